@@ -1,0 +1,37 @@
+# make demo   set up everything and solve Burgers' equation
+# make test   set up everything and run the tests
+# make check  what CI runs: format, lint, types, import floors, tests
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test check lint accuracy clean
+
+demo: $(READY)
+	$(BIN)/nfsolve run burgers --out runs/burgers-demo-$$(date +%Y%m%d-%H%M%S)
+
+test: $(READY)
+	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -p no:cacheprovider tests/compile
+
+lint: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
+	$(BIN)/lint-imports
+
+check: lint test
+
+accuracy: $(READY)
+	$(BIN)/python -m pytest -m slow -s
+
+# constraints.txt pins every version, PyTorch above all: a newer one may bring gigabytes
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("nfsolve needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; set PYTHON=") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build dist

@@ -1,0 +1,101 @@
+"""Physics and inverse problems solved with neural fields.
+
+Write the physics of a problem as named residuals of a neural field; nfsolve gives the field, the
+derivatives, the optimizer, the run and the honest score::
+
+    import nfsolve as nf
+    from problems.burgers import Burgers
+
+    solution = nf.solve(Burgers(nu=0.02))
+    print(solution)
+"""
+
+from typing import Any
+
+__version__ = "0.1.0"  # before the imports: run folders record it
+
+from nfsolve import optim
+from nfsolve.domains import Box, periodic
+from nfsolve.fields import (
+    MLP,
+    DeepONet,
+    Field,
+    FourierFilterNetwork,
+    GaborFilterNetwork,
+    GaussianFourier,
+    ModifiedMLP,
+    Positional,
+    RandomWeightFactorization,
+    ResidualMLP,
+    Sine,
+    Tanh,
+    factorize,
+    fold,
+    weight_scaling,
+)
+from nfsolve.problem import (
+    PDE,
+    Objective,
+    Problem,
+    Recipe,
+    Stage,
+    Unknown,
+    face,
+    interior,
+    measured,
+)
+from nfsolve.runs import RunFolder
+from nfsolve.solution import Solution
+from nfsolve.solve import load, reopen, resume, solve
+
+__all__ = [
+    "MLP",
+    "PDE",
+    "Box",
+    "DeepONet",
+    "Field",
+    "FourierFilterNetwork",
+    "GaborFilterNetwork",
+    "GaussianFourier",
+    "ModifiedMLP",
+    "Objective",
+    "Positional",
+    "Problem",
+    "RandomWeightFactorization",
+    "Recipe",
+    "ResidualMLP",
+    "RunFolder",
+    "Sine",
+    "Solution",
+    "Stage",
+    "Tanh",
+    "Unknown",
+    "face",
+    "factorize",
+    "fold",
+    "interior",
+    "load",
+    "main",
+    "measured",
+    "optim",
+    "periodic",
+    "reopen",
+    "resume",
+    "solve",
+    "weight_scaling",
+]
+
+
+def main(problem: type[Problem], arguments: list[str] | None = None) -> Any:
+    """Run a problem from the command line: the last line of a problem file.
+
+    Args:
+        problem: The class of the problem.
+        arguments: Command-line arguments; None takes the program's own.
+
+    Raises:
+        SystemExit: Always, with the exit code.
+    """
+    from nfsolve.cli import run_problem  # the command line's library stays out of `import nfsolve`
+
+    raise SystemExit(run_problem(problem, arguments))

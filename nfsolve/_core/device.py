@@ -1,0 +1,57 @@
+"""Choice of device and floating-point type by name."""
+
+import torch
+
+from nfsolve._core.errors import InputError, unknown
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+def choose_device(name: str | torch.device) -> torch.device:
+    """Turn a name into a device that is there.
+
+    Args:
+        name: ``cpu``, ``cuda``, ``cuda:1``, ``mps`` or ``auto`` (CUDA where there is one).
+
+    Returns:
+        The device.
+
+    Raises:
+        InputError: The name is not a device, or the device is not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise unknown("device", str(name), ("auto", "cpu", "cuda")) from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise InputError(
+            f"device '{name}' is not there",
+            "a CUDA device that this PyTorch can use",
+            "use --device cpu, or install a CUDA build of PyTorch",
+        )
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise InputError(f"device '{name}' is not there", f"cuda:0 to cuda:{torch.cuda.device_count() - 1}")
+    if device.type not in ("cpu", "cuda"):
+        raise InputError(f"device '{name}'", "cpu or cuda", "nfsolve is tested on these two")
+    return device
+
+
+def choose_dtype(name: str | torch.dtype) -> torch.dtype:
+    """Turn a name into a floating-point type.
+
+    Args:
+        name: ``float32`` or ``float64``, or the torch type itself.
+
+    Returns:
+        The type.
+
+    Raises:
+        InputError: Another name.
+    """
+    if isinstance(name, torch.dtype):
+        name = str(name).removeprefix("torch.")
+    if name not in DTYPES:
+        raise unknown("dtype", name, DTYPES)
+    return DTYPES[name]

@@ -1,0 +1,110 @@
+"""Citations: the BibTeX of the methods that a run used."""
+
+import json
+from typing import Any
+
+ENTRIES = {
+    "WeightScaling": """@inproceedings{yeom2025fast,
+  title = {Fast Training of Sinusoidal Neural Fields via Scaling Initialization},
+  author = {Yeom, Taesun and Lee, Sangyoon and Lee, Jaeho},
+  booktitle = {International Conference on Learning Representations},
+  year = {2025}
+}""",
+    "RandomWeightFactorization": """@article{wang2022random,
+  title = {Random Weight Factorization Improves the Training of Continuous Neural Representations},
+  author = {Wang, Sifan and Wang, Hanwen and Seidman, Jacob H. and Perdikaris, Paris},
+  journal = {arXiv preprint arXiv:2210.01274},
+  year = {2022}
+}""",
+    "ESGD": """@inproceedings{dauphin2015equilibrated,
+  title = {Equilibrated adaptive learning rates for non-convex optimization},
+  author = {Dauphin, Yann and de Vries, Harm and Bengio, Yoshua},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year = {2015}
+}
+
+@article{chng2024preconditioners,
+  title = {Preconditioners for the Stochastic Training of Neural Fields},
+  author = {Chng, Shin-Fang and Saratchandran, Hemanth and Lucey, Simon},
+  journal = {arXiv preprint arXiv:2402.08784},
+  year = {2024}
+}""",
+    "GaussNewton": """@article{transtrum2012improvements,
+  title = {Improvements to the Levenberg-Marquardt algorithm for nonlinear least-squares minimization},
+  author = {Transtrum, Mark K. and Sethna, James P.},
+  journal = {arXiv preprint arXiv:1201.5885},
+  year = {2012}
+}""",
+    "Siren": """@inproceedings{sitzmann2020implicit,
+  title = {Implicit Neural Representations with Periodic Activation Functions},
+  author = {Sitzmann, Vincent and Martel, Julien and Bergman, Alexander and Lindell, David and Wetzstein, Gordon},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year = {2020}
+}""",
+    "GaussianFourier": """@inproceedings{tancik2020fourier,
+  title = {Fourier Features Let Networks Learn High Frequency Functions in Low Dimensional Domains},
+  author = {Tancik, Matthew and Srinivasan, Pratul and Mildenhall, Ben and others},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year = {2020}
+}""",
+    "DeepONet": """@article{lu2021learning,
+  title = {Learning nonlinear operators via {DeepONet} based on the universal approximation theorem of operators},
+  author = {Lu, Lu and Jin, Pengzhan and Pang, Guofei and Zhang, Zhongqiang and Karniadakis, George Em},
+  journal = {Nature Machine Intelligence},
+  volume = {3},
+  pages = {218--229},
+  year = {2021}
+}""",
+    "NeRFScene": """@inproceedings{mildenhall2020nerf,
+  title = {{NeRF}: Representing Scenes as Neural Radiance Fields for View Synthesis},
+  author = {Mildenhall, Ben and Srinivasan, Pratul P. and Tancik, Matthew and others},
+  booktitle = {European Conference on Computer Vision},
+  year = {2020}
+}""",
+    "ResidualMLP": """@article{wang2024piratenets,
+  title = {{PirateNets}: Physics-informed Deep Learning with Residual Adaptive Networks},
+  author = {Wang, Sifan and Li, Bowen and Chen, Yuhan and Perdikaris, Paris},
+  journal = {Journal of Machine Learning Research},
+  volume = {25},
+  number = {402},
+  year = {2024}
+}""",
+    "FilterNetwork": """@inproceedings{fathony2021multiplicative,
+  title = {Multiplicative Filter Networks},
+  author = {Fathony, Rizal and Sahu, Anit Kumar and Willmott, Devin and Kolter, J. Zico},
+  booktitle = {International Conference on Learning Representations},
+  year = {2021}
+}""",
+}
+
+NFSOLVE = """@software{nfsolve,
+  title = {nfsolve: physics and inverse problems solved with neural fields},
+  author = {{The nfsolve founders}},
+  year = {2026},
+  version = {0.1.0}
+}"""
+
+
+def used_in(config: dict[str, Any]) -> list[str]:
+    """Find the methods with a citation in the config of a run.
+
+    Args:
+        config: The run's ``config.json``.
+
+    Returns:
+        Keys of `ENTRIES`.
+    """
+    text = json.dumps(config)
+    return [name for name in ENTRIES if name in text]
+
+
+def bibtex(methods: list[str]) -> str:
+    """Give the BibTeX of nfsolve and of some methods.
+
+    Args:
+        methods: Keys of `ENTRIES`.
+
+    Returns:
+        BibTeX entries, separated by empty lines.
+    """
+    return "\n\n".join([NFSOLVE, *(ENTRIES[name] for name in methods)])

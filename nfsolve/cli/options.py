@@ -1,0 +1,283 @@
+"""Options of a run, made from the signatures of the problem, the field and the optimizers.
+
+There is no second configuration language: constructors are the configuration. ``--field NAME``,
+``--field.activation NAME``, ``--optimizer NAME`` choose a class; the options of what was chosen follow from
+its constructor, with the recipe's values as defaults.
+"""
+
+import dataclasses
+import inspect
+import types
+import typing
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from nfsolve import fields, optim
+from nfsolve._core.errors import InputError, unknown
+from nfsolve.problem import Problem, Recipe, Stage, Unknown
+
+SIMPLE = (int, float, bool, str, Path)
+KINDS = ("field", "field.activation", "field.encoding", "field.init", "factorization", "optimizer")
+LITTLE = {"ws": "weight_scaling", "rwf": "random_weight_factorization", "ff": "gaussian_fourier"}
+
+
+@dataclasses.dataclass
+class RunOptions:
+    """Options of every run."""
+
+    seed: int = 0
+    """seed of weights and points"""
+    device: str = "auto"
+    """auto, cpu or cuda"""
+    dtype: Literal["float32", "float64"] | None = None
+    """floating-point type; default the recipe's"""
+    steps: int | None = None
+    """optimizer steps in all; default the recipe's"""
+    schedule: Literal["constant", "cosine", "exponential"] | None = None
+    """learning-rate schedule"""
+    redraw: int | None = None
+    """steps between draws of new points; 0 keeps the first ones"""
+    time_limit: float | None = None
+    """seconds of training"""
+    tolerance: float | None = None
+    """loss at which the run has converged"""
+    compile: bool = False
+    """compile the residuals with torch.compile"""
+    out: Path | None = None
+    """run folder; default runs/NAME-DATE"""
+
+
+def take_choices(arguments: list[str]) -> tuple[dict[str, str], list[str]]:
+    """Separate the options that choose a class from the others.
+
+    Args:
+        arguments: Command-line arguments.
+
+    Returns:
+        Option -> chosen name, and the remaining arguments.
+
+    Raises:
+        InputError: A choice without a name.
+    """
+    chosen, rest = {}, []
+    items = iter(arguments)
+    for item in items:
+        option, equals, value = item.partition("=")
+        if option.removeprefix("--") in KINDS and option.startswith("--"):
+            value = value if equals else next(items, "")
+            if not value or value.startswith("--"):
+                raise InputError(f"option {option} without a name", "one, as in --optimizer adam")
+            chosen[option[2:]] = value
+        else:
+            rest.append(item)
+    return chosen, rest
+
+
+def choose(kind: str, name: str) -> Any:
+    """Find a class by the name that the command line uses.
+
+    Args:
+        kind: The option, e.g. ``"field.init"``.
+        name: Its value, e.g. ``"ws"`` or ``"weight_scaling"``.
+
+    Returns:
+        The class.
+
+    Raises:
+        InputError: There is no such class; the nearest name is suggested.
+    """
+    known = _known(kind)
+    name = LITTLE.get(name, name).replace("-", "_")
+    if name not in known:
+        raise unknown(kind.removeprefix("field.") if "." in kind else kind, name, known)
+    return known[name]
+
+
+def _known(kind: str) -> dict[str, Any]:
+    if kind == "optimizer":
+        return dict(optim.named())
+    base = {
+        "field": fields.Field,
+        "field.activation": fields.Activation,
+        "field.encoding": fields.Encoding,
+        "field.init": fields.Init,
+        "factorization": fields.Factorization,
+    }[kind]
+    found = (getattr(fields, name) for name in fields.__all__)
+    classes = [c for c in found if inspect.isclass(c) and issubclass(c, base) and not inspect.isabstract(c)]
+    return {_snake(c.__name__): c for c in classes if c is not base}
+
+
+def _snake(name: str) -> str:
+    known = {"MLP": "mlp", "ReLU": "relu", "GELU": "gelu", "DeepONet": "deeponet"}
+    if name in known:
+        return known[name]
+    name = name.replace("MLP", "Mlp")
+    return "".join("_" + c.lower() if c.isupper() and i else c.lower() for i, c in enumerate(name))
+
+
+def choices() -> str:
+    """Word what can be chosen by name, for the help text."""
+    return "\n".join(
+        f"--{kind} {{{','.join(_known(kind))}}}" + (" or none" if kind == "factorization" else "")
+        for kind in KINDS
+    )
+
+
+def override(recipe: Recipe, chosen: dict[str, str]) -> Recipe:
+    """Put the chosen classes in the place of the recipe's.
+
+    Args:
+        recipe: The problem's recipe.
+        chosen: What `take_choices` found.
+
+    Returns:
+        A recipe whose parts have the chosen classes with default arguments, where these are new.
+    """
+    maker, keywords = _parts(recipe.field)
+    if "field" in chosen and choose("field", chosen["field"]) is not maker:
+        maker = choose("field", chosen["field"])
+        accepted = inspect.signature(maker).parameters
+        keywords = {name: value for name, value in keywords.items() if name in accepted}
+    for kind in ("field.activation", "field.encoding", "field.init"):
+        if kind in chosen:
+            cls = choose(kind, chosen[kind])
+            if kind == "field.activation" and not isinstance(keywords.get("activation"), cls):
+                keywords.pop("init", None)  # the init that fits the activation, unless one is chosen below
+            if not isinstance(keywords.get(kind[6:]), cls):
+                keywords[kind[6:]] = cls()
+    changes: dict[str, Any] = {"field": partial(maker, **keywords)}
+    if "factorization" in chosen:
+        name = chosen["factorization"]
+        changes["factorization"] = None if name == "none" else choose("factorization", name)()
+    if "optimizer" in chosen:
+        new = choose("optimizer", chosen["optimizer"])
+        if not (len(recipe.stages) == 1 and _parts(recipe.stages[0].optimizer)[0] is new):
+            changes["stages"] = (Stage(new, sum(stage.steps for stage in recipe.stages)),)
+    return dataclasses.replace(recipe, **changes)
+
+
+def _parts(maker: Any) -> tuple[Any, dict[str, Any]]:
+    if isinstance(maker, partial):
+        return maker.func, dict(maker.keywords)
+    return maker, {}
+
+
+def dataclass_of(maker: Any, name: str, skip: tuple[str, ...] = ()) -> type | None:
+    """Make a dataclass whose fields are the options of a constructor.
+
+    Args:
+        maker: A class, or a partial of one, whose values become the defaults.
+        name: Name of the dataclass.
+        skip: Arguments that are no options.
+
+    Returns:
+        The dataclass, or None where there are no options.
+    """
+    function, given = _parts(maker)
+    hints = typing.get_type_hints(function.__init__ if inspect.isclass(function) else function)
+    made: list[Any] = []
+    for argument, parameter in inspect.signature(function).parameters.items():
+        default = given.get(argument, parameter.default)
+        if argument in skip or default is inspect.Parameter.empty or parameter.kind is parameter.VAR_KEYWORD:
+            continue
+        kind = option_type(hints.get(argument), default)
+        if kind is not None:
+            made.append((argument, kind, _default(default)))
+    return dataclasses.make_dataclass(name, made) if made else None
+
+
+def option_type(hint: Any, default: Any) -> Any:
+    """Give the type of an option, or None where it cannot be written on a command line."""
+    if dataclasses.is_dataclass(default) and not isinstance(default, type):
+        return type(default)
+    if hint in SIMPLE:
+        return hint
+    origin, inside = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        return hint
+    if origin is tuple and default is not None and all(isinstance(v, int | float) for v in default):
+        return tuple[(*(type(v) for v in default),)] if default else None  # type: ignore[misc]
+    if origin in (typing.Union, types.UnionType):
+        known = [t for t in inside if t in (*SIMPLE, types.NoneType) or typing.get_origin(t) is Literal]
+        if default is not None and type(default) not in known:
+            return None
+        plain = [t for t in known if t is not types.NoneType]
+        if plain:
+            return typing.Union[tuple(known)]  # noqa: UP007  # built at run time
+    return type(default) if isinstance(default, SIMPLE) and hint is None else None
+
+
+def _default(value: Any) -> Any:
+    return dataclasses.field(default_factory=lambda: value)
+
+
+def options_of(problem: type[Problem], recipe: Recipe) -> type:
+    """Make the dataclass of everything that can be said on the command line for a run.
+
+    Args:
+        problem: Class of the problem; its parameters come first.
+        recipe: The recipe with the chosen classes.
+
+    Returns:
+        A dataclass for the command-line parser.
+    """
+    hints = typing.get_type_hints(problem)
+    made: list[Any] = []
+    for f in dataclasses.fields(problem):
+        if f.init and hints.get(f.name) is not Unknown:
+            made.append((f.name, hints[f.name], f))
+    taken = {name for name, *_ in made}
+    run_hints = typing.get_type_hints(RunOptions)
+    made += [(f.name, run_hints[f.name], f) for f in dataclasses.fields(RunOptions) if f.name not in taken]
+    nested = [("field", dataclass_of(recipe.field, "field", _BUILT)), ("factorization", _type(recipe))]
+    for i, stage in enumerate(recipe.stages, 1):
+        name = "optimizer" if len(recipe.stages) == 1 else f"optimizer{i}"
+        nested.append((name, dataclass_of(stage.optimizer, name, ("params", "objective"))))
+    for name, kind in nested:
+        if kind is not None and name == "factorization":
+            made.append((name, kind, _default(recipe.factorization)))
+        elif kind is not None:
+            made.append((name, kind, dataclasses.field(default_factory=kind)))
+    docs = inspect.getdoc(problem) or problem.__name__
+    required = [m for m in made if isinstance(m[2], dataclasses.Field) and _has_no_default(m[2])]
+    optional = [m for m in made if m not in required]
+    made_class = dataclasses.make_dataclass(
+        problem.__name__, [(n, t, _copy(f)) for n, t, f in required + optional]
+    )
+    made_class.__doc__ = docs
+    return made_class
+
+
+_BUILT = ("domain", "outputs", "transform", "seed", "dtype", "device")
+
+
+def _type(recipe: Recipe) -> type | None:
+    return None if recipe.factorization is None else type(recipe.factorization)
+
+
+def _has_no_default(field: Any) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+
+
+def _copy(field: Any) -> Any:
+    if field.default_factory is not dataclasses.MISSING:
+        return dataclasses.field(default_factory=field.default_factory)
+    return (
+        dataclasses.field()
+        if field.default is dataclasses.MISSING
+        else dataclasses.field(default=field.default)
+    )
+
+
+def rebuilt(maker: Any, options: Any) -> Callable[..., Any]:
+    """Give the partial of a class with the options that were read for it."""
+    function, given = _parts(maker)
+    if options is None:
+        return partial(function, **given)
+    read = {f.name: getattr(options, f.name) for f in dataclasses.fields(options)}
+    default = {n: p.default for n, p in inspect.signature(function).parameters.items()}
+    changed = {n: v for n, v in read.items() if n in given or v != default[n]}
+    return partial(function, **(given | changed))

@@ -1,0 +1,141 @@
+"""The contract between residuals and optimizers: loss(theta) = |r(theta)|^2 with r, its Jacobian, and a torch closure."""
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from nfsolve._core.errors import InputError
+from nfsolve.linalg import flatten, unflatten
+
+CHUNK = 64  # Jacobian columns or rows that one vectorized sweep carries: bounds its memory
+
+
+class LeastSquares:
+    """A residual function as every optimizer sees it: a closure that also offers residuals and Jacobian.
+
+    Called, it is an ordinary torch closure. `stacked` and `jacobian` are pure functions of the vector theta that
+    joins ``parameters`` in order (complex ones as pairs of real numbers); gradients and values of the parameters
+    stay untouched by them. Subclasses may bring a faster `jacobian`.
+
+    `evaluations` counts residual evaluations: one with or without its gradient is 1, a Jacobian is 2
+    (a forward and one backward sweep, what it costs where every residual depends on one point).
+
+    Args:
+        residual_function: Parameter name -> tensor, to the residual ``(N,)`` or ``(N, k)``, already scaled so that
+            the loss is its sum of squares.
+        parameters: Parameter name -> parameter. Those with ``requires_grad=False`` are passed on, not trained.
+
+    Raises:
+        InputError: Nothing to train.
+    """
+
+    def __init__(
+        self, residual_function: Callable[[dict[str, Tensor]], Tensor], parameters: Mapping[str, nn.Parameter]
+    ):
+        self._residual_function = residual_function
+        self._trained = {name: p for name, p in parameters.items() if p.requires_grad}
+        self._fixed = {name: p for name, p in parameters.items() if not p.requires_grad}
+        if not self._trained:
+            raise InputError(
+                f"{len(parameters)} parameters, none with requires_grad=True",
+                "at least one parameter to train",
+            )
+        self._forward_mode = True
+        self.evaluations = 0
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """The trained parameters, in the order of theta."""
+        return list(self._trained.values())
+
+    def __call__(self) -> Tensor:
+        """Zero the gradients, evaluate the loss, differentiate it, and give it detached."""
+        for parameter in self._trained.values():
+            parameter.grad = None
+        with torch.enable_grad():
+            loss = self.loss()
+            loss.backward()
+        return loss.detach()
+
+    def loss(self) -> Tensor:
+        """Give the loss at the current parameters with its graph; gradients stay as they are."""
+        self.evaluations += 1
+        return flatten([self._residual_function({**self._trained, **self._fixed})]).square().sum()
+
+    def stacked(self, theta: Tensor) -> Tensor:
+        """Give the residual vector ``(N,)`` at theta ``(P,)``."""
+        self.evaluations += 1
+        return self._at(theta)
+
+    def jacobian(self, theta: Tensor) -> tuple[Tensor, Tensor]:
+        """Give the residual and its Jacobian, for any differentiable residual.
+
+        With fewer parameters than residuals by forward mode, P sweeps; else, or where an operation lacks
+        forward mode (an inner `torch.autograd.grad`), by reverse mode, N sweeps.
+
+        Args:
+            theta: Parameters ``(P,)``.
+
+        Returns:
+            Residual ``(N,)`` and Jacobian ``(N, P)``, without a graph.
+        """
+        self.evaluations += 2
+        theta = theta.detach()
+        residual = self._at(theta).detach()
+        if self._forward_mode and theta.numel() <= residual.numel():
+            try:
+                return residual, self._by_columns(theta, residual)
+            except torch.OutOfMemoryError:
+                raise
+            except RuntimeError:  # the plain evaluation above passed, so only forward mode can be at fault
+                self._forward_mode = False
+        return self._by_rows(theta)
+
+    def theta(self) -> Tensor:
+        """Give the current parameters as one vector ``(P,)``, a copy."""
+        return flatten([p.detach() for p in self._trained.values()])
+
+    @torch.no_grad()
+    def assign(self, theta: Tensor) -> None:
+        """Write a vector ``(P,)`` into the parameters, in place."""
+        for name, value in self.unflatten(theta).items():
+            self._trained[name].copy_(value)
+
+    def unflatten(self, theta: Tensor) -> dict[str, Tensor]:
+        """Give the trained parameters of a vector ``(P,)`` by name."""
+        return unflatten(theta, self._trained)
+
+    def _at(self, theta: Tensor) -> Tensor:
+        values = self.unflatten(theta)
+        return flatten([self._residual_function({**values, **self._fixed})])
+
+    def _by_columns(self, theta: Tensor, residual: Tensor) -> Tensor:
+        """Jacobian by vectorized forward mode, ``CHUNK`` columns at a time."""
+
+        def along(direction: Tensor) -> Tensor:
+            return torch.func.jvp(self._at, (theta,), (direction,))[1]
+
+        jacobian = residual.new_empty(residual.numel(), theta.numel())
+        for start in range(0, theta.numel(), CHUNK):
+            size = min(CHUNK, theta.numel() - start)
+            basis = theta.new_zeros(size, theta.numel())
+            basis[:, start : start + size].fill_diagonal_(1.0)
+            jacobian[:, start : start + size] = torch.func.vmap(along)(basis).detach().T
+        return jacobian
+
+    def _by_rows(self, theta: Tensor) -> tuple[Tensor, Tensor]:
+        """Residual and Jacobian by vectorized reverse mode, ``CHUNK`` rows at a time."""
+        leaf = theta.requires_grad_()
+        with torch.enable_grad():
+            residual = self._at(leaf)
+        jacobian = residual.new_zeros(residual.numel(), leaf.numel())
+        for start in range(0, residual.numel(), CHUNK):
+            size = min(CHUNK, residual.numel() - start)
+            seeds = residual.new_zeros(size, residual.numel())
+            seeds[:, start : start + size].fill_diagonal_(1.0)
+            (rows,) = torch.autograd.grad(
+                residual, leaf, seeds, retain_graph=True, is_grads_batched=True, materialize_grads=True
+            )
+            jacobian[start : start + size] = rows
+        return residual.detach(), jacobian

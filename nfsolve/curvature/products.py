@@ -1,0 +1,71 @@
+"""Products with the Hessian H of a loss and the Gauss-Newton matrix J^T J of a residual, without forming them.
+
+H v by differentiating the gradient twice in reverse (Pearlmutter, Neural Computation 6 (1994) 147); J^T (J v) by one
+forward and one reverse sweep (Schraudolph, Neural Computation 14 (2002) 1723).
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class HessianProduct(NamedTuple):
+    """Loss, gradient and Hessian-vector product at one point, all detached.
+
+    Attributes:
+        loss: Scalar.
+        gradient: One tensor for each parameter.
+        product: H v, one tensor for each parameter.
+    """
+
+    loss: Tensor
+    gradient: list[Tensor]
+    product: list[Tensor]
+
+
+def hessian_product(
+    loss: Callable[[], Tensor], parameters: Sequence[Tensor], vectors: Sequence[Tensor]
+) -> HessianProduct:
+    """Multiply the Hessian of a scalar loss by a vector; the gradient comes with it.
+
+    Uses `torch.autograd.grad`, never ``backward(create_graph=True)``: that would tie parameters and gradients into
+    a reference cycle. Nothing of the graph survives the call, and ``.grad`` stays as it is.
+
+    Args:
+        loss: Gives the scalar loss with its graph, e.g. ``objective.loss``. It must be twice differentiable.
+        parameters: Leaves that the loss depends on; one it does not depend on gets zeros.
+        vectors: v, one tensor for each parameter, of its shape.
+
+    Returns:
+        Loss, gradient and product; complex parameters count as pairs of real numbers.
+    """
+    with torch.enable_grad():
+        value = loss()
+        gradient = torch.autograd.grad(value, parameters, create_graph=True, materialize_grads=True)
+        curved = [(g, v) for g, v in zip(gradient, vectors, strict=True) if g.requires_grad]
+        if curved:
+            outputs, seeds = zip(*curved, strict=True)
+            product = torch.autograd.grad(outputs, parameters, seeds, materialize_grads=True)
+        else:
+            product = tuple(torch.zeros_like(p) for p in parameters)
+    return HessianProduct(value.detach(), [g.detach() for g in gradient], [h.detach() for h in product])
+
+
+def gauss_newton_product(residual: Callable[[Tensor], Tensor], theta: Tensor, vector: Tensor) -> Tensor:
+    """Multiply J^T J by a vector, J the Jacobian of a residual.
+
+    Needs one derivative in each mode and no double backward; always positive semidefinite.
+
+    Args:
+        residual: theta ``(P,)`` -> residual ``(N,)``, a pure function.
+        theta: Where to differentiate, ``(P,)``.
+        vector: ``(P,)``.
+
+    Returns:
+        J^T J v, ``(P,)``. The Hessian of the loss |r|^2 is twice J^T J plus a term that vanishes with r.
+    """
+    forward = torch.func.jvp(residual, (theta,), (vector,))[1]
+    (product,) = torch.func.vjp(residual, theta)[1](forward)
+    return product.detach()

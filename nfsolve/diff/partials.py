@@ -1,0 +1,98 @@
+"""Partial derivatives of a callable at points, by the engine that fits it."""
+
+from collections.abc import Callable, Iterable
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from nfsolve._core.errors import InputError
+from nfsolve.diff.jets import Index, Jet, Unsupported, plan
+
+Engine = Literal["auto", "jets", "nested"]
+
+
+def partials(
+    function: Callable[[Tensor], Tensor],
+    points: Tensor,
+    wanted: Iterable[Index],
+    engine: Engine = "auto",
+) -> dict[Index, Tensor]:
+    """Evaluate a function and its partial derivatives.
+
+    Args:
+        function: Maps points ``(n, d)`` to values ``(n, k)``, each row on its own.
+        points: Points ``(n, d)``.
+        wanted: Multi-indices as sorted columns: ``()`` is the value, ``(1, 1)`` the second derivative
+            along column 1.
+        engine: ``jets`` carries all derivatives through one pass and needs a Taylor rule for every
+            operation; ``nested`` works for every differentiable function; ``auto`` takes jets where it can.
+
+    Returns:
+        For each multi-index the derivative of all outputs, ``(n, k)``.
+
+    Raises:
+        InputError: The function does not give ``(n, k)``.
+        TypeError: ``engine="jets"`` and an operation has no rule.
+
+    Reference:
+        Griewank & Walther, Evaluating Derivatives, 2nd ed., chapter 13 (Taylor propagation).
+    """
+    wanted = frozenset(wanted)
+    if engine != "nested" and wanted != {()}:
+        try:
+            return _jets(function, points, wanted)
+        except Unsupported:
+            if engine == "jets":
+                raise
+    result = _nested(function, points, wanted)
+    for value in result.values():
+        _check(value, points)
+    return result
+
+
+def _jets(
+    function: Callable[[Tensor], Tensor], points: Tensor, wanted: frozenset[Index]
+) -> dict[Index, Tensor]:
+    layout = plan(wanted)
+    jet = function(Jet.seed(points, layout))  # type: ignore[arg-type]  # a jet stands in for the points
+    if not isinstance(jet, Jet):  # the function ignored its argument, or computed outside the rules
+        raise Unsupported("the function did not return a jet")
+    _check(jet.channels[0], points)
+    return {index: jet.channels[layout.position[index]] for index in wanted}
+
+
+def _nested(
+    function: Callable[[Tensor], Tensor], points: Tensor, wanted: frozenset[Index]
+) -> dict[Index, Tensor]:
+    result: dict[Index, Tensor] = {}
+    for index in sorted(wanted, key=len, reverse=True):
+        if index in result:
+            continue
+        values = _ladder(function, points, index)
+        for m, value in enumerate(values):
+            result.setdefault(index[:m], value)
+    return {index: result[index] for index in wanted}
+
+
+def _ladder(function: Callable[[Tensor], Tensor], points: Tensor, index: Index) -> list[Tensor]:
+    """Value and derivatives along the prefixes of a multi-index, by nested forward mode."""
+    if not index:
+        return [function(points)]
+    direction = torch.zeros_like(points)
+    direction[..., index[-1]] = 1.0
+
+    def below(x: Tensor) -> tuple[Tensor, ...]:
+        return tuple(_ladder(function, x, index[:-1]))
+
+    values, slopes = torch.func.jvp(below, (points,), (direction,))
+    return [*values, slopes[-1]]
+
+
+def _check(value: Tensor, points: Tensor) -> None:
+    if value.ndim != 2 or value.shape[0] != points.shape[0]:
+        raise InputError(
+            f"a field that maps points {tuple(points.shape)} to shape {tuple(value.shape)}",
+            f"({points.shape[0]}, k), one row of values for each point",
+            "keep the point axis first and give every output a column",
+        )

@@ -1,0 +1,275 @@
+"""Taylor rules of the torch functions that fields are made of."""
+
+import math
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from nfsolve.diff.jets import Jet, Unsupported
+
+Rule = Callable[..., Any]
+
+
+@lru_cache(maxsize=64)
+def _chain_polynomials(slope: tuple[float, ...], order: int) -> list[list[float]]:
+    """Derivatives of y as polynomials in y, for y' = slope(y): p_0 = y, p_{m+1} = p_m' slope."""
+    polynomials = [[0.0, 1.0]]
+    for _ in range(order):
+        derivative = [i * c for i, c in enumerate(polynomials[-1])][1:]
+        product = [0.0] * (len(derivative) + len(slope) - 1)
+        for i, a in enumerate(derivative):
+            for j, b in enumerate(slope):
+                product[i + j] += a * b
+        polynomials.append(product)
+    return polynomials
+
+
+def _horner(coefficients: list[float], y: Tensor) -> Tensor:
+    total = coefficients[-1] * y + coefficients[-2]
+    for c in reversed(coefficients[:-2]):
+        total = total * y + c if c else total * y
+    return total
+
+
+def _tanh(z: Tensor, order: int) -> list[Tensor]:
+    y = torch.tanh(z)
+    if order == 0:
+        return [y]
+    slope = 1 - y * y  # reused: every higher derivative has it as a factor
+    ladder = [y, slope]
+    if order >= 2:
+        ladder.append(-2 * y * slope)
+    if order >= 3:
+        ladder.append(slope * (6 * y * y - 2))
+    for p in _chain_polynomials((1.0, 0.0, -1.0), order)[4:]:
+        ladder.append(_horner(p, y))
+    return ladder
+
+
+def _sigmoid(z: Tensor, order: int) -> list[Tensor]:
+    y = torch.sigmoid(z)
+    return [y, *(_horner(p, y) for p in _chain_polynomials((0.0, 1.0, -1.0), order)[1:])]
+
+
+def _sin(z: Tensor, order: int) -> list[Tensor]:
+    s = torch.sin(z)
+    c = torch.cos(z) if order else s
+    return [(s, c, -s, -c)[m % 4] for m in range(order + 1)]
+
+
+def _cos(z: Tensor, order: int) -> list[Tensor]:
+    c = torch.cos(z)
+    s = torch.sin(z) if order else c
+    return [(c, -s, -c, s)[m % 4] for m in range(order + 1)]
+
+
+def _exp(z: Tensor, order: int) -> list[Tensor]:
+    return [torch.exp(z)] * (order + 1)
+
+
+def _log(z: Tensor, order: int) -> list[Tensor]:
+    inverse = 1 / z
+    return [
+        torch.log(z),
+        *((-1) ** (m - 1) * math.factorial(m - 1) * inverse**m for m in range(1, order + 1)),
+    ]
+
+
+def _sinh(z: Tensor, order: int) -> list[Tensor]:
+    return [(torch.sinh(z), torch.cosh(z))[m % 2] for m in range(order + 1)]
+
+
+def _cosh(z: Tensor, order: int) -> list[Tensor]:
+    return [(torch.cosh(z), torch.sinh(z))[m % 2] for m in range(order + 1)]
+
+
+def _softplus(z: Tensor, order: int) -> list[Tensor]:
+    return [F.softplus(z), *_sigmoid(z, order - 1)] if order else [F.softplus(z)]
+
+
+def _normal_density(z: Tensor, order: int) -> list[Tensor]:
+    """Derivatives of the normal density: (-1)^m He_m(z) phi(z), He the probabilists' Hermite polynomials."""
+    density = torch.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
+    hermite = [torch.ones_like(z), z]
+    for m in range(1, order):
+        hermite.append(z * hermite[m] - m * hermite[m - 1])
+    return [(-1) ** m * h * density for m, h in enumerate(hermite[: order + 1])]
+
+
+def _gelu(z: Tensor, order: int) -> list[Tensor]:
+    cumulative = [0.5 * (1 + torch.erf(z / math.sqrt(2))), *_normal_density(z, max(order - 1, 0))]
+    return [F.gelu(z), *(m * cumulative[m - 1] + z * cumulative[m] for m in range(1, order + 1))]
+
+
+def _erf(z: Tensor, order: int) -> list[Tensor]:
+    # erf(z) = 2 Phi(sqrt2 z) - 1
+    density = _normal_density(math.sqrt(2) * z, max(order - 1, 0))
+    return [torch.erf(z), *(2 * math.sqrt(2) ** m * density[m - 1] for m in range(1, order + 1))]
+
+
+def _relu(z: Tensor, order: int) -> list[Tensor]:
+    step = (z > 0).to(z.dtype)
+    return [torch.relu(z), step, *[torch.zeros_like(z)] * (order - 1)][: order + 1]
+
+
+def _abs(z: Tensor, order: int) -> list[Tensor]:
+    return [torch.abs(z), torch.sign(z), *[torch.zeros_like(z)] * (order - 1)][: order + 1]
+
+
+def _elementwise(derivatives: Callable[[Tensor, int], list[Tensor]]) -> Rule:
+    def rule(jet: Jet, *args: Any, **kwargs: Any) -> Jet:
+        if any(a not in (1, 20) for a in args) or any(
+            v not in (False, None, "none", 1, 20) for v in kwargs.values()
+        ):
+            raise Unsupported("no Taylor rule for this function with options")
+        return jet.compose(derivatives(jet.channels[0], jet.plan.order))
+
+    return rule
+
+
+def _linear(jet: Jet, weight: Tensor, bias: Tensor | None = None) -> Jet:
+    if not isinstance(jet, Jet):
+        raise Unsupported("no Taylor rule for a weight that depends on the coordinates")
+    product = F.linear(jet.channels, weight)
+    if bias is None:
+        return Jet(product, jet.plan)
+    first = torch.zeros(len(jet.plan.indices), 1, 1, dtype=bias.dtype, device=bias.device)
+    first[0] = 1.0
+    return Jet(torch.addcmul(product, first, bias), jet.plan)
+
+
+def _matmul(left: Any, right: Any) -> Jet:
+    if isinstance(left, Jet) and isinstance(right, Tensor):
+        return left.map(lambda c: c @ right)
+    raise Unsupported("no Taylor rule for this matrix product")
+
+
+def _joined(join: Callable[..., Tensor]) -> Rule:
+    def rule(tensors: Any, dim: int = 0) -> Jet:
+        jets = [t for t in tensors if isinstance(t, Jet)]
+        plan = jets[0].plan
+        rows = [t.channels if isinstance(t, Jet) else _constant(t, plan).channels for t in tensors]
+        return Jet(join(rows, dim if dim < 0 else dim + 1), plan)
+
+    return rule
+
+
+def _constant(value: Tensor, plan: Any) -> Jet:
+    rest = torch.zeros((len(plan.indices) - 1, *value.shape), dtype=value.dtype, device=value.device)
+    return Jet(torch.cat([value[None], rest]), plan)
+
+
+def _where(condition: Any, left: Any, right: Any) -> Jet:
+    plan = left.plan if isinstance(left, Jet) else right.plan
+    shape = left.shape if isinstance(left, Jet) else right.shape
+
+    def lift(value: Any) -> Tensor:
+        if isinstance(value, Jet):
+            return value.channels
+        dtype = left.dtype if isinstance(left, Jet) else right.dtype
+        device = left.device if isinstance(left, Jet) else right.device
+        return _constant(torch.as_tensor(value, dtype=dtype, device=device).expand(shape), plan).channels
+
+    return Jet(torch.where(condition, lift(left), lift(right)), plan)
+
+
+def _value(compare: Rule) -> Rule:
+    def rule(left: Any, right: Any) -> Tensor:
+        return compare(*(v.channels[0] if isinstance(v, Jet) else v for v in (left, right)))
+
+    return rule
+
+
+def _sum(jet: Jet, dim: Any = None, keepdim: bool = False) -> Jet:
+    if not isinstance(dim, int) or dim >= 0:
+        raise Unsupported("no Taylor rule for a sum over the points")
+    return jet.map(lambda c: c.sum(dim, keepdim))
+
+
+def _pow(base: Any, exponent: Any) -> Jet:
+    if not isinstance(base, Jet):
+        raise Unsupported("no Taylor rule for a power with a varying exponent")
+    return base**exponent
+
+
+def _sub(left: Any, right: Any) -> Jet:
+    return left - right if isinstance(left, Jet) else (-right).add(left)
+
+
+def _div(left: Any, right: Any) -> Jet:
+    return left / right if isinstance(left, Jet) else right.reciprocal().times(left)
+
+
+def _add(left: Any, right: Any) -> Jet:
+    return left.add(right) if isinstance(left, Jet) else right.add(left)
+
+
+def _mul(left: Any, right: Any) -> Jet:
+    return left.times(right) if isinstance(left, Jet) else right.times(left)
+
+
+def _complex(real: Any, imag: Any) -> Jet:
+    plan = real.plan if isinstance(real, Jet) else imag.plan
+    parts = [p.channels if isinstance(p, Jet) else _constant(p, plan).channels for p in (real, imag)]
+    return Jet(torch.complex(*parts), plan)
+
+
+def _linear_map(function: Callable[..., Tensor]) -> Rule:
+    return lambda jet, *args, **kwargs: jet.map(lambda c: function(c, *args, **kwargs))
+
+
+METHODS: dict[str, Rule] = {
+    "tanh": _elementwise(_tanh),
+    "sigmoid": _elementwise(_sigmoid),
+    "sin": _elementwise(_sin),
+    "cos": _elementwise(_cos),
+    "exp": _elementwise(_exp),
+    "log": _elementwise(_log),
+    "sinh": _elementwise(_sinh),
+    "cosh": _elementwise(_cosh),
+    "erf": _elementwise(_erf),
+    "relu": _elementwise(_relu),
+    "abs": _elementwise(_abs),
+    "square": lambda jet: jet.product(jet),
+    "sqrt": lambda jet: jet.power(0.5),
+    "rsqrt": lambda jet: jet.power(-0.5),
+    "reciprocal": lambda jet: jet.reciprocal(),
+    "pow": _pow,
+    "add": _add,
+    "mul": _mul,
+    "sub": _sub,
+    "div": _div,
+    "neg": lambda jet: -jet,
+    "sum": _sum,
+    "matmul": _matmul,
+    "to": _linear_map(lambda c, *args, **kwargs: c.to(*args, **kwargs)),
+    "real": lambda jet: jet.map(torch.real),
+    "imag": lambda jet: jet.map(torch.imag),
+    "lt": _value(torch.lt),
+    "gt": _value(torch.gt),
+    "le": _value(torch.le),
+    "ge": _value(torch.ge),
+}
+
+RULES: dict[Any, Rule] = {
+    F.linear: _linear,
+    F.softplus: _elementwise(_softplus),
+    F.gelu: _elementwise(_gelu),
+    F.relu: _elementwise(_relu),
+    F.tanh: METHODS["tanh"],
+    torch.cat: _joined(torch.cat),
+    torch.where: _where,
+    torch.complex: _complex,
+    torch.Tensor.__rsub__: lambda tensor, jet: _sub(jet, tensor),
+    torch.Tensor.__rpow__: lambda tensor, jet: _pow(jet, tensor),
+    torch.Tensor.__rdiv__: lambda tensor, jet: _div(jet, tensor),
+    torch.Tensor.__matmul__: _matmul,
+}
+for _name, _rule in METHODS.items():
+    for _owner in (torch, torch.Tensor):
+        if hasattr(_owner, _name):
+            RULES[getattr(_owner, _name)] = _rule

@@ -1,0 +1,81 @@
+"""Neural fields: networks, activations, encodings, initialisations and factorizations."""
+
+from nfsolve.fields.activations import (
+    GELU,
+    Activation,
+    ComplexGabor,
+    Finer,
+    Gabor,
+    Gaussian,
+    ReLU,
+    Sinc,
+    Sine,
+    Softplus,
+    Tanh,
+)
+from nfsolve.fields.deeponet import DeepONet
+from nfsolve.fields.encodings import Encoding, GaussianFourier, Identity, Periodic, Positional
+from nfsolve.fields.factorize import (
+    AdaptiveActivation,
+    Factorization,
+    RandomWeightFactorization,
+    WeightNormalization,
+    factorize,
+    fold,
+)
+from nfsolve.fields.field import Domain, Field
+from nfsolve.fields.init import (
+    FrequencyScaling,
+    Glorot,
+    Init,
+    Siren,
+    TorchDefault,
+    WeightScaling,
+    default_init,
+    weight_scaling,
+)
+from nfsolve.fields.mlp import MLP
+from nfsolve.fields.modified import ModifiedMLP
+from nfsolve.fields.multiplicative import FourierFilterNetwork, GaborFilterNetwork
+from nfsolve.fields.residual import ResidualMLP
+
+__all__ = [
+    "GELU",
+    "MLP",
+    "Activation",
+    "AdaptiveActivation",
+    "ComplexGabor",
+    "DeepONet",
+    "Domain",
+    "Encoding",
+    "Factorization",
+    "Field",
+    "Finer",
+    "FourierFilterNetwork",
+    "FrequencyScaling",
+    "Gabor",
+    "GaborFilterNetwork",
+    "Gaussian",
+    "GaussianFourier",
+    "Glorot",
+    "Identity",
+    "Init",
+    "ModifiedMLP",
+    "Periodic",
+    "Positional",
+    "RandomWeightFactorization",
+    "ReLU",
+    "ResidualMLP",
+    "Sinc",
+    "Sine",
+    "Siren",
+    "Softplus",
+    "Tanh",
+    "TorchDefault",
+    "WeightNormalization",
+    "WeightScaling",
+    "default_init",
+    "factorize",
+    "fold",
+    "weight_scaling",
+]

@@ -1,0 +1,36 @@
+"""Sizes and scales that no constructor of this package accepts, worded alike everywhere."""
+
+import math
+
+from nfsolve._core.errors import InputError
+
+
+def check_counts(owner: str, **values: int) -> None:
+    """Refuse sizes that are not whole numbers of at least one.
+
+    Args:
+        owner: What they belong to, for the message.
+        **values: Sizes by name.
+
+    Raises:
+        InputError: The first size that is not.
+    """
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise InputError(f"{owner} with {name} = {value!r}", "a whole number of at least 1")
+
+
+def check_positive(owner: str, **values: float) -> None:
+    """Refuse numbers that are not positive and finite.
+
+    Args:
+        owner: What they belong to, for the message.
+        **values: Numbers by name.
+
+    Raises:
+        InputError: The first number that is not.
+    """
+    for name, value in values.items():
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or not math.isfinite(value) or value <= 0:
+            raise InputError(f"{owner} with {name} = {value!r}", "a positive finite number")

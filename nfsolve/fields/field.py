@@ -1,0 +1,186 @@
+"""The shared backbone: a module from points (n, d) to values (n, k), with named inputs and outputs.
+
+points -> normalised to [-1, 1] (exactly periodic where the domain is) -> encoding -> network -> transform
+"""
+
+import inspect
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, Protocol, Self
+
+import torch
+from torch import Tensor, nn
+
+from nfsolve._core.errors import InputError, unknown
+from nfsolve._core.random import generator
+from nfsolve.fields.checks import check_counts
+from nfsolve.fields.encodings import IDENTITY, Encoding, Waves
+
+Transform = Callable[[Tensor, Tensor], Tensor]
+Device = torch.device | str | None
+
+
+class Domain(Protocol):
+    """All that a field knows of a domain.
+
+    Attributes:
+        names: Coordinate names, in column order.
+        bounds: ``(low, high)`` for each coordinate.
+        periodic: For each coordinate, whether the field is periodic along it.
+    """
+
+    names: tuple[str, ...]
+    bounds: tuple[tuple[float, float], ...]
+    periodic: tuple[bool, ...]
+
+
+class Field(nn.Module, ABC):
+    """A neural field; subclasses add the network between encoded coordinates and raw outputs.
+
+    Args:
+        domain: Names, bounds and periodicity of the coordinates.
+        outputs: Names of the outputs, separated by spaces or as a tuple.
+        transform: Maps coordinates ``(n, d)`` and raw outputs ``(n, k)`` to ``(n, k)``, or None.
+        options: The subclass's own arguments, which become `config`; sizes are checked here.
+        seed: Seed of weights and encoding.
+        dtype: Type of the parameters, default float32.
+        device: Device of the parameters, default CPU.
+
+    Attributes:
+        inputs: Coordinate names.
+        outputs: Output names.
+        config: ``{"call": class name, **options}``, enough to build the field again on its domain.
+
+    Raises:
+        InputError: A size that is not positive, or outputs without names.
+    """
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    config: dict[str, Any]
+
+    def __init__(
+        self,
+        domain: Domain,
+        outputs: str | tuple[str, ...],
+        transform: Transform | None,
+        options: dict[str, Any],
+        seed: int,
+        dtype: torch.dtype | None,
+        device: Device,
+    ):
+        super().__init__()
+        name = type(self).__name__
+        sizes = {k: v for k, v in options.items() if isinstance(v, int) and not isinstance(v, bool)}
+        check_counts(name, **sizes)
+        self.inputs = tuple(domain.names)
+        self.outputs = _names(outputs)
+        self.config = {"call": name, **options}
+        self.transform = transform
+        dtype = _dtype(dtype)
+        coordinates, names = _coordinates(domain, options["harmonics"])
+        encoding: Encoding = options.get("encoding", IDENTITY)
+        self.coordinates = coordinates.to(device, dtype)
+        self.encoding = encoding.build(names, generator(seed, "encoding")).to(device, dtype)
+
+    @classmethod
+    def for_problem(cls, problem: Any, **options: Any) -> Self:
+        """Build a field for a problem.
+
+        Args:
+            problem: Has ``domain`` and ``unknowns``; where it has a method ``transform``, the field applies
+                what that returns.
+            **options: Arguments of the constructor.
+
+        Returns:
+            The field.
+
+        Raises:
+            InputError: An option that the constructor does not have.
+        """
+        known = [name for name in inspect.signature(cls).parameters if name not in ("domain", "outputs")]
+        for name in options:
+            if name not in known:
+                raise unknown(f"option of {cls.__name__}", name, known)
+        transform = problem.transform() if hasattr(problem, "transform") else None
+        return cls(problem.domain, outputs=problem.unknowns, **{"transform": transform, **options})  # type: ignore[call-arg]
+
+    @abstractmethod
+    def network(self, features: Tensor) -> Tensor:
+        """Map encoded coordinates ``(n, features)`` to raw outputs ``(n, k)``."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Evaluate the field.
+
+        Args:
+            x: Points ``(n, d)``; more leading axes may precede.
+
+        Returns:
+            Values ``(n, k)`` in the type of the parameters.
+
+        Raises:
+            InputError: The points have another number of columns.
+        """
+        x = self.cast(x)
+        return self.finish(x, self.network(self.encode(x)))
+
+    def cast(self, x: Tensor) -> Tensor:
+        """Check points and cast them to the type of the parameters."""
+        if x.ndim < 2 or x.shape[-1] != len(self.inputs):
+            raise InputError(
+                f"points of shape {tuple(x.shape)}",
+                f"(n, {len(self.inputs)}) with columns {', '.join(self.inputs)}",
+                "give every point a row and every coordinate a column",
+            )
+        dtype = self.coordinates.matrix.dtype
+        return x if x.dtype == dtype else x.to(dtype)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Map points ``(n, d)`` to the features that the network reads."""
+        return self.encoding(self.coordinates(x))
+
+    def finish(self, x: Tensor, y: Tensor) -> Tensor:
+        """Apply the transform to raw outputs ``(n, k)`` at points ``(n, d)``."""
+        return y if self.transform is None else self.transform(x, y)
+
+    def extra_repr(self) -> str:
+        """Show the names."""
+        return f"({', '.join(self.inputs)}) -> ({', '.join(self.outputs)})"
+
+
+def _names(outputs: str | tuple[str, ...]) -> tuple[str, ...]:
+    names = tuple(outputs.split() if isinstance(outputs, str) else outputs)
+    if not names or len(set(names)) < len(names):
+        raise InputError(
+            f"outputs={outputs!r}",
+            "at least one name, and no name twice",
+            'write outputs="u", or outputs="u v p" for several',
+        )
+    return names
+
+
+def _dtype(dtype: torch.dtype | None) -> torch.dtype:
+    dtype = dtype or torch.float32
+    if not dtype.is_floating_point:
+        raise InputError(f"dtype={dtype}", "a floating-point type", "use torch.float32 or torch.float64")
+    return dtype
+
+
+def _coordinates(domain: Domain, harmonics: int) -> tuple[Waves, tuple[str, ...]]:
+    """Give the module that normalises coordinates and embeds the periodic ones, and its features' names.
+
+    One linear map does it all: a plain product with a buffer breaks nested jvp under torch.compile.
+    """
+    eye = torch.eye(len(domain.names), dtype=torch.float64)
+    low, high = torch.tensor(domain.bounds, dtype=torch.float64).T
+    scale, shift = 2 / (high - low), -(high + low) / (high - low)
+    free = [i for i, wraps in enumerate(domain.periodic) if not wraps]
+    wrapped = [i for i, wraps in enumerate(domain.periodic) if wraps]
+    # normalised, a period is 2: cos and sin of pi k x repeat exactly
+    rows = [(i, 1.0) for i in free] + [(i, math.pi * k) for k in range(1, harmonics + 1) for i in wrapped]
+    matrix = torch.stack([factor * scale[i] * eye[i] for i, factor in rows])
+    offset = torch.stack([factor * shift[i] for i, factor in rows])
+    waves = [f"{k} {domain.names[i]}" for k in range(1, harmonics + 1) for i in wrapped]
+    names = [domain.names[i] for i in free] + [f"{f} {wave}" for f in ("cos", "sin") for wave in waves]
+    return Waves(matrix, len(free), offset), tuple(names)

@@ -1,0 +1,127 @@
+"""Layers of a network: linear maps with their activation, made in order from one generator."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils import skip_init
+
+from nfsolve._core.random import generator
+from nfsolve.fields.activations import Activation
+from nfsolve.fields.init import Init, Place, default_init, uniform_
+
+
+class ComplexLinear(nn.Module):
+    """z -> W z + b on complex features stored as real parts followed by imaginary parts.
+
+    Args:
+        real: Real parts of W and b.
+        imag: Imaginary parts of W and b.
+    """
+
+    def __init__(self, real: nn.Linear, imag: nn.Linear):
+        super().__init__()
+        self.real = real
+        self.imag = imag
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(n, 2 d_in)`` to ``(n, 2 d_out)``."""
+        real, imag = self.real.weight, self.imag.weight
+        matrix = torch.cat([torch.cat([real, -imag], 1), torch.cat([imag, real], 1)])
+        return F.linear(x, matrix, torch.cat([self.real.bias, self.imag.bias]))
+
+
+class Dense(nn.Module):
+    """A linear map followed by an activation.
+
+    Args:
+        linear: The linear map.
+        activation: The activation.
+        index: Number of the layer, for the activation.
+    """
+
+    def __init__(self, linear: nn.Module, activation: Activation, index: int):
+        super().__init__()
+        self.linear = linear
+        self.activation = activation
+        self.index = index
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(n, d_in)`` to ``(n, d_out)``."""
+        return self.activation(self.linear(x), self.index)
+
+    def extra_repr(self) -> str:
+        """Show the activation."""
+        return str(self.activation)
+
+
+def linear(fan_in: int, fan_out: int, dtype: torch.dtype, device: torch.device | str | None) -> nn.Linear:
+    """Make a linear layer whose weights are not drawn yet; torch's global generator is left alone."""
+    return skip_init(nn.Linear, fan_in, fan_out, dtype=dtype, device=device or "cpu")
+
+
+class Layers:
+    """Makes the layers of one network.
+
+    Args:
+        inputs: Number of features that the first layer reads.
+        width: Width of the hidden layers.
+        count: Number of layers with an activation, one behind the other.
+        activation: The activation.
+        init: Initialisation; None takes the activation's own.
+        seed: Seed of the weights.
+        dtype: Type of the parameters.
+        device: Device of the parameters.
+        purpose: Names the stream of random numbers.
+
+    Attributes:
+        features: Number of real features behind an activation.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        width: int,
+        count: int,
+        activation: Activation,
+        init: Init | None,
+        seed: int,
+        dtype: torch.dtype,
+        device: torch.device | str | None,
+        purpose: str = "weights",
+    ):
+        self.inputs, self.count, self.activation = inputs, count, activation
+        self.init = init or default_init(activation)
+        self.generator = generator(seed, purpose)
+        self.dtype, self.device = dtype, device
+        self.units = max(1, int(width / math.sqrt(2))) if activation.is_complex else width
+        self.features = 2 * self.units if activation.is_complex else self.units
+
+    def first(self) -> Dense:
+        """Make a layer that reads the inputs."""
+        layer = self._linear(self.inputs, self.units, 0)
+        if self.activation.first_bias is not None:
+            uniform_(layer.bias, self.activation.first_bias, self.generator)
+        return Dense(layer, self.activation, 0)
+
+    def hidden(self, index: int) -> Dense:
+        """Make a layer that reads the layer before it."""
+        layer = self._linear(self.units, self.units, index)
+        if self.activation.is_complex:
+            layer = ComplexLinear(layer, self._linear(self.units, self.units, index))
+        return Dense(layer, self.activation, index)
+
+    def last(self, outputs: int) -> nn.Linear:
+        """Make the layer without activation; on complex features its result is a real part."""
+        return self._linear(self.features, outputs, self.count)
+
+    def stack(self, outputs: int) -> nn.Sequential:
+        """Make all layers of a plain network."""
+        middle = (self.hidden(index) for index in range(1, self.count))
+        return nn.Sequential(self.first(), *middle, self.last(outputs))
+
+    def _linear(self, fan_in: int, fan_out: int, index: int) -> nn.Linear:
+        layer = linear(fan_in, fan_out, self.dtype, self.device)
+        self.init(layer, Place(index, self.count, self.inputs, self.activation), self.generator)
+        return layer

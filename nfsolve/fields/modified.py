@@ -1,0 +1,55 @@
+"""The modified MLP: two encoders gate every hidden layer."""
+
+import torch
+from torch import Tensor, nn
+
+from nfsolve.fields.activations import TANH, Activation
+from nfsolve.fields.encodings import IDENTITY, Encoding
+from nfsolve.fields.field import Device, Domain, Field, Transform
+from nfsolve.fields.init import Init, default_init
+from nfsolve.fields.layers import Layers
+
+
+class ModifiedMLP(Field):
+    """h <- (1 - z) U + z V with z = s(W h + b), U = s(W_U e(x) + b_U), V = s(W_V e(x) + b_V).
+
+    Arguments and errors as for `nfsolve.fields.MLP`; ``depth`` counts the gated layers.
+
+    Reference:
+        Wang, Teng & Perdikaris, SIAM J. Sci. Comput. 43 (2021), eqs. 43-47.
+    """
+
+    def __init__(
+        self,
+        domain: Domain,
+        outputs: str | tuple[str, ...] = "u",
+        *,
+        width: int = 64,
+        depth: int = 3,
+        activation: Activation = TANH,
+        encoding: Encoding = IDENTITY,
+        harmonics: int = 1,
+        init: Init | None = None,
+        transform: Transform | None = None,
+        seed: int = 0,
+        dtype: torch.dtype | None = None,
+        device: Device = None,
+    ):
+        init = init or default_init(activation)
+        options = {"width": width, "depth": depth, "activation": activation}
+        options |= {"encoding": encoding, "harmonics": harmonics, "init": init}
+        super().__init__(domain, outputs, transform, options, seed, dtype, device)
+        layers = Layers(self.encoding.out_features, width, depth, activation, init, seed, dtype, device)
+        self.gate_u, self.gate_v = layers.first(), layers.first()
+        middle = (layers.hidden(index) for index in range(1, depth))
+        self.hidden = nn.ModuleList([layers.first(), *middle])
+        self.last = layers.last(len(self.outputs))
+
+    def network(self, features: Tensor) -> Tensor:
+        """Map encoded coordinates to raw outputs."""
+        u, v = self.gate_u(features), self.gate_v(features)
+        difference = v - u
+        h = features
+        for layer in self.hidden:
+            h = u + layer(h) * difference
+        return self.last(h)

@@ -1,0 +1,79 @@
+"""The residual MLP of PirateNets: gated blocks that start as the identity."""
+
+import torch
+from torch import Tensor, nn
+
+from nfsolve.fields.activations import TANH, Activation
+from nfsolve.fields.encodings import IDENTITY, Encoding
+from nfsolve.fields.field import Device, Domain, Field, Transform
+from nfsolve.fields.init import Init, default_init
+from nfsolve.fields.layers import Dense, Layers
+
+
+class Block(nn.Module):
+    """Three dense layers, the first two gated, mixed with the input by a trainable number that starts at 0.
+
+    Args:
+        layers: The three dense layers.
+        like: A tensor of the type and device of the parameters.
+    """
+
+    def __init__(self, layers: list[Dense], like: Tensor):
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+        self.mix = nn.Parameter(torch.zeros(1, dtype=like.dtype, device=like.device))
+
+    def forward(self, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
+        """Apply the block to ``(n, width)`` with gates u and v of that shape."""
+        first, second, third = self.layers
+        difference = u - v
+        h = v + first(x) * difference
+        h = v + second(h) * difference
+        return x + self.mix * (third(h) - x)
+
+
+class ResidualMLP(Field):
+    """Gated residual blocks x <- a h(x) + (1 - a) x with trainable a, 0 at the start.
+
+    Arguments and errors as for `nfsolve.fields.MLP`; ``depth`` counts the blocks of three dense layers. A first
+    dense layer brings the encoding to ``width``.
+
+    Reference:
+        Wang, Li, Chen & Perdikaris, JMLR 25 (2024) 402, arXiv 2402.00326, section 4 (PirateNets).
+    """
+
+    def __init__(
+        self,
+        domain: Domain,
+        outputs: str | tuple[str, ...] = "u",
+        *,
+        width: int = 64,
+        depth: int = 2,
+        activation: Activation = TANH,
+        encoding: Encoding = IDENTITY,
+        harmonics: int = 1,
+        init: Init | None = None,
+        transform: Transform | None = None,
+        seed: int = 0,
+        dtype: torch.dtype | None = None,
+        device: Device = None,
+    ):
+        init = init or default_init(activation)
+        options = {"width": width, "depth": depth, "activation": activation}
+        options |= {"encoding": encoding, "harmonics": harmonics, "init": init}
+        super().__init__(domain, outputs, transform, options, seed, dtype, device)
+        count = 1 + 3 * depth
+        layers = Layers(self.encoding.out_features, width, count, activation, init, seed, dtype, device)
+        self.gate_u, self.gate_v, self.first = layers.first(), layers.first(), layers.first()
+        self.blocks = nn.ModuleList(
+            Block([layers.hidden(1 + 3 * b + i) for i in range(3)], self.coordinates.matrix)
+            for b in range(depth)
+        )
+        self.last = layers.last(len(self.outputs))
+
+    def network(self, features: Tensor) -> Tensor:
+        """Map encoded coordinates to raw outputs."""
+        u, v, h = self.gate_u(features), self.gate_v(features), self.first(features)
+        for block in self.blocks:
+            h = block(h, u, v)
+        return self.last(h)

@@ -1,0 +1,101 @@
+"""Finding problems: by name, by file, or by dotted path."""
+
+import importlib
+import importlib.metadata
+import importlib.util
+import inspect
+import sys
+from pathlib import Path
+from types import ModuleType
+
+from nfsolve._core.errors import InputError, nearest
+from nfsolve.problem import Problem
+
+GROUP = "nfsolve.problems"
+
+
+def names() -> dict[str, str]:
+    """Give the installed problems: name -> ``module:Class``."""
+    return {entry.name: entry.value for entry in importlib.metadata.entry_points(group=GROUP)}
+
+
+def find(what: str) -> type[Problem]:
+    """Find the class of a problem.
+
+    Args:
+        what: A name that `names` gives, a ``FILE.py`` with one problem class, or ``package.module:Class``.
+
+    Returns:
+        The class.
+
+    Raises:
+        InputError: There is no such problem; the nearest name is suggested.
+    """
+    if what.endswith(".py"):
+        return _in_file(Path(what))
+    known = names()
+    target = known.get(what, what)
+    if ":" not in target:
+        raise InputError(
+            f"unknown problem '{what}'", nearest(what, known), "or give FILE.py or package.module:Class"
+        )
+    module_name, _, class_name = target.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise InputError(f"unknown module '{module_name}' in '{target}'", str(error)) from error
+    found = getattr(module, class_name, None)
+    if not _is_problem(found):
+        here = _problems_of(module)
+        raise InputError(f"no problem '{class_name}' in {module_name}", f"one of {', '.join(here) or 'none'}")
+    return found
+
+
+def where(problem: Problem) -> str:
+    """Say what finds the class of a problem again: ``module:Class``, or the path of its file.
+
+    Args:
+        problem: The problem.
+
+    Returns:
+        What `find` takes.
+    """
+    cls = type(problem)
+    module = sys.modules.get(cls.__module__)
+    spec = getattr(module, "__spec__", None)
+    if module is not None and (spec is None or getattr(module, "loaded_from_file", False)):
+        file = getattr(module, "__file__", None)
+        if file:
+            return str(Path(file).resolve())
+    return f"{cls.__module__}:{cls.__qualname__}"
+
+
+def _in_file(path: Path) -> type[Problem]:
+    if not path.is_file():
+        raise InputError(f"problem file '{path}' not found", "a Python file that defines one problem")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None  # a .py path always has a loader
+    module = importlib.util.module_from_spec(spec)
+    module.loaded_from_file = True  # type: ignore[attr-defined]  # so that `where` names the file
+    sys.modules[path.stem] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    found = _problems_of(module)
+    if len(found) != 1:
+        raise InputError(
+            f"'{path}' defines {len(found)} problems ({', '.join(found) or 'none'})",
+            "exactly one subclass of PDE or Problem",
+            "put each into its own file, or give package.module:Class",
+        )
+    return next(iter(found.values()))
+
+
+def _problems_of(module: ModuleType) -> dict[str, type[Problem]]:
+    return {
+        name: value
+        for name, value in vars(module).items()
+        if _is_problem(value) and value.__module__ == module.__name__
+    }
+
+
+def _is_problem(value: object) -> bool:
+    return inspect.isclass(value) and issubclass(value, Problem) and not inspect.isabstract(value)

@@ -1,0 +1,237 @@
+"""Dense and iterative linear algebra of the curvature methods: pure functions of tensors.
+
+Damped normal equations (J^T J + damping diag(scale)) x = b by Cholesky (Marquardt, SIAM J. Appl. Math. 11 (1963) 431),
+preconditioned conjugate gradients (Hestenes & Stiefel, 1952), and trees of tensors as one vector.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_flatten, tree_unflatten
+
+from nfsolve._core.errors import InputError
+
+GROWTH = 10.0  # factor on the damping after a failed factorization
+ATTEMPTS = 12
+GRAM_BLOCKS = 4
+GRAM_BLOCKED_FROM = 256  # columns; below, the calls cost more than the saved half of the products
+
+
+class SingularMatrix(ArithmeticError):
+    """A matrix that has no Cholesky factor even after its damping grew; the message has three parts."""
+
+
+class CGResult(NamedTuple):
+    """What `pcg` found.
+
+    Attributes:
+        x: Solution ``(n,)``.
+        steps: Matrix-vector products done.
+        relative_residual: Norm of ``b - A x`` over the norm of ``b``, by the recurrence.
+        reason: Why it stopped, in words.
+    """
+
+    x: Tensor
+    steps: int
+    relative_residual: float
+    reason: str
+
+
+def gram(matrix: Tensor) -> Tensor:
+    """Give the lower triangle of matrix^T matrix in float64.
+
+    Args:
+        matrix: ``(n, p)``, any real floating dtype.
+
+    Returns:
+        ``(p, p)`` in float64; above the diagonal the entries are not all computed, as `damped_cholesky` reads
+        the lower triangle only.
+    """
+    columns = matrix.shape[1]
+    wide = matrix.double()
+    if wide.is_cuda or columns < GRAM_BLOCKED_FROM:
+        return wide.T @ wide
+    product = wide.new_zeros(columns, columns)
+    edges = [i * columns // GRAM_BLOCKS for i in range(GRAM_BLOCKS + 1)]
+    for start, stop in zip(edges, edges[1:], strict=False):
+        # 10 of 16 blocks: 1.3 times faster than the whole product on CPU, where scipy's dsyrk gave 1.15
+        torch.mm(wide[:, start:stop].T, wide[:, :stop], out=product[start:stop, :stop])
+    return product
+
+
+def damped_cholesky(
+    matrix: Tensor, damping: float, scale: Tensor | None = None, attempts: int = ATTEMPTS
+) -> tuple[Tensor, float]:
+    """Factor matrix + damping diag(scale), with more damping where rounding made it indefinite.
+
+    Args:
+        matrix: Symmetric ``(p, p)``; only the lower triangle is read.
+        damping: Factor on ``scale``, not negative.
+        scale: Positive ``(p,)``; None is the identity.
+        attempts: Factorizations tried, each with ten times the damping of the one before.
+
+    Returns:
+        The lower Cholesky factor and the damping it was made with.
+
+    Raises:
+        SingularMatrix: The matrix is not finite, or stays indefinite after the last attempt.
+    """
+    scale = matrix.new_ones(matrix.shape[0]) if scale is None else scale
+    used = damping
+    for _ in range(attempts):
+        damped = matrix.clone()
+        damped.diagonal().add_(scale, alpha=used)
+        factor, info = torch.linalg.cholesky_ex(damped)
+        if int(info) == 0 and bool(torch.isfinite(factor.diagonal()).all()):
+            return factor, used
+        if not torch.isfinite(damped.tril()).all():
+            raise SingularMatrix(
+                f"a {_shape(matrix)} matrix with entries that are not finite: finite entries were expected. "
+                "Look for NaN or infinity in the residuals"
+            )
+        smallest = torch.finfo(matrix.dtype).eps * _relative_size(matrix, scale)
+        used = max(used * GROWTH, smallest)
+    raise SingularMatrix(
+        f"a {_shape(matrix)} matrix that is not positive definite with damping {damping:.1e} to {used / GROWTH:.1e}: "
+        "a positive semidefinite one was expected. Use a larger damping, or float64"
+    )
+
+
+def damped_solve(matrix: Tensor, right: Tensor, damping: float = 0.0, scale: Tensor | None = None) -> Tensor:
+    """Solve (matrix + damping diag(scale)) x = right by Cholesky.
+
+    Args:
+        matrix: Symmetric positive semidefinite ``(p, p)``; only the lower triangle is read.
+        right: ``(p,)`` or ``(p, m)``.
+        damping: Factor on ``scale``, not negative; grows by tens where the factorization fails.
+        scale: Positive ``(p,)``; None is the identity.
+
+    Returns:
+        Solution, shaped as ``right``.
+
+    Raises:
+        SingularMatrix: No damping up to the last attempt makes the matrix positive definite.
+    """
+    factor, _ = damped_cholesky(matrix, damping, scale)
+    return cholesky_solve(factor, right)
+
+
+def cholesky_solve(factor: Tensor, right: Tensor) -> Tensor:
+    """Solve L L^T x = right for a lower factor ``(p, p)`` and ``(p,)`` or ``(p, m)``."""
+    if right.ndim == 1:
+        return torch.cholesky_solve(right[:, None], factor)[:, 0]
+    return torch.cholesky_solve(right, factor)
+
+
+def pcg(
+    apply: Callable[[Tensor], Tensor],
+    right: Tensor,
+    preconditioner: Callable[[Tensor], Tensor] | None = None,
+    start: Tensor | None = None,
+    tolerance: float = 1e-10,
+    max_steps: int | None = None,
+) -> CGResult:
+    """Solve A x = b for a symmetric positive definite A by preconditioned conjugate gradients.
+
+    Args:
+        apply: v ``(n,)`` -> A v ``(n,)``.
+        right: b ``(n,)``.
+        preconditioner: v -> M^{-1} v with M symmetric positive definite; None is the identity.
+        start: First guess ``(n,)``; None is zero.
+        tolerance: Stops at a residual norm of ``tolerance`` times the norm of b.
+        max_steps: Most matrix-vector products; None allows n.
+
+    Returns:
+        Solution, number of steps, relative residual, and why it stopped.
+
+    Reference:
+        Golub & Van Loan, Matrix Computations, 4th ed., algorithm 11.5.1.
+    """
+    precondition = preconditioner or (lambda v: v)
+    x = torch.zeros_like(right) if start is None else start.clone()
+    residual = right.clone() if start is None else right - apply(x)
+    goal = float(right.norm())
+    if goal == 0.0:
+        return CGResult(torch.zeros_like(right), 0, 0.0, "the right-hand side is zero")
+    z = precondition(residual)
+    direction, rz = z, residual @ z
+    limit = right.numel() if max_steps is None else max_steps
+    for step in range(limit):
+        size = float(residual.norm()) / goal
+        if size <= tolerance:
+            return CGResult(x, step, size, "converged")
+        product = apply(direction)
+        curvature = direction @ product
+        if not float(curvature) > 0.0:
+            return CGResult(
+                x, step + 1, size, "stopped: the matrix is not positive definite along a direction"
+            )
+        length = rz / curvature
+        x = x + length * direction
+        residual = residual - length * product
+        z = precondition(residual)
+        rz, before = residual @ z, rz
+        direction = z + (rz / before) * direction
+    size = float(residual.norm()) / goal
+    return CGResult(x, limit, size, "converged" if size <= tolerance else f"step limit: {limit} products")
+
+
+def flatten(tree: Any) -> Tensor:
+    """Join the tensors of a tree into one vector; complex ones as pairs of real and imaginary parts.
+
+    Args:
+        tree: A list, tuple or dict of tensors, nested as you like.
+
+    Returns:
+        Vector ``(P,)``; works under `torch.func` transformations.
+    """
+    leaves = tree_flatten(tree)[0]
+    if not leaves:
+        raise InputError("a tree without tensors", "at least one tensor to join into a vector")
+    return torch.cat([_as_real(leaf).reshape(-1) for leaf in leaves])
+
+
+def unflatten(vector: Tensor, like: Any) -> Any:
+    """Split a vector into a tree of tensors; the inverse of `flatten`.
+
+    Args:
+        vector: ``(P,)``.
+        like: Tree whose structure, shapes and dtypes the result takes.
+
+    Returns:
+        A tree of views where no dtype changes; works under `torch.func` transformations.
+
+    Raises:
+        InputError: The vector has another number of entries than the tree.
+    """
+    leaves, structure = tree_flatten(like)
+    sizes = [leaf.numel() * (2 if leaf.is_complex() else 1) for leaf in leaves]
+    if vector.shape != (sum(sizes),):
+        raise InputError(
+            f"a vector of shape {tuple(vector.shape)}", f"({sum(sizes)},), the number of entries of the tree"
+        )
+    parts = []
+    for piece, leaf in zip(torch.split(vector, sizes), leaves, strict=True):
+        if leaf.is_complex():
+            part = torch.view_as_complex(piece.reshape(*leaf.shape, 2)).to(leaf.dtype)
+        else:
+            part = piece.reshape(leaf.shape).to(leaf.dtype)
+        parts.append(part)
+    return tree_unflatten(parts, structure)
+
+
+def _as_real(leaf: Tensor) -> Tensor:
+    return torch.view_as_real(leaf) if leaf.is_complex() else leaf
+
+
+def _relative_size(matrix: Tensor, scale: Tensor) -> float:
+    """Size of the matrix in units of the scale, so that eps times it is the first damping that rounds to anything."""
+    size = float((matrix.diagonal() / scale.clamp_min(torch.finfo(scale.dtype).tiny)).abs().max())
+    return size if math.isfinite(size) and size > 0.0 else 1.0
+
+
+def _shape(matrix: Tensor) -> str:
+    return f"{matrix.shape[0]} x {matrix.shape[1]}"

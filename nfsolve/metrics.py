@@ -1,0 +1,166 @@
+"""Scores of a field against a reference: relative L2, maximum error, PSNR, SSIM, intersection over union.
+
+Tensors go in, Python floats come out; different shapes and values that are not finite are errors, not scores.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from nfsolve._core.errors import InputError
+
+SSIM_SIGMA = 1.5  # Wang et al. 2004, section III-C: circular Gaussian window of 11 x 11 pixels, sd 1.5
+SSIM_RADIUS = 5
+SSIM_K1, SSIM_K2 = 0.01, 0.03
+
+
+def relative_l2(u: Tensor, reference: Tensor) -> float:
+    """Relative error ||u - reference|| / ||reference|| in the Euclidean norm over all entries.
+
+    Args:
+        u: Values, any shape.
+        reference: Reference values, the same shape.
+
+    Returns:
+        The relative error.
+
+    Raises:
+        InputError: Shapes differ, a value is not finite, or the reference is zero everywhere.
+    """
+    u, reference = _pair(u, reference)
+    norm = torch.linalg.vector_norm(reference)
+    if norm == 0:
+        raise InputError(
+            "the reference is zero everywhere",
+            "a relative error needs a reference that is not",
+            "use max_error",
+        )
+    return float(torch.linalg.vector_norm(u - reference) / norm)
+
+
+def max_error(u: Tensor, reference: Tensor) -> float:
+    """Largest absolute difference over all entries.
+
+    Args:
+        u: Values, any shape.
+        reference: Reference values, the same shape.
+
+    Returns:
+        The largest absolute difference.
+
+    Raises:
+        InputError: Shapes differ or a value is not finite.
+    """
+    u, reference = _pair(u, reference)
+    return float((u - reference).abs().max())
+
+
+def psnr(image: Tensor, truth: Tensor, peak: float = 1.0) -> float:
+    """Peak signal-to-noise ratio, 10 log10(peak^2 / mean squared error), in decibel.
+
+    Args:
+        image: Values, any shape.
+        truth: True values, the same shape.
+        peak: Largest possible value of the signal.
+
+    Returns:
+        The ratio in dB; infinity for identical values.
+
+    Raises:
+        InputError: Shapes differ or a value is not finite.
+    """
+    image, truth = _pair(image, truth)
+    mean_square = float((image - truth).square().mean())
+    return 10.0 * math.log10(peak**2 / mean_square) if mean_square > 0 else math.inf
+
+
+def ssim(image: Tensor, truth: Tensor, peak: float = 1.0) -> float:
+    """Structural similarity with a Gaussian window (11 x 11, sd 1.5), the mean over windows inside the image.
+
+    Args:
+        image: Image, (height, width) or (height, width, channels), at least 11 x 11 pixels.
+        truth: True image, the same shape.
+        peak: Largest possible value of the signal.
+
+    Returns:
+        The mean structural similarity, at most 1; channels are averaged.
+
+    Raises:
+        InputError: Shapes differ, a value is not finite, or the image is smaller than the window.
+
+    Reference:
+        Z. Wang, A. C. Bovik, H. R. Sheikh, E. P. Simoncelli, "Image quality assessment: from error visibility
+        to structural similarity", IEEE Trans. Image Processing 13(4), 2004, equation (13).
+    """
+    image, truth = _pair(image, truth)
+    size = 2 * SSIM_RADIUS + 1
+    if image.dim() not in (2, 3) or min(image.shape[:2]) < size:
+        raise InputError(
+            f"an image of shape {tuple(image.shape)}",
+            f"SSIM needs (height, width) or (height, width, channels) of at least {size} x {size} pixels",
+            "give the values as an image",
+        )
+    x, y = (
+        z.reshape(*z.shape[:2], -1).movedim(-1, 0)[:, None] for z in (image, truth)
+    )  # (channels, 1, h, w)
+    mean_x, mean_y = _window_mean(x), _window_mean(y)
+    var_x = _window_mean(x * x) - mean_x**2
+    var_y = _window_mean(y * y) - mean_y**2
+    covariance = _window_mean(x * y) - mean_x * mean_y
+    c1, c2 = (SSIM_K1 * peak) ** 2, (SSIM_K2 * peak) ** 2
+    luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
+    structure = (2 * covariance + c2) / (var_x + var_y + c2)
+    return float((luminance * structure).mean())
+
+
+def iou(prediction: Tensor, truth: Tensor, threshold: float = 0.5) -> float:
+    """Intersection over union of the two sets where the values exceed the threshold.
+
+    Args:
+        prediction: Occupancies, any shape.
+        truth: True occupancies, the same shape.
+        threshold: A point belongs to the set where its value is larger.
+
+    Returns:
+        The ratio, in [0, 1]; 1 when both sets are empty.
+
+    Raises:
+        InputError: Shapes differ or a value is not finite.
+    """
+    prediction, truth = _pair(prediction, truth)
+    a, b = prediction > threshold, truth > threshold
+    union = int((a | b).sum())
+    return int((a & b).sum()) / union if union else 1.0
+
+
+def _window_mean(x: Tensor) -> Tensor:
+    offsets = torch.arange(-SSIM_RADIUS, SSIM_RADIUS + 1, dtype=x.dtype, device=x.device)
+    window = torch.exp(-0.5 * (offsets / SSIM_SIGMA) ** 2)
+    window = window / window.sum()
+    return F.conv2d(F.conv2d(x, window.view(1, 1, -1, 1)), window.view(1, 1, 1, -1))
+
+
+def _pair(u: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
+    """Both as float64 (sums of squares in float32 lose digits), checked."""
+    if u.shape != reference.shape:
+        raise InputError(
+            f"values of shape {tuple(u.shape)} against a reference of shape {tuple(reference.shape)}",
+            "a score needs equal shapes",
+            "reshape one of them; a column (n, 1) does not stand for (n,)",
+        )
+    if u.numel() == 0:
+        raise InputError(
+            "no values to score", "at least one was expected", "check the grid the field was evaluated on"
+        )
+    u, reference = u.detach().double(), reference.detach().double()
+    for name, z in (("values", u), ("reference values", reference)):
+        bad = int((~torch.isfinite(z)).sum())
+        if bad:
+            raise InputError(
+                f"{bad} of {z.numel()} {name} are not finite",
+                "a score needs finite numbers",
+                "look for NaN or inf in the data or a diverged field",
+            )
+    return u, reference

@@ -1,0 +1,208 @@
+"""Pictures: a general one for solutions on grids, and the panels that problems compose their own from."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nfsolve._core.errors import MissingExtra, require
+from nfsolve.solution import Solution
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def save_pictures(solution: Solution) -> list[Path]:
+    """Draw a solution into its run folder, and write what the problem exports.
+
+    Args:
+        solution: A solution with a folder.
+
+    Returns:
+        The files that were written.
+    """
+    folder = solution.folder
+    assert folder is not None
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    try:
+        figure = picture(solution)
+    except MissingExtra as error:
+        print(f"no picture: {error}")
+        figure = None
+    if figure is not None:
+        figure.savefig(folder / "solution.png", dpi=130)
+    with torch.no_grad():
+        solution.problem.export(solution.field, solution.data, folder)
+    after = sorted(path for path in folder.rglob("*") if path.is_file())
+    return [path for path in after if before.get(path) != path.stat().st_mtime_ns]
+
+
+def picture(solution: Solution) -> "Figure | None":
+    """Draw a solution: the problem's own picture, or the grid on which it is scored.
+
+    Args:
+        solution: The solution.
+
+    Returns:
+        A figure, or None where there is nothing to draw.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+    """
+    with torch.no_grad():
+        own = solution.problem.picture(solution.field, solution.data, solution.history)
+        if own is not None or "sizes" not in solution.data:
+            return own
+        data = solution.data
+        shape = (*data["sizes"], -1)
+        values = solution.field(data["grid"]).reshape(shape).double().cpu().numpy()
+        exact = data["exact"].reshape(shape).double().cpu().numpy()
+    return grid_picture(solution, values, exact)
+
+
+def new_figure(width: float, height: float) -> "Figure":
+    """Make a figure that belongs to no window.
+
+    Args:
+        width: Inches.
+        height: Inches.
+
+    Returns:
+        The figure, with constrained layout.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+    """
+    module = require("matplotlib.figure", extra="plot", purpose="drawing a picture")
+    return module.Figure(figsize=(width, height), layout="constrained")
+
+
+def grid_picture(solution: Solution, values: np.ndarray, exact: np.ndarray) -> "Figure":
+    """Draw solution, error, slices and loss history of a field on a grid.
+
+    Args:
+        solution: For names, bounds, metrics and history.
+        values: Field on the grid, ``(*sizes, k)``.
+        exact: Reference on the same grid.
+
+    Returns:
+        The figure: one row for each output, then the history.
+    """
+    problem = solution.problem
+    names, bounds, outputs = problem.domain.names, problem.domain.bounds, problem.outputs
+    # more than two coordinates: the middle of the others
+    middle = tuple(s // 2 for s in values.shape[2:-1])
+    values, exact = (a[(slice(None), slice(None), *middle)] if len(names) > 2 else a for a in (values, exact))
+    figure = new_figure(15.0, 3.6 * len(outputs))
+    axes = figure.subplots(len(outputs), 4, squeeze=False)
+    for i, out in enumerate(outputs):
+        row = list(axes[i])
+        u, v = values[..., i], exact[..., i]
+        score = solution.metrics.get(f"relative_l2/{out}")
+        title = f"error, relative L2 {score:.2e}" if score is not None else "error"
+        if len(names) == 1:
+            x = np.linspace(*bounds[0], len(u))
+            row[0].plot(x, v, "k", lw=3, alpha=0.3, label="exact")
+            row[0].plot(x, u, label="field")
+            row[0].set(title=f"{out}({names[0]})", xlabel=names[0], ylabel=out)
+            row[0].legend()
+            row[1].semilogy(x, np.abs(u - v) + 1e-300)
+            row[1].set(title=title, xlabel=names[0], ylabel=f"|{out} - exact|")
+            row[2].axis("off")
+        else:
+            image_panel(row[0], u, bounds, names, f"{out}({', '.join(names)})", symmetric=True)
+            image_panel(row[1], np.abs(u - v), bounds, names, title, cmap="magma")
+            slices_panel(row[2], u, v, bounds, names, out)
+        history_panel(row[3], solution.history) if i == 0 else row[3].axis("off")
+    return figure
+
+
+def image_panel(
+    axes: "Axes",
+    values: np.ndarray,
+    bounds: Sequence[tuple[float, float]],
+    names: Sequence[str],
+    title: str,
+    cmap: str = "RdBu_r",
+    symmetric: bool = False,
+) -> None:
+    """Draw values on a 2-D grid with a colour bar; the first coordinate runs along the horizontal axis.
+
+    Args:
+        axes: Where.
+        values: ``(n0, n1)``.
+        bounds: Bounds of the two coordinates.
+        names: Their names.
+        title: Title.
+        cmap: Colour map.
+        symmetric: Centre the colours on zero.
+    """
+    limit = float(np.abs(values).max()) or 1.0
+    limits: dict[str, Any] = {"vmin": -limit, "vmax": limit} if symmetric else {}
+    extent = (*bounds[0], *bounds[1])
+    image = axes.imshow(values.T, origin="lower", extent=extent, aspect="auto", cmap=cmap, **limits)
+    axes.set(title=title, xlabel=names[0], ylabel=names[1])
+    axes.figure.colorbar(image, ax=axes)
+
+
+def slices_panel(
+    axes: "Axes",
+    values: np.ndarray,
+    exact: np.ndarray,
+    bounds: Sequence[tuple[float, float]],
+    names: Sequence[str],
+    output: str,
+) -> None:
+    """Draw slices at a few values of the first coordinate, the field over the reference.
+
+    Args:
+        axes: Where.
+        values: Field ``(n0, n1)``.
+        exact: Reference ``(n0, n1)``.
+        bounds: Bounds of the two coordinates.
+        names: Their names.
+        output: Name of the output.
+    """
+    first, second = (np.linspace(*b, n) for b, n in zip(bounds, values.shape, strict=False))
+    for i, at in enumerate(np.linspace(0, len(first) - 1, 5).astype(int)[1 if len(first) > 1 else 0 :]):
+        axes.plot(second, exact[at], color=f"C{i}", lw=4, alpha=0.3)
+        axes.plot(second, values[at], color=f"C{i}", lw=1.2, label=f"{names[0]} = {first[at]:.3g}")
+    axes.set(title="slices (wide: reference)", xlabel=names[1], ylabel=output)
+    axes.legend(fontsize="small")
+
+
+def history_panel(axes: "Axes", history: list[dict[str, Any]], score: str | None = None) -> None:
+    """Draw the loss and a score against seconds.
+
+    Args:
+        axes: Where.
+        history: Rows of the run's history.
+        score: Key of the score; the relative L2 error, or the first PSNR found, where it is not given.
+    """
+    if not history:
+        axes.axis("off")
+        return
+    known = [score] if score else ["relative_l2", "psnr_heldout", "psnr"]
+    key = next((k for k in known if any(k in row for row in history)), None)
+    seconds = [row["seconds"] for row in history]
+    axes.semilogy(seconds, [row["loss"] for row in history], color="C0", lw=1, label="loss")
+    axes.set(title="history", xlabel="seconds", ylabel="loss")
+    if key == "relative_l2":
+        axes.semilogy(
+            seconds, [row.get(key, np.nan) for row in history], color="C3", label="relative L2 error"
+        )
+        axes.set_ylabel("")
+    elif key:
+        other = axes.twinx()
+        other.plot(seconds, [row.get(key, np.nan) for row in history], color="C3")
+        other.set_ylabel(key.replace("_", " ") + " / dB", color="C3")
+    axes.legend(fontsize="small")
+
+
+def array(values: Tensor) -> np.ndarray:
+    """Give a tensor as a float64 array on the CPU, for drawing."""
+    return values.detach().double().cpu().numpy()

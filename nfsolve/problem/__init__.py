@@ -1,0 +1,21 @@
+"""Floor 4: problems as named residuals, and the objective that an optimizer sees."""
+
+from nfsolve.problem.conditions import face, interior, measured
+from nfsolve.problem.objective import Objective
+from nfsolve.problem.pde import PDE
+from nfsolve.problem.problem import Batch, Problem
+from nfsolve.problem.recipe import Recipe, Stage
+from nfsolve.problem.unknowns import Unknown
+
+__all__ = [
+    "PDE",
+    "Batch",
+    "Objective",
+    "Problem",
+    "Recipe",
+    "Stage",
+    "Unknown",
+    "face",
+    "interior",
+    "measured",
+]

@@ -1,0 +1,128 @@
+"""From a residual method's signature to its values: which derivatives it names, and how it gets them."""
+
+import inspect
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nfsolve._core.errors import InputError
+from nfsolve.diff import Name, parse, partials
+from nfsolve.problem.conditions import arguments
+
+Function = Callable[[Tensor], Tensor]
+
+
+def as_field(function: Callable[..., Any], coordinates: tuple[str, ...]) -> Function:
+    """Let a callable of named coordinates, such as an exact solution, stand in for a field.
+
+    Args:
+        function: A field (points ``(n, d)`` -> ``(n, k)``), or a function whose parameters are coordinate
+            names, each a column ``(n, 1)``, and that returns a column, or a tuple of columns.
+        coordinates: Names of the coordinates.
+
+    Returns:
+        A function of points ``(n, d)``.
+    """
+    if isinstance(function, nn.Module):
+        return function
+    names = tuple(inspect.signature(function).parameters)
+    if not names or not set(names) <= set(coordinates):
+        return function
+
+    def of_points(points: Tensor) -> Tensor:
+        columns = (points[..., i : i + 1] for i in map(coordinates.index, names))
+        values = function(*columns)
+        return torch.cat(values, -1) if isinstance(values, tuple | list) else values
+
+    return of_points
+
+
+@lru_cache(maxsize=512)
+def _parse_all(
+    wanted: tuple[str, ...], given: tuple[str, ...], outputs: tuple[str, ...], coordinates: tuple[str, ...]
+) -> dict[str, Name]:
+    """Parse the names that stand for the field and its derivatives; the others are given."""
+    known = {*coordinates, *given}
+    return {text: parse(text, outputs, coordinates) for text in wanted if text not in known}
+
+
+def values(
+    wanted: tuple[str, ...],
+    function: Function,
+    rows: dict[str, Tensor],
+    outputs: tuple[str, ...],
+    coordinates: tuple[str, ...],
+) -> dict[str, Any]:
+    """Evaluate everything that a signature names, in one derivative pass.
+
+    Args:
+        wanted: Names in the signature.
+        function: Points ``(n, d)`` -> values ``(n, k)``.
+        rows: ``points (n, d)``; on faces ``normals (n, d)``; measured columns ``NAME_data (n, 1)``.
+        outputs: Names of the unknowns.
+        coordinates: Names of the coordinates.
+
+    Returns:
+        Name -> column ``(n, 1)``.
+
+    Raises:
+        InputError: An unknown name, or a field with another number of outputs.
+    """
+    points = rows["points"]
+    found: dict[str, Any] = {name: points[..., i : i + 1] for i, name in enumerate(coordinates)}
+    found |= {name: column for name, column in rows.items() if name.endswith("_data")}
+    if "normals" in rows:
+        found |= {f"n_{name}": rows["normals"][..., i : i + 1] for i, name in enumerate(coordinates)}
+    found["D"] = lambda composite, along: _composite(composite, along, function, rows, outputs, coordinates)
+    names = _parse_all(wanted, tuple(found), outputs, coordinates)
+    if names:
+        columns = partials(function, points, {name.along for name in names.values()})
+        some = next(iter(columns.values()))
+        if some.shape[-1] != len(outputs):
+            raise InputError(
+                f"a field with {some.shape[-1]} outputs",
+                f"{len(outputs)} ({', '.join(outputs)})",
+                "build it with FIELD.for_problem(problem)",
+            )
+        found |= {
+            text: columns[name.along][..., name.output : name.output + 1] for text, name in names.items()
+        }
+    return {name: found[name] for name in wanted}
+
+
+def call(
+    method: Callable[..., Tensor],
+    function: Function,
+    rows: dict[str, Tensor],
+    outputs: tuple[str, ...],
+    coordinates: tuple[str, ...],
+) -> Tensor:
+    """Call a residual method with the columns that its signature names; arguments as for `values`."""
+    wanted = arguments(method)
+    found = values(wanted, function, rows, outputs, coordinates)
+    return method(*(found[name] for name in wanted))
+
+
+def _composite(
+    term: Callable[..., Tensor],
+    along: str,
+    function: Function,
+    rows: dict[str, Tensor],
+    outputs: tuple[str, ...],
+    coordinates: tuple[str, ...],
+) -> Tensor:
+    """Differentiate a composite term such as k u_x along a coordinate, by forward mode over the points."""
+    if along not in coordinates:
+        raise InputError(
+            f"unknown coordinate '{along}' in D(..., '{along}')", f"this problem has {', '.join(coordinates)}"
+        )
+    direction = torch.zeros_like(rows["points"])
+    direction[..., coordinates.index(along)] = 1.0
+
+    def at(points: Tensor) -> Tensor:
+        return call(term, function, {**rows, "points": points}, outputs, coordinates)
+
+    return torch.func.jvp(at, (rows["points"],), (direction,))[1]

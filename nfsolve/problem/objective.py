@@ -1,0 +1,234 @@
+"""The objective: what an optimizer sees of a problem and a field."""
+
+import copy
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.func import functional_call, jacrev, vmap
+from torch.utils._pytree import tree_map
+
+from nfsolve._core.errors import InputError
+from nfsolve.curvature import LeastSquares
+from nfsolve.diff import Unsupported, jacobian_by_rows
+from nfsolve.problem.problem import Batch, Problem
+from nfsolve.problem.unknowns import Unknowns
+
+Evaluate = Callable[[nn.Module, dict[str, Tensor]], Any]
+
+
+class System(nn.Module):
+    """Everything that is trained: the field and the unknown scalars of the problem."""
+
+    def __init__(self, field: nn.Module, unknowns: Unknowns):
+        super().__init__()
+        self.field = field
+        self.unknowns = unknowns
+
+    def forward(self, evaluate: Evaluate) -> Any:
+        """Call ``evaluate(field, unknown values)``, so that `functional_call` reaches both."""
+        return evaluate(self.field, self.unknowns.values())
+
+
+class Objective(LeastSquares):
+    """A torch closure that also offers the named residuals as a pure function of the parameters.
+
+    Called, it is an ordinary closure: gradients are zeroed, the loss ``sum of weight * mean(residual**2)`` is
+    evaluated and differentiated. `residuals` gives the named residuals, `stacked` and `jacobian` (of
+    `LeastSquares`) the vector whose squared norm is the loss. Points stay fixed until `redraw`.
+
+    Args:
+        problem: The problem.
+        field: The field to train, on its device and in its dtype.
+        data: What ``problem.load`` gave.
+        generator: CPU generator of the points.
+        compile: Compile the evaluation of the residuals with `torch.compile`.
+    """
+
+    def __init__(
+        self, problem: Problem, field: nn.Module, data: Batch, generator: Generator, compile: bool = False
+    ):
+        self.problem = problem
+        self.data = data
+        self.generator = generator
+        unknowns = Unknowns(problem.unknown_scalars())
+        first = next(field.parameters())
+        self.system = System(field, unknowns.to(device=first.device, dtype=first.dtype))
+        self._weights = problem.weights()
+        self._latest: dict[str, Tensor] = {}
+        self._recordable: dict[
+            str, bool
+        ] = {}  # residual name -> whether its Jacobian comes from linear layers
+        self._evaluate = torch.compile(self._evaluate_eagerly) if compile else self._evaluate_eagerly
+        super().__init__(self._stack_at, dict(self.system.named_parameters()))
+        self.redraw()
+
+    def redraw(self) -> None:
+        """Draw new points, rays or a mini-batch."""
+        self._drawn_from = self.generator.get_state()
+        self.batch = self.problem.draw(self.data, self.generator)
+        self._sizes: dict[str, int] | None = None  # rows of each residual on these points
+
+    def residuals(self, params: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
+        """Evaluate the named residuals on the current points.
+
+        Args:
+            params: Parameter name -> value, for a pure evaluation; None takes the current values.
+
+        Returns:
+            Residual name -> ``(n, k)``.
+
+        Raises:
+            InputError: A residual does not have one row for each point.
+        """
+        return self._named_at(params, self.batch)
+
+    def unknown_values(self) -> dict[str, float]:
+        """Give the current values of the unknown scalars."""
+        return {name: float(value.detach()) for name, value in self.system.unknowns.values().items()}
+
+    def loss(self) -> Tensor:
+        """Give the loss with its graph, without side effects on gradients."""
+        self.evaluations += 1
+        residuals = self.residuals()
+        self._latest = {name: r.detach() for name, r in residuals.items()}
+        terms = [self._weights.get(name, 1.0) * r.square().mean() for name, r in residuals.items()]
+        return sum(terms[1:], terms[0])
+
+    def not_finite(self) -> str:
+        """Name a residual that was not finite in the latest evaluation, or is not now; empty where none is."""
+        with torch.no_grad():
+            for residuals in (self._latest, self.residuals()):
+                for name, r in residuals.items():
+                    if not torch.isfinite(r).all():
+                        return name
+        return ""
+
+    def jacobian(self, theta: Tensor) -> tuple[Tensor, Tensor]:
+        """Give the stacked residual and its Jacobian; row by row where the problem is pointwise.
+
+        Args:
+            theta: Parameters ``(P,)``.
+
+        Returns:
+            Residual ``(N,)`` and Jacobian ``(N, P)``.
+        """
+        if not self.problem.pointwise or any(p.is_complex() for p in self.parameters):
+            return super().jacobian(theta)
+        self.evaluations += 2
+        params = self.unflatten(theta)
+        if self._sizes is None:
+            with torch.no_grad():
+                self._sizes = {name: r.numel() for name, r in self._named_at(params, self.batch).items()}
+        jacobian = theta.new_empty(sum(self._sizes.values()), len(theta))
+        rows, start = [], 0
+        for name, size in self._sizes.items():
+            rows.append(self._fill(name, params, jacobian[start : start + size]))
+            start += size
+        return torch.cat(rows), jacobian
+
+    def state_dict(self) -> dict[str, Any]:
+        """Give what a resumed run needs: where the current points were drawn from, and the count."""
+        return {"drawn_from": self._drawn_from, "evaluations": self.evaluations}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore the count and the current points, by drawing them again."""
+        self.evaluations = state["evaluations"]
+        self.generator.set_state(state["drawn_from"])
+        self.redraw()
+
+    def _fill(self, name: str, params: dict[str, Tensor], out: Tensor) -> Tensor:
+        """Write the scaled Jacobian (n k, P) of one residual and give its scaled rows (n k,)."""
+        if self._recordable.get(name, True):
+            try:
+                return self._recorded(name, params, out)
+            except Unsupported:
+                self._recordable[name] = False
+        r, jacobian = self._mapped(name, params)
+        scale = self._scale(name, r)
+        torch.mul(jacobian, scale, out=out)
+        return scale * r.reshape(-1)
+
+    def _recorded(self, name: str, params: dict[str, Tensor], out: Tensor) -> Tensor:
+        """Jacobian from the inputs and deltas of the linear layers, checked once against the gradient."""
+
+        def residual(values: list[Tensor]) -> Tensor:
+            r = self._named_at(dict(zip(params, values, strict=True)), {name: self.batch[name]})[name]
+            return self._scale(name, r) * r
+
+        r, jacobian = jacobian_by_rows(residual, list(params.values()), out)
+        if name not in self._recordable:
+            leaves = [p.detach().requires_grad_() for p in params.values()]
+            with torch.enable_grad():
+                half = 0.5 * residual(leaves).square().sum()
+            gradients = torch.autograd.grad(half, leaves, allow_unused=True, materialize_grads=True)
+            gradient = torch.cat([g.reshape(-1) for g in gradients])
+            gap = torch.linalg.vector_norm(jacobian.T @ r.reshape(-1) - gradient)
+            # a weight that is also used outside its layer would be missed without a word
+            if gap > math.sqrt(torch.finfo(r.dtype).eps) * (torch.linalg.vector_norm(gradient) + 1e-30):
+                raise Unsupported("a parameter acts in more places than its linear layers")
+            self._recordable[name] = True
+        return r.reshape(-1)
+
+    def _mapped(self, name: str, params: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Residual (n, k) and Jacobian (n k, P) row by row with vmap: for any differentiable field."""
+
+        def row(values: dict[str, Tensor], one: Any) -> tuple[Tensor, Tensor]:
+            r = self._named_at(values, {name: tree_map(lambda leaf: leaf[None], one)})[name][0]
+            return r, r
+
+        columns, r = vmap(jacrev(row, has_aux=True), in_dims=(None, 0))(params, self.batch[name])
+        n, k = r.shape
+        return r, torch.cat([columns[key].reshape(n * k, -1) for key in params], 1)
+
+    def _named_at(self, params: dict[str, Tensor] | None, batch: Batch) -> dict[str, Tensor]:
+        if params is None:
+            return self._evaluate(batch)
+
+        def evaluate(field: nn.Module, values: dict[str, Tensor]) -> dict[str, Tensor]:
+            return self._bound(values).residuals(field, batch)
+
+        return functional_call(self.system, params, (evaluate,))
+
+    def _evaluate_eagerly(self, batch: Batch) -> dict[str, Tensor]:
+        problem = self._bound(self.system.unknowns.values())
+        return problem.residuals(self.system.field, batch)
+
+    def _bound(self, values: dict[str, Tensor]) -> Problem:
+        """Give the problem with its unknown scalars replaced by tensors."""
+        if not values:
+            return self.problem
+        bound = copy.copy(self.problem)
+        for name, value in values.items():
+            object.__setattr__(bound, name, value)
+        return bound
+
+    def _scale(self, name: str, residual: Tensor) -> float:
+        return math.sqrt(self._weights.get(name, 1.0) / residual.numel())
+
+    def _stack_at(self, params: dict[str, Tensor]) -> Tensor:
+        residuals = self._named_at(params, self.batch)
+        return torch.cat([self._scale(name, r) * r.reshape(-1) for name, r in residuals.items()])
+
+    def check(self) -> None:
+        """Evaluate once and check the shape of every residual.
+
+        Raises:
+            InputError: A residual is empty, is no ``(n, k)``, or has another number of rows than its points.
+        """
+        with torch.no_grad():
+            residuals = self._evaluate_eagerly(self.batch)
+        if not residuals:
+            raise InputError(f"{type(self.problem).__name__} gave no residuals", "at least one by name")
+        for name, r in residuals.items():
+            rows = self.batch.get(name)
+            points = rows.get("points") if isinstance(rows, dict) else None
+            n = len(points) if isinstance(points, Tensor) else None
+            if r.ndim != 2 or r.numel() == 0 or (n is not None and (r.shape[0] != n or r.shape[1] == n > 1)):
+                raise InputError(
+                    f"residual '{name}' has shape {tuple(r.shape)}" + (f" for {n} points" if n else ""),
+                    f"({n or 'n'}, k) with few columns k",
+                    "a (n, 1) column was probably combined with a (n,) vector: keep columns, as in x[:, :1]",
+                )

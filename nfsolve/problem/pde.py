@@ -1,0 +1,199 @@
+"""PDEs: residual methods whose signatures name the coordinates and derivatives they need."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, ClassVar
+
+import torch
+from torch import Generator, Tensor, nn
+
+from nfsolve._core.errors import InputError
+from nfsolve.metrics import max_error, relative_l2
+from nfsolve.problem.conditions import Condition, arguments
+from nfsolve.problem.evaluate import as_field, call
+from nfsolve.problem.problem import Batch, Callback, Problem
+from nfsolve.problem.recipe import Recipe, Stage
+from nfsolve.problem.tables import read_columns, read_reference
+from nfsolve.sampling import sampler
+
+
+@dataclass
+class PDE(Problem):
+    """A problem written as residual methods marked `interior`, `face` or `measured`.
+
+    The arguments of a method are coordinates (``x``), unknowns (``u``), their derivatives (``u_xx``, ``u_tx``),
+    on faces the outward normal (``n_x``), on measured data the measured values (``u_data``), and ``D``, with
+    which ``D(lambda k, u_x: k * u_x, "x")`` is the derivative of a composite term. Each is a column ``(n, 1)``.
+
+    A subclass may define ``exact(self, t, x)`` or name a file in ``reference``, by which the solution is
+    scored, and ``ansatz(self, u, t, x)``, which the field applies last (hard constraints).
+
+    Attributes:
+        n_points: Points inside the domain for each `interior` residual.
+        n_face: Points for each `face` residual.
+        sampler: How they are drawn: sobol, uniform or latin_hypercube.
+    """
+
+    n_points: int = field(default=1500, kw_only=True)
+    n_face: int = field(default=200, kw_only=True)
+    sampler: str = field(default="sobol", kw_only=True)
+
+    reference: ClassVar[str] = ""
+    exact_error: ClassVar[float] = 1e-15
+    evaluation: ClassVar[tuple[int, ...] | None] = None
+    redraw_every: ClassVar[int] = 10
+    pointwise: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        for name in ("n_points", "n_face"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} = {getattr(self, name)}", "at least 1 point")
+        sampler(self.sampler)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the unknowns."""
+        return tuple(self.unknowns.split())
+
+    def conditions(self) -> dict[str, Condition]:
+        """Give the marked residual methods of the class, in the order of their definition.
+
+        Raises:
+            InputError: There is none.
+        """
+        found = {}
+        for cls in reversed(type(self).__mro__):
+            for name, value in vars(cls).items():
+                if isinstance(getattr(value, "condition", None), Condition):
+                    found[name] = value.condition
+                elif name in found:  # overridden without a mark
+                    del found[name]
+        if not found:
+            raise InputError(
+                f"{type(self).__name__} has no residuals",
+                "at least one method marked @interior, @face(...) or @measured(...)",
+            )
+        return found
+
+    def load(self, device: str | torch.device, dtype: torch.dtype) -> Batch:
+        """Read measured data and the reference, and lay out the evaluation grid."""
+        to = partial(torch.as_tensor, device=device, dtype=dtype)
+        data: Batch = {"like": torch.empty(0, device=device, dtype=dtype), "measured": {}}
+        names = self.domain.names
+        for name, condition in self.conditions().items():
+            if condition.kind == "measured":
+                columns = read_columns(condition.data, type(self), names, self.outputs)
+                points = torch.stack([columns[c] for c in names], -1)
+                self.domain.check_points(points, f"points of '{condition.data}'")
+                values = {f"{out}_data": to(columns[out])[:, None] for out in self.outputs if out in columns}
+                data["measured"][name] = {"points": to(points), **values}
+        if hasattr(self, "exact"):
+            sizes = self.evaluation or (max(2, round(20000 ** (1 / len(names)))),) * len(names)
+            grid = self.domain.grid(*sizes)
+            values = as_field(self.exact, names)(grid)
+            data |= {"grid": to(grid), "exact": to(values), "sizes": sizes, "floor": self.exact_error}
+        elif self.reference:
+            grid, values, sizes, floor = read_reference(self.reference, type(self), names, self.outputs)
+            data |= {"grid": to(grid), "exact": to(values), "sizes": sizes, "floor": floor}
+        return data
+
+    def draw(self, data: Batch, generator: Generator) -> Batch:
+        """Draw new points on every part of the domain."""
+        batch: Batch = {}
+        for name, condition in self.conditions().items():
+            if condition.kind == "measured":
+                batch[name] = data["measured"][name]
+            elif condition.kind == "interior":
+                unit = sampler(self.sampler)(
+                    condition.points or self.n_points, len(self.domain.names), generator
+                )
+                batch[name] = {"points": self.domain.scale(unit).to(data["like"])}
+            else:
+                batch[name] = self._on_faces(condition, generator, data["like"])
+        return batch
+
+    def _on_faces(self, condition: Condition, generator: Generator, like: Tensor) -> Batch:
+        faces = self.domain.face(condition.sides)
+        n, d = condition.points or self.n_face, len(self.domain.names)
+        points, normals = [], []
+        for i, (column, value, sign) in enumerate(faces):
+            share = n // len(faces) + (i < n % len(faces))
+            unit = sampler(self.sampler)(max(share, 1), d, generator)
+            on_face = self.domain.scale(unit)
+            on_face[:, column] = value
+            normal = torch.zeros_like(on_face)
+            normal[:, column] = sign
+            points.append(on_face)
+            normals.append(normal)
+        return {"points": torch.cat(points).to(like), "normals": torch.cat(normals).to(like)}
+
+    def residuals(self, field: Callback, batch: Batch) -> dict[str, Tensor]:
+        """Evaluate the residual methods on their points.
+
+        Args:
+            field: A field, or any callable of named coordinates (such as ``exact``).
+            batch: Residual name -> ``points (n, d)`` with what belongs to them.
+
+        Returns:
+            Residual name -> ``(n, k)``.
+        """
+        function = as_field(field, self.domain.names)
+        return {
+            name: call(getattr(self, name), function, rows, self.outputs, self.domain.names)
+            for name, rows in batch.items()
+        }
+
+    def weights(self) -> dict[str, float]:
+        """Give the weights written in the marks."""
+        return {name: condition.weight for name, condition in self.conditions().items()}
+
+    def metrics(self, field: Callback, data: Batch) -> dict[str, Any]:
+        """Give the relative L2 and maximum error of each unknown, with the error of the reference itself."""
+        if "exact" not in data:
+            return {}
+        with torch.no_grad():
+            values = as_field(field, self.domain.names)(data["grid"])
+        scores: dict[str, Any] = {"relative_l2": math.nan}
+        for i, out in enumerate(self.outputs):
+            scores[f"relative_l2/{out}"] = relative_l2(values[:, i], data["exact"][:, i])
+            scores[f"max_error/{out}"] = max_error(values[:, i], data["exact"][:, i])
+            scores[f"reference_floor/{out}"] = data["floor"]
+        scores["relative_l2"] = max(scores[f"relative_l2/{out}"] for out in self.outputs)
+        return scores
+
+    def transform(self) -> nn.Module | Callable[[Tensor, Tensor], Tensor] | None:
+        """Give the hard constraint written as ``ansatz``, if there is one."""
+        if not hasattr(self, "ansatz"):
+            return None
+        return partial(_apply_ansatz, self)
+
+    def recipe(self) -> Recipe:
+        """Give a default for any PDE: a small tanh network in float64 under Gauss-Newton."""
+        from nfsolve.fields import MLP
+        from nfsolve.optim import GaussNewton
+
+        return Recipe(
+            field=partial(MLP, width=20, depth=3),
+            stages=(Stage(GaussNewton, steps=500),),
+            dtype="float64",
+            log_every=5,
+        )
+
+
+def _apply_ansatz(problem: Any, points: Tensor, values: Tensor) -> Tensor:
+    """Map raw outputs (n, k) at points (n, d) through the problem's ansatz."""
+    names, outputs = problem.domain.names, problem.outputs
+    wanted = arguments(problem.ansatz)
+    columns = {name: points[..., i : i + 1] for i, name in enumerate(names)}
+    columns |= {name: values[..., i : i + 1] for i, name in enumerate(outputs)}
+    missing = [name for name in wanted if name not in columns]
+    if missing:
+        raise InputError(
+            f"unknown argument '{missing[0]}' of ansatz", f"this problem has {', '.join((*outputs, *names))}"
+        )
+    result = problem.ansatz(*(columns[name] for name in wanted))
+    taken = [name for name in wanted if name in outputs]
+    changed = dict(zip(taken, result if isinstance(result, tuple) else (result,), strict=True))
+    return torch.cat([changed.get(name, columns[name]) for name in outputs], -1)

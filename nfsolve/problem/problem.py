@@ -1,0 +1,129 @@
+"""Problems: what turns a field into named residuals."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Generator, Tensor, nn
+
+from nfsolve.problem.recipe import Recipe
+from nfsolve.problem.unknowns import Unknown
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Batch = dict[str, Any]
+"""Tensors by name, possibly nested; what one evaluation of the residuals sees."""
+
+Callback = Callable[[Tensor], Tensor]
+"""A field or anything that stands in for one: points (n, d) -> values (n, k)."""
+
+
+@dataclass
+class Problem(ABC):
+    """A dataclass of Python numbers that turns a field into named residuals.
+
+    It never holds tensors: it exists before device and dtype are chosen. `load` makes the fixed data,
+    `draw` picks what one evaluation sees, `residuals` is pure.
+
+    Attributes:
+        domain: Coordinates and bounds, a `nfsolve.domains.Box`.
+        unknowns: Names of the field's outputs, separated by spaces.
+        redraw_every: Optimizer steps between draws, where the recipe does not say.
+        needs: What a run needs besides nfsolve itself, in words for ``nfsolve list``.
+        pointwise: Whether row i of residual NAME depends on row i of ``batch[NAME]`` only.
+    """
+
+    domain: ClassVar[Any]
+    unknowns: ClassVar[str] = "u"
+    redraw_every: ClassVar[int] = 1
+    pointwise: ClassVar[bool] = False
+    needs: ClassVar[str] = "nothing"
+
+    def load(self, device: str | torch.device, dtype: torch.dtype) -> Batch:
+        """Make or read the fixed data, once for each run.
+
+        Args:
+            device: Where the tensors go.
+            dtype: Their floating-point type.
+
+        Returns:
+            Named tensors; empty where the problem has none.
+        """
+        return {}
+
+    def draw(self, data: Batch, generator: Generator) -> Batch:
+        """Pick points, rays or a mini-batch.
+
+        Args:
+            data: What `load` gave.
+            generator: CPU generator; the only source of chance.
+
+        Returns:
+            What `residuals` gets.
+        """
+        return data
+
+    @abstractmethod
+    def residuals(self, field: Callback, batch: Batch) -> dict[str, Tensor]:
+        """Evaluate the named residuals; a pure function.
+
+        Args:
+            field: Points ``(n, d)`` -> values ``(n, k)``.
+            batch: What `draw` gave.
+
+        Returns:
+            Name -> residual ``(n, k)``. The loss is the sum of ``weight * mean(residual**2)``.
+        """
+
+    def weights(self) -> dict[str, float]:
+        """Give the weight of each residual in the loss; a missing name weighs 1."""
+        return {}
+
+    def metrics(self, field: Callback, data: Batch) -> dict[str, Any]:
+        """Score a field.
+
+        Args:
+            field: The trained field.
+            data: What `load` gave.
+
+        Returns:
+            Flat numbers and short strings with the keys of the run folder's ``metrics.json``.
+        """
+        return {}
+
+    def quick_metrics(self, field: Callback, data: Batch) -> dict[str, Any]:
+        """Score a field cheaply, for the progress line; `metrics` unless overridden."""
+        return self.metrics(field, data)
+
+    def picture(self, field: Callback, data: Batch, history: list[dict[str, Any]]) -> "Figure | None":
+        """Draw the solution; None where there is nothing to draw.
+
+        Args:
+            field: The trained field.
+            data: What `load` gave.
+            history: Rows of the run's history.
+
+        Returns:
+            A figure that the caller saves and closes.
+        """
+        return None
+
+    def export(self, field: Callback, data: Batch, folder: Path) -> None:
+        """Write what the user takes away (an image, a volume, an animation) into the run folder."""
+        return
+
+    @abstractmethod
+    def recipe(self) -> Recipe:
+        """Give the best known field and optimizers."""
+
+    def transform(self) -> nn.Module | Callable[[Tensor, Tensor], Tensor] | None:
+        """Give a map (points, raw outputs) -> outputs that the field applies last, or None."""
+        return None
+
+    def unknown_scalars(self) -> dict[str, Unknown]:
+        """Give the parameters that are learned beside the field."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, Unknown)}

@@ -1,0 +1,152 @@
+"""Columns and references from files: .npz with one array for each name, .csv with a header line."""
+
+import inspect
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nfsolve._core.errors import InputError
+
+
+def find_file(name: str, owner: type | None = None, endings: tuple[str, ...] = ("",)) -> Path:
+    """Find a data file: at the path given, beside the problem's own file, then under ``$NFSOLVE_DATA``.
+
+    Args:
+        name: Path or file name.
+        owner: The problem's class, or None.
+        endings: Endings to try after the name.
+
+    Returns:
+        The path of an existing file.
+
+    Raises:
+        InputError: There is none.
+    """
+    folders = [Path()]
+    if owner is not None:
+        try:
+            folders.append(Path(inspect.getfile(owner)).parent)
+        except (TypeError, OSError):  # a class from an interactive session has no file
+            pass
+    if "NFSOLVE_DATA" in os.environ:
+        folders.append(Path(os.environ["NFSOLVE_DATA"]))
+    for folder in folders:
+        for ending in endings:
+            path = folder / (name + ending)
+            if path.is_file():
+                return path
+    places = ", ".join(str(folder.resolve()) for folder in folders)
+    raise InputError(
+        f"data file '{name}' not found",
+        f"it in one of {places}",
+        "give its path, or set the environment variable NFSOLVE_DATA to its folder",
+    )
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Read the named arrays of a .npz or .csv file.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Name -> array of numbers.
+
+    Raises:
+        InputError: The file is corrupt or of another kind.
+    """
+    try:
+        if path.suffix == ".csv":
+            table = np.genfromtxt(path, delimiter=",", names=True)
+            if not table.dtype.names:
+                raise ValueError("no header line")
+            return {name: np.atleast_1d(table[name]) for name in table.dtype.names}
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+        raise InputError(
+            f"data file '{path}' could not be read ({error})",
+            "a .npz archive of number arrays or a .csv file with a header line",
+            "write it again, or check that the copy is complete",
+        ) from error
+
+
+def read_columns(
+    name: str, owner: type, coordinates: tuple[str, ...], outputs: tuple[str, ...]
+) -> dict[str, Tensor]:
+    """Read measured data as columns.
+
+    Args:
+        name: File name, with or without ending.
+        owner: The problem's class.
+        coordinates: Names that must be columns of the file.
+        outputs: Names of which at least one must be a column.
+
+    Returns:
+        Name -> values ``(n,)``, float64.
+
+    Raises:
+        InputError: A column is missing, lengths differ, or a value is not finite.
+    """
+    path = find_file(name, owner, ("", ".npz", ".csv"))
+    arrays = read_arrays(path)
+    missing = [c for c in coordinates if c not in arrays]
+    if missing or not any(out in arrays for out in outputs):
+        raise InputError(
+            f"data file '{path}' has columns {', '.join(arrays)}",
+            f"coordinates {', '.join(coordinates)} and at least one of {', '.join(outputs)}",
+            "name the columns as the problem does",
+        )
+    used = {n: np.ravel(arrays[n]).astype(np.float64) for n in (*coordinates, *outputs) if n in arrays}
+    lengths = {n: len(values) for n, values in used.items()}
+    if len(set(lengths.values())) > 1:
+        raise InputError(f"data file '{path}' has columns of lengths {lengths}", "one length")
+    for n, values in used.items():
+        if not np.isfinite(values).all():
+            row = int(np.flatnonzero(~np.isfinite(values))[0])
+            raise InputError(
+                f"column '{n}' of '{path}' is {values[row]} in row {row}",
+                "finite numbers",
+                "remove these rows or fill them in",
+            )
+    return {n: torch.from_numpy(values) for n, values in used.items()}
+
+
+def read_reference(
+    name: str, owner: type, coordinates: tuple[str, ...], outputs: tuple[str, ...]
+) -> tuple[Tensor, Tensor, tuple[int, ...], float]:
+    """Read a reference solution on a grid.
+
+    Args:
+        name: A .npz file with one axis for each coordinate, one array over the axes for each unknown, and
+            ``error``, the estimated relative L2 error of the reference.
+        owner: The problem's class.
+        coordinates: Names of the axes, in order.
+        outputs: Names of the unknowns.
+
+    Returns:
+        Points ``(n, d)``, values ``(n, k)``, the grid's sizes and the error.
+
+    Raises:
+        InputError: An entry is missing or has another shape.
+    """
+    path = find_file(name, owner, ("", ".npz"))
+    arrays = read_arrays(path)
+    missing = [n for n in (*coordinates, *outputs, "error") if n not in arrays]
+    if missing:
+        raise InputError(
+            f"reference '{path}' lacks {', '.join(missing)}",
+            "an axis for each coordinate, an array for each unknown, and 'error'",
+        )
+    axes = [torch.from_numpy(np.ravel(arrays[c]).astype(np.float64)) for c in coordinates]
+    sizes = tuple(len(axis) for axis in axes)
+    for out in outputs:
+        if arrays[out].shape != sizes:
+            raise InputError(f"'{out}' of '{path}' has shape {arrays[out].shape}", f"{sizes}")
+    grid = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).reshape(-1, len(axes))
+    columns = [torch.from_numpy(arrays[out].astype(np.float64)).reshape(-1) for out in outputs]
+    return grid, torch.stack(columns, -1), sizes, float(arrays["error"])

@@ -1,0 +1,61 @@
+"""Unknown scalars of a problem: numbers that are learned beside the field."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nfsolve._core.errors import InputError
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """A scalar parameter of the equation that is found from data.
+
+    Attributes:
+        initial: Value at the start.
+        positive: Keep it positive, by a softplus.
+    """
+
+    initial: float = 1.0
+    positive: bool = False
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.initial) or (self.positive and self.initial <= 0):
+            raise InputError(
+                f"Unknown with initial value {self.initial:g}",
+                "a positive number" if self.positive else "a finite number",
+            )
+
+
+class Unknowns(nn.Module):
+    """The trainable scalars of a problem, stored without constraint.
+
+    Args:
+        specifications: Attribute name of the problem -> its `Unknown`.
+    """
+
+    def __init__(self, specifications: dict[str, Unknown]):
+        super().__init__()
+        self.specifications = specifications
+        self.raw = nn.ParameterDict(
+            {
+                name: nn.Parameter(torch.tensor(_unconstrained(unknown), dtype=torch.float64))
+                for name, unknown in specifications.items()
+            }
+        )
+
+    def values(self) -> dict[str, Tensor]:
+        """Give the value of each unknown, a 0-dimensional tensor."""
+        return {
+            name: F.softplus(self.raw[name]) if unknown.positive else self.raw[name] * 1.0
+            for name, unknown in self.specifications.items()
+        }
+
+
+def _unconstrained(unknown: Unknown) -> float:
+    if not unknown.positive:
+        return float(unknown.initial)
+    return unknown.initial + math.log(-math.expm1(-unknown.initial))  # inverse of softplus

@@ -1,0 +1,127 @@
+"""Progress of a run: a live bar on a terminal, a line now and then elsewhere."""
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, TextIO
+
+from nfsolve._core.errors import unknown
+
+Reporter = Callable[[dict[str, Any]], None]
+
+_SCORES = ("relative_l2", "psnr_heldout", "psnr", "iou")  # the first that a problem has is shown
+
+
+def reporter(kind: Reporter | str | None, total: int, time_limit: float | None) -> Reporter:
+    """Choose how progress is shown.
+
+    Args:
+        kind: A callable that gets each row of the history (and may have ``close()``), None for silence,
+            ``"bar"``, ``"lines"``, or ``"auto"``: a bar on a terminal and silence elsewhere.
+        total: Steps of the whole run.
+        time_limit: Seconds of the whole run, or None.
+
+    Returns:
+        A callable for rows of the history; a row with the key ``warning`` is a message.
+
+    Raises:
+        InputError: Another word.
+    """
+    if kind is None or (kind == "auto" and not sys.stderr.isatty()):
+        return lambda row: None
+    if kind in ("auto", "bar"):
+        return Bar(total, time_limit)
+    if kind == "lines":
+        return Lines(total)
+    if isinstance(kind, str):
+        raise unknown("report", kind, ("auto", "bar", "lines"))
+    return kind
+
+
+def summary(row: dict[str, Any]) -> str:
+    """Word a row of the history: loss, the rms of each residual by name, the score.
+
+    Args:
+        row: A row of the history.
+
+    Returns:
+        One line.
+    """
+    parts = [f"loss {row['loss']:.1e}"]
+    parts += [f"{key[4:]} {value:.1e}" for key, value in row.items() if key.startswith("rms/")]
+    score = next((key for key in _SCORES if key in row), None)
+    if score == "relative_l2":
+        parts.append(f"error {row[score]:.2e}")
+    elif score:
+        parts.append(f"{score.replace('_', ' ')} {row[score]:.2f}")
+    parts += [f"{key[8:]} {value:.5g}" for key, value in row.items() if key.startswith("unknown/")]
+    return " | ".join(parts)
+
+
+class Bar:
+    """A live progress bar with the time left.
+
+    Args:
+        total: Steps of the whole run.
+        time_limit: Seconds of the whole run, or None.
+        file: Where it is drawn.
+    """
+
+    def __init__(self, total: int, time_limit: float | None = None, file: TextIO | None = None):
+        from tqdm import tqdm
+
+        self.time_limit = time_limit
+        self.bar = tqdm(
+            total=total,
+            file=file or sys.stderr,
+            dynamic_ncols=True,
+            bar_format="{percentage:3.0f}% {bar:12} {n_fmt}/{total_fmt} {elapsed}<{remaining} {postfix}",
+            mininterval=0.1,
+        )
+
+    def __call__(self, row: dict[str, Any]) -> None:
+        """Move the bar to the row's step, or write its warning above it."""
+        if "warning" in row:
+            self.bar.write(f"warning: {row['warning']}", file=self.bar.fp)
+            return
+        self.bar.set_postfix_str(summary(row), refresh=False)
+        self.bar.update(row["step"] - self.bar.n)
+
+    def close(self) -> None:
+        """Leave the bar as it stands."""
+        self.bar.close()
+
+
+class Lines:
+    """A line of text every few seconds, for logs.
+
+    Args:
+        total: Steps of the whole run.
+        every: Seconds between lines.
+        file: Where they are written.
+    """
+
+    def __init__(self, total: int, every: float = 5.0, file: TextIO | None = None):
+        self.total, self.every, self.file = total, every, file
+        self.last = -float("inf")
+        self.row: dict[str, Any] | None = None
+
+    def __call__(self, row: dict[str, Any]) -> None:
+        """Write the row if the last line is old enough, or its warning at once."""
+        if "warning" in row:
+            print(f"warning: {row['warning']}", file=self.file or sys.stderr, flush=True)
+            return
+        self.row = row
+        if time.monotonic() - self.last >= self.every:
+            self._print(row)
+
+    def close(self) -> None:
+        """Write the last row if it was not."""
+        if self.row is not None:
+            self._print(self.row)
+
+    def _print(self, row: dict[str, Any]) -> None:
+        self.last, self.row = time.monotonic(), None
+        left = row["seconds"] / row["step"] * (self.total - row["step"]) if row["step"] else 0.0
+        text = f"step {row['step']}/{self.total} {row['seconds']:.0f}s, {left:.0f}s left | {summary(row)}"
+        print(text, file=self.file or sys.stderr, flush=True)

@@ -1,0 +1,238 @@
+"""From a problem and what the user overrides to a plan: the field, the stages and the options of a run."""
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+import nfsolve
+from nfsolve._core.device import choose_device, choose_dtype
+from nfsolve._core.errors import InputError
+from nfsolve._core.spec import TRUSTED, build, describe
+from nfsolve.fields import factorize
+from nfsolve.find import find, where
+from nfsolve.problem import Problem, Recipe, Stage
+
+
+@dataclass
+class Plan:
+    """Everything that decides a run, besides the problem.
+
+    Attributes:
+        field: A field, or what builds one.
+        factorization: Factorization of the linear layers of a field that is built, or None.
+        stages: Optimizers, one after the other.
+        dtype: ``float32`` or ``float64``, for a field that is built.
+        log_every: Steps between rows of the history.
+        device: ``cpu``, ``cuda`` or ``auto``.
+        seed: Seed of weights and points.
+        time_limit: Seconds, or None.
+        tolerance: Loss at which the run has converged, or None.
+        compile: Whether the residuals are compiled.
+    """
+
+    field: Any
+    factorization: Any
+    stages: tuple[Stage, ...]
+    dtype: str
+    log_every: int
+    device: str = "cpu"
+    seed: int = 0
+    time_limit: float | None = None
+    tolerance: float | None = None
+    compile: bool = False
+
+    def __post_init__(self) -> None:
+        if self.log_every < 1:
+            raise InputError(f"log_every = {self.log_every}", "at least 1 step")
+        if self.time_limit is not None and self.time_limit <= 0:
+            raise InputError(f"time limit {self.time_limit:g} s", "a positive number of seconds")
+
+    @classmethod
+    def of(cls, recipe: Recipe, **options: Any) -> "Plan":
+        """Start from a recipe."""
+        common = {f: getattr(recipe, f) for f in ("field", "factorization", "stages", "dtype", "log_every")}
+        return cls(**(common | options))
+
+    def config(self, problem: Problem) -> dict[str, Any]:
+        """Describe the run as plain data for ``config.json``."""
+        parameters = {f.name: getattr(problem, f.name) for f in dataclasses.fields(problem) if f.init}
+        plain = {f: getattr(self, f) for f in _PLAIN}
+        return {
+            "nfsolve": nfsolve.__version__,
+            "problem": {"what": where(problem), "parameters": describe(parameters)},
+            "field": describe(_recipe_of(self.field)),
+            "factorization": describe(self.factorization),
+            "stages": [
+                {
+                    "optimizer": describe(s.optimizer),
+                    "steps": s.steps,
+                    "redraw": s.redraw,
+                    "schedule": s.schedule,
+                }
+                for s in self.stages
+            ],
+            **plain,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> tuple[Problem, "Plan"]:
+        """Rebuild the problem and the plan of a run.
+
+        Args:
+            config: What `config` gave.
+
+        Returns:
+            The problem and the plan.
+
+        Raises:
+            InputError: Something in it does not exist here, or cannot be rebuilt.
+        """
+        try:
+            what, parameters = config["problem"]["what"], config["problem"]["parameters"]
+            problem_class = find(what)
+            trusted = (*TRUSTED, problem_class.__module__)
+            stages = tuple(
+                Stage(build(s["optimizer"], trusted), s["steps"], s["redraw"], s["schedule"])
+                for s in config["stages"]
+            )
+            plan = cls(
+                field=build(config["field"], trusted),
+                factorization=build(config["factorization"], trusted),
+                stages=stages,
+                **{name: config[name] for name in _PLAIN},
+            )
+        except (KeyError, TypeError) as error:
+            raise InputError(
+                f"config.json lacks or misplaces {error}", "what this version of nfsolve writes"
+            ) from error
+        return make_problem(problem_class, build(parameters, trusted)), plan
+
+
+_PLAIN = ("dtype", "log_every", "device", "seed", "time_limit", "tolerance", "compile")
+
+
+def make_problem(cls: type[Problem], parameters: dict[str, Any]) -> Problem:
+    """Build a problem from its parameters.
+
+    Args:
+        cls: Its class.
+        parameters: Dataclass fields by name.
+
+    Returns:
+        The problem.
+
+    Raises:
+        InputError: A parameter that the class does not have.
+    """
+    known = [f.name for f in dataclasses.fields(cls) if f.init]
+    strange = [name for name in parameters if name not in known]
+    if strange:
+        raise InputError(
+            f"unknown parameter '{strange[0]}' of {cls.__name__}", f"it has {', '.join(known) or 'none'}"
+        )
+    return cls(**parameters)
+
+
+def make_stages(
+    recipe: Recipe,
+    optimizer: Callable[..., Any] | None,
+    steps: int | None,
+    schedule: str | None,
+    redraw: int | None,
+) -> tuple[Stage, ...]:
+    """Override the stages of a recipe.
+
+    Args:
+        recipe: The recipe.
+        optimizer: One optimizer instead of the recipe's stages, or None.
+        steps: Steps in all, shared among the stages in proportion; None keeps the recipe's.
+        schedule: Learning-rate schedule of every stage, or None.
+        redraw: Steps between draws of every stage, or None.
+
+    Returns:
+        The stages.
+    """
+    total = sum(stage.steps for stage in recipe.stages)
+    stages = recipe.stages if optimizer is None else (Stage(optimizer, total),)
+    if steps is not None:
+        if steps < 0:
+            raise InputError(f"steps = {steps}", "a number that is not negative")
+        ends = [0]
+        for stage in stages:
+            ends.append(ends[-1] + stage.steps)
+        marks = [round(steps * end / max(total, 1)) for end in ends]
+        stages = tuple(
+            dataclasses.replace(stage, steps=b - a)
+            for stage, a, b in zip(stages, marks, marks[1:], strict=False)
+        )
+    changes: dict[str, Any] = {"schedule": schedule, "redraw": redraw}
+    changes = {name: value for name, value in changes.items() if value is not None}
+    return tuple(dataclasses.replace(stage, **changes) for stage in stages)
+
+
+def make_field(problem: Problem, plan: Plan) -> nn.Module:
+    """Give the field of a plan, building it for the problem where it is not built yet.
+
+    Args:
+        problem: The problem.
+        plan: The plan.
+
+    Returns:
+        A field on its device, in its dtype.
+
+    Raises:
+        InputError: What should build the field does not.
+    """
+    if isinstance(plan.field, nn.Module):
+        return plan.field
+    maker = plan.field.func if isinstance(plan.field, partial) else plan.field
+    options = dict(plan.field.keywords) if isinstance(plan.field, partial) else {}
+    options |= {"seed": plan.seed, "dtype": choose_dtype(plan.dtype), "device": choose_device(plan.device)}
+    if not callable(getattr(maker, "for_problem", maker)):
+        raise InputError(
+            f"a field of type {type(plan.field).__name__}", "a field, or a class such as nfsolve.MLP"
+        )
+    field = getattr(maker, "for_problem", maker)(problem, **options)
+    if plan.factorization is not None:
+        factorize(field, plan.factorization, seed=plan.seed)
+    return field
+
+
+def _recipe_of(field: Any) -> Any:
+    """Describe a built field by the class and options that built it."""
+    if not isinstance(field, nn.Module):
+        return field
+    config = dict(getattr(field, "config", {}))
+    if not config:
+        return field
+    config.pop("call", None)
+    config.pop("factorization", None)
+    return partial(type(field), **config)
+
+
+def check_finite(data: Any, what: str = "data") -> None:
+    """Refuse tensors with values that are not finite.
+
+    Args:
+        data: Tensors, possibly nested by name.
+        what: Name for the message.
+
+    Raises:
+        InputError: The first tensor with a NaN or an infinity.
+    """
+    if isinstance(data, dict):
+        for name, value in data.items():
+            check_finite(value, f"{what} '{name}'" if what == "data" else what)
+    elif isinstance(data, torch.Tensor) and data.is_floating_point():
+        bad = int((~torch.isfinite(data)).sum())
+        if bad:
+            raise InputError(
+                f"{bad} of {data.numel()} values of {what} are NaN or infinite",
+                "finite numbers",
+                "remove or fill them in before the run",
+            )

@@ -1,0 +1,151 @@
+"""Solving a problem, and continuing or reopening a run."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from nfsolve._core.device import choose_device, choose_dtype
+from nfsolve._core.errors import InputError
+from nfsolve.loop import Run
+from nfsolve.problem import Problem, Stage
+from nfsolve.runs import RunFolder
+from nfsolve.setup import Plan, make_stages
+from nfsolve.solution import Solution
+
+
+def solve(
+    problem: Problem,
+    field: nn.Module | Callable[..., nn.Module] | None = None,
+    optimizer: Callable[..., Any] | None = None,
+    *,
+    steps: int | None = None,
+    stages: tuple[Stage, ...] | None = None,
+    factorization: Any = None,
+    schedule: str | None = None,
+    redraw: int | None = None,
+    seed: int = 0,
+    dtype: str | torch.dtype | None = None,
+    device: str | torch.device = "cpu",
+    time_limit: float | None = None,
+    tolerance: float | None = None,
+    compile: bool = False,
+    log_every: int | None = None,
+    out: str | Path | None = None,
+    report: Callable[[dict[str, Any]], None] | str | None = "auto",
+) -> Solution:
+    """Train a field to solve a problem.
+
+    Everything that is not given comes from the problem's recipe.
+
+    Args:
+        problem: The problem.
+        field: A field, or a class of fields (or partial of one) that is built for the problem.
+        optimizer: Takes parameters and gives a `torch.optim.Optimizer`: a class or a partial of one.
+        steps: Optimizer steps; with a recipe of several stages, of the whole, shared in proportion.
+        stages: Several optimizers one after the other, instead of ``optimizer`` and ``steps``.
+        factorization: Factorization of a field that is built here; the recipe's where it builds the field.
+        schedule: Learning-rate schedule: constant, cosine or exponential.
+        redraw: Steps between draws of new points; 0 keeps the first ones.
+        seed: Seed of weights and points.
+        dtype: ``float32`` or ``float64``; a field that is given keeps its own.
+        device: ``cpu``, ``cuda`` or ``auto``; a field that is given stays where it is.
+        time_limit: Seconds of training after which the run stops.
+        tolerance: Loss at which the run has converged.
+        compile: Compile the residuals with `torch.compile`.
+        log_every: Steps between rows of the history.
+        out: Run folder to write; None writes nothing.
+        report: Called with each row of the history; ``"auto"`` is a progress bar on a terminal, None is silent.
+
+    Returns:
+        The solution; how it ended is in words in ``solution.stopped``.
+
+    Raises:
+        InputError: Something given does not fit; the message says what to do.
+        SaveError: The result could not be written; the solution is its attribute ``solution``.
+    """
+    recipe = problem.recipe()
+    plan = Plan.of(
+        recipe,
+        field=recipe.field if field is None else field,
+        factorization=recipe.factorization if field is None else factorization,
+        stages=stages or make_stages(recipe, optimizer, steps, schedule, redraw),
+        dtype=recipe.dtype if dtype is None else str(choose_dtype(dtype)).removeprefix("torch."),
+        device=str(choose_device(device)),
+        log_every=recipe.log_every if log_every is None else log_every,
+        seed=seed,
+        time_limit=time_limit,
+        tolerance=tolerance,
+        compile=compile,
+    )
+    return Run(problem, plan, RunFolder(out) if out is not None else None, report).go()
+
+
+def resume(
+    folder: str | Path,
+    *,
+    time_limit: float | None = None,
+    steps: int | None = None,
+    report: Callable[[dict[str, Any]], None] | str | None = "auto",
+) -> Solution:
+    """Continue a run where its last checkpoint left it, bit-identically.
+
+    Args:
+        folder: The run folder.
+        time_limit: New limit in seconds over all resumptions; None keeps the run's own.
+        steps: New number of steps of the last stage; None keeps the run's own.
+        report: As for `solve`.
+
+    Returns:
+        The solution.
+
+    Raises:
+        InputError: The folder holds no run, or its files are damaged or of another problem.
+    """
+    runs = RunFolder(folder)
+    problem, plan = Plan.from_config(runs.config())
+    if steps is not None:
+        plan.stages = (*plan.stages[:-1], dataclasses.replace(plan.stages[-1], steps=steps))
+    plan.time_limit = time_limit or plan.time_limit
+    return Run(problem, plan, runs, report, runs.load_checkpoint()).go()
+
+
+def load(folder: str | Path) -> nn.Module:
+    """Give the trained field of a run folder.
+
+    Args:
+        folder: The run folder.
+
+    Returns:
+        The field, on the CPU.
+
+    Raises:
+        InputError: The folder holds no run, or its files are damaged or of another problem.
+    """
+    return reopen(folder).field
+
+
+def reopen(folder: str | Path) -> Solution:
+    """Rebuild a run's solution from its folder and score it again.
+
+    Args:
+        folder: The run folder.
+
+    Returns:
+        The solution, with the metrics computed anew and the history as it was recorded.
+
+    Raises:
+        InputError: The folder holds no run, or its files are damaged or of another problem.
+    """
+    runs = RunFolder(folder)
+    problem, plan = Plan.from_config(runs.config())
+    plan.device = "cpu"
+    state = runs.load_checkpoint()
+    if state is None:
+        raise InputError(
+            f"run '{folder}' has no checkpoint yet", "a run that was saved", f"start it: --resume {folder}"
+        )
+    return Run(problem, plan, runs, None, state).reopen()

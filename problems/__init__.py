@@ -1,0 +1,1 @@
+"""The gallery: each file is one problem to run, read and copy."""

@@ -1,0 +1,57 @@
+"""Poisson's equation with a known answer, -(u_xx + u_yy) = f, on the unit square, u = 0 on its sides.
+
+f is made from u = sin(k pi x) sin(k pi y), so the error is exact.
+
+    nfsolve run poisson
+    nfsolve run poisson --waves 2
+"""
+
+import math
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+
+from nfsolve import MLP, PDE, Box, Recipe, Stage, face, interior, main
+from nfsolve.optim import GaussNewton
+
+
+@dataclass
+class Poisson(PDE):
+    """Poisson's equation on the unit square with exact solution sin(k pi x) sin(k pi y)."""
+
+    waves: int = 1
+    """half waves k along each side"""
+
+    domain = Box(x=(0, 1), y=(0, 1))
+    unknowns = "u"
+    evaluation = (101, 101)
+
+    @interior(points=800)
+    def balance(self, u_xx, u_yy, x, y):
+        """u_xx + u_yy + f = 0, f = 2 (k pi)^2 sin(k pi x) sin(k pi y)."""
+        k = self.waves * math.pi
+        return u_xx + u_yy + 2 * k**2 * torch.sin(k * x) * torch.sin(k * y)
+
+    @face(x=(0, 1), y=(0, 1), weight=100.0)
+    def sides(self, u):
+        """u = 0 on the four sides."""
+        return u
+
+    def exact(self, x, y):
+        """sin(k pi x) sin(k pi y)."""
+        k = self.waves * math.pi
+        return torch.sin(k * x) * torch.sin(k * y)
+
+    def recipe(self):
+        """A small tanh network under Gauss-Newton in float64."""
+        return Recipe(
+            field=partial(MLP, width=24, depth=2),
+            stages=(Stage(GaussNewton, steps=200),),
+            dtype="float64",
+            log_every=5,
+        )
+
+
+if __name__ == "__main__":
+    main(Poisson)

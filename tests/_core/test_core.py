@@ -1,0 +1,95 @@
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import partial
+
+import pytest
+import torch
+
+from nfsolve import MLP, Sine, optim
+from nfsolve._core.device import choose_device, choose_dtype
+from nfsolve._core.errors import InputError, MissingExtra, nearest, require
+from nfsolve._core.random import generator
+from nfsolve._core.spec import build, describe
+
+HEAVY = ("matplotlib", "nerfacc", "tyro", "imageio", "skimage", "pytest")
+
+
+def heavy_modules_after(code: str) -> list[str]:
+    script = f"{code}; import sys; print(*(m for m in {HEAVY!r} if m in sys.modules))"
+    shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return shown.stdout.split()
+
+
+def test_importing_nfsolve_is_light():
+    assert heavy_modules_after("import nfsolve") == []
+    assert heavy_modules_after("import tyro") == ["tyro"]  # the test can fail
+
+
+def test_errors_have_three_parts():
+    error = InputError("a came", "b expected", "do c")
+    assert str(error) == "a came: b expected. Do c."
+    assert str(InputError("a came", "did you mean 'b'?", "or do c")) == "a came: did you mean 'b'? Or do c."
+    assert (error.came, error.expected, error.do) == ("a came", "b expected", "do c")
+    assert nearest("burgres", ["burgers", "poisson"]) == "did you mean 'burgers'?"
+    assert nearest("zzz", ["b", "a"]) == "known: a, b"
+
+
+def test_a_missing_extra_is_named():
+    with pytest.raises(MissingExtra, match=r"drawing needs no_such_library.*pip install 'nfsolve\[plot\]'"):
+        require("no_such_library", extra="plot", purpose="drawing")
+
+
+def test_generators_of_different_purposes_are_independent_and_repeat():
+    first = torch.rand(3, generator=generator(0, "points"))
+    assert torch.equal(first, torch.rand(3, generator=generator(0, "points")))
+    assert not torch.equal(first, torch.rand(3, generator=generator(0, "weights")))
+    assert not torch.equal(first, torch.rand(3, generator=generator(1, "points")))
+
+
+def test_devices_and_types_by_name():
+    assert choose_device("cpu") == torch.device("cpu")
+    assert choose_device("auto").type in ("cpu", "cuda")
+    assert choose_dtype("float64") == choose_dtype(torch.float64) == torch.float64
+    with pytest.raises(InputError, match="unknown dtype 'float46': did you mean 'float64'"):
+        choose_dtype("float46")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        3,
+        None,
+        "text",
+        Sine(12.0),
+        partial(MLP, width=3, activation=Sine(2.0)),
+        partial(optim.GaussNewton),
+        partial(torch.optim.Adam, lr=1e-3, betas=(0.9, 0.99)),
+    ],
+)
+def test_descriptions_build_the_same_again(value):
+    again = build(describe(value))
+    if isinstance(value, partial):
+        assert (again.func, again.keywords) == (value.func, value.keywords)
+    else:
+        assert again == value
+
+
+def test_what_cannot_be_built_again_says_so():
+    with pytest.raises(InputError, match="this run used .*lambda"):
+        build(describe(lambda parameters: None))
+
+
+@dataclass(frozen=True)
+class Strange:
+    x: int = 1
+
+
+def test_only_trusted_modules_are_built():
+    with pytest.raises(InputError, match="config names .*Strange'"):
+        build(describe(Strange()))
+    assert build(describe(Strange(4)), (__name__,)) == Strange(4)
+    with pytest.raises(InputError, match="does not exist here"):
+        build({"call": "nfsolve.fields:Nothing"})
+    with pytest.raises(InputError, match="arguments .*'omegaa'"):
+        build({"call": "nfsolve.fields.activations:Sine", "omegaa": 1})

@@ -1,0 +1,124 @@
+import json
+
+import pytest
+
+from nfsolve.cli import run_cli
+from nfsolve.cli.options import choose, take_choices
+from nfsolve.find import find, names
+
+FAST = ["--steps", "3", "--n-points", "30", "--n-face", "8", "--field.width", "5"]
+
+
+def call(*words):
+    return run_cli([str(word) for word in words])
+
+
+def test_list_names_every_problem_with_what_it_needs(capsys):
+    assert call("list") == 0
+    shown = capsys.readouterr().out
+    for name in names():
+        assert f"{name} " in shown
+    assert shown.count("[needs") == len(names()) >= 6
+
+
+def test_help_shows_the_equation_and_the_options(capsys):
+    assert call("run", "burgers", "--help") == 0
+    shown = capsys.readouterr().out
+    for word in ("u_t + u u_x = nu u_xx", "--nu", "viscosity", "--field.width", "--time-limit", "gauss_newton"):
+        assert word in shown
+    assert call("--help") == 0
+    assert "run --resume DIR" in capsys.readouterr().out
+    assert call() == 2
+
+
+def test_run_eval_compare_cite_and_resume(tmp_path, capsys):
+    out, other = tmp_path / "one", tmp_path / "two"
+    assert call("run", "poisson", *FAST, "--out", out) == 0
+    shown = capsys.readouterr().out
+    assert "relative_l2" in shown
+    assert "reference_floor/u" in shown
+    assert {"solution.png", "metrics.json"} <= {path.name for path in out.iterdir()}
+    metrics = json.loads((out / "metrics.json").read_text())
+    (out / "solution.png").unlink()
+    (out / "metrics.json").unlink()
+    assert call("eval", out) == 0
+    again = json.loads((out / "metrics.json").read_text())
+    assert again == metrics
+    assert (out / "solution.png").exists()
+    assert call("run", "poisson", *FAST, "--optimizer", "adam", "--optimizer.lr", "0.01", "--factorization", "rwf",
+                "--factorization.mean", "0.5", "--schedule", "cosine", "--out", other) == 0  # fmt: skip
+    config = json.loads((other / "config.json").read_text())
+    assert config["factorization"]["mean"] == 0.5
+    assert config["stages"][0]["optimizer"]["lr"] == 0.01
+    assert config["stages"][0]["schedule"] == "cosine"
+    capsys.readouterr()
+    assert call("compare", out, other) == 0
+    assert "one" in capsys.readouterr().out
+    assert call("cite", other) == 0
+    assert "wang2022random" in capsys.readouterr().out
+    assert call("run", "--resume", out, "--steps", "5") == 0
+    assert json.loads((out / "metrics.json").read_text())["steps"] == 5
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["run"], "run without a problem"),
+        (["run", "burgres"], "unknown problem 'burgres': did you mean 'burgers'?"),
+        (["run", "burgers", "--optimizer", "adan"], "unknown optimizer 'adan': did you mean 'adam'?"),
+        (["run", "burgers", "--field", "mpl"], "unknown field 'mpl': did you mean 'mlp'?"),
+        (["run", "burgers", "--field.init", "sirenn"], "unknown init 'sirenn': did you mean 'siren'?"),
+        (["run", "burgers", "--optimizer"], "option --optimizer without a name"),
+        (["run", "burgers", "--device", "cud"], "unknown device 'cud': did you mean 'cuda'?"),
+        (["run", "missing.py"], "problem file 'missing.py' not found"),
+        (["run", "nowhere.module:Class"], "unknown module 'nowhere.module'"),
+        (["run", "problems.burgers:Nothing"], "no problem 'Nothing' in problems.burgers"),
+        (["runn", "burgers"], "unknown command 'runn': did you mean 'run'?"),
+        (["eval"], "eval with 0 folders"),
+        (["eval", "nowhere"], "no run in 'nowhere'"),
+        (["compare"], "compare without run folders"),
+        (["run", "--resume", "nowhere"], "no run in 'nowhere'"),
+    ],
+)
+def test_wrong_usage_is_worded_and_exits_with_2(words, message, capsys):
+    assert call(*words) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_an_unknown_option_suggests_the_nearest(capsys):
+    assert call("run", "burgers", "--field.wdth", "3") == 2
+    captured = capsys.readouterr()
+    assert "--field.width" in captured.out + captured.err
+    assert call("run", "burgers", "--nu", "many") == 2
+
+
+def test_files_must_define_one_problem(tmp_path, capsys):
+    (tmp_path / "empty.py").write_text("x = 1\n")
+    assert call("run", tmp_path / "empty.py") == 2
+    assert "defines 0 problems" in capsys.readouterr().err
+
+
+def test_a_failed_run_exits_with_1(tmp_path, capsys):
+    (tmp_path / "bad.py").write_text(
+        "from dataclasses import dataclass\nfrom nfsolve import PDE, Box, interior\n"
+        "@dataclass\nclass Bad(PDE):\n    domain = Box(x=(0, 1))\n\n    @interior\n"
+        "    def wrong(self, u, x):\n        return u / (x - x)\n"
+    )
+    assert call("run", tmp_path / "bad.py", "--optimizer", "adam", "--steps", "3", "--out", tmp_path / "run") == 1
+    assert "non-finite residual 'wrong' at step 1" in capsys.readouterr().out
+
+
+def test_choices_are_separated_from_options():
+    chosen, rest = take_choices(["--nu", "1", "--optimizer", "adam", "--optimizer.lr", "3", "--field.init=ws"])
+    assert chosen == {"optimizer": "adam", "field.init": "ws"}
+    assert rest == ["--nu", "1", "--optimizer.lr", "3"]
+    assert choose("field.init", "ws").__name__ == "WeightScaling"
+    assert choose("field", "modified_mlp").__name__ == "ModifiedMLP"
+    assert choose("factorization", "rwf").__name__ == "RandomWeightFactorization"
+
+
+@pytest.mark.parametrize("name", sorted(names()))
+def test_every_problem_is_found_by_name_and_has_a_recipe(name):
+    recipe = find(name)().recipe()
+    assert recipe.stages
+    assert recipe.dtype in ("float32", "float64")

@@ -1,0 +1,41 @@
+"""torch.compile takes residuals of jets whole; in a process of its own, because Dynamo changes global state."""
+
+from functools import partial
+
+import pytest
+import torch
+
+import nfsolve as nf
+from nfsolve._core.random import generator
+from nfsolve.problem import Objective
+from problems.burgers import Burgers
+
+
+def objective(compile: bool, **options) -> Objective:
+    problem = Burgers(n_points=50, n_face=10)
+    field = nf.MLP.for_problem(problem, width=8, depth=2, dtype=torch.float64, **options)
+    data = problem.load("cpu", torch.float64)
+    return Objective(problem, field, data, generator(0, "points"), compile=compile)
+
+
+@pytest.mark.parametrize("options", [{}, {"activation": nf.Sine(3.0)}], ids=["tanh", "sine"])
+def test_compiled_residuals_and_gradients_are_the_same(options):
+    plain, compiled = objective(False, **options), objective(True, **options)
+    assert torch.allclose(plain(), compiled(), rtol=1e-12)
+    for a, b in zip(plain.parameters, compiled.parameters, strict=True):
+        assert torch.allclose(a.grad, b.grad, rtol=1e-9, atol=1e-12)
+
+
+def test_the_residuals_are_one_graph():
+    made = objective(False)
+    explained = torch._dynamo.explain(made._evaluate_eagerly)(made.batch)
+    assert explained.graph_break_count == 0, explained.break_reasons
+
+
+def test_solve_compiles_on_request():
+    problem = Burgers(n_points=50, n_face=10)
+    small = partial(nf.MLP, width=8, depth=2)
+    adam = partial(torch.optim.Adam, lr=1e-3)
+    plain = nf.solve(problem, small, adam, steps=4, dtype="float64")
+    compiled = nf.solve(problem, small, adam, steps=4, dtype="float64", compile=True)
+    assert compiled.history[-1]["loss"] == pytest.approx(plain.history[-1]["loss"], rel=1e-9)

@@ -1,0 +1,118 @@
+"""Scores against scikit-image, closed forms, and the wording of bad input."""
+
+import math
+
+import pytest
+import torch
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from nfsolve.metrics import iou, max_error, psnr, relative_l2, ssim
+
+SCORES = (relative_l2, max_error, psnr, ssim, iou)
+
+
+def noisy_pair(shape, peak=1.0, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    truth = torch.rand(shape, generator=generator, dtype=torch.float64)
+    truth = torch.cumsum(truth - 0.5, 0)  # some structure along the columns
+    truth = peak * (truth - truth.min()) / (truth.max() - truth.min())
+    image = truth + 0.1 * peak * torch.randn(shape, generator=generator, dtype=torch.float64)
+    return image, truth
+
+
+@pytest.mark.parametrize("shape", [(11, 11), (40, 23)])
+@pytest.mark.parametrize("peak", [1.0, 255.0])
+def test_ssim_of_gray_images_is_scikit_images(shape, peak):
+    image, truth = noisy_pair(shape, peak)
+    expected = structural_similarity(
+        truth.numpy(),
+        image.numpy(),
+        data_range=peak,
+        gaussian_weights=True,
+        sigma=1.5,
+        use_sample_covariance=False,
+    )
+    assert abs(ssim(image, truth, peak) - expected) < 1e-10
+
+
+def test_ssim_of_colour_images_is_scikit_images():
+    image, truth = noisy_pair((32, 27, 3))
+    expected = structural_similarity(
+        truth.numpy(),
+        image.numpy(),
+        data_range=1.0,
+        gaussian_weights=True,
+        sigma=1.5,
+        use_sample_covariance=False,
+        channel_axis=-1,
+    )
+    assert abs(ssim(image, truth) - expected) < 1e-10
+    assert abs(ssim(image.float(), truth.float()) - expected) < 1e-6
+
+
+def test_ssim_of_identical_images_is_one():
+    image, _ = noisy_pair((16, 16))
+    assert ssim(image, image) == pytest.approx(1.0, abs=1e-14)
+
+
+def test_psnr_is_scikit_images():
+    image, truth = noisy_pair((20, 20, 3), 255.0)
+    expected = peak_signal_noise_ratio(truth.numpy(), image.numpy(), data_range=255.0)
+    assert psnr(image, truth, 255.0) == pytest.approx(expected, rel=1e-12)
+
+
+def test_psnr_of_a_constant_error():
+    truth = torch.zeros(7, 3)
+    assert psnr(truth + 0.1, truth) == pytest.approx(20.0, abs=1e-5)
+    assert psnr(truth, truth) == math.inf
+
+
+def test_relative_l2_and_max_error_by_hand():
+    reference = torch.tensor([[3.0], [4.0]])
+    u = torch.tensor([[3.0], [4.5]])
+    assert relative_l2(u, reference) == pytest.approx(0.1)
+    assert max_error(u, reference) == pytest.approx(0.5)
+    assert relative_l2(-u, -reference) == pytest.approx(0.1)
+
+
+def test_relative_l2_in_float32_keeps_its_digits():
+    reference = torch.ones(2_000_000, 1)
+    u = reference * (1 + 2**-20)
+    assert relative_l2(u, reference) == pytest.approx(2**-20, rel=1e-6)
+
+
+def test_iou_by_hand():
+    prediction = torch.tensor([1.0, 1.0, 0.0, 0.0])
+    truth = torch.tensor([1.0, 0.0, 1.0, 0.0])
+    assert iou(prediction, truth) == pytest.approx(1 / 3)
+    assert iou(truth, truth) == 1.0
+    assert iou(torch.zeros(4), torch.zeros(4)) == 1.0
+    assert iou(0.3 * prediction, truth) == 0.0
+    assert iou(0.3 * prediction, truth, threshold=0.2) == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize("score", SCORES)
+def test_shapes_must_agree(score):
+    with pytest.raises(
+        ValueError, match=r"shape \(16, 1\) against a reference of shape \(16,\).*equal shapes"
+    ):
+        score(torch.ones(16, 1), torch.ones(16))
+
+
+@pytest.mark.parametrize("score", SCORES)
+def test_values_must_be_finite(score):
+    bad = torch.ones(16, 16)
+    bad[0, :2] = math.nan
+    with pytest.raises(ValueError, match="2 of 256 values are not finite"):
+        score(bad, torch.ones(16, 16))
+    with pytest.raises(ValueError, match="2 of 256 reference values are not finite"):
+        score(torch.ones(16, 16), bad)
+
+
+def test_other_bad_input_is_worded():
+    with pytest.raises(ValueError, match=r"(?i)zero everywhere.*use max_error"):
+        relative_l2(torch.ones(3), torch.zeros(3))
+    with pytest.raises(ValueError, match="at least 11 x 11 pixels"):
+        ssim(torch.ones(10, 20), torch.ones(10, 20))
+    with pytest.raises(ValueError, match="no values to score"):
+        psnr(torch.ones(0, 1), torch.ones(0, 1))
