@@ -12,9 +12,8 @@ derivatives, the optimizer, the run and the honest score::
 
 from typing import Any
 
-__version__ = "0.1.0"  # before the imports: run folders record it
-
 from nfsolve import optim
+from nfsolve._core.version import VERSION
 from nfsolve.domains import Box, periodic
 from nfsolve.fields import (
     MLP,
@@ -47,6 +46,8 @@ from nfsolve.problem import (
 from nfsolve.runs import RunFolder
 from nfsolve.solution import Solution
 from nfsolve.solve import load, reopen, resume, solve
+
+__version__ = VERSION
 
 __all__ = [
     "MLP",

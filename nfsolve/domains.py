@@ -190,9 +190,7 @@ def _pair(name: str, value: tuple[float, float] | Periodic) -> tuple[float, floa
     try:
         low, high = (float(end) for end in value)
     except (TypeError, ValueError) as error:
-        raise InputError(
-            f"bounds {value!r} of coordinate '{name}'", "a pair (low, high) of numbers"
-        ) from error
+        raise InputError(f"bounds {value!r} of coordinate '{name}'", "a pair (low, high) of numbers") from error
     if not (math.isfinite(low) and math.isfinite(high)) or low >= high:
         kind = "reversed" if low > high else "empty" if low == high else "not finite"
         raise InputError(

@@ -7,6 +7,7 @@ import inspect
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from nfsolve._core.errors import InputError, nearest
 from nfsolve.problem import Problem
@@ -36,15 +37,13 @@ def find(what: str) -> type[Problem]:
     known = names()
     target = known.get(what, what)
     if ":" not in target:
-        raise InputError(
-            f"unknown problem '{what}'", nearest(what, known), "or give FILE.py or package.module:Class"
-        )
+        raise InputError(f"unknown problem '{what}'", nearest(what, known), "or give FILE.py or package.module:Class")
     module_name, _, class_name = target.partition(":")
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         raise InputError(f"unknown module '{module_name}' in '{target}'", str(error)) from error
-    found = getattr(module, class_name, None)
+    found: Any = getattr(module, class_name, None)
     if not _is_problem(found):
         here = _problems_of(module)
         raise InputError(f"no problem '{class_name}' in {module_name}", f"one of {', '.join(here) or 'none'}")

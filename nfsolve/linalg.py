@@ -166,9 +166,7 @@ def pcg(
         product = apply(direction)
         curvature = direction @ product
         if not float(curvature) > 0.0:
-            return CGResult(
-                x, step + 1, size, "stopped: the matrix is not positive definite along a direction"
-            )
+            return CGResult(x, step + 1, size, "stopped: the matrix is not positive definite along a direction")
         length = rz / curvature
         x = x + length * direction
         residual = residual - length * product

@@ -102,9 +102,7 @@ def ssim(image: Tensor, truth: Tensor, peak: float = 1.0) -> float:
             f"SSIM needs (height, width) or (height, width, channels) of at least {size} x {size} pixels",
             "give the values as an image",
         )
-    x, y = (
-        z.reshape(*z.shape[:2], -1).movedim(-1, 0)[:, None] for z in (image, truth)
-    )  # (channels, 1, h, w)
+    x, y = (z.reshape(*z.shape[:2], -1).movedim(-1, 0)[:, None] for z in (image, truth))  # (channels, 1, h, w)
     mean_x, mean_y = _window_mean(x), _window_mean(y)
     var_x = _window_mean(x * x) - mean_x**2
     var_y = _window_mean(y * y) - mean_y**2
@@ -151,9 +149,7 @@ def _pair(u: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
             "reshape one of them; a column (n, 1) does not stand for (n,)",
         )
     if u.numel() == 0:
-        raise InputError(
-            "no values to score", "at least one was expected", "check the grid the field was evaluated on"
-        )
+        raise InputError("no values to score", "at least one was expected", "check the grid the field was evaluated on")
     u, reference = u.detach().double(), reference.detach().double()
     for name, z in (("values", u), ("reference values", reference)):
         bad = int((~torch.isfinite(z)).sum())

@@ -105,7 +105,7 @@ def grid_picture(solution: Solution, values: np.ndarray, exact: np.ndarray) -> "
         score = solution.metrics.get(f"relative_l2/{out}")
         title = f"error, relative L2 {score:.2e}" if score is not None else "error"
         if len(names) == 1:
-            x = np.linspace(*bounds[0], len(u))
+            x = np.linspace(bounds[0][0], bounds[0][1], len(u))
             row[0].plot(x, v, "k", lw=3, alpha=0.3, label="exact")
             row[0].plot(x, u, label="field")
             row[0].set(title=f"{out}({names[0]})", xlabel=names[0], ylabel=out)
@@ -192,9 +192,7 @@ def history_panel(axes: "Axes", history: list[dict[str, Any]], score: str | None
     axes.semilogy(seconds, [row["loss"] for row in history], color="C0", lw=1, label="loss")
     axes.set(title="history", xlabel="seconds", ylabel="loss")
     if key == "relative_l2":
-        axes.semilogy(
-            seconds, [row.get(key, np.nan) for row in history], color="C3", label="relative L2 error"
-        )
+        axes.semilogy(seconds, [row.get(key, np.nan) for row in history], color="C3", label="relative L2 error")
         axes.set_ylabel("")
     elif key:
         other = axes.twinx()

@@ -18,8 +18,8 @@ from typing import Any
 
 import torch
 
-import nfsolve
 from nfsolve._core.errors import InputError
+from nfsolve._core.version import VERSION
 
 CONFIG, ENVIRONMENT, HISTORY, METRICS = "config.json", "environment.json", "history.csv", "metrics.json"
 CHECKPOINT, FIELD = "checkpoint.pt", "field.pt"
@@ -194,7 +194,7 @@ def environment(device: torch.device) -> dict[str, Any]:
     """
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
     return {
-        "nfsolve": nfsolve.__version__,
+        "nfsolve": VERSION,
         "torch": torch.__version__,
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import nn
 
-import nfsolve
 from nfsolve._core.device import choose_device, choose_dtype
 from nfsolve._core.errors import InputError
 from nfsolve._core.spec import TRUSTED, build, describe
+from nfsolve._core.version import VERSION
 from nfsolve.fields import factorize
 from nfsolve.find import find, where
 from nfsolve.problem import Problem, Recipe, Stage
@@ -63,7 +63,7 @@ class Plan:
         parameters = {f.name: getattr(problem, f.name) for f in dataclasses.fields(problem) if f.init}
         plain = {f: getattr(self, f) for f in _PLAIN}
         return {
-            "nfsolve": nfsolve.__version__,
+            "nfsolve": VERSION,
             "problem": {"what": where(problem), "parameters": describe(parameters)},
             "field": describe(_recipe_of(self.field)),
             "factorization": describe(self.factorization),
@@ -97,8 +97,7 @@ class Plan:
             problem_class = find(what)
             trusted = (*TRUSTED, problem_class.__module__)
             stages = tuple(
-                Stage(build(s["optimizer"], trusted), s["steps"], s["redraw"], s["schedule"])
-                for s in config["stages"]
+                Stage(build(s["optimizer"], trusted), s["steps"], s["redraw"], s["schedule"]) for s in config["stages"]
             )
             plan = cls(
                 field=build(config["field"], trusted),
@@ -132,9 +131,7 @@ def make_problem(cls: type[Problem], parameters: dict[str, Any]) -> Problem:
     known = [f.name for f in dataclasses.fields(cls) if f.init]
     strange = [name for name in parameters if name not in known]
     if strange:
-        raise InputError(
-            f"unknown parameter '{strange[0]}' of {cls.__name__}", f"it has {', '.join(known) or 'none'}"
-        )
+        raise InputError(f"unknown parameter '{strange[0]}' of {cls.__name__}", f"it has {', '.join(known) or 'none'}")
     return cls(**parameters)
 
 
@@ -167,8 +164,7 @@ def make_stages(
             ends.append(ends[-1] + stage.steps)
         marks = [round(steps * end / max(total, 1)) for end in ends]
         stages = tuple(
-            dataclasses.replace(stage, steps=b - a)
-            for stage, a, b in zip(stages, marks, marks[1:], strict=False)
+            dataclasses.replace(stage, steps=b - a) for stage, a, b in zip(stages, marks, marks[1:], strict=False)
         )
     changes: dict[str, Any] = {"schedule": schedule, "redraw": redraw}
     changes = {name: value for name, value in changes.items() if value is not None}
@@ -194,9 +190,7 @@ def make_field(problem: Problem, plan: Plan) -> nn.Module:
     options = dict(plan.field.keywords) if isinstance(plan.field, partial) else {}
     options |= {"seed": plan.seed, "dtype": choose_dtype(plan.dtype), "device": choose_device(plan.device)}
     if not callable(getattr(maker, "for_problem", maker)):
-        raise InputError(
-            f"a field of type {type(plan.field).__name__}", "a field, or a class such as nfsolve.MLP"
-        )
+        raise InputError(f"a field of type {type(plan.field).__name__}", "a field, or a class such as nfsolve.MLP")
     field = getattr(maker, "for_problem", maker)(problem, **options)
     if plan.factorization is not None:
         factorize(field, plan.factorization, seed=plan.seed)

@@ -45,6 +45,13 @@ class Burgers(PDE):
         """u(t, -1) = u(t, 1) = 0."""
         return u
 
+    def place(self, unit):
+        """Draw half of the points with a density that grows as abs(x)^(-2/3) towards the shock at x = 0."""
+        points = self.domain.scale(unit)
+        x = points[::2, 1]
+        points[::2, 1] = torch.sign(x) * torch.abs(x) ** 3
+        return points
+
     def exact(self, t, x):
         """Cole-Hopf formula, by the trapezoidal rule (spectrally accurate on these integrands)."""
         return cole_hopf(t, x, self.nu)
@@ -53,7 +60,7 @@ class Burgers(PDE):
         """A small tanh network under Gauss-Newton in float64."""
         return Recipe(
             field=partial(MLP, width=20, depth=3),
-            stages=(Stage(GaussNewton, steps=500),),
+            stages=(Stage(GaussNewton, steps=350),),
             dtype="float64",
             log_every=5,
         )

@@ -111,9 +111,7 @@ class CTPhantom(Problem):
     def residuals(self, field: Callback, batch: Batch) -> dict[str, Tensor]:
         """A f - p under the square root of the ramp, scaled so that its rms is the rms error of f."""
         misfit = batch["projector"](field(batch["pixels"])) - batch["sinogram"]
-        filtered = ramp_filter(
-            misfit.reshape(self.geometry.shape), self.geometry.spacing, self.window, power=0.5
-        )
+        filtered = ramp_filter(misfit.reshape(self.geometry.shape), self.geometry.spacing, self.window, power=0.5)
         return {"sinogram": math.sqrt(math.pi / 2) * filtered.reshape(-1, 1)}
 
     def image(self, field: Callback, data: Batch) -> Tensor:
@@ -176,18 +174,14 @@ class CTPhantom(Problem):
         image = self.image(field, data)
         arrays = {"image": image, "truth": data["truth"], "fbp": data["fbp"]}
         arrays["sinogram"] = data["sinogram"].reshape(self.geometry.shape)
-        named = {name: plot.array(value).astype(np.float32) for name, value in arrays.items()}
+        named: dict[str, Any] = {name: plot.array(value).astype(np.float32) for name, value in arrays.items()}
         np.savez_compressed(folder / "reconstruction.npz", angles=self.geometry.angles, **named)
-        iio.imwrite(
-            folder / "reconstruction.png", (255 * plot.array(image).clip(0, 1)).round().astype(np.uint8)
-        )
+        iio.imwrite(folder / "reconstruction.png", (255 * plot.array(image).clip(0, 1)).round().astype(np.uint8))
 
     def recipe(self) -> Recipe:
         """A ReLU network on Gaussian Fourier features, all pixels in each step of Adam."""
         return Recipe(
-            field=partial(
-                MLP, width=128, depth=3, activation=ReLU(), encoding=GaussianFourier(128, scale=1.0)
-            ),
+            field=partial(MLP, width=128, depth=3, activation=ReLU(), encoding=GaussianFourier(128, scale=1.0)),
             stages=(Stage(partial(torch.optim.Adam, lr=5e-3), steps=400, schedule="cosine"),),
             log_every=10,
         )

@@ -151,9 +151,7 @@ class Antiderivative(Problem):
 
 def _on_grid(field: Any, f: Tensor, x: Tensor) -> Tensor:
     if not hasattr(field, "on_grid"):
-        raise InputError(
-            f"a field of type {type(field).__name__}", "one that takes functions", "use DeepONet"
-        )
+        raise InputError(f"a field of type {type(field).__name__}", "one that takes functions", "use DeepONet")
     return field.on_grid(f, x)
 
 

@@ -35,7 +35,7 @@ class Poisson(PDE):
 
     @face(x=(0, 1), y=(0, 1), weight=100.0)
     def sides(self, u):
-        """u = 0 on the four sides."""
+        """U = 0 on the four sides."""
         return u
 
     def exact(self, x, y):

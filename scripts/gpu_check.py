@@ -107,9 +107,7 @@ def check(name: str, target: str, dtype: str, device: str, seconds: float) -> li
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cuda")
-    parser.add_argument(
-        "--quick", action="store_true", help="short timings, float64 only where it is the default"
-    )
+    parser.add_argument("--quick", action="store_true", help="short timings, float64 only where it is the default")
     parser.add_argument("--out", default=os.environ.get("OUT", str(ROOT / "benchmarks")))
     said = parser.parse_args()
     if said.device.startswith("cuda") and not torch.cuda.is_available():
@@ -117,9 +115,7 @@ def main() -> int:
         return 2
     gpu = torch.cuda.get_device_name() if said.device.startswith("cuda") else "none"
     machine = f"{gpu}, {os.cpu_count()} cores, {platform.machine()}, torch {torch.__version__}"
-    targets = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"][
-        "nfsolve.problems"
-    ]
+    targets = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]["nfsolve.problems"]
     begin, rows = time.perf_counter(), []
     for dtype in ("float32",) if said.quick else ("float32", "float64"):
         for name, target in targets.items():
@@ -139,14 +135,10 @@ def main() -> int:
         "device": said.device,
     }  # fmt: skip
     Path(said.out).mkdir(parents=True, exist_ok=True)
-    path = Path(said.out) / (
-        "gpu_check.json" if said.device.startswith("cuda") else "gpu_check_rehearsal.json"
-    )
+    path = Path(said.out) / ("gpu_check.json" if said.device.startswith("cuda") else "gpu_check_rehearsal.json")
     path.write_text(json.dumps([{**row, **common} for row in rows], indent=1) + "\n")
     failed = [row for row in rows if row.get("passed") is False]
-    print(
-        f"\n{machine}\nwrote {path}; {len(failed)} of {len(rows)} rows failed, {time.perf_counter() - begin:.0f} s"
-    )
+    print(f"\n{machine}\nwrote {path}; {len(failed)} of {len(rows)} rows failed, {time.perf_counter() - begin:.0f} s")
     return 1 if failed else 0
 
 

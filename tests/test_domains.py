@@ -51,9 +51,7 @@ def test_a_box_needs_a_coordinate():
 def test_points_outside_are_counted_and_located():
     box = Box(t=(0, 1), x=(-1, 1))
     points = torch.tensor([[0.5, 0.0], [0.5, 2.0], [0.1, -3.0]])
-    with pytest.raises(
-        InputError, match=r"2 of 3 points outside the domain, first x = 2 in row 1: -1 <= x <= 1"
-    ):
+    with pytest.raises(InputError, match=r"2 of 3 points outside the domain, first x = 2 in row 1: -1 <= x <= 1"):
         box.check_points(points)
     with pytest.raises(InputError, match="outside"):
         box.check_points(torch.tensor([[0.5, float("nan")]]))

@@ -93,9 +93,7 @@ def test_iou_by_hand():
 
 @pytest.mark.parametrize("score", SCORES)
 def test_shapes_must_agree(score):
-    with pytest.raises(
-        ValueError, match=r"shape \(16, 1\) against a reference of shape \(16,\).*equal shapes"
-    ):
+    with pytest.raises(ValueError, match=r"shape \(16, 1\) against a reference of shape \(16,\).*equal shapes"):
         score(torch.ones(16, 1), torch.ones(16))
 
 

@@ -91,7 +91,7 @@ def test_an_interrupted_run_resumes_bit_identically(tmp_path, monkeypatch, stop_
     whole = run(tmp_path / "whole")
     monkeypatch.setattr("nfsolve.loop.CHECKPOINT_SECONDS", 0.0)  # a checkpoint after every step
 
-    class Stop(Exception):  # noqa: N818
+    class Stop(Exception):
         pass
 
     original = nf.runs.RunFolder.save_checkpoint
@@ -197,9 +197,7 @@ def test_damaged_files_are_worded(tmp_path, name, damage):
     run(tmp_path / "run")
     path = tmp_path / "run" / name
     content = path.read_bytes()
-    path.write_bytes(
-        {"truncated": content[: len(content) // 2], "garbage": b"\x80\x02no", "empty": b""}[damage]
-    )
+    path.write_bytes({"truncated": content[: len(content) // 2], "garbage": b"\x80\x02no", "empty": b""}[damage])
     with pytest.raises(InputError, match=f"{name}' is damaged"):
         nf.resume(tmp_path / "run")
 
@@ -249,9 +247,7 @@ def test_a_full_disk_keeps_the_last_good_checkpoint(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("torch.save", full)
-    with pytest.raises(
-        SaveError, match="No space left.*last good checkpoint.pt is intact.*--resume"
-    ) as caught:
+    with pytest.raises(SaveError, match="No space left.*last good checkpoint.pt is intact.*--resume") as caught:
         nf.resume(tmp_path / "run", steps=20)
     assert (tmp_path / "run" / "checkpoint.pt").read_bytes() == good
     assert caught.value.solution.steps == 20

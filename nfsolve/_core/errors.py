@@ -76,6 +76,4 @@ def require(module: str, extra: str, purpose: str) -> ModuleType:
         top = module.split(".")[0]
         if error.name is None or error.name.split(".")[0] != top:
             raise
-        raise MissingExtra(
-            f"{purpose} needs {top}, which is not installed: pip install 'nfsolve[{extra}]'"
-        ) from error
+        raise MissingExtra(f"{purpose} needs {top}, which is not installed: pip install 'nfsolve[{extra}]'") from error

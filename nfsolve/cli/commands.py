@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
-from nfsolve.solve import reopen, resume, solve
 from nfsolve._core.errors import InputError, MissingExtra, unknown
 from nfsolve.cli.options import RunOptions, choices, options_of, override, rebuilt, take_choices
 from nfsolve.find import find, names
@@ -18,6 +17,7 @@ from nfsolve.problem import Problem
 from nfsolve.runs import RunFolder, SaveError
 from nfsolve.setup import Plan, make_problem, make_stages
 from nfsolve.solution import Solution
+from nfsolve.solve import reopen, resume, solve
 
 FINISHED, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -119,9 +119,7 @@ def _solve(problem_class: type[Problem], words: list[str], name: str = "") -> in
     recipe = override(_defaults(problem_class).recipe(), chosen)
     options_class = _with_help(options_of(problem_class, recipe), problem_class)
     said: Any = tyro.cli(options_class, args=rest, prog=f"nfsolve run {name or problem_class.__name__}")
-    parameters = {
-        f.name: getattr(said, f.name) for f in dataclasses.fields(problem_class) if hasattr(said, f.name)
-    }
+    parameters = {f.name: getattr(said, f.name) for f in dataclasses.fields(problem_class) if hasattr(said, f.name)}
     problem = make_problem(problem_class, parameters)
     # the recipe may depend on the parameters, so the choices go onto the recipe of this very problem
     recipe = override(problem.recipe(), chosen)
@@ -134,13 +132,8 @@ def _solve(problem_class: type[Problem], words: list[str], name: str = "") -> in
             for stage, option in zip(recipe.stages, _optimizer_options(len(recipe.stages)), strict=True)
         ),
     )
-    common = {
-        f.name: getattr(said, f.name) for f in dataclasses.fields(RunOptions) if f.name not in parameters
-    }
-    out = (
-        common.pop("out", None)
-        or Path("runs") / f"{_folder_name(problem_class)}-{time.strftime('%Y%m%d-%H%M%S')}"
-    )
+    common = {f.name: getattr(said, f.name) for f in dataclasses.fields(RunOptions) if f.name not in parameters}
+    out = common.pop("out", None) or Path("runs") / f"{_folder_name(problem_class)}-{time.strftime('%Y%m%d-%H%M%S')}"
     stages = make_stages(
         recipe, None, common.pop("steps", None), common.pop("schedule", None), common.pop("redraw", None)
     )
@@ -190,7 +183,9 @@ def _with_help(options_class: type, problem_class: type) -> type:
             default = dataclasses.field(default_factory=f.default_factory)
         made.append((f.name, hint, default))
     helped = dataclasses.make_dataclass(options_class.__name__, made)
-    helped.__doc__ = f"{inspect.getdoc(problem_class)}\n\nClasses chosen by name, each with its own options:\n{choices()}"
+    helped.__doc__ = (
+        f"{inspect.getdoc(problem_class)}\n\nClasses chosen by name, each with its own options:\n{choices()}"
+    )
     return helped
 
 
@@ -227,9 +222,7 @@ def _resume(words: list[str]) -> int:
         time_limit: float | None = None
         """new limit in seconds, over all resumptions"""
 
-    said = tyro.cli(
-        Resume, args=[w for w in words if w.startswith("-") or _is_value(w, words)], prog="nfsolve run"
-    )
+    said = tyro.cli(Resume, args=[w for w in words if w.startswith("-") or _is_value(w, words)], prog="nfsolve run")
     return _tell(resume(said.resume, steps=said.steps, time_limit=said.time_limit, report=_report()))
 
 

@@ -121,8 +121,7 @@ def _snake(name: str) -> str:
 def choices() -> str:
     """Word what can be chosen by name, for the help text."""
     return "\n".join(
-        f"--{kind} {{{','.join(_known(kind))}}}" + (" or none" if kind == "factorization" else "")
-        for kind in KINDS
+        f"--{kind} {{{','.join(_known(kind))}}}" + (" or none" if kind == "factorization" else "") for kind in KINDS
     )
 
 
@@ -198,7 +197,7 @@ def option_type(hint: Any, default: Any) -> Any:
     origin, inside = typing.get_origin(hint), typing.get_args(hint)
     if origin is Literal:
         return hint
-    if origin is tuple and default is not None and all(isinstance(v, int | float) for v in default):
+    if origin is tuple and isinstance(default, tuple) and all(isinstance(v, int | float) for v in default):
         return tuple[(*(type(v) for v in default),)] if default else None  # type: ignore[misc]
     if origin in (typing.Union, types.UnionType):
         known = [t for t in inside if t in (*SIMPLE, types.NoneType) or typing.get_origin(t) is Literal]
@@ -244,9 +243,7 @@ def options_of(problem: type[Problem], recipe: Recipe) -> type:
     docs = inspect.getdoc(problem) or problem.__name__
     required = [m for m in made if isinstance(m[2], dataclasses.Field) and _has_no_default(m[2])]
     optional = [m for m in made if m not in required]
-    made_class = dataclasses.make_dataclass(
-        problem.__name__, [(n, t, _copy(f)) for n, t, f in required + optional]
-    )
+    made_class = dataclasses.make_dataclass(problem.__name__, [(n, t, _copy(f)) for n, t, f in required + optional])
     made_class.__doc__ = docs
     return made_class
 
@@ -265,11 +262,7 @@ def _has_no_default(field: Any) -> bool:
 def _copy(field: Any) -> Any:
     if field.default_factory is not dataclasses.MISSING:
         return dataclasses.field(default_factory=field.default_factory)
-    return (
-        dataclasses.field()
-        if field.default is dataclasses.MISSING
-        else dataclasses.field(default=field.default)
-    )
+    return dataclasses.field() if field.default is dataclasses.MISSING else dataclasses.field(default=field.default)
 
 
 def rebuilt(maker: Any, options: Any) -> Callable[..., Any]:

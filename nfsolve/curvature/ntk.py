@@ -31,7 +31,7 @@ def empirical_ntk(function: Callable[[Any, Tensor], Tensor], params: Any, x: Ten
 
     jacobian = torch.func.vmap(torch.func.jacrev(one), in_dims=(None, 0), chunk_size=CHUNK)(params, x)
     rows = [leaf.detach().flatten(2).flatten(0, 1).double() for leaf in tree_leaves(jacobian)]
-    kernel = sum((row @ row.T for row in rows[1:]), rows[0] @ rows[0].T)
+    kernel = torch.stack([row @ row.T for row in rows]).sum(0)
     return 0.5 * (kernel + kernel.T)
 
 

@@ -122,14 +122,13 @@ class Jet:
         """Apply an elementwise function given by its derivatives of order 0, 1, ... at the value."""
         rows, parts = [derivatives[0]], self.channels.unbind(0)
         for terms in self.plan.compositions[1:]:
-            total = None
+            added = []
             for coefficient, blocks in terms:
                 term = derivatives[len(blocks)]
                 for block in blocks:
                     term = term * parts[block]
-                term = term if coefficient == 1 else coefficient * term
-                total = term if total is None else total + term
-            rows.append(total)
+                added.append(term if coefficient == 1 else coefficient * term)
+            rows.append(sum(added[1:], added[0]))
         return Jet(torch.stack(rows), self.plan)
 
     def product(self, other: "Jet") -> "Jet":

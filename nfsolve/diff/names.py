@@ -47,9 +47,7 @@ def parse(text: str, outputs: tuple[str, ...], coordinates: tuple[str, ...]) -> 
     along = _split(tail, coordinates)
     if along is None:
         bad = next((c for c in tail if c not in "".join(coordinates)), tail)
-        raise InputError(
-            f"unknown coordinate '{bad}' in '{text}'", f"this problem has {', '.join(coordinates)}"
-        )
+        raise InputError(f"unknown coordinate '{bad}' in '{text}'", f"this problem has {', '.join(coordinates)}")
     return Name(outputs.index(head), tuple(sorted(along)))
 
 

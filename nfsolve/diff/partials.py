@@ -51,9 +51,7 @@ def partials(
     return result
 
 
-def _jets(
-    function: Callable[[Tensor], Tensor], points: Tensor, wanted: frozenset[Index]
-) -> dict[Index, Tensor]:
+def _jets(function: Callable[[Tensor], Tensor], points: Tensor, wanted: frozenset[Index]) -> dict[Index, Tensor]:
     layout = plan(wanted)
     jet = function(Jet.seed(points, layout))  # type: ignore[arg-type]  # a jet stands in for the points
     if not isinstance(jet, Jet):  # the function ignored its argument, or computed outside the rules
@@ -62,9 +60,7 @@ def _jets(
     return {index: jet.channels[layout.position[index]] for index in wanted}
 
 
-def _nested(
-    function: Callable[[Tensor], Tensor], points: Tensor, wanted: frozenset[Index]
-) -> dict[Index, Tensor]:
+def _nested(function: Callable[[Tensor], Tensor], points: Tensor, wanted: frozenset[Index]) -> dict[Index, Tensor]:
     result: dict[Index, Tensor] = {}
     for index in sorted(wanted, key=len, reverse=True):
         if index in result:
@@ -85,7 +81,7 @@ def _ladder(function: Callable[[Tensor], Tensor], points: Tensor, index: Index) 
     def below(x: Tensor) -> tuple[Tensor, ...]:
         return tuple(_ladder(function, x, index[:-1]))
 
-    values, slopes = torch.func.jvp(below, (points,), (direction,))
+    values, slopes = torch.func.jvp(below, (points,), (direction,))[:2]
     return [*values, slopes[-1]]
 
 

@@ -40,10 +40,11 @@ class Recorder(TorchFunctionMode):
         result = func(*args, **(kwargs or {}))
         if func is not F.linear or not any(isinstance(a, Tensor) and a.requires_grad for a in args[1:]):
             return result
-        source, weight, bias = (*args, (kwargs or {}).get("bias"))[:3]
+        source, weight = args[:2]
+        bias = args[2] if len(args) > 2 else None
         inputs = source.channels if isinstance(source, Jet) else source[None]
         outputs = result.channels if isinstance(result, Jet) else result[None]
-        if outputs.ndim != 3 or torch._C._functorch.is_functorch_wrapped_tensor(inputs):
+        if outputs.ndim != 3 or torch._C._functorch.is_functorch_wrapped_tensor(inputs):  # type: ignore[attr-defined]
             raise Unsupported("a linear layer inside another transformation cannot be recorded")
         probe = torch.zeros_like(outputs, requires_grad=True)
         self.calls.append(Linear(inputs.detach(), probe, weight, bias))
@@ -116,9 +117,7 @@ def _to_leaves(target: Tensor, block: Tensor, leaves: list[Tensor]) -> list[tupl
     for i, leaf in enumerate(leaves):
         if target is leaf:
             return [(i, block)]
-    rows = torch.autograd.grad(
-        target, leaves, block, retain_graph=True, allow_unused=True, is_grads_batched=True
-    )
+    rows = torch.autograd.grad(target, leaves, block, retain_graph=True, allow_unused=True, is_grads_batched=True)
     return [(i, row) for i, row in enumerate(rows) if row is not None]
 
 

@@ -122,9 +122,7 @@ def _abs(z: Tensor, order: int) -> list[Tensor]:
 
 def _elementwise(derivatives: Callable[[Tensor, int], list[Tensor]]) -> Rule:
     def rule(jet: Jet, *args: Any, **kwargs: Any) -> Jet:
-        if any(a not in (1, 20) for a in args) or any(
-            v not in (False, None, "none", 1, 20) for v in kwargs.values()
-        ):
+        if any(a not in (1, 20) for a in args) or any(v not in (False, None, "none", 1, 20) for v in kwargs.values()):
             raise Unsupported("no Taylor rule for this function with options")
         return jet.compose(derivatives(jet.channels[0], jet.plan.order))
 

@@ -84,6 +84,7 @@ class DeepONet(Field):
         self.branch = branch.stack(k * latent)
         self.bias = nn.Parameter(torch.zeros(k, dtype=like.dtype, device=like.device))
         # row k sums the products of output k
+        self.sums: Tensor
         self.register_buffer("sums", torch.eye(k).repeat_interleave(latent, 1).to(like))
 
     def network(self, features: Tensor) -> Tensor:

@@ -44,6 +44,7 @@ class Waves(Encoder):
     """
 
     matrix: Tensor
+    shift: Tensor | None
 
     def __init__(self, matrix: Tensor, plain: int = 0, shift: Tensor | None = None, trainable: bool = False):
         super().__init__(plain + 2 * (len(matrix) - plain))
@@ -202,9 +203,7 @@ class Periodic(Encoding):
         octaves = [math.pi * k * eye[chosen] for k in range(1, self.harmonics + 1)]
         matrix, plain = torch.cat([eye[kept], *octaves]), len(kept)
         if self.trainable:
-            return TrainablePeriods(
-                matrix, plain, torch.full((len(chosen),), self.period, dtype=torch.float64)
-            )
+            return TrainablePeriods(matrix, plain, torch.full((len(chosen),), self.period, dtype=torch.float64))
         matrix[plain:] /= self.period
         return Waves(matrix, plain)
 

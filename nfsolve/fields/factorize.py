@@ -1,9 +1,9 @@
 """Factorizations of linear layers as torch parametrizations: another set of parameters for the same function.
 
-Random weight factorization: W = diag(s) V (Wang, Wang, Seidman & Perdikaris, arXiv 2210.01274; as in the Expert's
-Guide to PINNs, arXiv 2308.08468, section 4.3). Weight normalization: W = diag(g / |v|) V (Salimans & Kingma,
-NeurIPS 2016). Adaptive activation: (W, b) -> n a (W, b) (Jagtap, Kawaguchi & Karniadakis, JCP 404, 2020;
-neuron-wise: Proc. R. Soc. A 476, 2020).
+Random weight factorization: W = diag(s) V (Wang, Wang, Seidman & Perdikaris, arXiv 2210.01274; initialised as
+in the Expert's Guide to PINNs, arXiv 2308.08468, section 4.3). Weight normalization: W = diag(g / |v|) V
+(Salimans & Kingma, NeurIPS 2016). Adaptive activation: (W, b) -> n a (W, b) (Jagtap, Kawaguchi & Karniadakis,
+JCP 404, 2020; neuron-wise: Proc. R. Soc. A 476, 2020).
 """
 
 from abc import ABC, abstractmethod
@@ -116,39 +116,30 @@ class WeightNormalization(Factorization):
         parametrize.register_parametrization(layer, "weight", Direction())
 
 
-class Slope(nn.Module):
-    """The trainable a of an adaptive activation.
-
-    Args:
-        a: Initial value, ``(1,)`` or ``(rows,)``.
-        n: Fixed factor.
-    """
-
-    def __init__(self, a: Tensor, n: float):
-        super().__init__()
-        self.a = nn.Parameter(a)
-        self.n = n
-
-
 class Steepened(nn.Module):
     """W -> n a W by rows, for a weight or a bias.
 
+    Weight and bias hold one parameter, each in a module of its own: after `torch.func.functional_call` a
+    module that is reached by two names is not what it was.
+
     Args:
-        slope: Shared by weight and bias.
+        a: Trainable slope, ``(1,)`` or ``(rows,)``, shared by weight and bias.
+        n: Fixed factor.
     """
 
-    def __init__(self, slope: Slope):
+    def __init__(self, a: nn.Parameter, n: float):
         super().__init__()
-        self.slope = slope
+        self.a = a
+        self.n = n
 
     def forward(self, rows: Tensor) -> Tensor:
         """Scale a weight ``(rows, columns)`` or a bias ``(rows,)``."""
-        factor = self.slope.n * self.slope.a
+        factor = self.n * self.a
         return (factor[:, None] if rows.ndim == 2 else factor) * rows
 
     def right_inverse(self, rows: Tensor) -> Tensor:
         """Undo the scaling."""
-        factor = self.slope.n * self.slope.a
+        factor = self.n * self.a
         return rows / (factor[:, None] if rows.ndim == 2 else factor)
 
 
@@ -174,17 +165,17 @@ class AdaptiveActivation(Factorization):
     def register(self, layer: nn.Linear, generator: Generator) -> None:
         """Parametrize one layer."""
         size = 1 if self.mode == "layer" else layer.out_features
-        slope = Slope(layer.weight.new_full((size,), 1 / self.n), self.n)
-        parametrize.register_parametrization(layer, "weight", Steepened(slope))
+        a = nn.Parameter(layer.weight.new_full((size,), 1 / self.n))
+        parametrize.register_parametrization(layer, "weight", Steepened(a, self.n))
         if layer.bias is not None:
-            parametrize.register_parametrization(layer, "bias", Steepened(slope))
+            parametrize.register_parametrization(layer, "bias", Steepened(a, self.n))
 
     def layers(self, module: nn.Module) -> list[nn.Linear]:
         """Give the linear layers that an activation follows."""
         dense = [m for m in module.modules() if isinstance(m, Dense)]
-        return [
-            layer for m in dense for layer in super(AdaptiveActivation, self).layers(m)
-        ] or super().layers(module)[:-1]
+        return [layer for m in dense for layer in super(AdaptiveActivation, self).layers(m)] or super().layers(module)[
+            :-1
+        ]
 
 
 def factorize(
@@ -219,9 +210,7 @@ def factorize(
             "a module with nn.Linear layers",
         )
     if any(parametrize.is_parametrized(layer) for layer in module.modules()):
-        raise InputError(
-            "a module that is factorized already", "plain linear layers", "call fold(module) first"
-        )
+        raise InputError("a module that is factorized already", "plain linear layers", "call fold(module) first")
     generator = generator or seeded(seed, "factorization")
     for layer in layers:
         factorization.register(layer, generator)

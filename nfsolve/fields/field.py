@@ -19,6 +19,7 @@ from nfsolve.fields.encodings import IDENTITY, Encoding, Waves
 
 Transform = Callable[[Tensor, Tensor], Tensor]
 Device = torch.device | str | None
+SIZES = ("width", "depth", "harmonics", "sensors", "latent")
 
 
 class Domain(Protocol):
@@ -72,8 +73,7 @@ class Field(nn.Module, ABC):
     ):
         super().__init__()
         name = type(self).__name__
-        sizes = {k: v for k, v in options.items() if isinstance(v, int) and not isinstance(v, bool)}
-        check_counts(name, **sizes)
+        check_counts(name, **{k: v for k, v in options.items() if k.removeprefix("branch_") in SIZES})
         self.inputs = tuple(domain.names)
         self.outputs = _names(outputs)
         self.config = {"call": name, **options}

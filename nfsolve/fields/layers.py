@@ -1,6 +1,7 @@
 """Layers of a network: linear maps with their activation, made in order from one generator."""
 
 import math
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -56,9 +57,9 @@ class Dense(nn.Module):
         return str(self.activation)
 
 
-def linear(fan_in: int, fan_out: int, dtype: torch.dtype, device: torch.device | str | None) -> nn.Linear:
+def linear(fan_in: int, fan_out: int, dtype: torch.dtype, device: torch.device | str) -> nn.Linear:
     """Make a linear layer whose weights are not drawn yet; torch's global generator is left alone."""
-    return skip_init(nn.Linear, fan_in, fan_out, dtype=dtype, device=device or "cpu")
+    return cast(nn.Linear, skip_init(nn.Linear, fan_in, fan_out, dtype=dtype, device=device))
 
 
 class Layers:
@@ -71,8 +72,8 @@ class Layers:
         activation: The activation.
         init: Initialisation; None takes the activation's own.
         seed: Seed of the weights.
-        dtype: Type of the parameters.
-        device: Device of the parameters.
+        dtype: Type of the parameters, default float32.
+        device: Device of the parameters, default CPU.
         purpose: Names the stream of random numbers.
 
     Attributes:
@@ -87,14 +88,14 @@ class Layers:
         activation: Activation,
         init: Init | None,
         seed: int,
-        dtype: torch.dtype,
+        dtype: torch.dtype | None,
         device: torch.device | str | None,
         purpose: str = "weights",
     ):
         self.inputs, self.count, self.activation = inputs, count, activation
         self.init = init or default_init(activation)
         self.generator = generator(seed, purpose)
-        self.dtype, self.device = dtype, device
+        self.dtype, self.device = dtype or torch.float32, device or "cpu"
         self.units = max(1, int(width / math.sqrt(2))) if activation.is_complex else width
         self.features = 2 * self.units if activation.is_complex else self.units
 

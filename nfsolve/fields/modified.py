@@ -16,7 +16,8 @@ class ModifiedMLP(Field):
     Arguments and errors as for `nfsolve.fields.MLP`; ``depth`` counts the gated layers.
 
     Reference:
-        Wang, Teng & Perdikaris, SIAM J. Sci. Comput. 43 (2021), eqs. 43-47.
+        Wang, Teng & Perdikaris, SIAM J. Sci. Comput. 43 (2021), arXiv 2001.04536; with a gate in every layer,
+        as in the Expert's Guide to PINNs, arXiv 2308.08468.
     """
 
     def __init__(

@@ -5,6 +5,8 @@ of Gabor functions) of x, whose frequencies are sums of the filters' ones.
 """
 
 import math
+from abc import abstractmethod
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +16,7 @@ from torch import Generator, Tensor, nn
 from nfsolve._core.random import generator
 from nfsolve.fields.activations import TANH
 from nfsolve.fields.checks import check_positive
-from nfsolve.fields.field import Device, Domain, Field, Transform
+from nfsolve.fields.field import SIZES, Device, Domain, Field, Transform
 from nfsolve.fields.init import Place, TorchDefault
 from nfsolve.fields.layers import linear
 
@@ -61,7 +63,59 @@ class GaborFilter(FourierFilter):
         return torch.exp(-0.5 * self.inverse_widths * self.inverse_widths * distance) * super().forward(x)
 
 
-class FourierFilterNetwork(Field):
+class FilterNetwork(Field):
+    """What both networks share.
+
+    Args:
+        domain: Names, bounds and periodicity of the coordinates.
+        outputs: Names of the outputs.
+        transform: Maps coordinates ``(n, d)`` and raw outputs ``(n, k)`` to ``(n, k)``, or None.
+        options: ``width``, ``depth``, ``scale``, ``harmonics`` and what `filter` needs.
+        seed: Seed of the weights.
+        dtype: Type of the parameters, default float32.
+        device: Device of the parameters, default CPU.
+    """
+
+    def __init__(
+        self,
+        domain: Domain,
+        outputs: str | tuple[str, ...],
+        transform: Transform | None,
+        options: dict[str, Any],
+        seed: int,
+        dtype: torch.dtype | None,
+        device: Device,
+    ):
+        super().__init__(domain, outputs, transform, options, seed, dtype, device)
+        check_positive(type(self).__name__, **{k: v for k, v in options.items() if k not in SIZES})
+        width, depth, random = options["width"], options["depth"], generator(seed, "weights")
+        like = self.coordinates.matrix
+        self.filters = nn.ModuleList(self.filter(random) for _ in range(depth)).to(like.device, like.dtype)
+        self.maps = nn.ModuleList()
+        for index, rows in enumerate([width] * (depth - 1) + [len(self.outputs)]):
+            layer = linear(width, rows, like.dtype, like.device)
+            TorchDefault()(layer, Place(index, depth - 1, width, TANH), random)  # the published bound
+            self.maps.append(layer)
+
+    @abstractmethod
+    def filter(self, random: Generator) -> nn.Module:
+        """Draw one filter, a float64 CPU module from ``(n, d)`` to ``(n, width)``."""
+
+    def frequencies(self, random: Generator) -> Tensor:
+        """Draw the angular frequencies of one filter, ``(width, d)``, with its share of the variance."""
+        shape = (self.config["width"], self.coordinates.out_features)
+        bound = math.sqrt(3 / self.config["depth"]) * self.config["scale"]
+        return bound * (2 * torch.rand(shape, generator=random, dtype=torch.float64) - 1)
+
+    def network(self, features: Tensor) -> Tensor:
+        """Map normalised coordinates to raw outputs."""
+        z = self.filters[0](features)
+        for i in range(1, len(self.filters)):
+            z = self.maps[i - 1](z) * self.filters[i](features)
+        return self.maps[-1](z)
+
+
+class FourierFilterNetwork(FilterNetwork):
     """A product of sine filters, mixed by linear maps.
 
     Args:
@@ -70,7 +124,7 @@ class FourierFilterNetwork(Field):
         width: Number of sines in a filter.
         depth: Number of filters; ``depth - 1`` linear maps stand between them.
         scale: Root mean square of the initial angular frequencies of the whole product, along each normalised
-            coordinate; about 104 in the paper's fit of images of 256 x 256 pixels.
+            coordinate. The default of the paper's code, made for images, is 256 / sqrt(3 d).
         harmonics: Harmonics of the embedding of periodic coordinates.
         transform: Maps coordinates ``(n, d)`` and raw outputs ``(n, k)`` to ``(n, k)``.
         seed: Seed of the weights.
@@ -95,55 +149,19 @@ class FourierFilterNetwork(Field):
         dtype: torch.dtype | None = None,
         device: Device = None,
     ):
-        options = {"width": width, "depth": depth, "scale": float(scale), "harmonics": harmonics}
-        self._build(domain, outputs, transform, options, seed, dtype, device)
+        options = {"width": width, "depth": depth, "scale": scale, "harmonics": harmonics}
+        super().__init__(domain, outputs, transform, options, seed, dtype, device)
 
-    def _build(
-        self,
-        domain: Domain,
-        outputs: str | tuple[str, ...],
-        transform: Transform | None,
-        options: dict[str, int | float],
-        seed: int,
-        dtype: torch.dtype | None,
-        device: Device,
-    ) -> None:
-        Field.__init__(self, domain, outputs, transform, dict(options), seed, dtype, device)
-        numbers = {name: value for name, value in options.items() if isinstance(value, float)}
-        check_positive(type(self).__name__, **numbers)
-        width, depth, random = int(options["width"]), int(options["depth"]), generator(seed, "weights")
-        like = self.coordinates.matrix
-        self.filters = nn.ModuleList(self._filter(random) for _ in range(depth)).to(like.device, like.dtype)
-        sizes = [(width, width)] * (depth - 1) + [(width, len(self.outputs))]
-        maps = [linear(a, b, like.dtype, like.device) for a, b in sizes]
-        for index, layer in enumerate(maps):
-            TorchDefault()(
-                layer, Place(index, len(maps), width, TANH), random
-            )  # the published bound 1/sqrt(d)
-        self.maps = nn.ModuleList(maps)
-
-    def _frequencies(self, random: Generator) -> Tensor:
-        # frequencies add up in the product: each of the filters has its share of the variance
-        shape = (self.config["width"], self.coordinates.out_features)
-        bound = math.sqrt(3 / self.config["depth"]) * self.config["scale"]
-        return bound * (2 * torch.rand(shape, generator=random, dtype=torch.float64) - 1)
-
-    def _filter(self, random: Generator) -> nn.Module:
-        return FourierFilter(self._frequencies(random), random)
-
-    def network(self, features: Tensor) -> Tensor:
-        """Map normalised coordinates to raw outputs."""
-        z = self.filters[0](features)
-        for layer, factor in zip(self.maps[:-1], self.filters[1:], strict=True):
-            z = layer(z) * factor(features)
-        return self.maps[-1](z)
+    def filter(self, random: Generator) -> nn.Module:
+        """Draw one filter."""
+        return FourierFilter(self.frequencies(random), random)
 
 
-class GaborFilterNetwork(FourierFilterNetwork):
+class GaborFilterNetwork(FilterNetwork):
     """A product of Gabor filters, mixed by linear maps.
 
-    The envelope of each filter has gamma ~ Gamma(shape / depth, rate) and its frequencies a variance in
-    proportion to gamma, so that narrow envelopes carry high frequencies (paper, section 3.3 and its code).
+    The envelope of each filter has gamma ~ Gamma(shape / depth, rate), and its frequencies a variance in
+    proportion to gamma, so that narrow envelopes carry high frequencies (as in the paper's code).
 
     Args:
         domain: Names, bounds and periodicity of the coordinates.
@@ -180,14 +198,14 @@ class GaborFilterNetwork(FourierFilterNetwork):
         dtype: torch.dtype | None = None,
         device: Device = None,
     ):
-        options = {"width": width, "depth": depth, "scale": float(scale), "shape": float(shape)}
-        options |= {"rate": float(rate), "harmonics": harmonics}
-        self._build(domain, outputs, transform, options, seed, dtype, device)
+        options = {"width": width, "depth": depth, "scale": scale, "shape": shape, "rate": rate}
+        options |= {"harmonics": harmonics}
+        super().__init__(domain, outputs, transform, options, seed, dtype, device)
 
-    def _filter(self, random: Generator) -> nn.Module:
+    def filter(self, random: Generator) -> nn.Module:
+        """Draw one filter."""
         share = self.config["shape"] / self.config["depth"]
         draw = torch.rand(self.config["width"], generator=random, dtype=torch.float64)
-        relative = torch.from_numpy(gammaincinv(share, draw.numpy())) / share  # Gamma of mean 1
-        frequencies = self._frequencies(random) * relative.sqrt()[:, None]
-        gamma = relative * share / self.config["rate"]
-        return GaborFilter(frequencies, gamma.sqrt(), random)
+        gamma = torch.from_numpy(gammaincinv(share, draw.numpy()))  # by the inverse distribution function
+        frequencies = self.frequencies(random) * (gamma / share).sqrt()[:, None]
+        return GaborFilter(frequencies, (gamma / self.config["rate"]).sqrt(), random)

@@ -35,11 +35,11 @@ class Block(nn.Module):
 class ResidualMLP(Field):
     """Gated residual blocks x <- a h(x) + (1 - a) x with trainable a, 0 at the start.
 
-    Arguments and errors as for `nfsolve.fields.MLP`; ``depth`` counts the blocks of three dense layers. A first
-    dense layer brings the encoding to ``width``.
+    Arguments and errors as for `nfsolve.fields.MLP`; ``depth`` counts the blocks of three dense layers. An
+    encoding as wide as the blocks enters the first one itself, as in the paper; a dense layer lifts others.
 
     Reference:
-        Wang, Li, Chen & Perdikaris, JMLR 25 (2024) 402, arXiv 2402.00326, section 4 (PirateNets).
+        Wang, Li, Chen & Perdikaris, JMLR 25 (2024) 402, arXiv 2402.00326 (PirateNets).
     """
 
     def __init__(
@@ -62,12 +62,12 @@ class ResidualMLP(Field):
         options = {"width": width, "depth": depth, "activation": activation}
         options |= {"encoding": encoding, "harmonics": harmonics, "init": init}
         super().__init__(domain, outputs, transform, options, seed, dtype, device)
-        count = 1 + 3 * depth
-        layers = Layers(self.encoding.out_features, width, count, activation, init, seed, dtype, device)
-        self.gate_u, self.gate_v, self.first = layers.first(), layers.first(), layers.first()
+        read, count = self.encoding.out_features, 1 + 3 * depth
+        layers = Layers(read, width, count, activation, init, seed, dtype, device)
+        self.gate_u, self.gate_v = layers.first(), layers.first()
+        self.first = nn.Identity() if read == layers.features else layers.first()
         self.blocks = nn.ModuleList(
-            Block([layers.hidden(1 + 3 * b + i) for i in range(3)], self.coordinates.matrix)
-            for b in range(depth)
+            Block([layers.hidden(1 + 3 * b + i) for i in range(3)], self.coordinates.matrix) for b in range(depth)
         )
         self.last = layers.last(len(self.outputs))
 

@@ -210,9 +210,7 @@ def dome(
     return _on_sphere(start + _GOLDEN_ANGLE * index, torch.asin(heights), radius, target)
 
 
-def _on_sphere(
-    azimuth: Tensor, elevation: Tensor, radius: float, target: tuple[float, float, float]
-) -> Tensor:
+def _on_sphere(azimuth: Tensor, elevation: Tensor, radius: float, target: tuple[float, float, float]) -> Tensor:
     level = torch.cos(elevation)
     unit = torch.stack([level * torch.cos(azimuth), level * torch.sin(azimuth), torch.sin(elevation)], -1)
     middle = unit.new_tensor(target)

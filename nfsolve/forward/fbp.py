@@ -40,9 +40,7 @@ def filtered_back_projection(
             "transpose it or correct the angles and bins",
         )
     if not torch.isfinite(sinogram).all():
-        raise InputError(
-            "a sinogram with values that are not finite", "finite line integrals", "mask these bins"
-        )
+        raise InputError("a sinogram with values that are not finite", "finite line integrals", "mask these bins")
     filtered = ramp_filter(sinogram, geometry.spacing, window)
     points = grid.centres(sinogram.dtype, sinogram.device)
     axes = torch.tensor([(math.cos(t), math.sin(t)) for t in geometry.angles]).to(points)
@@ -89,9 +87,7 @@ def ramp_filter(sinogram: Tensor, spacing: float, window: str = "ram-lak", power
 
 def _interpolate(row: Tensor, position: Tensor) -> Tensor:
     """Linear interpolation at fractional bin numbers; zero outside the detector."""
-    below = (
-        position.floor().clamp(0, len(row) - 2).long() if len(row) > 1 else torch.zeros_like(position).long()
-    )
+    below = position.floor().clamp(0, len(row) - 2).long() if len(row) > 1 else torch.zeros_like(position).long()
     part = position - below
     value = row[below] * (1 - part) + row[(below + 1).clamp(max=len(row) - 1)] * part
     return torch.where((position >= 0) & (position <= len(row) - 1), value, 0.0)

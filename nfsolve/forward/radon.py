@@ -73,9 +73,7 @@ class ParallelBeam:
             raise InputError(f"{len(self.angles)} angles", "at least one, all finite, was expected")
         largest = max(map(abs, self.angles))
         if largest > 4 * math.pi:
-            raise InputError(
-                f"an angle of {largest:g}", "radians were expected", "convert degrees by math.radians"
-            )
+            raise InputError(f"an angle of {largest:g}", "radians were expected", "convert degrees by math.radians")
         if self.n_bins < 1 or not 0 < self.spacing < math.inf or not math.isfinite(self.centre):
             raise InputError(
                 f"a detector of {self.n_bins} bins of width {self.spacing} at {self.centre}",
@@ -220,9 +218,7 @@ class Projector:
     def _apply(self, x: Tensor, transpose: bool) -> Tensor:
         n = self.matrix.shape[0 if transpose else 1]
         if x.dim() != 2 or len(x) != n:
-            raise InputError(
-                f"values of shape {tuple(x.shape)}", f"({n}, k) was expected", "reshape them to a column"
-            )
+            raise InputError(f"values of shape {tuple(x.shape)}", f"({n}, k) was expected", "reshape them to a column")
         return _Product.apply(x, self, transpose)  # type: ignore[return-value]
 
 
@@ -230,9 +226,7 @@ def _strip_weights(geometry: ParallelBeam, grid: PixelGrid, view: int) -> tuple[
     t = geometry.angles[view]
     footprint = sorted((grid.pixel * abs(math.cos(t)), grid.pixel * abs(math.sin(t))))
     c, s = math.cos(t), math.sin(t)
-    position = grid.centres() @ torch.tensor(
-        [c, s], dtype=torch.float64
-    )  # of pixel centres on the detector axis
+    position = grid.centres() @ torch.tensor([c, s], dtype=torch.float64)  # of pixel centres on the detector axis
     left = geometry.centre - geometry.n_bins * geometry.spacing / 2
     half = sum(footprint) / 2
     first = torch.floor((position - half - left) / geometry.spacing).long()
@@ -263,6 +257,4 @@ def _csr(row: Tensor, column: Tensor, value: Tensor, shape: tuple[int, ...]) -> 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
         # 32-bit indices: the product is bound by memory traffic, and takes 0.6 of the time.
-        return torch.sparse_csr_tensor(
-            ends.int(), column[order].int(), value[order], shape, check_invariants=False
-        )
+        return torch.sparse_csr_tensor(ends.int(), column[order].int(), value[order], shape, check_invariants=False)

@@ -56,9 +56,7 @@ def choose_backend(backend: str | None = None) -> str:
     return backend
 
 
-def render(
-    density: Tensor, channels: Tensor, t: Tensor, dt: Tensor, *, backend: str | None = None
-) -> Rendering:
+def render(density: Tensor, channels: Tensor, t: Tensor, dt: Tensor, *, backend: str | None = None) -> Rendering:
     """Integrate emission and absorption along rays.
 
     Args:

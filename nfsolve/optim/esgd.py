@@ -117,9 +117,7 @@ class ESGD(torch.optim.Optimizer):
         probes = [_rademacher(p, generator) for p in parameters]
         found = hessian_product(closure.loss, parameters, probes)
         if not all(bool(torch.isfinite(h).all()) for h in found.product):
-            self.stop_reason = (
-                f"non-finite Hessian product at step {shared['steps'] + 1}: parameters unchanged"
-            )
+            self.stop_reason = f"non-finite Hessian product at step {shared['steps'] + 1}: parameters unchanged"
             return found.loss
         shared["generator"] = generator.get_state()
         shared["since"] = 0

@@ -2,7 +2,8 @@
 
 The step d solves (J^T J + mu D) d = -J^T r, with D the running maximum of diag(J^T J) (Marquardt, SIAM J. Appl. Math.
 11 (1963); More, 1978), and is bent along the geodesic: d + a / 2 with (J^T J + mu D) a = -J^T r_dd, r_dd the second
-derivative of r along d (Transtrum & Sethna, arXiv 1201.5885, section 3). mu follows the gain ratio (Nielsen, IMM-REP-1999-05).
+derivative of r along d (Transtrum & Sethna, arXiv 1201.5885, section 3). mu
+follows the gain ratio (Nielsen, IMM-REP-1999-05).
 """
 
 import math
@@ -16,6 +17,7 @@ from nfsolve._core.errors import InputError
 
 FLOOR = 1e-8  # smallest entry of D, relative to its largest: directions that the residual does not see
 DIFFERENCE = 0.1  # step of the finite difference along d, as Transtrum & Sethna recommend
+SHARED = "shared"  # key of the state that belongs to no single parameter
 TRIALS = 12  # dampings that one step tries before it gives up
 
 
@@ -115,24 +117,26 @@ class GaussNewton(torch.optim.Optimizer):
         self.stop_reason = f"line search failed: no damping up to {group['damping']:.1e} lowers the loss {loss:.3e}"
 
     def _scaling(self, jacobian: Tensor) -> Tensor:
-        """Running maximum of diag(J^T J), kept with the first parameter so that it is saved."""
+        """Running maximum of diag(J^T J)."""
         now = jacobian.square().sum(0)
-        state = self.state[self.param_groups[0]["params"][0]]
-        # stored as bytes of float64: torch casts floating-point state to the parameter's type when it loads
-        before = state.get("scaling")
-        scaling = now if before is None else torch.maximum(now, before.view(torch.float64).to(now.device))
-        state["scaling"] = scaling.clone().view(torch.int64)
+        shared = self._shared()
+        scaling = torch.maximum(now, shared["scaling"].to(now.device)) if "scaling" in shared else now
+        shared["scaling"] = scaling
         return scaling.clamp_min(FLOOR * float(scaling.max()))
+
+    def _shared(self) -> dict[str, Any]:
+        # under a name of its own: torch casts state that belongs to a parameter to its type when it loads
+        return self.state.setdefault(SHARED, {})  # type: ignore[call-overload]
 
     def _check_size(self, objective: Any, theta: Tensor) -> None:
         limit = self.param_groups[0]["max_bytes"]
-        state = self.state[self.param_groups[0]["params"][0]]
-        if "rows" not in state:
-            state["rows"] = objective.stacked(theta).numel()
-        size = state["rows"] * theta.numel() * 8
+        shared = self._shared()
+        if "rows" not in shared:
+            shared["rows"] = objective.stacked(theta).numel()
+        size = shared["rows"] * theta.numel() * 8
         if size > limit:
             raise InputError(
-                f"a Jacobian of {state['rows']} residuals by {theta.numel()} parameters, {size / 1e9:.1f} GB",
+                f"a Jacobian of {shared['rows']} residuals by {theta.numel()} parameters, {size / 1e9:.1f} GB",
                 f"at most {limit / 1e9:.1f} GB",
                 "use fewer points or a smaller field, raise max_bytes, or use a first-order optimizer",
             )

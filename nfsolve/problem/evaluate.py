@@ -87,9 +87,7 @@ def values(
                 f"{len(outputs)} ({', '.join(outputs)})",
                 "build it with FIELD.for_problem(problem)",
             )
-        found |= {
-            text: columns[name.along][..., name.output : name.output + 1] for text, name in names.items()
-        }
+        found |= {text: columns[name.along][..., name.output : name.output + 1] for text, name in names.items()}
     return {name: found[name] for name in wanted}
 
 

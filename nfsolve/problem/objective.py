@@ -47,9 +47,7 @@ class Objective(LeastSquares):
         compile: Compile the evaluation of the residuals with `torch.compile`.
     """
 
-    def __init__(
-        self, problem: Problem, field: nn.Module, data: Batch, generator: Generator, compile: bool = False
-    ):
+    def __init__(self, problem: Problem, field: nn.Module, data: Batch, generator: Generator, compile: bool = False):
         self.problem = problem
         self.data = data
         self.generator = generator
@@ -58,9 +56,7 @@ class Objective(LeastSquares):
         self.system = System(field, unknowns.to(device=first.device, dtype=first.dtype))
         self._weights = problem.weights()
         self._latest: dict[str, Tensor] = {}
-        self._recordable: dict[
-            str, bool
-        ] = {}  # residual name -> whether its Jacobian comes from linear layers
+        self._recordable: dict[str, bool] = {}  # residual name -> whether its Jacobian comes from linear layers
         self._evaluate = torch.compile(self._evaluate_eagerly) if compile else self._evaluate_eagerly
         super().__init__(self._stack_at, dict(self.system.named_parameters()))
         self.redraw()

@@ -89,10 +89,11 @@ class PDE(Problem):
                 self.domain.check_points(points, f"points of '{condition.data}'")
                 values = {f"{out}_data": to(columns[out])[:, None] for out in self.outputs if out in columns}
                 data["measured"][name] = {"points": to(points), **values}
-        if hasattr(self, "exact"):
+        exact = getattr(self, "exact", None)
+        if exact is not None:
             sizes = self.evaluation or (max(2, round(20000 ** (1 / len(names)))),) * len(names)
             grid = self.domain.grid(*sizes)
-            values = as_field(self.exact, names)(grid)
+            values = as_field(exact, names)(grid)
             data |= {"grid": to(grid), "exact": to(values), "sizes": sizes, "floor": self.exact_error}
         elif self.reference:
             grid, values, sizes, floor = read_reference(self.reference, type(self), names, self.outputs)
@@ -106,13 +107,25 @@ class PDE(Problem):
             if condition.kind == "measured":
                 batch[name] = data["measured"][name]
             elif condition.kind == "interior":
-                unit = sampler(self.sampler)(
-                    condition.points or self.n_points, len(self.domain.names), generator
-                )
-                batch[name] = {"points": self.domain.scale(unit).to(data["like"])}
+                unit = sampler(self.sampler)(condition.points or self.n_points, len(self.domain.names), generator)
+                batch[name] = {"points": self.place(unit).to(data["like"])}
             else:
                 batch[name] = self._on_faces(condition, generator, data["like"])
         return batch
+
+    def place(self, unit: Tensor) -> Tensor:
+        """Map uniform points of the unit cube to where `interior` residuals are sampled.
+
+        A problem that knows where its solution is sharp may put more points there; the mean in the loss then has
+        that density.
+
+        Args:
+            unit: Points ``(n, d)`` in [0, 1)^d.
+
+        Returns:
+            Points ``(n, d)`` of the domain.
+        """
+        return self.domain.scale(unit)
 
     def _on_faces(self, condition: Condition, generator: Generator, like: Tensor) -> Batch:
         faces = self.domain.face(condition.sides)

@@ -31,9 +31,7 @@ class Stage:
         if self.schedule not in SCHEDULES:
             raise unknown("schedule", self.schedule, SCHEDULES)
         if self.steps < 0 or (self.redraw or 0) < 0:
-            raise InputError(
-                f"a stage with steps={self.steps}, redraw={self.redraw}", "numbers that are not negative"
-            )
+            raise InputError(f"a stage with steps={self.steps}, redraw={self.redraw}", "numbers that are not negative")
 
 
 @dataclass(frozen=True)

@@ -75,9 +75,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         ) from error
 
 
-def read_columns(
-    name: str, owner: type, coordinates: tuple[str, ...], outputs: tuple[str, ...]
-) -> dict[str, Tensor]:
+def read_columns(name: str, owner: type, coordinates: tuple[str, ...], outputs: tuple[str, ...]) -> dict[str, Tensor]:
     """Read measured data as columns.
 
     Args:

@@ -24,7 +24,14 @@ def test_list_names_every_problem_with_what_it_needs(capsys):
 def test_help_shows_the_equation_and_the_options(capsys):
     assert call("run", "burgers", "--help") == 0
     shown = capsys.readouterr().out
-    for word in ("u_t + u u_x = nu u_xx", "--nu", "viscosity", "--field.width", "--time-limit", "gauss_newton"):
+    for word in (
+        "u_t + u u_x = nu u_xx",
+        "--nu",
+        "viscosity",
+        "--field.width",
+        "--time-limit",
+        "gauss_newton",
+    ):
         assert word in shown
     assert call("--help") == 0
     assert "run --resume DIR" in capsys.readouterr().out

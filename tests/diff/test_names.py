@@ -38,7 +38,5 @@ def test_unknown_coordinates_are_worded():
 
 
 def test_unknown_names_are_worded():
-    with pytest.raises(
-        InputError, match=r"unknown name 'w': this problem has coordinates t, x and unknowns u"
-    ):
+    with pytest.raises(InputError, match=r"unknown name 'w': this problem has coordinates t, x and unknowns u"):
         parse("w", ("u",), ("t", "x"))

@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import pytest
@@ -28,7 +29,7 @@ def siren_bounds(width: int, depth: int, omega: float) -> list[float]:
 
 def glorot_bounds(width: int, depth: int) -> list[float]:
     sizes = [2, *[width] * depth, 1]
-    return [math.sqrt(6 / (a + b)) for a, b in zip(sizes, sizes[1:], strict=False)]
+    return [math.sqrt(6 / (a + b)) for a, b in itertools.pairwise(sizes)]
 
 
 def check_bounds(field: nn.Module, bounds: list[float]) -> None:
@@ -163,7 +164,7 @@ def test_preactivations_and_gradient_gains_follow_the_closed_forms(alpha):
     forward, backward = signals(alpha)
     assert len(forward) == len(backward) == 6
     assert forward[1] == pytest.approx(alpha, rel=0.03)  # behind a sine of many periods E h^2 = 1/2
-    for before, after in zip(forward[1:], forward[2:], strict=False):
+    for before, after in itertools.pairwise(forward[1:]):
         assert after == pytest.approx(alpha * math.sqrt(1 - math.exp(-2 * before**2)), rel=0.03)
     for i in range(1, 5):
         gain = alpha * math.sqrt(1 + math.exp(-2 * forward[i] ** 2))
@@ -198,7 +199,7 @@ def test_weight_scaling_conditions_the_tangent_kernel_and_frequency_scaling_alon
 
 
 def test_mistakes_are_worded():
-    with pytest.raises(InputError, match="without a resolution.*resolution="):
+    with pytest.raises(InputError, match=r"without a resolution.*resolution="):
         nf.weight_scaling("auto")
     with pytest.raises(InputError, match=r"alpha.*-1"):
         nf.weight_scaling(-1.0)

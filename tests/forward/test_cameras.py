@@ -72,9 +72,7 @@ def test_principal_point_moves_the_axis():
 
 def test_focal_length_of_an_angle_reaches_the_edge_of_the_image():
     camera = Pinhole(100, 10, focal_from_angle(100, 0.8))
-    _, directions = camera.rays(
-        torch.eye(4, dtype=torch.float64), torch.tensor([[100.0, 5.0]], dtype=torch.float64)
-    )
+    _, directions = camera.rays(torch.eye(4, dtype=torch.float64), torch.tensor([[100.0, 5.0]], dtype=torch.float64))
     assert math.atan2(float(directions[0, 0]), -float(directions[0, 2])) == pytest.approx(0.4)
 
 

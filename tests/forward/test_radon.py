@@ -54,9 +54,7 @@ def test_line_integrals_of_a_gaussian_are_exact_to_quadrature():
 
 def test_line_integrals_of_one_are_chords_of_the_box():
     geometry = ParallelBeam((0.0, math.pi / 2, math.pi / 4), n_bins=3, spacing=1.0)
-    chords = line_integrals(
-        lambda x: torch.ones_like(x[:, :1]), geometry.rays(), 4, ((-0.5, 0.5), (-0.75, 0.75))
-    )
+    chords = line_integrals(lambda x: torch.ones_like(x[:, :1]), geometry.rays(), 4, ((-0.5, 0.5), (-0.75, 0.75)))
     diagonal = 2 * (0.5 * math.sqrt(2))
     expected = torch.tensor([[0, 1.5, 0], [0, 1.0, 0], [0, diagonal, 0]], dtype=torch.float64)
     assert torch.allclose(chords.reshape(3, 3), expected, atol=1e-9)
@@ -225,9 +223,7 @@ def test_filtered_back_projection_recovers_a_smooth_image():
 
 
 def test_bad_geometry_is_worded():
-    with pytest.raises(
-        ValueError, match=r"an angle of 179: radians were expected. Convert degrees by math.radians"
-    ):
+    with pytest.raises(ValueError, match=r"an angle of 179: radians were expected. Convert degrees by math.radians"):
         ParallelBeam(tuple(range(180)), 16, 0.1)
     with pytest.raises(ValueError, match="0 angles: at least one"):
         ParallelBeam((), 16, 0.1)

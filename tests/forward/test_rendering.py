@@ -25,9 +25,7 @@ def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def random_rays(
-    n_rays: int, n_samples: int, k: int, dtype: torch.dtype = torch.float64
-) -> list[torch.Tensor]:
+def random_rays(n_rays: int, n_samples: int, k: int, dtype: torch.dtype = torch.float64) -> list[torch.Tensor]:
     g = generator()
     density = 8 * torch.rand(n_rays, n_samples, generator=g, dtype=dtype)
     channels = torch.randn(n_rays, n_samples, k, generator=g, dtype=dtype)

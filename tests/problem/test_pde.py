@@ -81,7 +81,7 @@ class Everything(PDE):
         return torch.cat([u_tx - torch.cos(t), u_xxy + k_y], -1)
 
     @interior
-    def composite(self, D):  # noqa: N803
+    def composite(self, D):
         return D(lambda k, u_x: k * u_x, "x")
 
     @face(y=(-1, 1))

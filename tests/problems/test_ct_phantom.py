@@ -31,9 +31,7 @@ def test_the_exact_phantom_leaves_only_the_error_of_the_pixel_grid():
         problem = CTPhantom(views=15, size=size)
         data = problem.load("cpu", torch.float64)
         left.append(rms(residual_of(problem, data, data["truth"])))
-        assert rms(residual_of(problem, data, 0 * data["truth"])) == pytest.approx(
-            rms(data["truth"]), rel=0.05
-        )
+        assert rms(residual_of(problem, data, 0 * data["truth"])) == pytest.approx(rms(data["truth"]), rel=0.05)
     assert left[1] < 0.025
     assert left[1] < 0.8 * left[0]
 

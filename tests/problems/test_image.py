@@ -65,7 +65,7 @@ def test_only_lattice_pixels_are_given(ramp_file, lattice):
     drawn = problem.draw(data, torch.Generator().manual_seed(1))["colour"]
     distances = torch.cdist(drawn["points"], expected)
     assert drawn["points"].shape == (64, 2)
-    assert distances.min(1).values.max() < 1e-12
+    assert distances.min(1).values.max() < 1e-6  # the accuracy of cdist
     assert ("psnr_heldout" in problem.metrics(ramp, data)) == (lattice > 1)
     assert problem.draw(data, torch.Generator().manual_seed(1))["colour"]["points"].equal(drawn["points"])
 
@@ -117,9 +117,7 @@ def test_three_steps_are_finite_and_follow_the_seed():
 def test_gauss_newton_fits_a_small_picture(ramp_file):
     problem = ImageFit(image=str(ramp_file), batch=0)
     field = partial(MLP, width=6, depth=1)
-    solution = nfsolve.solve(
-        problem, field, nfsolve.optim.GaussNewton, steps=15, dtype="float64", report=None
-    )
+    solution = nfsolve.solve(problem, field, nfsolve.optim.GaussNewton, steps=15, dtype="float64", report=None)
     assert solution.metrics["psnr_heldout"] > 35
 
 

@@ -50,9 +50,9 @@ def test_truth_equals_plain_quadrature():
     values = scene(rendering.at(rays["origins"], rays["directions"], t).reshape(-1, 3)).reshape(*t.shape, 4)
     plain = rendering.render(values[..., 0], values[..., 1:], t, dt, backend="torch")
     assert 0.2 < float(truth["opacity"].mean()) < 0.9
-    torch.testing.assert_close(truth["rgb"], plain.channels + 1 - plain.opacity, rtol=0, atol=5e-4)
+    torch.testing.assert_close(truth["rgb"], plain.channels + 1 - plain.opacity, rtol=0, atol=1e-3)
     torch.testing.assert_close(truth["opacity"], plain.opacity, rtol=0, atol=1e-5)
-    torch.testing.assert_close(truth["depth"], plain.depth, rtol=0, atol=5e-4)
+    torch.testing.assert_close(truth["depth"], plain.depth, rtol=0, atol=1e-3)
 
 
 def test_exact_scene_gives_no_residual_and_a_perfect_score(data: dict):
@@ -92,9 +92,7 @@ def test_each_residual_row_depends_on_its_own_ray_only(data: dict):
 @pytest.mark.skipif(not HAS_NERFACC, reason="nerfacc not installed")
 def test_both_engines_give_the_same_residual(data: dict):
     batch = NeRFScene(**SMALL).draw(data, generator())
-    ours, theirs = (
-        NeRFScene(**SMALL, backend=name).residuals(scene, batch)["colour"] for name in ("torch", "nerfacc")
-    )
+    ours, theirs = (NeRFScene(**SMALL, backend=name).residuals(scene, batch)["colour"] for name in ("torch", "nerfacc"))
     torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
 
 
@@ -108,9 +106,7 @@ def test_transform_gives_physical_values_and_nearly_empty_space_at_the_start():
 
 
 def test_three_steps_are_finite_and_repeat_with_the_seed():
-    first, again, other = (
-        nfsolve.solve(NeRFScene(**SMALL), steps=3, seed=seed, report=None) for seed in (0, 0, 1)
-    )
+    first, again, other = (nfsolve.solve(NeRFScene(**SMALL), steps=3, seed=seed, report=None) for seed in (0, 0, 1))
     assert not first.failed
     assert math.isfinite(first.metrics["psnr_heldout"])
     x = torch.rand(50, 3, generator=generator())
@@ -128,7 +124,7 @@ def test_picture_and_exports(data: dict, tmp_path: Path):
     frames = iio.imread(tmp_path / "orbit.gif")
     assert frames.shape[:3] == (3, 36, 72)
     assert not (frames[0] == frames[1]).all()
-    assert iio.imread(tmp_path / "heldout_4.png").shape == (12, 24, 3)
+    assert iio.imread(tmp_path / "heldout_4.png").shape == (48, 96, 3)
 
 
 def test_bad_parameters_are_named():
