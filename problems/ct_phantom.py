@@ -183,7 +183,7 @@ class CTPhantom(Problem):
         return Recipe(
             field=partial(MLP, width=128, depth=3, activation=ReLU(), encoding=GaussianFourier(128, scale=1.0)),
             stages=(Stage(partial(torch.optim.Adam, lr=5e-3), steps=400, schedule="cosine"),),
-            log_every=10,
+            log_every=20,
         )
 
 

@@ -1,4 +1,4 @@
-"""The contract between residuals and optimizers: loss(theta) = |r(theta)|^2 with r, its Jacobian, and a torch closure."""
+"""The contract between residuals and optimizers: loss = |r(theta)|^2 with r, its Jacobian, and a torch closure."""
 
 from collections.abc import Callable, Mapping
 

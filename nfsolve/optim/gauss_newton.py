@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from nfsolve._core.errors import InputError
+from nfsolve.linalg import SingularMatrix, cholesky_solve, damped_cholesky, gram
 
 FLOOR = 1e-8  # smallest entry of D, relative to its largest: directions that the residual does not see
 DIFFERENCE = 0.1  # step of the finite difference along d, as Transtrum & Sethna recommend
@@ -158,16 +159,15 @@ class _Model:
             self.weighted = jacobian / scaling
             self.gram = self.weighted @ jacobian.T
         else:
-            self.gram = _lower_gram(jacobian)
+            self.gram = gram(jacobian)
 
     def step(self, objective: Any, theta: Tensor, damping: float, acceleration: float) -> _Trial | None:
         """Give the step for a damping, or None where the factorization or the acceleration fails."""
-        matrix = self.gram.clone()
-        matrix.diagonal().add_(damping if self.wide else damping * self.scaling)
-        factor, info = torch.linalg.cholesky_ex(matrix)
-        if int(info):
+        try:
+            factor, damping = damped_cholesky(self.gram, damping, None if self.wide else self.scaling)
+        except SingularMatrix:
             return None
-        d = -self._solve(factor, self.residual, damping)
+        d = -self._solve(factor, self.residual)
         predicted = float(-(self.gradient @ d) + damping * (self.scaling * d * d).sum())
         if not (math.isfinite(predicted) and predicted > 0):
             return None
@@ -175,26 +175,16 @@ class _Model:
             return _Trial(d.to(theta.dtype), predicted)
         ahead = objective.stacked(theta + (DIFFERENCE * d).to(theta.dtype)).double()
         curvature = 2 / DIFFERENCE * ((ahead - self.residual) / DIFFERENCE - self.jacobian @ d)
-        a = -self._solve(factor, curvature, damping)
+        a = -self._solve(factor, curvature)
         if not 2 * self._norm(a) <= acceleration * self._norm(d):
             return None
         return _Trial((d + 0.5 * a).to(theta.dtype), predicted)
 
-    def _solve(self, factor: Tensor, right: Tensor, damping: float) -> Tensor:
+    def _solve(self, factor: Tensor, right: Tensor) -> Tensor:
         """(J^T J + damping D)^-1 J^T right."""
         if self.wide:
-            return self.weighted.T @ torch.cholesky_solve(right[:, None], factor)[:, 0]
-        return torch.cholesky_solve((self.jacobian.T @ right)[:, None], factor)[:, 0]
+            return self.weighted.T @ cholesky_solve(factor, right)
+        return cholesky_solve(factor, self.jacobian.T @ right)
 
     def _norm(self, step: Tensor) -> float:
         return float((self.scaling * step * step).sum().sqrt())
-
-
-def _lower_gram(jacobian: Tensor, blocks: int = 4) -> Tensor:
-    """J^T J in its lower triangle, by block rows: five eighths of the work; the factorization reads no more."""
-    n = jacobian.shape[1]
-    gram = jacobian.new_empty(n, n)
-    ends = [n * i // blocks for i in range(blocks + 1)]
-    for a, b in zip(ends, ends[1:], strict=False):
-        gram[a:b, :b] = jacobian[:, a:b].T @ jacobian[:, :b]
-    return gram

@@ -26,14 +26,14 @@ def residual_of(problem, data, image):
 
 
 def test_the_exact_phantom_leaves_only_the_error_of_the_pixel_grid():
-    left = []
-    for size in (64, 128):
-        problem = CTPhantom(views=15, size=size)
-        data = problem.load("cpu", torch.float64)
-        left.append(rms(residual_of(problem, data, data["truth"])))
-        assert rms(residual_of(problem, data, 0 * data["truth"])) == pytest.approx(rms(data["truth"]), rel=0.05)
-    assert left[1] < 0.025
-    assert left[1] < 0.8 * left[0]
+    problem = CTPhantom(views=40, size=64)
+    data = problem.load("cpu", torch.float64)
+    truth = data["truth"]
+    left = rms(residual_of(problem, data, truth))
+    assert left < 0.18 * rms(truth)
+    assert rms(residual_of(problem, data, 0 * truth)) == pytest.approx(rms(truth), rel=0.05)
+    for wrong in (truth.flip(0), truth.flip(1), truth.roll(1, 0), truth.roll(1, 1)):
+        assert rms(residual_of(problem, data, wrong)) > 2 * left
 
 
 def test_the_residual_of_a_perturbation_has_the_norm_of_the_perturbation():
@@ -52,15 +52,15 @@ def test_data_do_not_come_from_the_projector():
 
 
 def test_scores_of_the_exact_image_and_of_filtered_back_projection():
-    problem = CTPhantom()
+    problem = CTPhantom(views=30, size=64)
     data = problem.load("cpu", torch.float32)
     truth = data["truth"].repeat_interleave(2, 0).repeat_interleave(2, 1)
     scores = problem.metrics(lambda points: truth.reshape(-1, 1), data)
     assert scores["psnr"] > 100
     assert scores["ssim"] == pytest.approx(1)
-    assert scores["residual"] < 0.02
-    assert 23 < scores["psnr_fbp"] < 25
-    assert scores["ssim_fbp"] < 0.8
+    assert scores["residual"] < 0.04
+    assert 22 < scores["psnr_fbp"] < 26
+    assert 0.6 < scores["ssim_fbp"] < 0.9
 
 
 def test_three_steps_are_finite_and_follow_the_seed():
@@ -108,7 +108,7 @@ def test_picture_and_files_show_the_reconstruction(tmp_path):
     titles = [axes.get_title() for axes in figure.axes]
     assert any("neural field" in title and "dB" in title for title in titles)
     assert any("filtered back-projection" in title for title in titles)
-    figure.savefig(tmp_path / "solution.png")
+    figure.savefig(tmp_path / "solution.png", dpi=30)
     problem.export(field, data, tmp_path)
     arrays = np.load(tmp_path / "reconstruction.npz")
     assert arrays["image"].shape == (32, 32)

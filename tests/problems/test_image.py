@@ -128,7 +128,7 @@ def test_picture_and_files_show_the_field(tmp_path, ramp_file):
     figure = problem.picture(ramp, data, history)
     titles = [axes.get_title() for axes in figure.axes]
     assert any("field" in title and "dB" in title for title in titles)
-    figure.savefig(tmp_path / "solution.png")
+    figure.savefig(tmp_path / "solution.png", dpi=30)
     problem.export(ramp, data, tmp_path)
     assert iio.imread(tmp_path / "field_4x.png").shape == (4 * HEIGHT, 4 * WIDTH, 3)
     assert np.abs(iio.imread(tmp_path / "field.png").astype(int) - iio.imread(ramp_file)).max() <= 1

@@ -1,0 +1,73 @@
+"""What every optimizer must do, one row each; torch's own stand beside ours."""
+
+import copy
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+
+from nfsolve import optim
+from nfsolve.curvature import LeastSquares
+
+ROWS = {
+    "gauss_newton": optim.GaussNewton,
+    "gauss_newton_plain": partial(optim.GaussNewton, acceleration=0.0),
+    "esgd": partial(optim.ESGD, lr=0.3, refresh_every=3, warmup=2),
+    "adam": partial(optim.Adam, lr=0.05),
+    "adamw": partial(optim.AdamW, lr=0.05),
+    "sgd": partial(optim.SGD, lr=0.5),
+    "lbfgs": partial(optim.LBFGS, max_iter=3, line_search_fn="strong_wolfe"),
+}
+
+
+def objective(dtype=torch.float64) -> LeastSquares:
+    x = torch.linspace(0, 1, 12, dtype=dtype)
+    y = 2 * torch.exp(-1.5 * x)
+    start = {"a": nn.Parameter(torch.tensor([1.0], dtype=dtype)), "k": nn.Parameter(torch.tensor([0.3], dtype=dtype))}
+    return LeastSquares(lambda p: (p["a"] * torch.exp(-p["k"] * x) - y) / 3, start)
+
+
+@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_loss_falls_and_types_stay(name, dtype):
+    goal = objective(dtype)
+    made = ROWS[name](goal.parameters)
+    assert isinstance(made, torch.optim.Optimizer)
+    first = float(made.step(goal))
+    for _ in range(40):
+        last = float(made.step(goal))
+    assert last < 0.2 * first
+    assert all(p.dtype == dtype for p in goal.parameters)
+
+
+@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_resumed_optimizer_takes_the_identical_next_steps(name, dtype):
+    whole = objective(dtype)
+    made = ROWS[name](whole.parameters)
+    for _ in range(7):
+        made.step(whole)
+    parts = objective(dtype)
+    parts.assign(whole.theta())
+    again = ROWS[name](parts.parameters)
+    again.load_state_dict(copy.deepcopy(made.state_dict()))
+    for _ in range(4):
+        made.step(whole)
+        again.step(parts)
+        assert torch.equal(whole.theta(), parts.theta())
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_the_state_survives_a_file(name, tmp_path):
+    goal = objective()
+    made = ROWS[name](goal.parameters)
+    made.step(goal)
+    torch.save(made.state_dict(), tmp_path / "state.pt")
+    again = ROWS[name](objective().parameters)
+    again.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+
+
+def test_every_named_optimizer_has_a_row():
+    rows = {getattr(row, "func", row) for row in ROWS.values()}
+    assert set(optim.named().values()) <= rows
