@@ -60,7 +60,7 @@ class Burgers(PDE):
         """A small tanh network under Gauss-Newton in float64."""
         return Recipe(
             field=partial(MLP, width=20, depth=3),
-            stages=(Stage(GaussNewton, steps=350),),
+            stages=(Stage(GaussNewton, steps=300),),
             dtype="float64",
             log_every=5,
         )

@@ -141,29 +141,21 @@ class CTPhantom(Problem):
         sinogram = data["sinogram"].reshape(self.geometry.shape)
         misfit = data["projector"](image.reshape(-1, 1)).reshape(sinogram.shape) - sinogram
         share = relative_l2(misfit + sinogram, sinogram)
-        figure = plot.new_figure(15.5, 7.4)
+        figure = plot.new_figure(15.5, 8.0)
         axes = figure.subplots(2, 4)
         gray, error = {"cmap": "gray", "vmin": 0, "vmax": 1}, {"cmap": "RdBu_r", "vmin": -0.3, "vmax": 0.3}
-        panel = partial(_panel, square=True)
-        panel(axes[0, 0], truth, f"truth, {self.size} x {self.size} pixels", gray)
-        panel(
-            axes[0, 1],
-            image,
-            f"neural field: {psnr(image, truth):.1f} dB, SSIM {ssim(image, truth):.3f}",
-            gray,
+        panel, score = partial(_panel, square=True), "{:.1f} dB, SSIM {:.3f}".format
+        panel(axes[0, 0], truth, f"truth\n{self.size} x {self.size} pixels", gray)
+        panel(axes[0, 1], image, f"neural field\n{score(psnr(image, truth), ssim(image, truth))}", gray)
+        panel(axes[0, 2], fbp, f"filtered back-projection\n{score(psnr(fbp, truth), ssim(fbp, truth))}", gray)
+        panel(axes[1, 1], image - truth, "error of the field\n", error)
+        panel(axes[1, 2], fbp - truth, "error of filtered\nback-projection", error)
+        _panel(
+            axes[0, 3], sinogram, f"sinogram p\n{self.views} views, {self.size} bins", {"cmap": "gray"}, square=False
         )
-        panel(
-            axes[0, 2],
-            fbp,
-            f"filtered back-projection: {psnr(fbp, truth):.1f} dB, SSIM {ssim(fbp, truth):.3f}",
-            gray,
-        )
-        panel(axes[1, 1], image - truth, "error of the field", error)
-        panel(axes[1, 2], fbp - truth, "error of filtered back-projection", error)
-        _panel(axes[0, 3], sinogram, f"sinogram, {self.views} views", {"cmap": "gray"}, square=False)
         error["vmax"] = float(misfit.abs().max())
         error["vmin"] = -error["vmax"]
-        _panel(axes[1, 3], misfit, f"A f - p, relative {share:.1e}", error, square=False)
+        _panel(axes[1, 3], misfit, f"misfit A f - p\nrelative {share:.1e}", error, square=False)
         plot.history_panel(axes[1, 0], history, "psnr")
         return figure
 
@@ -197,8 +189,9 @@ def _panel(axes: Any, values: Tensor, title: str, options: dict[str, Any], squar
         interpolation="nearest",
         **options,
     )
-    axes.set(title=title, xlabel=names[0], ylabel=names[1])
-    axes.figure.colorbar(shown, ax=axes, shrink=0.85)
+    axes.set(title=title, xlabel=names[0], ylabel=names[1], xticks=(-1, 0, 1))
+    axes.set_yticks((-1, 0, 1) if square else (0, 45, 90, 135, 180))
+    axes.figure.colorbar(shown, ax=axes, shrink=0.85, pad=0.02)
 
 
 if __name__ == "__main__":

@@ -210,9 +210,9 @@ class NeRFScene(Problem):
 
     def picture(self, field: Callback, data: Batch, history: list[dict[str, Any]]) -> "Figure":
         """Draw two held-out views with errors and depth, and the history."""
-        figure = plot.new_figure(14.0, 8.0)
+        figure = plot.new_figure(14.0, 8.2)
         rows: list[Any] = [list("abcde"), list("fghij"), list("kkkkk")]
-        axes = figure.subplot_mosaic(rows, width_ratios=[4, 4, 5, 4, 5], height_ratios=[4, 4, 3])
+        axes = figure.subplot_mosaic(rows, height_ratios=[4, 4, 3])
         seen, truth = self.view(field, data["view"], 2 * self.samples), data["truth"]
         for panels, view in (("abcde", 0), ("fghij", HELD_OUT // 2)):
             self._view_panels([axes[name] for name in panels], seen, truth, view)
@@ -239,7 +239,8 @@ class NeRFScene(Problem):
             shown = ax.imshow(plot.array(values).clip(0, 1) if not options else plot.array(values), **options)
             ax.set(title=title, xticks=[], yticks=[])
             if values is off or values is depth:
-                ax.figure.colorbar(shown, ax=ax, shrink=0.7)
+                ticks = np.linspace(options["vmin"], options["vmax"], 3)
+                ax.figure.colorbar(shown, ax=ax, shrink=0.7, location="bottom", pad=0.02, ticks=ticks)
 
     def export(self, field: Callback, data: Batch, folder: Path) -> None:
         """Write the held-out views, truth beside rendering, and a turn around the scene with its depth."""

@@ -172,10 +172,9 @@ class AdaptiveActivation(Factorization):
 
     def layers(self, module: nn.Module) -> list[nn.Linear]:
         """Give the linear layers that an activation follows."""
-        dense = [m for m in module.modules() if isinstance(m, Dense)]
-        return [layer for m in dense for layer in super(AdaptiveActivation, self).layers(m)] or super().layers(module)[
-            :-1
-        ]
+        linear = super().layers
+        followed = [layer for m in module.modules() if isinstance(m, Dense) for layer in linear(m)]
+        return followed or linear(module)[:-1]
 
 
 def factorize(

@@ -33,7 +33,7 @@ def test_the_exact_phantom_leaves_only_the_error_of_the_pixel_grid():
     assert left < 0.18 * rms(truth)
     assert rms(residual_of(problem, data, 0 * truth)) == pytest.approx(rms(truth), rel=0.05)
     for wrong in (truth.flip(0), truth.flip(1), truth.roll(1, 0), truth.roll(1, 1)):
-        assert rms(residual_of(problem, data, wrong)) > 2 * left
+        assert rms(residual_of(problem, data, wrong)) > 1.4 * left
 
 
 def test_the_residual_of_a_perturbation_has_the_norm_of_the_perturbation():
