@@ -168,7 +168,7 @@ def test_preactivations_and_gradient_gains_follow_the_closed_forms(alpha):
         assert after == pytest.approx(alpha * math.sqrt(1 - math.exp(-2 * before**2)), rel=0.03)
     for i in range(1, 5):
         gain = alpha * math.sqrt(1 + math.exp(-2 * forward[i] ** 2))
-        assert backward[i] / backward[i + 1] == pytest.approx(gain, rel=0.05)
+        assert backward[i] / backward[i + 1] == pytest.approx(gain, rel=0.03)
 
 
 def test_siren_drifts_to_its_fixed_point():
