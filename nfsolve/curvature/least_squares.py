@@ -108,7 +108,8 @@ class LeastSquares:
 
     def _at(self, theta: Tensor) -> Tensor:
         values = self.unflatten(theta)
-        return flatten([self._residual_function({**values, **self._fixed})])
+        with torch.enable_grad():  # for residuals that differentiate the field themselves
+            return flatten([self._residual_function({**values, **self._fixed})])
 
     def _by_columns(self, theta: Tensor, residual: Tensor) -> Tensor:
         """Jacobian by vectorized forward mode, ``CHUNK`` columns at a time."""

@@ -8,7 +8,6 @@ multivariate Faa di Bruno formula (Griewank & Walther, Evaluating Derivatives, 2
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable
-from functools import cached_property, lru_cache
 from itertools import combinations
 from typing import Any
 
@@ -36,9 +35,11 @@ class Plan:
         self.indices: list[Index] = sorted(closed, key=lambda index: (len(index), index))
         self.position = {index: i for i, index in enumerate(self.indices)}
         self.order = len(self.indices[-1])
+        # tables at once, not when first used: torch.compile would trace a lazy attribute's lock
+        self.products = self._products()
+        self.compositions = self._compositions()
 
-    @cached_property
-    def products(self) -> list[list[tuple[int, int, int]]]:
+    def _products(self) -> list[list[tuple[int, int, int]]]:
         """For each channel of f g: terms ``(coefficient, channel of f, channel of g)``."""
         table = []
         for index in self.indices:
@@ -50,8 +51,7 @@ class Plan:
             table.append([(n, left, right) for (left, right), n in splits.items()])
         return table
 
-    @cached_property
-    def compositions(self) -> list[list[tuple[int, Index]]]:
+    def _compositions(self) -> list[list[tuple[int, Index]]]:
         """For each channel of s(f): terms ``(coefficient, channels of f)``, one channel for each order of s."""
         table = []
         for index in self.indices:
@@ -63,10 +63,15 @@ class Plan:
         return table
 
 
-@lru_cache(maxsize=256)
-def plan(wanted: frozenset[Index]) -> Plan:
+_PLANS: dict[tuple[Index, ...], Plan] = {}  # a plain dict, because torch.compile looks through lru_cache
+
+
+def plan(wanted: Iterable[Index]) -> Plan:
     """Give the plan of a set of multi-indices; plans are kept."""
-    return Plan(wanted)
+    key = tuple(sorted(wanted))
+    if key not in _PLANS:
+        _PLANS[key] = Plan(key)
+    return _PLANS[key]
 
 
 def _set_partitions(items: list[int]) -> list[list[list[int]]]:

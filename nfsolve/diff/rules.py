@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -14,7 +13,6 @@ from nfsolve.diff.jets import Jet, Unsupported
 Rule = Callable[..., Any]
 
 
-@lru_cache(maxsize=64)
 def _chain_polynomials(slope: tuple[float, ...], order: int) -> list[list[float]]:
     """Derivatives of y as polynomials in y, for y' = slope(y): p_0 = y, p_{m+1} = p_m' slope."""
     polynomials = [[0.0, 1.0]]

@@ -2,7 +2,6 @@
 
 import inspect
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -40,13 +39,14 @@ def as_field(function: Callable[..., Any], coordinates: tuple[str, ...]) -> Func
     return of_points
 
 
-@lru_cache(maxsize=512)
-def _parse_all(
-    wanted: tuple[str, ...], given: tuple[str, ...], outputs: tuple[str, ...], coordinates: tuple[str, ...]
-) -> dict[str, Name]:
-    """Parse the names that stand for the field and its derivatives; the others are given."""
-    known = {*coordinates, *given}
-    return {text: parse(text, outputs, coordinates) for text in wanted if text not in known}
+_PARSED: dict[tuple[str, tuple[str, ...], tuple[str, ...]], Name] = {}  # torch.compile looks through lru_cache
+
+
+def _parse(text: str, outputs: tuple[str, ...], coordinates: tuple[str, ...]) -> Name:
+    key = (text, outputs, coordinates)
+    if key not in _PARSED:
+        _PARSED[key] = parse(text, outputs, coordinates)
+    return _PARSED[key]
 
 
 def values(
@@ -77,7 +77,7 @@ def values(
     if "normals" in rows:
         found |= {f"n_{name}": rows["normals"][..., i : i + 1] for i, name in enumerate(coordinates)}
     found["D"] = lambda composite, along: _composite(composite, along, function, rows, outputs, coordinates)
-    names = _parse_all(wanted, tuple(found), outputs, coordinates)
+    names = {text: _parse(text, outputs, coordinates) for text in wanted if text not in found}
     if names:
         columns = partials(function, points, {name.along for name in names.values()})
         some = next(iter(columns.values()))
