@@ -62,11 +62,12 @@ class Plan:
         """Describe the run as plain data for ``config.json``."""
         parameters = {f.name: getattr(problem, f.name) for f in dataclasses.fields(problem) if f.init}
         plain = {f: getattr(self, f) for f in _PLAIN}
+        given = getattr(self.field, "config", {}) if isinstance(self.field, nn.Module) else {}
         return {
             "nfsolve": VERSION,
             "problem": {"what": where(problem), "parameters": describe(parameters)},
             "field": describe(_recipe_of(self.field)),
-            "factorization": describe(self.factorization),
+            "factorization": describe(given.get("factorization", self.factorization)),
             "stages": [
                 {
                     "optimizer": describe(s.optimizer),

@@ -126,7 +126,9 @@ def start(folder: Path, steps: int) -> subprocess.Popen:
 
 def test_kill_minus_nine_at_random_moments_spoils_nothing(tmp_path):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    assert start(whole, 120).wait(timeout=120) == 0
+    process = start(whole, 120)
+    output = process.communicate(timeout=120)[0]
+    assert process.returncode == 0, output
     dice = random.Random(0)
     for _ in range(3):
         process = start(parts, 120)
@@ -135,7 +137,7 @@ def test_kill_minus_nine_at_random_moments_spoils_nothing(tmp_path):
             time.sleep(0.05)
         time.sleep(dice.uniform(0.0, 0.6))
         process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.communicate()
     process = start(parts, 120)
     output = process.communicate(timeout=120)[0]
     assert process.returncode == 0, output
