@@ -9,14 +9,16 @@ from typing import Any, ClassVar
 import torch
 from torch import Generator, Tensor, nn
 
-from nfsolve._core.errors import InputError
+from nfsolve._core.errors import InputError, unknown
 from nfsolve.metrics import max_error, relative_l2
 from nfsolve.problem.conditions import Condition, arguments
 from nfsolve.problem.evaluate import as_field, call
 from nfsolve.problem.problem import Batch, Callback, Problem
 from nfsolve.problem.recipe import Recipe, Stage
 from nfsolve.problem.tables import read_columns, read_reference
-from nfsolve.sampling import sampler
+from nfsolve.sampling import ADAPTIVE, by_density, retained, sampler
+
+CANDIDATES = 8  # points from which RAD and RAR-D choose one
 
 
 @dataclass
@@ -34,11 +36,14 @@ class PDE(Problem):
         n_points: Points inside the domain for each `interior` residual.
         n_face: Points for each `face` residual.
         sampler: How they are drawn: sobol, uniform or latin_hypercube.
+        adaptive: How interior points follow the residual when they are redrawn: none, rad, rar_d or r3
+            (see `nfsolve.sampling`).
     """
 
     n_points: int = field(default=1500, kw_only=True)
     n_face: int = field(default=200, kw_only=True)
     sampler: str = field(default="sobol", kw_only=True)
+    adaptive: str = field(default="none", kw_only=True)
 
     reference: ClassVar[str] = ""
     exact_error: ClassVar[float] = 1e-15
@@ -51,6 +56,13 @@ class PDE(Problem):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} = {getattr(self, name)}", "at least 1 point")
         sampler(self.sampler)
+        if self.adaptive not in ADAPTIVE:
+            raise unknown("adaptive sampling", self.adaptive, ADAPTIVE)
+
+    @property
+    def adapts(self) -> bool:
+        """Whether interior points follow the residual."""
+        return self.adaptive != "none"
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -107,11 +119,41 @@ class PDE(Problem):
             if condition.kind == "measured":
                 batch[name] = data["measured"][name]
             elif condition.kind == "interior":
-                unit = sampler(self.sampler)(condition.points or self.n_points, len(self.domain.names), generator)
-                batch[name] = {"points": self.place(unit).to(data["like"])}
+                batch[name] = {"points": self._inside(condition.points or self.n_points, data, generator)}
             else:
                 batch[name] = self._on_faces(condition, generator, data["like"])
         return batch
+
+    def redraw(self, data: Batch, generator: Generator, field: Callback, batch: Batch) -> Batch:
+        """Draw new points; inside the domain where ``adaptive`` says, by the residual of the field so far."""
+        drawn = self.draw(data, generator)
+        if not self.adapts:
+            return drawn
+        for name, condition in self.conditions().items():
+            if condition.kind == "interior":
+                n = condition.points or self.n_points
+                drawn[name] = {"points": self._adapted(name, n, data, generator, field, batch[name]["points"])}
+        return drawn
+
+    def _inside(self, n: int, data: Batch, generator: Generator) -> Tensor:
+        unit = sampler(self.sampler)(n, len(self.domain.names), generator)
+        return self.place(unit).to(data["like"])
+
+    def _adapted(
+        self, name: str, n: int, data: Batch, generator: Generator, field: Callback, points: Tensor
+    ) -> Tensor:
+        """Choose n points for a residual (RAD), add to those before (RAR-D), or renew the unneeded ones (R3)."""
+
+        def size(at: Tensor) -> Tensor:
+            return torch.linalg.vector_norm(self.residuals(field, {name: {"points": at}})[name], dim=1)
+
+        if self.adaptive == "r3":
+            keep = points[retained(size(points))]
+            return torch.cat([keep, self._inside(n, data, generator)[: n - len(keep)]])
+        pool = self._inside(CANDIDATES * n, data, generator)
+        if self.adaptive == "rad":
+            return pool[by_density(size(pool), n, generator).to(pool.device)]
+        return torch.cat([points, pool[by_density(size(pool), max(n // 20, 1), generator, 2.0, 0.0).to(pool.device)]])
 
     def place(self, unit: Tensor) -> Tensor:
         """Map uniform points of the unit cube to where `interior` residuals are sampled.
