@@ -1,6 +1,7 @@
 """Fourier pseudo-spectral solution of u_t = L u + N(u) by ETDRK4.
 
-Kassam & Trefethen, SIAM J. Sci. Comput. 26 (2005) 1214."""
+Kassam & Trefethen, SIAM J. Sci. Comput. 26 (2005) 1214.
+"""
 
 from collections.abc import Callable, Iterable
 
