@@ -60,6 +60,7 @@ class Run:
         self.history: list[dict[str, Any]] = []
         self.stopped = ""
         self.failed = self.interrupted = False
+        self._fresh = False  # whether points were redrawn because the optimizer was done with those before
         self._optimizer: Any = None
         self._resumed: dict[str, Any] | None = None
         if checkpoint is not None:
@@ -99,6 +100,11 @@ class Run:
             stalled = stalled + 1 if loss == previous else 0
             previous = loss
             reason = self._reason(optimizer, loss, stalled, interrupt.asked)
+            if redraw and reason and not self._fresh and reason == getattr(optimizer, "stop_reason", None):
+                self.objective.redraw()  # done with these points, not with the problem
+                reason, self._fresh, previous = "", True, None
+            elif not reason:
+                self._fresh = False
             if reason or self.steps % self.plan.log_every == 0 or self.step == stage.steps:
                 self._log(loss)
             if reason:
@@ -148,7 +154,8 @@ class Run:
         if self._resumed is not None:
             self._optimizer.load_state_dict(self._resumed)
             self._resumed = None
-        elif self.stage:
+        elif self.stage or stage.points != 1.0:
+            self.objective.use_points(stage.points)
             self.objective.redraw()
         return self._optimizer
 
@@ -194,6 +201,7 @@ class Run:
             "seconds": self.seconds,
             "stopped": self.stopped,
             "failed": self.failed,
+            "fresh": self._fresh,
             "history": self.history,
             "system": self.objective.system.state_dict(),
             "objective": self.objective.state_dict(),
@@ -217,6 +225,9 @@ class Run:
         self.stage, self.step, self.steps = state["stage"], state["step"], state["steps"]
         self.seconds, self.history = state["seconds"], list(state["history"])
         self.stopped, self.failed = state["stopped"], state["failed"]
+        self._fresh = state.get("fresh", False)
+        if self.plan.stages:
+            self.objective.use_points(self.plan.stages[self.stage].points)
         self.objective.load_state_dict(state["objective"])
         self._resumed = state["optimizer"]
 

@@ -74,6 +74,7 @@ class Plan:
                     "steps": s.steps,
                     "redraw": s.redraw,
                     "schedule": s.schedule,
+                    "points": s.points,
                 }
                 for s in self.stages
             ],
@@ -98,7 +99,8 @@ class Plan:
             problem_class = find(what)
             trusted = (*TRUSTED, problem_class.__module__)
             stages = tuple(
-                Stage(build(s["optimizer"], trusted), s["steps"], s["redraw"], s["schedule"]) for s in config["stages"]
+                Stage(build(s["optimizer"], trusted), s["steps"], s["redraw"], s["schedule"], s.get("points", 1.0))
+                for s in config["stages"]
             )
             plan = cls(
                 field=build(config["field"], trusted),

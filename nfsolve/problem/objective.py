@@ -62,6 +62,10 @@ class Objective(LeastSquares):
         self._drawn_from = self.generator.get_state()
         self._place(problem.draw(data, generator))
 
+    def use_points(self, factor: float) -> None:
+        """Take another number of points from the next draw on."""
+        self.problem = self.problem.with_points(factor)
+
     @torch.no_grad()
     def redraw(self) -> None:
         """Draw new points, rays or a mini-batch."""

@@ -1,5 +1,6 @@
 """PDEs: residual methods whose signatures name the coordinates and derivatives they need."""
 
+import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -36,7 +37,7 @@ class PDE(Problem):
         n_points: Points inside the domain for each `interior` residual.
         n_face: Points for each `face` residual.
         sampler: How they are drawn: sobol, uniform or latin_hypercube.
-        adaptive: How interior points follow the residual when they are redrawn: none, rad, rar_d or r3
+        adaptive: How points follow the residual when they are redrawn: none, rad, rar_d or r3
             (see `nfsolve.sampling`).
     """
 
@@ -50,6 +51,7 @@ class PDE(Problem):
     evaluation: ClassVar[tuple[int, ...] | None] = None
     redraw_every: ClassVar[int] = 10
     pointwise: ClassVar[bool] = True
+    factor: ClassVar[float] = 1.0
 
     def __post_init__(self) -> None:
         for name in ("n_points", "n_face"):
@@ -118,10 +120,8 @@ class PDE(Problem):
         for name, condition in self.conditions().items():
             if condition.kind == "measured":
                 batch[name] = data["measured"][name]
-            elif condition.kind == "interior":
-                batch[name] = {"points": self._inside(condition.points or self.n_points, data, generator)}
             else:
-                batch[name] = self._on_faces(condition, generator, data["like"])
+                batch[name] = self._draw_on(condition, self._count(condition), data, generator)
         return batch
 
     def redraw(self, data: Batch, generator: Generator, field: Callback, batch: Batch) -> Batch:
@@ -130,30 +130,52 @@ class PDE(Problem):
         if not self.adapts:
             return drawn
         for name, condition in self.conditions().items():
-            if condition.kind == "interior":
-                n = condition.points or self.n_points
-                drawn[name] = {"points": self._adapted(name, n, data, generator, field, batch[name]["points"])}
+            if condition.kind != "measured":
+                drawn[name] = self._adapted(name, condition, data, generator, field, batch[name], drawn[name])
         return drawn
 
-    def _inside(self, n: int, data: Batch, generator: Generator) -> Tensor:
+    def with_points(self, factor: float) -> "PDE":
+        """Give this problem with ``factor`` times as many points for each `interior` residual."""
+        other = copy.copy(self)
+        other.factor = factor  # type: ignore[misc]  # a class variable, so that it is no parameter
+        return other
+
+    def _count(self, condition: Condition) -> int:
+        if condition.kind == "interior":
+            return max(1, round(self.factor * (condition.points or self.n_points)))
+        return condition.points or self.n_face
+
+    def _draw_on(self, condition: Condition, n: int, data: Batch, generator: Generator) -> Batch:
+        """Draw n points where a condition holds."""
+        if condition.kind == "face":
+            return self._on_faces(condition, n, generator, data["like"])
         unit = sampler(self.sampler)(n, len(self.domain.names), generator)
-        return self.place(unit).to(data["like"])
+        return {"points": self.place(unit).to(data["like"])}
 
     def _adapted(
-        self, name: str, n: int, data: Batch, generator: Generator, field: Callback, points: Tensor
-    ) -> Tensor:
-        """Choose n points for a residual (RAD), add to those before (RAR-D), or renew the unneeded ones (R3)."""
+        self,
+        name: str,
+        condition: Condition,
+        data: Batch,
+        generator: Generator,
+        field: Callback,
+        before: Batch,
+        drawn: Batch,
+    ) -> Batch:
+        """Choose the points of one residual (RAD), add to those before (RAR-D), or renew the unneeded ones (R3)."""
 
-        def size(at: Tensor) -> Tensor:
-            return torch.linalg.vector_norm(self.residuals(field, {name: {"points": at}})[name], dim=1)
+        def size(rows: Batch) -> Tensor:
+            return torch.linalg.vector_norm(self.residuals(field, {name: rows})[name], dim=1)
 
+        n = len(drawn["points"])
         if self.adaptive == "r3":
-            keep = points[retained(size(points))]
-            return torch.cat([keep, self._inside(n, data, generator)[: n - len(keep)]])
-        pool = self._inside(CANDIDATES * n, data, generator)
+            keep = _rows(before, retained(size(before)))
+            return _joined(keep, _rows(drawn, slice(n - len(keep["points"]))))
+        pool = self._draw_on(condition, CANDIDATES * n, data, generator)
         if self.adaptive == "rad":
-            return pool[by_density(size(pool), n, generator).to(pool.device)]
-        return torch.cat([points, pool[by_density(size(pool), max(n // 20, 1), generator, 2.0, 0.0).to(pool.device)]])
+            return _rows(pool, by_density(size(pool), n, generator).to(drawn["points"].device))
+        more = by_density(size(pool), max(self._count(condition) // 20, 1), generator, 2.0, 0.0)
+        return _joined(before, _rows(pool, more.to(drawn["points"].device)))
 
     def place(self, unit: Tensor) -> Tensor:
         """Map uniform points of the unit cube to where `interior` residuals are sampled.
@@ -169,9 +191,8 @@ class PDE(Problem):
         """
         return self.domain.scale(unit)
 
-    def _on_faces(self, condition: Condition, generator: Generator, like: Tensor) -> Batch:
-        faces = self.domain.face(condition.sides)
-        n, d = condition.points or self.n_face, len(self.domain.names)
+    def _on_faces(self, condition: Condition, n: int, generator: Generator, like: Tensor) -> Batch:
+        faces, d = self.domain.face(condition.sides), len(self.domain.names)
         points, normals = [], []
         for i, (column, value, sign) in enumerate(faces):
             share = n // len(faces) + (i < n % len(faces))
@@ -235,6 +256,14 @@ class PDE(Problem):
             dtype="float64",
             log_every=5,
         )
+
+
+def _rows(batch: Batch, chosen: Any) -> Batch:
+    return {name: column[chosen] for name, column in batch.items()}
+
+
+def _joined(first: Batch, second: Batch) -> Batch:
+    return {name: torch.cat([column, second[name]]) for name, column in first.items()}
 
 
 def _apply_ansatz(problem: Any, points: Tensor, values: Tensor) -> Tensor:

@@ -67,6 +67,10 @@ class Problem(ABC):
         """
         return data
 
+    def with_points(self, factor: float) -> "Problem":
+        """Give this problem with another number of points, where it draws any."""
+        return self
+
     def redraw(self, data: Batch, generator: Generator, field: Callback, batch: Batch) -> Batch:
         """Pick again, knowing the field so far; `draw` unless overridden.
 

@@ -20,18 +20,23 @@ class Stage:
             ``redraw_every``, 0 never redraws.
         schedule: Factor on the learning rate: ``constant``, ``cosine`` (to zero) or ``exponential``
             (to one hundredth), over the steps of the stage.
+        points: Factor on the number of points inside the domain: a stage that finds the shape of the solution needs
+            fewer than the one that refines it.
     """
 
     optimizer: Callable[..., Any]
     steps: int
     redraw: int | None = None
     schedule: str = "constant"
+    points: float = 1.0
 
     def __post_init__(self) -> None:
         if self.schedule not in SCHEDULES:
             raise unknown("schedule", self.schedule, SCHEDULES)
         if self.steps < 0 or (self.redraw or 0) < 0:
             raise InputError(f"a stage with steps={self.steps}, redraw={self.redraw}", "numbers that are not negative")
+        if not self.points > 0:
+            raise InputError(f"a stage with points={self.points}", "a positive factor on the number of points")
 
 
 @dataclass(frozen=True)
