@@ -46,6 +46,7 @@ from nfsolve.problem import (
     measured,
 )
 from nfsolve.runs import RunFolder
+from nfsolve.show import show
 from nfsolve.solution import Solution
 from nfsolve.solve import load, reopen, resume, solve
 
@@ -92,6 +93,7 @@ __all__ = [
     "periodic",
     "reopen",
     "resume",
+    "show",
     "solve",
     "weight_scaling",
 ]
