@@ -124,7 +124,11 @@ def _plane(axes: "Axes", domain: Domain, drawn: dict[str, dict[str, np.ndarray]]
             starts, vectors = _arrows(domain, rows, equal)
             axes.quiver(*starts.T, *vectors.T, **_FLAT, color=f"C{i}")
     axes.set(xlabel=domain.names[0], ylabel=domain.names[1], aspect="equal" if equal else "auto")
-    axes.margins(0.1)
+    # room for the arrows
+    (left, right), (bottom, top) = (
+        (low - 0.1 * (high - low), high + 0.1 * (high - low)) for low, high in domain.bounds
+    )
+    axes.set(xlim=(left, right), ylim=(bottom, top))
 
 
 def _space(axes: Any, domain: Domain, drawn: dict[str, dict[str, np.ndarray]]) -> None:

@@ -73,6 +73,8 @@ def test_normals_are_drawn_outward():
     arrows = next(c for c in figure.axes[0].collections if type(c).__name__ == "Quiver")
     assert ((arrows.U * arrows.X + arrows.V * arrows.Y) > 0).all()
     assert figure.axes[0].get_aspect() == 1
+    low, high = figure.axes[0].get_xlim()
+    assert low <= min(arrows.X + arrows.U) and max(arrows.X + arrows.U) <= high
 
 
 def test_faces_matched_pairs_and_the_rms_of_a_field():
