@@ -16,13 +16,14 @@ SCORED_POINTS = 20_000  # on the default grid
 SCORED_PICKS = 4096  # of a domain without volume
 
 
-def draw_rows(problem: Any, name: str, condition: Condition, generator: Generator) -> dict[str, Tensor]:
+def draw_rows(problem: Any, name: str, condition: Condition, n: int, generator: Generator) -> dict[str, Tensor]:
     """Draw the points of one condition.
 
     Args:
-        problem: A PDE, for its domain, sampler, numbers of points and ``place``.
+        problem: A PDE, for its domain, sampler and ``place``.
         name: Name of the residual, for messages.
         condition: Its mark: interior, face, boundary or matched.
+        n: Number of points.
         generator: CPU generator; its state moves on.
 
     Returns:
@@ -33,12 +34,11 @@ def draw_rows(problem: Any, name: str, condition: Condition, generator: Generato
     """
     domain: Domain = problem.domain
 
-    def draw(n: int, d: int) -> Tensor:
-        return sampler(problem.sampler)(n, d, generator)
+    def draw(m: int, d: int) -> Tensor:
+        return sampler(problem.sampler)(m, d, generator)
 
     if condition.kind == "interior":
-        return {"points": domain.interior(condition.points or problem.n_points, draw, problem.place)}
-    n = condition.points or problem.n_face
+        return {"points": domain.interior(n, draw, problem.place)}
     if condition.kind == "face":
         return _on_faces(domain, condition, n, draw)
     if condition.kind == "matched":

@@ -59,12 +59,18 @@ class Objective(LeastSquares):
         self._recordable: dict[str, bool] = {}  # residual name -> whether its Jacobian comes from linear layers
         self._evaluate = torch.compile(self._evaluate_eagerly) if compile else self._evaluate_eagerly
         super().__init__(self._stack_at, dict(self.system.named_parameters()))
-        self.redraw()
+        self._drawn_from = self.generator.get_state()
+        self._place(problem.draw(data, generator))
 
+    @torch.no_grad()
     def redraw(self) -> None:
         """Draw new points, rays or a mini-batch."""
         self._drawn_from = self.generator.get_state()
-        self.batch = self.problem.draw(self.data, self.generator)
+        bound = self._bound(self.system.unknowns.values())
+        self._place(bound.redraw(self.data, self.generator, self.system.field, self.batch))
+
+    def _place(self, batch: Batch) -> None:
+        self.batch = batch
         self._sizes: dict[str, int] | None = None  # rows of each residual on these points
 
     def residuals(self, params: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
@@ -126,14 +132,22 @@ class Objective(LeastSquares):
         return torch.cat(rows), jacobian
 
     def state_dict(self) -> dict[str, Any]:
-        """Give what a resumed run needs: where the current points were drawn from, and the count."""
-        return {"drawn_from": self._drawn_from, "evaluations": self.evaluations}
+        """Give what a resumed run needs: the count, and the current points or where they were drawn from."""
+        state = {"drawn_from": self._drawn_from, "evaluations": self.evaluations}
+        if self.problem.adapts:  # these points depend on a field that is gone
+            state |= {"batch": self.batch, "generator": self.generator.get_state()}
+        return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the count and the current points, by drawing them again."""
         self.evaluations = state["evaluations"]
-        self.generator.set_state(state["drawn_from"])
-        self.redraw()
+        self._drawn_from = state["drawn_from"]
+        if self.problem.adapts:
+            self.generator.set_state(state["generator"])
+            self._place(state["batch"])
+        else:
+            self.generator.set_state(state["drawn_from"])
+            self._place(self.problem.draw(self.data, self.generator))
 
     def _fill(self, name: str, params: dict[str, Tensor], out: Tensor) -> Tensor:
         """Write the scaled Jacobian (n k, P) of one residual and give its scaled rows (n k,)."""

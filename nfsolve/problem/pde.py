@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Generator, Tensor, nn
 
-from nfsolve._core.errors import InputError
+from nfsolve._core.errors import InputError, unknown
 from nfsolve.metrics import max_error, relative_l2
 from nfsolve.problem.conditions import Condition, arguments
 from nfsolve.problem.draw import draw_rows, evaluation_points, inside_only
@@ -17,7 +17,9 @@ from nfsolve.problem.evaluate import as_field, call
 from nfsolve.problem.problem import Batch, Callback, Problem
 from nfsolve.problem.recipe import Recipe, Stage
 from nfsolve.problem.tables import read_columns, read_reference
-from nfsolve.sampling import sampler
+from nfsolve.sampling import ADAPTIVE, by_density, retained, sampler
+
+CANDIDATES = 8  # points from which RAD and RAR-D choose one
 
 
 @dataclass
@@ -36,11 +38,14 @@ class PDE(Problem):
         n_points: Points inside the domain for each `interior` residual.
         n_face: Points for each `face`, `boundary` or `matched` residual.
         sampler: How they are drawn: sobol, uniform or latin_hypercube.
+        adaptive: How interior points follow the residual when they are redrawn: none, rad, rar_d or r3
+            (see `nfsolve.sampling`).
     """
 
     n_points: int = field(default=1500, kw_only=True)
     n_face: int = field(default=200, kw_only=True)
     sampler: str = field(default="sobol", kw_only=True)
+    adaptive: str = field(default="none", kw_only=True)
 
     reference: ClassVar[str] = ""
     exact_error: ClassVar[float] = 1e-15
@@ -53,6 +58,13 @@ class PDE(Problem):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} = {getattr(self, name)}", "at least 1 point")
         sampler(self.sampler)
+        if self.adaptive not in ADAPTIVE:
+            raise unknown("adaptive sampling", self.adaptive, ADAPTIVE)
+
+    @property
+    def adapts(self) -> bool:
+        """Whether interior points follow the residual."""
+        return self.adaptive != "none"
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -110,9 +122,45 @@ class PDE(Problem):
             if condition.kind == "measured":
                 batch[name] = data["measured"][name]
             else:
-                rows = draw_rows(self, name, condition, generator)
-                batch[name] = {key: values.to(data["like"]) for key, values in rows.items()}
+                batch[name] = self._draw_on(name, condition, self._count(condition), data, generator)
         return batch
+
+    def redraw(self, data: Batch, generator: Generator, field: Callback, batch: Batch) -> Batch:
+        """Draw new points; inside the domain where ``adaptive`` says, by the residual of the field so far."""
+        drawn = self.draw(data, generator)
+        if not self.adapts:
+            return drawn
+        for name, condition in self.conditions().items():
+            if condition.kind == "interior":
+                points = self._adapted(name, condition, data, generator, field, batch[name]["points"])
+                drawn[name] = {"points": points}
+        return drawn
+
+    def _count(self, condition: Condition) -> int:
+        return condition.points or (self.n_points if condition.kind == "interior" else self.n_face)
+
+    def _draw_on(self, name: str, condition: Condition, n: int, data: Batch, generator: Generator) -> Batch:
+        """Draw n points where a condition holds."""
+        rows = draw_rows(self, name, condition, n, generator)
+        return {key: values.to(data["like"]) for key, values in rows.items()}
+
+    def _adapted(
+        self, name: str, condition: Condition, data: Batch, generator: Generator, field: Callback, points: Tensor
+    ) -> Tensor:
+        """Choose n points for a residual (RAD), add to those before (RAR-D), or renew the unneeded ones (R3)."""
+
+        def size(at: Tensor) -> Tensor:
+            return torch.linalg.vector_norm(self.residuals(field, {name: {"points": at}})[name], dim=1)
+
+        n = self._count(condition)
+        if self.adaptive == "r3":
+            keep = points[retained(size(points))]
+            new = self._draw_on(name, condition, n, data, generator)["points"]
+            return torch.cat([keep, new[: n - len(keep)]])
+        pool = self._draw_on(name, condition, CANDIDATES * n, data, generator)["points"]
+        if self.adaptive == "rad":
+            return pool[by_density(size(pool), n, generator).to(pool.device)]
+        return torch.cat([points, pool[by_density(size(pool), max(n // 20, 1), generator, 2.0, 0.0).to(pool.device)]])
 
     def place(self, unit: Tensor) -> Tensor:
         """Map uniform points of the unit cube to where `interior` residuals are sampled.

@@ -12,7 +12,9 @@ from nfsolve.curvature import LeastSquares
 
 ROWS = {
     "gauss_newton": optim.GaussNewton,
-    "gauss_newton_plain": partial(optim.GaussNewton, acceleration=0.0),
+    "gauss_newton_plain": partial(optim.GaussNewton, acceleration=0.0, corrections=0),
+    "gauss_newton_samples": partial(optim.GaussNewton, form="samples", momentum=0.3),
+    "gauss_newton_matrix_free": partial(optim.GaussNewton, form="matrix_free"),
     "esgd": partial(optim.ESGD, lr=0.3, refresh_every=3, warmup=2),
     "adam": partial(optim.Adam, lr=0.05),
     "adamw": partial(optim.AdamW, lr=0.05),

@@ -1,0 +1,70 @@
+import numpy as np
+import pytest
+
+from problems.allen_cahn import AllenCahn
+from scripts.make_references import FOLDER, REFERENCES, distance, two_levels, write
+from scripts.references import evolution
+from scripts.references.spectral import march, on_grid, wave_numbers
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+def test_files_are_small_and_state_their_error(name):
+    path = FOLDER / f"{name}.npz"
+    assert path.stat().st_size < 200_000
+    with np.load(path) as table:
+        assert 0 < float(table["error"]) < 1e-3
+
+
+@pytest.mark.parametrize(("name", "times"), [("allen_cahn", 21), ("kdv", 41), ("kuramoto_sivashinsky", 101)])
+def test_a_coarse_solution_agrees_with_the_file(name, times):
+    coarse = getattr(evolution, name)(0, times)
+    with np.load(FOLDER / f"{name}.npz") as table:
+        stored = {n: table[n][:times] if n != "x" else table[n] for n in ("t", "x", "u")}
+        error = float(table["error"])
+    np.testing.assert_array_equal(coarse["t"], stored["t"])
+    np.testing.assert_array_equal(coarse["x"], stored["x"])
+    assert distance(coarse, stored) < 1.1 * error
+
+
+def test_the_scheme_is_of_fourth_order_and_exact_for_linear_equations():
+    n = 32
+    linear = -0.1 * wave_numbers(n) ** 2
+    start = np.fft.rfft(np.exp(np.sin(np.pi * (-1 + 2 * np.arange(n) / n))))
+    exact = np.exp(linear) * start
+    assert np.abs(march(start, linear, np.zeros_like, [(1.0, 3)])[-1] - exact).max() < 1e-12
+
+    def logistic(v):
+        u = np.fft.irfft(v)
+        return np.fft.rfft(u - u**2)
+
+    ends = [np.fft.irfft(march(start, linear, logistic, [(1.0, steps)])[-1]) for steps in (8, 16, 256)]
+    ratio = np.abs(ends[0] - ends[2]).max() / np.abs(ends[1] - ends[2]).max()
+    assert 12 < ratio < 20
+
+
+def test_a_constant_state_follows_the_logistic_formula():
+    # x-independent: u' = 5 u - 5 u^3 has the solution u0 e^(5t) / sqrt(1 + u0^2 (e^(10t) - 1))
+    n, t = 8, 0.3
+    start = np.fft.rfft(np.full(n, 0.2))
+    end = march(start, 5 + 0 * wave_numbers(n), lambda v: np.fft.rfft(-5 * np.fft.irfft(v) ** 3), [(t, 600)])[-1]
+    exact = 0.2 * np.exp(5 * t) / np.sqrt(1 + 0.04 * (np.exp(10 * t) - 1))
+    assert np.abs(on_grid(end, 5) - exact).max() < 1e-12
+
+
+def test_two_levels_report_the_difference_and_files_are_written(tmp_path, monkeypatch):
+    def compute(level):
+        return {"x": np.linspace(0, 1, 3), "u": np.array([[0.0, np.nan], [3.0, 4.0]]) * (1 + (1 - level) * 1e-6)}
+
+    monkeypatch.setitem(REFERENCES, "made_up", lambda: two_levels(compute))
+    path, error = write("made_up", tmp_path)
+    assert error == pytest.approx(1e-6, rel=1e-3)
+    with np.load(path) as table:
+        assert float(table["error"]) == pytest.approx(1e-6, rel=0.1)
+        assert np.isnan(table["u"][0, 1])
+        assert table["u"][1, 1] == 4
+
+
+def test_grids_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match="32 samples on 10 intervals: choose a multiple"):
+        on_grid(np.zeros(17, complex), 11)
+    assert AllenCahn().reference == "references/allen_cahn.npz"
