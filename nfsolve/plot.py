@@ -61,6 +61,9 @@ def picture(solution: Solution) -> "Figure | None":
         shape = (*data["sizes"], -1)
         values = solution.field(data["grid"]).reshape(shape).double().cpu().numpy()
         exact = data["exact"].reshape(shape).double().cpu().numpy()
+        if "known" in data:
+            known = data["known"].reshape(shape).cpu().numpy()
+            values, exact = (np.where(known, a, np.nan) for a in (values, exact))
     return grid_picture(solution, values, exact)
 
 
@@ -141,7 +144,7 @@ def image_panel(
         cmap: Colour map.
         symmetric: Centre the colours on zero.
     """
-    limit = float(np.abs(values).max()) or 1.0
+    limit = float(np.nanmax(np.abs(values))) or 1.0
     limits: dict[str, Any] = {"vmin": -limit, "vmax": limit} if symmetric else {}
     extent = (*bounds[0], *bounds[1])
     image = axes.imshow(values.T, origin="lower", extent=extent, aspect="auto", cmap=cmap, **limits)

@@ -97,7 +97,8 @@ class PDE(Problem):
             data |= {"grid": to(grid), "exact": to(values), "sizes": sizes, "floor": self.exact_error}
         elif self.reference:
             grid, values, sizes, floor = read_reference(self.reference, type(self), names, self.outputs)
-            data |= {"grid": to(grid), "exact": to(values), "sizes": sizes, "floor": floor}
+            data |= {"grid": to(grid), "exact": to(values.nan_to_num(0.0)), "sizes": sizes, "floor": floor}
+            data["known"] = values.isfinite().to(device)
         return data
 
     def draw(self, data: Batch, generator: Generator) -> Batch:
@@ -170,8 +171,9 @@ class PDE(Problem):
             values = as_field(field, self.domain.names)(data["grid"])
         scores: dict[str, Any] = {"relative_l2": math.nan}
         for i, out in enumerate(self.outputs):
-            scores[f"relative_l2/{out}"] = relative_l2(values[:, i], data["exact"][:, i])
-            scores[f"max_error/{out}"] = max_error(values[:, i], data["exact"][:, i])
+            known = data["known"][:, i] if "known" in data else slice(None)
+            scores[f"relative_l2/{out}"] = relative_l2(values[known, i], data["exact"][known, i])
+            scores[f"max_error/{out}"] = max_error(values[known, i], data["exact"][known, i])
             scores[f"reference_floor/{out}"] = data["floor"]
         scores["relative_l2"] = max(scores[f"relative_l2/{out}"] for out in self.outputs)
         return scores

@@ -4,6 +4,7 @@ import pytest
 from problems.allen_cahn import AllenCahn
 from scripts.make_references import FOLDER, REFERENCES, distance, two_levels, write
 from scripts.references import evolution
+from scripts.references.lshape import harmonic, lshape, particular
 from scripts.references.spectral import march, on_grid, wave_numbers
 
 
@@ -68,3 +69,27 @@ def test_grids_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="32 samples on 10 intervals: choose a multiple"):
         on_grid(np.zeros(17, complex), 11)
     assert AllenCahn().reference == "references/allen_cahn.npz"
+
+
+def test_the_l_shape_terms_solve_the_equation_exactly():
+    # then the largest value on the boundary bounds the error everywhere (maximum principle)
+    generator = np.random.default_rng(0)
+    z = generator.uniform(-0.9, 0.9, 200) + 1j * generator.uniform(-0.9, -0.1, 200)
+    h = 2e-3
+    steps = h * np.array([1, -1, 1j, -1j])
+
+    def laplacian(function):  # of fourth order, by h and 2 h
+        near, far = (sum(function(z + factor * s) for s in steps) - 4 * function(z) for factor in (1, 2))
+        return (16 * near - far) / (12 * h**2)
+
+    assert np.abs(laplacian(particular) + 1).max() < 1e-7
+    assert np.abs(laplacian(lambda z: harmonic(z, 6))).max() < 1e-5
+
+
+def test_the_bound_of_the_l_shape_holds_for_a_coarse_solution():
+    with np.load(FOLDER / "lshape.npz") as table:
+        stored = {n: table[n] for n in ("x", "y", "u")}
+    coarse, bound = lshape(12)
+    assert 1e-9 < bound < 1e-3
+    assert distance(coarse, stored) < bound
+    np.testing.assert_array_equal(np.isnan(coarse["u"]), np.isnan(stored["u"]))
