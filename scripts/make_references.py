@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from scripts.references import evolution
+from scripts.references.cavity import cavity
 from scripts.references.lshape import lshape
 
 Table = dict[str, np.ndarray]
@@ -45,6 +46,8 @@ REFERENCES: dict[str, Callable[[], tuple[Table, float]]] = {
     "kdv": partial(two_levels, evolution.kdv),
     "kuramoto_sivashinsky": partial(two_levels, evolution.kuramoto_sivashinsky),
     "lshape": lshape,
+    "cavity_100": partial(cavity, 100.0),
+    "cavity_400": partial(cavity, 400.0),
 }
 
 
