@@ -1,9 +1,9 @@
 """Steady flow in a square cavity under a sliding lid, (u . grad) u = -grad p + laplace(u) / Re, div u = 0.
 
-u = (1, 0) on the lid y = 1, zero on the other walls. The unknowns are stream function and vorticity, u = psi_y and
-v = -psi_x, so that the flow is exactly incompressible and no pressure is needed. Where the lid meets a wall the
-vorticity is infinite: Taylor's solution for a scraper (1962) is added in closed form, and the residuals are multiplied
-by the squared distance from these corners. All conditions on the walls hold exactly.
+u = (1, 0) on the lid y = 1, zero on the other walls. The unknowns are pressure and stream function, u = psi_y and
+v = -psi_x, so the flow is exactly incompressible. Where the lid meets a wall the velocity jumps and the pressure is
+infinite: Taylor's solution for a scraper (1962) is added there in closed form, and the residuals are multiplied by the
+squared distance from these corners. All conditions on the walls hold exactly.
 
     nfsolve run cavity
     nfsolve run cavity --reynolds 400
@@ -33,41 +33,41 @@ B, D = -C * math.pi**2 / 4, C * math.pi / 2
 
 @dataclass
 class Cavity(PDE):
-    """Steady flow in a lid-driven cavity, in stream function and vorticity."""
+    """Steady flow in a lid-driven cavity, in stream function and pressure."""
 
     reynolds: float = 100.0
     """Reynolds number; there are references for 100 and 400"""
-    n_points: int = field(default=2000, kw_only=True)
+    n_points: int = field(default=1500, kw_only=True)
     """points inside the domain"""
 
     domain = Box(x=(0, 1), y=(0, 1))
-    unknowns = "psi omega"
+    unknowns = "psi p"
 
     @interior
-    def vorticity(self, psi_xx, psi_yy, omega, x, y):
-        """laplace(psi) + omega = 0, weighted."""
-        return distance(x, y) * (psi_xx + psi_yy + omega)
+    def along(self, psi_x, psi_y, psi_xy, psi_yy, psi_xxy, psi_yyy, p_x, x, y):
+        """(u . grad) u + p_x - laplace(u) / Re = 0, weighted."""
+        return distance(x, y) * (psi_y * psi_xy - psi_x * psi_yy + p_x - (psi_xxy + psi_yyy) / self.reynolds)
 
     @interior
-    def transport(self, psi_x, psi_y, omega_x, omega_y, omega_xx, omega_yy, x, y):
-        """psi_y omega_x - psi_x omega_y - laplace(omega) / Re = 0, weighted."""
-        advection = psi_y * omega_x - psi_x * omega_y
-        return distance(x, y) * (advection - (omega_xx + omega_yy) / self.reynolds)
+    def across(self, psi_x, psi_y, psi_xy, psi_xx, psi_xyy, psi_xxx, p_y, x, y):
+        """(u . grad) v + p_y - laplace(v) / Re = 0, weighted."""
+        return distance(x, y) * (psi_x * psi_xy - psi_y * psi_xx + p_y + (psi_xxx + psi_xyy) / self.reynolds)
 
-    def ansatz(self, psi, omega, x, y):
+    def ansatz(self, psi, p, x, y):
         """Corners and lid, and what the network adds."""
         depth, left, right = 1 - y, fade(x), fade(1 - x)
         corners = (scraper(x, depth) * left + scraper(1 - x, depth) * right) * fade(depth)
         lid = (left + right - 1) * depth * (1 - depth) ** 2
-        inside = 16 * (x * (1 - x) * y * (1 - y)) ** 2
-        return corners + lid + inside * psi, omega + curl(x, depth) + curl(1 - x, depth)
+        inside = (x * (1 - x) * y * (1 - y)) ** 2 / distance(x, y)
+        pressures = scraper_pressure(1 - x, depth) - scraper_pressure(x, depth)
+        return corners + lid + inside * psi, pressures / self.reynolds + p
 
     def load(self, device, dtype):
         """Read the velocities of the reference, where there is one for this Reynolds number."""
         data = super().load(device, dtype)
         if self.reynolds in (100, 400):
             name = f"references/cavity_{self.reynolds:.0f}.npz"
-            grid, values, _, floor = read_reference(name, type(self), self.domain.names, ("u", "v"))
+            grid, values, _, floor = read_reference(name, Cavity, self.domain.names, ("u", "v"))
             known = values.isfinite().all(1)  # not at the lid's corners
             data |= {"points": grid[known].to(device, dtype), "floor": floor}
             data["velocity"] = values[known].to(device, dtype)
@@ -101,7 +101,7 @@ class Cavity(PDE):
     def recipe(self):
         """A small tanh network under Gauss-Newton in float64."""
         return Recipe(
-            field=partial(MLP, width=24, depth=3),
+            field=partial(MLP, width=20, depth=3),
             stages=(Stage(GaussNewton, steps=300),),
             dtype="float64",
             log_every=5,
@@ -119,9 +119,9 @@ def scraper(x: Tensor, y: Tensor) -> Tensor:
     return B * y + (C * x + D * y) * torch.log(torch.complex(x, y)).imag
 
 
-def curl(x: Tensor, y: Tensor) -> Tensor:
-    """Evaluate minus its Laplacian."""
-    return 2 * (C * y - D * x) / (x**2 + y**2)
+def scraper_pressure(x: Tensor, y: Tensor) -> Tensor:
+    """Evaluate its pressure times Re, up to the sign: the harmonic conjugate of its vorticity."""
+    return 2 * (C * x + D * y) / (x**2 + y**2)
 
 
 def fade(s: Tensor) -> Tensor:
@@ -130,9 +130,9 @@ def fade(s: Tensor) -> Tensor:
 
 
 def distance(x: Tensor, y: Tensor) -> Tensor:
-    """Multiply the squared distances from the two corners of the lid."""
+    """Multiply the squared distances from the two corners of the lid; 1 in the middle of the floor."""
     depth = (1 - y) ** 2
-    return (x**2 + depth) * ((1 - x) ** 2 + depth)
+    return (x**2 + depth) * ((1 - x) ** 2 + depth) * 0.64
 
 
 if __name__ == "__main__":

@@ -102,9 +102,7 @@ def one_corner(x: np.ndarray, y: np.ndarray, reynolds: float) -> Derivatives:
     return {
         "x": (value_x * a + value * a_1) * e,
         "y": (value_y * e + value * e_1) * a,
-        "laplacian": laplacian * a * e
-        + 2 * (value_x * a_1 * e + value_y * a * e_1)
-        + value * (a_2 * e + a * e_2),
+        "laplacian": laplacian * a * e + 2 * (value_x * a_1 * e + value_y * a * e_1) + value * (a_2 * e + a * e_2),
     }
 
 
@@ -190,15 +188,15 @@ class Cavity:
         for _ in range(12):
             p = {name: part + self.known[name] for name, part in self.at(c, self.values).items()}
 
-            def linear(flat: np.ndarray, p: Derivatives = p) -> np.ndarray:
-                q = self.at(flat.reshape(c.shape), self.values)
+            def linear(flat: np.ndarray, p: Derivatives = p, shape: tuple[int, ...] = c.shape) -> np.ndarray:
+                q = self.at(flat.reshape(shape), self.values)
                 x = reynolds * (p["laplacian"] * q["y"] + q["laplacian"] * p["y"])
                 y = -reynolds * (p["laplacian"] * q["x"] + q["laplacian"] * p["x"])
                 return cho_solve(self.stokes, self.tested(x, y, q["laplacian"]).ravel())
 
             operator = LinearOperator((c.size, c.size), matvec=linear, dtype=float)  # type: ignore[call-arg]
             residual = cho_solve(self.stokes, self.residual(c, reynolds).ravel())
-            step, left = gmres(operator, -residual, rtol=1e-3 * min(1.0, tolerance * 1e9), restart=150, maxiter=2)
+            step, _ = gmres(operator, -residual, rtol=1e-3 * min(1.0, tolerance * 1e9), restart=150, maxiter=2)
             c = c + step.reshape(c.shape)
             if np.abs(step).max() < tolerance * np.abs(c).max():
                 break
@@ -222,7 +220,7 @@ def cavity(reynolds: float, degrees: tuple[int, int] = (72, 88), excluded: float
     # first a low degree, from which Newton's method starts
     solutions: list[dict[str, np.ndarray]] = []
     c = None
-    for degree in (40, *degrees):
+    for degree in (min(40, degrees[0]), *degrees):
         form = Cavity(reynolds, degree, 2 * degree + 40)
         c = form.solve(c)
         smooth, singular = form.at(c, basis(degree, axis)), known_part(x, y, reynolds)

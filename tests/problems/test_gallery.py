@@ -12,7 +12,6 @@ from problems.convection import Convection
 from problems.helmholtz import Helmholtz
 from problems.kdv import KdV
 from problems.kuramoto_sivashinsky import KuramotoSivashinsky
-from problems.lshape import LShape, corner
 from problems.poisson_5d import Poisson5D
 from problems.reaction import Reaction
 from problems.wave import Wave
@@ -130,43 +129,3 @@ def test_references_agree_with_independent_solutions(data_folder, problem, name,
     waves = np.exp(1j * math.pi * k[:, None] * (ours["x"] + 1))
     difference = ((coefficients * factor) @ waves).real - ours["u"][mine]
     assert np.abs(difference).max() < tolerance
-
-
-def test_the_l_shape_is_sampled_and_its_field_vanishes_on_all_sides():
-    problem = LShape(n_points=3000)
-    data, batch = loaded(problem)
-    x, y = batch["balance"]["points"].T
-    assert not ((x > 0) & (y > 0)).any()
-    shares = [float(part.double().mean()) for part in ((x < 0) & (y < 0), (x > 0) & (y < 0), (x < 0) & (y > 0))]
-    assert shares == pytest.approx([1 / 3] * 3, abs=0.02)
-    u = data["exact"].reshape(data["sizes"])
-    known = data["known"].reshape(data["sizes"])
-    assert int((~known).sum()) == 50 * 50 and 0 < data["floor"] < 1e-11
-    s = torch.linspace(0, 1, 50, dtype=torch.float64)[:, None]
-    for a, b in ((-1 + 2 * s, -1 + 0 * s), (1 + 0 * s, -s), (s, 0 * s), (0 * s, s), (-s, 1 + 0 * s), (-s * 0 - 1, s)):
-        assert problem.ansatz(torch.ones_like(s), a, b).abs().max() < 1e-15
-    assert (u[known] >= 0).all() and u[0].abs().max() == 0 and u[50, 50:].abs().max() == 0
-
-
-def test_the_corner_function_is_harmonic_and_the_l_shape_equation_holds():
-    problem = LShape(n_points=500)
-    data, batch = loaded(problem)
-    points = batch["balance"]["points"]
-    flat = problem.residuals(lambda x, y: corner(x, y), {"balance": {"points": points[points.norm(dim=1) > 0.05]}})
-    assert (flat["balance"] - 1).abs().max() < 1e-10
-    # the reference by a nine-point stencil, h = 0.02, away from the corners
-    u = data["exact"].reshape(data["sizes"])[6:45, 6:45]
-    sides = u[2:, 1:-1] + u[:-2, 1:-1] + u[1:-1, 2:] + u[1:-1, :-2]
-    corners = u[2:, 2:] + u[:-2, 2:] + u[2:, :-2] + u[:-2, :-2]
-    laplacian = (4 * sides + corners - 20 * u[1:-1, 1:-1]) / (6 * 0.02**2)
-    assert (laplacian + 1).abs().max() < 1e-6
-
-
-def test_the_l_shape_agrees_with_an_independent_solution(data_folder):
-    path = data_folder / "pde_poisson_lshape_SELF.npz"
-    if not path.is_file():
-        pytest.skip("needs pde_poisson_lshape_SELF.npz in $NFSOLVE_DATA")
-    ours = read_arrays(find_file(LShape().reference, LShape))["u"][::5, ::5]
-    difference = ours - read_arrays(path)["u"][::8, ::8]
-    assert np.nanmax(np.abs(difference)) < 1e-12
-    assert np.isfinite(difference).sum() == 21**2 - 10**2
