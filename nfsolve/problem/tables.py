@@ -120,8 +120,8 @@ def read_reference(
     """Read a reference solution on a grid.
 
     Args:
-        name: A .npz file with one axis for each coordinate, one array over the axes for each unknown, and
-            ``error``, the estimated relative L2 error of the reference.
+        name: A .npz file with one axis for each coordinate, one array over the axes for each unknown, NaN
+            where it is unknown, and ``error``, the estimated relative L2 error of the reference.
         owner: The problem's class.
         coordinates: Names of the axes, in order.
         outputs: Names of the unknowns.
