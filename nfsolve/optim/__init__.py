@@ -5,8 +5,9 @@ from torch.optim import LBFGS, SGD, Adam, AdamW
 
 from nfsolve.optim.esgd import ESGD
 from nfsolve.optim.gauss_newton import GaussNewton
+from nfsolve.optim.self_scaled import SSBFGS, SSBroyden
 
-__all__ = ["ESGD", "LBFGS", "SGD", "Adam", "AdamW", "GaussNewton", "named"]
+__all__ = ["ESGD", "LBFGS", "SGD", "SSBFGS", "Adam", "AdamW", "GaussNewton", "SSBroyden", "named"]
 
 
 def named() -> dict[str, type[torch.optim.Optimizer]]:
@@ -17,6 +18,8 @@ def named() -> dict[str, type[torch.optim.Optimizer]]:
     """
     return {
         "gauss_newton": GaussNewton,
+        "ssbroyden": SSBroyden,
+        "ssbfgs": SSBFGS,
         "esgd": ESGD,
         "adam": Adam,
         "adamw": AdamW,
