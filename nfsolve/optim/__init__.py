@@ -1,10 +1,11 @@
 """Optimizers: curvature-aware ones of this project beside torch's own, under one contract ``step(objective)``."""
 
 import torch
-from torch.optim import LBFGS, SGD, Adam, AdamW
+from torch.optim import SGD, Adam, AdamW
 
 from nfsolve.optim.esgd import ESGD
 from nfsolve.optim.gauss_newton import GaussNewton
+from nfsolve.optim.lbfgs import LBFGS
 from nfsolve.optim.self_scaled import SSBFGS, SSBroyden
 
 __all__ = ["ESGD", "LBFGS", "SGD", "SSBFGS", "Adam", "AdamW", "GaussNewton", "SSBroyden", "named"]
