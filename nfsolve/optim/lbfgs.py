@@ -72,7 +72,8 @@ class LBFGS(torch.optim.LBFGS):
         super().__init__(params, lr, max_iter, max_eval, tolerance_grad, tolerance_change, history_size, line_search_fn)
         self.stop_reason = ""
 
-    def step(self, closure: Callable[[], Any]) -> Any:  # type: ignore[override]
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any]) -> Tensor:  # type: ignore[override]
         """Do up to ``max_iter`` iterations.
 
         Args:
@@ -133,7 +134,9 @@ class LBFGS(torch.optim.LBFGS):
         with torch.enable_grad():
             loss = closure()
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in self._params]
-        return _Trial(self._theta(), float(loss), flatten(gradients).clone())
+        return _Trial(
+            self._theta(), float(loss.detach() if isinstance(loss, Tensor) else loss), flatten(gradients).clone()
+        )
 
     def _remember(self, shared: dict[str, Any], seen: "deque[_Trial]") -> None:
         """Keep loss and gradient where the step ended: a line search may end at any of its trials."""

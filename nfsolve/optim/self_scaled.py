@@ -115,7 +115,7 @@ class _SelfScaled(torch.optim.Optimizer):
                 now = float(closure.loss().detach())
             if now == shared["loss"]:
                 return
-        shared["loss"] = float(closure())
+        shared["loss"] = _evaluate(closure)
         shared["gradient"] = self._gradient()
         if "inverse" not in shared:
             self._restart(shared)
@@ -130,7 +130,7 @@ class _SelfScaled(torch.optim.Optimizer):
 
         def at(length: float) -> Point:
             self._assign(theta + length * direction)
-            value = float(closure())
+            value = _evaluate(closure)
             gradient = self._gradient()
             return Point(length, value, float(gradient @ direction), gradient)
 
@@ -246,6 +246,12 @@ class SSBFGS(_SelfScaled):
 
     def _factors(self, b: float, h: float, n: int) -> tuple[float, float, float]:
         return min(1.0, 1.0 / b), 1.0, h
+
+
+def _evaluate(closure: Callable[[], Any]) -> float:
+    with torch.enable_grad():
+        loss = closure()
+    return float(loss.detach()) if isinstance(loss, Tensor) else float(loss)
 
 
 def broyden_factors(b: float, h: float, n: int) -> tuple[float, float, float]:

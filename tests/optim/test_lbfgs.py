@@ -143,3 +143,18 @@ def test_other_reasons_are_worded():
     assert made.stop_reason.startswith(("stopped after", "converged: the gradient is zero"))
     with pytest.raises(InputError, match="LBFGS with max_iter=0: at least 1 iteration a step"):
         LBFGS(goal.parameters, max_iter=0)
+
+
+def test_a_plain_closure_works():
+    w = nn.Parameter(torch.tensor([3.0, -2.0], dtype=torch.float64))
+    made = LBFGS([w])
+
+    def closure():
+        made.zero_grad()
+        loss = (torch.tensor([1.0, 30.0]) * (w - 1) ** 2).sum()
+        loss.backward()
+        return loss
+
+    for _ in range(15):
+        made.step(closure)
+    assert torch.allclose(w.detach(), torch.ones(2, dtype=torch.float64))

@@ -230,9 +230,8 @@ def test_a_plain_closure_and_unused_and_complex_parameters_work():
 
     def closure():
         optimizer.zero_grad()
-        with torch.enable_grad():
-            loss = ((z.real - 3) ** 2 + 10 * (z.imag + z.real) ** 2).sum()
-            loss.backward()
+        loss = ((z.real - 3) ** 2 + 10 * (z.imag + z.real) ** 2).sum()
+        loss.backward()
         return loss
 
     for _ in range(20):
