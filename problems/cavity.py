@@ -67,7 +67,7 @@ class Cavity(PDE):
         data = super().load(device, dtype)
         if self.reynolds in (100, 400):
             name = f"references/cavity_{self.reynolds:.0f}.npz"
-            grid, values, _, floor = read_reference(name, Cavity, self.domain.names, ("u", "v"))
+            grid, values, _, floor = read_reference(name, type(self), self.domain.names, ("u", "v"))
             known = values.isfinite().all(1)  # not at the lid's corners
             data |= {"points": grid[known].to(device, dtype), "floor": floor}
             data["velocity"] = values[known].to(device, dtype)
