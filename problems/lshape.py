@@ -15,8 +15,6 @@ import torch
 from nfsolve import MLP, PDE, Box, Recipe, Stage, interior, main
 from nfsolve.optim import GaussNewton
 
-SQUARES = ((-1.0, -1.0), (0.0, -1.0), (-1.0, 0.0))  # lower left corners of the three unit squares
-
 
 @dataclass
 class LShape(PDE):
@@ -25,7 +23,7 @@ class LShape(PDE):
     n_points: int = field(default=2000, kw_only=True)
     """points inside the domain"""
 
-    domain = Box(x=(-1, 1), y=(-1, 1))
+    domain = Box(x=(-1, 1), y=(-1, 1)) - Box(x=(0, 1), y=(0, 1))
     unknowns = "u"
     reference = "references/lshape.npz"
 
@@ -37,12 +35,6 @@ class LShape(PDE):
     def ansatz(self, u, x, y):
         """U times r^(2/3) sin(2 phi / 3) (1 - x^2) (1 - y^2)."""
         return u * corner(x, y) * (1 - x**2) * (1 - y**2)
-
-    def place(self, unit):
-        """Spread the points over the three squares."""
-        which = 3 * unit[:, :1]
-        square = unit.new_tensor(SQUARES)[which[:, 0].long().clamp(max=2)]
-        return square + torch.cat([which % 1, unit[:, 1:]], 1)
 
     def recipe(self):
         """A small tanh network under Gauss-Newton in float64."""

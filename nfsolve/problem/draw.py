@@ -154,14 +154,13 @@ def evaluation_points(domain: Domain, sizes: tuple[int, ...] | None) -> dict[str
     return inside_only(domain, domain.grid(*sizes), sizes)
 
 
-def inside_only(domain: Domain, grid: Tensor, sizes: tuple[int, ...], known: Tensor | None = None) -> dict[str, Any]:
-    """Keep the points of a grid that are in the domain, and where a reference is known.
+def inside_only(domain: Domain, grid: Tensor, sizes: tuple[int, ...]) -> dict[str, Any]:
+    """Keep the points of a grid that are in the domain.
 
     Args:
         domain: The domain.
         grid: Points ``(prod(sizes), d)``.
         sizes: Points along each coordinate.
-        known: Further condition, bool ``(prod(sizes),)``, or None.
 
     Returns:
         ``grid``, the points inside, and ``sizes``; where points are left out, ``inside``, bool ``(prod(sizes),)``.
@@ -172,7 +171,6 @@ def inside_only(domain: Domain, grid: Tensor, sizes: tuple[int, ...], known: Ten
     inside = (
         domain.contains(grid, slack=1e-6 * domain.size) if domain.solid else torch.ones(len(grid), dtype=torch.bool)
     )
-    inside = inside if known is None else inside & known
     if not inside.any():
         raise InputError(f"an evaluation grid of {sizes} points without one in {domain!r}", "a finer grid")
     if inside.all():
