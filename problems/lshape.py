@@ -23,7 +23,7 @@ class LShape(PDE):
     n_points: int = field(default=2000, kw_only=True)
     """points inside the domain"""
 
-    domain = Box(x=(-1, 1), y=(-1, 1)) - Box(x=(0, 1), y=(0, 1))
+    domain = Box(x=(-1, 1), y=(-1, 1)) - Box(x=(0, 2), y=(0, 2))
     unknowns = "u"
     reference = "references/lshape.npz"
 
