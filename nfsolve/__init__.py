@@ -12,7 +12,7 @@ derivatives, the optimizer, the run and the honest score::
 
 from typing import Any
 
-from nfsolve import optim
+from nfsolve import optim, weighting
 from nfsolve._core.version import VERSION
 from nfsolve.domains import Box, periodic
 from nfsolve.fields import (
@@ -84,6 +84,7 @@ __all__ = [
     "resume",
     "solve",
     "weight_scaling",
+    "weighting",
 ]
 
 

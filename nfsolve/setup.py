@@ -16,6 +16,7 @@ from nfsolve._core.version import VERSION
 from nfsolve.fields import factorize
 from nfsolve.find import find, where
 from nfsolve.problem import Problem, Recipe, Stage
+from nfsolve.weighting import Constant, Weighting
 
 
 @dataclass
@@ -28,6 +29,7 @@ class Plan:
         stages: Optimizers, one after the other.
         dtype: ``float32`` or ``float64``, for a field that is built.
         log_every: Steps between rows of the history.
+        weighting: Scheme that adapts the weights of the residuals.
         device: ``cpu``, ``cuda`` or ``auto``.
         seed: Seed of weights and points.
         time_limit: Seconds, or None.
@@ -40,6 +42,7 @@ class Plan:
     stages: tuple[Stage, ...]
     dtype: str
     log_every: int
+    weighting: Weighting
     device: str = "cpu"
     seed: int = 0
     time_limit: float | None = None
@@ -55,8 +58,7 @@ class Plan:
     @classmethod
     def of(cls, recipe: Recipe, **options: Any) -> "Plan":
         """Start from a recipe."""
-        common = {f: getattr(recipe, f) for f in ("field", "factorization", "stages", "dtype", "log_every")}
-        return cls(**(common | options))
+        return cls(**({name: getattr(recipe, name) for name in _RECIPE} | options))
 
     def config(self, problem: Problem) -> dict[str, Any]:
         """Describe the run as plain data for ``config.json``."""
@@ -68,6 +70,7 @@ class Plan:
             "problem": {"what": where(problem), "parameters": describe(parameters)},
             "field": describe(_recipe_of(self.field)),
             "factorization": describe(given.get("factorization", self.factorization)),
+            "weighting": describe(self.weighting),
             "stages": [
                 {
                     "optimizer": describe(s.optimizer),
@@ -106,6 +109,7 @@ class Plan:
                 field=build(config["field"], trusted),
                 factorization=build(config["factorization"], trusted),
                 stages=stages,
+                weighting=build(config["weighting"], trusted) if "weighting" in config else Constant(),
                 **{name: config[name] for name in _PLAIN},
             )
         except (KeyError, TypeError) as error:
@@ -115,6 +119,7 @@ class Plan:
         return make_problem(problem_class, build(parameters, trusted)), plan
 
 
+_RECIPE = ("field", "factorization", "stages", "dtype", "log_every", "weighting")
 _PLAIN = ("dtype", "log_every", "device", "seed", "time_limit", "tolerance", "compile")
 
 

@@ -15,6 +15,7 @@ from nfsolve.problem import Problem, Stage
 from nfsolve.runs import RunFolder
 from nfsolve.setup import Plan, make_stages
 from nfsolve.solution import Solution
+from nfsolve.weighting import Weighting
 
 
 def solve(
@@ -27,6 +28,7 @@ def solve(
     factorization: Any = None,
     schedule: str | None = None,
     redraw: int | None = None,
+    weighting: Weighting | None = None,
     seed: int = 0,
     dtype: str | torch.dtype | None = None,
     device: str | torch.device = "cpu",
@@ -50,6 +52,7 @@ def solve(
         factorization: Factorization of a field that is built here; the recipe's where it builds the field.
         schedule: Learning-rate schedule: constant, cosine or exponential.
         redraw: Steps between draws of new points; 0 keeps the first ones.
+        weighting: Scheme of `nfsolve.weighting` that adapts the weights of the residuals.
         seed: Seed of weights and points.
         dtype: ``float32`` or ``float64``; a field that is given keeps its own.
         device: ``cpu``, ``cuda`` or ``auto``; a field that is given stays where it is.
@@ -76,6 +79,7 @@ def solve(
         dtype=recipe.dtype if dtype is None else str(choose_dtype(dtype)).removeprefix("torch."),
         device=str(choose_device(device)),
         log_every=recipe.log_every if log_every is None else log_every,
+        weighting=recipe.weighting if weighting is None else weighting,
         seed=seed,
         time_limit=time_limit,
         tolerance=tolerance,

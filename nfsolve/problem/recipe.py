@@ -1,10 +1,12 @@
 """Recipes: the field and the stages of optimizers that a problem brings as its best known default."""
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from nfsolve._core.errors import InputError, unknown
+from nfsolve.weighting import Constant, Weighting
 
 SCHEDULES = ("constant", "cosine", "exponential")
 
@@ -49,6 +51,7 @@ class Recipe:
         dtype: ``float32`` or ``float64``.
         factorization: Factorization of the linear layers, or None.
         log_every: Steps between rows of the history.
+        weighting: Scheme that adapts the weights of the residuals.
     """
 
     field: Callable[..., Any]
@@ -56,3 +59,4 @@ class Recipe:
     dtype: str = "float32"
     factorization: Any = None
     log_every: int = 50
+    weighting: Weighting = dataclasses.field(default_factory=Constant)
