@@ -12,7 +12,7 @@ derivatives, the optimizer, the run and the honest score::
 
 from typing import Any
 
-from nfsolve import optim
+from nfsolve import optim, weighting
 from nfsolve._core.version import VERSION
 from nfsolve.domains import Box, Disk, Interval, PointCloud, Polygon, Rectangle, Sphere, periodic
 from nfsolve.fields import (
@@ -96,6 +96,7 @@ __all__ = [
     "show",
     "solve",
     "weight_scaling",
+    "weighting",
 ]
 
 

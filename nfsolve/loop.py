@@ -51,7 +51,7 @@ class Run:
         self.data = problem.load(first.device, dtype)
         check_finite(self.data)
         points = generator(plan.seed, "points")
-        self.objective = Objective(problem, self.field, self.data, points, compile=plan.compile)
+        self.objective = Objective(problem, self.field, self.data, points, plan.compile, plan.weighting)
         self.objective.check()
         total = sum(stage.steps for stage in plan.stages)
         self.report = reporter(report, total, plan.time_limit)
@@ -93,6 +93,7 @@ class Run:
                 self.objective.redraw()
                 previous = None
             _set_rate(optimizer, stage, self.step)
+            self.objective.reweigh(self.steps)
             loss = _value(optimizer.step(self.objective))
             self.step += 1
             self.steps += 1
@@ -163,13 +164,13 @@ class Run:
         with torch.no_grad():
             residuals = self.objective.residuals()
         rms = {name: float(r.square().mean().sqrt()) for name, r in residuals.items()}
-        weights = self.problem.weights()
         row: dict[str, Any] = {
             "step": self.steps,
             "seconds": round(self.seconds, 3),
             "evaluations": self.objective.evaluations,
-            "loss": sum(weights.get(name, 1.0) * r**2 for name, r in rms.items()) if loss is None else loss,
+            "loss": float(self.objective.combine(residuals)) if loss is None else loss,
             **{f"rms/{name}": r for name, r in rms.items()},
+            **{f"weight/{name}": weight for name, weight in self.objective.weights.means(list(rms)).items()},
             **{f"unknown/{name}": value for name, value in self.objective.unknown_values().items()},
         }
         row |= {k: v for k, v in self._score(quick=True).items() if not k.startswith("reference_floor")}
@@ -209,12 +210,7 @@ class Run:
         }
 
     def _restore(self, state: dict[str, Any]) -> None:
-        if state.get("problem") != type(self.problem).__name__:
-            raise InputError(
-                f"a checkpoint of {state.get('problem', 'another program')}",
-                f"one of {type(self.problem).__name__}",
-                "resume the folder with the problem that made it",
-            )
+        check_same_problem(state, self.problem)
         try:
             self.objective.system.load_state_dict(state["system"])
         except RuntimeError as error:
@@ -275,6 +271,24 @@ class Run:
             steps=self.steps,
             data=self.data,
             folder=self.folder.path if self.folder else None,
+        )
+
+
+def check_same_problem(state: dict[str, Any], problem: Problem) -> None:
+    """Refuse the checkpoint of another problem.
+
+    Args:
+        state: What was saved.
+        problem: The problem to go on with.
+
+    Raises:
+        InputError: They are not of one class.
+    """
+    if state.get("problem") != type(problem).__name__:
+        raise InputError(
+            f"a checkpoint of {state.get('problem', 'another program')}",
+            f"one of {type(problem).__name__}",
+            "resume the folder with the problem that made it",
         )
 
 

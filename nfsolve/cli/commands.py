@@ -130,6 +130,7 @@ def _solve(problem_class: type[Problem], words: list[str], name: str = "") -> in
         recipe,
         field=rebuilt(recipe.field, getattr(said, "field", None)),
         factorization=getattr(said, "factorization", None),
+        weighting=getattr(said, "weighting", recipe.weighting),
         stages=tuple(
             dataclasses.replace(stage, optimizer=rebuilt(stage.optimizer, getattr(said, option, None)))
             for stage, option in zip(recipe.stages, _optimizer_options(len(recipe.stages)), strict=True)
@@ -148,6 +149,7 @@ def _solve(problem_class: type[Problem], words: list[str], name: str = "") -> in
         stages=stages,
         factorization=recipe.factorization,
         log_every=recipe.log_every,
+        weighting=recipe.weighting,
         out=out,
         report=_report(),
         **common,

@@ -1,10 +1,12 @@
 """Recipes: the field and the stages of optimizers that a problem brings as its best known default."""
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from nfsolve._core.errors import InputError, unknown
+from nfsolve.weighting import Constant, Weighting
 
 SCHEDULES = ("constant", "cosine", "exponential")
 
@@ -49,6 +51,9 @@ class Recipe:
         dtype: ``float32`` or ``float64``.
         factorization: Factorization of the linear layers, or None.
         log_every: Steps between rows of the history.
+        weighting: Scheme that adapts the weights of the residuals.
+        windows: Parts into which the time interval is cut; each runs all stages, on a field of its own.
+        carry: Whether the field of a window starts from the weights of the one before.
     """
 
     field: Callable[..., Any]
@@ -56,3 +61,6 @@ class Recipe:
     dtype: str = "float32"
     factorization: Any = None
     log_every: int = 50
+    weighting: Weighting = dataclasses.field(default_factory=Constant)
+    windows: int = 1
+    carry: bool = True
