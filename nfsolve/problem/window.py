@@ -82,9 +82,9 @@ class Window(PDE):
         """Give the hard constraint of the whole problem."""
         return self.whole.transform()
 
-    def _draw_on(self, condition: Condition, n: int, data: Batch, generator: Generator) -> Batch:
+    def _draw_on(self, name: str, condition: Condition, n: int, data: Batch, generator: Generator) -> Batch:
         """Draw points; those of the hand-over know the values of the previous field."""
-        rows = super()._draw_on(condition, n, data, generator)
+        rows = super()._draw_on(name, condition, n, data, generator)
         if isinstance(condition, Handover) and self.previous is not None:
             with torch.no_grad():
                 before = values(condition.names, self.previous, rows, self.outputs, self.domain.names)
