@@ -115,6 +115,46 @@ ENTRIES = {
   booktitle = {International Conference on Learning Representations},
   year = {2021}
 }""",
+    "GradientNorm": """@article{wang2021understanding,
+  title = {Understanding and Mitigating Gradient Flow Pathologies in Physics-Informed Neural Networks},
+  author = {Wang, Sifan and Teng, Yujun and Perdikaris, Paris},
+  journal = {SIAM Journal on Scientific Computing},
+  volume = {43},
+  pages = {A3055--A3081},
+  year = {2021}
+}""",
+    "balance:NTK": """@article{wang2022when,
+  title = {When and why {PINNs} fail to train: A neural tangent kernel perspective},
+  author = {Wang, Sifan and Yu, Xinling and Perdikaris, Paris},
+  journal = {Journal of Computational Physics},
+  volume = {449},
+  pages = {110768},
+  year = {2022}
+}""",
+    "SelfAdaptive": """@article{mcclenny2023self,
+  title = {Self-adaptive physics-informed neural networks},
+  author = {McClenny, Levi D. and Braga-Neto, Ulisses M.},
+  journal = {Journal of Computational Physics},
+  volume = {474},
+  pages = {111722},
+  year = {2023}
+}""",
+    "points:RBA": """@article{anagnostopoulos2024residual,
+  title = {Residual-based attention in physics-informed neural networks},
+  author = {Anagnostopoulos, Sokratis J. and Toscano, Juan Diego and Stergiopulos, Nikolaos and Karniadakis, George Em},
+  journal = {Computer Methods in Applied Mechanics and Engineering},
+  volume = {421},
+  pages = {116805},
+  year = {2024}
+}""",
+    "causal:Causal": """@article{wang2024respecting,
+  title = {Respecting causality for training physics-informed neural networks},
+  author = {Wang, Sifan and Sankaran, Shyam and Perdikaris, Paris},
+  journal = {Computer Methods in Applied Mechanics and Engineering},
+  volume = {421},
+  pages = {116813},
+  year = {2024}
+}""",
 }
 
 NFSOLVE = """@software{nfsolve,

@@ -51,7 +51,7 @@ class Run:
         self.data = problem.load(first.device, dtype)
         check_finite(self.data)
         points = generator(plan.seed, "points")
-        self.objective = Objective(problem, self.field, self.data, points, compile=plan.compile)
+        self.objective = Objective(problem, self.field, self.data, points, plan.compile, plan.weighting)
         self.objective.check()
         total = sum(stage.steps for stage in plan.stages)
         self.report = reporter(report, total, plan.time_limit)
@@ -60,6 +60,7 @@ class Run:
         self.history: list[dict[str, Any]] = []
         self.stopped = ""
         self.failed = self.interrupted = False
+        self._fresh = False  # whether points were redrawn because the optimizer was done with those before
         self._optimizer: Any = None
         self._resumed: dict[str, Any] | None = None
         if checkpoint is not None:
@@ -92,6 +93,7 @@ class Run:
                 self.objective.redraw()
                 previous = None
             _set_rate(optimizer, stage, self.step)
+            self.objective.reweigh(self.steps)
             loss = _value(optimizer.step(self.objective))
             self.step += 1
             self.steps += 1
@@ -99,6 +101,11 @@ class Run:
             stalled = stalled + 1 if loss == previous else 0
             previous = loss
             reason = self._reason(optimizer, loss, stalled, interrupt.asked)
+            if redraw and reason and not self._fresh and reason == getattr(optimizer, "stop_reason", None):
+                self.objective.redraw()  # done with these points, not with the problem
+                reason, self._fresh, previous = "", True, None
+            elif not reason:
+                self._fresh = False
             if reason or self.steps % self.plan.log_every == 0 or self.step == stage.steps:
                 self._log(loss)
             if reason:
@@ -148,7 +155,8 @@ class Run:
         if self._resumed is not None:
             self._optimizer.load_state_dict(self._resumed)
             self._resumed = None
-        elif self.stage:
+        elif self.stage or stage.points != 1.0:
+            self.objective.use_points(stage.points)
             self.objective.redraw()
         return self._optimizer
 
@@ -156,13 +164,13 @@ class Run:
         with torch.no_grad():
             residuals = self.objective.residuals()
         rms = {name: float(r.square().mean().sqrt()) for name, r in residuals.items()}
-        weights = self.problem.weights()
         row: dict[str, Any] = {
             "step": self.steps,
             "seconds": round(self.seconds, 3),
             "evaluations": self.objective.evaluations,
-            "loss": sum(weights.get(name, 1.0) * r**2 for name, r in rms.items()) if loss is None else loss,
+            "loss": float(self.objective.combine(residuals)) if loss is None else loss,
             **{f"rms/{name}": r for name, r in rms.items()},
+            **{f"weight/{name}": weight for name, weight in self.objective.weights.means(list(rms)).items()},
             **{f"unknown/{name}": value for name, value in self.objective.unknown_values().items()},
         }
         row |= {k: v for k, v in self._score(quick=True).items() if not k.startswith("reference_floor")}
@@ -194,6 +202,7 @@ class Run:
             "seconds": self.seconds,
             "stopped": self.stopped,
             "failed": self.failed,
+            "fresh": self._fresh,
             "history": self.history,
             "system": self.objective.system.state_dict(),
             "objective": self.objective.state_dict(),
@@ -201,12 +210,7 @@ class Run:
         }
 
     def _restore(self, state: dict[str, Any]) -> None:
-        if state.get("problem") != type(self.problem).__name__:
-            raise InputError(
-                f"a checkpoint of {state.get('problem', 'another program')}",
-                f"one of {type(self.problem).__name__}",
-                "resume the folder with the problem that made it",
-            )
+        check_same_problem(state, self.problem)
         try:
             self.objective.system.load_state_dict(state["system"])
         except RuntimeError as error:
@@ -217,6 +221,9 @@ class Run:
         self.stage, self.step, self.steps = state["stage"], state["step"], state["steps"]
         self.seconds, self.history = state["seconds"], list(state["history"])
         self.stopped, self.failed = state["stopped"], state["failed"]
+        self._fresh = state.get("fresh", False)
+        if self.plan.stages:
+            self.objective.use_points(self.plan.stages[self.stage].points)
         self.objective.load_state_dict(state["objective"])
         self._resumed = state["optimizer"]
 
@@ -264,6 +271,24 @@ class Run:
             steps=self.steps,
             data=self.data,
             folder=self.folder.path if self.folder else None,
+        )
+
+
+def check_same_problem(state: dict[str, Any], problem: Problem) -> None:
+    """Refuse the checkpoint of another problem.
+
+    Args:
+        state: What was saved.
+        problem: The problem to go on with.
+
+    Raises:
+        InputError: They are not of one class.
+    """
+    if state.get("problem") != type(problem).__name__:
+        raise InputError(
+            f"a checkpoint of {state.get('problem', 'another program')}",
+            f"one of {type(problem).__name__}",
+            "resume the folder with the problem that made it",
         )
 
 

@@ -1,11 +1,14 @@
-"""Point sets in the unit cube: uniform, scrambled Sobol, Latin hypercube; every draw is a new one."""
+"""Point sets in the unit cube, and choices among candidate points by the size of the residual; every draw is a new one.
+
+Residual-adaptive choices: RAD and RAR-D by Wu, Zhu, Tan, Kartha & Lu, arXiv 2207.10289; R3 by Daw et al., arXiv 2207.02338.
+"""
 
 from collections.abc import Callable
 
 import torch
 from torch import Generator, Tensor
 
-from nfsolve._core.errors import unknown
+from nfsolve._core.errors import InputError, unknown
 
 
 def uniform(n: int, d: int, generator: Generator) -> Tensor:
@@ -75,3 +78,52 @@ def sampler(name: str) -> Callable[[int, int, Generator], Tensor]:
     if name not in SAMPLERS:
         raise unknown("sampler", name, SAMPLERS)
     return SAMPLERS[name]
+
+
+ADAPTIVE = ("none", "rad", "rar_d", "r3")
+
+
+def by_density(magnitude: Tensor, n: int, generator: Generator, power: float = 1.0, offset: float = 1.0) -> Tensor:
+    """Choose candidates with probability proportional to magnitude^power / mean(magnitude^power) + offset.
+
+    Args:
+        magnitude: Size of the residual at each candidate ``(m,)``, not negative.
+        n: Number of candidates to choose, none of them twice.
+        generator: CPU generator; its state moves on.
+        power: k of the paper: larger concentrates more.
+        offset: c of the paper: larger is closer to uniform.
+
+    Returns:
+        Indices ``(n,)``.
+
+    Raises:
+        InputError: Fewer candidates than points, or a magnitude that is not finite.
+
+    Reference:
+        Wu et al., arXiv 2207.10289, eq. 2 (RAD).
+    """
+    if n > len(magnitude):
+        raise InputError(f"{len(magnitude)} candidates for {n} points", "at least as many candidates as points")
+    raised = magnitude.detach().to("cpu", torch.float64) ** power
+    if not torch.isfinite(raised).all():
+        raise InputError("residuals that are not finite at candidate points", "finite residuals")
+    mean = raised.mean()
+    weight = raised / mean + offset if mean > 0 else torch.ones_like(raised)
+    # n smallest of Exp(1) / weight: a draw without replacement (Efraimidis & Spirakis 2006), of any size
+    keys = torch.empty_like(weight).exponential_(generator=generator) / weight
+    return torch.topk(keys, n, largest=False).indices.sort().values
+
+
+def retained(magnitude: Tensor) -> Tensor:
+    """Give the points that R3 keeps: those with a residual above the mean.
+
+    Args:
+        magnitude: Size of the residual at each point ``(n,)``.
+
+    Returns:
+        Mask ``(n,)``.
+
+    Reference:
+        Daw et al., arXiv 2207.02338, algorithm 1 (retain, resample, release).
+    """
+    return magnitude > magnitude.mean()

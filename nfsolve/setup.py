@@ -16,6 +16,7 @@ from nfsolve._core.version import VERSION
 from nfsolve.fields import factorize
 from nfsolve.find import find, where
 from nfsolve.problem import Problem, Recipe, Stage
+from nfsolve.weighting import Constant, Weighting
 
 
 @dataclass
@@ -28,11 +29,14 @@ class Plan:
         stages: Optimizers, one after the other.
         dtype: ``float32`` or ``float64``, for a field that is built.
         log_every: Steps between rows of the history.
+        weighting: Scheme that adapts the weights of the residuals.
         device: ``cpu``, ``cuda`` or ``auto``.
         seed: Seed of weights and points.
         time_limit: Seconds, or None.
         tolerance: Loss at which the run has converged, or None.
         compile: Whether the residuals are compiled.
+        windows: Parts into which the time interval is cut.
+        carry: Whether the field of a window starts from the weights of the one before.
     """
 
     field: Any
@@ -40,23 +44,27 @@ class Plan:
     stages: tuple[Stage, ...]
     dtype: str
     log_every: int
+    weighting: Weighting
     device: str = "cpu"
     seed: int = 0
     time_limit: float | None = None
     tolerance: float | None = None
     compile: bool = False
+    windows: int = 1
+    carry: bool = True
 
     def __post_init__(self) -> None:
         if self.log_every < 1:
             raise InputError(f"log_every = {self.log_every}", "at least 1 step")
         if self.time_limit is not None and self.time_limit <= 0:
             raise InputError(f"time limit {self.time_limit:g} s", "a positive number of seconds")
+        if self.windows < 1:
+            raise InputError(f"windows = {self.windows}", "at least 1")
 
     @classmethod
     def of(cls, recipe: Recipe, **options: Any) -> "Plan":
         """Start from a recipe."""
-        common = {f: getattr(recipe, f) for f in ("field", "factorization", "stages", "dtype", "log_every")}
-        return cls(**(common | options))
+        return cls(**({name: getattr(recipe, name) for name in _RECIPE} | options))
 
     def config(self, problem: Problem) -> dict[str, Any]:
         """Describe the run as plain data for ``config.json``."""
@@ -68,12 +76,16 @@ class Plan:
             "problem": {"what": where(problem), "parameters": describe(parameters)},
             "field": describe(_recipe_of(self.field)),
             "factorization": describe(given.get("factorization", self.factorization)),
+            "weighting": describe(self.weighting),
+            "windows": self.windows,
+            "carry": self.carry,
             "stages": [
                 {
                     "optimizer": describe(s.optimizer),
                     "steps": s.steps,
                     "redraw": s.redraw,
                     "schedule": s.schedule,
+                    "points": s.points,
                 }
                 for s in self.stages
             ],
@@ -98,12 +110,16 @@ class Plan:
             problem_class = find(what)
             trusted = (*TRUSTED, problem_class.__module__)
             stages = tuple(
-                Stage(build(s["optimizer"], trusted), s["steps"], s["redraw"], s["schedule"]) for s in config["stages"]
+                Stage(build(s["optimizer"], trusted), s["steps"], s["redraw"], s["schedule"], s.get("points", 1.0))
+                for s in config["stages"]
             )
             plan = cls(
                 field=build(config["field"], trusted),
                 factorization=build(config["factorization"], trusted),
                 stages=stages,
+                weighting=build(config["weighting"], trusted) if "weighting" in config else Constant(),
+                windows=config.get("windows", 1),
+                carry=config.get("carry", True),
                 **{name: config[name] for name in _PLAIN},
             )
         except (KeyError, TypeError) as error:
@@ -113,6 +129,7 @@ class Plan:
         return make_problem(problem_class, build(parameters, trusted)), plan
 
 
+_RECIPE = ("field", "factorization", "stages", "dtype", "log_every", "weighting", "windows", "carry")
 _PLAIN = ("dtype", "log_every", "device", "seed", "time_limit", "tolerance", "compile")
 
 

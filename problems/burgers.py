@@ -47,7 +47,7 @@ class Burgers(PDE):
         """u(t, -1) = u(t, 1) = 0."""
         return u
 
-    def place(self, unit):
+    def place_off(self, unit):
         """Draw two thirds of the points closer to the shock at x = 0, as x^2 and x^3 of uniform ones."""
         points = self.domain.scale(unit)
         for first, power in ((0, 3), (1, 2)):

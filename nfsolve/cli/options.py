@@ -14,12 +14,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from nfsolve import fields, optim
+from nfsolve import fields, optim, weighting
 from nfsolve._core.errors import InputError, unknown
 from nfsolve.problem import Problem, Recipe, Stage, Unknown
 
 SIMPLE = (int, float, bool, str, Path)
-KINDS = ("field", "field.activation", "field.encoding", "field.init", "factorization", "optimizer")
+KINDS = ("field", "field.activation", "field.encoding", "field.init", "factorization", "optimizer", "weighting")
 LITTLE = {"ws": "weight_scaling", "rwf": "random_weight_factorization", "ff": "gaussian_fourier"}
 
 
@@ -39,6 +39,10 @@ class RunOptions:
     """learning-rate schedule"""
     redraw: int | None = None
     """steps between draws of new points; 0 keeps the first ones"""
+    windows: int | None = None
+    """parts into which the time interval is cut, each with a field of its own; default the recipe's"""
+    carry: bool | None = None
+    """start the field of a window from the weights of the one before"""
     time_limit: float | None = None
     """seconds of training"""
     tolerance: float | None = None
@@ -98,6 +102,8 @@ def choose(kind: str, name: str) -> Any:
 def _known(kind: str) -> dict[str, Any]:
     if kind == "optimizer":
         return dict(optim.named())
+    if kind == "weighting":
+        return dict(weighting.named())
     base = {
         "field": fields.Field,
         "field.activation": fields.Activation,
@@ -151,6 +157,8 @@ def override(recipe: Recipe, chosen: dict[str, str]) -> Recipe:
     if "factorization" in chosen:
         name = chosen["factorization"]
         changes["factorization"] = None if name == "none" else choose("factorization", name)()
+    if "weighting" in chosen and choose("weighting", chosen["weighting"]) is not type(recipe.weighting):
+        changes["weighting"] = choose("weighting", chosen["weighting"])()
     if "optimizer" in chosen:
         new = choose("optimizer", chosen["optimizer"])
         if not (len(recipe.stages) == 1 and _parts(recipe.stages[0].optimizer)[0] is new):
@@ -235,9 +243,11 @@ def options_of(problem: type[Problem], recipe: Recipe) -> type:
     for i, stage in enumerate(recipe.stages, 1):
         name = "optimizer" if len(recipe.stages) == 1 else f"optimizer{i}"
         nested.append((name, dataclass_of(stage.optimizer, name, ("params", "objective"))))
+    if dataclasses.fields(recipe.weighting):  # type: ignore[arg-type]  # every scheme is a dataclass
+        nested.append(("weighting", type(recipe.weighting)))
     for name, kind in nested:
-        if kind is not None and name == "factorization":
-            made.append((name, kind, _default(recipe.factorization)))
+        if kind is not None and name in ("factorization", "weighting"):
+            made.append((name, kind, _default(getattr(recipe, name))))
         elif kind is not None:
             made.append((name, kind, dataclasses.field(default_factory=kind)))
     docs = inspect.getdoc(problem) or problem.__name__

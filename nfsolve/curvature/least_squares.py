@@ -92,6 +92,30 @@ class LeastSquares:
                 self._forward_mode = False
         return self._by_rows(theta)
 
+    def linearize(self, theta: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
+        """Give the residual and products with its Jacobian J, which is never formed.
+
+        Args:
+            theta: Parameters ``(P,)``.
+
+        Returns:
+            Residual ``(N,)``; v ``(P,)`` -> J v ``(N,)``; w ``(N,)`` -> J^T w ``(P,)``. Each product counts as one
+            evaluation.
+        """
+        self.evaluations += 1
+        theta = theta.detach()
+        residual, pull = torch.func.vjp(self._at, theta)
+
+        def forward(direction: Tensor) -> Tensor:
+            self.evaluations += 1
+            return torch.func.jvp(self._at, (theta,), (direction,))[1].detach()
+
+        def backward(rows: Tensor) -> Tensor:
+            self.evaluations += 1
+            return pull(rows)[0].detach()
+
+        return residual.detach(), forward, backward
+
     def theta(self) -> Tensor:
         """Give the current parameters as one vector ``(P,)``, a copy."""
         return flatten([p.detach() for p in self._trained.values()])

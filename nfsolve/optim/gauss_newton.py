@@ -1,40 +1,57 @@
 """Gauss-Newton with adaptive damping: Levenberg-Marquardt with geodesic acceleration, for loss = |r(theta)|^2.
 
 The step d solves (J^T J + mu D) d = -J^T r, with D the running maximum of diag(J^T J) (Marquardt, SIAM J. Appl. Math.
-11 (1963); More, 1978), and is bent along the geodesic: d + a / 2 with (J^T J + mu D) a = -J^T r_dd, r_dd the second
-derivative of r along d (Transtrum & Sethna, arXiv 1201.5885, section 3). mu
-follows the gain ratio (Nielsen, IMM-REP-1999-05).
+11 (1963); More, 1978), and is bent along the geodesic: s = d + a / 2 with (J^T J + mu D) a = -J^T r_dd, r_dd the second
+derivative of r along d (Transtrum & Sethna, arXiv 1201.5885, section 3). It is corrected further with the same J:
+(J^T J + mu D) s' = -J^T (r(theta + s) - J s) (Fan, Math. Comp. 81 (2012) 447). mu follows the gain ratio (Nielsen,
+IMM-REP-1999-05).
 """
 
+import copy
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
-from nfsolve._core.errors import InputError
-from nfsolve.linalg import SingularMatrix, cholesky_solve, damped_cholesky, gram
+from nfsolve._core.errors import InputError, unknown
+from nfsolve.linalg import SingularMatrix
+from nfsolve.optim.linearized import Clock, Linearized, MatrixFreeForm, ParameterForm, SampleForm
 
-FLOOR = 1e-8  # smallest entry of D, relative to its largest: directions that the residual does not see
 DIFFERENCE = 0.1  # step of the finite difference along d, as Transtrum & Sethna recommend
-SHARED = "shared"  # key of the state that belongs to no single parameter
+SMALLEST = 1e-17  # smallest mu: below, it is lost in rounding
+VANISHED = 1e-13  # largest cosine between residual and Jacobian columns that counts as zero
+SHRINKS = 0.75  # largest ratio of a correction to the change before it
+ENOUGH = 0.9  # a correction that leaves more than this of the loss is the last one
+LEAST_GAIN = 1e-4  # part of the predicted decrease that an accepted step must bring
 TRIALS = 12  # dampings that one step tries before it gives up
+FORMS = ("auto", "parameters", "samples", "matrix_free")
+SHARED = "shared"  # key of the state that belongs to no single parameter
 
 
 class GaussNewton(torch.optim.Optimizer):
-    """Levenberg-Marquardt on an objective's residuals, for one group of up to a few thousand parameters.
+    """Levenberg-Marquardt on an objective's residuals, for one group of parameters.
 
-    Points must stay fixed within a step. The Gram matrix and its factorization are float64 whatever the parameters are.
+    Points must stay fixed within a step. Matrices and their factorizations are float64 whatever the parameters are.
 
     Args:
         params: The parameters, in the order of the objective.
         damping: mu at the start; it adapts and is part of the state.
         acceleration: Largest accepted ratio 2 abs(a) / abs(d) of the geodesic correction; 0 switches it off.
-        max_bytes: Largest Jacobian, in bytes, that is formed.
+        corrections: Most further corrections with the same Jacobian, one residual evaluation each.
+        momentum: Part of the step before around which the damping pulls (SPRING), in [0, 1); 0 is plain
+            Levenberg-Marquardt.
+        form: ``parameters`` (a P x P matrix), ``samples`` (N x N), ``matrix_free`` (conjugate gradients), or ``auto``:
+            the smaller matrix, and matrix_free where neither fits.
+        cg_tolerance: Relative residual of conjugate gradients in the matrix-free form.
+        cg_steps: Most products for one solve in the matrix-free form.
+        max_bytes: Largest memory for the Jacobian and its Gram matrix.
+        seed: Seed of the private generator (random signs of the matrix-free form).
 
     Attributes:
         stop_reason: Why no further step makes sense, in words; empty while there is no reason.
+        clock: Seconds by part of the steps: jacobian, gram, solve, trials.
 
     Raises:
         InputError: A setting is out of range, or several parameter groups.
@@ -48,18 +65,33 @@ class GaussNewton(torch.optim.Optimizer):
         params: Iterable[Tensor],
         damping: float = 1e-3,
         acceleration: float = 0.75,
+        corrections: int = 4,
+        momentum: float = 0.0,
+        form: str = "auto",
+        cg_tolerance: float = 1e-3,
+        cg_steps: int = 200,
         max_bytes: float = 4e9,
+        seed: int = 0,
     ):
-        if not (damping > 0 and acceleration >= 0 and max_bytes > 0):
+        if not (damping > 0 and acceleration >= 0 and corrections >= 0 and max_bytes > 0 and 0 <= momentum < 1):
             raise InputError(
-                f"GaussNewton with {damping=}, {acceleration=}, {max_bytes=}",
-                "damping and max_bytes > 0, acceleration >= 0",
+                f"GaussNewton with {damping=}, {acceleration=}, {corrections=}, {momentum=}, {max_bytes=}",
+                "damping and max_bytes > 0, acceleration and corrections >= 0, 0 <= momentum < 1",
             )
-        defaults = {"damping": damping, "growth": 2.0, "acceleration": acceleration, "max_bytes": max_bytes}
-        super().__init__(params, defaults)
+        if form not in FORMS:
+            raise unknown("form", form, FORMS)
+        if not (0 < cg_tolerance < 1 and cg_steps >= 1):
+            raise InputError(
+                f"GaussNewton with {cg_tolerance=}, {cg_steps=}", "a tolerance between 0 and 1, at least 1 step"
+            )
+        defaults = {"damping": damping, "acceleration": acceleration, "corrections": corrections}
+        defaults |= {"momentum": momentum, "form": form, "cg_tolerance": cg_tolerance, "cg_steps": cg_steps}
+        super().__init__(params, defaults | {"max_bytes": max_bytes})
         if len(self.param_groups) != 1:
             raise InputError(f"GaussNewton with {len(self.param_groups)} parameter groups", "one group")
+        self.state[SHARED] = {"generator": Generator().manual_seed(seed).get_state()}  # type: ignore[index]
         self.stop_reason = ""
+        self.clock = Clock()
 
     @torch.no_grad()
     def step(self, objective: Any = None) -> Tensor:  # type: ignore[override]
@@ -73,7 +105,7 @@ class GaussNewton(torch.optim.Optimizer):
 
         Raises:
             TypeError: A plain closure.
-            InputError: The Jacobian would be larger than ``max_bytes``.
+            InputError: The objective has other parameters, or the form asked for needs more than ``max_bytes``.
         """
         if not hasattr(objective, "jacobian"):
             raise TypeError(
@@ -81,110 +113,163 @@ class GaussNewton(torch.optim.Optimizer):
                 "stacked(theta) and jacobian(theta). Pass LeastSquares(residual_function, parameters), or use nf.solve"
             )
         self.stop_reason = ""
+        self.clock.start()
         theta = objective.theta()
-        self._check_size(objective, theta)
-        residual, jacobian = objective.jacobian(theta)
-        residual, jacobian = residual.double(), jacobian.double()
-        loss = residual @ residual
-        if not torch.isfinite(loss):
-            self.stop_reason = "non-finite residual: parameters unchanged"
+        model, loss = self._linearize(objective, theta)
+        if model is None:
             return loss
-        gradient = jacobian.T @ residual
-        if not gradient.any():
-            self.stop_reason = "converged: the gradient is zero"
+        if model.cosine() <= VANISHED:
+            norm = 2 * float(torch.linalg.vector_norm(model.gradient))
+            self.stop_reason = f"converged: gradient norm {norm:.1e}, the residual is orthogonal to the Jacobian"
             return loss
-        model = _Model(residual, jacobian, gradient, self._scaling(jacobian))
         self._search(objective, theta, model, float(loss))
         return loss
 
-    def _search(self, objective: Any, theta: Tensor, model: "_Model", loss: float) -> None:
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore a state; the given one stays independent of later steps."""
+        super().load_state_dict(copy.deepcopy(state_dict))
+
+    def _linearize(self, objective: Any, theta: Tensor) -> tuple[Linearized | None, Tensor]:
+        """Linearize in the form that fits; None where something is not finite, with the loss."""
+        group, shared = self.param_groups[0], self._shared()
+        form = self._form(objective, theta)
+        if form == "matrix_free":
+            generator = Generator()
+            generator.set_state(shared["generator"].cpu())
+            model: Linearized = MatrixFreeForm(objective, theta, generator, group["cg_tolerance"], group["cg_steps"])
+            shared["generator"] = generator.get_state()
+            self.clock.count("jacobian")
+        else:
+            residual, jacobian = objective.jacobian(theta)
+            self.clock.count("jacobian")
+            model = (ParameterForm if form == "parameters" else SampleForm)(residual.double(), jacobian.double())
+        shared["rows"] = model.residual.numel()
+        loss = model.residual @ model.residual
+        for name, squares in (("residual", loss), ("Jacobian", model.columns)):
+            if not torch.isfinite(squares).all():
+                self.stop_reason = f"non-finite {name}: parameters unchanged"
+                return None, loss
+        if "scaling" in shared:
+            shared["scaling"] = torch.maximum(model.columns, shared["scaling"].to(model.columns.device))
+            model.set_scaling(shared["scaling"])
+        else:
+            shared["scaling"] = model.columns
+        if group["momentum"] and "step" in shared:
+            model.shift = group["momentum"] * shared["step"].to(model.columns.device)
+        self.clock.count("gram")
+        return model, loss
+
+    def _search(self, objective: Any, theta: Tensor, model: Linearized, loss: float) -> None:
         """Try dampings until one lowers the loss, then adapt it by the gain ratio."""
         group = self.param_groups[0]
+        damping, growth = group["damping"], 2.0
         for _ in range(TRIALS):
-            trial = model.step(objective, theta, group["damping"], group["acceleration"])
-            if trial is not None:
-                moved = objective.stacked(theta + trial.step).double()
-                gain = (loss - float(moved @ moved)) / trial.predicted
-                if math.isfinite(gain) and gain > 1e-4:
-                    objective.assign(theta + trial.step)
-                    group["damping"] *= max(1 / 3, 1 - (2 * min(gain, 1.5) - 1) ** 3)
-                    group["damping"] = max(group["damping"], 1e-17)
-                    group["growth"] = 2.0
-                    return
-            group["damping"] *= group["growth"]
-            group["growth"] *= 2
-        group["damping"] = min(group["damping"], 1e6)
-        group["growth"] = 2.0
-        self.stop_reason = f"line search failed: no damping up to {group['damping']:.1e} lowers the loss {loss:.3e}"
+            trial = self._try(objective, theta, model, damping)
+            gain = (loss - trial.loss) / trial.predicted if trial is not None else -math.inf
+            if trial is not None and math.isfinite(gain) and gain > LEAST_GAIN:
+                objective.assign(trial.theta)
+                # Nielsen, eq. 2.4; the corrections may bring more than the linear model predicted
+                factor = max(1 / 3, 1 - (2 * min(gain, 1.5) - 1) ** 3)
+                group["damping"] = max(trial.damping * factor, SMALLEST)
+                if group["momentum"]:
+                    self._shared()["step"] = (trial.theta - theta).double()
+                return
+            damping, growth = damping * growth, 2 * growth
+            model.shift = None  # a bad direction of the past must not spoil every trial
+        self.stop_reason = (
+            f"line search failed: no damping from {group['damping']:.1e} to {damping:.1e} lowers the loss {loss:.3e}"
+            + ("; float32 may be the limit, try dtype float64" if theta.dtype == torch.float32 else "")
+        )
 
-    def _scaling(self, jacobian: Tensor) -> Tensor:
-        """Running maximum of diag(J^T J)."""
-        now = jacobian.square().sum(0)
-        shared = self._shared()
-        scaling = torch.maximum(now, shared["scaling"].to(now.device)) if "scaling" in shared else now
-        shared["scaling"] = scaling
-        return scaling.clamp_min(FLOOR * float(scaling.max()))
+    def _try(self, objective: Any, theta: Tensor, model: Linearized, damping: float) -> "_Trial | None":
+        """Give the step for a damping, or None where it is not finite or the acceleration too large."""
+        group = self.param_groups[0]
+        try:
+            damping = model.factor(damping)
+            d = model.solve(model.residual)
+            self.clock.count("solve")
+            along = model.forward(d)
+            predicted = float(-2 * (model.residual @ along) - along @ along)
+            if not (math.isfinite(predicted) and predicted > 0):
+                return None
+            step = d
+            if group["acceleration"]:
+                ahead = _evaluate(objective, theta, DIFFERENCE * d)[1]
+                curvature = 2 / DIFFERENCE * ((ahead - model.residual) / DIFFERENCE - along)
+                a = -model.invert(curvature)
+                if not 2 * model.norm(a) <= group["acceleration"] * model.norm(d):
+                    return None
+                step = d + 0.5 * a
+            end, moved, loss = _evaluate(objective, theta, step)
+            if math.isfinite(loss) and group["corrections"]:
+                end, loss = self._correct(objective, theta, model, step, (end, moved, loss))
+        except SingularMatrix:
+            return None
+        finally:
+            self.clock.count("trials")
+        return _Trial(end, loss, predicted, damping)
+
+    def _correct(
+        self, objective: Any, theta: Tensor, model: Linearized, step: Tensor, start: tuple[Tensor, Tensor, float]
+    ) -> tuple[Tensor, float]:
+        """Correct a step with the same Jacobian while that contracts and lowers the loss: its end, and the loss."""
+        end, moved, loss = start
+        length = model.norm(step)
+        for _ in range(self.param_groups[0]["corrections"]):
+            bent = model.solve(moved - model.forward(step))
+            change = model.norm(bent - step)
+            if not change <= SHRINKS * length:
+                break
+            step, length = bent, change
+            there, moved, now = _evaluate(objective, theta, step)
+            if not now < loss:
+                break
+            end, loss, before = there, now, loss
+            if loss > ENOUGH * before:
+                break
+        return end, loss
 
     def _shared(self) -> dict[str, Any]:
         # under a name of its own: torch casts state that belongs to a parameter to its type when it loads
-        return self.state.setdefault(SHARED, {})  # type: ignore[call-overload]
+        return self.state[SHARED]  # type: ignore[index]
 
-    def _check_size(self, objective: Any, theta: Tensor) -> None:
-        limit = self.param_groups[0]["max_bytes"]
-        shared = self._shared()
+    def _form(self, objective: Any, theta: Tensor) -> str:
+        """Choose the form, after a check that the objective is about these parameters and that matrices fit."""
+        group, shared = self.param_groups[0], self._shared()
+        if [id(p) for p in objective.parameters] != [id(p) for p in group["params"]]:
+            raise InputError(
+                "an objective with other parameters than the optimizer",
+                "the same ones in the same order",
+                "make the optimizer with objective.parameters",
+            )
         if "rows" not in shared:
             shared["rows"] = objective.stacked(theta).numel()
-        size = shared["rows"] * theta.numel() * 8
-        if size > limit:
+        n, p, limit = shared["rows"], theta.numel(), group["max_bytes"]
+        size = {"parameters": 8 * (n * p + 2 * p**2), "samples": 8 * (2 * n * p + 2 * n**2), "matrix_free": 0}
+        smaller = "parameters" if p <= n else "samples"
+        if group["form"] == "auto":
+            return smaller if size[smaller] <= limit else "matrix_free"
+        if size[group["form"]] > limit:
+            fits = smaller if size[smaller] <= limit else "matrix_free"
             raise InputError(
-                f"a Jacobian of {shared['rows']} residuals by {theta.numel()} parameters, {size / 1e9:.1f} GB",
+                f"form '{group['form']}' for {n} residuals and {p} parameters: {size[group['form']] / 1e9:.1f} GB",
                 f"at most {limit / 1e9:.1f} GB",
-                "use fewer points or a smaller field, raise max_bytes, or use a first-order optimizer",
+                f"use form '{fits}', which fits, fewer points or a smaller field, or raise max_bytes",
             )
+        return group["form"]
 
 
-class _Trial:
-    def __init__(self, step: Tensor, predicted: float):
-        self.step, self.predicted = step, predicted
+class _Trial(NamedTuple):
+    """Where a step ends, the loss there, the decrease that the linear model predicted, and the damping used."""
+
+    theta: Tensor
+    loss: float
+    predicted: float
+    damping: float
 
 
-class _Model:
-    """The linearized problem at one point: it gives the step for each damping, in the smaller of two forms."""
-
-    def __init__(self, residual: Tensor, jacobian: Tensor, gradient: Tensor, scaling: Tensor):
-        self.residual, self.jacobian, self.gradient, self.scaling = residual, jacobian, gradient, scaling
-        n, p = jacobian.shape
-        self.wide = n < p
-        if self.wide:  # Woodbury: an n x n system instead of p x p
-            self.weighted = jacobian / scaling
-            self.gram = self.weighted @ jacobian.T
-        else:
-            self.gram = gram(jacobian)
-
-    def step(self, objective: Any, theta: Tensor, damping: float, acceleration: float) -> _Trial | None:
-        """Give the step for a damping, or None where the factorization or the acceleration fails."""
-        try:
-            factor, damping = damped_cholesky(self.gram, damping, None if self.wide else self.scaling)
-        except SingularMatrix:
-            return None
-        d = -self._solve(factor, self.residual)
-        predicted = float(-(self.gradient @ d) + damping * (self.scaling * d * d).sum())
-        if not (math.isfinite(predicted) and predicted > 0):
-            return None
-        if not acceleration:
-            return _Trial(d.to(theta.dtype), predicted)
-        ahead = objective.stacked(theta + (DIFFERENCE * d).to(theta.dtype)).double()
-        curvature = 2 / DIFFERENCE * ((ahead - self.residual) / DIFFERENCE - self.jacobian @ d)
-        a = -self._solve(factor, curvature)
-        if not 2 * self._norm(a) <= acceleration * self._norm(d):
-            return None
-        return _Trial((d + 0.5 * a).to(theta.dtype), predicted)
-
-    def _solve(self, factor: Tensor, right: Tensor) -> Tensor:
-        """(J^T J + damping D)^-1 J^T right."""
-        if self.wide:
-            return self.weighted.T @ cholesky_solve(factor, right)
-        return cholesky_solve(factor, self.jacobian.T @ right)
-
-    def _norm(self, step: Tensor) -> float:
-        return float((self.scaling * step * step).sum().sqrt())
+def _evaluate(objective: Any, theta: Tensor, step: Tensor) -> tuple[Tensor, Tensor, float]:
+    """End of a step in the type of the parameters, the residual there in float64, and its squared norm."""
+    end = (theta + step).to(theta.dtype)
+    residual = objective.stacked(end).double()
+    return end, residual, float(residual @ residual)

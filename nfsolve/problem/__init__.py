@@ -1,11 +1,12 @@
 """Floor 4: problems as named residuals, and the objective that an optimizer sees."""
 
-from nfsolve.problem.conditions import face, interior, measured
+from nfsolve.problem.conditions import boundary, face, interior, matched, measured
 from nfsolve.problem.objective import Objective
 from nfsolve.problem.pde import PDE
 from nfsolve.problem.problem import Batch, Problem
 from nfsolve.problem.recipe import Recipe, Stage
 from nfsolve.problem.unknowns import Unknown
+from nfsolve.problem.window import check_windows, cuts_of, window_of
 
 __all__ = [
     "PDE",
@@ -15,7 +16,12 @@ __all__ = [
     "Recipe",
     "Stage",
     "Unknown",
+    "boundary",
+    "check_windows",
+    "cuts_of",
     "face",
     "interior",
+    "matched",
     "measured",
+    "window_of",
 ]

@@ -15,6 +15,7 @@ from nfsolve.curvature import LeastSquares
 from nfsolve.diff import Unsupported, jacobian_by_rows
 from nfsolve.problem.problem import Batch, Problem
 from nfsolve.problem.unknowns import Unknowns
+from nfsolve.weighting import Constant, Weighting, Weights
 
 Evaluate = Callable[[nn.Module, dict[str, Tensor]], Any]
 
@@ -37,7 +38,8 @@ class Objective(LeastSquares):
 
     Called, it is an ordinary closure: gradients are zeroed, the loss ``sum of weight * mean(residual**2)`` is
     evaluated and differentiated. `residuals` gives the named residuals, `stacked` and `jacobian` (of
-    `LeastSquares`) the vector whose squared norm is the loss. Points stay fixed until `redraw`.
+    `LeastSquares`) the vector whose squared norm is the loss. Points stay fixed until `redraw`, weights until
+    `reweigh`.
 
     Args:
         problem: The problem.
@@ -45,27 +47,52 @@ class Objective(LeastSquares):
         data: What ``problem.load`` gave.
         generator: CPU generator of the points.
         compile: Compile the evaluation of the residuals with `torch.compile`.
+        weighting: Scheme that adapts the weights; None keeps those that the problem states.
     """
 
-    def __init__(self, problem: Problem, field: nn.Module, data: Batch, generator: Generator, compile: bool = False):
+    def __init__(
+        self,
+        problem: Problem,
+        field: nn.Module,
+        data: Batch,
+        generator: Generator,
+        compile: bool = False,
+        weighting: Weighting | None = None,
+    ):
         self.problem = problem
         self.data = data
         self.generator = generator
         unknowns = Unknowns(problem.unknown_scalars())
         first = next(field.parameters())
         self.system = System(field, unknowns.to(device=first.device, dtype=first.dtype))
-        self._weights = problem.weights()
+        self.weights = Weights(weighting or Constant(), problem.weights())
+        self.batch: Batch = {}
         self._latest: dict[str, Tensor] = {}
         self._recordable: dict[str, bool] = {}  # residual name -> whether its Jacobian comes from linear layers
         self._evaluate = torch.compile(self._evaluate_eagerly) if compile else self._evaluate_eagerly
         super().__init__(self._stack_at, dict(self.system.named_parameters()))
-        self.redraw()
+        self._drawn_from = self.generator.get_state()
+        self._place(problem.draw(data, generator))
 
+    def use_points(self, factor: float) -> None:
+        """Take another number of points from the next draw on."""
+        self.problem = self.problem.with_points(factor)
+
+    @torch.no_grad()
     def redraw(self) -> None:
         """Draw new points, rays or a mini-batch."""
         self._drawn_from = self.generator.get_state()
-        self.batch = self.problem.draw(self.data, self.generator)
+        bound = self._bound(self.system.unknowns.values())
+        self._place(bound.redraw(self.data, self.generator, self.system.field, self.batch))
+
+    def _place(self, batch: Batch) -> None:
+        before, self.batch = self.batch, batch
         self._sizes: dict[str, int] | None = None  # rows of each residual on these points
+        self.weights.redrawn(before, self)
+
+    def reweigh(self, step: int) -> None:
+        """Let the weighting scheme act before optimizer step ``step``, where its turn has come."""
+        self.weights.turn(step, self)
 
     def residuals(self, params: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
         """Evaluate the named residuals on the current points.
@@ -90,7 +117,11 @@ class Objective(LeastSquares):
         self.evaluations += 1
         residuals = self.residuals()
         self._latest = {name: r.detach() for name, r in residuals.items()}
-        terms = [self._weights.get(name, 1.0) * r.square().mean() for name, r in residuals.items()]
+        return self.combine(residuals)
+
+    def combine(self, residuals: dict[str, Tensor]) -> Tensor:
+        """Give the loss of evaluated residuals, with the current weights."""
+        terms = [self.weights.term(name, r) for name, r in residuals.items()]
         return sum(terms[1:], terms[0])
 
     def not_finite(self) -> str:
@@ -126,14 +157,44 @@ class Objective(LeastSquares):
         return torch.cat(rows), jacobian
 
     def state_dict(self) -> dict[str, Any]:
-        """Give what a resumed run needs: where the current points were drawn from, and the count."""
-        return {"drawn_from": self._drawn_from, "evaluations": self.evaluations}
+        """Give what a resumed run needs: the count, and the current points or where they were drawn from."""
+        state = {"drawn_from": self._drawn_from, "evaluations": self.evaluations, "weighting": self.weights.state}
+        if self.problem.adapts:  # these points depend on a field that is gone
+            state |= {"batch": self.batch, "generator": self.generator.get_state()}
+        return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the count and the current points, by drawing them again."""
         self.evaluations = state["evaluations"]
-        self.generator.set_state(state["drawn_from"])
-        self.redraw()
+        self._drawn_from = state["drawn_from"]
+        if self.problem.adapts:
+            self.generator.set_state(state["generator"])
+            self._place(state["batch"])
+        else:
+            self.generator.set_state(state["drawn_from"])
+            self._place(self.problem.draw(self.data, self.generator))
+        self.weights.restore(state.get("weighting", {}), self)
+
+    def some_rows(self, name: str, most: int) -> Tensor:
+        """Give the Jacobian of some rows of one residual, without its weight.
+
+        Args:
+            name: Name of the residual.
+            most: Number of points, or of rows where the problem is not pointwise; all where there are fewer.
+
+        Returns:
+            ``(m, P)``; always the same choice among as many rows.
+        """
+        if not self.problem.pointwise or any(p.is_complex() for p in self.parameters):
+            with torch.enable_grad():
+                flat = self._evaluate_eagerly(self.batch)[name].reshape(-1)
+                rows = [flat[i] for i in _some(flat.numel(), most)]
+            leaves = self.parameters
+            gradients = [torch.autograd.grad(r, leaves, retain_graph=True, materialize_grads=True) for r in rows]
+            return torch.stack([torch.cat([g.reshape(-1) for g in row]) for row in gradients])
+        chosen = _some(len(self.batch[name]["points"]), most)
+        params = {key: p.detach() for key, p in self._trained.items()}
+        return self._mapped(name, params, tree_map(lambda leaf: leaf[chosen], self.batch[name]))[1]
 
     def _fill(self, name: str, params: dict[str, Tensor], out: Tensor) -> Tensor:
         """Write the scaled Jacobian (n k, P) of one residual and give its scaled rows (n k,)."""
@@ -142,17 +203,17 @@ class Objective(LeastSquares):
                 return self._recorded(name, params, out)
             except Unsupported:
                 self._recordable[name] = False
-        r, jacobian = self._mapped(name, params)
-        scale = self._scale(name, r)
-        torch.mul(jacobian, scale, out=out)
-        return scale * r.reshape(-1)
+        r, jacobian = self._mapped(name, params, self.batch[name])
+        scale = self.weights.scale(name, r) * torch.ones_like(r)
+        torch.mul(jacobian, scale.reshape(-1, 1), out=out)
+        return (scale * r).reshape(-1)
 
     def _recorded(self, name: str, params: dict[str, Tensor], out: Tensor) -> Tensor:
         """Jacobian from the inputs and deltas of the linear layers, checked once against the gradient."""
 
         def residual(values: list[Tensor]) -> Tensor:
             r = self._named_at(dict(zip(params, values, strict=True)), {name: self.batch[name]})[name]
-            return self._scale(name, r) * r
+            return self.weights.scale(name, r) * r
 
         r, jacobian = jacobian_by_rows(residual, list(params.values()), out)
         if name not in self._recordable:
@@ -168,14 +229,14 @@ class Objective(LeastSquares):
             self._recordable[name] = True
         return r.reshape(-1)
 
-    def _mapped(self, name: str, params: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    def _mapped(self, name: str, params: dict[str, Tensor], rows: Batch) -> tuple[Tensor, Tensor]:
         """Residual (n, k) and Jacobian (n k, P) row by row with vmap: for any differentiable field."""
 
         def row(values: dict[str, Tensor], one: Any) -> tuple[Tensor, Tensor]:
             r = self._named_at(values, {name: tree_map(lambda leaf: leaf[None], one)})[name][0]
             return r, r
 
-        columns, r = vmap(jacrev(row, has_aux=True), in_dims=(None, 0))(params, self.batch[name])
+        columns, r = vmap(jacrev(row, has_aux=True), in_dims=(None, 0))(params, rows)
         n, k = r.shape
         return r, torch.cat([columns[key].reshape(n * k, -1) for key in params], 1)
 
@@ -201,18 +262,16 @@ class Objective(LeastSquares):
             object.__setattr__(bound, name, value)
         return bound
 
-    def _scale(self, name: str, residual: Tensor) -> float:
-        return math.sqrt(self._weights.get(name, 1.0) / residual.numel())
-
     def _stack_at(self, params: dict[str, Tensor]) -> Tensor:
         residuals = self._named_at(params, self.batch)
-        return torch.cat([self._scale(name, r) * r.reshape(-1) for name, r in residuals.items()])
+        return torch.cat([(self.weights.scale(name, r) * r).reshape(-1) for name, r in residuals.items()])
 
     def check(self) -> None:
         """Evaluate once and check the shape of every residual.
 
         Raises:
-            InputError: A residual is empty, is no ``(n, k)``, or has another number of rows than its points.
+            InputError: A residual is empty, is no ``(n, k)``, or has another number of rows than its points; or the
+                weighting scheme is not for this problem.
         """
         with torch.no_grad():
             residuals = self._evaluate_eagerly(self.batch)
@@ -228,3 +287,9 @@ class Objective(LeastSquares):
                     f"({n or 'n'}, k) with few columns k",
                     "a (n, 1) column was probably combined with a (n,) vector: keep columns, as in x[:, :1]",
                 )
+        self.weights.scheme.check(self)
+
+
+def _some(n: int, most: int) -> Tensor:
+    """Choose rows by a fixed permutation: points of several faces lie one after the other, and Sobol has a stride."""
+    return torch.randperm(n, generator=Generator().manual_seed(0))[:most]

@@ -30,7 +30,7 @@ class Problem(ABC):
     `draw` picks what one evaluation sees, `residuals` is pure.
 
     Attributes:
-        domain: Coordinates and bounds, a `nfsolve.domains.Box`.
+        domain: Coordinates, bounds and shape, a `nfsolve.domains.Domain`.
         unknowns: Names of the field's outputs, separated by spaces.
         redraw_every: Optimizer steps between draws, where the recipe does not say.
         needs: What a run needs besides nfsolve itself, in words for ``nfsolve list``.
@@ -67,6 +67,24 @@ class Problem(ABC):
         """
         return data
 
+    def with_points(self, factor: float) -> "Problem":
+        """Give this problem with another number of points, where it draws any."""
+        return self
+
+    def redraw(self, data: Batch, generator: Generator, field: Callback, batch: Batch) -> Batch:
+        """Pick again, knowing the field so far; `draw` unless overridden.
+
+        Args:
+            data: What `load` gave.
+            generator: CPU generator; the only source of chance.
+            field: The field so far.
+            batch: What the last draw gave.
+
+        Returns:
+            What `residuals` gets next.
+        """
+        return self.draw(data, generator)
+
     @abstractmethod
     def residuals(self, field: Callback, batch: Batch) -> dict[str, Tensor]:
         """Evaluate the named residuals; a pure function.
@@ -78,6 +96,11 @@ class Problem(ABC):
         Returns:
             Name -> residual ``(n, k)``. The loss is the sum of ``weight * mean(residual**2)``.
         """
+
+    @property
+    def adapts(self) -> bool:
+        """Whether `redraw` looks at the field, so that a checkpoint must hold the points themselves."""
+        return False
 
     def weights(self) -> dict[str, float]:
         """Give the weight of each residual in the loss; a missing name weighs 1."""

@@ -13,7 +13,9 @@ from nfsolve.curvature import LeastSquares
 
 ROWS = {
     "gauss_newton": optim.GaussNewton,
-    "gauss_newton_plain": partial(optim.GaussNewton, acceleration=0.0),
+    "gauss_newton_plain": partial(optim.GaussNewton, acceleration=0.0, corrections=0),
+    "gauss_newton_samples": partial(optim.GaussNewton, form="samples", momentum=0.3),
+    "gauss_newton_matrix_free": partial(optim.GaussNewton, form="matrix_free"),
     "ssbroyden": optim.SSBroyden,
     "ssbfgs": optim.SSBFGS,
     "nystrom_newton": partial(optim.NystromNewtonCG, rank=2, refresh_every=3),

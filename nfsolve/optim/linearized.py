@@ -1,0 +1,180 @@
+"""A residual linearized at one point, r + J d, with damped steps: minimize |r + J d|^2 + mu (d - s)^T D (d - s).
+
+D = diag(J^T J) or a running maximum of it (Marquardt, 1963; More, 1978); s is 0 or a multiple of the step before (SPRING:
+Goldshlager, Abrahamsen & Lin, arXiv 2401.10190). Three forms of the same step: P x P (J^T J), N x N by Woodbury's
+identity (the kernel form of energy natural gradient, Guzman-Cordero et al., arXiv 2505.12149), and conjugate gradients on
+products with J, which never form it.
+"""
+
+import time
+from abc import ABC, abstractmethod
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+
+from nfsolve.linalg import SingularMatrix, cholesky_solve, damped_cholesky, gram, pcg
+
+FLOOR = 1e-8  # smallest entry of D, relative to its largest: directions that the residual does not see
+PROBES = 16  # products with J^T that estimate diag(J^T J) where J is not formed
+PARTS = ("jacobian", "gram", "solve", "trials")
+
+
+class Clock:
+    """Seconds by part of a step, summed over steps."""
+
+    def __init__(self) -> None:
+        self.seconds = dict.fromkeys(PARTS, 0.0)
+        self._since = 0.0
+
+    def start(self) -> None:
+        """Begin to count."""
+        self._since = time.perf_counter()
+
+    def count(self, part: str) -> None:
+        """Add the time since the last call to a part."""
+        now = time.perf_counter()
+        self.seconds[part] += now - self._since
+        self._since = now
+
+
+class Linearized(ABC):
+    """The linearized problem at one point.
+
+    Args:
+        residual: r ``(N,)``, float64.
+        gradient: J^T r ``(P,)``.
+        columns: diag(J^T J) ``(P,)``.
+    """
+
+    def __init__(self, residual: Tensor, gradient: Tensor, columns: Tensor):
+        self.residual, self.gradient, self.columns = residual, gradient, columns
+        self.shift: Tensor | None = None
+        self.set_scaling(columns)
+
+    def set_scaling(self, columns: Tensor) -> None:
+        """Set D from (a running maximum of) diag(J^T J), with a floor."""
+        floor = max(FLOOR * float(columns.max()), torch.finfo(columns.dtype).tiny)
+        self.scaling = columns.clamp_min(floor)
+
+    @abstractmethod
+    def forward(self, step: Tensor) -> Tensor:
+        """J d ``(N,)``."""
+
+    @abstractmethod
+    def factor(self, damping: float) -> float:
+        """Prepare `solve` for a damping; gives the damping used. Raises `SingularMatrix`."""
+
+    @abstractmethod
+    def invert(self, rows: Tensor) -> Tensor:
+        """(J^T J + mu D)^-1 J^T rows, ``(P,)``, for rows ``(N,)``."""
+
+    def solve(self, rows: Tensor) -> Tensor:
+        """Minimize |rows + J d|^2 + mu (d - s)^T D (d - s) over d ``(P,)``."""
+        if self.shift is None:
+            return -self.invert(rows)
+        return self.shift - self.invert(rows + self.forward(self.shift))
+
+    def norm(self, step: Tensor) -> float:
+        """Length of a step in the metric D."""
+        return float((self.scaling * step * step).sum().sqrt())
+
+    def cosine(self) -> float:
+        """Largest cosine of an angle between the residual and a column of J, columns by the scaling."""
+        size = torch.linalg.vector_norm(self.residual)
+        return float((self.gradient.abs() / self.scaling.sqrt()).max() / size) if size > 0 else 0.0
+
+
+class ParameterForm(Linearized):
+    """Factor the P x P matrix J^T J + mu D, for P <= N."""
+
+    def __init__(self, residual: Tensor, jacobian: Tensor):
+        self.jacobian, self.gram = jacobian, gram(jacobian)
+        super().__init__(residual, jacobian.T @ residual, self.gram.diagonal().clone())
+
+    def forward(self, step: Tensor) -> Tensor:
+        """J d."""
+        return self.jacobian @ step
+
+    def factor(self, damping: float) -> float:
+        """Cholesky factor of J^T J + mu D."""
+        self._lower, damping = damped_cholesky(self.gram, damping, self.scaling)
+        return damping
+
+    def invert(self, rows: Tensor) -> Tensor:
+        """Two triangular solves."""
+        return cholesky_solve(self._lower, self.jacobian.T @ rows)
+
+
+class SampleForm(Linearized):
+    """Factor the N x N matrix J D^-1 J^T + mu, for N < P."""
+
+    def __init__(self, residual: Tensor, jacobian: Tensor):
+        self.jacobian = jacobian
+        super().__init__(residual, jacobian.T @ residual, jacobian.square().sum(0))
+
+    def set_scaling(self, columns: Tensor) -> None:
+        """Set D and the kernel J D^-1 J^T that depends on it."""
+        super().set_scaling(columns)
+        self.kernel = gram((self.jacobian / self.scaling.sqrt()).T.contiguous())
+
+    def forward(self, step: Tensor) -> Tensor:
+        """J d."""
+        return self.jacobian @ step
+
+    def factor(self, damping: float) -> float:
+        """Cholesky factor of J D^-1 J^T + mu."""
+        self._lower, damping = damped_cholesky(self.kernel, damping)
+        return damping
+
+    def invert(self, rows: Tensor) -> Tensor:
+        """D^-1 J^T (J D^-1 J^T + mu)^-1 rows."""
+        return (self.jacobian.T @ cholesky_solve(self._lower, rows)) / self.scaling
+
+
+class MatrixFreeForm(Linearized):
+    """Conjugate gradients, preconditioned by D, on products with J; for what fits neither dense form.
+
+    diag(J^T J) is estimated by the mean of (J^T w)^2 over random signs w.
+
+    Args:
+        objective: Offers ``linearize(theta) -> (r, v -> J v, w -> J^T w)``.
+        theta: Where to linearize ``(P,)``.
+        generator: CPU generator of the signs.
+        tolerance: Relative residual at which conjugate gradients stop.
+        most: Most products for one solve.
+    """
+
+    def __init__(self, objective: Any, theta: Tensor, generator: Generator, tolerance: float, most: int):
+        residual, self._forward, self._backward = objective.linearize(theta)
+        self._type, self._tolerance, self._most = theta.dtype, tolerance, most
+        signs = torch.randint(0, 2, (PROBES, residual.numel()), generator=generator).to(residual) * 2 - 1
+        columns = torch.stack([self._adjoint(w).square() for w in signs]).mean(0)
+        super().__init__(residual.double(), self._adjoint(residual), columns)
+        self._damping = 0.0
+
+    def _adjoint(self, rows: Tensor) -> Tensor:
+        return self._backward(rows.to(self._type)).double()
+
+    def forward(self, step: Tensor) -> Tensor:
+        """J d by one forward sweep."""
+        return self._forward(step.to(self._type)).double()
+
+    def factor(self, damping: float) -> float:
+        """Nothing to factor: remember the damping."""
+        self._damping = damping
+        return damping
+
+    def invert(self, rows: Tensor) -> Tensor:
+        """Solve by preconditioned conjugate gradients, to a relative residual."""
+        damped = self._damping * self.scaling
+        found = pcg(
+            lambda v: self._adjoint(self.forward(v)) + damped * v,
+            self._adjoint(rows),
+            preconditioner=lambda v: v / (self.scaling + damped),
+            tolerance=self._tolerance,
+            max_steps=self._most,
+        )
+        if not torch.isfinite(found.x).all():
+            raise SingularMatrix("conjugate gradients gave a step that is not finite: use a larger damping")
+        return found.x

@@ -1,0 +1,85 @@
+"""Compute the reference solutions of the gallery, each with an estimate of its own error.
+
+    python -m scripts.make_references             all of them, a minute
+    python -m scripts.make_references kdv --folder /tmp
+
+A file holds one axis for each coordinate, each unknown on their grid, and ``error``: the relative L2 error that the
+method certifies (a bound), or the difference between the stored solution and one of lower resolution.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from scripts.references import evolution
+from scripts.references.cavity import cavity
+from scripts.references.lshape import lshape
+
+Table = dict[str, np.ndarray]
+FOLDER = Path(__file__).resolve().parent.parent / "problems" / "references"
+QUANTUM = 2.0**-40  # values are stored as multiples of it: 1e-12 is far below every use, and the files compress
+
+
+def two_levels(compute: Callable[[int], Table]) -> tuple[Table, float]:
+    """Solve at two resolutions; the error is that of the coarse solution, so a bound in practice."""
+    coarse, fine = compute(0), compute(1)
+    return fine, distance(coarse, fine)
+
+
+def distance(table: Table, reference: Table) -> float:
+    """Give the largest relative L2 difference of an unknown, where both are known (not NaN)."""
+    gaps = []
+    for name, values in reference.items():
+        if values.ndim < 2:
+            continue
+        known = np.isfinite(values) & np.isfinite(table[name])
+        gaps.append(np.linalg.norm((table[name] - values)[known]) / np.linalg.norm(values[known]))
+    return float(max(gaps))
+
+
+REFERENCES: dict[str, Callable[[], tuple[Table, float]]] = {
+    "allen_cahn": partial(two_levels, evolution.allen_cahn),
+    "kdv": partial(two_levels, evolution.kdv),
+    "kuramoto_sivashinsky": partial(two_levels, evolution.kuramoto_sivashinsky),
+    "lshape": lshape,
+    "cavity_100": partial(cavity, 100.0),
+    "cavity_400": partial(cavity, 400.0),
+}
+
+
+def write(name: str, folder: Path) -> tuple[Path, float]:
+    """Compute one reference and write it.
+
+    Args:
+        name: A key of `REFERENCES`.
+        folder: Where the file goes.
+
+    Returns:
+        The file, and the relative L2 error stored in it.
+    """
+    table, error = REFERENCES[name]()
+    stored = {n: np.round(v / QUANTUM) * QUANTUM if v.ndim > 1 else v for n, v in table.items()}
+    error += distance(stored, table)
+    path = folder / f"{name}.npz"
+    np.savez_compressed(path, error=np.float64(f"{error:.2g}"), **stored)
+    return path, error
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", choices=[[], *REFERENCES], help="default: all")
+    parser.add_argument("--folder", type=Path, default=FOLDER)
+    said = parser.parse_args()
+    said.folder.mkdir(parents=True, exist_ok=True)
+    for name in said.names or REFERENCES:
+        start = time.perf_counter()
+        path, error = write(name, said.folder)
+        print(f"{path}: error {error:.1e}, {path.stat().st_size / 1000:.0f} kB, {time.perf_counter() - start:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""How each reference solution of the gallery is computed: spectral and exact methods in float64."""
