@@ -14,7 +14,7 @@ from typing import Any
 
 from nfsolve import optim, weighting
 from nfsolve._core.version import VERSION
-from nfsolve.domains import Box, periodic
+from nfsolve.domains import Box, Disk, Interval, PointCloud, Polygon, Rectangle, Sphere, periodic
 from nfsolve.fields import (
     MLP,
     DeepONet,
@@ -39,11 +39,14 @@ from nfsolve.problem import (
     Recipe,
     Stage,
     Unknown,
+    boundary,
     face,
     interior,
+    matched,
     measured,
 )
 from nfsolve.runs import RunFolder
+from nfsolve.show import show
 from nfsolve.solution import Solution
 from nfsolve.solve import load, reopen, resume, solve
 
@@ -54,34 +57,43 @@ __all__ = [
     "PDE",
     "Box",
     "DeepONet",
+    "Disk",
     "Field",
     "FourierFilterNetwork",
     "GaborFilterNetwork",
     "GaussianFourier",
+    "Interval",
     "ModifiedMLP",
     "Objective",
+    "PointCloud",
+    "Polygon",
     "Positional",
     "Problem",
     "RandomWeightFactorization",
     "Recipe",
+    "Rectangle",
     "ResidualMLP",
     "RunFolder",
     "Sine",
     "Solution",
+    "Sphere",
     "Stage",
     "Tanh",
     "Unknown",
+    "boundary",
     "face",
     "factorize",
     "fold",
     "interior",
     "load",
     "main",
+    "matched",
     "measured",
     "optim",
     "periodic",
     "reopen",
     "resume",
+    "show",
     "solve",
     "weight_scaling",
     "weighting",

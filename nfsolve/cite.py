@@ -35,6 +35,46 @@ ENTRIES = {
   journal = {arXiv preprint arXiv:1201.5885},
   year = {2012}
 }""",
+    "SSBroyden": """@article{urban2025unveiling,
+  title = {Unveiling the optimization process of Physics Informed Neural Networks: How accurate and competitive can
+           {PINNs} be?},
+  author = {Urb{\\'a}n, Jorge F. and Stefanou, Petros and Pons, Jos{\\'e} A.},
+  journal = {Journal of Computational Physics},
+  volume = {523},
+  year = {2025}
+}""",
+    "SSBFGS": """@article{albaali1998numerical,
+  title = {Numerical Experience with a Class of Self-Scaling Quasi-Newton Algorithms},
+  author = {Al-Baali, Mehiddin},
+  journal = {Journal of Optimization Theory and Applications},
+  volume = {96},
+  year = {1998}
+}""",
+    "NystromNewtonCG": """@inproceedings{rathore2024challenges,
+  title = {Challenges in Training {PINNs}: A Loss Landscape Perspective},
+  author = {Rathore, Pratik and Lei, Weimu and Frangella, Zachary and Lu, Lu and Udell, Madeleine},
+  booktitle = {International Conference on Machine Learning},
+  year = {2024}
+}""",
+    "SOAP": """@inproceedings{vyas2025soap,
+  title = {{SOAP}: Improving and Stabilizing {Shampoo} using {Adam}},
+  author = {Vyas, Nikhil and Morwani, Depen and Zhao, Rosie and Shapira, Itai and Brandfonbrener, David and others},
+  booktitle = {International Conference on Learning Representations},
+  year = {2025}
+}""",
+    "Muon": """@misc{jordan2024muon,
+  title = {Muon: An optimizer for hidden layers in neural networks},
+  author = {Jordan, Keller and Jin, Yuchen and Boza, Vlado and You, Jiacheng and Cesista, Franz and others},
+  year = {2024}
+}""",
+    "LBFGS": """@article{liu1989limited,
+  title = {On the limited memory {BFGS} method for large scale optimization},
+  author = {Liu, Dong C. and Nocedal, Jorge},
+  journal = {Mathematical Programming},
+  volume = {45},
+  pages = {503--528},
+  year = {1989}
+}""",
     "Siren": """@inproceedings{sitzmann2020implicit,
   title = {Implicit Neural Representations with Periodic Activation Functions},
   author = {Sitzmann, Vincent and Martel, Julien and Bergman, Alexander and Lindell, David and Wetzstein, Gordon},

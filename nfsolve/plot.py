@@ -58,10 +58,19 @@ def picture(solution: Solution) -> "Figure | None":
         if own is not None or "sizes" not in solution.data:
             return own
         data = solution.data
-        shape = (*data["sizes"], -1)
-        values = solution.field(data["grid"]).reshape(shape).double().cpu().numpy()
-        exact = data["exact"].reshape(shape).double().cpu().numpy()
+        values, exact = (_on_grid(v, data) for v in (solution.field(data["grid"]), data["exact"]))
     return grid_picture(solution, values, exact)
+
+
+def _on_grid(values: Tensor, data: dict[str, Any]) -> np.ndarray:
+    """Give values (n, k) as an array over the grid, with NaN outside the domain."""
+    values = values.double()
+    if "inside" in data:
+        inside = data["inside"].to(values.device)
+        filled = values.new_full((len(inside), values.shape[1]), torch.nan)
+        filled[inside] = values
+        values = filled
+    return array(values.reshape(*data["sizes"], -1))
 
 
 def new_figure(width: float, height: float) -> "Figure":
@@ -141,7 +150,7 @@ def image_panel(
         cmap: Colour map.
         symmetric: Centre the colours on zero.
     """
-    limit = float(np.abs(values).max()) or 1.0
+    limit = float(np.nanmax(np.abs(values), initial=0.0)) or 1.0  # NaN outside the domain
     limits: dict[str, Any] = {"vmin": -limit, "vmax": limit} if symmetric else {}
     extent = (*bounds[0], *bounds[1])
     image = axes.imshow(values.T, origin="lower", extent=extent, aspect="auto", cmap=cmap, **limits)

@@ -16,6 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from scripts.references import evolution
+from scripts.references.cavity import cavity
+from scripts.references.lshape import lshape
 
 Table = dict[str, np.ndarray]
 FOLDER = Path(__file__).resolve().parent.parent / "problems" / "references"
@@ -43,6 +45,9 @@ REFERENCES: dict[str, Callable[[], tuple[Table, float]]] = {
     "allen_cahn": partial(two_levels, evolution.allen_cahn),
     "kdv": partial(two_levels, evolution.kdv),
     "kuramoto_sivashinsky": partial(two_levels, evolution.kuramoto_sivashinsky),
+    "lshape": lshape,
+    "cavity_100": partial(cavity, 100.0),
+    "cavity_400": partial(cavity, 400.0),
 }
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 from nfsolve._core.errors import InputError, MissingExtra, unknown
 from nfsolve.cli.options import RunOptions, choices, options_of, override, rebuilt, take_choices
+from nfsolve.cli.show import show_command
 from nfsolve.find import find, names
 from nfsolve.plot import save_pictures
 from nfsolve.problem import Problem
@@ -26,6 +27,7 @@ usage: nfsolve COMMAND ...
 
   run WHAT [options]      solve a problem: a name from `nfsolve list`, FILE.py, or package.module:Class
   run --resume DIR        continue a run where it stopped
+  show WHAT [--out PNG]   draw its domain, points, conditions and normals before training
   list                    all problems, with one line each
   eval DIR                score a run folder again and draw its pictures
   compare DIR DIR ...     the metrics of several runs side by side
@@ -47,6 +49,7 @@ def run_cli(arguments: list[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     commands: dict[str, Callable[[list[str]], int]] = {
         "run": _run,
+        "show": show_command,
         "list": _list,
         "eval": _eval,
         "compare": _compare,

@@ -1,12 +1,30 @@
 """Optimizers: curvature-aware ones of this project beside torch's own, under one contract ``step(objective)``."""
 
 import torch
-from torch.optim import LBFGS, SGD, Adam, AdamW
+from torch.optim import SGD, Adam, AdamW
 
 from nfsolve.optim.esgd import ESGD
 from nfsolve.optim.gauss_newton import GaussNewton
+from nfsolve.optim.lbfgs import LBFGS
+from nfsolve.optim.muon import Muon
+from nfsolve.optim.nystrom_newton import NystromNewtonCG
+from nfsolve.optim.self_scaled import SSBFGS, SSBroyden
+from nfsolve.optim.soap import SOAP
 
-__all__ = ["ESGD", "LBFGS", "SGD", "Adam", "AdamW", "GaussNewton", "named"]
+__all__ = [
+    "ESGD",
+    "LBFGS",
+    "SGD",
+    "SOAP",
+    "SSBFGS",
+    "Adam",
+    "AdamW",
+    "GaussNewton",
+    "Muon",
+    "NystromNewtonCG",
+    "SSBroyden",
+    "named",
+]
 
 
 def named() -> dict[str, type[torch.optim.Optimizer]]:
@@ -17,7 +35,12 @@ def named() -> dict[str, type[torch.optim.Optimizer]]:
     """
     return {
         "gauss_newton": GaussNewton,
+        "ssbroyden": SSBroyden,
+        "ssbfgs": SSBFGS,
+        "nystrom_newton": NystromNewtonCG,
         "esgd": ESGD,
+        "soap": SOAP,
+        "muon": Muon,
         "adam": Adam,
         "adamw": AdamW,
         "lbfgs": LBFGS,

@@ -1,6 +1,6 @@
 """Floor 4: problems as named residuals, and the objective that an optimizer sees."""
 
-from nfsolve.problem.conditions import face, interior, measured
+from nfsolve.problem.conditions import boundary, face, interior, matched, measured
 from nfsolve.problem.objective import Objective
 from nfsolve.problem.pde import PDE
 from nfsolve.problem.problem import Batch, Problem
@@ -15,7 +15,9 @@ __all__ = [
     "Recipe",
     "Stage",
     "Unknown",
+    "boundary",
     "face",
     "interior",
+    "matched",
     "measured",
 ]

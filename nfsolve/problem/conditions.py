@@ -1,6 +1,7 @@
 """Conditions: residual methods marked with the part of the domain on which they hold."""
 
 import inspect
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, overload
@@ -13,8 +14,10 @@ class Condition:
     """Where a residual method holds and how it is sampled.
 
     Attributes:
-        kind: ``interior``, ``face`` or ``measured``.
-        sides: For a face, coordinate -> one end of its interval or both.
+        kind: ``interior``, ``face``, ``boundary``, ``matched`` or ``measured``.
+        sides: For a face, coordinate -> one end of its interval or both; for matched values, the two places.
+        part: Names of the parts of the boundary; empty means all of it.
+        where: For a boundary, a function of coordinates and normals that says where, or a method's name.
         data: For measured data, the name of the file.
         points: Number of points, or None for the problem's default.
         weight: Factor on the mean square of the residual in the loss.
@@ -22,6 +25,8 @@ class Condition:
 
     kind: str
     sides: dict[str, Any] = field(default_factory=dict)
+    part: tuple[str, ...] = ()
+    where: Any = None
     data: str = ""
     points: int | None = None
     weight: float = 1.0
@@ -33,8 +38,27 @@ Method = Callable[..., Any]
 def _mark(method: Method, condition: Condition) -> Method:
     if condition.points is not None and condition.points < 1:
         raise InputError(f"points={condition.points} for condition '{method.__name__}'", "at least 1")
+    if not (condition.weight >= 0 and math.isfinite(condition.weight)):
+        raise InputError(
+            f"weight={condition.weight:g} for condition '{method.__name__}'", "a number that is not negative"
+        )
+    _check_new(method)
     method.condition = condition  # type: ignore[attr-defined]  # read by PDE.conditions
     return method
+
+
+def _check_new(method: Method) -> None:
+    """Refuse a second condition of one name in a class body, where it would replace the first in silence."""
+    frame = inspect.currentframe()
+    for _ in range(3):  # this function, _mark, and the decorator around it
+        frame = frame.f_back if frame is not None else None
+    body = frame.f_locals if frame is not None else {}
+    if "__qualname__" in body and hasattr(body.get(method.__name__), "condition"):
+        raise InputError(
+            f"two conditions named '{method.__name__}' in {body['__qualname__']}",
+            "a name of its own for each",
+            "rename one; the second would replace the first",
+        )
 
 
 @overload
@@ -75,6 +99,73 @@ def face(*, points: int | None = None, weight: float = 1.0, **sides: Any) -> Cal
     if not sides:
         raise InputError("@face without a side", "a coordinate and its end, as in @face(x=(-1, 1))")
     return lambda method: _mark(method, Condition("face", sides, points=points, weight=weight))
+
+
+@overload
+def boundary(method: Method, /) -> Method: ...
+@overload
+def boundary(
+    *, part: str | tuple[str, ...] = (), where: Any = None, points: int | None = None, weight: float = 1.0
+) -> Callable[[Method], Method]: ...
+def boundary(
+    method: Method | None = None,
+    /,
+    *,
+    part: str | tuple[str, ...] = (),
+    where: Any = None,
+    points: int | None = None,
+    weight: float = 1.0,
+) -> Any:
+    """Mark a residual that holds on the boundary of any domain, or on a part of it; with or without arguments.
+
+    ``@boundary``, ``@boundary(part="rim")``, ``@boundary(where=lambda x, y: x < 0)``. In the product of a box of
+    times with a shape it is the boundary of the shape at all times.
+
+    Args:
+        method: The residual method, when used without arguments.
+        part: Name of a part of the boundary, or several; the domain's ``parts`` lists them.
+        where: A function of coordinates and normals (``x``, ``n_x``), each a column ``(n, 1)``, that is True where
+            the residual holds; or the name of such a method.
+        points: Number of points; default ``n_face`` of the problem.
+        weight: Factor on its mean square in the loss.
+
+    Returns:
+        The marked method, or a decorator.
+    """
+    parts = (part,) if isinstance(part, str) else tuple(part)
+    condition = Condition("boundary", part=parts, where=where, points=points, weight=weight)
+    if method is not None:
+        return _mark(method, condition)
+    return lambda method: _mark(method, condition)
+
+
+def matched(
+    *, points: int | None = None, weight: float = 1.0, **pair: tuple[float, float]
+) -> Callable[[Method], Method]:
+    """Mark a residual that compares the field at two values of one coordinate: ``@matched(x=(-1, 1))``.
+
+    In its signature ``u_low`` and ``u_x_low`` are at the first value, ``u_high`` and ``u_x_high`` at the second,
+    at the same other coordinates: ``u_high - u_low`` asks softly for what ``periodic`` bounds give exactly.
+
+    Args:
+        points: Number of pairs; default ``n_face`` of the problem.
+        weight: Factor on its mean square in the loss.
+        **pair: One coordinate -> two values of it.
+
+    Returns:
+        The decorator.
+
+    Raises:
+        InputError: Not one coordinate with two different values.
+    """
+    values = next(iter(pair.values()), ())
+    numbers = [v for v in values if isinstance(v, int | float)] if isinstance(values, tuple | list) else []
+    if len(pair) != 1 or len(numbers) != 2 or len(values) != 2 or numbers[0] == numbers[1]:
+        raise InputError(
+            f"@matched({', '.join(f'{k}={v!r}' for k, v in pair.items())})",
+            "one coordinate and two different values, as in @matched(x=(-1, 1))",
+        )
+    return lambda method: _mark(method, Condition("matched", dict(pair), points=points, weight=weight))
 
 
 def measured(data: str, *, weight: float = 1.0) -> Callable[[Method], Method]:

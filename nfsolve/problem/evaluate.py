@@ -100,8 +100,25 @@ def call(
 ) -> Tensor:
     """Call a residual method with the columns that its signature names; arguments as for `values`."""
     wanted = arguments(method)
-    found = values(wanted, function, rows, outputs, coordinates)
+    found = (_pairs if "partners" in rows else values)(wanted, function, rows, outputs, coordinates)
     return method(*(found[name] for name in wanted))
+
+
+def _pairs(
+    wanted: tuple[str, ...],
+    function: Function,
+    rows: dict[str, Tensor],
+    outputs: tuple[str, ...],
+    coordinates: tuple[str, ...],
+) -> dict[str, Any]:
+    """Evaluate ``u_low`` and ``u_high`` at both points of each pair, other names at the first; as `values`."""
+    found: dict[str, Any] = {}
+    for side, points in (("_low", rows["points"]), ("_high", rows["partners"])):
+        names = tuple(name.removesuffix(side) for name in wanted if name.endswith(side))
+        at = values(names, function, {"points": points}, outputs, coordinates)
+        found |= {name + side: column for name, column in at.items()}
+    rest = tuple(name for name in wanted if name not in found)
+    return found | values(rest, function, rows, outputs, coordinates)
 
 
 def _composite(

@@ -13,6 +13,7 @@ from torch import Generator, Tensor, nn
 from nfsolve._core.errors import InputError, unknown
 from nfsolve.metrics import max_error, relative_l2
 from nfsolve.problem.conditions import Condition, arguments
+from nfsolve.problem.draw import draw_rows, evaluation_points, inside_only
 from nfsolve.problem.evaluate import as_field, call
 from nfsolve.problem.problem import Batch, Callback, Problem
 from nfsolve.problem.recipe import Recipe, Stage
@@ -24,18 +25,19 @@ CANDIDATES = 8  # points from which RAD and RAR-D choose one
 
 @dataclass
 class PDE(Problem):
-    """A problem written as residual methods marked `interior`, `face` or `measured`.
+    """A problem written as residual methods marked `interior`, `face`, `boundary`, `matched` or `measured`.
 
     The arguments of a method are coordinates (``x``), unknowns (``u``), their derivatives (``u_xx``, ``u_tx``),
-    on faces the outward normal (``n_x``), on measured data the measured values (``u_data``), and ``D``, with
-    which ``D(lambda k, u_x: k * u_x, "x")`` is the derivative of a composite term. Each is a column ``(n, 1)``.
+    on faces and boundaries the outward normal (``n_x``), on matched pairs ``u_low`` and ``u_high``, on measured
+    data the measured values (``u_data``), and ``D``, with which ``D(lambda k, u_x: k * u_x, "x")`` is the
+    derivative of a composite term. Each is a column ``(n, 1)``.
 
     A subclass may define ``exact(self, t, x)`` or name a file in ``reference``, by which the solution is
     scored, and ``ansatz(self, u, t, x)``, which the field applies last (hard constraints).
 
     Attributes:
         n_points: Points inside the domain for each `interior` residual.
-        n_face: Points for each `face` residual.
+        n_face: Points for each `face`, `boundary` or `matched` residual.
         sampler: How they are drawn: sobol, uniform or latin_hypercube.
         adaptive: How points follow the residual when they are redrawn: none, rad, rar_d or r3
             (see `nfsolve.sampling`).
@@ -87,7 +89,7 @@ class PDE(Problem):
         if not found:
             raise InputError(
                 f"{type(self).__name__} has no residuals",
-                "at least one method marked @interior, @face(...) or @measured(...)",
+                "at least one method marked @interior, @face(...), @boundary or @measured(...)",
             )
         return found
 
@@ -105,13 +107,14 @@ class PDE(Problem):
                 data["measured"][name] = {"points": to(points), **values}
         exact = getattr(self, "exact", None)
         if exact is not None:
-            sizes = self.evaluation or (max(2, round(20000 ** (1 / len(names)))),) * len(names)
-            grid = self.domain.grid(*sizes)
-            values = as_field(exact, names)(grid)
-            data |= {"grid": to(grid), "exact": to(values), "sizes": sizes, "floor": self.exact_error}
+            laid = evaluation_points(self.domain, self.evaluation)
+            values = as_field(exact, names)(laid["grid"])
+            data |= {**laid, "grid": to(laid["grid"]), "exact": to(values), "floor": self.exact_error}
         elif self.reference:
             grid, values, sizes, floor = read_reference(self.reference, type(self), names, self.outputs)
-            data |= {"grid": to(grid), "exact": to(values), "sizes": sizes, "floor": floor}
+            laid = inside_only(self.domain, grid, sizes)
+            values = values[laid["inside"]] if "inside" in laid else values
+            data |= {**laid, "grid": to(laid["grid"]), "exact": to(values), "floor": floor}
         return data
 
     def draw(self, data: Batch, generator: Generator) -> Batch:
@@ -121,7 +124,7 @@ class PDE(Problem):
             if condition.kind == "measured":
                 batch[name] = data["measured"][name]
             else:
-                batch[name] = self._draw_on(condition, self._count(condition), data, generator)
+                batch[name] = self._draw_on(name, condition, self._count(condition), data, generator)
         return batch
 
     def redraw(self, data: Batch, generator: Generator, field: Callback, batch: Batch) -> Batch:
@@ -145,12 +148,10 @@ class PDE(Problem):
             return max(1, round(self.factor * (condition.points or self.n_points)))
         return condition.points or self.n_face
 
-    def _draw_on(self, condition: Condition, n: int, data: Batch, generator: Generator) -> Batch:
+    def _draw_on(self, name: str, condition: Condition, n: int, data: Batch, generator: Generator) -> Batch:
         """Draw n points where a condition holds."""
-        if condition.kind == "face":
-            return self._on_faces(condition, n, generator, data["like"])
-        unit = sampler(self.sampler)(n, len(self.domain.names), generator)
-        return {"points": self.place(unit).to(data["like"])}
+        rows = draw_rows(self, name, condition, n, generator)
+        return {key: values.to(data["like"]) for key, values in rows.items()}
 
     def _adapted(
         self,
@@ -170,8 +171,9 @@ class PDE(Problem):
         n = len(drawn["points"])
         if self.adaptive == "r3":
             keep = _rows(before, retained(size(before)))
-            return _joined(keep, _rows(drawn, slice(n - len(keep["points"]))))
-        pool = self._draw_on(condition, CANDIDATES * n, data, generator)
+            order = torch.randperm(n, generator=generator)  # faces follow each other in `drawn`
+            return _joined(keep, _rows(drawn, order[: n - len(keep["points"])]))
+        pool = self._draw_on(name, condition, CANDIDATES * n, data, generator)
         if self.adaptive == "rad":
             return _rows(pool, by_density(size(pool), n, generator).to(drawn["points"].device))
         more = by_density(size(pool), max(self._count(condition) // 20, 1), generator, 2.0, 0.0)
@@ -187,23 +189,9 @@ class PDE(Problem):
             unit: Points ``(n, d)`` in [0, 1)^d.
 
         Returns:
-            Points ``(n, d)`` of the domain.
+            Points ``(n, d)``; those outside the domain are dropped and others drawn instead.
         """
         return self.domain.scale(unit)
-
-    def _on_faces(self, condition: Condition, n: int, generator: Generator, like: Tensor) -> Batch:
-        faces, d = self.domain.face(condition.sides), len(self.domain.names)
-        points, normals = [], []
-        for i, (column, value, sign) in enumerate(faces):
-            share = n // len(faces) + (i < n % len(faces))
-            unit = sampler(self.sampler)(max(share, 1), d, generator)
-            on_face = self.domain.scale(unit)
-            on_face[:, column] = value
-            normal = torch.zeros_like(on_face)
-            normal[:, column] = sign
-            points.append(on_face)
-            normals.append(normal)
-        return {"points": torch.cat(points).to(like), "normals": torch.cat(normals).to(like)}
 
     def residuals(self, field: Callback, batch: Batch) -> dict[str, Tensor]:
         """Evaluate the residual methods on their points.

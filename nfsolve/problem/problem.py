@@ -30,7 +30,7 @@ class Problem(ABC):
     `draw` picks what one evaluation sees, `residuals` is pure.
 
     Attributes:
-        domain: Coordinates and bounds, a `nfsolve.domains.Box`.
+        domain: Coordinates, bounds and shape, a `nfsolve.domains.Domain`.
         unknowns: Names of the field's outputs, separated by spaces.
         redraw_every: Optimizer steps between draws, where the recipe does not say.
         needs: What a run needs besides nfsolve itself, in words for ``nfsolve list``.

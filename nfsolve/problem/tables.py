@@ -13,7 +13,7 @@ from nfsolve._core.errors import InputError
 
 
 def find_file(name: str, owner: type | None = None, endings: tuple[str, ...] = ("",)) -> Path:
-    """Find a data file: at the path given, beside the problem's own file, then under ``$NFSOLVE_DATA``.
+    """Find a data file: at the path given, beside the file of the problem or of its base, then under ``$NFSOLVE_DATA``.
 
     Args:
         name: Path or file name.
@@ -27,9 +27,11 @@ def find_file(name: str, owner: type | None = None, endings: tuple[str, ...] = (
         InputError: There is none.
     """
     folders = [Path()]
-    if owner is not None:
+    for cls in inspect.getmro(owner) if owner is not None else ():
+        if cls.__module__.partition(".")[0] in ("nfsolve", "abc", "builtins"):
+            continue
         try:
-            folders.append(Path(inspect.getfile(owner)).parent)
+            folders.append(Path(inspect.getfile(cls)).parent)
         except (TypeError, OSError):  # a class from an interactive session has no file
             pass
     if "NFSOLVE_DATA" in os.environ:
@@ -39,7 +41,7 @@ def find_file(name: str, owner: type | None = None, endings: tuple[str, ...] = (
             path = folder / (name + ending)
             if path.is_file():
                 return path
-    places = ", ".join(str(folder.resolve()) for folder in folders)
+    places = ", ".join(dict.fromkeys(str(folder.resolve()) for folder in folders))
     raise InputError(
         f"data file '{name}' not found",
         f"it in one of {places}",
@@ -120,8 +122,8 @@ def read_reference(
     """Read a reference solution on a grid.
 
     Args:
-        name: A .npz file with one axis for each coordinate, one array over the axes for each unknown, and
-            ``error``, the estimated relative L2 error of the reference.
+        name: A .npz file with one axis for each coordinate, one array over the axes for each unknown, NaN
+            where it is unknown, and ``error``, the estimated relative L2 error of the reference.
         owner: The problem's class.
         coordinates: Names of the axes, in order.
         outputs: Names of the unknowns.

@@ -6,6 +6,7 @@ import torch
 
 from nfsolve import PDE
 from nfsolve._core.random import generator
+from nfsolve.find import find
 from nfsolve.problem.tables import find_file, read_arrays
 from problems.allen_cahn import AllenCahn
 from problems.convection import Convection
@@ -94,6 +95,14 @@ def test_references_satisfy_their_equation(problem, rows, tolerance):
     }
     residual = terms[type(problem)]()[rows]
     assert np.abs(residual).max() < tolerance * np.abs(u_t[rows]).max()
+
+
+def test_a_problem_derived_elsewhere_keeps_its_reference(tmp_path, monkeypatch):
+    path = tmp_path / "mine.py"
+    path.write_text("from problems.kdv import KdV\nclass Mine(KdV):\n    pass\n")
+    monkeypatch.chdir(tmp_path)
+    data, _ = loaded(find("mine.py")())
+    assert data["sizes"] == (101, 201)
 
 
 def test_other_parameters_have_no_reference():

@@ -1,13 +1,15 @@
-"""Domains: where the coordinates of a problem live, with their bounds, faces and grids."""
+"""Boxes: an interval for each coordinate, with faces and exact periodicity."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from nfsolve._core.errors import InputError, unknown
+from nfsolve._core.errors import InputError
+from nfsolve.domains.domain import Domain, Draw, Piece
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ def periodic(low: float, high: float) -> Periodic:
     return Periodic(low, high)
 
 
-class Box:
+class Box(Domain):
     """An axis-aligned box with named coordinates.
 
     ``Box(t=(0, 1), x=(-1, 1))`` is the rectangle 0 <= t <= 1, -1 <= x <= 1. The order of the names is the
@@ -53,16 +55,16 @@ class Box:
         if not bounds:
             raise InputError("a Box without coordinates", "at least one, as in Box(t=(0, 1), x=(-1, 1))")
         pairs = {name: _pair(name, value) for name, value in bounds.items()}
-        self.names: tuple[str, ...] = tuple(pairs)
-        self.bounds: tuple[tuple[float, float], ...] = tuple(pairs.values())
-        self.periodic: tuple[bool, ...] = tuple(isinstance(value, Periodic) for value in bounds.values())
+        super().__init__(
+            tuple(pairs), tuple(pairs.values()), tuple(isinstance(value, Periodic) for value in bounds.values())
+        )
 
     def __repr__(self) -> str:
         parts = (
             f"{name}={'periodic' if wraps else ''}({low:g}, {high:g})"
             for name, (low, high), wraps in zip(self.names, self.bounds, self.periodic, strict=True)
         )
-        return f"Box({', '.join(parts)})"
+        return f"{type(self).__name__}({', '.join(parts)})"
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Box) and repr(self) == repr(other)
@@ -70,61 +72,48 @@ class Box:
     def __hash__(self) -> int:
         return hash(repr(self))
 
-    def index(self, name: str) -> int:
-        """Give the column of a coordinate.
+    def __mul__(self, shape: Domain) -> Domain:
+        """Let a shape stand for all values of this box's coordinates: ``Box(t=(0, 1)) * Disk(x=0, y=0)``.
 
-        Args:
-            name: Coordinate name.
-
-        Returns:
-            Its column in arrays of points.
-
-        Raises:
-            InputError: The box has no such coordinate.
+        The boundary of the product is the boundary of the shape at all these values; its start is ``@face(t=0)``.
         """
-        if name not in self.names:
-            raise unknown("coordinate", name, self.names)
-        return self.names.index(name)
+        from nfsolve.domains.product import Product  # product.py builds on this file
 
-    def grid(self, *shape: int, dtype: torch.dtype = torch.float64, device: str = "cpu") -> Tensor:
-        """List the points of a regular grid that includes both ends of each coordinate.
+        return Product(self, shape)
 
-        Args:
-            *shape: Number of points along each coordinate, in the order of `names`.
-            dtype: Type of the points.
-            device: Device of the points.
+    def signed_distance(self, points: Tensor) -> Tensor:
+        """Measure how far points are from the sides; as in `Domain`."""
+        low = points.new_tensor([b[0] for b in self.bounds])
+        high = points.new_tensor([b[1] for b in self.bounds])
+        beyond = torch.maximum(low - points, points - high)
+        outside = torch.linalg.vector_norm(beyond.clamp(min=0), dim=-1, keepdim=True)
+        return outside + beyond.amax(-1, keepdim=True).clamp(max=0)
 
-        Returns:
-            Points ``(prod(shape), d)``; the last coordinate varies fastest, so a result reshaped to
-            ``shape`` is indexed in the order of `names`.
-
-        Raises:
-            InputError: The number of sizes is not the number of coordinates, or a size is below 1.
-        """
-        if len(shape) != len(self.names) or any(n < 1 for n in shape):
-            raise InputError(
-                f"grid sizes {shape}",
-                f"one positive size for each of {', '.join(self.names)}",
-                f"write grid({', '.join(f'n_{name}' for name in self.names)})",
+    def own_pieces(self) -> list[Piece]:
+        """Give the sides as pieces named ``x=0``; periodic coordinates have none."""
+        lengths = [high - low for low, high in self.bounds]
+        return [
+            Piece(
+                (f"{name}={value:g}",),
+                math.prod(lengths[:column] + lengths[column + 1 :]),
+                partial(self._on_side, column, value, sign),
             )
-        axes = [
-            torch.linspace(low, high, n, dtype=dtype, device=device)
-            for (low, high), n in zip(self.bounds, shape, strict=True)
+            for column, name in enumerate(self.names)
+            if not self.periodic[column]
+            for value, sign in zip(self.bounds[column], (-1.0, 1.0), strict=True)
         ]
-        return torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).reshape(-1, len(shape))
 
-    def scale(self, unit: Tensor) -> Tensor:
-        """Map points of the unit cube into the box.
+    def _on_side(self, column: int, value: float, sign: float, unit: Tensor) -> tuple[Tensor, Tensor]:
+        others = unit[:, : len(self.names) - 1]  # of an interval, none
+        points = self.scale(torch.cat([others[:, :column], unit[:, :1], others[:, column:]], 1))
+        points[:, column] = value
+        normals = torch.zeros_like(points)
+        normals[:, column] = sign
+        return points, normals
 
-        Args:
-            unit: Points ``(n, d)`` in [0, 1]^d.
-
-        Returns:
-            Points ``(n, d)`` in the box, of the same type and device.
-        """
-        low = unit.new_tensor([b[0] for b in self.bounds])
-        high = unit.new_tensor([b[1] for b in self.bounds])
-        return low + unit * (high - low)
+    def interior(self, n: int, draw: Draw, place: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        """Draw points; the unit cube fills a box, so none is rejected."""
+        return (place or self.scale)(draw(n, len(self.names)))
 
     def check_points(self, points: Tensor, what: str = "points") -> None:
         """Refuse points that are not in the box.
@@ -136,11 +125,7 @@ class Box:
         Raises:
             InputError: The shape is wrong, or a point is outside or not finite.
         """
-        if points.ndim != 2 or points.shape[1] != len(self.names):
-            raise InputError(
-                f"{what} of shape {tuple(points.shape)}",
-                f"(n, {len(self.names)}) with columns {', '.join(self.names)}",
-            )
+        self.check_shape(points, what)
         for column, (name, (low, high)) in enumerate(zip(self.names, self.bounds, strict=True)):
             slack = 1e-6 * (high - low)
             values = points[:, column]
@@ -164,12 +149,18 @@ class Box:
             For each face ``(column, value, sign)``, with the sign of its outward normal.
 
         Raises:
-            InputError: An unknown coordinate, or a value that is not an end of its interval.
+            InputError: An unknown or periodic coordinate, or a value that is not an end of its interval.
         """
         faces = []
         for name, values in sides.items():
             column = self.index(name)
             low, high = self.bounds[column]
+            if self.periodic[column]:
+                raise InputError(
+                    f"face {name} = {values} of a periodic coordinate",
+                    f"a coordinate that is not periodic; the field repeats along {name} and has no end there",
+                    f"drop the condition, or write {name}=({low:g}, {high:g})",
+                )
             for value in values if isinstance(values, tuple | list) else (values,):
                 if not isinstance(value, int | float) or not (
                     math.isclose(value, low, abs_tol=1e-12) or math.isclose(value, high, abs_tol=1e-12)
@@ -182,6 +173,28 @@ class Box:
                 is_low = math.isclose(value, low, abs_tol=1e-12)
                 faces.append((column, low if is_low else high, -1.0 if is_low else 1.0))
         return faces
+
+
+class Interval(Box):
+    """A box of one coordinate: ``Interval(x=(0, 1))``."""
+
+    def __init__(self, **bounds: tuple[float, float] | Periodic):
+        _check_count(self, bounds, 1)
+        super().__init__(**bounds)
+
+
+class Rectangle(Box):
+    """A box of two coordinates: ``Rectangle(x=(0, 2), y=(0, 1))``."""
+
+    def __init__(self, **bounds: tuple[float, float] | Periodic):
+        _check_count(self, bounds, 2)
+        super().__init__(**bounds)
+
+
+def _check_count(box: Box, bounds: Mapping[str, object], count: int) -> None:
+    if len(bounds) != count:
+        name = type(box).__name__
+        raise InputError(f"{name} with {len(bounds)} coordinates", f"{count}", "use Box for any number")
 
 
 def _pair(name: str, value: tuple[float, float] | Periodic) -> tuple[float, float]:

@@ -1,0 +1,44 @@
+"""``nfsolve show WHAT``: a picture of a problem before training."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from nfsolve._core.errors import InputError
+from nfsolve.find import find
+from nfsolve.show import show
+
+
+@dataclass
+class ShowOptions:
+    """Draw the domain, the points and normals of every condition, and what each residual says."""
+
+    out: Path | None = None
+    """file to write; default NAME.png in the current folder"""
+    seed: int = 0
+    """seed of the points"""
+
+
+def show_command(words: list[str]) -> int:
+    """Draw a problem with its default parameters.
+
+    Args:
+        words: The problem, then options.
+
+    Returns:
+        Exit code 0.
+
+    Raises:
+        InputError: No problem is named, or it cannot be shown.
+    """
+    import tyro
+
+    asks_help = bool({"-h", "--help"} & set(words))
+    if not asks_help and (not words or words[0].startswith("-")):
+        raise InputError("show without a problem", "nfsolve show WHAT", "nfsolve list names the problems")
+    said = tyro.cli(ShowOptions, args=["--help"] if asks_help else words[1:], prog="nfsolve show WHAT")
+    problem = find(words[0])()
+    path = said.out or Path(f"{Path(words[0]).stem.replace(':', '.')}.png")
+    show(problem, seed=said.seed).savefig(path, dpi=130)
+    print(f"wrote {path}", file=sys.stderr)
+    return 0

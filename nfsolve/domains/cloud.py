@@ -1,0 +1,99 @@
+"""Point clouds: domains that are known only by points inside them and, perhaps, on their boundary."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nfsolve._core.errors import InputError
+from nfsolve.domains.domain import Domain
+from nfsolve.domains.pieces import Piece
+
+CHUNK = 2_000_000  # distances at a time
+
+
+class PointCloud(Domain):
+    """Points in place of a shape, e.g. the nodes of a mesh; `interior` residuals hold at picks from them.
+
+    Args:
+        points: Points ``(n, d)``: an array, a tensor or nested lists.
+        boundary: Points ``(m, d)`` of its boundary, or None; they are the part ``"boundary"``.
+        normals: Outward normals ``(m, d)`` there, or None; they are scaled to length 1.
+        names: Names of the coordinates, separated by spaces.
+
+    Raises:
+        InputError: Shapes do not fit, a value is not finite, all points share a coordinate, or a normal is zero.
+    """
+
+    solid = False
+
+    def __init__(self, points: Any, boundary: Any = None, normals: Any = None, names: str = "x y"):
+        coordinates = tuple(names.split())
+        self.points = _table(points, "points", len(coordinates))
+        self.rim = None if boundary is None else _table(boundary, "boundary points", len(coordinates))
+        self.normals = None
+        if normals is not None:
+            directions = _table(normals, "normals", len(coordinates))
+            if self.rim is None or directions.shape != self.rim.shape:
+                raise InputError(f"{len(directions)} normals of a PointCloud", "one for each point of boundary=")
+            lengths = torch.linalg.vector_norm(directions, dim=-1, keepdim=True)
+            if (lengths == 0).any():
+                raise InputError("a normal of length 0 in a PointCloud", "a direction")
+            self.normals = directions / lengths
+        everything = self.points if self.rim is None else torch.cat([self.points, self.rim])
+        low, high = everything.amin(0).tolist(), everything.amax(0).tolist()
+        for name, a, b in zip(coordinates, low, high, strict=True):
+            if a == b:
+                raise InputError(
+                    f"a PointCloud with {name} = {a:g} everywhere", "points that differ in each coordinate"
+                )
+        super().__init__(coordinates, tuple(zip(low, high, strict=True)))
+        self.boundary_dims = 1
+
+    def __repr__(self) -> str:
+        rim = "" if self.rim is None else f", boundary of {len(self.rim)}"
+        return f"PointCloud({len(self.points)} points of {', '.join(self.names)}{rim})"
+
+    def scale(self, unit: Tensor) -> Tensor:
+        """Pick a point for each row, by its first coordinate."""
+        return self.points.to(unit)[_pick(unit, len(self.points))]
+
+    def signed_distance(self, points: Tensor) -> Tensor:
+        """Measure how far the nearest point of the cloud is; never negative."""
+        known = self.points if self.rim is None else torch.cat([self.points, self.rim])
+        rows = max(1, CHUNK // len(known))
+        known = known.to(points)
+        exact = "donot_use_mm_for_euclid_dist"  # through a matrix product, equal points are 1e-8 apart
+        nearest = [torch.cdist(p, known, compute_mode=exact).amin(1, keepdim=True) for p in points.split(rows)]
+        return torch.cat(nearest) if nearest else points[:, :1]
+
+    def own_pieces(self) -> list[Piece]:
+        """Give the boundary points as one piece; none where there are none."""
+        return [] if self.rim is None else [Piece(("boundary",), 1.0, self._on_rim)]
+
+    def _on_rim(self, unit: Tensor) -> tuple[Tensor, Tensor]:
+        assert self.rim is not None
+        chosen = _pick(unit, len(self.rim))
+        points = self.rim.to(unit)[chosen]
+        # a residual that asks for a normal that nobody gave is told so where the points are drawn
+        return points, torch.full_like(points, torch.nan) if self.normals is None else self.normals.to(unit)[chosen]
+
+
+def _pick(unit: Tensor, n: int) -> Tensor:
+    return (unit[:, 0] * n).long().clamp(0, n - 1)
+
+
+def _table(values: Any, what: str, columns: int) -> Tensor:
+    try:
+        table = torch.as_tensor(values, dtype=torch.float64, device="cpu").detach().clone()
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{what} of a PointCloud that are no numbers ({error})", "an array (n, d)") from error
+    if table.ndim != 2 or table.shape[1] != columns or not len(table):
+        raise InputError(
+            f"{what} of a PointCloud of shape {tuple(table.shape)}",
+            f"(n, {columns}), a column for each name",
+            "give names='x y z' for three columns",
+        )
+    if not torch.isfinite(table).all():
+        raise InputError(f"{what} of a PointCloud that are not finite", "finite numbers")
+    return table

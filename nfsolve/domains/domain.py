@@ -1,0 +1,293 @@
+"""What every domain offers: names, bounds, a signed distance, points inside and on the boundary, set operations.
+
+A shape gives its signed distance (negative inside) and the pieces of its boundary; the rest follows.
+"""
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from nfsolve._core.errors import InputError, unknown
+from nfsolve.domains.pieces import Draw, Mask, Piece, accepted, on_pieces
+
+
+class Domain(ABC):
+    """A set of points with named coordinates.
+
+    ``a | b`` is the union, ``a & b`` the intersection, ``a - b`` the difference of two domains with the same
+    names; ``Box(t=(0, 1)) * shape`` lets a shape stand for an interval of time or of parameters.
+
+    Attributes:
+        names: Coordinate names, in column order.
+        bounds: ``(low, high)`` for each coordinate.
+        periodic: For each coordinate, whether fields are periodic along it.
+        boundary_dims: Unit coordinates that a point of the boundary needs.
+        solid: Whether the domain has a volume, so that a grid of its bounds meets it.
+    """
+
+    solid = True
+
+    def __init__(
+        self,
+        names: tuple[str, ...],
+        bounds: tuple[tuple[float, float], ...],
+        periodic: tuple[bool, ...] | None = None,
+        boundary_dims: int | None = None,
+    ):
+        if len(set(names)) < len(names):
+            raise InputError(f"coordinates {', '.join(names)}", "each name once")
+        self.names = names
+        self.bounds = bounds
+        self.periodic = periodic or (False,) * len(names)
+        self.boundary_dims = boundary_dims or max(1, len(names) - 1)
+        self.label = ""
+
+    @property
+    def size(self) -> float:
+        """The longest side of the bounds."""
+        return max(high - low for low, high in self.bounds)
+
+    @abstractmethod
+    def signed_distance(self, points: Tensor) -> Tensor:
+        """Measure how far points are from the boundary: negative inside, zero on it, positive outside.
+
+        For set operations and products it is a lower bound of the distance with the right sign.
+
+        Args:
+            points: Points ``(n, d)``.
+
+        Returns:
+            Distances ``(n, 1)`` in the unit of the coordinates.
+        """
+
+    @abstractmethod
+    def own_pieces(self) -> list[Piece]:
+        """Give the pieces of the boundary under the names of the shape."""
+
+    def pieces(self) -> list[Piece]:
+        """Give the pieces of the boundary with all their names.
+
+        Returns:
+            The pieces; none for a domain without boundary.
+        """
+        extra = (self.label,) if self.label else ()
+        return [Piece((*p.names, *extra), p.size, p.place, p.keep) for p in self.own_pieces()]
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Names of the parts of the boundary."""
+        return tuple(dict.fromkeys(name for piece in self.pieces() for name in piece.names))
+
+    def named(self, label: str) -> Self:
+        """Give the same domain with a further name for its whole boundary, such as ``"hole"``.
+
+        Args:
+            label: The name, for ``@boundary(part="hole")``.
+
+        Returns:
+            A copy.
+        """
+        other = copy.copy(self)
+        other.label = label
+        return other
+
+    def index(self, name: str) -> int:
+        """Give the column of a coordinate.
+
+        Args:
+            name: Coordinate name.
+
+        Returns:
+            Its column in arrays of points.
+
+        Raises:
+            InputError: The domain has no such coordinate.
+        """
+        if name not in self.names:
+            raise unknown("coordinate", name, self.names)
+        return self.names.index(name)
+
+    def grid(self, *shape: int, dtype: torch.dtype = torch.float64, device: str = "cpu") -> Tensor:
+        """List the points of a regular grid over the bounds that includes both ends of each coordinate.
+
+        Args:
+            *shape: Number of points along each coordinate, in the order of `names`.
+            dtype: Type of the points.
+            device: Device of the points.
+
+        Returns:
+            Points ``(prod(shape), d)``; the last coordinate varies fastest, so a result reshaped to
+            ``shape`` is indexed in the order of `names`. `contains` says which are in the domain.
+
+        Raises:
+            InputError: The number of sizes is not the number of coordinates, or a size is below 1.
+        """
+        if len(shape) != len(self.names) or any(n < 1 for n in shape):
+            raise InputError(
+                f"grid sizes {shape}",
+                f"one positive size for each of {', '.join(self.names)}",
+                f"write grid({', '.join(f'n_{name}' for name in self.names)})",
+            )
+        axes = [
+            torch.linspace(low, high, n, dtype=dtype, device=device)
+            for (low, high), n in zip(self.bounds, shape, strict=True)
+        ]
+        return torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).reshape(-1, len(shape))
+
+    def scale(self, unit: Tensor) -> Tensor:
+        """Map points of the unit cube into the bounds.
+
+        Args:
+            unit: Points ``(n, d)`` in [0, 1]^d.
+
+        Returns:
+            Points ``(n, d)`` within the bounds, of the same type and device.
+        """
+        low = unit.new_tensor([b[0] for b in self.bounds])
+        high = unit.new_tensor([b[1] for b in self.bounds])
+        return low + unit * (high - low)
+
+    def contains(self, points: Tensor, slack: float = 0.0) -> Tensor:
+        """Tell which points are in the domain, its boundary included.
+
+        Args:
+            points: Points ``(n, d)``.
+            slack: Distance outside that still counts.
+
+        Returns:
+            bool ``(n,)``; False for points that are not finite.
+        """
+        # one part in 1e9, or what the type can tell apart
+        reach = max(self.size, *(abs(end) for pair in self.bounds for end in pair))
+        rounding = max(1e-9, 4 * torch.finfo(points.dtype).eps) * reach
+        return self.signed_distance(points)[:, 0] <= slack + rounding
+
+    def check_points(self, points: Tensor, what: str = "points") -> None:
+        """Refuse points that are not in the domain.
+
+        Args:
+            points: Points ``(n, d)``.
+            what: What they are, for the message.
+
+        Raises:
+            InputError: The shape is wrong, or a point is outside or not finite.
+        """
+        self.check_shape(points, what)
+        outside = ~self.contains(points, slack=1e-6 * self.size)
+        if outside.any():
+            first = int(outside.nonzero()[0])
+            place = ", ".join(f"{n} = {float(v):g}" for n, v in zip(self.names, points[first], strict=True))
+            raise InputError(
+                f"{int(outside.sum())} of {len(points)} {what} outside the domain, first {place} in row {first}",
+                f"points of {self!r}",
+                "enlarge the domain or drop these points",
+            )
+
+    def check_shape(self, points: Tensor, what: str = "points") -> None:
+        """Refuse an array that does not have one column for each coordinate.
+
+        Raises:
+            InputError: It has another shape.
+        """
+        if points.ndim != 2 or points.shape[1] != len(self.names):
+            raise InputError(
+                f"{what} of shape {tuple(points.shape)}",
+                f"(n, {len(self.names)}) with columns {', '.join(self.names)}",
+            )
+
+    def face(self, sides: Mapping[str, object]) -> list[tuple[int, float, float]]:
+        """Resolve a description of faces; only boxes, and the box of a product, have some.
+
+        Raises:
+            InputError: Always.
+        """
+        raise InputError(
+            f"face {', '.join(f'{name}={value}' for name, value in sides.items())} of {self!r}",
+            "a Box, or a coordinate of the Box in a product",
+            f"mark the residual @boundary, or @boundary(part=...) with one of {', '.join(self.parts) or 'no parts'}",
+        )
+
+    def interior(self, n: int, draw: Draw, place: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        """Draw points inside the domain.
+
+        Args:
+            n: Number of points.
+            draw: Draws points of the unit cube.
+            place: Maps them into the bounds, where not `scale` does.
+
+        Returns:
+            Points ``(n, d)``, float64 on the CPU.
+
+        Raises:
+            InputError: The domain is empty, or too thin to be met.
+        """
+
+        def candidates(unit: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+            points = (place or self.scale)(unit)
+            # the picks of a point cloud are members, and looking each of them up would be slow
+            keep = self.contains(points) if self.solid else torch.ones(len(points), dtype=torch.bool)
+            return (points,), keep
+
+        what = f"the interior of {self!r}"
+        return accepted(n, len(self.names), draw, candidates, what, "it is empty or very thin: check its parts")[0]
+
+    def boundary(
+        self,
+        n: int,
+        draw: Draw,
+        part: str | tuple[str, ...] = (),
+        where: Mask | None = None,
+        what: str = "boundary condition",
+    ) -> tuple[Tensor, Tensor]:
+        """Draw points on the boundary, uniform by length or area.
+
+        Args:
+            n: Number of points.
+            draw: Draws points of the unit cube.
+            part: Names of parts; empty takes the whole boundary.
+            where: A further condition on points and normals, or None.
+            what: What asks for them, for messages.
+
+        Returns:
+            Points and outward unit normals, each ``(n, d)``, float64 on the CPU.
+
+        Raises:
+            InputError: The domain has no boundary or no such part, or nothing of it satisfies ``where``.
+        """
+        pieces = self._chosen((part,) if isinstance(part, str) else tuple(part), what)
+        return on_pieces(pieces, n, self.boundary_dims, draw, where, what)
+
+    def _chosen(self, part: tuple[str, ...], what: str) -> list[Piece]:
+        pieces = self.pieces()
+        if not pieces:
+            raise InputError(
+                f"{what} on {self!r}, which has no boundary",
+                "a domain with a boundary",
+                "drop the condition, or give a PointCloud boundary=points, normals=normals",
+            )
+        known = [name for piece in pieces for name in piece.names]
+        for name in part:
+            if name not in known:
+                raise unknown("boundary part", name, dict.fromkeys(known), f"in {what}")
+        return [p for p in pieces if not part or set(part) & set(p.names)]
+
+    def __or__(self, other: "Domain") -> "Domain":
+        """Union."""
+        return self._combined("|", other)
+
+    def __and__(self, other: "Domain") -> "Domain":
+        """Intersection."""
+        return self._combined("&", other)
+
+    def __sub__(self, other: "Domain") -> "Domain":
+        """Difference."""
+        return self._combined("-", other)
+
+    def _combined(self, operation: str, other: "Domain") -> "Domain":
+        from nfsolve.domains.combined import Combined  # combined.py builds on this file
+
+        return Combined(self, operation, other)

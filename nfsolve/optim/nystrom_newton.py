@@ -1,0 +1,196 @@
+"""Newton-CG preconditioned by a randomized Nystrom approximation of the curvature (NysNewton-CG).
+
+Rathore, Lei, Frangella, Lu & Udell, ICML 2024, arXiv 2402.01868, algorithms 2 to 4. Here the curvature is by default
+the Gauss-Newton matrix 2 J^T J, which is never indefinite, and the damping adapts by the gain ratio.
+"""
+
+import copy
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+
+from nfsolve._core.errors import InputError, unknown
+from nfsolve.curvature import hessian_product
+from nfsolve.linalg import flatten, pcg, unflatten
+from nfsolve.nystrom import Nystrom, nystrom
+
+SHARED = "shared"  # key of the state that belongs to no single parameter
+HALVINGS = 12  # of the step, for one damping
+TRIALS = 5  # dampings that one step tries before it gives up
+SMALLEST, LARGEST = 1e-17, 1e10  # damping
+
+
+class NystromNewtonCG(torch.optim.Optimizer):
+    """Damped Newton steps by preconditioned conjugate gradients, for more parameters than a matrix has room for.
+
+    A step solves (C + damping I) d = -gradient, C the Gauss-Newton matrix or the Hessian, known by products only, and
+    backtracks until the loss falls (Armijo).
+
+    Args:
+        params: Parameters, in the order of the objective.
+        damping: At the start; it adapts and is part of the state.
+        rank: Products of a sketch.
+        refresh_every: Steps between sketches.
+        cg_steps: Most products of one solve.
+        cg_tolerance: Relative residual at which a solve ends.
+        curvature: ``gauss_newton``, or ``hessian``.
+        armijo: Smallest decrease, relative to what the slope promises.
+        seed: Seed of the private generator of the sketches.
+
+    Attributes:
+        stop_reason: Why no further step makes sense, in words; empty while there is no reason.
+
+    Raises:
+        InputError: A setting is out of range, or several parameter groups.
+
+    Reference:
+        Rathore et al., ICML 2024, arXiv 2402.01868.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        damping: float = 1e-2,
+        rank: int = 50,
+        refresh_every: int = 20,
+        cg_steps: int = 100,
+        cg_tolerance: float = 1e-4,
+        curvature: str = "gauss_newton",
+        armijo: float = 1e-4,
+        seed: int = 0,
+    ):
+        if not (damping > 0 and 0 < cg_tolerance < 1 and 0 < armijo < 0.5):
+            raise InputError(
+                f"NystromNewtonCG with {damping=}, {cg_tolerance=}, {armijo=}",
+                "damping > 0, cg_tolerance in (0, 1), armijo in (0, 0.5)",
+            )
+        if rank < 1 or refresh_every < 1 or cg_steps < 1:
+            raise InputError(f"NystromNewtonCG with {rank=}, {refresh_every=}, {cg_steps=}", "each at least 1")
+        if curvature not in ("gauss_newton", "hessian"):
+            raise unknown("curvature", curvature, ("gauss_newton", "hessian"))
+        defaults = {"damping": damping, "rank": rank, "refresh_every": refresh_every, "cg_steps": cg_steps}
+        super().__init__(params, defaults | {"cg_tolerance": cg_tolerance, "curvature": curvature, "armijo": armijo})
+        if len(self.param_groups) != 1:
+            raise InputError(f"NystromNewtonCG with {len(self.param_groups)} parameter groups", "one group")
+        generator = Generator().manual_seed(seed)
+        self.state[SHARED] = {"since": 0, "products": 0, "generator": generator.get_state()}  # type: ignore[index]
+        self.stop_reason = ""
+
+    @torch.no_grad()
+    def step(self, objective: Any = None) -> Tensor:  # type: ignore[override]
+        """Do one step; where no damping lowers the loss, the parameters stay and `stop_reason` says so.
+
+        Args:
+            objective: Offers ``theta()``, ``assign``, ``stacked`` and ``loss`` (see `LeastSquares`).
+
+        Returns:
+            The loss before the step.
+
+        Raises:
+            TypeError: A plain closure.
+        """
+        if not hasattr(objective, "stacked"):
+            raise TypeError(
+                f"NystromNewtonCG got a {type(objective).__name__} without residuals: it needs an objective with "
+                "stacked(theta). Pass LeastSquares(residual_function, parameters), or use nf.solve"
+            )
+        self.stop_reason = ""
+        theta = objective.theta()
+        residual, pullback = torch.func.vjp(objective.stacked, theta)[:2]
+        loss, gradient = residual.detach().square().sum(), 2 * pullback(residual)[0].detach()
+        if not torch.isfinite(loss) or not torch.isfinite(gradient).all():
+            self.stop_reason = "non-finite residual or gradient: parameters unchanged"
+        elif not gradient.any():
+            self.stop_reason = "converged: the gradient is zero"
+        else:
+            self._descend(objective, theta, float(loss), gradient, self._curvature(objective, theta, pullback))
+        return loss
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore a state; the given one stays independent of later steps."""
+        super().load_state_dict(copy.deepcopy(state_dict))
+
+    def _curvature(self, objective: Any, theta: Tensor, pullback: Any) -> Callable[[Tensor], Tensor]:
+        """Give v -> C v at theta; the reverse sweep's graph is shared by all products."""
+        shared = self._shared()
+
+        def gauss_newton(v: Tensor) -> Tensor:
+            shared["products"] += 1
+            return 2 * pullback(torch.func.jvp(objective.stacked, (theta,), (v,))[1])[0].detach()
+
+        def hessian(v: Tensor) -> Tensor:
+            shared["products"] += 1
+            parameters = objective.parameters
+            return flatten(hessian_product(objective.loss, parameters, unflatten(v, parameters)).product)
+
+        return gauss_newton if self.param_groups[0]["curvature"] == "gauss_newton" else hessian
+
+    def _sketch(self, apply: Callable[[Tensor], Tensor], theta: Tensor) -> Nystrom:
+        shared, group = self._shared(), self.param_groups[0]
+        if "vectors" not in shared or shared["since"] >= group["refresh_every"]:
+            generator = Generator()
+            generator.set_state(shared["generator"].cpu())
+            found = nystrom(apply, len(theta), group["rank"], generator, theta.dtype, theta.device)
+            shared["vectors"], shared["values"] = found
+            shared["generator"], shared["since"] = generator.get_state(), 0
+        shared["since"] += 1
+        return Nystrom(shared["vectors"].to(theta.device), shared["values"].to(theta.device))
+
+    def _descend(
+        self, objective: Any, theta: Tensor, loss: float, gradient: Tensor, apply: Callable[[Tensor], Tensor]
+    ) -> None:
+        """Solve and backtrack with dampings that grow until the loss falls."""
+        group = self.param_groups[0]
+        sketch = self._sketch(apply, theta)
+        for _ in range(TRIALS):
+            damping = group["damping"]
+            precondition = sketch.preconditioner(damping)
+            found = pcg(
+                lambda v, damping=damping: apply(v) + damping * v,
+                -gradient,
+                precondition,
+                tolerance=group["cg_tolerance"],
+                max_steps=group["cg_steps"],
+            ).x
+            slope = float(gradient @ found)
+            if not slope < 0:  # negative curvature at once
+                found = -precondition(gradient)
+                slope = float(gradient @ found)
+            length, gain = self._backtrack(objective, theta, loss, found, slope)
+            if length > 0:
+                objective.assign(theta + length * found)
+                self._adapt(length, gain, slope, damping * float(found @ found))
+                return
+            group["damping"] = min(10 * damping, LARGEST)
+        self.stop_reason = f"line search failed: no damping up to {group['damping']:.1e} lowers the loss {loss:.3e}"
+
+    def _backtrack(
+        self, objective: Any, theta: Tensor, loss: float, direction: Tensor, slope: float
+    ) -> tuple[float, float]:
+        """Give the first length of 1, 1/2, 1/4, ... with enough decrease, and that decrease; zeros where none has."""
+        length = 1.0
+        for _ in range(HALVINGS):
+            now = float(objective.stacked(theta + length * direction).detach().square().sum())
+            if now <= loss + self.param_groups[0]["armijo"] * length * slope and now < loss:
+                return length, loss - now
+            length /= 2
+        return 0.0, 0.0
+
+    def _adapt(self, length: float, gain: float, slope: float, damped: float) -> None:
+        """Change the damping by the ratio of the decrease to that of the quadratic model.
+
+        With (C + damping I) d = -g the model falls by -length slope - length^2 (-slope - damping d.d) / 2.
+        """
+        group = self.param_groups[0]
+        predicted = -length * slope - 0.5 * length**2 * max(-slope - damped, 0.0)
+        ratio = gain / predicted if predicted > 0 else math.inf
+        if length < 1 or ratio < 0.25:
+            group["damping"] = min(2 * group["damping"], LARGEST)
+        elif ratio > 0.75:
+            group["damping"] = max(group["damping"] / 3, SMALLEST)
+
+    def _shared(self) -> dict[str, Any]:
+        return self.state[SHARED]  # type: ignore[index]

@@ -1,0 +1,127 @@
+import sys
+from dataclasses import dataclass
+
+import meshio
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from nfsolve import PDE, Box, Disk, PointCloud, Solution, Sphere, interior
+from nfsolve._core.errors import InputError, MissingExtra
+
+
+class Sum(nn.Module):
+    """u = the sum of the coordinates, v = the first one."""
+
+    def __init__(self, names, dtype=torch.float64):
+        super().__init__()
+        self.inputs, self.outputs = names, ("u", "v")
+        self.one = nn.Parameter(torch.ones(1, dtype=dtype))
+        self.calls = []
+
+    def forward(self, points):
+        assert points.dtype == self.one.dtype
+        self.calls.append(len(points))
+        return torch.stack([points.sum(-1), points[:, 0]], -1) * self.one
+
+
+def solution_on(shape, dtype=torch.float64):
+    @dataclass
+    class Given(PDE):
+        domain = shape
+        unknowns = "u v"
+
+        @interior
+        def balance(self, u):
+            return u
+
+    names = shape.names if shape is not None else ("x",)
+    return Solution(Given(), Sum(names, dtype), {}, [], "", False, False, 0.0, 0, 0, {})
+
+
+BOX = Box(t=(0, 1), x=(-1, 1))
+
+
+def test_predict_goes_in_batches_and_gives_back_what_it_got():
+    solution = solution_on(BOX, torch.float32)
+    points = np.random.default_rng(0).random((25, 2))
+    values = solution.predict(points, batch=10)
+    assert solution.field.calls == [10, 10, 5]
+    assert isinstance(values, np.ndarray) and values.dtype == np.float32
+    assert np.allclose(values, np.stack([points.sum(1), points[:, 0]], 1))
+    tensor = solution.predict(torch.from_numpy(points))
+    assert isinstance(tensor, torch.Tensor) and not tensor.requires_grad
+    assert torch.equal(tensor, torch.from_numpy(values))
+    assert solution.predict(np.zeros((0, 2))).shape == (0, 2)
+    with pytest.raises(InputError, match=r"points of shape \(25,\): \(n, 2\) with columns t, x"):
+        solution.predict(points[:, 0])
+    with pytest.raises(InputError, match="batch = 0: at least 1"):
+        solution.predict(points, batch=0)
+
+
+def test_npz_has_the_layout_of_references(tmp_path):
+    path = solution_on(BOX).export(tmp_path / "new" / "u.npz", shape=(3, 5))
+    with np.load(path) as arrays:
+        assert set(arrays) == {"t", "x", "u", "v"}
+        assert arrays["u"].shape == (3, 5)
+        assert np.allclose(arrays["u"], arrays["t"][:, None] + arrays["x"])
+        assert arrays["x"].tolist() == [-1, -0.5, 0, 0.5, 1]
+    with np.load(solution_on(Disk(x=0, y=0, radius=1)).export(tmp_path / "disk.npz")) as arrays:
+        outside = arrays["x"][:, None] ** 2 + arrays["y"] ** 2 > 1 + 5e-6
+        assert np.array_equal(np.isnan(arrays["u"]), outside)
+        assert 90_000 < outside.size < 110_000
+
+
+def measure(points, cells):
+    """Length, area or volume of cells by their first and opposite corners, for cells along the axes."""
+    opposite = {2: 1, 4: 2, 8: 6}[cells.shape[1]]
+    sides = np.abs(points[cells[:, opposite]] - points[cells[:, 0]])[:, : {2: 1, 4: 2, 8: 3}[cells.shape[1]]]
+    return sides.prod(1).sum()
+
+
+@pytest.mark.parametrize(
+    ("shape", "sizes", "size", "slack"),
+    [
+        (Box(x=(0, 3)), (7,), 3.0, 0),
+        (BOX, (4, 6), 2.0, 0),
+        (Disk(x=0, y=0, radius=1), (81, 81), np.pi, 0.15),
+        (Sphere(x=0, y=0, z=0, radius=1), (41, 41, 41), 4.18879, 0.6),
+    ],
+)
+def test_vtu_cells_fill_the_domain(tmp_path, shape, sizes, size, slack):
+    mesh = meshio.read(solution_on(shape).export(tmp_path / "u.vtu", shape=sizes))
+    [block] = mesh.cells
+    assert size - slack - 1e-9 <= measure(mesh.points, block.data) <= size + 1e-9
+    assert np.allclose(mesh.point_data["u"], mesh.points.sum(1))
+    assert np.allclose(mesh.point_data["v"], mesh.points[:, 0])
+    inside = torch.from_numpy(mesh.points[:, : len(sizes)])
+    assert shape.contains(inside, 1e-6).all()
+    if len(sizes) == 2:  # corners in order: the shoelace formula gives the same area
+        x, y = mesh.points[block.data][..., 0], mesh.points[block.data][..., 1]
+        area = 0.5 * np.abs((x * np.roll(y, -1, 1) - y * np.roll(x, -1, 1)).sum(1)).sum()
+        assert area == pytest.approx(measure(mesh.points, block.data))
+
+
+def test_a_point_cloud_is_exported_as_points(tmp_path):
+    solution = solution_on(PointCloud([[0, 1], [2, 3], [4, 4]]))
+    mesh = meshio.read(solution.export(tmp_path / "u.vtu"))
+    assert mesh.cells[0].type == "vertex"
+    assert mesh.point_data["u"].tolist() == [1, 5, 8]
+    with np.load(solution.export(tmp_path / "u.npz")) as arrays:
+        assert arrays["x"].tolist() == [0, 2, 4]
+        assert arrays["u"].tolist() == [1, 5, 8]
+
+
+def test_what_cannot_be_exported_is_worded(tmp_path, monkeypatch):
+    with pytest.raises(InputError, match=r"export to 'u.txt': a name that ends in .npz or .vtu"):
+        solution_on(BOX).export(tmp_path / "u.txt")
+    with pytest.raises(InputError, match="4 coordinates for VTK: at most 3. Write .npz"):
+        solution_on(Box(a=(0, 1), b=(0, 1), c=(0, 1), d=(0, 1))).export(tmp_path / "u.vtu")
+    with pytest.raises(InputError, match="a domain with a grid, or a PointCloud. Use predict"):
+        solution_on(Box(t=(0, 1)) * PointCloud([[0, 1], [2, 3]])).export(tmp_path / "u.npz")
+    with pytest.raises(InputError, match="without a cell in the domain: a finer grid"):
+        solution_on(Disk(x=0, y=0, radius=1)).export(tmp_path / "u.vtu", shape=(3, 3))
+    monkeypatch.setitem(sys.modules, "meshio", None)
+    with pytest.raises(MissingExtra, match=r"writing a .vtu file needs meshio.*nfsolve\[vtk\]"):
+        solution_on(BOX).export(tmp_path / "u.vtu")
