@@ -210,12 +210,7 @@ class Run:
         }
 
     def _restore(self, state: dict[str, Any]) -> None:
-        if state.get("problem") != type(self.problem).__name__:
-            raise InputError(
-                f"a checkpoint of {state.get('problem', 'another program')}",
-                f"one of {type(self.problem).__name__}",
-                "resume the folder with the problem that made it",
-            )
+        check_same_problem(state, self.problem)
         try:
             self.objective.system.load_state_dict(state["system"])
         except RuntimeError as error:
@@ -276,6 +271,24 @@ class Run:
             steps=self.steps,
             data=self.data,
             folder=self.folder.path if self.folder else None,
+        )
+
+
+def check_same_problem(state: dict[str, Any], problem: Problem) -> None:
+    """Refuse the checkpoint of another problem.
+
+    Args:
+        state: What was saved.
+        problem: The problem to go on with.
+
+    Raises:
+        InputError: They are not of one class.
+    """
+    if state.get("problem") != type(problem).__name__:
+        raise InputError(
+            f"a checkpoint of {state.get('problem', 'another program')}",
+            f"one of {type(problem).__name__}",
+            "resume the folder with the problem that made it",
         )
 
 

@@ -39,7 +39,7 @@ def reporter(kind: Reporter | str | None, total: int, time_limit: float | None) 
 
 
 def summary(row: dict[str, Any]) -> str:
-    """Word a row of the history: loss, the rms of each residual by name, the score.
+    """Word a row of the history: window, loss, the rms of each residual by name, the score.
 
     Args:
         row: A row of the history.
@@ -47,7 +47,8 @@ def summary(row: dict[str, Any]) -> str:
     Returns:
         One line.
     """
-    parts = [f"loss {row['loss']:.1e}"]
+    parts = [f"window {row['window']}/{row['windows']}"] if "windows" in row else []
+    parts += [f"loss {row['loss']:.1e}"]
     parts += [f"{key[4:]} {value:.1e}" for key, value in row.items() if key.startswith("rms/")]
     score = next((key for key in _SCORES if key in row), None)
     if score == "relative_l2":

@@ -35,6 +35,8 @@ class Plan:
         time_limit: Seconds, or None.
         tolerance: Loss at which the run has converged, or None.
         compile: Whether the residuals are compiled.
+        windows: Parts into which the time interval is cut.
+        carry: Whether the field of a window starts from the weights of the one before.
     """
 
     field: Any
@@ -48,12 +50,16 @@ class Plan:
     time_limit: float | None = None
     tolerance: float | None = None
     compile: bool = False
+    windows: int = 1
+    carry: bool = True
 
     def __post_init__(self) -> None:
         if self.log_every < 1:
             raise InputError(f"log_every = {self.log_every}", "at least 1 step")
         if self.time_limit is not None and self.time_limit <= 0:
             raise InputError(f"time limit {self.time_limit:g} s", "a positive number of seconds")
+        if self.windows < 1:
+            raise InputError(f"windows = {self.windows}", "at least 1")
 
     @classmethod
     def of(cls, recipe: Recipe, **options: Any) -> "Plan":
@@ -71,6 +77,8 @@ class Plan:
             "field": describe(_recipe_of(self.field)),
             "factorization": describe(given.get("factorization", self.factorization)),
             "weighting": describe(self.weighting),
+            "windows": self.windows,
+            "carry": self.carry,
             "stages": [
                 {
                     "optimizer": describe(s.optimizer),
@@ -110,6 +118,8 @@ class Plan:
                 factorization=build(config["factorization"], trusted),
                 stages=stages,
                 weighting=build(config["weighting"], trusted) if "weighting" in config else Constant(),
+                windows=config.get("windows", 1),
+                carry=config.get("carry", True),
                 **{name: config[name] for name in _PLAIN},
             )
         except (KeyError, TypeError) as error:
@@ -119,7 +129,7 @@ class Plan:
         return make_problem(problem_class, build(parameters, trusted)), plan
 
 
-_RECIPE = ("field", "factorization", "stages", "dtype", "log_every", "weighting")
+_RECIPE = ("field", "factorization", "stages", "dtype", "log_every", "weighting", "windows", "carry")
 _PLAIN = ("dtype", "log_every", "device", "seed", "time_limit", "tolerance", "compile")
 
 

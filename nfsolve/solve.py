@@ -11,6 +11,7 @@ from torch import nn
 from nfsolve._core.device import choose_device, choose_dtype
 from nfsolve._core.errors import InputError
 from nfsolve.loop import Run
+from nfsolve.march import March
 from nfsolve.problem import Problem, Stage
 from nfsolve.runs import RunFolder
 from nfsolve.setup import Plan, make_stages
@@ -29,6 +30,8 @@ def solve(
     schedule: str | None = None,
     redraw: int | None = None,
     weighting: Weighting | None = None,
+    windows: int | None = None,
+    carry: bool | None = None,
     seed: int = 0,
     dtype: str | torch.dtype | None = None,
     device: str | torch.device = "cpu",
@@ -47,12 +50,15 @@ def solve(
         problem: The problem.
         field: A field, or a class of fields (or partial of one) that is built for the problem.
         optimizer: Takes parameters and gives a `torch.optim.Optimizer`: a class or a partial of one.
-        steps: Optimizer steps; with a recipe of several stages, of the whole, shared in proportion.
+        steps: Optimizer steps, in each window; with a recipe of several stages, of all, shared in proportion.
         stages: Several optimizers one after the other, instead of ``optimizer`` and ``steps``.
         factorization: Factorization of a field that is built here; the recipe's where it builds the field.
         schedule: Learning-rate schedule: constant, cosine or exponential.
         redraw: Steps between draws of new points; 0 keeps the first ones.
         weighting: Scheme of `nfsolve.weighting` that adapts the weights of the residuals.
+        windows: Parts into which the time interval is cut. Each trains a field of its own with all the stages and
+            steps, and goes on from the field before.
+        carry: Whether the field of a window starts from the weights of the one before.
         seed: Seed of weights and points.
         dtype: ``float32`` or ``float64``; a field that is given keeps its own.
         device: ``cpu``, ``cuda`` or ``auto``; a field that is given stays where it is.
@@ -80,12 +86,14 @@ def solve(
         device=str(choose_device(device)),
         log_every=recipe.log_every if log_every is None else log_every,
         weighting=recipe.weighting if weighting is None else weighting,
+        windows=recipe.windows if windows is None else windows,
+        carry=recipe.carry if carry is None else carry,
         seed=seed,
         time_limit=time_limit,
         tolerance=tolerance,
         compile=compile,
     )
-    return Run(problem, plan, RunFolder(out) if out is not None else None, report).go()
+    return _runner(problem, plan, RunFolder(out) if out is not None else None, report).go()
 
 
 def resume(
@@ -114,7 +122,7 @@ def resume(
     if steps is not None:
         plan.stages = (*plan.stages[:-1], dataclasses.replace(plan.stages[-1], steps=steps))
     plan.time_limit = time_limit or plan.time_limit
-    return Run(problem, plan, runs, report, runs.load_checkpoint()).go()
+    return _runner(problem, plan, runs, report, runs.load_checkpoint()).go()
 
 
 def load(folder: str | Path) -> nn.Module:
@@ -152,4 +160,10 @@ def reopen(folder: str | Path) -> Solution:
         raise InputError(
             f"run '{folder}' has no checkpoint yet", "a run that was saved", f"start it: --resume {folder}"
         )
-    return Run(problem, plan, runs, None, state).reopen()
+    return _runner(problem, plan, runs, None, state).reopen()
+
+
+def _runner(
+    problem: Problem, plan: Plan, folder: RunFolder | None, report: Any, checkpoint: dict[str, Any] | None = None
+) -> Run | March:
+    return (Run if plan.windows == 1 else March)(problem, plan, folder, report, checkpoint)

@@ -39,6 +39,10 @@ class RunOptions:
     """learning-rate schedule"""
     redraw: int | None = None
     """steps between draws of new points; 0 keeps the first ones"""
+    windows: int | None = None
+    """parts into which the time interval is cut, each with a field of its own; default the recipe's"""
+    carry: bool | None = None
+    """start the field of a window from the weights of the one before"""
     time_limit: float | None = None
     """seconds of training"""
     tolerance: float | None = None

@@ -38,6 +38,7 @@ from nfsolve.fields.mlp import MLP
 from nfsolve.fields.modified import ModifiedMLP
 from nfsolve.fields.multiplicative import FourierFilterNetwork, GaborFilterNetwork
 from nfsolve.fields.residual import ResidualMLP
+from nfsolve.fields.windows import Windows
 
 __all__ = [
     "GELU",
@@ -74,6 +75,7 @@ __all__ = [
     "TorchDefault",
     "WeightNormalization",
     "WeightScaling",
+    "Windows",
     "default_init",
     "factorize",
     "fold",

@@ -6,6 +6,7 @@ from nfsolve.problem.pde import PDE
 from nfsolve.problem.problem import Batch, Problem
 from nfsolve.problem.recipe import Recipe, Stage
 from nfsolve.problem.unknowns import Unknown
+from nfsolve.problem.window import check_windows, cuts_of, window_of
 
 __all__ = [
     "PDE",
@@ -16,8 +17,11 @@ __all__ = [
     "Stage",
     "Unknown",
     "boundary",
+    "check_windows",
+    "cuts_of",
     "face",
     "interior",
     "matched",
     "measured",
+    "window_of",
 ]

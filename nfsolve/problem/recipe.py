@@ -52,6 +52,8 @@ class Recipe:
         factorization: Factorization of the linear layers, or None.
         log_every: Steps between rows of the history.
         weighting: Scheme that adapts the weights of the residuals.
+        windows: Parts into which the time interval is cut; each runs all stages, on a field of its own.
+        carry: Whether the field of a window starts from the weights of the one before.
     """
 
     field: Callable[..., Any]
@@ -60,3 +62,5 @@ class Recipe:
     factorization: Any = None
     log_every: int = 50
     weighting: Weighting = dataclasses.field(default_factory=Constant)
+    windows: int = 1
+    carry: bool = True
