@@ -11,6 +11,7 @@ from torch import Generator, Tensor, nn
 from nfsolve._core.errors import InputError
 from nfsolve.diff import parse
 from nfsolve.domains import Box, periodic
+from nfsolve.domains.product import Product
 from nfsolve.problem.conditions import Condition, arguments
 from nfsolve.problem.evaluate import as_field, values
 from nfsolve.problem.pde import PDE
@@ -36,16 +37,15 @@ class Window(PDE):
 
     whole: PDE
     previous: nn.Module | None
+    handed: dict[str, Handover]
 
     def conditions(self) -> dict[str, Condition]:
         """Give the problem's conditions; after the first window, those at the start are replaced by the hand-over."""
         found = super().conditions()
-        if self.previous is None:
+        if not self.handed:
             return found
-        starting = {name: condition for name, condition in found.items() if "t" in condition.sides}
         kept = {name: _elsewhere(condition) for name, condition in found.items()}
-        handed = _handovers(self, starting)
-        return {name: condition for name, condition in kept.items() if condition is not None} | handed
+        return {name: condition for name, condition in kept.items() if condition is not None} | self.handed
 
     def load(self, device: str | torch.device, dtype: torch.dtype) -> Batch:
         """Load the data of the whole problem and keep what lies in the window."""
@@ -61,18 +61,16 @@ class Window(PDE):
         if "grid" not in data:
             return data
         inside = self._inside(data["grid"])
-        if not inside.any():
-            return {key: value for key, value in data.items() if key not in ("grid", "exact", "sizes", "floor")}
-        sizes, column = list(data["sizes"]), self.domain.index("t")
-        sizes[column] = int(inside.sum()) * sizes[column] // len(inside)
-        return data | {"grid": data["grid"][inside], "exact": data["exact"][inside], "sizes": tuple(sizes)}
+        rows = {key: data[key][inside] for key in ("grid", "exact") if inside.any()}
+        return {key: value for key, value in data.items() if key not in ("grid", "exact", "sizes", "inside")} | rows
 
     def residuals(self, field: Callback, batch: Batch) -> dict[str, Tensor]:
         """Evaluate the residual methods, and the differences to the previous field."""
-        conditions, names = self.conditions(), self.domain.names
-        handed = {name: c for name in batch if isinstance(c := conditions[name], Handover)}
-        found = super().residuals(field, {name: rows for name, rows in batch.items() if name not in handed})
-        for name, condition in handed.items():
+        names = self.domain.names
+        found = super().residuals(field, {name: rows for name, rows in batch.items() if name not in self.handed})
+        for name, condition in self.handed.items():
+            if name not in batch:
+                continue
             rows = batch[name]
             now = values(condition.names, as_field(field, names), rows, self.outputs, names)
             found[name] = torch.cat([now[key] - rows[f"{key}_data"] for key in condition.names], -1)
@@ -116,13 +114,10 @@ def window_of(problem: PDE, start: float, end: float, previous: nn.Module | None
     Returns:
         The view.
     """
-    bounds: dict[str, Any] = {
-        name: periodic(*pair) if wraps else pair
-        for name, pair, wraps in zip(problem.domain.names, problem.domain.bounds, problem.domain.periodic, strict=True)
-    }
     view = copy.copy(problem)
     view.__class__ = type(type(problem).__name__, (Window, type(problem)), {})
-    vars(view).update(domain=Box(**(bounds | {"t": (start, end)})), whole=problem, previous=previous)
+    vars(view).update(domain=_part(problem.domain, start, end), whole=problem, previous=previous)
+    vars(view)["handed"] = {} if previous is None else _handovers(problem, start)
     return view
 
 
@@ -136,9 +131,14 @@ def check_windows(problem: Problem) -> None:
         InputError: It has no time in a box, wants something at the end of time, or has unknown scalars.
     """
     kind = type(problem).__name__
-    names = getattr(problem.domain, "names", ())
-    if not isinstance(problem, PDE) or not isinstance(problem.domain, Box) or "t" not in names:
-        raise InputError(f"windows for {kind}", "a PDE on a Box with a coordinate t", "leave windows at 1")
+    domain: Any = getattr(problem, "domain", None)
+    box = domain.box if isinstance(domain, Product) else domain
+    if not isinstance(problem, PDE) or not isinstance(box, Box) or "t" not in box.names:
+        raise InputError(
+            f"windows for {kind}",
+            "a PDE on a Box with a coordinate t, or its product with a shape",
+            "leave windows at 1",
+        )
     column = problem.domain.index("t")
     if problem.domain.periodic[column]:
         raise InputError(f"windows for {kind}, which is periodic in t", "a time with a start", "leave windows at 1")
@@ -148,32 +148,53 @@ def check_windows(problem: Problem) -> None:
             f"windows for {kind} with unknown {scalars}", "known parameters", "all times together determine an unknown"
         )
     for name, condition in problem.conditions().items():
-        if any(at == column and sign > 0 for at, _, sign in problem.domain.face(condition.sides)):
+        ends = problem.domain.face(condition.sides) if condition.kind == "face" else []
+        around = condition.kind == "boundary" and domain is box and not condition.part
+        parts = around or any(part.startswith("t=") for part in condition.part)
+        if parts or "t" in _matched(condition) or any(at == column and sign > 0 for at, _, sign in ends):
             raise InputError(
                 f"windows with condition '{name}' at the end of time",
-                "conditions at the start only",
-                "set windows to 1",
+                "conditions at the start, as @face, or at all times",
+                "leave windows at 1",
             )
+
+
+def _part(domain: Any, start: float, end: float) -> Any:
+    """Give a domain between two times."""
+    if isinstance(domain, Product):
+        return Product(_part(domain.box, start, end), domain.shape)
+    pairs = zip(domain.names, domain.bounds, domain.periodic, strict=True)
+    bounds: dict[str, Any] = {name: periodic(*pair) if wraps else pair for name, pair, wraps in pairs}
+    return Box(**(bounds | {"t": (start, end)}))
+
+
+def _starts(condition: Condition) -> bool:
+    return condition.kind == "face" and "t" in condition.sides
+
+
+def _matched(condition: Condition) -> dict[str, Any]:
+    return condition.sides if condition.kind == "matched" else {}
 
 
 def _elsewhere(condition: Condition) -> Condition | None:
     """A condition without the start of time, or None where nothing is left."""
-    if "t" not in condition.sides:
+    if not _starts(condition):
         return condition
     sides = {name: ends for name, ends in condition.sides.items() if name != "t"}
     return dataclasses.replace(condition, sides=sides) if sides else None
 
 
-def _handovers(window: Window, starting: dict[str, Condition]) -> dict[str, Condition]:
+def _handovers(problem: PDE, start: float) -> dict[str, Handover]:
     """One condition for each order of time derivative that an unknown hands over."""
-    column = window.domain.index("t")
-    conditions = super(Window, window).conditions()
-    orders = {name: _orders(window, name, column) for name in conditions}
-    highest = dict.fromkeys(window.outputs, 0)
+    column = problem.domain.index("t")
+    conditions = problem.conditions()
+    starting = {name: condition for name, condition in conditions.items() if _starts(condition)}
+    orders = {name: _orders(problem, name, column) for name in conditions}
+    highest = dict.fromkeys(problem.outputs, 0)
     for name, named in orders.items():
         for out, order in named.items():
             highest[out] = max(highest[out], order if name in starting else order - 1)
-    found: dict[str, Condition] = {}
+    found: dict[str, Handover] = {}
     for order in range(max(highest.values()) + 1):
         replaced = [c for name, c in starting.items() if max(orders[name].values(), default=0) == order]
         replaced = replaced or list(starting.values())
@@ -181,10 +202,10 @@ def _handovers(window: Window, starting: dict[str, Condition]) -> dict[str, Cond
         slopes = "t" * order and "_" + "t" * order
         found[HANDOVER + slopes] = Handover(
             "face",
-            {"t": window.domain.bounds[column][0]},
+            {"t": start},
             points=max(counts, default=None),
             weight=max((c.weight for c in replaced), default=1.0),
-            names=tuple(out + slopes for out in window.outputs if highest[out] >= order),
+            names=tuple(out + slopes for out in problem.outputs if highest[out] >= order),
         )
     return found
 
@@ -195,7 +216,7 @@ def _orders(problem: PDE, name: str, column: int) -> dict[str, int]:
     for text in arguments(getattr(problem, name)):
         if text in names or text == "D" or text.startswith("n_") or text.endswith("_data"):
             continue
-        read = parse(text, outputs, names)
+        read = parse(text.removesuffix("_low").removesuffix("_high"), outputs, names)
         out = outputs[read.output]
         found[out] = max(found.get(out, 0), read.along.count(column))
     return found
