@@ -63,7 +63,7 @@ ENGINES = (NESTED, "nested forward", "jets", "jets compiled", "auto", "deepxde")
 
 
 def make_net(case: Case, width: int, dtype: torch.dtype) -> MLP:
-    box = Box(**{name: (-1.0, 1.0) for name in case.coordinates})
+    box = Box(**dict.fromkeys(case.coordinates, (-1.0, 1.0)))
     return MLP(box, width=width, depth=DEPTH[width], dtype=dtype, seed=0)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
-ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 INSTALL = """DeepXDE is not installed, and nothing but this benchmark uses it.
 Install it beside the PyTorch that is there, so that pip does not fetch another one:
     pip install --no-deps deepxde scikit-optimize scikit-learn narwhals joblib threadpoolctl pyaml PyYAML cloudpickle"""
