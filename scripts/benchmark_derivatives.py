@@ -55,7 +55,7 @@ CASES = {
         lambda u, t, x, xx, xxxx: t + 5 * u * x + 0.5 * xx + 0.005 * xxxx,
         4.0,
     ),
-    "laplacian_10d": Case(AXES, tuple(f"u_{a}{a}" for a in AXES), lambda *second: sum(second) + 1, 3.0, 512),
+    "laplacian_10d": Case(AXES, tuple(f"u_{a}{a}" for a in AXES), lambda *second: torch.cat(second, 1).sum(1, keepdim=True) + 1, 3.0, 512),
     "allen_cahn": Case("tx", ("u", "u_t", "u_xx"), lambda u, t, xx: t - 1e-4 * xx - 5 * u + 5 * u**3, 1.0),
 }
 NESTED = "nested reverse"  # what the ratios are taken to

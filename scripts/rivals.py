@@ -138,7 +138,7 @@ CASES = {
         kdv, 15000, True, (1, 0),
         "no KdV example; the closest that fits a CPU is its Burgers example (settings as for burgers), made periodic "
         "by a feature transform (cos, sin), because its periodic condition stops at first derivatives; its periodic "
-        "Schroedinger example (10000 points, 4 layers of 100, third derivatives added) is too large for one core, in float64",
+        "Schroedinger example (10000 points, 4 layers of 100, third derivatives) is too large for one core, in float64",
     ),
     "allen_cahn": Rival(
         allen_cahn, 40000, True, (1, 0),
