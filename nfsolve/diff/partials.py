@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from nfsolve._core.errors import InputError
-from nfsolve.diff.jets import Index, Jet, Unsupported, plan
-from nfsolve.diff.reverse import cheaper, possible, reverse
+from nfsolve.diff.jets import Index, Jet, Unsupported, plan, summands
+from nfsolve.diff.reverse import added, cheaper, possible, reverse
 
 Engine = Literal["auto", "jets", "nested", "reverse"]
 
@@ -25,7 +25,7 @@ def partials(
         function: Maps points ``(n, d)`` to values ``(n, k)``, each row on its own.
         points: Points ``(n, d)``.
         wanted: Multi-indices as sorted columns: ``()`` is the value, ``(1, 1)`` the second derivative
-            along column 1.
+            along column 1, ``laplacian([0, 1])`` the sum of those along columns 0 and 1.
         engine: ``jets`` carries all derivatives through one pass and needs a Taylor rule for every
             operation; ``reverse`` is nested reverse mode, for one output; ``nested`` is nested forward mode, for
             every differentiable function; ``auto`` takes the cheaper of jets and reverse mode, as far as they
@@ -70,13 +70,13 @@ def _jets(function: Callable[[Tensor], Tensor], points: Tensor, wanted: frozense
 
 def _nested(function: Callable[[Tensor], Tensor], points: Tensor, wanted: frozenset[Index]) -> dict[Index, Tensor]:
     result: dict[Index, Tensor] = {}
-    for index in sorted(wanted, key=len, reverse=True):
+    for index in sorted({part for sought in wanted for part in summands(sought)}, key=len, reverse=True):
         if index in result:
             continue
         values = _ladder(function, points, index)
         for m, value in enumerate(values):
             result.setdefault(index[:m], value)
-    return {index: result[index] for index in wanted}
+    return {index: added(result, index) for index in wanted}
 
 
 def _ladder(function: Callable[[Tensor], Tensor], points: Tensor, index: Index) -> list[Tensor]:
