@@ -1,8 +1,8 @@
-"""Derivatives of a callable at points: Taylor jets where every operation has a rule, nested jvp otherwise."""
+"""Derivatives of a callable at points: Taylor jets or nested reverse mode, nested jvp for what fits neither."""
 
-from nfsolve.diff.jets import Unsupported
+from nfsolve.diff.jets import Unsupported, laplacian
 from nfsolve.diff.names import Name, parse
 from nfsolve.diff.partials import partials
 from nfsolve.diff.rows import jacobian_by_rows
 
-__all__ = ["Name", "Unsupported", "jacobian_by_rows", "parse", "partials"]
+__all__ = ["Name", "Unsupported", "jacobian_by_rows", "laplacian", "parse", "partials"]

@@ -14,11 +14,28 @@ from typing import Any
 import torch
 from torch import Tensor
 
-Index = tuple[int, ...]  # sorted columns of the coordinates, one entry for each differentiation
+# sorted columns of the coordinates, one entry for each differentiation; where the entries are negative, the sum of
+# the second derivatives along the columns -1 - entry
+Index = tuple[int, ...]
 
 
 class Unsupported(TypeError):
     """An operation has no Taylor rule; the caller falls back to nested jvp."""
+
+
+def laplacian(columns: Iterable[int]) -> Index:
+    """Give the index of the sum of the second derivatives along some columns."""
+    return tuple(sorted(-1 - column for column in columns))
+
+
+def summands(index: Index) -> list[Index]:
+    """Give the plain indices whose derivatives an index adds up: itself, where it is plain."""
+    return [(-1 - entry, -1 - entry) for entry in index] if index and index[0] < 0 else [index]
+
+
+def order_of(index: Index) -> int:
+    """Give the order of a derivative."""
+    return len(summands(index)[0])
 
 
 class Plan:
@@ -31,10 +48,14 @@ class Plan:
     def __init__(self, wanted: Iterable[Index]):
         closed: set[Index] = {()}
         for index in wanted:
-            closed |= {tuple(s) for m in range(len(index) + 1) for s in combinations(index, m)}
-        self.indices: list[Index] = sorted(closed, key=lambda index: (len(index), index))
+            closed.add(index)
+            for part in summands(index):
+                # a sum of second derivatives is one channel: only what is below the summands is added
+                most = len(part) + (part == index)
+                closed |= {tuple(s) for m in range(most) for s in combinations(part, m)}
+        self.indices: list[Index] = sorted(closed, key=lambda index: (order_of(index), index))
         self.position = {index: i for i, index in enumerate(self.indices)}
-        self.order = len(self.indices[-1])
+        self.order = order_of(self.indices[-1])
         # tables at once, not when first used: torch.compile would trace a lazy attribute's lock
         self.products = self._products()
         self.compositions = self._compositions()
@@ -44,10 +65,13 @@ class Plan:
         table = []
         for index in self.indices:
             splits: Counter[tuple[int, int]] = Counter()
-            for mask in range(2 ** len(index)):
-                left = tuple(c for i, c in enumerate(index) if mask >> i & 1)
-                right = tuple(c for i, c in enumerate(index) if not mask >> i & 1)
-                splits[self.position[left], self.position[right]] += 1
+            for part in summands(index):
+                for mask in range(1, 2 ** len(part) - 1):
+                    left = tuple(c for i, c in enumerate(part) if mask >> i & 1)
+                    right = tuple(c for i, c in enumerate(part) if not mask >> i & 1)
+                    splits[self.position[left], self.position[right]] += 1
+            for both in {(self.position[index], 0), (0, self.position[index])}:
+                splits[both] += 1
             table.append([(n, left, right) for (left, right), n in splits.items()])
         return table
 
@@ -56,10 +80,13 @@ class Plan:
         table = []
         for index in self.indices:
             terms = Counter(
-                tuple(sorted(self.position[tuple(index[i] for i in block)] for block in partition))
-                for partition in _set_partitions(list(range(len(index))))
+                tuple(sorted(self.position[tuple(part[i] for i in block)] for block in partition))
+                for part in summands(index)
+                for partition in _set_partitions(list(range(len(part))))
+                if len(partition) > 1
             )
-            table.append([(n, blocks) for blocks, n in terms.items()])
+            linear = [(1, (self.position[index],))] if index else []
+            table.append(linear + [(n, blocks) for blocks, n in terms.items()])
         return table
 
 
@@ -105,7 +132,7 @@ class Jet:
         zero = torch.zeros_like(points)
         rows = [points]
         for index in plan.indices[1:]:
-            rows.append(unit[index[0]].expand_as(points) if len(index) == 1 else zero)
+            rows.append(unit[index[0]].expand_as(points) if order_of(index) == 1 else zero)
         return cls(torch.stack(rows), plan)
 
     @classmethod
@@ -127,12 +154,14 @@ class Jet:
         """Apply an elementwise function given by its derivatives of order 0, 1, ... at the value."""
         rows, parts = [derivatives[0]], self.channels.unbind(0)
         for terms in self.plan.compositions[1:]:
-            added = []
+            sums: dict[int, Tensor] = {}  # by the order of the function's derivative, which they share
             for coefficient, blocks in terms:
-                term = derivatives[len(blocks)]
-                for block in blocks:
+                term = parts[blocks[0]]
+                for block in blocks[1:]:
                     term = term * parts[block]
-                added.append(term if coefficient == 1 else coefficient * term)
+                term = term if coefficient == 1 else coefficient * term
+                sums[len(blocks)] = sums[len(blocks)] + term if len(blocks) in sums else term
+            added = [derivatives[m] * total for m, total in sums.items()]
             rows.append(sum(added[1:], added[0]))
         return Jet(torch.stack(rows), self.plan)
 

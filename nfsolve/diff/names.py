@@ -1,8 +1,9 @@
-"""Written names of derivatives: ``u_xx`` is the second derivative of output u along coordinate x."""
+"""Written names of derivatives: ``u_xx`` is the second derivative of output u along x, ``lap_u`` its Laplacian."""
 
 from dataclasses import dataclass
 
 from nfsolve._core.errors import InputError, nearest
+from nfsolve.diff.jets import laplacian
 
 
 @dataclass(frozen=True)
@@ -11,7 +12,8 @@ class Name:
 
     Attributes:
         output: Index of the output.
-        along: Sorted columns of the coordinates, one entry for each differentiation; ``()`` is the value.
+        along: Sorted columns of the coordinates, one entry for each differentiation; ``()`` is the value, negative
+            entries are a sum of second derivatives (see `nfsolve.diff.jets.laplacian`).
     """
 
     output: int
@@ -22,7 +24,8 @@ def parse(text: str, outputs: tuple[str, ...], coordinates: tuple[str, ...]) -> 
     """Read the name of an output or of one of its derivatives.
 
     Args:
-        text: ``"u"``, ``"u_x"``, ``"u_txx"``...
+        text: ``"u"``, ``"u_x"``, ``"u_txx"``...; ``"lap_u"`` is the sum of the second derivatives along every
+            coordinate but t, cheaper than asking for each.
         outputs: Names of the outputs.
         coordinates: Names of the coordinates; longer ones such as ``"theta"`` are allowed.
 
@@ -34,6 +37,11 @@ def parse(text: str, outputs: tuple[str, ...], coordinates: tuple[str, ...]) -> 
     """
     if text in outputs:
         return Name(outputs.index(text), ())
+    if text.startswith("lap_") and text[4:] in outputs:
+        space = [column for column, name in enumerate(coordinates) if name != "t"]
+        if not space:
+            raise InputError(f"'{text}' on the coordinates {', '.join(coordinates)}", "a coordinate other than t")
+        return Name(outputs.index(text[4:]), laplacian(space))
     head = max((out for out in outputs if text.startswith(out + "_")), key=len, default=None)
     if head is None:
         known = (*coordinates, *outputs)

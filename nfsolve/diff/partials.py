@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from nfsolve._core.errors import InputError
-from nfsolve.diff.jets import Index, Jet, Unsupported, plan
+from nfsolve.diff.jets import Index, Jet, Unsupported, plan, summands
+from nfsolve.diff.reverse import added, cheaper, possible, reverse
 
-Engine = Literal["auto", "jets", "nested"]
+Engine = Literal["auto", "jets", "nested", "reverse"]
 
 
 def partials(
@@ -24,27 +25,34 @@ def partials(
         function: Maps points ``(n, d)`` to values ``(n, k)``, each row on its own.
         points: Points ``(n, d)``.
         wanted: Multi-indices as sorted columns: ``()`` is the value, ``(1, 1)`` the second derivative
-            along column 1.
+            along column 1, ``laplacian([0, 1])`` the sum of those along columns 0 and 1.
         engine: ``jets`` carries all derivatives through one pass and needs a Taylor rule for every
-            operation; ``nested`` works for every differentiable function; ``auto`` takes jets where it can.
+            operation; ``reverse`` is nested reverse mode, for one output; ``nested`` is nested forward mode, for
+            every differentiable function; ``auto`` takes the cheaper of jets and reverse mode, as far as they
+            are possible, and nested forward mode otherwise.
 
     Returns:
         For each multi-index the derivative of all outputs, ``(n, k)``.
 
     Raises:
         InputError: The function does not give ``(n, k)``.
-        TypeError: ``engine="jets"`` and an operation has no rule.
+        TypeError: ``engine="jets"`` and an operation has no rule, or ``engine="reverse"`` and the function does
+            not have one output with a graph.
 
     Reference:
         Griewank & Walther, Evaluating Derivatives, 2nd ed., chapter 13 (Taylor propagation).
     """
     wanted = frozenset(wanted)
-    if engine != "nested" and wanted != {()}:
-        try:
-            return _jets(function, points, wanted)
-        except Unsupported:
-            if engine == "jets":
-                raise
+    ways: list[tuple[str, Callable[..., dict[Index, Tensor]]]] = [("jets", _jets)]
+    if engine == "reverse" or (engine == "auto" and possible(function) and cheaper(wanted, plan(wanted))):
+        ways.insert(0, ("reverse", reverse))
+    for name, way in ways if wanted != {()} else []:
+        if engine in ("auto", name):
+            try:
+                return way(function, points, wanted)
+            except Unsupported:
+                if engine == name:
+                    raise
     result = _nested(function, points, wanted)
     for value in result.values():
         _check(value, points)
@@ -62,13 +70,13 @@ def _jets(function: Callable[[Tensor], Tensor], points: Tensor, wanted: frozense
 
 def _nested(function: Callable[[Tensor], Tensor], points: Tensor, wanted: frozenset[Index]) -> dict[Index, Tensor]:
     result: dict[Index, Tensor] = {}
-    for index in sorted(wanted, key=len, reverse=True):
+    for index in sorted({part for sought in wanted for part in summands(sought)}, key=len, reverse=True):
         if index in result:
             continue
         values = _ladder(function, points, index)
         for m, value in enumerate(values):
             result.setdefault(index[:m], value)
-    return {index: result[index] for index in wanted}
+    return {index: added(result, index) for index in wanted}
 
 
 def _ladder(function: Callable[[Tensor], Tensor], points: Tensor, index: Index) -> list[Tensor]:

@@ -1,0 +1,130 @@
+"""The parts of the benchmarks that do not train for hours; DeepXDE itself is never needed here."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from nfsolve.diff import laplacian
+from scripts import measuring, race_deepxde
+from scripts.benchmark_derivatives import check_losses, goal_line, peak_bytes
+from scripts.engines import CASES, NESTED, Case, evaluator, indices, make_net, make_step
+from scripts.engines import make_points as points_of
+from scripts.race_deepxde import Clock, at, compare, draw, run_ours, table
+from scripts.rivals import CASES as RIVALS
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_all_engines_compute_the_residual_that_is_timed(name):
+    full = CASES[name]
+    case = Case(full.coordinates, full.names, full.residual, full.goal, n=8)
+    net, points = make_net(case, 20, torch.float64), points_of(case, torch.float64)
+    expected = evaluator(case, NESTED, net)(points)
+    assert expected.shape == (8, 1)
+    engines = ("jets", "auto") if name.endswith("_by_name") else ("jets", "auto", "nested forward")
+    for engine in engines:
+        assert torch.allclose(evaluator(case, engine, net)(points), expected, rtol=1e-9, atol=1e-10), engine
+
+
+def test_ten_second_derivatives_are_one_name():
+    assert indices(CASES["laplacian_10d"]) == [laplacian(range(10))]
+
+
+def test_a_step_lowers_the_loss_and_its_memory_is_seen():
+    step = make_step(CASES["laplacian_10d"], "jets", 20, "float32")
+    first = step()
+    for _ in range(20):
+        last = step()
+    assert last < first
+    # one stacked layer alone: 12 channels of 512 x 20 float32
+    assert peak_bytes(step) > 12 * 512 * 20 * 4
+
+
+def test_engines_that_disagree_stop_the_benchmark():
+    check_losses({NESTED: 1.0, "jets": 1.0 + 1e-12}, "float64")
+    with pytest.raises(SystemExit, match=r"jets gives loss 1.1, nested reverse gives 1.0"):
+        check_losses({NESTED: 1.0, "jets": 1.1}, "float64")
+
+
+def test_goals_are_worded():
+    rows = [
+        {"dtype": "float32", "width": 20, "method": "auto", "ratio": 0.8},
+        {"dtype": "float32", "width": 20, "method": "jets compiled", "ratio": 2.5},
+        {"dtype": "float32", "width": 64, "method": "auto", "ratio": 1.0},
+    ]
+    assert goal_line("kdv", 2.0, rows) == (
+        "- kdv: goal 2x, measured 1.00x to 2.50x: met in 1 of 2 settings; "
+        "auto is slower than nested reverse at float32 width 20 (0.80).\n"
+    )
+
+
+def result(method, error, seconds, curve=None, **more):
+    return {
+        "case": "burgers", "seed": 0, "budget": 1.0, "method": method, "relative_l2": error, "seconds": seconds,
+        "loss": 1e-6, "loss_adam": 1e-4, "curve": curve or [[seconds, error]], "machine": "m", "version": "v",
+        "date": "d", **more,
+    }  # fmt: skip
+
+
+def test_the_race_takes_our_error_at_their_time():
+    curve = [[1.0, 1e-1], [10.0, 1e-3], [30.0, 1e-5]]
+    assert [at(curve, s) for s in (0.5, 1.0, 29.0, 400.0)] == [1e-1, 1e-1, 1e-3, 1e-5]
+    rows = [result("deepxde", 1e-2, 20.0), result("nfsolve", 1e-5, 30.0, curve), result("deepxde", 1, 2, seed=1)]
+    (pair,) = compare(rows)
+    assert pair["error"] == 1e-3
+    assert pair["ratio"] == pytest.approx(10)
+    assert "| burgers | 0 | 1.00e-02 | 20 | 1.0e-04 / 1.0e-06 | 1.00e-03 | 30 | 10 | missed |" in table(rows)
+    assert "2540 domain" in table(rows)
+
+
+def test_the_plot_is_drawn(tmp_path):
+    pytest.importorskip("matplotlib")
+    draw([result("deepxde", 1e-2, 20.0), result("nfsolve", 1e-5, 30.0)], tmp_path / "race.png")
+    assert (tmp_path / "race.png").stat().st_size > 1000
+
+
+def test_watching_costs_nothing():
+    clock = Clock()
+    work = clock.uncounted(lambda: sum(np.sin(i) for i in range(100_000)))
+    before = clock.seconds()
+    work()
+    assert clock.watching > 0.01
+    assert clock.seconds() - before < 0.5 * clock.watching
+
+
+def test_our_side_records_a_curve(monkeypatch):
+    monkeypatch.setattr(torch, "set_num_threads", lambda n: None)  # of the other tests too
+    row = run_ours("poisson", seed=0, budget=0.01)
+    assert row["steps"] == 2
+    assert row["curve"][-1][1] == row["relative_l2"]
+    assert json.loads(json.dumps(row)) == row
+
+
+def test_a_race_goes_on_where_it_was(tmp_path, monkeypatch):
+    ran = []
+
+    def child(name, method, seed, budget):
+        ran.append((name, method, seed))
+        return result(method, 1e-3, 1.0, case=name, seed=seed, budget=budget)
+
+    monkeypatch.setattr(race_deepxde, "run_child", child)
+    monkeypatch.setattr(race_deepxde, "draw", lambda rows, path: None)
+    monkeypatch.setattr(measuring, "deepxde_version", lambda: "1")
+    for seeds in (["0"], ["0", "1"]):
+        monkeypatch.setattr("sys.argv", ["race", "--only", "poisson", "--folder", str(tmp_path), "--seeds", *seeds])
+        race_deepxde.main()
+    assert ran == [("poisson", m, s) for s in (0, 1) for m in ("deepxde", "nfsolve")]
+    assert len(measuring.read_rows(tmp_path / "race_deepxde.json")) == 4
+
+
+def test_without_deepxde_the_way_to_install_it_is_said(monkeypatch):
+    monkeypatch.setattr(measuring, "deepxde_version", lambda: "")
+    with pytest.raises(SystemExit, match="pip install --no-deps deepxde"):
+        measuring.import_deepxde("float64")
+
+
+def test_every_rival_says_where_its_settings_come_from():
+    for rival in RIVALS.values():
+        assert "example" in rival.settings
+        assert sorted(rival.columns) == [0, 1]
