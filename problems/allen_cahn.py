@@ -22,7 +22,7 @@ class AllenCahn(PDE):
 
     nu: float = 1e-4
     """diffusivity; the reference is for 1e-4"""
-    n_points: int = field(default=2500, kw_only=True)
+    n_points: int = field(default=2000, kw_only=True)
     """points inside the domain"""
 
     domain = Box(t=(0, 1), x=periodic(-1, 1))
@@ -48,12 +48,16 @@ class AllenCahn(PDE):
         return u + torch.exp(-10 * t) * torch.sin(0.5 * math.pi * x) ** 8 * kink(t, 1 - torch.abs(x), self.nu)
 
     def recipe(self):
-        """A small tanh network under Gauss-Newton in float64."""
+        """Four windows in time, each with a small tanh network under Gauss-Newton in float64."""
         return Recipe(
-            field=partial(MLP, width=24, depth=3, harmonics=2),
-            stages=(Stage(GaussNewton, steps=400),),
+            field=partial(MLP, width=16, depth=3, harmonics=2),
+            stages=(
+                Stage(GaussNewton, steps=60, points=0.5),
+                Stage(partial(GaussNewton, damping=1e-6), steps=50),
+            ),
             dtype="float64",
             log_every=5,
+            windows=4,
         )
 
 

@@ -24,8 +24,10 @@ class Burgers(PDE):
 
     nu: float = 0.01 / math.pi
     """viscosity"""
-    n_points: int = field(default=2500, kw_only=True)
-    """points inside the domain, two thirds of them drawn closer to the shock"""
+    n_points: int = field(default=5000, kw_only=True)
+    """points inside the domain"""
+    adaptive: str = field(default="rad", kw_only=True)
+    """how points follow the residual: none, rad, rar_d, r3"""
 
     domain = Box(t=(0, 1), x=(-1, 1))
     unknowns = "u"
@@ -47,23 +49,18 @@ class Burgers(PDE):
         """u(t, -1) = u(t, 1) = 0."""
         return u
 
-    def place_off(self, unit):
-        """Draw two thirds of the points closer to the shock at x = 0, as x^2 and x^3 of uniform ones."""
-        points = self.domain.scale(unit)
-        for first, power in ((0, 3), (1, 2)):
-            x = points[first::3, 1]
-            points[first::3, 1] = torch.sign(x) * torch.abs(x) ** power
-        return points
-
     def exact(self, t, x):
         """Cole-Hopf formula, by the trapezoidal rule (spectrally accurate on these integrands)."""
         return cole_hopf(t, x, self.nu)
 
     def recipe(self):
-        """A small tanh network under Gauss-Newton in float64."""
+        """A small tanh network under Gauss-Newton in float64: few points find the shock, many refine it."""
         return Recipe(
             field=partial(MLP, width=20, depth=3),
-            stages=(Stage(GaussNewton, steps=350),),
+            stages=(
+                Stage(GaussNewton, steps=80, points=0.3),
+                Stage(partial(GaussNewton, damping=1e-6, corrections=8), steps=420),
+            ),
             dtype="float64",
             log_every=5,
         )

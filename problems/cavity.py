@@ -37,7 +37,7 @@ class Cavity(PDE):
 
     reynolds: float = 100.0
     """Reynolds number; there are references for 100 and 400"""
-    n_points: int = field(default=1500, kw_only=True)
+    n_points: int = field(default=2000, kw_only=True)
     """points inside the domain"""
 
     domain = Box(x=(0, 1), y=(0, 1))
@@ -101,8 +101,11 @@ class Cavity(PDE):
     def recipe(self):
         """A small tanh network under Gauss-Newton in float64."""
         return Recipe(
-            field=partial(MLP, width=20, depth=3),
-            stages=(Stage(GaussNewton, steps=300),),
+            field=partial(MLP, width=20 if self.reynolds < 200 else 24, depth=3),
+            stages=(
+                Stage(GaussNewton, steps=60, points=0.6),
+                Stage(partial(GaussNewton, damping=1e-6), steps=100),
+            ),
             dtype="float64",
             log_every=5,
         )

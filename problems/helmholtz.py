@@ -33,10 +33,10 @@ class Helmholtz(PDE):
     evaluation = (101, 101)
 
     @interior(points=1200)
-    def balance(self, u, u_xx, u_yy, x, y):
-        """u_xx + u_yy + k^2 u - f = 0, f = (k^2 - (a1 pi)^2 - (a2 pi)^2) sin(a1 pi x) sin(a2 pi y)."""
+    def balance(self, u, lap_u, x, y):
+        """Laplace u + k^2 u - f = 0, f = (k^2 - (a1 pi)^2 - (a2 pi)^2) sin(a1 pi x) sin(a2 pi y)."""
         f = (self.k**2 - math.pi**2 * (self.a1**2 + self.a2**2)) * self.exact(x, y)
-        return u_xx + u_yy + self.k**2 * u - f
+        return lap_u + self.k**2 * u - f
 
     @face(x=(-1, 1), y=(-1, 1), weight=100.0)
     def sides(self, u):

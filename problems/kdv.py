@@ -22,7 +22,7 @@ class KdV(PDE):
 
     dispersion: float = 0.022
     """d, the square root of the coefficient of u_xxx; the reference is for 0.022"""
-    n_points: int = field(default=2500, kw_only=True)
+    n_points: int = field(default=2000, kw_only=True)
     """points inside the domain"""
 
     domain = Box(t=(0, 1), x=periodic(-1, 1))
@@ -44,12 +44,16 @@ class KdV(PDE):
         return u - torch.cos(math.pi * x)
 
     def recipe(self):
-        """A small tanh network under Gauss-Newton in float64."""
+        """Four windows in time, each with a small tanh network under Gauss-Newton in float64."""
         return Recipe(
-            field=partial(MLP, width=24, depth=3, harmonics=2),
-            stages=(Stage(GaussNewton, steps=400),),
+            field=partial(MLP, width=16, depth=3, harmonics=2),
+            stages=(
+                Stage(GaussNewton, steps=60, points=0.5),
+                Stage(partial(GaussNewton, damping=1e-6), steps=60),
+            ),
             dtype="float64",
             log_every=5,
+            windows=4,
         )
 
 

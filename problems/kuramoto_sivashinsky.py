@@ -20,7 +20,7 @@ from nfsolve.optim import GaussNewton
 class KuramotoSivashinsky(PDE):
     """The Kuramoto-Sivashinsky equation, u_t + 5 u u_x + 0.5 u_xx + 0.005 u_xxxx = 0, periodic."""
 
-    n_points: int = field(default=2500, kw_only=True)
+    n_points: int = field(default=2000, kw_only=True)
     """points inside the domain"""
 
     domain = Box(t=(0, 0.5), x=periodic(-1, 1))
@@ -38,12 +38,16 @@ class KuramotoSivashinsky(PDE):
         return u + torch.sin(math.pi * x)
 
     def recipe(self):
-        """A small tanh network under Gauss-Newton in float64."""
+        """Four windows in time, each with a small tanh network under Gauss-Newton in float64."""
         return Recipe(
-            field=partial(MLP, width=24, depth=3, harmonics=2),
-            stages=(Stage(GaussNewton, steps=400),),
+            field=partial(MLP, width=16, depth=3, harmonics=2),
+            stages=(
+                Stage(GaussNewton, steps=60, points=0.5),
+                Stage(partial(GaussNewton, damping=1e-6), steps=60),
+            ),
             dtype="float64",
             log_every=5,
+            windows=4,
         )
 
 

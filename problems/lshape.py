@@ -39,8 +39,8 @@ class LShape(PDE):
     def recipe(self):
         """A small tanh network under Gauss-Newton in float64."""
         return Recipe(
-            field=partial(MLP, width=24, depth=3),
-            stages=(Stage(GaussNewton, steps=300),),
+            field=partial(MLP, width=24, depth=2),
+            stages=(Stage(GaussNewton, steps=250),),
             dtype="float64",
             log_every=5,
         )

@@ -28,10 +28,10 @@ class Poisson(PDE):
     evaluation = (101, 101)
 
     @interior(points=800)
-    def balance(self, u_xx, u_yy, x, y):
-        """u_xx + u_yy + f = 0, f = 2 (k pi)^2 sin(k pi x) sin(k pi y)."""
+    def balance(self, lap_u, x, y):
+        """Laplace u + f = 0, f = 2 (k pi)^2 sin(k pi x) sin(k pi y)."""
         k = self.waves * math.pi
-        return u_xx + u_yy + 2 * k**2 * torch.sin(k * x) * torch.sin(k * y)
+        return lap_u + 2 * k**2 * torch.sin(k * x) * torch.sin(k * y)
 
     @face(x=(0, 1), y=(0, 1), weight=100.0)
     def sides(self, u):

@@ -29,9 +29,9 @@ class Poisson5D(PDE):
     evaluation = (7, 7, 7, 7, 7)
 
     @interior
-    def balance(self, u_aa, u_bb, u_cc, u_dd, u_ee, a, b, c, d, e):
-        """laplace(u) + pi^2 sum cos(pi x_i) = 0."""
-        return u_aa + u_bb + u_cc + u_dd + u_ee + math.pi**2 * self.exact(a, b, c, d, e)
+    def balance(self, lap_u, a, b, c, d, e):
+        """Laplace u + pi^2 sum cos(pi x_i) = 0."""
+        return lap_u + math.pi**2 * self.exact(a, b, c, d, e)
 
     @face(a=(0, 1), b=(0, 1), c=(0, 1), d=(0, 1), e=(0, 1), weight=100.0)
     def sides(self, u, a, b, c, d, e):
@@ -45,8 +45,8 @@ class Poisson5D(PDE):
     def recipe(self):
         """A small tanh network under Gauss-Newton in float64."""
         return Recipe(
-            field=partial(MLP, width=32, depth=2),
-            stages=(Stage(GaussNewton, steps=200),),
+            field=partial(MLP, width=24, depth=2),
+            stages=(Stage(GaussNewton, steps=250),),
             dtype="float64",
             log_every=5,
         )

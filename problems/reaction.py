@@ -8,7 +8,7 @@ plain PINNs collapse. x is not periodic: continued periodically, u has a kink wh
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import torch
@@ -23,6 +23,9 @@ class Reaction(PDE):
 
     rho: float = 5.0
     """rate"""
+
+    adaptive: str = field(default="rad", kw_only=True)
+    """how points follow the residual: none, rad, rar_d, r3"""
 
     domain = Box(t=(0, 1), x=(0, 2 * math.pi))
     unknowns = "u"

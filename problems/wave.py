@@ -59,8 +59,8 @@ class Wave(PDE):
     def recipe(self):
         """A small sine network under Gauss-Newton in float64."""
         return Recipe(
-            field=partial(MLP, width=24, depth=3, activation=Sine(2.0)),
-            stages=(Stage(GaussNewton, steps=300),),
+            field=partial(MLP, width=24, depth=2, activation=Sine(2.0)),
+            stages=(Stage(GaussNewton, steps=400),),
             dtype="float64",
             log_every=5,
         )

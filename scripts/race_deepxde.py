@@ -188,7 +188,7 @@ def compare(rows: list[Row]) -> list[Row]:
     by = {(row["case"], row["seed"], row["budget"], row["method"]): row for row in rows}
     pairs = []
     for (name, seed, budget, method), theirs in by.items():
-        ours = by.get((name, seed, budget, OURS))
+        ours = by.get((name, seed, 1.0, OURS), by.get((name, seed, budget, OURS)))
         if method == THEIRS and ours is not None:
             error = at(ours["curve"], theirs["seconds"])
             pairs.append({
