@@ -1,10 +1,7 @@
 """The training loop, the only one: any problem, any field, any optimizer."""
 
 import math
-import signal
-import threading
 import time
-from types import FrameType
 from typing import Any
 
 import torch
@@ -12,6 +9,7 @@ from torch import Tensor
 
 from nfsolve._core.errors import InputError
 from nfsolve._core.random import generator
+from nfsolve.interrupt import Interrupt
 from nfsolve.problem import Objective, Problem, Stage
 from nfsolve.report import reporter
 from nfsolve.runs import METRICS, RunFolder, SaveError, environment
@@ -61,6 +59,7 @@ class Run:
         self.stopped = ""
         self.failed = self.interrupted = False
         self._fresh = False  # whether points were redrawn because the optimizer was done with those before
+        self.parts: dict[str, float] = {}  # seconds by part of a step, of the optimizers before the current one
         self._optimizer: Any = None
         self._resumed: dict[str, Any] | None = None
         if checkpoint is not None:
@@ -71,19 +70,19 @@ class Run:
     def go(self) -> Solution:
         """Run to the end; Ctrl-C finishes the step, saves and stops."""
         self.stopped = ""
-        with _Interrupt() as interrupt:
+        with Interrupt() as interrupt:
             self._earlier, self._started = self.seconds, time.perf_counter()
             self._saved_at = self._started
             if not self.history:
                 self._log(None)
             self._run_stage(interrupt)
             while not self.stopped and self.stage < self._last:
-                self.stage, self.step, self._optimizer = self.stage + 1, 0, None
+                self.stage, self.step = self.stage + 1, 0
                 self._run_stage(interrupt)
             self.stopped = self.stopped or f"step limit: {self.steps} steps done"
         return self._finish()
 
-    def _run_stage(self, interrupt: "_Interrupt") -> None:
+    def _run_stage(self, interrupt: Interrupt) -> None:
         stage = self.plan.stages[self.stage]
         optimizer = self._make_optimizer(stage)
         redraw = self.problem.redraw_every if stage.redraw is None else stage.redraw
@@ -151,7 +150,7 @@ class Run:
 
     def _make_optimizer(self, stage: Stage) -> Any:
         """Make the optimizer of a stage, or restore it; later stages start on new points."""
-        self._optimizer = stage.optimizer(list(self.objective.parameters))
+        self.parts, self._optimizer = self.clocked(), stage.optimizer(list(self.objective.parameters))
         if self._resumed is not None:
             self._optimizer.load_state_dict(self._resumed)
             self._resumed = None
@@ -159,6 +158,12 @@ class Run:
             self.objective.use_points(stage.points)
             self.objective.redraw()
         return self._optimizer
+
+    def clocked(self) -> dict[str, float]:
+        """Seconds by part of a step (Jacobian, Gram matrix ...), where optimizers count them."""
+        clock = getattr(self._optimizer, "clock", None)
+        now = clock.seconds if clock is not None else {}
+        return {part: self.parts.get(part, 0.0) + now.get(part, 0.0) for part in {**self.parts, **now}}
 
     def _log(self, loss: float | None) -> None:
         with torch.no_grad():
@@ -203,6 +208,7 @@ class Run:
             "stopped": self.stopped,
             "failed": self.failed,
             "fresh": self._fresh,
+            "parts": self.clocked(),
             "history": self.history,
             "system": self.objective.system.state_dict(),
             "objective": self.objective.state_dict(),
@@ -221,7 +227,7 @@ class Run:
         self.stage, self.step, self.steps = state["stage"], state["step"], state["steps"]
         self.seconds, self.history = state["seconds"], list(state["history"])
         self.stopped, self.failed = state["stopped"], state["failed"]
-        self._fresh = state.get("fresh", False)
+        self._fresh, self.parts = state.get("fresh", False), state.get("parts", {})
         if self.plan.stages:
             self.objective.use_points(self.plan.stages[self.stage].points)
         self.objective.load_state_dict(state["objective"])
@@ -251,6 +257,7 @@ class Run:
         """Score the field as it stands and give the solution."""
         scores = {} if self.failed else self._score(quick=False)
         scores |= {f"unknown/{n}": v for n, v in self.objective.unknown_values().items()}
+        scores |= {f"seconds/{part}": round(seconds, 3) for part, seconds in self.clocked().items()}
         scores |= {
             "seconds": self.seconds,
             "evaluations": self.objective.evaluations,
@@ -290,28 +297,6 @@ def check_same_problem(state: dict[str, Any], problem: Problem) -> None:
             f"one of {type(problem).__name__}",
             "resume the folder with the problem that made it",
         )
-
-
-class _Interrupt:
-    """Ctrl-C asks once for a tidy end; the second one interrupts as usual."""
-
-    def __init__(self) -> None:
-        self.asked = False
-
-    def __enter__(self) -> "_Interrupt":
-        self._main = threading.current_thread() is threading.main_thread()
-        if self._main:
-            self._previous = signal.signal(signal.SIGINT, self._ask)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._main:
-            signal.signal(signal.SIGINT, self._previous)
-
-    def _ask(self, signum: int, frame: FrameType | None) -> None:
-        if self.asked:
-            raise KeyboardInterrupt
-        self.asked = True
 
 
 def _value(loss: Any) -> float:

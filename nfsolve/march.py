@@ -129,6 +129,7 @@ class March:
                 "steps": run.steps,
                 "seconds": run.seconds,
                 "evaluations": run.objective.evaluations,
+                "parts": run.clocked(),
             }
         )
         self._current = None
@@ -175,6 +176,8 @@ class March:
             scores = {} if run.failed else self.problem.metrics(field, data)
         counts = {"steps": run.steps, "seconds": run.seconds, "evaluations": run.objective.evaluations}
         counts = {key: value + sum(window[key] for window in self.done) for key, value in counts.items()}
+        parts = [*(window["parts"] for window in self.done), run.clocked()]
+        scores |= {f"seconds/{name}": round(sum(part[name] for part in parts), 3) for name in parts[-1]}
         stopped = f"window {len(fields)}/{self.plan.windows}: {run.stopped}"
         parameters = sum(p.numel() for p in field.parameters())
         return Solution(

@@ -34,10 +34,11 @@ class RunFolder:
 
     Args:
         path: The folder; made when something is first written.
+        resumed: Whether the run in it goes on, even where it was killed before its first checkpoint.
     """
 
-    def __init__(self, path: str | Path):
-        self.path = Path(path)
+    def __init__(self, path: str | Path, resumed: bool = False):
+        self.path, self.resumed = Path(path), resumed
 
     def start(self, config: dict[str, Any], environment: dict[str, Any]) -> None:
         """Make the folder and write what describes the run.
@@ -50,6 +51,8 @@ class RunFolder:
             InputError: The folder holds another run already.
             SaveError: The folder cannot be written.
         """
+        if (self.path / CONFIG).exists() and self.resumed:
+            return
         if (self.path / CONFIG).exists():
             raise InputError(
                 f"folder '{self.path}' holds a run already",

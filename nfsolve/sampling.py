@@ -1,6 +1,7 @@
-"""Point sets in the unit cube, and choices among candidate points by the size of the residual; every draw is a new one.
+"""Point sets in the unit cube, and choices among candidate points by the size of the residual; each draw is new.
 
-Residual-adaptive choices: RAD and RAR-D by Wu, Zhu, Tan, Kartha & Lu, arXiv 2207.10289; R3 by Daw et al., arXiv 2207.02338.
+Residual-adaptive choices: RAD and RAR-D by Wu, Zhu, Tan, Kartha & Lu, arXiv 2207.10289; R3 by Daw et al., arXiv
+2207.02338.
 """
 
 from collections.abc import Callable

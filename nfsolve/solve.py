@@ -117,7 +117,7 @@ def resume(
     Raises:
         InputError: The folder holds no run, or its files are damaged or of another problem.
     """
-    runs = RunFolder(folder)
+    runs = RunFolder(folder, resumed=True)
     problem, plan = Plan.from_config(runs.config())
     if steps is not None:
         plan.stages = (*plan.stages[:-1], dataclasses.replace(plan.stages[-1], steps=steps))

@@ -1,9 +1,9 @@
 """Inverse problem: find lambda1, lambda2 in u_t + lambda1 (u u_x + v u_y) = -p_x + lambda2 (u_xx + u_yy), likewise v.
 
-The flow behind a cylinder at Re = 100, x in [1, 8], y in [-2, 2], t in [0, 20], of which the first 3 are used: velocities are measured at random
-points, the pressure is not (Raissi, Perdikaris & Karniadakis, J. Comput. Phys. 378 (2019); lambda1 = 1, lambda2 =
-0.01). The data are their simulation, file `cylinder_nektar_wake.mat`, as an archive with arrays X_star (points, 2),
-t (times), U_star (points, 2, times) and p_star (points, times).
+The flow behind a cylinder at Re = 100, x in [1, 8], y in [-2, 2], t in [0, 20], of which the first 3 are used:
+velocities are measured at random points, the pressure is not (Raissi, Perdikaris & Karniadakis, J. Comput. Phys. 378
+(2019); lambda1 = 1, lambda2 = 0.01). The data are their simulation, file `cylinder_nektar_wake.mat`, as an archive with
+arrays X_star (points, 2), t (times), U_star (points, 2, times) and p_star (points, times).
 
     nfsolve run wake --data FILE.npz
     nfsolve run wake --noise 0.01

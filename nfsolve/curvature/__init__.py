@@ -2,7 +2,7 @@
 
 from nfsolve.curvature.least_squares import LeastSquares
 from nfsolve.curvature.ntk import condition_number, empirical_ntk
-from nfsolve.curvature.products import HessianProduct, gauss_newton_product, hessian_product
+from nfsolve.curvature.products import HessianProduct, gauss_newton_product, hessian_product, linear_maps
 
 __all__ = [
     "HessianProduct",
@@ -11,4 +11,5 @@ __all__ = [
     "empirical_ntk",
     "gauss_newton_product",
     "hessian_product",
+    "linear_maps",
 ]

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from nfsolve._core.errors import InputError
+from nfsolve.curvature.products import linear_maps
 from nfsolve.linalg import flatten, unflatten
 
 CHUNK = 64  # Jacobian columns or rows that one vectorized sweep carries: bounds its memory
@@ -103,18 +104,18 @@ class LeastSquares:
             evaluation.
         """
         self.evaluations += 1
-        theta = theta.detach()
-        residual, pull = torch.func.vjp(self._at, theta)
+        leaf = theta.detach().requires_grad_()
+        residual = self._at(leaf)
+        ahead, back = linear_maps(residual, leaf)
 
-        def forward(direction: Tensor) -> Tensor:
-            self.evaluations += 1
-            return torch.func.jvp(self._at, (theta,), (direction,))[1].detach()
+        def counted(product: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+            def apply(vector: Tensor) -> Tensor:
+                self.evaluations += 1
+                return product(vector)
 
-        def backward(rows: Tensor) -> Tensor:
-            self.evaluations += 1
-            return pull(rows)[0].detach()
+            return apply
 
-        return residual.detach(), forward, backward
+        return residual.detach(), counted(ahead), counted(back)
 
     def theta(self) -> Tensor:
         """Give the current parameters as one vector ``(P,)``, a copy."""

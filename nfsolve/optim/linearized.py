@@ -1,9 +1,9 @@
 """A residual linearized at one point, r + J d, with damped steps: minimize |r + J d|^2 + mu (d - s)^T D (d - s).
 
-D = diag(J^T J) or a running maximum of it (Marquardt, 1963; More, 1978); s is 0 or a multiple of the step before (SPRING:
-Goldshlager, Abrahamsen & Lin, arXiv 2401.10190). Three forms of the same step: P x P (J^T J), N x N by Woodbury's
-identity (the kernel form of energy natural gradient, Guzman-Cordero et al., arXiv 2505.12149), and conjugate gradients on
-products with J, which never form it.
+D = diag(J^T J) or a running maximum of it (Marquardt, 1963; More, 1978); s is 0 or a multiple of the step before
+(SPRING: Goldshlager, Abrahamsen & Lin, arXiv 2401.10190). Three forms of the same step: P x P (J^T J), N x N by
+Woodbury's identity (the kernel form of energy natural gradient, Guzman-Cordero et al., arXiv 2505.12149), and conjugate
+gradients on products with J, which never form it.
 """
 
 import time
@@ -24,7 +24,7 @@ class Clock:
     """Seconds by part of a step, summed over steps."""
 
     def __init__(self) -> None:
-        self.seconds = dict.fromkeys(PARTS, 0.0)
+        self.seconds: dict[str, float] = dict.fromkeys(PARTS, 0.0)
         self._since = 0.0
 
     def start(self) -> None:

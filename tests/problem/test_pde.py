@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from nfsolve import MLP, PDE, Box, Unknown, face, interior, measured, periodic, solve
+from nfsolve import MLP, PDE, Box, Stage, Unknown, face, interior, measured, periodic, solve
 from nfsolve._core.errors import InputError
 from nfsolve._core.random import generator
 from nfsolve.optim import GaussNewton
@@ -263,3 +263,54 @@ def test_bad_faces_and_point_counts_are_worded():
         Burgers(n_points=0)
     with pytest.raises(InputError, match="unknown sampler 'sobl': did you mean 'sobol'"):
         Burgers(sampler="sobl")
+
+
+@dataclass
+class Layer(PDE):
+    """A residual that the zero field leaves large near x = 0 only."""
+
+    domain = Box(t=(0, 1), x=(-1, 1))
+
+    @interior(points=400)
+    def peak(self, u, x):
+        return u + torch.exp(-((20 * x) ** 2))
+
+    @face(t=0, points=100)
+    def start(self, u, x):
+        return u + torch.exp(-((20 * x) ** 2))
+
+
+def zero(points):
+    return torch.zeros_like(points[:, :1])
+
+
+@pytest.mark.parametrize("adaptive", ["rad", "rar_d", "r3"])
+def test_points_follow_the_residual_when_they_are_redrawn(adaptive):
+    problem = Layer(adaptive=adaptive)
+    data, source = problem.load("cpu", torch.float64), generator(0, "points")
+    batch = problem.draw(data, source)
+    near = [float((batch[name]["points"][:, 1].abs() < 0.1).double().mean()) for name in ("peak", "start")]
+    for _ in range(4):
+        batch = problem.redraw(data, source, zero, batch)
+    after = [float((batch[name]["points"][:, 1].abs() < 0.1).double().mean()) for name in ("peak", "start")]
+    assert all(b > 1.5 * a for a, b in zip(near, after, strict=True))
+    sizes = {"rad": 400, "rar_d": 400 + 4 * 20, "r3": 400}
+    assert len(batch["peak"]["points"]) == sizes[adaptive]
+    assert (batch["start"]["points"][:, 0] == 0).all()
+
+
+def test_stages_may_ask_for_fewer_points():
+    problem = Layer()
+    fewer = problem.with_points(0.25)
+    data = problem.load("cpu", torch.float64)
+    batch = fewer.draw(data, generator(0, "points"))
+    assert len(batch["peak"]["points"]) == 100
+    assert len(batch["start"]["points"]) == 100
+    assert len(problem.draw(data, generator(0, "points"))["peak"]["points"]) == 400
+    with pytest.raises(InputError, match="points=0"):
+        Stage(GaussNewton, 3, points=0)
+
+
+def test_unknown_adaptive_sampling_is_worded():
+    with pytest.raises(InputError, match="unknown adaptive sampling 'rat': did you mean 'rad'"):
+        Layer(adaptive="rat")
