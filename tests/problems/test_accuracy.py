@@ -1,4 +1,4 @@
-"""Accuracy at full budget: each default run reaches its target (make accuracy); `scripts.measure_gallery` makes tables."""
+"""Accuracy at full budget: each default run reaches its target (make accuracy)."""
 
 import time
 
