@@ -1,5 +1,6 @@
-# make demo   set up everything and solve Burgers' equation
+# make demo   set up everything and solve Burgers' equation for one minute
 # make test   set up everything and run the tests
+# make accuracy  every default run against its target: an hour or so
 # make check  what CI runs: format, lint, types, import floors, tests
 PYTHON ?= python3
 VENV ?= .venv
@@ -11,7 +12,7 @@ READY := $(VENV)/.ready
 .PHONY: demo test check lint accuracy clean
 
 demo: $(READY)
-	$(BIN)/nfsolve run burgers --out runs/burgers-demo-$$(date +%Y%m%d-%H%M%S)
+	$(BIN)/nfsolve run burgers --time-limit 60 --out runs/burgers-demo-$$(date +%Y%m%d-%H%M%S)
 
 test: $(READY)
 	$(BIN)/python -m pytest
