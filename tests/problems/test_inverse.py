@@ -21,7 +21,7 @@ def test_exact_diffusivity_satisfies_the_equations_and_noiseless_data():
     residuals = problem.residuals(problem.exact, batch)
     assert set(residuals) == set(problem.weights()) == {"first", "second", "measurements"}
     assert all(r.abs().max() < 1e-12 for r in residuals.values())
-    assert residuals["measurements"].shape == (900, 2)
+    assert residuals["measurements"].shape == (1600, 2)
     wrong = problem.residuals(lambda x, y: (*problem.exact(x, y)[:2], 1 + 0 * x), batch)
     assert wrong["first"].abs().max() > 1 and wrong["second"].abs().max() > 1
     assert problem.metrics(problem.exact, data)["relative_l2/k"] == 0
@@ -72,7 +72,7 @@ def wake_file(tmp_path):
 
 
 def test_the_wake_reads_its_file_and_an_exact_flow_satisfies_it(wake_file):
-    problem = Wake(data=str(wake_file), n_data=300, n_points=50)
+    problem = Wake(data=str(wake_file), duration=20.0, n_data=300, n_points=50)
     data, batch = loaded(problem)
     problem.lambda1, problem.lambda2 = 1.0, 0.01  # as the objective binds them
     residuals = problem.residuals(decaying_vortices, batch)
@@ -93,7 +93,8 @@ def test_the_wake_reads_its_file_and_an_exact_flow_satisfies_it(wake_file):
 
 def test_the_noise_of_the_wake_is_relative_to_each_velocity(wake_file):
     clean, noisy = (
-        Wake(data=str(wake_file), n_data=700, noise=n).load("cpu", torch.float64)["probes"] for n in (0.0, 0.1)
+        Wake(data=str(wake_file), duration=20.0, n_data=700, noise=n).load("cpu", torch.float64)["probes"]
+        for n in (0.0, 0.1)
     )
     assert torch.equal(clean["points"], noisy["points"])
     with np.load(wake_file) as arrays:
@@ -108,8 +109,10 @@ def test_bad_wake_files_and_options_are_worded(wake_file, tmp_path):
     np.savez(tmp_path / "other.npz", X_star=np.zeros((3, 2)), t=np.zeros(2))
     with pytest.raises(InputError, match=r"has arrays .*X_star \(points, 2\), t \(times\)"):
         Wake(data=str(tmp_path / "other.npz")).load("cpu", torch.float64)
-    with pytest.raises(InputError, match="n_data = 5000: at most the 756 values of the file"):
+    with pytest.raises(InputError, match="n_data = 2000: at most the 108 values up to that time"):
         Wake(data=str(wake_file)).load("cpu", torch.float64)
+    with pytest.raises(InputError, match="duration = 21: a time between 0.2 and 20"):
+        Wake(duration=21.0)
     with pytest.raises(InputError, match="at least 1 measurement and noise not negative"):
         Wake(noise=-0.1)
 
@@ -119,6 +122,6 @@ def test_the_real_wake_is_read(data_folder):
         pytest.skip("needs pde_cylinder_wake_nektar.npz in $NFSOLVE_DATA")
     problem = Wake()
     data, batch = loaded(problem)
-    assert batch["measurements"]["points"].shape == (5000, 3)
+    assert batch["measurements"]["points"].shape == (2000, 3)
     problem.domain.check_points(batch["measurements"]["points"])
     assert data["middle"]["u"].shape == (5000, 1)
