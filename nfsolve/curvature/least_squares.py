@@ -105,7 +105,8 @@ class LeastSquares:
         """
         self.evaluations += 1
         leaf = theta.detach().requires_grad_()
-        residual = self._at(leaf)
+        with torch.enable_grad():
+            residual = self._at(leaf)
         ahead, back = linear_maps(residual, leaf)
 
         def counted(product: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
