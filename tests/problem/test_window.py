@@ -70,7 +70,7 @@ def test_later_windows_take_over_values_and_slopes():
     assert torch.equal(batch["handover"]["points"][:, 0], torch.full((8,), 0.5, dtype=torch.float64))
     same = view.residuals(previous, batch)
     assert not same["handover"].any()
-    assert not same["handover_t"].any()
+    assert same["handover_t"].abs().max() < 1e-14  # another engine under no_grad
     assert same["balance"].any()
     # u = x and u_t = 3 at all times, by hand against the previous field and its derivative
     other = view.residuals(lambda t, x: x + 3 * (t - 0.5), batch)
