@@ -27,7 +27,7 @@ class InverseDiffusivity(PDE):
     """standard deviation of the noise, relative to the rms of each measured quantity"""
     sensors: int = 40
     """sensors along each side of the square"""
-    data_weight: float = 10.0
+    data_weight: float = 3.0
     """weight of the measurements in the loss; much larger ones fit the noise"""
     noise_seed: int = 0
     """seed of the noise; the data do not depend on the seed of the run"""
