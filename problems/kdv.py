@@ -49,7 +49,7 @@ class KdV(PDE):
             field=partial(MLP, width=16, depth=3, harmonics=2),
             stages=(
                 Stage(GaussNewton, steps=60, points=0.5),
-                Stage(partial(GaussNewton, damping=1e-6), steps=150),
+                Stage(partial(GaussNewton, damping=1e-6), steps=110),
             ),
             dtype="float64",
             log_every=5,
