@@ -1,6 +1,6 @@
 """Inverse problem: find lambda1, lambda2 in u_t + lambda1 (u u_x + v u_y) = -p_x + lambda2 (u_xx + u_yy), likewise v.
 
-The flow behind a cylinder at Re = 100, x in [1, 8], y in [-2, 2], t in [0, 20], of which the first 1 is used:
+The flow behind a cylinder at Re = 100, x in [1, 8], y in [-2, 2], t in [0, 20], of which the first 3 are used:
 velocities are measured at random points, the pressure is not (Raissi, Perdikaris & Karniadakis, J. Comput. Phys. 378
 (2019); lambda1 = 1, lambda2 = 0.01). The data are their simulation, file `cylinder_nektar_wake.mat`, as an archive with
 arrays X_star (points, 2), t (times), U_star (points, 2, times) and p_star (points, times).
@@ -38,9 +38,9 @@ class Wake(PDE):
     """coefficient of diffusion, 0.01 in truth"""
     data: str = "pde_cylinder_wake_nektar.npz"
     """file of the simulation, looked for at this path and under $NFSOLVE_DATA"""
-    duration: float = 1.0
+    duration: float = 3.0
     """time of which measurements are used, up to 20; vortices shed every 6 or so"""
-    n_data: int = 2000
+    n_data: int = 3000
     """measurements, at random points and times"""
     noise: float = 0.0
     """standard deviation of the noise, relative to that of each velocity"""
@@ -48,7 +48,7 @@ class Wake(PDE):
     """weight of the measurements in the loss"""
     noise_seed: int = 0
     """seed of points and noise; the data do not depend on the seed of the run"""
-    n_points: int = field(default=800, kw_only=True)
+    n_points: int = field(default=1200, kw_only=True)
     """points inside the domain"""
 
     unknowns = "u v p"

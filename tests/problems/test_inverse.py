@@ -109,7 +109,7 @@ def test_bad_wake_files_and_options_are_worded(wake_file, tmp_path):
     np.savez(tmp_path / "other.npz", X_star=np.zeros((3, 2)), t=np.zeros(2))
     with pytest.raises(InputError, match=r"has arrays .*X_star \(points, 2\), t \(times\)"):
         Wake(data=str(tmp_path / "other.npz")).load("cpu", torch.float64)
-    with pytest.raises(InputError, match="n_data = 2000: at most the 108 values up to that time"):
+    with pytest.raises(InputError, match="n_data = 3000: at most the 108 values up to that time"):
         Wake(data=str(wake_file)).load("cpu", torch.float64)
     with pytest.raises(InputError, match="duration = 21: a time between 0.2 and 20"):
         Wake(duration=21.0)
@@ -122,6 +122,6 @@ def test_the_real_wake_is_read(data_folder):
         pytest.skip("needs pde_cylinder_wake_nektar.npz in $NFSOLVE_DATA")
     problem = Wake()
     data, batch = loaded(problem)
-    assert batch["measurements"]["points"].shape == (2000, 3)
+    assert batch["measurements"]["points"].shape == (3000, 3)
     problem.domain.check_points(batch["measurements"]["points"])
     assert data["middle"]["u"].shape == (5000, 1)
