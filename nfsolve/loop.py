@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nfsolve._core.errors import InputError
 from nfsolve._core.random import generator
@@ -217,13 +217,7 @@ class Run:
 
     def _restore(self, state: dict[str, Any]) -> None:
         check_same_problem(state, self.problem)
-        try:
-            self.objective.system.load_state_dict(state["system"])
-        except RuntimeError as error:
-            raise InputError(
-                f"the checkpoint does not fit the field ({str(error).splitlines()[-1].strip()})",
-                "the weights of the field that config.json describes",
-            ) from error
+        load_weights(self.objective.system, state["system"])
         self.stage, self.step, self.steps = state["stage"], state["step"], state["steps"]
         self.seconds, self.history = state["seconds"], list(state["history"])
         self.stopped, self.failed = state["stopped"], state["failed"]
@@ -279,6 +273,25 @@ class Run:
             data=self.data,
             folder=self.folder.path if self.folder else None,
         )
+
+
+def load_weights(module: nn.Module, state: dict[str, Any]) -> None:
+    """Restore weights from a checkpoint.
+
+    Args:
+        module: The field, or what holds it.
+        state: What was saved of it.
+
+    Raises:
+        InputError: They do not fit.
+    """
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as error:
+        raise InputError(
+            f"the checkpoint does not fit the field ({str(error).splitlines()[-1].strip()})",
+            "the weights of the field that config.json describes",
+        ) from error
 
 
 def check_same_problem(state: dict[str, Any], problem: Problem) -> None:

@@ -8,7 +8,7 @@ from torch import nn
 
 from nfsolve._core.errors import InputError
 from nfsolve.fields import Windows
-from nfsolve.loop import Run, check_same_problem
+from nfsolve.loop import Run, check_same_problem, load_weights
 from nfsolve.problem import Problem, check_windows, cuts_of, window_of
 from nfsolve.report import reporter
 from nfsolve.runs import METRICS, RunFolder, SaveError
@@ -138,13 +138,7 @@ class March:
         check_same_problem(state, self.problem)
         for w, window in enumerate(state["windows"]):
             field = make_field(window_of(self.problem, self.cuts[w], self.cuts[w + 1]), self.plan)
-            try:
-                field.load_state_dict(window["field"])
-            except RuntimeError as error:
-                raise InputError(
-                    f"the checkpoint does not fit the field ({str(error).splitlines()[-1].strip()})",
-                    "the weights of the fields that config.json describes",
-                ) from error
+            load_weights(field, window["field"])
             self.fields.append(field.requires_grad_(False))
             self.done.append(window)
         self._current = state["current"]

@@ -36,7 +36,6 @@ class Case:
     parameters: dict[str, Any] = field(default_factory=dict)
     truth: float = 0.0
     stretch: float | None = None
-    floor: str = ""
 
     def score(self, metrics: Row) -> float:
         """The error: the metric itself, or its relative distance from the truth."""
@@ -93,7 +92,14 @@ def measure(what: str, parameters: dict[str, Any], seed: int, threads: int) -> R
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
         subprocess.run(command, check=True, env=environment)
         metrics = json.loads(answer.read_text())
-    return {"case": what, "parameters": parameters, "seed": seed, "budget": f"{SECONDS:g} s", **metrics, **stamp()}
+    return {
+        "case": what,
+        "parameters": parameters,
+        "seed": seed,
+        "budget": f"{SECONDS:g} s",
+        **metrics,
+        **stamp(threads),
+    }
 
 
 def table(rows: list[Row]) -> str:

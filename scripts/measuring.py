@@ -17,9 +17,10 @@ Install it beside the PyTorch that is there, so that pip does not fetch another 
 Row = dict[str, Any]
 
 
-def machine() -> str:
+def machine(threads: int) -> str:
     """Say in words what the numbers were measured on."""
-    return f"{_processor()}, {os.cpu_count()} cores, {platform.system()}, 1 thread used"
+    used = f"{threads} thread{'s' if threads > 1 else ''} used"
+    return f"{_processor()}, {os.cpu_count()} cores, {platform.system()}, {used}"
 
 
 def _processor() -> str:
@@ -31,14 +32,14 @@ def _processor() -> str:
     return found or platform.machine()
 
 
-def stamp() -> Row:
+def stamp(threads: int = 1) -> Row:
     """Give the columns that every row has: machine, date, versions."""
     import torch
 
     from nfsolve._core.version import VERSION
 
     return {
-        "machine": machine(),
+        "machine": machine(threads),
         "date": datetime.date.today().isoformat(),
         "version": f"nfsolve {VERSION}, torch {torch.__version__}, DeepXDE {deepxde_version() or 'not installed'}",
     }

@@ -132,28 +132,26 @@ class GaussNewton(torch.optim.Optimizer):
     def _linearize(self, objective: Any, theta: Tensor) -> tuple[Linearized | None, Tensor]:
         """Linearize in the form that fits; None where something is not finite, with the loss."""
         group, shared = self.param_groups[0], self._shared()
-        form = self._form(objective, theta)
+        form, before = self._form(objective, theta), shared.get("scaling")
         if form == "matrix_free":
             generator = Generator()
             generator.set_state(shared["generator"].cpu())
-            model: Linearized = MatrixFreeForm(objective, theta, generator, group["cg_tolerance"], group["cg_steps"])
+            limits = group["cg_tolerance"], group["cg_steps"]
+            model: Linearized = MatrixFreeForm(objective, theta, generator, *limits, before)
             shared["generator"] = generator.get_state()
             self.clock.count("jacobian")
         else:
             residual, jacobian = objective.jacobian(theta)
             self.clock.count("jacobian")
-            model = (ParameterForm if form == "parameters" else SampleForm)(residual.double(), jacobian.double())
+            dense = ParameterForm if form == "parameters" else SampleForm
+            model = dense(residual.double(), jacobian.double(), before)
         shared["rows"] = model.residual.numel()
         loss = model.residual @ model.residual
         for name, squares in (("residual", loss), ("Jacobian", model.columns)):
             if not torch.isfinite(squares).all():
                 self.stop_reason = f"non-finite {name}: parameters unchanged"
                 return None, loss
-        if "scaling" in shared:
-            shared["scaling"] = torch.maximum(model.columns, shared["scaling"].to(model.columns.device))
-            model.set_scaling(shared["scaling"])
-        else:
-            shared["scaling"] = model.columns
+        shared["scaling"] = model.largest
         if group["momentum"] and "step" in shared:
             model.shift = group["momentum"] * shared["step"].to(model.columns.device)
         self.clock.count("gram")

@@ -45,17 +45,19 @@ class Linearized(ABC):
         residual: r ``(N,)``, float64.
         gradient: J^T r ``(P,)``.
         columns: diag(J^T J) ``(P,)``.
+        before: Running maximum of ``columns`` at the points before, or None.
+
+    Attributes:
+        largest: The running maximum with this point.
+        scaling: D, the running maximum with a floor.
     """
 
-    def __init__(self, residual: Tensor, gradient: Tensor, columns: Tensor):
+    def __init__(self, residual: Tensor, gradient: Tensor, columns: Tensor, before: Tensor | None):
         self.residual, self.gradient, self.columns = residual, gradient, columns
         self.shift: Tensor | None = None
-        self.set_scaling(columns)
-
-    def set_scaling(self, columns: Tensor) -> None:
-        """Set D from (a running maximum of) diag(J^T J), with a floor."""
-        floor = max(FLOOR * float(columns.max()), torch.finfo(columns.dtype).tiny)
-        self.scaling = columns.clamp_min(floor)
+        self.largest = columns if before is None else torch.maximum(columns, before.to(columns.device))
+        floor = max(FLOOR * float(self.largest.max()), torch.finfo(columns.dtype).tiny)
+        self.scaling = self.largest.clamp_min(floor)
 
     @abstractmethod
     def forward(self, step: Tensor) -> Tensor:
@@ -88,9 +90,9 @@ class Linearized(ABC):
 class ParameterForm(Linearized):
     """Factor the P x P matrix J^T J + mu D, for P <= N."""
 
-    def __init__(self, residual: Tensor, jacobian: Tensor):
+    def __init__(self, residual: Tensor, jacobian: Tensor, before: Tensor | None = None):
         self.jacobian, self.gram = jacobian, gram(jacobian)
-        super().__init__(residual, jacobian.T @ residual, self.gram.diagonal().clone())
+        super().__init__(residual, jacobian.T @ residual, self.gram.diagonal().clone(), before)
 
     def forward(self, step: Tensor) -> Tensor:
         """J d."""
@@ -109,13 +111,9 @@ class ParameterForm(Linearized):
 class SampleForm(Linearized):
     """Factor the N x N matrix J D^-1 J^T + mu, for N < P."""
 
-    def __init__(self, residual: Tensor, jacobian: Tensor):
+    def __init__(self, residual: Tensor, jacobian: Tensor, before: Tensor | None = None):
         self.jacobian = jacobian
-        super().__init__(residual, jacobian.T @ residual, jacobian.square().sum(0))
-
-    def set_scaling(self, columns: Tensor) -> None:
-        """Set D and the kernel J D^-1 J^T that depends on it."""
-        super().set_scaling(columns)
+        super().__init__(residual, jacobian.T @ residual, jacobian.square().sum(0), before)
         self.kernel = gram((self.jacobian / self.scaling.sqrt()).T.contiguous())
 
     def forward(self, step: Tensor) -> Tensor:
@@ -143,14 +141,23 @@ class MatrixFreeForm(Linearized):
         generator: CPU generator of the signs.
         tolerance: Relative residual at which conjugate gradients stop.
         most: Most products for one solve.
+        before: As for `Linearized`.
     """
 
-    def __init__(self, objective: Any, theta: Tensor, generator: Generator, tolerance: float, most: int):
+    def __init__(
+        self,
+        objective: Any,
+        theta: Tensor,
+        generator: Generator,
+        tolerance: float,
+        most: int,
+        before: Tensor | None = None,
+    ):
         residual, self._forward, self._backward = objective.linearize(theta)
         self._type, self._tolerance, self._most = theta.dtype, tolerance, most
         signs = torch.randint(0, 2, (PROBES, residual.numel()), generator=generator).to(residual) * 2 - 1
         columns = torch.stack([self._adjoint(w).square() for w in signs]).mean(0)
-        super().__init__(residual.double(), self._adjoint(residual), columns)
+        super().__init__(residual.double(), self._adjoint(residual), columns, before)
         self._damping = 0.0
 
     def _adjoint(self, rows: Tensor) -> Tensor:

@@ -128,7 +128,7 @@ class PDE(Problem):
         return batch
 
     def redraw(self, data: Batch, generator: Generator, field: Callback, batch: Batch) -> Batch:
-        """Draw new points; inside the domain where ``adaptive`` says, by the residual of the field so far."""
+        """Draw new points; where ``adaptive`` says so, by the residual of the field so far."""
         drawn = self.draw(data, generator)
         if not self.adapts:
             return drawn
