@@ -2,21 +2,20 @@
 
 import dataclasses
 import inspect
-import re
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from nfsolve._core.errors import InputError, MissingExtra, unknown
-from nfsolve.cli.options import RunOptions, choices, options_of, override, rebuilt, take_choices
 from nfsolve.cli.show import show_command
 from nfsolve.find import find, names
 from nfsolve.plot import save_pictures
 from nfsolve.problem import Problem
+from nfsolve.request import read_request
 from nfsolve.runs import RunFolder, SaveError
-from nfsolve.setup import Plan, make_problem, make_stages
+from nfsolve.setup import Plan
 from nfsolve.solution import Solution
 from nfsolve.solve import reopen, resume, solve
 
@@ -116,101 +115,10 @@ def _run(words: list[str]) -> int:
 
 
 def _solve(problem_class: type[Problem], words: list[str], name: str = "") -> int:
-    import tyro
-
-    chosen, rest = take_choices(words)
-    recipe = override(_defaults(problem_class).recipe(), chosen)
-    options_class = _with_help(options_of(problem_class, recipe), problem_class)
-    said: Any = tyro.cli(options_class, args=rest, prog=f"nfsolve run {name or problem_class.__name__}")
-    parameters = {f.name: getattr(said, f.name) for f in dataclasses.fields(problem_class) if hasattr(said, f.name)}
-    problem = make_problem(problem_class, parameters)
-    # the recipe may depend on the parameters, so the choices go onto the recipe of this very problem
-    recipe = override(problem.recipe(), chosen)
-    recipe = dataclasses.replace(
-        recipe,
-        field=rebuilt(recipe.field, getattr(said, "field", None)),
-        factorization=getattr(said, "factorization", None),
-        weighting=getattr(said, "weighting", recipe.weighting),
-        stages=tuple(
-            dataclasses.replace(stage, optimizer=rebuilt(stage.optimizer, getattr(said, option, None)))
-            for stage, option in zip(recipe.stages, _optimizer_options(len(recipe.stages)), strict=True)
-        ),
-    )
-    common = {f.name: getattr(said, f.name) for f in dataclasses.fields(RunOptions) if f.name not in parameters}
-    out = common.pop("out", None) or Path("runs") / f"{_folder_name(problem_class)}-{time.strftime('%Y%m%d-%H%M%S')}"
-    stages = make_stages(
-        recipe, None, common.pop("steps", None), common.pop("schedule", None), common.pop("redraw", None)
-    )
-    common["dtype"] = common.get("dtype") or recipe.dtype
+    request = read_request(problem_class, words, f"nfsolve run {name or problem_class.__name__}")
+    out = request.out or Path("runs") / f"{_folder_name(problem_class)}-{time.strftime('%Y%m%d-%H%M%S')}"
     print(f"{_first_line(problem_class)}\nrun folder: {out}", file=sys.stderr)
-    solution = solve(
-        problem,
-        recipe.field,
-        stages=stages,
-        factorization=recipe.factorization,
-        log_every=recipe.log_every,
-        weighting=recipe.weighting,
-        out=out,
-        report=_report(),
-        **common,
-    )
-    return _tell(solution)
-
-
-def _optimizer_options(n: int) -> list[str]:
-    return ["optimizer"] if n == 1 else [f"optimizer{i}" for i in range(1, n + 1)]
-
-
-def _defaults(problem_class: type[Problem]) -> Any:
-    """Build the problem with its defaults, to ask it for its recipe; required parameters stay empty."""
-    required = {
-        f.name: None
-        for f in dataclasses.fields(problem_class)
-        if f.init and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-    }
-    return problem_class(**required)
-
-
-def _with_help(options_class: type, problem_class: type) -> type:
-    """Attach the comments and docstrings of the parameters as help texts."""
-    import tyro
-
-    helps = _attribute_helps(RunOptions) | _attribute_helps(problem_class)
-    made = []
-    for f in dataclasses.fields(options_class):
-        hint = options_class.__annotations__[f.name]
-        if f.name in helps:
-            hint = Annotated[hint, tyro.conf.arg(help=helps[f.name])]
-        default: Any = dataclasses.field()
-        if f.default is not dataclasses.MISSING:
-            default = dataclasses.field(default=f.default)
-        elif f.default_factory is not dataclasses.MISSING:
-            default = dataclasses.field(default_factory=f.default_factory)
-        made.append((f.name, hint, default))
-    helped = dataclasses.make_dataclass(options_class.__name__, made)
-    helped.__doc__ = (
-        f"{inspect.getdoc(problem_class)}\n\nClasses chosen by name, each with its own options:\n{choices()}"
-    )
-    return helped
-
-
-def _attribute_helps(cls: type) -> dict[str, str]:
-    """Read the comment behind, or the docstring below, each annotated attribute."""
-    helps: dict[str, str] = {}
-    for base in reversed(cls.__mro__):
-        try:
-            lines = inspect.getsource(base).splitlines()
-        except (OSError, TypeError):
-            continue
-        doc = inspect.getdoc(base) or ""
-        helps |= dict(re.findall(r"^ {4}(\w+): (.+)$", doc.partition("Attributes:")[2], re.M))
-        for line, below in zip(lines, [*lines[1:], ""], strict=True):
-            match = re.match(r"    (\w+):[^#]*(?:#\s*(.+))?$", line)
-            if match:
-                text = match[2] or "".join(re.findall(r'^    """(.+?)"""$', below))
-                if text:
-                    helps[match[1]] = text
-    return helps
+    return _tell(solve(request.problem, **request.options, out=out, report=_report()))
 
 
 def _resume(words: list[str]) -> int:

@@ -3,8 +3,8 @@ import json
 import pytest
 
 from nfsolve.cli import run_cli
-from nfsolve.cli.options import choose, take_choices
 from nfsolve.find import find, names
+from nfsolve.options import choose, take_choices
 
 FAST = ["--steps", "3", "--n-points", "30", "--n-face", "8", "--field.width", "5"]
 

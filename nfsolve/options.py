@@ -231,11 +231,7 @@ def options_of(problem: type[Problem], recipe: Recipe) -> type:
     Returns:
         A dataclass for the command-line parser.
     """
-    hints = typing.get_type_hints(problem)
-    made: list[Any] = []
-    for f in dataclasses.fields(problem):
-        if f.init and hints.get(f.name) is not Unknown:
-            made.append((f.name, hints[f.name], f))
+    made = _parameters(problem)
     taken = {name for name, *_ in made}
     run_hints = typing.get_type_hints(RunOptions)
     made += [(f.name, run_hints[f.name], f) for f in dataclasses.fields(RunOptions) if f.name not in taken]
@@ -250,11 +246,33 @@ def options_of(problem: type[Problem], recipe: Recipe) -> type:
             made.append((name, kind, _default(getattr(recipe, name))))
         elif kind is not None:
             made.append((name, kind, dataclasses.field(default_factory=kind)))
-    docs = inspect.getdoc(problem) or problem.__name__
+    return _dataclass(problem, made)
+
+
+def parameters_of(problem: type[Problem]) -> type:
+    """Make the dataclass of the parameters of a problem that can be said on the command line.
+
+    Args:
+        problem: Class of the problem.
+
+    Returns:
+        A dataclass for the command-line parser.
+    """
+    return _dataclass(problem, _parameters(problem))
+
+
+def _parameters(problem: type[Problem]) -> list[Any]:
+    hints = typing.get_type_hints(problem)
+    return [
+        (f.name, hints[f.name], f) for f in dataclasses.fields(problem) if f.init and hints.get(f.name) is not Unknown
+    ]
+
+
+def _dataclass(problem: type[Problem], made: list[Any]) -> type:
     required = [m for m in made if isinstance(m[2], dataclasses.Field) and _has_no_default(m[2])]
     optional = [m for m in made if m not in required]
     made_class = dataclasses.make_dataclass(problem.__name__, [(n, t, _copy(f)) for n, t, f in required + optional])
-    made_class.__doc__ = docs
+    made_class.__doc__ = inspect.getdoc(problem) or problem.__name__
     return made_class
 
 

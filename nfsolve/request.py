@@ -1,0 +1,140 @@
+"""From the words of a command line to everything that `solve` needs."""
+
+import dataclasses
+import inspect
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from nfsolve.options import RunOptions, choices, options_of, override, parameters_of, rebuilt, take_choices
+from nfsolve.problem import Problem
+from nfsolve.setup import make_problem, make_stages
+
+
+@dataclass
+class Request:
+    """A run as the command line asks for it.
+
+    Attributes:
+        problem: The problem with its parameters.
+        options: Keyword arguments of `nfsolve.solve`.
+        out: Run folder, where one was named.
+    """
+
+    problem: Problem
+    options: dict[str, Any]
+    out: Path | None
+
+
+def read_request(problem_class: type[Problem], words: list[str], prog: str) -> Request:
+    """Read the options of a run.
+
+    Args:
+        problem_class: Class of the problem.
+        words: Options as on the command line, ``["--seed", "1", "--field.init", "ws"]``.
+        prog: Name of the command in help and errors.
+
+    Returns:
+        The request.
+
+    Raises:
+        InputError: A name or a value that is not known.
+        SystemExit: The parser refused, or has shown its help.
+    """
+    import tyro
+
+    chosen, rest = take_choices(words)
+    # the recipe, and with it the defaults of all other options, may depend on the parameters
+    problem = _with_parameters(problem_class, rest, prog)
+    recipe = override(problem.recipe(), chosen)
+    said: Any = tyro.cli(_with_help(options_of(problem_class, recipe), problem_class), args=rest, prog=prog)
+    parameters = _parameters(problem_class, said)
+    stages = tuple(
+        dataclasses.replace(stage, optimizer=rebuilt(stage.optimizer, getattr(said, option, None)))
+        for stage, option in zip(recipe.stages, _optimizer_options(len(recipe.stages)), strict=True)
+    )
+    common = {f.name: getattr(said, f.name) for f in dataclasses.fields(RunOptions) if f.name not in parameters}
+    out = common.pop("out", None)
+    changes = (common.pop(name, None) for name in ("steps", "schedule", "redraw"))
+    options = {
+        **common,
+        "field": rebuilt(recipe.field, getattr(said, "field", None)),
+        "factorization": getattr(said, "factorization", None),
+        "weighting": getattr(said, "weighting", recipe.weighting),
+        "stages": make_stages(dataclasses.replace(recipe, stages=stages), None, *changes),
+        "dtype": common.get("dtype") or recipe.dtype,
+        "log_every": recipe.log_every,
+    }
+    return Request(problem, options, out)
+
+
+def _parameters(problem_class: type[Problem], said: Any) -> dict[str, Any]:
+    return {f.name: getattr(said, f.name) for f in dataclasses.fields(problem_class) if hasattr(said, f.name)}
+
+
+def _with_parameters(problem_class: type[Problem], words: list[str], prog: str) -> Problem:
+    """Build the problem with the parameters among the words; with the defaults where help is asked for."""
+    import tyro
+
+    if {"-h", "--help"} & set(words):
+        return _defaults(problem_class)
+    only = parameters_of(problem_class)
+    said, _ = tyro.cli(_with_help(only, problem_class), args=words, prog=prog, return_unknown_args=True)
+    return make_problem(problem_class, _parameters(problem_class, said))
+
+
+def _optimizer_options(n: int) -> list[str]:
+    return ["optimizer"] if n == 1 else [f"optimizer{i}" for i in range(1, n + 1)]
+
+
+def _defaults(problem_class: type[Problem]) -> Any:
+    """Build the problem with its defaults, to ask it for its recipe; required parameters stay empty."""
+    required = {
+        f.name: None
+        for f in dataclasses.fields(problem_class)
+        if f.init and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+    }
+    return problem_class(**required)
+
+
+def _with_help(options_class: type, problem_class: type) -> type:
+    """Attach the comments and docstrings of the parameters as help texts."""
+    import tyro
+
+    helps = _attribute_helps(RunOptions) | _attribute_helps(problem_class)
+    made = []
+    for f in dataclasses.fields(options_class):
+        hint = options_class.__annotations__[f.name]
+        if f.name in helps:
+            hint = Annotated[hint, tyro.conf.arg(help=helps[f.name])]
+        default: Any = dataclasses.field()
+        if f.default is not dataclasses.MISSING:
+            default = dataclasses.field(default=f.default)
+        elif f.default_factory is not dataclasses.MISSING:
+            default = dataclasses.field(default_factory=f.default_factory)
+        made.append((f.name, hint, default))
+    helped = dataclasses.make_dataclass(options_class.__name__, made)
+    helped.__doc__ = (
+        f"{inspect.getdoc(problem_class)}\n\nClasses chosen by name, each with its own options:\n{choices()}"
+    )
+    return helped
+
+
+def _attribute_helps(cls: type) -> dict[str, str]:
+    """Read the comment behind, or the docstring below, each annotated attribute."""
+    helps: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        try:
+            lines = inspect.getsource(base).splitlines()
+        except (OSError, TypeError):
+            continue
+        doc = inspect.getdoc(base) or ""
+        helps |= dict(re.findall(r"^ {4}(\w+): (.+)$", doc.partition("Attributes:")[2], re.M))
+        for line, below in zip(lines, [*lines[1:], ""], strict=True):
+            match = re.match(r"    (\w+):[^#]*(?:#\s*(.+))?$", line)
+            if match:
+                text = match[2] or "".join(re.findall(r'^    """(.+?)"""$', below))
+                if text:
+                    helps[match[1]] = text
+    return helps
