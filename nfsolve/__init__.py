@@ -14,6 +14,7 @@ from typing import Any
 
 from nfsolve import optim, weighting
 from nfsolve._core.version import VERSION
+from nfsolve.comparison import compare
 from nfsolve.domains import Box, Disk, Interval, PointCloud, Polygon, Rectangle, Sphere, periodic
 from nfsolve.fields import (
     MLP,
@@ -81,6 +82,7 @@ __all__ = [
     "Tanh",
     "Unknown",
     "boundary",
+    "compare",
     "face",
     "factorize",
     "fold",

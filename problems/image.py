@@ -49,6 +49,7 @@ class ImageFit(Problem):
     """pixels in a mini-batch; 0 takes all that are given"""
 
     domain = Box(x=(-1, 1), y=(-1, 1))
+    score = "psnr_heldout"
     pointwise = True
 
     def __post_init__(self) -> None:
