@@ -178,9 +178,9 @@ class Run:
         row: dict[str, Any] = {
             "step": self.steps,
             "seconds": round(self.seconds, 3),
-            "cpu_seconds": round(self.watch.cpu_seconds, 3),
             "evaluations": self.objective.evaluations,
             "loss": float(self.objective.combine(residuals)) if loss is None else loss,
+            "cpu_seconds": round(self.watch.cpu_seconds, 3),
             **{f"rms/{name}": r for name, r in rms.items()},
             **{f"weight/{name}": weight for name, weight in self.objective.weights.means(list(rms)).items()},
             **{f"unknown/{name}": value for name, value in self.objective.unknown_values().items()},
