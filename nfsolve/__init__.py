@@ -30,6 +30,7 @@ from nfsolve.fields import (
     Tanh,
     factorize,
     fold,
+    preset,
     weight_scaling,
 )
 from nfsolve.problem import (
@@ -91,6 +92,7 @@ __all__ = [
     "measured",
     "optim",
     "periodic",
+    "preset",
     "reopen",
     "resume",
     "show",
