@@ -37,7 +37,7 @@ def wave(channels):
 
 
 def mean_square(field, points, values):
-    return float((field(points) - values).square().mean())
+    return float((field(points) - values).detach().square().mean())
 
 
 def test_ws_gives_all_pixels_of_a_gray_square_at_corner_aligned_coordinates(picture_file):
