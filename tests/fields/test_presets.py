@@ -118,7 +118,7 @@ SIREN = [1 / 2, *[math.sqrt(6 / 64) / 30] * 4]
         ("siren", SIREN),
         ("finer", SIREN),
         ("ws", [2.5 * b for b in SIREN[:-1]] + SIREN[-1:]),
-        ("nfsl", SIREN[:-1] + [SIREN[-1] * 64**-0.25]),
+        ("nfsl", [*SIREN[:-1], SIREN[-1] * 64**-0.25]),
         ("xavier_sine", [math.sqrt(6 / 66), *[math.sqrt(6 / 128)] * 3, math.sqrt(6 / 65)]),
         ("gauss", [1 / math.sqrt(2), *[1 / 8] * 4]),
         ("sinc", [1 / math.sqrt(2), *[1 / 8] * 4]),
@@ -214,9 +214,8 @@ def test_a_preset_with_changes_from_the_command_line(tmp_path):
     field = nfsolve.load(tmp_path / "run")
     x = torch.rand(3, 2)
     assert torch.equal(field(x), solution.field(x))
-    auto = read_request(
-        ImageFit, "--size 32 --field ws --field.width 9 --field.init.alpha auto --steps 1".split(), "test"
-    )
+    words = "--size 32 --field ws --field.width 9 --field.init.alpha auto --steps 1"
+    auto = read_request(ImageFit, words.split(), "test")
     assert auto.options["field"].keywords["init"] == nf.WeightScaling("auto")
     solution = nfsolve.solve(auto.problem, **auto.options, report=None)
     assert solution.field.config["init"].resolution == 16
