@@ -31,6 +31,7 @@ from nfsolve.fields import (
     Tanh,
     factorize,
     fold,
+    preset,
     weight_scaling,
 )
 from nfsolve.problem import (
@@ -93,6 +94,7 @@ __all__ = [
     "measured",
     "optim",
     "periodic",
+    "preset",
     "reopen",
     "resume",
     "show",

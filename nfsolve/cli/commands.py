@@ -10,6 +10,7 @@ from pathlib import Path
 from nfsolve._core.errors import InputError, MissingExtra, unknown
 from nfsolve.cli.compare import compare_command
 from nfsolve.cli.show import show_command
+from nfsolve.fields import PRESETS
 from nfsolve.find import find, names
 from nfsolve.plot import save_pictures
 from nfsolve.problem import Problem
@@ -170,6 +171,7 @@ def _list(words: list[str]) -> int:
     for name in known:
         cls = find(name)
         print(f"{name:<{width}}  {_first_line(cls)}  [needs {cls.needs}]")
+    print(f"\npresets of fields, for --field NAME: {', '.join(PRESETS)}")
     return FINISHED
 
 

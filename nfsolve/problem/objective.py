@@ -169,7 +169,8 @@ class Objective(LeastSquares):
         self._drawn_from = state["drawn_from"]
         if self.problem.adapts:
             self.generator.set_state(state["generator"])
-            self._place(state["batch"])
+            device = self.parameters[0].device  # a checkpoint is read to the CPU
+            self._place(tree_map(lambda x: x.to(device) if isinstance(x, Tensor) else x, state["batch"]))
         else:
             self.generator.set_state(state["drawn_from"])
             self._place(self.problem.draw(self.data, self.generator))
