@@ -138,9 +138,8 @@ def _solve(problem_class: type[Problem], words: list[str], name: str = "") -> in
     )
     common = {f.name: getattr(said, f.name) for f in dataclasses.fields(RunOptions) if f.name not in parameters}
     out = common.pop("out", None) or Path("runs") / f"{_folder_name(problem_class)}-{time.strftime('%Y%m%d-%H%M%S')}"
-    stages = make_stages(
-        recipe, None, common.pop("steps", None), common.pop("schedule", None), common.pop("redraw", None)
-    )
+    steps, schedule, redraw, warmup = (common.pop(name, None) for name in ("steps", "schedule", "redraw", "warmup"))
+    stages = make_stages(recipe, None, steps, schedule, redraw, warmup)
     common["dtype"] = common.get("dtype") or recipe.dtype
     print(f"{_first_line(problem_class)}\nrun folder: {out}", file=sys.stderr)
     solution = solve(
