@@ -9,6 +9,7 @@ from nfsolve.optim.lbfgs import LBFGS
 from nfsolve.optim.muon import Muon
 from nfsolve.optim.nystrom_newton import NystromNewtonCG
 from nfsolve.optim.self_scaled import SSBFGS, SSBroyden
+from nfsolve.optim.shampoo import Shampoo
 from nfsolve.optim.soap import SOAP
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Muon",
     "NystromNewtonCG",
     "SSBroyden",
+    "Shampoo",
     "named",
 ]
 
@@ -39,6 +41,7 @@ def named() -> dict[str, type[torch.optim.Optimizer]]:
         "ssbfgs": SSBFGS,
         "nystrom_newton": NystromNewtonCG,
         "esgd": ESGD,
+        "shampoo": Shampoo,
         "soap": SOAP,
         "muon": Muon,
         "adam": Adam,
