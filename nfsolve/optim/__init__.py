@@ -5,6 +5,7 @@ from torch.optim import SGD, Adam, AdamW
 
 from nfsolve.optim.esgd import ESGD
 from nfsolve.optim.gauss_newton import GaussNewton
+from nfsolve.optim.kfac import KFAC
 from nfsolve.optim.lbfgs import LBFGS
 from nfsolve.optim.muon import Muon
 from nfsolve.optim.nystrom_newton import NystromNewtonCG
@@ -14,6 +15,7 @@ from nfsolve.optim.soap import SOAP
 
 __all__ = [
     "ESGD",
+    "KFAC",
     "LBFGS",
     "SGD",
     "SOAP",
@@ -41,6 +43,7 @@ def named() -> dict[str, type[torch.optim.Optimizer]]:
         "ssbfgs": SSBFGS,
         "nystrom_newton": NystromNewtonCG,
         "esgd": ESGD,
+        "kfac": KFAC,
         "shampoo": Shampoo,
         "soap": SOAP,
         "muon": Muon,

@@ -68,7 +68,7 @@ class GradientMethod(torch.optim.Optimizer, ABC):
             self.stop_reason = f"non-finite gradient at step {self.shared['steps'] + 1}: parameters unchanged"
             return loss
         self.shared["steps"] += 1
-        self._move_all(given, self.shared["steps"])
+        self._move_all(given, self.shared["steps"], loss)
         return loss
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -76,7 +76,7 @@ class GradientMethod(torch.optim.Optimizer, ABC):
         super().load_state_dict(copy.deepcopy(state_dict))
 
     @abstractmethod
-    def _move_all(self, given: list[tuple[Tensor, dict[str, Any]]], steps: int) -> None:
+    def _move_all(self, given: list[tuple[Tensor, dict[str, Any]]], steps: int, loss: Any) -> None:
         """Move the parameters that have a gradient, each given with its group, in step number ``steps``."""
 
 

@@ -76,7 +76,7 @@ class Shampoo(GradientMethod):
         defaults |= {"precondition_frequency": precondition_frequency, "max_size": max_size}
         super().__init__(params, defaults | {"graft": graft, "damping": damping})
 
-    def _move_all(self, given: list[tuple[Tensor, dict[str, Any]]], steps: int) -> None:
+    def _move_all(self, given: list[tuple[Tensor, dict[str, Any]]], steps: int, loss: Any) -> None:
         for p, group in given:
             self._move(p, group, steps)
 

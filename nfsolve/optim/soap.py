@@ -61,7 +61,7 @@ class SOAP(GradientMethod):
         defaults = {"lr": lr, "betas": betas, "shampoo_beta": decays[2], "eps": eps, "weight_decay": weight_decay}
         super().__init__(params, defaults | {"precondition_frequency": precondition_frequency, "max_size": max_size})
 
-    def _move_all(self, given: list[tuple[Tensor, dict[str, Any]]], steps: int) -> None:
+    def _move_all(self, given: list[tuple[Tensor, dict[str, Any]]], steps: int, loss: Any) -> None:
         for p, group in given:
             self._move(p, group, steps)
 
