@@ -87,9 +87,9 @@ def kronecker_factors(
     Rows of inputs count as independent. They are where each residual depends on one row, as in a fit of values; where
     it depends on several (Taylor channels of a derivative, points of a ray, two calls of the field) the products
     between them are left out, as in Dangel, Mueller & Zeinhofer, arXiv 2405.15603 (KFAC-expand). All calls of a layer,
-    on the points of whatever residual, are pooled. A layer whose weight or bias acts otherwise than through its recorded
-    calls, seen by a gradient that is not the sum of g a^T, has no factors; nor has one whose weight is computed from
-    parameters, as by a factorization.
+    on the points of whatever residual, are pooled. A layer whose weight or bias acts otherwise than through its
+    recorded calls, seen by a gradient that is not the sum of g a^T, has no factors; nor has one whose weight is
+    computed from parameters, as by a factorization.
 
     Args:
         residual: Gives r, whose sum of squares is the loss, from the parameters themselves.
