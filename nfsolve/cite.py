@@ -56,6 +56,25 @@ ENTRIES = {
   booktitle = {International Conference on Machine Learning},
   year = {2024}
 }""",
+    "Shampoo": """@inproceedings{gupta2018shampoo,
+  title = {Shampoo: Preconditioned Stochastic Tensor Optimization},
+  author = {Gupta, Vineet and Koren, Tomer and Singer, Yoram},
+  booktitle = {International Conference on Machine Learning},
+  year = {2018}
+}""",
+    "KFAC": """@inproceedings{martens2015optimizing,
+  title = {Optimizing Neural Networks with {Kronecker}-factored Approximate Curvature},
+  author = {Martens, James and Grosse, Roger},
+  booktitle = {International Conference on Machine Learning},
+  year = {2015}
+}
+
+@inproceedings{dangel2024kronecker,
+  title = {Kronecker-Factored Approximate Curvature for Physics-Informed Neural Networks},
+  author = {Dangel, Felix and M{\\"u}ller, Johannes and Zeinhofer, Marius},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year = {2024}
+}""",
     "SOAP": """@inproceedings{vyas2025soap,
   title = {{SOAP}: Improving and Stabilizing {Shampoo} using {Adam}},
   author = {Vyas, Nikhil and Morwani, Depen and Zhao, Rosie and Shapira, Itai and Brandfonbrener, David and others},

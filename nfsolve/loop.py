@@ -328,15 +328,9 @@ def _value(loss: Any) -> float:
 
 def _set_rate(optimizer: Any, stage: Stage, step: int) -> None:
     """Set the learning rate of the step; optimizers without one have nothing to set."""
-    if stage.schedule == "constant":
+    if stage.schedule == "constant" and not stage.warmup:
         return
     for group in optimizer.param_groups:
         if "lr" in group:
             group.setdefault("initial_lr", group["lr"])
-            group["lr"] = group["initial_lr"] * _factor(stage.schedule, step / stage.steps)
-
-
-def _factor(schedule: str, progress: float) -> float:
-    if schedule == "cosine":
-        return 0.5 * (1 + math.cos(math.pi * progress))
-    return 0.01**progress
+            group["lr"] = group["initial_lr"] * stage.rate(step)

@@ -37,6 +37,8 @@ class RunOptions:
     """optimizer steps in all; default the recipe's"""
     schedule: Literal["constant", "cosine", "exponential"] | None = None
     """learning-rate schedule"""
+    warmup: float | None = None
+    """fraction of the steps over which the learning rate first rises linearly, in [0, 1)"""
     redraw: int | None = None
     """steps between draws of new points; 0 keeps the first ones"""
     windows: int | None = None

@@ -5,14 +5,17 @@ from torch.optim import SGD, Adam, AdamW
 
 from nfsolve.optim.esgd import ESGD
 from nfsolve.optim.gauss_newton import GaussNewton
+from nfsolve.optim.kfac import KFAC
 from nfsolve.optim.lbfgs import LBFGS
 from nfsolve.optim.muon import Muon
 from nfsolve.optim.nystrom_newton import NystromNewtonCG
 from nfsolve.optim.self_scaled import SSBFGS, SSBroyden
+from nfsolve.optim.shampoo import Shampoo
 from nfsolve.optim.soap import SOAP
 
 __all__ = [
     "ESGD",
+    "KFAC",
     "LBFGS",
     "SGD",
     "SOAP",
@@ -23,6 +26,7 @@ __all__ = [
     "Muon",
     "NystromNewtonCG",
     "SSBroyden",
+    "Shampoo",
     "named",
 ]
 
@@ -39,6 +43,8 @@ def named() -> dict[str, type[torch.optim.Optimizer]]:
         "ssbfgs": SSBFGS,
         "nystrom_newton": NystromNewtonCG,
         "esgd": ESGD,
+        "kfac": KFAC,
+        "shampoo": Shampoo,
         "soap": SOAP,
         "muon": Muon,
         "adam": Adam,
