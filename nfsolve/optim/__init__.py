@@ -3,8 +3,12 @@
 import torch
 from torch.optim import SGD, Adam, AdamW
 
+from nfsolve.optim.adahessian import AdaHessian
+from nfsolve.optim.diag_gn import DiagGN
 from nfsolve.optim.esgd import ESGD
+from nfsolve.optim.esgd_max import ESGDMax
 from nfsolve.optim.gauss_newton import GaussNewton
+from nfsolve.optim.jacobi import Jacobi
 from nfsolve.optim.lbfgs import LBFGS
 from nfsolve.optim.muon import Muon
 from nfsolve.optim.nystrom_newton import NystromNewtonCG
@@ -17,9 +21,13 @@ __all__ = [
     "SGD",
     "SOAP",
     "SSBFGS",
+    "AdaHessian",
     "Adam",
     "AdamW",
+    "DiagGN",
+    "ESGDMax",
     "GaussNewton",
+    "Jacobi",
     "Muon",
     "NystromNewtonCG",
     "SSBroyden",
@@ -39,6 +47,10 @@ def named() -> dict[str, type[torch.optim.Optimizer]]:
         "ssbfgs": SSBFGS,
         "nystrom_newton": NystromNewtonCG,
         "esgd": ESGD,
+        "esgd_max": ESGDMax,
+        "adahessian": AdaHessian,
+        "jacobi": Jacobi,
+        "diag_gn": DiagGN,
         "soap": SOAP,
         "muon": Muon,
         "adam": Adam,
