@@ -8,6 +8,7 @@ purpose. For a 4 x 256 ReLU field with 512 points they differ from H v by more t
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,6 +31,7 @@ def foreign_operations(value: Tensor) -> list[str]:
     Returns:
         Their names, each once; empty where every backward has a known derivative.
     """
+    known: Any = torch._C
     names: dict[str, None] = {}
     seen = set()
     nodes = [value.grad_fn]
@@ -39,7 +41,7 @@ def foreign_operations(value: Tensor) -> list[str]:
             continue
         seen.add(node)
         name = type(node).__name__
-        if getattr(torch._C._functions, name, None) is not type(node):
+        if getattr(known._functions, name, None) is not type(node):
             names[name.removesuffix("Backward") if name != "CppFunction" else node.name()] = None
         nodes.extend(parent for parent, _ in node.next_functions)
     return list(names)

@@ -14,6 +14,7 @@ from torch import Tensor
 from nfsolve._core.errors import InputError, unknown
 from nfsolve.curvature import Estimator
 
+foreach: Any = torch  # its list operations are not in the typed interface; torch.optim is built on them
 SHARED = "shared"  # key of the state that belongs to no single parameter
 ESTIMATE = ("quantity", "method", "probes", "average", "refresh_every", "warmup", "bias_correction")
 DAMPING = {"relative": 0.1, "absolute": 1e-4}
@@ -55,7 +56,7 @@ class Diagonal(torch.optim.Optimizer):
         # under a name of its own: torch casts state that belongs to a parameter to its type when it loads
         self.state[SHARED] = estimator.start(seed) | {"guard": guard}  # type: ignore[index]
         self.stop_reason = ""
-        self._divisors: dict[Tensor, tuple[tuple[Any, ...], Tensor]] = {}
+        self._divisors = {}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore what torch keeps of an optimizer; the divisors follow from it."""
@@ -124,19 +125,19 @@ class Diagonal(torch.optim.Optimizer):
         gradients = [_real(p.grad) for p in moved]  # type: ignore[arg-type]
         states = [self.state[p] for p in moved]
         averaged = [s.setdefault("momentum", torch.zeros_like(g)) for s, g in zip(states, gradients, strict=True)]
-        torch._foreach_lerp_(averaged, gradients, 1 - momentum)
+        foreach._foreach_lerp_(averaged, gradients, 1 - momentum)
         weight = 1 - momentum**steps
         if group["nesterov"]:
-            averaged, weight = torch._foreach_lerp(averaged, gradients, 1 - momentum), 1 - momentum ** (steps + 1)
+            averaged, weight = foreach._foreach_lerp(averaged, gradients, 1 - momentum), 1 - momentum ** (steps + 1)
         correction = estimator.correction(shared)
         divisors = [self._divisor(p, group, estimator, shared["refreshes"]) for p in moved]
         if _is_absolute(group):
-            divisors = torch._foreach_add(divisors, group["damping"] * correction)
+            divisors = foreach._foreach_add(divisors, group["damping"] * correction)
         values = [_real(p.detach()) for p in moved]
         if group["weight_decay"]:
-            torch._foreach_mul_(values, 1 - group["lr"] * group["weight_decay"])
+            foreach._foreach_mul_(values, 1 - group["lr"] * group["weight_decay"])
         rate = group["lr"] * (1 - group["rate_warmup"] ** shared["refreshes"])
-        torch._foreach_addcdiv_(values, averaged, divisors, value=-rate * correction / weight)
+        foreach._foreach_addcdiv_(values, averaged, divisors, value=-rate * correction / weight)
 
     def _divisor(self, p: Tensor, group: dict[str, Any], estimator: Estimator, refreshes: int) -> Tensor:
         """Give the uncorrected divisor, which changes at refreshes only; absolute damping is still to be added."""
