@@ -17,7 +17,13 @@ from nfsolve.curvature.guard import check_products, foreign_operations
 from nfsolve.curvature.products import hessian_product, linear_maps
 from nfsolve.linalg import flatten
 
-ONCE = ("differentiate twice", "double backward", "not implemented", "Checkpointing")  # in torch's words
+ONCE = (
+    "differentiate twice",
+    "double backward",
+    "not implemented",
+    "Checkpointing",
+    "does not require grad",
+)  # in torch's words
 
 
 class Products(NamedTuple):

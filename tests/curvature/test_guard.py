@@ -62,7 +62,9 @@ def rays(scan, activation=torch.sin, dtype=torch.float32, n=64) -> LeastSquares:
     x = torch.rand(n, 8, 2, generator=source, dtype=torch.float64).to(dtype)
     y = torch.rand(n, 8, generator=source, dtype=torch.float64).to(dtype)
     shapes = {"a": (16, 2), "b": (16,), "c": (1, 16), "d": (1,)}
-    start = {k: nn.Parameter(torch.randn(s, generator=source, dtype=torch.float64).to(dtype)) for k, s in shapes.items()}
+    start = {
+        k: nn.Parameter(torch.randn(s, generator=source, dtype=torch.float64).to(dtype)) for k, s in shapes.items()
+    }
 
     def residual(q):
         density = torch.nn.functional.softplus(activation(x @ q["a"].T + q["b"]) @ q["c"].T + q["d"])[..., 0]
@@ -181,3 +183,10 @@ def test_correct_fields_pass_even_where_they_are_compared(name, dtype):
     else:
         assert gap is not None and gap < TRUSTED
     ESGD(goal.parameters).step(goal)
+
+
+def test_a_gauss_newton_product_without_any_graph_is_worded():
+    x = nn.Parameter(torch.ones(2, 3))
+    goal = LeastSquares(lambda q: Scan.apply(q["x"]), {"x": x})
+    with pytest.raises(InputError, match=r"cannot be differentiated twice \(.*does not require grad"):
+        ESGD(goal.parameters, method="gauss_newton").step(goal)
