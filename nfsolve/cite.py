@@ -29,6 +29,12 @@ ENTRIES = {
   journal = {arXiv preprint arXiv:2402.08784},
   year = {2024}
 }""",
+    "AdaHessian": """@inproceedings{yao2021adahessian,
+  title = {{ADAHESSIAN}: An Adaptive Second Order Optimizer for Machine Learning},
+  author = {Yao, Zhewei and Gholami, Amir and Shen, Sheng and Mustafa, Mustafa and Keutzer, Kurt and others},
+  booktitle = {AAAI Conference on Artificial Intelligence},
+  year = {2021}
+}""",
     "GaussNewton": """@article{transtrum2012improvements,
   title = {Improvements to the Levenberg-Marquardt algorithm for nonlinear least-squares minimization},
   author = {Transtrum, Mark K. and Sethna, James P.},

@@ -65,6 +65,10 @@ class LeastSquares:
         self.evaluations += 1
         return flatten([self._residual_function({**self._trained, **self._fixed})]).square().sum()
 
+    def eager_loss(self) -> Tensor:
+        """Give the loss with a graph that can be differentiated twice: as `loss`, but never compiled."""
+        return self.loss()
+
     def stacked(self, theta: Tensor) -> Tensor:
         """Give the residual vector ``(N,)`` at theta ``(P,)``."""
         self.evaluations += 1

@@ -3,8 +3,12 @@
 import torch
 from torch.optim import SGD, Adam, AdamW
 
+from nfsolve.optim.adahessian import AdaHessian
+from nfsolve.optim.diag_gn import DiagGN
 from nfsolve.optim.esgd import ESGD
+from nfsolve.optim.esgd_max import ESGDMax
 from nfsolve.optim.gauss_newton import GaussNewton
+from nfsolve.optim.jacobi import Jacobi
 from nfsolve.optim.kfac import KFAC
 from nfsolve.optim.lbfgs import LBFGS
 from nfsolve.optim.muon import Muon
@@ -20,9 +24,13 @@ __all__ = [
     "SGD",
     "SOAP",
     "SSBFGS",
+    "AdaHessian",
     "Adam",
     "AdamW",
+    "DiagGN",
+    "ESGDMax",
     "GaussNewton",
+    "Jacobi",
     "Muon",
     "NystromNewtonCG",
     "SSBroyden",
@@ -45,6 +53,10 @@ def named() -> dict[str, type[torch.optim.Optimizer]]:
         "esgd": ESGD,
         "kfac": KFAC,
         "shampoo": Shampoo,
+        "esgd_max": ESGDMax,
+        "adahessian": AdaHessian,
+        "jacobi": Jacobi,
+        "diag_gn": DiagGN,
         "soap": SOAP,
         "muon": Muon,
         "adam": Adam,
