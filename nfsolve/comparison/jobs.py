@@ -69,7 +69,7 @@ class Workers:
 
     Args:
         out: Folder of the comparison.
-        processes: Runs at the same time; 1 stays in this process.
+        processes: Runs at the same time.
         threads: Threads of each.
     """
 
@@ -100,10 +100,6 @@ class Workers:
                 waiting.append(job)
             else:
                 yield job, found
-        if self.processes == 1:
-            for job in waiting:
-                yield job, _do(job, self.out, self.threads)
-            return
         if self._pool is None and waiting:  # a fork of a process with threads may hang
             self._pool = ProcessPoolExecutor(self.processes, multiprocessing.get_context("spawn"))
         futures = {self._pool.submit(_do, job, self.out, self.threads): job for job in waiting if self._pool}
@@ -139,6 +135,9 @@ def _do(job: Job, out: Path, threads: int) -> Outcome:
     import torch
 
     torch.set_num_threads(threads)
+    # the tails of Gaussians and wavelets are subnormal numbers, on which a processor is up to five times slower: no
+    # method should pay for that, and this process does nothing else
+    torch.set_flush_denormal(True)
     folder = job.folder(out)
     try:
         _in_folder(lambda: _run(job, folder), folder)
