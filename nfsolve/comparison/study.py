@@ -155,7 +155,9 @@ class _Study:
         self.out.mkdir(parents=True, exist_ok=True)
         results: list[Result] = []
         with Workers(self.out, self.processes, self.settings.threads) as self.workers:
-            best = {cell: self._tuned(cell, found) for cell, found in self._tuning().items()}
+            plain = not self.settings.tune and set(self.settings.budgets) == {"steps"}
+            found = {} if plain else self._tuning()  # which also says what a step costs
+            best = {cell: self._tuned(cell, found.get(cell, {})) for cell in self.cells}
             for budget in self.settings.budgets:
                 results += self._reported(budget, best, results)
         comparison = Comparison(self.what, self.score, self.cells, results, self._settings(), self.settings.target)
@@ -247,6 +249,8 @@ class _Study:
         return self.sign * score if isinstance(score, int | float) and math.isfinite(score) else -math.inf
 
     def _tuned(self, cell: Cell, found: dict[Job, Outcome]) -> "_Tuned":
+        if not found:
+            return _Tuned((), {"steps": 1.0}, math.nan)
         job = self._best(found) or next(iter(found))
         metrics = found[job].metrics
         words = job.words[len(self.options) + len(self.tuned_with) :]
