@@ -30,7 +30,7 @@ class KFAC(GradientMethod):
 
     Args:
         params: Real parameters.
-        lr: Learning rate: 1 is the whole Gauss-Newton step.
+        lr: Learning rate: 1 is the whole Gauss-Newton step, good at full batch; mini-batches want about 0.3.
         momentum: Decay of the averaged step.
         decay: Decay of the averaged factors, for each refresh.
         precondition_frequency: Steps between refreshes of factors and inverses.
@@ -56,7 +56,7 @@ class KFAC(GradientMethod):
     def __init__(
         self,
         params: Iterable[Tensor],
-        lr: float = 0.1,
+        lr: float = 0.3,
         momentum: float = 0.9,
         decay: float = 0.95,
         precondition_frequency: int = 10,
