@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nfsolve._core.errors import InputError, MissingExtra, unknown
+from nfsolve.cli.analyze import analyze_command
 from nfsolve.cli.show import show_command
 from nfsolve.find import find, names
 from nfsolve.plot import save_pictures
@@ -27,6 +28,7 @@ usage: nfsolve COMMAND ...
   run WHAT [options]      solve a problem: a name from `nfsolve list`, FILE.py, or package.module:Class
   run --resume DIR        continue a run where it stopped
   show WHAT [--out PNG]   draw its domain, points, conditions and normals before training
+  analyze DIR|WHAT        tangent kernel, harmonics, gradients, spectra and curvature of a run or a problem
   list                    all problems, with one line each
   eval DIR                score a run folder again and draw its pictures
   compare DIR DIR ...     the metrics of several runs side by side
@@ -49,6 +51,7 @@ def run_cli(arguments: list[str] | None = None) -> int:
     commands: dict[str, Callable[[list[str]], int]] = {
         "run": _run,
         "show": show_command,
+        "analyze": analyze_command,
         "list": _list,
         "eval": _eval,
         "compare": _compare,
