@@ -192,6 +192,6 @@ def figure(result: BesselAnalysis) -> "Figure":
         lemma.fill_between(w2, low, high, color=f"C{i}", alpha=0.2)
         lemma.axvline(result.valid[k], color=f"C{i}", lw=0.8, ls=":")
     lemma.axvline(result.field_w2, color="k", lw=1, label="initial field")
-    lemma.set(title="ratio lemma: band = bounds, dotted = holds up to here", xlabel="W2", ylim=(1e-4, 10), xlim=(0, 4))
+    lemma.set(title="ratio lemma: bands, valid up to the dotted lines", xlabel="W2", ylim=(1e-4, 10), xlim=(0, 4))
     lemma.legend(fontsize="small")
     return drawn

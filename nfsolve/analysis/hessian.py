@@ -2,7 +2,8 @@
 
 Chng, Saratchandran & Lucey, CVPR 2025, arXiv 2402.08784, theory figure: D^E (norms of the rows) against D^J (absolute
 diagonal). Their network and signal are not known; here both are stated, in float64, with `eigvalsh`, at several
-relative cut-offs. In float32 the smallest eigenvalue of an over-parameterised network is rounding, and kappa means nothing.
+relative cut-offs. In float32 the smallest eigenvalue of an over-parameterised network is rounding, and kappa means
+nothing.
 """
 
 import math
@@ -229,5 +230,7 @@ def figure(result: HessianAnalysis) -> "Figure":
             cell.legend(fontsize=6, title=f"kappa above {QUOTED:g} (kept)", title_fontsize=6, loc="lower left")
     axes[0, 0].set_ylabel("|eigenvalue| / largest")
     axes[1, 0].set_ylabel("|eigenvalue| / largest")
+    for cell in axes[1]:
+        cell.set_xlabel("index / parameters")
     drawn.suptitle(f"Hessian spectra: {result.task}", fontsize="small")
     return drawn

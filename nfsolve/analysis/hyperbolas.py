@@ -147,12 +147,14 @@ def descend(mean: float, eta: float = ETA, steps: int = STEPS) -> tuple[np.ndarr
 def path(mean: float) -> Path:
     """Descend at the step size and at a tenth of it, and measure the drift of the invariant."""
     s, v = descend(mean)
-    drifts = []
-    for a, b in ((s, v), descend(mean, ETA / 10, 10 * STEPS)):
-        invariant = a**2 - b**2
-        drifts.append(float(np.abs(invariant - invariant[0]).max()))
+    drift, tenth = _drift(s, v), _drift(*descend(mean, ETA / 10, 10 * STEPS))
     near = np.abs(s * v - MINIMA[1]) < 0.01 * MINIMA[1]
-    return Path(mean, s, v, *drifts, int(near.argmax()) if near.any() else -1)
+    return Path(mean, s, v, drift, tenth, int(near.argmax()) if near.any() else -1)
+
+
+def _drift(s: np.ndarray, v: np.ndarray) -> float:
+    invariant = s**2 - v**2
+    return float(np.abs(invariant - invariant[0]).max())
 
 
 def induced_step(mean: float, generator: Generator, eta: float = 1e-5) -> Induced:
@@ -176,8 +178,8 @@ def induced_step(mean: float, generator: Generator, eta: float = 1e-5) -> Induce
         corrected = -eta * (s**2 * g + v * (v @ g))
         printed = -eta * (s**2 + v @ v) * g
         exact = corrected + eta**2 * s * (v @ g) * g
-        errors = (float((step - told).norm() / step.norm()) for told in (corrected, printed, exact))
-        return Induced(mean, float(s**2), float(v @ v), *errors)
+        first, second, third = (float((step - told).norm() / step.norm()) for told in (corrected, printed, exact))
+        return Induced(mean, float(s**2), float(v @ v), first, second, third)
 
 
 def set_distance(first: float, second: float, radius: float) -> float:

@@ -130,18 +130,19 @@ def layers_of(field: nn.Module, loss: Callable[[nn.Module], Tensor]) -> tuple[La
         value = loss(field)
     if not seen:
         raise NotApplicable("the field has no linear layers that an activation follows")
-    modules = [field.get_submodule(name) for name, _ in seen]
-    tensors = [z for _, z in seen]
+    modules = [field.get_submodule(name) for name, *_ in seen]
+    tensors = [z for *_, z in seen]
     weights = [getattr(module.linear, "weight", None) for module in modules]
-    slopes = torch.autograd.grad(value, tensors, retain_graph=True, materialize_grads=True)
-    own = [_weight_gradient(value, module) for module in modules]
+    slopes = torch.autograd.grad(value, tensors, materialize_grads=True)
+    # of the matrix that acts, however it is factorized
+    own = [float((g.T @ h).square().mean().sqrt()) for (_, h, _), g in zip(seen, slopes, strict=True)]
     rates = [module.activation.rate(module.index) or 1.0 for module in modules]  # type: ignore[operator,union-attr]
     spreads = [rate * float(z.detach().std()) for rate, z in zip(rates, tensors, strict=True)]
     # with respect to the phase: z = phase / rate
     sizes = [float(g.square().mean().sqrt()) / rate for g, rate in zip(slopes, rates, strict=True)]
     sines = not _why_not(field)
     layers, spread = [], spreads[0]
-    for i, (name, _) in enumerate(seen):
+    for i, (name, *_) in enumerate(seen):
         alpha = _alpha(weights[i], rates[i]) if sines else math.nan
         if i and sines:
             bias = rates[i] ** 2 * float(modules[i].linear.bias.detach().square().mean())  # type: ignore[union-attr]
@@ -162,27 +163,16 @@ def _alpha(weight: Any, rate: float) -> float:
     return rate * math.sqrt(weight.shape[1] * float(weight.detach().square().mean()) / 2)
 
 
-def _weight_gradient(value: Tensor, module: nn.Module) -> float:
-    """Root mean square of dL/dW; of a factorized weight, of its parameters."""
-    named = dict(module.named_parameters())
-    leaves = [p for name, p in named.items() if "bias" not in name and p.requires_grad]
-    if not leaves:
-        return math.nan
-    gradients = torch.autograd.grad(value, leaves, retain_graph=True, materialize_grads=True)
-    squares = sum(float(g.square().sum()) for g in gradients)
-    return math.sqrt(squares / sum(g.numel() for g in gradients))
-
-
 @contextmanager
-def _recorded(field: nn.Module) -> Iterator[list[tuple[str, Tensor]]]:
-    """Record the pre-activations of the `Dense` layers in the order in which they act."""
-    seen: list[tuple[str, Tensor]] = []
+def _recorded(field: nn.Module) -> Iterator[list[tuple[str, Tensor, Tensor]]]:
+    """Record name, inputs and pre-activations of the `Dense` layers in the order in which they act."""
+    seen: list[tuple[str, Tensor, Tensor]] = []
     handles = []
     for name, module in field.named_modules():
         if isinstance(module, Dense):
 
-            def keep(_: nn.Module, __: Any, z: Tensor, name: str = name) -> None:
-                seen.append((name, z))
+            def keep(_: nn.Module, given: Any, z: Tensor, name: str = name) -> None:
+                seen.append((name, given[0].detach(), z))
 
             handles.append(module.linear.register_forward_hook(keep))
     try:
@@ -232,7 +222,7 @@ def figure(result: SignalAnalysis) -> "Figure":
         gain.plot(list(index)[:-1], told, "k--", lw=1, label="alpha sqrt(1 + exp(-2 sd^2))")
     spread.set(title="sd of the phases omega (W h + b)", xlabel="layer", ylim=(0, None))
     gradient.set(title="rms dL/dz", xlabel="layer")
-    gain.set(title="rms dL/dz over that of the next layer", xlabel="layer", ylim=(0, None))
+    gain.set(title="rms dL/dz over that of the next layer", xlabel="layer", ylim=(0, 1.1 * gain.get_ylim()[1]))
     weight.set(title="rms dL/dW", xlabel="layer")
     for axes in (spread, gradient, gain, weight):
         axes.set_xticks(list(index))

@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 
 TAUS = (0.0, 1e-6, 1e-4)
 BATCH = 512
-WIDTH = 64  # of the networks that are compared by activation, and theirs hidden layers
-DEPTH = 3
+WIDTH, DEPTH = 64, 3  # of the networks that are compared by activation
 MOST_STEPS = 300
 RATE = 1e-3
 NETWORKS: dict[str, dict[str, Any]] = {
@@ -201,7 +200,9 @@ def figure(result: ZeroAnalysis) -> "Figure":
             label = f"{'H v' if j == 0 else 'gradient'}, tau {tau:g}"
             cells[0].bar(at, heights, width, color=f"C{i}", alpha=alpha, label=label)
     cells[0].set_xticks(range(len(rows)), [f"{row.name}\nstep {row.step}" for row in rows], fontsize=7)
-    cells[0].set(title="fraction of entries with |h| <= tau max |h| of the layer", ylim=(0, None))
+    cells[0].set(
+        title="fraction of entries with |h| <= tau max |h| of the layer", ylim=(0, 1.3 * cells[0].get_ylim()[1])
+    )
     cells[0].legend(fontsize="small", ncols=3)
     for k, row in enumerate(rows):
         values = list(row.layers.values())
@@ -209,7 +210,7 @@ def figure(result: ZeroAnalysis) -> "Figure":
         cells[1].plot(
             range(1, len(values) + 1), values, f"o{style}", ms=4, color=f"C{k}", label=f"{row.name}, {row.step}"
         )
-    cells[1].set(title="exact zeros of H v by layer", xlabel="layer", ylim=(-0.02, None))
+    cells[1].set(title="exact zeros of H v by layer", xlabel="layer")
     cells[1].legend(fontsize=6, title="network, step", title_fontsize=6)
     drawn.suptitle(f"zeros: {result.loss}", fontsize="small")
     return drawn
