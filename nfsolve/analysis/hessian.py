@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST = 3000  # parameters of a network whose Hessian is formed
-OWN_MOST = 1200  # parameters of the problem's own network whose Hessian is formed as well
+OWN_MOST = 800  # parameters of the problem's own network whose Hessian is formed as well
 QUOTED = 1e-8  # cut-off of the table
 STEPS, RATE = 300, 1e-3
 TONES = ((1.0, 1.0, 0.3), (3.0, 0.6, 1.1), (8.0, 0.3, 2.0))  # cycles on [-1, 1], amplitude, phase

@@ -93,6 +93,9 @@ class KernelAnalysis:
             at = f"step {kernel.step}"
             kappa = kernel.condition.get(0.0)
             rows[f"{at}: kappa"] = kappa if kappa is not None else "not known: only the largest eigenvalues were found"
+            if kappa == math.inf:
+                kept = int((kernel.eigenvalues > 1e-12 * kernel.eigenvalues[0]).sum())
+                rows[f"{at}: kappa above 1e-12"] = f"{kernel.condition[1e-12]:.3g} ({kept} of {kernel.rows} kept)"
             rows[f"{at}: lambda max / mean"] = kernel.peak
             if self.target:
                 rows[f"{at}: alignment A"] = kernel.alignment

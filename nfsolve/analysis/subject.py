@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -222,6 +223,9 @@ class Subject:
         Raises:
             NotApplicable: The field does not read points of the domain.
         """
+        read = inspect.signature(self.field.forward).parameters.values()
+        if sum(p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD for p in read) != 1:
+            raise NotApplicable(f"a {type(self.field).__name__} reads more than points")
         found = _given(self.data) or self._domain()
         width = len(getattr(self.field, "inputs", ())) or found.points.shape[1]
         if found.points.shape[1] != width:
@@ -234,7 +238,7 @@ class Subject:
         if domain is None or not getattr(domain, "solid", False) or len(names) not in GRIDS:
             raise NotApplicable("the problem has neither given values nor a domain of 1 to 3 coordinates with a grid")
         sizes = GRIDS[len(names)]
-        return Sample(domain.grid(*sizes).double(), None, sizes, f"a {_times(sizes)} grid of the domain")
+        return Sample(domain.grid(*sizes).double(), None, sizes, f"a {_times(sizes)} grid of the domain's bounds")
 
 
 def project(values: Tensor) -> Tensor:

@@ -1,12 +1,16 @@
 import json
+from functools import partial
 
 import pytest
+import torch
 
-from nfsolve import MLP
+from nfsolve import MLP, RandomWeightFactorization, RunFolder, Sine
 from nfsolve._core.errors import InputError
 from nfsolve.analysis import ANALYSES, Subject, analyze
 from nfsolve.analysis.run import plain
 from nfsolve.cli import run_cli
+from nfsolve.loop import Run
+from nfsolve.setup import Plan, make_stages
 from problems.image import ImageFit
 
 SMALL = ["--size", "48", "--gray", "--batch", "60", "--field.width", "8", "--field.depth", "2"]
@@ -31,10 +35,19 @@ def test_a_problem_along_training(tmp_path, capsys):
     assert "not factorized" in shown
 
 
-def test_a_run_folder_shows_the_initial_and_the_trained_field(tmp_path, capsys):
-    run = tmp_path / "run"
-    assert call("run", "image", *SMALL, "--steps", "3", "--factorization", "rwf", "--out", run) == 0
-    capsys.readouterr()
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    problem = ImageFit(size=48, gray=True, batch=60)
+    field = partial(MLP, width=8, depth=2, activation=Sine(30.0))
+    # a partial of the class and the factorization are what a command line gives too
+    plan = Plan.of(problem.recipe(), field=field, factorization=RandomWeightFactorization(), log_every=3)
+    plan.stages = make_stages(problem.recipe(), None, 3, None, None)
+    Run(problem, plan, RunFolder(folder)).go()
+    return folder
+
+
+def test_a_run_folder_shows_the_initial_and_the_trained_field(run, tmp_path, capsys):
     assert call("analyze", run, "--only", "gradients", "hyperbolas", "--out", tmp_path / "out") == 0
     shown = capsys.readouterr().out
     assert "step 0: rms dL/dz" in shown
@@ -64,8 +77,6 @@ def test_every_analysis_explains_itself():
 
 
 def test_long_curves_are_thinned_in_the_file():
-    import torch
-
     rows = plain({0.5: torch.arange(1001.0)})
     assert len(rows["0.5"]) <= 501
     assert rows["0.5"][0] == 0
@@ -91,9 +102,7 @@ def test_mistakes_are_worded(words, message, capsys, tmp_path):
     assert message in capsys.readouterr().err
 
 
-def test_options_of_a_run_are_refused_with_a_folder(tmp_path, capsys):
-    run = tmp_path / "run"
-    assert call("run", "image", *SMALL, "--steps", "1", "--out", run) == 0
+def test_options_of_a_run_are_refused_with_a_folder(run, capsys):
     assert call("analyze", run, "--steps", "5") == 2
     assert "option --steps with a run folder: --only, --points or --out" in capsys.readouterr().err
     assert call("analyze", "--help") == 0

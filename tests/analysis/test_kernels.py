@@ -8,6 +8,7 @@ from nfsolve._core.errors import InputError
 from nfsolve.analysis import NotApplicable, Sample, Subject, ntk
 from nfsolve.analysis.subject import lattice_sizes
 from nfsolve.fields import FrequencyScaling
+from problems.deeponet_antiderivative import Antiderivative
 from problems.image import ImageFit
 from problems.poisson import Poisson
 from problems.poisson_5d import Poisson5D
@@ -93,6 +94,13 @@ def test_samples_are_thinned_evenly_or_at_random():
     assert few.words == "8 at random of 30 given points"
     with pytest.raises(InputError, match="2 points: at least 4"):
         sample.thinned(2)
+
+
+def test_operators_are_not_looked_at_as_fields():
+    problem = Antiderivative()
+    subject = Subject.of_field(problem, problem.recipe().field.func.for_problem(problem, width=4, depth=1, latent=3))
+    with pytest.raises(NotApplicable, match="a DeepONet reads more than points"):
+        ntk.analyse(subject)
 
 
 def test_a_problem_without_values_or_a_grid_is_refused():
