@@ -70,10 +70,12 @@ class HessianAnalysis:
     Attributes:
         task: The regression, in words.
         hessians: One for each network and moment.
+        missing: Why the problem's own Hessian is not among them; may be empty.
     """
 
     task: str
     hessians: tuple[Hessian, ...]
+    missing: str = ""
 
     def summary(self) -> dict[str, Any]:
         """Give the numbers of the table: kappa at a cut-off, and largest over median eigenvalue."""
@@ -86,6 +88,8 @@ class HessianAnalysis:
             rows[f"{at}: kappa above {QUOTED:g} (kept)"] = ", ".join(kappas)
             told = (f"{k} {c.median_ratio:.2g}, {c.effective_rank:.0f}" for k, c in parts.items())
             rows[f"{at}: largest / median, effective rank"] = "; ".join(told)
+        if self.missing:
+            rows["this problem"] = self.missing
         return rows
 
 
@@ -180,13 +184,15 @@ def analyse(subject: Subject | None = None, width: int = 12, depth: int = 3, ste
         found.append(hessian_of(name, "initial", objective))
         train(objective, objective.parameters, steps)
         found.append(hessian_of(name, f"after {steps} steps", objective))
-    if subject is not None and sum(p.numel() for p in subject.objective.parameters) <= OWN_MOST:
+    size = 0 if subject is None else sum(p.numel() for p in subject.objective.parameters)
+    missing = f"not formed: {size:,} parameters, and at most {OWN_MOST} are taken" if size > OWN_MOST else ""
+    if subject is not None and not missing:
         for step in sorted(subject.states):
             with subject.at(step):
                 found.append(hessian_of("this problem", f"step {step}", subject.objective))
     tones = " + ".join(f"{a:g} sin(pi {f:g} x + {p:g})" for f, a, p in TONES)
     task = f"mean squared error to {tones} at 128 points of [-1, 1], MLP {width} x {depth}, Adam {RATE:g}"
-    return HessianAnalysis(task, tuple(found))
+    return HessianAnalysis(task, tuple(found), missing)
 
 
 def parts_of(subject: Subject | None) -> dict[str, Any]:

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from nfsolve._core.random import generator
-from nfsolve.analysis.subject import Sample, Subject, project
+from nfsolve.analysis.sample import Sample
+from nfsolve.analysis.subject import Subject, project
 from nfsolve.curvature import (
     NTKProduct,
     captured_energy,

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from nfsolve.analysis.sample import Sample
 from nfsolve.analysis.signals import layers_of
-from nfsolve.analysis.subject import NotApplicable, Sample, Subject, project
+from nfsolve.analysis.subject import NotApplicable, Subject, project
 from nfsolve.plot import new_figure
 
 if TYPE_CHECKING:

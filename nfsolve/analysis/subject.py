@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from nfsolve._core.errors import InputError
 from nfsolve._core.random import generator
+from nfsolve.analysis.sample import Sample, lattice_sizes, times
 from nfsolve.problem import Objective, Problem
 from nfsolve.runs import RunFolder
 from nfsolve.setup import Plan, make_field, make_stages
@@ -26,48 +26,6 @@ State = dict[str, Tensor]
 
 class NotApplicable(Exception):  # no mistake of anybody's
     """An analysis does not apply to a subject; the message says why."""
-
-
-@dataclass
-class Sample:
-    """Points at which a field is looked at.
-
-    Attributes:
-        points: ``(n, d)``.
-        values: The target there, ``(n, k)``, or None.
-        sizes: Points along each axis where they form a lattice, the first axis slowest.
-        words: How they were chosen.
-    """
-
-    points: Tensor
-    values: Tensor | None
-    sizes: tuple[int, ...] | None
-    words: str
-
-    def thinned(self, most: int) -> "Sample":
-        """Give at most so many points: every s-th along each axis of a lattice, or a fixed random choice.
-
-        Raises:
-            InputError: Fewer than 4 points are asked for.
-        """
-        n = len(self.points)
-        if most < 4:
-            raise InputError(f"{most} points", "at least 4")
-        if n <= most:
-            return self
-        if self.sizes is None:
-            index = torch.randperm(n, generator=torch.Generator().manual_seed(0))[:most].sort().values
-            return self._at(index, None, f"{most} at random of {self.words}")
-        stride = 2
-        while _count(self.sizes, stride) > most:
-            stride += 1
-        keep = torch.arange(n).reshape(self.sizes)[(slice(None, None, stride),) * len(self.sizes)]
-        words = f"{_times(keep.shape)} lattice, every {_nth(stride)} point along each axis of {self.words}"
-        return self._at(keep.reshape(-1), tuple(keep.shape), words)
-
-    def _at(self, index: Tensor, sizes: tuple[int, ...] | None, words: str) -> "Sample":
-        values = None if self.values is None else self.values[index]
-        return Sample(self.points[index], values, sizes, words)
 
 
 @dataclass
@@ -238,7 +196,7 @@ class Subject:
         if domain is None or not getattr(domain, "solid", False) or len(names) not in GRIDS:
             raise NotApplicable("the problem has neither given values nor a domain of 1 to 3 coordinates with a grid")
         sizes = GRIDS[len(names)]
-        return Sample(domain.grid(*sizes).double(), None, sizes, f"a {_times(sizes)} grid of the domain's bounds")
+        return Sample(domain.grid(*sizes).double(), None, sizes, f"a {times(sizes)} grid of the domain's bounds")
 
 
 def project(values: Tensor) -> Tensor:
@@ -255,50 +213,9 @@ def _given(data: dict[str, Any]) -> Sample | None:
     rows = data.get("given")
     if isinstance(rows, dict) and isinstance(rows.get("points"), Tensor) and isinstance(rows.get("values"), Tensor):
         sizes = lattice_sizes(rows["points"])
-        what = f"the {_times(sizes)} given points" if sizes else f"{len(rows['points'])} given points"
+        what = f"the {times(sizes)} given points" if sizes else f"{len(rows['points'])} given points"
         return Sample(rows["points"], rows["values"], sizes, what)
     if "exact" in data and "grid" in data and "sizes" in data and "inside" not in data:
         sizes = tuple(int(n) for n in data["sizes"])
-        return Sample(data["grid"], data["exact"], sizes, f"the {_times(sizes)} grid of the reference")
+        return Sample(data["grid"], data["exact"], sizes, f"the {times(sizes)} grid of the reference")
     return None
-
-
-def lattice_sizes(points: Tensor) -> tuple[int, ...] | None:
-    """Give the sizes of the lattice that points ``(n, d)`` form, the first axis slowest; None where they form none.
-
-    Axes may run in any order and direction: sizes follow the order of the rows.
-    """
-    n, d = points.shape
-    if d == 1:
-        steps = points[:, 0].diff()
-        even = n > 2 and bool((steps - steps.mean()).abs().max() <= 1e-6 * steps.abs().mean())
-        return (n,) if even else None
-    if d != 2 or n < 4:
-        return None
-    first = points[0]
-    for fast in (0, 1):
-        slow = 1 - fast
-        changed = (points[:, slow] - first[slow]).abs() > 1e-9
-        run = int(changed.int().argmax()) if bool(changed.any()) else n
-        if run < 2 or n % run or n // run < 2:
-            continue
-        table = points.reshape(n // run, run, 2)
-        same = (table[..., fast] - table[:1, :, fast]).abs().max() < 1e-9
-        if bool(same) and bool((table[..., slow] - table[:, :1, slow]).abs().max() < 1e-9):
-            return (n // run, run)
-    return None
-
-
-def _count(sizes: tuple[int, ...], stride: int) -> int:
-    count = 1
-    for n in sizes:
-        count *= -(-n // stride)
-    return count
-
-
-def _times(sizes: Any) -> str:
-    return " x ".join(str(int(n)) for n in sizes)
-
-
-def _nth(n: int) -> str:
-    return {1: "", 2: "2nd", 3: "3rd"}.get(n, f"{n}th")

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from nfsolve._core.random import generator
 from nfsolve.analysis.hessian import train
 from nfsolve.analysis.ntk import layer_of
-from nfsolve.analysis.subject import Sample, Subject
+from nfsolve.analysis.sample import Sample
+from nfsolve.analysis.subject import Subject
 from nfsolve.curvature import hessian_product
 from nfsolve.fields import MLP, Gabor, Gaussian, Positional, ReLU, Sine
 from nfsolve.plot import new_figure

@@ -125,3 +125,15 @@ def test_invariants_of_a_factorized_field():
     assert hyperbolas.figure(result).axes
     assert set(result.multipliers) == {"body.0.linear", "body.1.linear", "body.2"}
     assert hyperbolas.invariants(MLP(LINE)) == {}
+
+
+def test_the_problems_own_hessian_is_formed_where_it_is_small(monkeypatch):
+    monkeypatch.setattr(hessian, "NETWORKS", {"sine": hessian.NETWORKS["sine"]})
+    problem = ImageFit(size=48, gray=True, batch=40)
+    small, large = (Subject.of_field(problem, MLP.for_problem(problem, width=w, depth=2)) for w in (4, 30))
+    own = hessian.analyse(small, width=3, depth=1, steps=1)
+    assert own.hessians[-1].name == "this problem"
+    assert own.hessians[-1].parameters == sum(p.numel() for p in small.field.parameters())
+    assert own.missing == ""
+    told = hessian.analyse(large, width=3, depth=1, steps=1).summary()["this problem"]
+    assert told == "not formed: 1,051 parameters, and at most 800 are taken"

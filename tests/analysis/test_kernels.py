@@ -6,7 +6,7 @@ import torch
 from nfsolve import MLP, Sine, weight_scaling
 from nfsolve._core.errors import InputError
 from nfsolve.analysis import NotApplicable, Sample, Subject, ntk
-from nfsolve.analysis.subject import lattice_sizes
+from nfsolve.analysis.sample import lattice_sizes
 from nfsolve.fields import FrequencyScaling
 from problems.deeponet_antiderivative import Antiderivative
 from problems.image import ImageFit
