@@ -125,6 +125,7 @@ def test_invariants_of_a_factorized_field():
     assert hyperbolas.figure(result).axes
     assert set(result.multipliers) == {"body.0.linear", "body.1.linear", "body.2"}
     assert hyperbolas.invariants(MLP(LINE)) == {}
+    assert "not factorized" in hyperbolas.analyse().summary()["this field"]
 
 
 def test_the_problems_own_hessian_is_formed_where_it_is_small(monkeypatch):
