@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from nfsolve._core.errors import InputError, MissingExtra, unknown
+from nfsolve.cli.analyze import analyze_command
 from nfsolve.cli.compare import compare_command
 from nfsolve.cli.show import show_command
 from nfsolve.fields import PRESETS
@@ -28,6 +29,7 @@ usage: nfsolve COMMAND ...
   run WHAT [options]      solve a problem: a name from `nfsolve list`, FILE.py, or package.module:Class
   run --resume DIR        continue a run where it stopped
   show WHAT [--out PNG]   draw its domain, points, conditions and normals before training
+  analyze DIR|WHAT        tangent kernel, harmonics, gradients, spectra and curvature of a run or a problem
   list                    all problems, with one line each
   eval DIR                score a run folder again and draw its pictures
   compare DIR DIR ...     the metrics of several runs side by side
@@ -52,6 +54,7 @@ def run_cli(arguments: list[str] | None = None) -> int:
     commands: dict[str, Callable[[list[str]], int]] = {
         "run": _run,
         "show": show_command,
+        "analyze": analyze_command,
         "list": _list,
         "eval": _eval,
         "compare": compare_command,
