@@ -179,7 +179,7 @@ class _Study:
         outcomes = {}
         for job, outcome in self.workers.perform(jobs):
             outcomes[job] = outcome
-            words = " ".join(w for w in job.words if w not in self.options)
+            words = " ".join(job.words[len(self.options) :])
             score = outcome.metrics.get(self.score)
             said = f"{self.score} {score:.4g}" if score is not None else f"failed: {outcome.why}"
             seconds = outcome.metrics.get(self.clock, 0.0)
