@@ -48,7 +48,7 @@ class Implicit:
         missing, tries = n, 0
         while missing > 0:
             tries += 1
-            if tries > 100 and not found:
+            if tries > 100 and missing == n:
                 raise InputError("an implicit solid without a surface in [-1, 1]^3", "a function that changes sign")
             points = 2 * torch.rand(CHUNK, 3, generator=generator, dtype=torch.float64) - 1
             value, slope = self._slope(points)
