@@ -5,7 +5,6 @@ networks", CVPR 2019; the sampling is that of Hertz et al., "SAPE", NeurIPS 2021
 cut to a gyroid's wall, |sin kx cos ky + sin ky cos kz + sin kz cos kx| < c, whose labels are exact.
 
     nfsolve run occupancy
-    nfsolve run occupancy --mesh armadillo.obj --resolution 256
     nfsolve run occupancy --mesh mesh_armadillo.npz --points occ_points_armadillo.npz --protocol preconditioners
 """
 
@@ -68,8 +67,8 @@ class Setting:
 
 SETTINGS = {
     "default": Setting(),
-    # Chng, Saratchandran & Lucey 2025: their code scores the last training batch with logits above 0.5, stops its
-    # clock outside optimizer.step, and draws ten sets of points. Here held-out points, logits above 0, one set.
+    # Chng, Saratchandran & Lucey 2025. Their code scores the last training batch at logit 0.5, labels the outside 1,
+    # draws ten sets and times optimizer.step only; here: held-out points, logit 0, inside 1, one set, whole steps
     "preconditioners": Setting("bce", 50_000, 1_000_000, fit="sphere", reach=0.95, tests=100_000),
     # Yeom, Lee & Lee 2025 tell only the metric: the batch is that of the line above, the rest our default
     "ws": Setting("mse", 50_000, 1_000_000, tests=100_000),
@@ -83,8 +82,7 @@ class Occupancy(Problem):
     """A solid from labelled points: inside or outside."""
 
     mesh: str = ""
-    """watertight mesh (npz with vertices and faces, OBJ, PLY, STL, OFF), a path or a name under $NFSOLVE_DATA; \
-default a gyroid ball"""
+    """watertight mesh: npz with vertices and faces, OBJ, PLY, STL or OFF; default a gyroid ball"""
     points: str = ""
     """held-out points of that mesh, npz with points_uniform, occ_uniform, points_near, occ_near; default own ones"""
     protocol: Literal["default", "preconditioners", "ws", "rwf"] = "default"
@@ -110,14 +108,13 @@ default a gyroid ball"""
         for name, known in (("protocol", tuple(SETTINGS)), ("loss", (None, "mse", "bce"))):
             if getattr(self, name) not in known:
                 raise unknown(name, str(getattr(self, name)), [k for k in known if k])
-        if self._setting("pool") < 1 or self._setting("batch") < 0 or self.resolution < 8:
+        pool, batch = self._setting("pool"), self._setting("batch")
+        if pool < 1 or batch < 0 or self.resolution < 8:
+            came = f"pool = {pool}, batch = {batch}, resolution = {self.resolution}"
+            raise InputError(came, "a positive pool, a batch that is not negative, and a resolution of at least 8")
+        if batch > pool:
             raise InputError(
-                f"pool = {self.pool}, batch = {self.batch}, resolution = {self.resolution}",
-                "a positive pool, a batch that is not negative, and a resolution of at least 8",
-            )
-        if self._setting("batch") > self._setting("pool"):
-            raise InputError(
-                f"batch = {self._setting('batch')} is larger than the pool of {self._setting('pool')} points",
+                f"batch = {batch} is larger than the pool of {pool} points",
                 "a mini-batch out of the pool",
                 "give a smaller --batch or a larger --pool; --batch 0 takes the whole pool",
             )
@@ -139,11 +136,9 @@ default a gyroid ball"""
         solid, centre, scale = self.solid()
         setting, pool = SETTINGS[self.protocol], self._setting("pool")
         near, wide = (round(share * pool) for share in setting.mix[:2])
-        counts = (near, wide, pool - near - wide)
+        parts = zip((near, wide, pool - near - wide), (NEAR, WIDE, None), strict=True)
         train, test = generator(0, "occupancy training"), generator(0, "occupancy test")
-        sets = {
-            "pool": torch.cat([around(solid, n, sd, train) for n, sd in zip(counts, (NEAR, WIDE, None), strict=True)])
-        }
+        sets = {"pool": torch.cat([around(solid, n, deviation, train) for n, deviation in parts])}
         if not self.points:
             sets["uniform"] = around(solid, setting.tests, None, test)
             sets["near"] = around(solid, setting.tests, setting.near, test)
@@ -179,15 +174,14 @@ default a gyroid ball"""
         pool, batch = data["pool"], self._setting("batch")
         if batch == 0:
             return {"occupancy": pool}
-        index = torch.randint(len(pool["points"]), (batch,), generator=generator)
-        return {"occupancy": {name: rows[index.to(rows.device)] for name, rows in pool.items()}}
+        index = torch.randint(len(pool["points"]), (batch,), generator=generator).to(pool["points"].device)
+        return {"occupancy": {name: rows[index] for name, rows in pool.items()}}
 
     def residuals(self, field: Callback, batch: Batch) -> dict[str, Tensor]:
         """Difference to the label, or the signed root of the cross-entropy."""
-        rows = batch["occupancy"]
-        values = field(rows["points"])
+        values, labels = field(batch["occupancy"]["points"]), batch["occupancy"]["values"]
         mse = self._setting("loss") == "mse"
-        return {"occupancy": values - rows["values"] if mse else root_cross_entropy(values, rows["values"])}
+        return {"occupancy": values - labels if mse else root_cross_entropy(values, labels)}
 
     def metrics(self, field: Callback, data: Batch) -> dict[str, Any]:
         """Score held-out points, uniform and near the surface, and points of the pool."""
@@ -208,10 +202,9 @@ default a gyroid ball"""
 
     def surface(self, field: Callback, data: Batch) -> Mesh:
         """Extract the field's surface by marching cubes, in the cube."""
-        like = data["near"]["points"]
 
         def value(points: np.ndarray) -> np.ndarray:
-            return plot.array(evaluate(field, torch.from_numpy(points).to(like))).reshape(-1)
+            return plot.array(evaluate(field, torch.from_numpy(points).to(data["near"]["points"]))).reshape(-1)
 
         return level_set(value, self.resolution, self.level)
 
@@ -229,9 +222,10 @@ default a gyroid ball"""
         figure = plot.new_figure(13, 8.4)
         axes = figure.subplots(2, 3)
         scores = self.metrics(field, data)
-        source = Path(self.mesh).name if self.mesh else "gyroid ball"
         self._view(
-            axes[0, 0], f"solid: {source}", lambda: solid if isinstance(solid, Mesh) else solid.mesh(self.resolution)
+            axes[0, 0],
+            f"solid: {Path(self.mesh).name or 'gyroid ball'}",
+            lambda: solid if isinstance(solid, Mesh) else solid.mesh(self.resolution),
         )
         title = f"field: IoU {scores['iou']:.4f}, near the surface {scores['iou_near']:.4f}"
         self._view(axes[0, 1], title, lambda: self.surface(field, data))
@@ -242,8 +236,7 @@ default a gyroid ball"""
     def _view(self, axes: Any, title: str, surface: Callable[[], Mesh]) -> None:
         axes.set(title=title, xticks=[], yticks=[])
         try:
-            shade = render(surface(), View(azimuth=self.azimuth), 360)[0]
-            axes.imshow(shade, cmap="gray", vmin=0, vmax=1)
+            axes.imshow(render(surface(), View(azimuth=self.azimuth), 360)[0], cmap="gray", vmin=0, vmax=1)
         except (MissingExtra, InputError) as error:
             axes.text(0.5, 0.5, str(error), ha="center", va="center", wrap=True, transform=axes.transAxes)
 

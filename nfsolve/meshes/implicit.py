@@ -44,7 +44,7 @@ class Implicit:
         Raises:
             InputError: The cube holds no surface.
         """
-        found: list[Tensor] = []
+        found = [torch.zeros(0, 3, dtype=torch.float64)]
         missing, tries = n, 0
         while missing > 0:
             tries += 1

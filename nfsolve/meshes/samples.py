@@ -61,10 +61,11 @@ def root_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     sign = 1 - 2 * labels
     s = sign * logits
     far = s < -20
+    # torch cuts softplus(s) to s above a threshold, by default where that changes the tenth digit;
     # each branch gets harmless arguments where the other is taken: 0 * inf would be NaN in derivatives
     small, large = torch.where(far, s, -20.0), torch.where(far, 0.0, s)
     tail = torch.exp(small / 2) * (1 - torch.exp(small) / 4)
-    return sign * torch.where(far, tail, F.softplus(large).sqrt())
+    return sign * torch.where(far, tail, F.softplus(large, threshold=40.0).sqrt())
 
 
 def read_points(path: Path, centre: np.ndarray, scale: float) -> dict[str, tuple[Tensor, Tensor]]:
