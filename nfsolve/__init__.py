@@ -14,6 +14,7 @@ from typing import Any
 
 from nfsolve import optim, weighting
 from nfsolve._core.version import VERSION
+from nfsolve.comparison import compare
 from nfsolve.domains import Box, Disk, Interval, PointCloud, Polygon, Rectangle, Sphere, periodic
 from nfsolve.fields import (
     MLP,
@@ -30,6 +31,7 @@ from nfsolve.fields import (
     Tanh,
     factorize,
     fold,
+    preset,
     weight_scaling,
 )
 from nfsolve.problem import (
@@ -81,6 +83,7 @@ __all__ = [
     "Tanh",
     "Unknown",
     "boundary",
+    "compare",
     "face",
     "factorize",
     "fold",
@@ -91,6 +94,7 @@ __all__ = [
     "measured",
     "optim",
     "periodic",
+    "preset",
     "reopen",
     "resume",
     "show",

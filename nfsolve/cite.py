@@ -29,6 +29,12 @@ ENTRIES = {
   journal = {arXiv preprint arXiv:2402.08784},
   year = {2024}
 }""",
+    "AdaHessian": """@inproceedings{yao2021adahessian,
+  title = {{ADAHESSIAN}: An Adaptive Second Order Optimizer for Machine Learning},
+  author = {Yao, Zhewei and Gholami, Amir and Shen, Sheng and Mustafa, Mustafa and Keutzer, Kurt and others},
+  booktitle = {AAAI Conference on Artificial Intelligence},
+  year = {2021}
+}""",
     "GaussNewton": """@article{transtrum2012improvements,
   title = {Improvements to the Levenberg-Marquardt algorithm for nonlinear least-squares minimization},
   author = {Transtrum, Mark K. and Sethna, James P.},
@@ -54,6 +60,25 @@ ENTRIES = {
   title = {Challenges in Training {PINNs}: A Loss Landscape Perspective},
   author = {Rathore, Pratik and Lei, Weimu and Frangella, Zachary and Lu, Lu and Udell, Madeleine},
   booktitle = {International Conference on Machine Learning},
+  year = {2024}
+}""",
+    "Shampoo": """@inproceedings{gupta2018shampoo,
+  title = {Shampoo: Preconditioned Stochastic Tensor Optimization},
+  author = {Gupta, Vineet and Koren, Tomer and Singer, Yoram},
+  booktitle = {International Conference on Machine Learning},
+  year = {2018}
+}""",
+    "KFAC": """@inproceedings{martens2015optimizing,
+  title = {Optimizing Neural Networks with {Kronecker}-factored Approximate Curvature},
+  author = {Martens, James and Grosse, Roger},
+  booktitle = {International Conference on Machine Learning},
+  year = {2015}
+}
+
+@inproceedings{dangel2024kronecker,
+  title = {Kronecker-Factored Approximate Curvature for Physics-Informed Neural Networks},
+  author = {Dangel, Felix and M{\\"u}ller, Johannes and Zeinhofer, Marius},
+  booktitle = {Advances in Neural Information Processing Systems},
   year = {2024}
 }""",
     "SOAP": """@inproceedings{vyas2025soap,

@@ -15,6 +15,7 @@ from nfsolve.report import reporter
 from nfsolve.runs import METRICS, RunFolder, SaveError, environment
 from nfsolve.setup import Plan, check_finite, make_field
 from nfsolve.solution import Solution
+from nfsolve.stopwatch import Stopwatch
 
 CHECKPOINT_SECONDS = 10.0
 STALLED_STEPS = 5
@@ -54,7 +55,7 @@ class Run:
         total = sum(stage.steps for stage in plan.stages)
         self.report = reporter(report, total, plan.time_limit)
         self.stage = self.step = self.steps = 0
-        self.seconds = 0.0
+        self.watch = Stopwatch()
         self.history: list[dict[str, Any]] = []
         self.stopped = ""
         self.failed = self.interrupted = False
@@ -71,8 +72,8 @@ class Run:
         """Run to the end; Ctrl-C finishes the step, saves and stops."""
         self.stopped = ""
         with Interrupt() as interrupt:
-            self._earlier, self._started = self.seconds, time.perf_counter()
-            self._saved_at = self._started
+            self.watch.start()
+            self._saved_at = time.perf_counter()
             if not self.history:
                 self._log(None)
             self._run_stage(interrupt)
@@ -81,6 +82,11 @@ class Run:
                 self._run_stage(interrupt)
             self.stopped = self.stopped or f"step limit: {self.steps} steps done"
         return self._finish()
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock seconds of training, over all resumptions."""
+        return self.watch.seconds
 
     def _run_stage(self, interrupt: Interrupt) -> None:
         stage = self.plan.stages[self.stage]
@@ -96,7 +102,7 @@ class Run:
             loss = _value(optimizer.step(self.objective))
             self.step += 1
             self.steps += 1
-            self.seconds = self._earlier + time.perf_counter() - self._started
+            self.watch.lap()
             stalled = stalled + 1 if loss == previous else 0
             previous = loss
             reason = self._reason(optimizer, loss, stalled, interrupt.asked)
@@ -174,6 +180,7 @@ class Run:
             "seconds": round(self.seconds, 3),
             "evaluations": self.objective.evaluations,
             "loss": float(self.objective.combine(residuals)) if loss is None else loss,
+            "cpu_seconds": round(self.watch.cpu_seconds, 3),
             **{f"rms/{name}": r for name, r in rms.items()},
             **{f"weight/{name}": weight for name, weight in self.objective.weights.means(list(rms)).items()},
             **{f"unknown/{name}": value for name, value in self.objective.unknown_values().items()},
@@ -205,6 +212,7 @@ class Run:
             "step": self.step,
             "steps": self.steps,
             "seconds": self.seconds,
+            "cpu_seconds": self.watch.cpu_seconds,
             "stopped": self.stopped,
             "failed": self.failed,
             "fresh": self._fresh,
@@ -219,7 +227,8 @@ class Run:
         check_same_problem(state, self.problem)
         load_weights(self.objective.system, state["system"])
         self.stage, self.step, self.steps = state["stage"], state["step"], state["steps"]
-        self.seconds, self.history = state["seconds"], list(state["history"])
+        self.watch = Stopwatch(state["seconds"], state.get("cpu_seconds", 0.0))
+        self.history = list(state["history"])
         self.stopped, self.failed = state["stopped"], state["failed"]
         self._fresh, self.parts = state.get("fresh", False), state.get("parts", {})
         if self.plan.stages:
@@ -254,6 +263,7 @@ class Run:
         scores |= {f"seconds/{part}": round(seconds, 3) for part, seconds in self.clocked().items()}
         scores |= {
             "seconds": self.seconds,
+            "cpu_seconds": self.watch.cpu_seconds,
             "evaluations": self.objective.evaluations,
             "steps": self.steps,
             "parameters": sum(p.numel() for p in self.objective.parameters),
@@ -318,15 +328,9 @@ def _value(loss: Any) -> float:
 
 def _set_rate(optimizer: Any, stage: Stage, step: int) -> None:
     """Set the learning rate of the step; optimizers without one have nothing to set."""
-    if stage.schedule == "constant":
+    if stage.schedule == "constant" and not stage.warmup:
         return
     for group in optimizer.param_groups:
         if "lr" in group:
             group.setdefault("initial_lr", group["lr"])
-            group["lr"] = group["initial_lr"] * _factor(stage.schedule, step / stage.steps)
-
-
-def _factor(schedule: str, progress: float) -> float:
-    if schedule == "cosine":
-        return 0.5 * (1 + math.cos(math.pi * progress))
-    return 0.01**progress
+            group["lr"] = group["initial_lr"] * stage.rate(step)

@@ -15,7 +15,7 @@ from nfsolve.runs import METRICS, RunFolder, SaveError
 from nfsolve.setup import Plan, make_field
 from nfsolve.solution import Solution
 
-COUNTED = ("steps", "seconds", "evaluations")
+COUNTED = ("steps", "seconds", "cpu_seconds", "evaluations")
 
 
 class March:
@@ -90,6 +90,7 @@ class March:
             "step": row["step"] + before["steps"],
             "seconds": round(row["seconds"] + before["seconds"], 3),
             "evaluations": row["evaluations"] + before["evaluations"],
+            "cpu_seconds": round(row["cpu_seconds"] + before["cpu_seconds"], 3),
         }
         return {**row, **counts, "window": len(self.done) + 1}
 
@@ -126,9 +127,7 @@ class March:
             {
                 "field": run.field.state_dict(),
                 "history": [self.shifted(row) for row in run.history],
-                "steps": run.steps,
-                "seconds": run.seconds,
-                "evaluations": run.objective.evaluations,
+                **_counts(run),
                 "parts": run.clocked(),
             }
         )
@@ -168,8 +167,7 @@ class March:
         data = self.problem.load(first.device, first.real.dtype if first.is_complex() else first.dtype)
         with torch.no_grad():
             scores = {} if run.failed else self.problem.metrics(field, data)
-        counts = {"steps": run.steps, "seconds": run.seconds, "evaluations": run.objective.evaluations}
-        counts = {key: value + sum(window[key] for window in self.done) for key, value in counts.items()}
+        counts = {key: value + sum(window[key] for window in self.done) for key, value in _counts(run).items()}
         parts = [*(window["parts"] for window in self.done), run.clocked()]
         scores |= {f"seconds/{name}": round(sum(part[name] for part in parts), 3) for name in parts[-1]}
         stopped = f"window {len(fields)}/{self.plan.windows}: {run.stopped}"
@@ -184,7 +182,9 @@ class March:
             interrupted=run.interrupted,
             data=data,
             folder=self.folder.path if self.folder else None,
-            **counts,
+            steps=counts["steps"],
+            seconds=counts["seconds"],
+            evaluations=counts["evaluations"],
         )
 
 
@@ -213,6 +213,11 @@ class _Part(RunFolder):
 
     def write_json(self, name: str, value: Any) -> None:
         """Leave the metrics to the march."""
+
+
+def _counts(run: Run) -> dict[str, Any]:
+    used = run.steps, run.seconds, run.watch.cpu_seconds, run.objective.evaluations
+    return dict(zip(COUNTED, used, strict=True))
 
 
 def _carry(previous: nn.Module, field: nn.Module) -> None:

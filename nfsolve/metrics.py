@@ -160,3 +160,15 @@ def _pair(u: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
                 "look for NaN or inf in the data or a diverged field",
             )
     return u, reference
+
+
+def larger_is_better(key: str) -> bool:
+    """Say which way a score is read.
+
+    Args:
+        key: Key of ``metrics.json``.
+
+    Returns:
+        True for PSNR, SNR, SSIM and IoU, whatever follows the name; False for errors, losses and seconds.
+    """
+    return key.startswith(("psnr", "snr", "ssim", "iou"))

@@ -1,8 +1,8 @@
 """Options of a run, made from the signatures of the problem, the field and the optimizers.
 
 There is no second configuration language: constructors are the configuration. ``--field NAME``,
-``--field.activation NAME``, ``--optimizer NAME`` choose a class; the options of what was chosen follow from
-its constructor, with the recipe's values as defaults.
+``--field.activation NAME``, ``--optimizer NAME`` choose a class, or a preset of one; the options of what was
+chosen follow from its constructor, with the recipe's values as defaults.
 """
 
 import dataclasses
@@ -37,6 +37,8 @@ class RunOptions:
     """optimizer steps in all; default the recipe's"""
     schedule: Literal["constant", "cosine", "exponential"] | None = None
     """learning-rate schedule"""
+    warmup: float | None = None
+    """fraction of the steps over which the learning rate first rises linearly, in [0, 1)"""
     redraw: int | None = None
     """steps between draws of new points; 0 keeps the first ones"""
     windows: int | None = None
@@ -87,13 +89,14 @@ def choose(kind: str, name: str) -> Any:
         name: Its value, e.g. ``"ws"`` or ``"weight_scaling"``.
 
     Returns:
-        The class.
+        The class, or the partial of one.
 
     Raises:
         InputError: There is no such class; the nearest name is suggested.
     """
     known = _known(kind)
-    name = LITTLE.get(name, name).replace("-", "_")
+    name = name.replace("-", "_")
+    name = name if name in known else LITTLE.get(name, name)
     if name not in known:
         raise unknown(kind.removeprefix("field.") if "." in kind else kind, name, known)
     return known[name]
@@ -113,7 +116,7 @@ def _known(kind: str) -> dict[str, Any]:
     }[kind]
     found = (getattr(fields, name) for name in fields.__all__)
     classes = [c for c in found if inspect.isclass(c) and issubclass(c, base) and not inspect.isabstract(c)]
-    return {_snake(c.__name__): c for c in classes if c is not base}
+    return {_snake(c.__name__): c for c in classes if c is not base} | (fields.PRESETS if kind == "field" else {})
 
 
 def _snake(name: str) -> str:
@@ -142,10 +145,11 @@ def override(recipe: Recipe, chosen: dict[str, str]) -> Recipe:
         A recipe whose parts have the chosen classes with default arguments, where these are new.
     """
     maker, keywords = _parts(recipe.field)
-    if "field" in chosen and choose("field", chosen["field"]) is not maker:
-        maker = choose("field", chosen["field"])
-        accepted = inspect.signature(maker).parameters
-        keywords = {name: value for name, value in keywords.items() if name in accepted}
+    if "field" in chosen:
+        cls, preset = _parts(choose("field", chosen["field"]))
+        if preset or cls is not maker:
+            accepted = inspect.signature(cls).parameters
+            maker, keywords = cls, {name: value for name, value in keywords.items() if name in accepted} | preset
     for kind in ("field.activation", "field.encoding", "field.init"):
         if kind in chosen:
             cls = choose(kind, chosen[kind])

@@ -213,3 +213,18 @@ def history_panel(axes: "Axes", history: list[dict[str, Any]], score: str | None
 def array(values: Tensor) -> np.ndarray:
     """Give a tensor as a float64 array on the CPU, for drawing."""
     return values.detach().double().cpu().numpy()
+
+
+def colours(n: int) -> list[Any]:
+    """Give n colours that can be told apart.
+
+    Args:
+        n: How many.
+
+    Returns:
+        Colours for matplotlib.
+    """
+    module = require("matplotlib", extra="plot", purpose="drawing a picture")
+    if n <= 10:
+        return list(module.colormaps["tab10"].colors[:n])
+    return [module.colormaps["turbo"](0.05 + 0.9 * i / (n - 1)) for i in range(n)]

@@ -86,6 +86,7 @@ class Plan:
                     "redraw": s.redraw,
                     "schedule": s.schedule,
                     "points": s.points,
+                    "warmup": s.warmup,
                 }
                 for s in self.stages
             ],
@@ -109,10 +110,7 @@ class Plan:
             what, parameters = config["problem"]["what"], config["problem"]["parameters"]
             problem_class = find(what)
             trusted = (*TRUSTED, problem_class.__module__)
-            stages = tuple(
-                Stage(build(s["optimizer"], trusted), s["steps"], s["redraw"], s["schedule"], s.get("points", 1.0))
-                for s in config["stages"]
-            )
+            stages = tuple(Stage(**(s | {"optimizer": build(s["optimizer"], trusted)})) for s in config["stages"])
             plan = cls(
                 field=build(config["field"], trusted),
                 factorization=build(config["factorization"], trusted),
@@ -159,6 +157,7 @@ def make_stages(
     steps: int | None,
     schedule: str | None,
     redraw: int | None,
+    warmup: float | None = None,
 ) -> tuple[Stage, ...]:
     """Override the stages of a recipe.
 
@@ -168,6 +167,7 @@ def make_stages(
         steps: Steps in all, shared among the stages in proportion; None keeps the recipe's.
         schedule: Learning-rate schedule of every stage, or None.
         redraw: Steps between draws of every stage, or None.
+        warmup: Fraction of the steps of every stage over which the learning rate rises, or None.
 
     Returns:
         The stages.
@@ -184,7 +184,7 @@ def make_stages(
         stages = tuple(
             dataclasses.replace(stage, steps=b - a) for stage, a, b in zip(stages, marks, marks[1:], strict=False)
         )
-    changes: dict[str, Any] = {"schedule": schedule, "redraw": redraw}
+    changes: dict[str, Any] = {"schedule": schedule, "redraw": redraw, "warmup": warmup}
     changes = {name: value for name, value in changes.items() if value is not None}
     return tuple(dataclasses.replace(stage, **changes) for stage in stages)
 

@@ -180,7 +180,7 @@ def _write_vtu(
     meshio.Mesh(places, [(kind, renumbered.reshape(cells.shape))], point_data=data).write(path)
 
 
-_OWN = ("seconds", "evaluations", "steps", "parameters", "stopped")
+_OWN = ("seconds", "cpu_seconds", "evaluations", "steps", "parameters", "stopped")
 
 
 def _number(value: Any) -> str:

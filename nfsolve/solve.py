@@ -28,6 +28,7 @@ def solve(
     stages: tuple[Stage, ...] | None = None,
     factorization: Any = None,
     schedule: str | None = None,
+    warmup: float | None = None,
     redraw: int | None = None,
     weighting: Weighting | None = None,
     windows: int | None = None,
@@ -54,6 +55,7 @@ def solve(
         stages: Several optimizers one after the other, instead of ``optimizer`` and ``steps``.
         factorization: Factorization of a field that is built here; the recipe's where it builds the field.
         schedule: Learning-rate schedule: constant, cosine or exponential.
+        warmup: Fraction of the steps of each stage over which the learning rate first rises linearly.
         redraw: Steps between draws of new points; 0 keeps the first ones.
         weighting: Scheme of `nfsolve.weighting` that adapts the weights of the residuals.
         windows: Parts into which the time interval is cut. Each trains a field of its own with all the stages and
@@ -81,7 +83,7 @@ def solve(
         recipe,
         field=recipe.field if field is None else field,
         factorization=recipe.factorization if field is None else factorization,
-        stages=stages or make_stages(recipe, optimizer, steps, schedule, redraw),
+        stages=stages or make_stages(recipe, optimizer, steps, schedule, redraw, warmup),
         dtype=recipe.dtype if dtype is None else str(choose_dtype(dtype)).removeprefix("torch."),
         device=str(choose_device(device)),
         log_every=recipe.log_every if log_every is None else log_every,

@@ -58,6 +58,7 @@ class CTPhantom(Problem):
     """seed of the noise; the data do not depend on the seed of the run"""
 
     domain = Box(x=(-1, 1), y=(-1, 1))
+    score = "psnr"
     unknowns = "f"
     redraw_every = 0
 

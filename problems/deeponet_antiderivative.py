@@ -51,6 +51,7 @@ class Antiderivative(Problem):
     """seed of the functions; test functions have a stream of their own"""
 
     domain = Box(x=(0, 1))
+    score = "relative_l2"
     unknowns = "s"
 
     def __post_init__(self) -> None:

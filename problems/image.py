@@ -1,88 +1,170 @@
 """A photograph as a function: find v on the plane with v(x_i, y_i) = colour of pixel i.
 
 Every second pixel of every second row is given; the others are held out and score the field (the protocol of
-Tancik et al., "Fourier features let networks learn high frequency functions", NeurIPS 2020, section 6.1).
-Without --image it is the portrait of Grace Hopper (U.S. Navy, public domain) that comes with matplotlib.
+Tancik et al., "Fourier features let networks learn high frequency functions", NeurIPS 2020, section 6.1). The set-ups
+of three papers are ``--protocol ws``, ``preconditioners`` and ``rwf`` (see `problems.image_protocols`); parameters that
+are given win over the protocol's. Without --image it is the portrait of Grace Hopper (U.S. Navy, public domain) that
+comes with matplotlib.
 
     nfsolve run image
     nfsolve run image --image holiday.jpg --size 512
+    nfsolve run image --protocol ws --lattice 2 --field siren
 """
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from nfsolve import MLP, Box, Problem, Recipe, Sine, Stage, main, plot, weight_scaling
-from nfsolve._core.errors import InputError, require
+from nfsolve import Box, Problem, Recipe, main, plot
+from nfsolve._core.errors import InputError, require, unknown
+from nfsolve._core.random import generator as make_generator
 from nfsolve.metrics import psnr, ssim
 from nfsolve.problem import Batch
-from nfsolve.problem.tables import find_file
+from nfsolve.problem.pictures import crop, read, shrink, squeeze
+from problems.image_protocols import PROTOCOLS, Fit, Protocol, recipe
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Callback = Callable[[Tensor], Tensor]
 CHUNK = 2**16  # points evaluated at once, for memory
+QUICK = 2**13  # pixels of each kind in a row of the history
 ZOOM = 48  # side of the enlarged part in the picture, pixels
 
 
 @dataclass
 class ImageFit(Problem):
-    """A photograph from a quarter of its pixels."""
+    """A photograph from a quarter of its pixels, or from all of them."""
 
     image: str = ""
     """picture to fit, a path or a name under $NFSOLVE_DATA; default the portrait of matplotlib"""
-    size: int = 256
+    protocol: Literal["default", "ws", "preconditioners", "rwf"] = "default"
+    """set-up of a paper; it decides what is not given below, coordinates, scores and recipe"""
+    size: int | None = None
     """longest side in pixels; larger pictures are shrunk"""
-    gray: bool = False
+    gray: bool | None = None
     """fit brightness instead of colours"""
-    lattice: int = 2
+    lattice: int | None = None
     """given are every lattice-th pixel of every lattice-th row; 1 gives all and holds none out"""
-    batch: int = 4096
+    batch: int | None = None
     """pixels in a mini-batch; 0 takes all that are given"""
+    fit: Fit | None = None
+    """how a larger picture gets its size: keep its shape, squeeze it into a square, or crop one out of its centre"""
 
-    domain = Box(x=(-1, 1), y=(-1, 1))
     pointwise = True
 
     def __post_init__(self) -> None:
-        if self.size < 22 or not 1 <= self.lattice <= self.size // 11 or self.batch < 0:
+        if self.protocol not in PROTOCOLS:
+            raise unknown("protocol", self.protocol, PROTOCOLS)
+        now = self.setup
+        if now.fit not in ("shrink", "squeeze", "crop"):
+            raise unknown("fit", now.fit, ("shrink", "squeeze", "crop"))
+        if now.size < 22 or not 1 <= now.lattice <= now.size // 11 or now.batch < 0:
             raise InputError(
-                f"size = {self.size}, lattice = {self.lattice}, batch = {self.batch}",
+                f"size = {now.size}, lattice = {now.lattice}, batch = {now.batch}",
                 "at least 22 pixels, a lattice of 1 to size / 11, and a batch that is not negative",
             )
 
     @property
+    def setup(self) -> Protocol:
+        """The protocol with what is given here in its place."""
+        given = {name: getattr(self, name) for name in ("size", "gray", "lattice", "batch", "fit")}
+        return dataclasses.replace(PROTOCOLS[self.protocol], **{k: v for k, v in given.items() if v is not None})
+
+    @property
+    def domain(self) -> Box:  # type: ignore[override]
+        """The square that the coordinates of the pixels span."""
+        grid = self.setup.grid
+        if grid == "corners":
+            return Box(row=(-1, 1), column=(-1, 1))
+        return Box(x=(-1, 1), y=(-1, 1)) if grid == "centres" else Box(x=(0, 1), y=(0, 1))
+
+    @property
     def unknowns(self) -> str:  # type: ignore[override]
         """Names of the channels."""
-        return "v" if self.gray else "r g b"
+        return "v" if self.setup.gray else "r g b"
+
+    @property
+    def score(self) -> str:
+        """The key of the metrics by which fields are compared."""
+        return "psnr_heldout" if self.setup.lattice > 1 else "psnr"
+
+    @property
+    def resolution(self) -> int:
+        """Number of pixels along the longer axis that are given."""
+        return -(-max(self._read().shape[:2]) // self.setup.lattice)
+
+    @property
+    def adapts(self) -> bool:
+        """Whether a checkpoint must hold the mini-batch: where an epoch goes on."""
+        return self.setup.epochs
+
+    def transform(self) -> Callable[[Tensor, Tensor], Tensor] | None:
+        """Give the map that the field applies last."""
+        return _sigmoid if self.setup.squash else None
+
+    def _read(self) -> Tensor:
+        now = self.setup
+        picture = read(self.image, now.gray, type(self), now.luma)
+        if now.fit == "shrink":
+            return shrink(picture, now.size)
+        return (squeeze if now.fit == "squeeze" else crop)(picture, now.size, now.kernel)
 
     def load(self, device: str | torch.device, dtype: torch.dtype) -> Batch:
         """Read the picture (height, width, channels) in [0, 1], and take the given pixels out of it."""
-        picture = shrink(read(self.image, self.gray, type(self)), self.size).to(device, dtype)
-        points = pixel_centres(*picture.shape[:2]).to(device, dtype)
+        now, picture = self.setup, self._read().to(device, dtype)
+        points = now.points(*picture.shape[:2]).to(device, dtype)
         given = torch.zeros(picture.shape[:2], dtype=torch.bool, device=device)
-        given[:: self.lattice, :: self.lattice] = True
+        given[:: now.lattice, :: now.lattice] = True
+        held = ~given
+        if now.middle and now.lattice > 1:
+            half, held = now.lattice // 2, torch.zeros_like(given)
+            held[half :: now.lattice, half :: now.lattice] = True
+        if self.batch is not None and self.batch > int(given.sum()):
+            raise InputError(
+                f"batch = {self.batch} of {int(given.sum())} pixels that are given",
+                "at most as many as there are",
+                "write 0 for all of them",
+            )
+        chance = make_generator(0, "quick scores")
+        masks = {"given": given, "heldout": held} if now.lattice > 1 else {"given": given}
         return {
-            "given": {"points": points[given], "values": picture[given]},
+            **{name: {"points": points[mask], "values": picture[mask]} for name, mask in masks.items()},
+            "some": {n: torch.randperm(int(m.sum()), generator=chance)[:QUICK].to(device) for n, m in masks.items()},
             "points": points.reshape(-1, 2),
             "picture": picture,
             "mask": given,
+            "held": held,
         }
 
     def draw(self, data: Batch, generator: Generator) -> Batch:
-        """Pick pixels at random among those given."""
-        given = data["given"]
-        if self.batch == 0 or self.batch >= len(given["points"]):
-            return {"colour": given}
-        index = torch.randint(len(given["points"]), (self.batch,), generator=generator)
-        return {"colour": {name: rows[index.to(rows.device)] for name, rows in given.items()}}
+        """Pick pixels at random among those given, or start an epoch through all of them."""
+        now, n = self.setup, len(data["given"]["points"])
+        if not 0 < now.batch < n:
+            return {"colour": data["given"]}
+        if now.epochs:
+            return self._take(data, torch.randperm(n, generator=generator), 0)
+        index = torch.randint(n, (now.batch,), generator=generator)
+        return {"colour": {name: rows[index.to(rows.device)] for name, rows in data["given"].items()}}
+
+    def redraw(self, data: Batch, generator: Generator, field: Callback, batch: Batch) -> Batch:
+        """Pick again; within an epoch, take the next pixels of its order."""
+        epoch = batch.get("epoch")
+        if epoch is None or int(epoch["end"]) >= len(epoch["order"]):
+            return self.draw(data, generator)
+        return self._take(data, epoch["order"], int(epoch["end"]))
+
+    def _take(self, data: Batch, order: Tensor, start: int) -> Batch:
+        end = min(start + self.setup.batch, len(order))
+        rows = {name: values[order[start:end].to(values.device)] for name, values in data["given"].items()}
+        return {"colour": rows, "epoch": {"order": order, "end": torch.tensor(end)}}
 
     def residuals(self, field: Callback, batch: Batch) -> dict[str, Tensor]:
         """v(x, y) minus the colours of the pixels."""
@@ -91,42 +173,38 @@ class ImageFit(Problem):
 
     def metrics(self, field: Callback, data: Batch) -> dict[str, Any]:
         """Score given and held-out pixels, the whole picture, and bicubic interpolation."""
-        picture, mask = data["picture"], data["mask"]
-        image = evaluate(field, data["points"]).reshape(picture.shape)
-        scores = {"psnr": psnr(image[mask], picture[mask]), "ssim": ssim(image, picture)}
-        if self.lattice > 1:
+        now, picture, mask, held = self.setup, data["picture"], data["mask"], data["held"]
+        largest = float(picture.max())
+        image = evaluate(field, data["points"], now.clip).reshape(picture.shape)
+        scores = {"psnr": now.decibels(image[mask], picture[mask], largest), "ssim": ssim(image, picture)}
+        if now.lattice > 1:
             cubic = self.bicubic(picture)
-            scores["psnr_heldout"] = psnr(image[~mask], picture[~mask])
-            scores["psnr_heldout_bicubic"] = psnr(cubic[~mask], picture[~mask])
+            scores["psnr_heldout"] = now.decibels(image[held], picture[held], largest)
+            scores["psnr_heldout_bicubic"] = now.decibels(cubic[held], picture[held], largest)
         return scores
 
     def quick_metrics(self, field: Callback, data: Batch) -> dict[str, Any]:
-        """Score every third pixel."""
-        some, mask = slice(None, None, 3), data["mask"].reshape(-1)[::3]
-        image, picture = (
-            evaluate(field, data["points"][some]),
-            data["picture"].flatten(0, 1)[some].clamp(0, 1),
-        )
-        scores = {"psnr": psnr(image[mask], picture[mask])}
-        return scores | ({"psnr_heldout": psnr(image[~mask], picture[~mask])} if self.lattice > 1 else {})
+        """Score the same few thousand pixels of each kind every time."""
+        now, largest, scores = self.setup, float(data["picture"].max()), {}
+        for name, key in (("given", "psnr"), ("heldout", "psnr_heldout")):
+            if name in data:
+                points, values = (data[name][part][data["some"][name]] for part in ("points", "values"))
+                scores[key] = now.decibels(evaluate(field, points, now.clip), values.clamp(0, 1), largest)
+        return scores
 
     def bicubic(self, picture: Tensor) -> Tensor:
         """Interpolate the given pixels of a picture (height, width, channels) by cubic convolution."""
-        coarse = picture[:: self.lattice, :: self.lattice].movedim(-1, 0)[None]
-        height, width = (self.lattice * (n - 1) + 1 for n in coarse.shape[2:])
+        step = self.setup.lattice
+        coarse = picture[::step, ::step].movedim(-1, 0)[None]
+        height, width = (step * (n - 1) + 1 for n in coarse.shape[2:])
         fine = F.interpolate(coarse, (height, width), mode="bicubic", align_corners=True)
-        rest = (
-            0,
-            picture.shape[1] - width,
-            0,
-            picture.shape[0] - height,
-        )  # beyond the last given row and column
+        rest = (0, picture.shape[1] - width, 0, picture.shape[0] - height)  # beyond the last given row and column
         return F.pad(fine, rest, mode="replicate")[0].movedim(0, -1).clamp(0, 1)
 
     def finer(self, field: Callback, data: Batch, factor: int) -> Tensor:
         """Evaluate the field on pixels that are `factor` times smaller."""
         height, width, channels = data["picture"].shape
-        points = pixel_centres(factor * height, factor * width).to(data["points"])
+        points = self.setup.points(factor * height, factor * width).to(data["points"])
         return evaluate(field, points.reshape(-1, 2)).reshape(factor * height, factor * width, channels)
 
     def picture(self, field: Callback, data: Batch, history: list[dict[str, Any]]) -> "Figure":
@@ -147,7 +225,7 @@ class ImageFit(Problem):
         return figure
 
     def _zooms(self, axes: Any, data: Batch, fine: Tensor, scores: dict[str, Any]) -> None:
-        truth, step = data["picture"], self.lattice
+        truth, step = data["picture"], self.setup.lattice
         top, left = _detail(truth, ZOOM, step)
         cut = (slice(top, top + ZOOM), slice(left, left + ZOOM))
         ends = [slice(4 * part.start, 4 * part.stop) for part in cut]
@@ -171,75 +249,18 @@ class ImageFit(Problem):
             iio.imwrite(folder / name, _bytes(self.finer(field, data, factor)))
 
     def recipe(self) -> Recipe:
-        """A sine network with weights scaled moderately, mini-batches, Adam."""
-        return Recipe(
-            field=partial(MLP, width=128, depth=4, activation=Sine(30.0), init=weight_scaling(alpha=1.25)),
-            stages=(Stage(partial(torch.optim.Adam, lr=3e-4), steps=1500, schedule="cosine"),),
-            log_every=25,
-        )
+        """Give the protocol's; by default a sine network with weights scaled moderately, mini-batches, Adam."""
+        return recipe(self.protocol, self.setup)
 
 
-def read(name: str, gray: bool, owner: type | None = None) -> Tensor:
-    """Read a picture, (height, width, channels), colours as stored (sRGB), in [0, 1], float64."""
-    import imageio.v3 as iio
-
-    path = find_file(name, owner) if name else photograph()
-    try:
-        pixels = np.asarray(iio.imread(path.read_bytes(), index=0))
-    except Exception as error:  # decoders raise whatever they like
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(
-            f"picture '{path}' could not be read ({reason[:120]})",
-            "a picture such as PNG or JPEG",
-            "open it in a viewer, or save it again",
-        ) from error
-    if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[-1] > 4):
-        raise InputError(f"'{path}' has shape {pixels.shape}", "one picture, (height, width) or with colours")
-    peak = np.iinfo(pixels.dtype).max if np.issubdtype(pixels.dtype, np.integer) else 1
-    values = torch.from_numpy(pixels.astype(np.float64) / peak).reshape(*pixels.shape[:2], -1)
-    if not torch.isfinite(values).all():
-        raise InputError(f"picture '{path}' has values that are NaN or infinite", "numbers in [0, 1]")
-    colours = values[..., :3] if values.shape[-1] >= 3 else values[..., :1].expand(-1, -1, 3)  # without alpha
-    return (colours @ values.new_tensor([[0.2126], [0.7152], [0.0722]]) if gray else colours).clamp(0, 1)
-
-
-def photograph() -> Path:
-    """Find the photograph that comes with matplotlib."""
-    cbook = require("matplotlib.cbook", extra="plot", purpose="the photograph that is fitted without --image")
-    try:
-        path = Path(str(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)))
-    except OSError:
-        path = Path("grace_hopper.jpg")
-    if not path.is_file():
-        raise InputError("this matplotlib comes without its sample photograph", "a picture", "give --image PATH")
-    return path
-
-
-def shrink(picture: Tensor, size: int) -> Tensor:
-    """Shrink a picture (height, width, channels) to a longest side of at most `size`, with antialiasing."""
-    height, width = picture.shape[:2]
-    factor = size / max(height, width)
-    if min(height, width) * min(factor, 1) < 22:
-        raise InputError(f"a picture of {width} x {height} pixels", "at least 22 on its shorter side after shrinking")
-    if factor >= 1:
-        return picture
-    shape = (round(height * factor), round(width * factor))
-    planes = picture.movedim(-1, 0)[None]
-    return F.interpolate(planes, shape, mode="bilinear", antialias=True)[0].movedim(0, -1).clamp(0, 1)
-
-
-def pixel_centres(height: int, width: int) -> Tensor:
-    """Give the centres (x, y) of pixels, (height, width, 2); the longer side spans [-1, 1], row 0 on top."""
-    side = 2 / max(height, width)
-    x = (torch.arange(width, dtype=torch.float64) - (width - 1) / 2) * side
-    y = ((height - 1) / 2 - torch.arange(height, dtype=torch.float64)) * side
-    rows, columns = torch.meshgrid(y, x, indexing="ij")
-    return torch.stack([columns, rows], -1)
-
-
-def evaluate(field: Callback, points: Tensor) -> Tensor:
+def evaluate(field: Callback, points: Tensor, clip: bool = True) -> Tensor:
     """Evaluate colours in pieces, cut to [0, 1] as a picture is when it is saved."""
-    return torch.cat([field(part) for part in points.split(CHUNK)]).clamp(0, 1)
+    values = torch.cat([field(part) for part in points.split(CHUNK)])
+    return values.clamp(0, 1) if clip else values
+
+
+def _sigmoid(points: Tensor, values: Tensor) -> Tensor:
+    return torch.sigmoid(values)
 
 
 def _detail(picture: Tensor, side: int, step: int) -> tuple[int, int]:

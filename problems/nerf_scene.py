@@ -113,6 +113,7 @@ class NeRFScene(Problem):
     """engine of the integrator: auto, nerfacc or torch"""
 
     domain = Box(x=(-0.92, 0.92), y=(-0.92, 0.92), z=(-0.66, 0.44))
+    score = "psnr_heldout"
     unknowns = "sigma r g b"
     pointwise = True
 

@@ -34,7 +34,7 @@ def march(out=None, **options):
 def plain(value):
     """The checkpoint without the seconds of wall clock."""
     if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items() if key not in ("seconds", "parts")}
+        return {key: plain(item) for key, item in value.items() if key not in ("seconds", "cpu_seconds", "parts")}
     return [plain(item) for item in value] if isinstance(value, list) else value
 
 

@@ -37,10 +37,11 @@ def run(out: Path, **options):
 
 def state(folder: Path) -> dict:
     saved = torch.load(folder / "checkpoint.pt", weights_only=True)
-    saved.pop("seconds")
-    saved.pop("parts")
+    for name in ("seconds", "cpu_seconds", "parts"):
+        saved.pop(name)
     for row in saved["history"]:
         row.pop("seconds")
+        row.pop("cpu_seconds")
     return saved
 
 

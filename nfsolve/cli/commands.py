@@ -6,10 +6,12 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from nfsolve._core.errors import InputError, MissingExtra, unknown
+from nfsolve.cli.analyze import analyze_command
+from nfsolve.cli.compare import compare_command
 from nfsolve.cli.show import show_command
+from nfsolve.fields import PRESETS
 from nfsolve.find import find, names
 from nfsolve.plot import save_pictures
 from nfsolve.problem import Problem
@@ -27,9 +29,12 @@ usage: nfsolve COMMAND ...
   run WHAT [options]      solve a problem: a name from `nfsolve list`, FILE.py, or package.module:Class
   run --resume DIR        continue a run where it stopped
   show WHAT [--out PNG]   draw its domain, points, conditions and normals before training
+  analyze DIR|WHAT        tangent kernel, harmonics, gradients, spectra and curvature of a run or a problem
   list                    all problems, with one line each
   eval DIR                score a run folder again and draw its pictures
   compare DIR DIR ...     the metrics of several runs side by side
+  compare WHAT --axis A V1 V2 ... [--axis ...]
+                          methods compared fairly: tuned, equal evaluations and seconds, several seeds
   cite [DIR or WHAT]      BibTeX of what you ran
 
 nfsolve run WHAT --help shows the options of a problem.
@@ -49,9 +54,10 @@ def run_cli(arguments: list[str] | None = None) -> int:
     commands: dict[str, Callable[[list[str]], int]] = {
         "run": _run,
         "show": show_command,
+        "analyze": analyze_command,
         "list": _list,
         "eval": _eval,
-        "compare": _compare,
+        "compare": compare_command,
         "cite": _cite,
     }
     if not words or words[0] in ("-h", "--help", "help"):
@@ -168,6 +174,7 @@ def _list(words: list[str]) -> int:
     for name in known:
         cls = find(name)
         print(f"{name:<{width}}  {_first_line(cls)}  [needs {cls.needs}]")
+    print(f"\npresets of fields, for --field NAME: {', '.join(PRESETS)}")
     return FINISHED
 
 
@@ -178,24 +185,6 @@ def _eval(words: list[str]) -> int:
     solution.interrupted = solution.failed = False
     RunFolder(words[0]).write_json("metrics.json", solution.metrics)
     return _tell(solution)
-
-
-def _compare(words: list[str]) -> int:
-    if not words:
-        raise InputError("compare without run folders", "at least one: nfsolve compare DIR DIR ...")
-    runs = [RunFolder(word) for word in words]
-    scores = [run.metrics() for run in runs]
-    keys = list(dict.fromkeys(key for score in scores for key in score))
-    table = [["", *(run.path.name for run in runs)]]
-    table += [[key, *(_cell(score.get(key)) for score in scores)] for key in keys]
-    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
-    for row in table:
-        print("  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)).rstrip())
-    return FINISHED
-
-
-def _cell(value: Any) -> str:
-    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _cite(words: list[str]) -> int:

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from nfsolve._core.errors import InputError
+from nfsolve.curvature.kronecker import KroneckerFactors, kronecker_factors
 from nfsolve.curvature.products import linear_maps
 from nfsolve.linalg import flatten, unflatten
 
@@ -64,6 +65,10 @@ class LeastSquares:
         self.evaluations += 1
         return flatten([self._residual_function({**self._trained, **self._fixed})]).square().sum()
 
+    def eager_loss(self) -> Tensor:
+        """Give the loss with a graph that can be differentiated twice: as `loss`, but never compiled."""
+        return self.loss()
+
     def stacked(self, theta: Tensor) -> Tensor:
         """Give the residual vector ``(N,)`` at theta ``(P,)``."""
         self.evaluations += 1
@@ -117,6 +122,23 @@ class LeastSquares:
             return apply
 
         return residual.detach(), counted(ahead), counted(back)
+
+    def kronecker_factors(self, generator: Generator, samples: int = 1) -> list[KroneckerFactors]:
+        """Give the Kronecker factors of the Gauss-Newton matrix 2 J^T J, layer by layer, at the current parameters.
+
+        Args:
+            generator: CPU generator of the random signs.
+            samples: Draws of signs; each counts as one evaluation.
+
+        Returns:
+            Factors of the linear layers whose weights are parameters; none where there are no such layers.
+        """
+        self.evaluations += samples
+
+        def residual() -> Tensor:
+            return flatten([self._residual_function({**self._trained, **self._fixed})])
+
+        return kronecker_factors(residual, self.parameters, generator, samples)
 
     def theta(self) -> Tensor:
         """Give the current parameters as one vector ``(P,)``, a copy."""

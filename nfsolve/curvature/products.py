@@ -20,11 +20,13 @@ class HessianProduct(NamedTuple):
         loss: Scalar.
         gradient: One tensor for each parameter.
         product: H v, one tensor for each parameter.
+        used: Whether the loss depends on the parameter.
     """
 
     loss: Tensor
     gradient: list[Tensor]
     product: list[Tensor]
+    used: list[bool]
 
 
 def hessian_product(
@@ -45,14 +47,19 @@ def hessian_product(
     """
     with torch.enable_grad():
         value = loss()
-        gradient = torch.autograd.grad(value, parameters, create_graph=True, materialize_grads=True)
+        if value.requires_grad:
+            found = torch.autograd.grad(value, parameters, create_graph=True, allow_unused=True)
+        else:
+            found = (None,) * len(parameters)
+        gradient = [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)]
         curved = [(g, v) for g, v in zip(gradient, vectors, strict=True) if g.requires_grad]
         if curved:
             outputs, seeds = zip(*curved, strict=True)
             product = torch.autograd.grad(outputs, parameters, seeds, materialize_grads=True)
         else:
             product = tuple(torch.zeros_like(p) for p in parameters)
-    return HessianProduct(value.detach(), [g.detach() for g in gradient], [h.detach() for h in product])
+    used = [g is not None for g in found]
+    return HessianProduct(value.detach(), [g.detach() for g in gradient], [h.detach() for h in product], used)
 
 
 def gauss_newton_product(residual: Callable[[Tensor], Tensor], theta: Tensor, vector: Tensor) -> Tensor:

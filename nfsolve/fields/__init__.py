@@ -7,6 +7,7 @@ from nfsolve.fields.activations import (
     Finer,
     Gabor,
     Gaussian,
+    RealGabor,
     ReLU,
     Sinc,
     Sine,
@@ -34,17 +35,21 @@ from nfsolve.fields.init import (
     default_init,
     weight_scaling,
 )
+from nfsolve.fields.init_variants import Combette, SmallLast
 from nfsolve.fields.mlp import MLP
 from nfsolve.fields.modified import ModifiedMLP
 from nfsolve.fields.multiplicative import FourierFilterNetwork, GaborFilterNetwork
+from nfsolve.fields.presets import PRESETS, preset
 from nfsolve.fields.residual import ResidualMLP
 from nfsolve.fields.windows import Windows
 
 __all__ = [
     "GELU",
     "MLP",
+    "PRESETS",
     "Activation",
     "AdaptiveActivation",
+    "Combette",
     "ComplexGabor",
     "DeepONet",
     "Domain",
@@ -66,10 +71,12 @@ __all__ = [
     "Positional",
     "RandomWeightFactorization",
     "ReLU",
+    "RealGabor",
     "ResidualMLP",
     "Sinc",
     "Sine",
     "Siren",
+    "SmallLast",
     "Softplus",
     "Tanh",
     "TorchDefault",
@@ -79,5 +86,6 @@ __all__ = [
     "default_init",
     "factorize",
     "fold",
+    "preset",
     "weight_scaling",
 ]

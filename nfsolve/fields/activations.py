@@ -24,10 +24,12 @@ class Activation(ABC):
         first_bias: Half width of the uniform distribution of the first layer's biases; None leaves them to
             the initialisation.
         is_complex: Whether values are complex, stored as real parts followed by imaginary parts.
+        maps: Number of linear maps that feed one unit; their pre-activations follow each other.
     """
 
     first_bias: ClassVar[float | None] = None
     is_complex: ClassVar[bool] = False
+    maps: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
@@ -38,7 +40,7 @@ class Activation(ABC):
         """Apply the function.
 
         Args:
-            z: Pre-activations ``(n, width)``.
+            z: Pre-activations ``(n, maps * width)``.
             layer: Number of the layer, 0 for the first.
 
         Returns:
@@ -199,7 +201,7 @@ class Sinc(Activation):
 class Gabor(Activation):
     """cos(omega z) exp(-(scale z)^2), the real wavelet of WIRE (Saragadam et al., CVPR 2023) on one z.
 
-    WIRE's own real variant feeds the wave and the envelope from two linear maps.
+    WIRE's own real variant, with a linear map for the wave and one for the envelope, is `RealGabor`.
 
     Attributes:
         omega: Angular frequency.
@@ -217,6 +219,27 @@ class Gabor(Activation):
     def rate(self, layer: int) -> float:
         """Give the angular frequency of a layer."""
         return self.omega
+
+
+@dataclass(frozen=True)
+class RealGabor(Gabor):
+    """cos(omega z1) exp(-(scale z2)^2) of two linear maps z1 and z2, the real variant in WIRE's code.
+
+    The layers have twice as many parameters. It is the "wavelet" of Chng, Saratchandran & Lucey, CVPR 2025
+    (arXiv 2402.08784), with both constants 10.
+
+    Attributes:
+        omega: Angular frequency.
+        scale: Inverse width of the envelope.
+    """
+
+    maps: ClassVar[int] = 2
+
+    def __call__(self, z: Tensor, layer: int) -> Tensor:
+        """Apply the function: the wave's half of z, then the envelope's."""
+        half = z.shape[-1] // 2
+        y = self.scale * z[..., half:]
+        return torch.cos(self.omega * z[..., :half]) * torch.exp(-y * y)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from nfsolve._core.errors import InputError, unknown
 from nfsolve._core.random import generator
 from nfsolve.fields.checks import check_counts
 from nfsolve.fields.encodings import IDENTITY, Encoding, Waves
+from nfsolve.fields.init import Init
 
 Transform = Callable[[Tensor, Tensor], Tensor]
 Device = torch.device | str | None
@@ -90,7 +91,8 @@ class Field(nn.Module, ABC):
 
         Args:
             problem: Has ``domain`` and ``unknowns``; where it has a method ``transform``, the field applies
-                what that returns.
+                what that returns; where it has a ``resolution``, points along its longest axis, an
+                initialisation may use that.
             **options: Arguments of the constructor.
 
         Returns:
@@ -104,6 +106,8 @@ class Field(nn.Module, ABC):
             if name not in known:
                 raise unknown(f"option of {cls.__name__}", name, known)
         transform = problem.transform() if hasattr(problem, "transform") else None
+        if isinstance(options.get("init"), Init):
+            options["init"] = options["init"].for_problem(problem)
         return cls(problem.domain, outputs=problem.unknowns, **{"transform": transform, **options})  # type: ignore[call-arg]
 
     @abstractmethod

@@ -4,11 +4,12 @@ SIREN (Sitzmann et al., NeurIPS 2020): first layer U(-1/d, 1/d), others U(-c, c)
 Weight scaling (Yeom, Lee & Lee, ICLR 2025, arXiv 2410.04779): the same times alpha, but not the last layer.
 """
 
+import dataclasses
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Generator, Tensor, nn
@@ -63,6 +64,10 @@ class Init(ABC):
             InputError: The initialisation is not made for this place or activation.
         """
 
+    def for_problem(self, problem: Any) -> "Init":
+        """Give the initialisation with what it takes from a problem, where it takes anything."""
+        return self
+
 
 @dataclass(frozen=True)
 class TorchDefault(Init):
@@ -111,9 +116,12 @@ class WeightScaling(Init):
     kappa times the Nyquist frequency pi (N - 1) / 2 of a lattice of N points along each axis; never below 1.
     The rule is derived for sines on plain coordinates (identity encoding).
 
+    Any activation is accepted. A ReLU network absorbs the factors, because it is positively homogeneous: with zero
+    biases its output is multiplied by their product and keeps its shape.
+
     Attributes:
         alpha: One factor, one for each layer but the last, or ``"auto"``.
-        resolution: N, for ``"auto"``.
+        resolution: N, for ``"auto"``; None takes the ``resolution`` of the problem that the field is built for.
         kappa: Share of the Nyquist frequency: 0.3 is cautious, 0.42 gives the paper's 2.5 for N = 512, m = 4.
     """
 
@@ -126,14 +134,14 @@ class WeightScaling(Init):
         if self.alpha != "auto":
             values = self.alpha if isinstance(self.alpha, Sequence) else (self.alpha,)
             check_positive("WeightScaling", **{f"alpha[{i}]": value for i, value in enumerate(values)})
-        elif self.resolution is None:
-            raise InputError(
-                "WeightScaling('auto') without a resolution",
-                "the number of points along an axis",
-                "write WeightScaling('auto', resolution=N), or give alpha as a number",
-            )
         if self.resolution is not None:
             check_counts("WeightScaling", resolution=self.resolution)
+
+    def for_problem(self, problem: Any) -> "WeightScaling":
+        """Take the resolution of a problem that has one, for ``"auto"`` without."""
+        if self.alpha != "auto" or self.resolution is not None:
+            return self
+        return dataclasses.replace(self, resolution=getattr(problem, "resolution", None))
 
     def __call__(self, layer: nn.Linear, place: Place, generator: Generator) -> None:
         """Fill a layer."""
@@ -168,7 +176,13 @@ class WeightScaling(Init):
         return tuple(self.alpha)
 
     def _bandwidth_alpha(self, place: Place) -> float:
-        if not isinstance(place.activation, Sine) or self.resolution is None:
+        if self.resolution is None:
+            raise InputError(
+                "WeightScaling('auto') without a resolution",
+                "the number of points along an axis",
+                "write WeightScaling('auto', resolution=N), or give alpha as a number",
+            )
+        if not isinstance(place.activation, Sine):
             raise InputError(
                 f"WeightScaling('auto') with activation={place.activation}",
                 "a Sine, for which the bandwidth rule is derived",
@@ -188,7 +202,7 @@ def weight_scaling(
 
     Args:
         alpha: One factor, one for each layer but the last, or ``"auto"``.
-        resolution: Points along each axis, for ``"auto"``.
+        resolution: Points along each axis, for ``"auto"``; None takes those of the problem.
         kappa: Share of their Nyquist frequency, for ``"auto"``.
 
     Returns:

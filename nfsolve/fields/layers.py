@@ -101,14 +101,14 @@ class Layers:
 
     def first(self) -> Dense:
         """Make a layer that reads the inputs."""
-        layer = self._linear(self.inputs, self.units, 0)
+        layer = self._linear(self.inputs, self.activation.maps * self.units, 0)
         if self.activation.first_bias is not None:
             uniform_(layer.bias, self.activation.first_bias, self.generator)
         return Dense(layer, self.activation, 0)
 
     def hidden(self, index: int) -> Dense:
         """Make a layer that reads the layer before it."""
-        layer = self._linear(self.units, self.units, index)
+        layer = self._linear(self.units, self.activation.maps * self.units, index)
         if self.activation.is_complex:
             layer = ComplexLinear(layer, self._linear(self.units, self.units, index))
         return Dense(layer, self.activation, index)

@@ -3,26 +3,38 @@
 import torch
 from torch.optim import SGD, Adam, AdamW
 
+from nfsolve.optim.adahessian import AdaHessian
+from nfsolve.optim.diag_gn import DiagGN
 from nfsolve.optim.esgd import ESGD
+from nfsolve.optim.esgd_max import ESGDMax
 from nfsolve.optim.gauss_newton import GaussNewton
+from nfsolve.optim.jacobi import Jacobi
+from nfsolve.optim.kfac import KFAC
 from nfsolve.optim.lbfgs import LBFGS
 from nfsolve.optim.muon import Muon
 from nfsolve.optim.nystrom_newton import NystromNewtonCG
 from nfsolve.optim.self_scaled import SSBFGS, SSBroyden
+from nfsolve.optim.shampoo import Shampoo
 from nfsolve.optim.soap import SOAP
 
 __all__ = [
     "ESGD",
+    "KFAC",
     "LBFGS",
     "SGD",
     "SOAP",
     "SSBFGS",
+    "AdaHessian",
     "Adam",
     "AdamW",
+    "DiagGN",
+    "ESGDMax",
     "GaussNewton",
+    "Jacobi",
     "Muon",
     "NystromNewtonCG",
     "SSBroyden",
+    "Shampoo",
     "named",
 ]
 
@@ -39,6 +51,12 @@ def named() -> dict[str, type[torch.optim.Optimizer]]:
         "ssbfgs": SSBFGS,
         "nystrom_newton": NystromNewtonCG,
         "esgd": ESGD,
+        "kfac": KFAC,
+        "shampoo": Shampoo,
+        "esgd_max": ESGDMax,
+        "adahessian": AdaHessian,
+        "jacobi": Jacobi,
+        "diag_gn": DiagGN,
         "soap": SOAP,
         "muon": Muon,
         "adam": Adam,

@@ -122,7 +122,7 @@ class NystromNewtonCG(torch.optim.Optimizer):
 
         def hessian(v: Tensor) -> Tensor:
             parameters = objective.parameters
-            return flatten(hessian_product(objective.loss, parameters, unflatten(v, parameters)).product)
+            return flatten(hessian_product(objective.eager_loss, parameters, unflatten(v, parameters)).product)
 
         exact = self.param_groups[0]["curvature"] == "hessian"
         product = hessian if exact else _gauss_newton(residual, theta)

@@ -4,20 +4,17 @@ Vyas et al., ICLR 2025, arXiv 2409.11321, algorithms 3 and 4: L and R are moving
 of each is refreshed by one step of orthogonal iteration, and the second moment lives in the rotated coordinates.
 """
 
-import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from nfsolve._core.errors import InputError
-
-SHARED = "shared"  # key of the state that belongs to no single parameter
-SIDES = ("left", "right")
+from nfsolve.optim.gradient_method import SIDES, GradientMethod, average_sides, average_square, start_moments
 
 
-class SOAP(torch.optim.Optimizer):
+class SOAP(GradientMethod):
     """Shampoo with Adam in the preconditioner's eigenbasis.
 
     Args:
@@ -63,75 +60,30 @@ class SOAP(torch.optim.Optimizer):
             )
         defaults = {"lr": lr, "betas": betas, "shampoo_beta": decays[2], "eps": eps, "weight_decay": weight_decay}
         super().__init__(params, defaults | {"precondition_frequency": precondition_frequency, "max_size": max_size})
-        for p in (p for group in self.param_groups for p in group["params"]):
-            if p.is_complex():
-                raise InputError(
-                    f"SOAP with a complex parameter of shape {tuple(p.shape)}",
-                    "real ones, as the bases are those of real covariances",
-                    "use Adam or ESGD, or train real and imaginary parts as two parameters",
-                )
-        self.state[SHARED] = {"steps": 0}  # type: ignore[index]
-        self.stop_reason = ""
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
-        """Do one step.
-
-        Args:
-            closure: Called it gives the loss and leaves gradients; None takes the gradients that are there.
-
-        Returns:
-            The loss before the step, or None without a closure.
-        """
-        self.stop_reason = ""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        shared: dict[str, Any] = self.state[SHARED]  # type: ignore[index]
-        given = [(p, group) for group in self.param_groups for p in group["params"] if p.grad is not None]
-        if not all(bool(torch.isfinite(p.grad).all()) for p, _ in given):
-            self.stop_reason = f"non-finite gradient at step {shared['steps'] + 1}: parameters unchanged"
-            return loss
-        shared["steps"] += 1
+    def _move_all(self, given: list[tuple[Tensor, dict[str, Any]]], steps: int, loss: Any) -> None:
         for p, group in given:
-            self._move(p, group, shared["steps"])
-        return loss
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore a state; the given one stays independent of later steps."""
-        super().load_state_dict(copy.deepcopy(state_dict))
+            self._move(p, group, steps)
 
     def _move(self, p: Tensor, group: dict[str, Any], steps: int) -> None:
         state, gradient = self.state[p], p.grad
         assert gradient is not None
         if not state:
-            state["momentum"], state["square"] = torch.zeros_like(p), torch.zeros_like(p)
-            self._average(state, gradient, group, 0.0)
+            start_moments(state, p)
+            average_sides(state, gradient, 0.0, group["max_size"], min_size=2)
             for side in SIDES:
                 if side in state:
                     state[f"{side}_basis"] = _eigenvectors(state[side])
         beta1, beta2 = group["betas"]
         state["momentum"].lerp_(gradient, 1 - beta1)
-        rotated = _rotate(gradient, state)
-        state["square"].mul_(beta2).addcmul_(rotated, rotated, value=1 - beta2)
-        root = (state["square"] / (1 - beta2**steps)).sqrt_().add_(group["eps"])
+        root = average_square(state, _rotate(gradient, state), beta2, group["eps"], steps)
         move = _rotate(_rotate(state["momentum"], state) / root, state, back=True)
         p.mul_(1 - group["lr"] * group["weight_decay"])
         p.sub_(move, alpha=group["lr"] / (1 - beta1**steps))
         if steps > 1:
-            self._average(state, gradient, group, group["shampoo_beta"])
+            average_sides(state, gradient, group["shampoo_beta"], group["max_size"], min_size=2)
         if steps % group["precondition_frequency"] == 0:
             _refresh(state)
-
-    def _average(self, state: dict[str, Any], gradient: Tensor, group: dict[str, Any], beta: float) -> None:
-        """Average L and R of a matrix whose sides are not too long."""
-        if gradient.ndim != 2:
-            return
-        for side, g in zip(SIDES, (gradient, gradient.T), strict=True):
-            if 1 < len(g) <= group["max_size"]:
-                now = g @ g.T
-                state[side] = torch.lerp(now, state[side], beta) if side in state else now
 
 
 def _rotate(matrix: Tensor, state: dict[str, Any], back: bool = False) -> Tensor:

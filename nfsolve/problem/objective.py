@@ -114,8 +114,14 @@ class Objective(LeastSquares):
 
     def loss(self) -> Tensor:
         """Give the loss with its graph, without side effects on gradients."""
+        return self._loss_of(self.residuals())
+
+    def eager_loss(self) -> Tensor:
+        """Give the loss with a graph that can be differentiated twice; that of a compiled evaluation cannot."""
+        return self._loss_of(self._evaluate_eagerly(self.batch))
+
+    def _loss_of(self, residuals: dict[str, Tensor]) -> Tensor:
         self.evaluations += 1
-        residuals = self.residuals()
         self._latest = {name: r.detach() for name, r in residuals.items()}
         return self.combine(residuals)
 
@@ -169,7 +175,8 @@ class Objective(LeastSquares):
         self._drawn_from = state["drawn_from"]
         if self.problem.adapts:
             self.generator.set_state(state["generator"])
-            self._place(state["batch"])
+            device = self.parameters[0].device  # a checkpoint is read to the CPU
+            self._place(tree_map(lambda x: x.to(device) if isinstance(x, Tensor) else x, state["batch"]))
         else:
             self.generator.set_state(state["drawn_from"])
             self._place(self.problem.draw(self.data, self.generator))

@@ -53,6 +53,7 @@ class PDE(Problem):
     evaluation: ClassVar[tuple[int, ...] | None] = None
     redraw_every: ClassVar[int] = 10
     pointwise: ClassVar[bool] = True
+    score: ClassVar[str] = "relative_l2"
     factor: ClassVar[float] = 1.0
 
     def __post_init__(self) -> None:

@@ -33,6 +33,7 @@ class Problem(ABC):
         domain: Coordinates, bounds and shape, a `nfsolve.domains.Domain`.
         unknowns: Names of the field's outputs, separated by spaces.
         redraw_every: Optimizer steps between draws, where the recipe does not say.
+        score: Key of ``metrics.json`` by which methods are compared and tuned.
         needs: What a run needs besides nfsolve itself, in words for ``nfsolve list``.
         pointwise: Whether row i of residual NAME depends on row i of ``batch[NAME]`` only.
     """
@@ -41,6 +42,7 @@ class Problem(ABC):
     unknowns: ClassVar[str] = "u"
     redraw_every: ClassVar[int] = 1
     pointwise: ClassVar[bool] = False
+    score: ClassVar[str] = ""
     needs: ClassVar[str] = "nothing"
 
     def load(self, device: str | torch.device, dtype: torch.dtype) -> Batch:

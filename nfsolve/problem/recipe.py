@@ -1,6 +1,7 @@
 """Recipes: the field and the stages of optimizers that a problem brings as its best known default."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -21,9 +22,11 @@ class Stage:
         redraw: Steps between draws of new points, rays or mini-batches; None takes the problem's
             ``redraw_every``, 0 never redraws.
         schedule: Factor on the learning rate: ``constant``, ``cosine`` (to zero) or ``exponential``
-            (to one hundredth), over the steps of the stage.
+            (to one hundredth), over the steps of the stage. Optimizers without a learning rate have no schedule.
         points: Factor on the number of points inside the domain: a stage that finds the shape of the solution needs
             fewer than the one that refines it.
+        warmup: Fraction of the steps over which the learning rate first rises linearly; the schedule then runs over
+            the steps that are left.
     """
 
     optimizer: Callable[..., Any]
@@ -31,6 +34,7 @@ class Stage:
     redraw: int | None = None
     schedule: str = "constant"
     points: float = 1.0
+    warmup: float = 0.0
 
     def __post_init__(self) -> None:
         if self.schedule not in SCHEDULES:
@@ -39,6 +43,30 @@ class Stage:
             raise InputError(f"a stage with steps={self.steps}, redraw={self.redraw}", "numbers that are not negative")
         if not self.points > 0:
             raise InputError(f"a stage with points={self.points}", "a positive factor on the number of points")
+        if not 0 <= self.warmup < 1:
+            raise InputError(
+                f"a stage with warmup={self.warmup:g}",
+                "a fraction of its steps, in [0, 1)",
+                f"divide a number of steps by {self.steps}" if self.warmup > 1 and self.steps else "",
+            )
+
+    def rate(self, step: int) -> float:
+        """Give the factor on the learning rate.
+
+        Args:
+            step: Number of steps of this stage that are done.
+
+        Returns:
+            With W = round(warmup * steps), (step + 1) / (W + 1) before step W, so that the first step moves and step W
+            is the first at the full rate; from there on the schedule at progress (step - W) / (steps - W).
+        """
+        rising = min(round(self.warmup * self.steps), self.steps - 1)
+        if step < rising:
+            return (step + 1) / (rising + 1)
+        if self.schedule == "constant":
+            return 1.0
+        progress = (step - rising) / (self.steps - rising)
+        return 0.5 * (1 + math.cos(math.pi * progress)) if self.schedule == "cosine" else 0.01**progress
 
 
 @dataclass(frozen=True)

@@ -53,11 +53,13 @@ def test_run_eval_compare_cite_and_resume(tmp_path, capsys):
     assert again == metrics
     assert (out / "solution.png").exists()
     assert call("run", "poisson", *FAST, "--optimizer", "adam", "--optimizer.lr", "0.01", "--factorization", "rwf",
-                "--factorization.mean", "0.5", "--schedule", "cosine", "--out", other) == 0  # fmt: skip
+                "--factorization.mean", "0.5", "--schedule", "cosine", "--warmup", "0.25",
+                "--out", other) == 0  # fmt: skip
     config = json.loads((other / "config.json").read_text())
     assert config["factorization"]["mean"] == 0.5
     assert config["stages"][0]["optimizer"]["lr"] == 0.01
     assert config["stages"][0]["schedule"] == "cosine"
+    assert config["stages"][0]["warmup"] == 0.25
     capsys.readouterr()
     assert call("compare", out, other) == 0
     assert "one" in capsys.readouterr().out

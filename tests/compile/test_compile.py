@@ -32,6 +32,18 @@ def test_the_residuals_are_one_graph():
     assert explained.graph_break_count == 0, explained.break_reasons
 
 
+def test_hessian_products_take_the_evaluation_that_is_not_compiled():
+    paths = []
+    for compile in (False, True):
+        made = objective(compile)
+        optimizer = nf.optim.ESGD(made.parameters, lr=1e-2, warmup=1, refresh_every=2)
+        losses = [float(optimizer.step(made)) for _ in range(4)]
+        assert optimizer.state["shared"]["refreshes"] == 2
+        paths.append((losses, made.theta()))
+    assert paths[1][0] == pytest.approx(paths[0][0], rel=1e-9)
+    assert torch.allclose(paths[1][1], paths[0][1], rtol=1e-8)
+
+
 def test_solve_compiles_on_request():
     problem = Burgers(n_points=50, n_face=10)
     small = partial(nf.MLP, width=8, depth=2)

@@ -200,7 +200,7 @@ def test_weight_scaling_conditions_the_tangent_kernel_and_frequency_scaling_alon
 
 def test_mistakes_are_worded():
     with pytest.raises(InputError, match=r"without a resolution.*resolution="):
-        nf.weight_scaling("auto")
+        sines(nf.weight_scaling("auto"))
     with pytest.raises(InputError, match=r"alpha.*-1"):
         nf.weight_scaling(-1.0)
     with pytest.raises(InputError, match=r"2 .*alpha.*3.*one for each layer but the last|2 values of alpha.*3"):

@@ -26,6 +26,7 @@ ACTIVATIONS = {
     "gaussian": nf.Gaussian(1.0),
     "sinc": nf.Sinc(3.0),
     "gabor": nf.Gabor(3.0, 1.0),
+    "real gabor": nf.RealGabor(3.0, 1.0),
     "complex gabor": nf.ComplexGabor(3.0, 1.0),
 }
 ENCODINGS = {

@@ -21,6 +21,15 @@ ROWS = {
     "nystrom_newton": partial(optim.NystromNewtonCG, rank=2, refresh_every=3),
     "nystrom_newton_hessian": partial(optim.NystromNewtonCG, rank=2, curvature="hessian"),
     "esgd": partial(optim.ESGD, lr=0.3, refresh_every=3, warmup=2),
+    "kfac": partial(optim.KFAC, lr=0.3, precondition_frequency=3),
+    "shampoo": partial(optim.Shampoo, lr=0.03, precondition_frequency=3),
+    "esgd_paper": partial(optim.ESGD, lr=0.15, refresh_every=5, warmup=2, paper=True),
+    "esgd_gauss_newton": partial(optim.ESGD, lr=0.3, refresh_every=3, warmup=2, method="gauss_newton", average="mean"),
+    "esgd_difference": partial(optim.ESGD, lr=0.3, refresh_every=3, warmup=2, method="finite_difference"),
+    "esgd_max": partial(optim.ESGDMax, lr=0.5, refresh_every=2, warmup=2, rate_warmup=0.5),
+    "adahessian": partial(optim.AdaHessian, lr=0.3),
+    "jacobi": partial(optim.Jacobi, lr=0.2, refresh_every=3, warmup=2),
+    "diag_gn": partial(optim.DiagGN, lr=0.2, refresh_every=3, warmup=2),
     "soap": partial(optim.SOAP, lr=0.03, precondition_frequency=3),
     "muon": partial(optim.Muon, lr=0.02),
     "adam": partial(optim.Adam, lr=0.05),
@@ -34,7 +43,7 @@ CASES = [(name, dtype) for name in ROWS for dtype in (torch.float32, torch.float
 CASES = [(name, dtype) for name, dtype in CASES if dtype == torch.float64 or name not in NEED_FLOAT64]
 
 
-MATRICES = ("soap", "muon")  # act on weight matrices
+MATRICES = ("kfac", "shampoo", "soap", "muon")  # act on weight matrices
 
 
 def objective(dtype=torch.float64, name="") -> LeastSquares:

@@ -23,7 +23,7 @@ def test_the_curvature_estimate_converges_to_the_row_norms_of_the_hessian():
     for _ in range(n):
         made.step(goal)
     # with beta2 this close to 1 the corrected average is the arithmetic mean
-    mean = made.state[goal.parameters[0]]["square"] / (1 - (1 - 1e-9) ** n)
+    mean = made.state[goal.parameters[0]]["curvature"] / (1 - (1 - 1e-9) ** n)
     rows = hessian.square().sum(1)
     variance = 2 * (rows**2 - hessian.pow(4).sum(1))  # of one Rademacher probe
     assert ((mean - rows).abs() <= 3.5 * (variance / n).sqrt() + 1e-6 * rows).all()

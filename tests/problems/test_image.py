@@ -10,7 +10,8 @@ import torch
 
 import nfsolve
 from nfsolve import MLP
-from problems.image import ImageFit, pixel_centres
+from problems.image import ImageFit
+from problems.image_protocols import pixel_centres
 
 HEIGHT, WIDTH = 30, 44
 
@@ -145,7 +146,10 @@ def test_bad_pictures_are_worded(tmp_path):
     text.write_text("no picture")
     with pytest.raises(ValueError, match=r"text.jpg' could not be read"):
         ImageFit(image=str(text)).load("cpu", torch.float32)
-    iio.imwrite(tmp_path / "tiny.png", np.zeros((9, 30), np.uint8))
+    iio.imwrite(tmp_path / "one.png", np.full((30, 30, 3), (3, 2, 1), np.uint8))
+    with pytest.raises(ValueError, match=r"one.png' has one colour everywhere: a picture with something to fit"):
+        ImageFit(image=str(tmp_path / "one.png")).load("cpu", torch.float32)
+    iio.imwrite(tmp_path / "tiny.png", np.eye(9, 30).astype(np.uint8))
     with pytest.raises(ValueError, match="a picture of 30 x 9 pixels: at least 22"):
         ImageFit(image=str(tmp_path / "tiny.png")).load("cpu", torch.float32)
 
@@ -158,6 +162,30 @@ def test_a_missing_sample_photograph_is_worded(tmp_path, monkeypatch):
         ImageFit().load("cpu", torch.float32)
 
 
+def test_a_batch_larger_than_the_picture_is_worded(ramp_file):
+    with pytest.raises(ValueError, match=r"batch = 331 of 330 pixels that are given: at most.*Write 0 for all"):
+        ImageFit(image=str(ramp_file), batch=331).load("cpu", torch.float32)
+    everything = ImageFit(image=str(ramp_file))  # the protocol's own batch is no mistake of the user
+    data = everything.load("cpu", torch.float32)
+    assert everything.draw(data, torch.Generator())["colour"] is data["given"]
+
+
+def test_quick_scores_are_those_of_a_fixed_part(ramp_file, monkeypatch):
+    problem = ImageFit(image=str(ramp_file))
+    data = problem.load("cpu", torch.float64)
+
+    def field(points):
+        return ramp(points) + 0.01 * torch.sin(9 * points[:, :1])
+
+    exact = problem.metrics(field, data)
+    assert problem.quick_metrics(field, data) == {k: pytest.approx(exact[k]) for k in ("psnr", "psnr_heldout")}
+    monkeypatch.setattr("problems.image.QUICK", 100)
+    data = problem.load("cpu", torch.float64)
+    quick = problem.quick_metrics(field, data)
+    assert quick == problem.quick_metrics(field, data)
+    assert 0 < abs(quick["psnr_heldout"] - exact["psnr_heldout"]) < 3
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -165,6 +193,8 @@ def test_a_missing_sample_photograph_is_worded(tmp_path, monkeypatch):
         ({"lattice": 0}, "lattice = 0.*a lattice of 1 to size / 11"),
         ({"lattice": 100}, "lattice = 100"),
         ({"batch": -1}, "batch = -1.*not negative"),
+        ({"protocol": "wss"}, "unknown protocol 'wss': did you mean 'ws'"),
+        ({"fit": "stretch"}, "unknown fit 'stretch': known: crop, shrink, squeeze"),
     ],
 )
 def test_bad_parameters_are_worded(options, words):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from nfsolve.diff import laplacian
-from scripts import measuring, race_deepxde
+from scripts import benchmark_curvature, measuring, race_deepxde
 from scripts.benchmark_derivatives import check_losses, goal_line, peak_bytes
 from scripts.engines import CASES, NESTED, Case, evaluator, indices, make_net, make_step
 from scripts.engines import make_points as points_of
@@ -128,3 +128,27 @@ def test_every_rival_says_where_its_settings_come_from():
     for rival in RIVALS.values():
         assert "example" in rival.settings
         assert sorted(rival.columns) == [0, 1]
+
+
+def test_the_cost_of_curvature_is_amortised_and_judged():
+    steps = benchmark_curvature.steps_of(benchmark_curvature.FIELDS["sine"], width=8, batch=16)
+    times = benchmark_curvature.measure(steps, rounds=1)
+    assert set(times) == set(steps) and "AdaHessian/plain" not in steps
+    times = {name: [2.0, 4.0] for name in times}
+    times["ESGD/refresh"] = [20.0, 40.0]
+    rows = benchmark_curvature.rows_of("sine", times)
+    assert rows[2]["method"] == "ESGD" and rows[2]["amortised"] == pytest.approx((99 + 10) / 100)
+    assert "sine field, batch 512: +9.0 %, missed; +9.0 % over the fused form" in benchmark_curvature.table(rows)
+
+
+def test_a_timed_refresh_is_a_refresh_and_a_plain_step_is_none():
+    objective = benchmark_curvature.make_objective(benchmark_curvature.FIELDS["relu"], width=8, batch=16)
+    counted = {}
+    for name in ("plain", "refresh"):
+        made = benchmark_curvature.MADE["ESGD"](objective.parameters)
+        made.step(objective)
+        made.state["shared"]["since"] = 0 if name == "plain" else benchmark_curvature.N
+        before = objective.evaluations
+        made.step(objective)
+        counted[name] = objective.evaluations - before
+    assert counted == {"plain": 1, "refresh": 3}

@@ -1,0 +1,103 @@
+"""``nfsolve analyze DIR|WHAT``: tangent kernel, harmonics, gradients, spectra, curvature, and the factorized plane."""
+
+import sys
+import time
+from pathlib import Path
+
+from nfsolve._core.errors import InputError
+from nfsolve.analysis import ANALYSES, Subject, analyze
+from nfsolve.find import find
+from nfsolve.request import read_request
+from nfsolve.runs import CONFIG
+
+HELP = f"""\
+usage: nfsolve analyze DIR [--only NAME ...] [--points N] [--out DIR]
+       nfsolve analyze WHAT [--steps N] [--every M] [--only NAME ...] [--points N] [--out DIR] [options of run]
+
+  DIR        a run folder: its trained field, and the initial one built anew; results go into it
+  WHAT       a problem: its initial field; with --steps N also along N steps of training
+  --only     some of {" ".join(ANALYSES)}; default all
+  --every M  steps between the moments that are analysed; default a quarter of --steps
+  --points N largest number of rows of the tangent kernel; default 576
+  --out DIR  folder for analysis.json and analysis_NAME.png; default analysis-NAME-DATE
+
+All options of nfsolve run count, such as --field.init ws --field.init.alpha 2.
+"""
+
+
+def analyze_command(words: list[str]) -> int:
+    """Analyse a run folder or a problem.
+
+    Args:
+        words: What, then options.
+
+    Returns:
+        Exit code 0.
+
+    Raises:
+        InputError: Nothing is named, or an option does not fit.
+    """
+    if {"-h", "--help"} & set(words):
+        print(HELP)
+        return 0
+    if not words or words[0].startswith("-"):
+        raise InputError(
+            "analyze without a run folder or a problem", "nfsolve analyze DIR|WHAT", "nfsolve list names the problems"
+        )
+    what, (only, rest) = words[0], _take_only(words[1:])
+    points, rest = _take_number("--points", rest)
+    every, rest = _take_number("--every", rest)
+    if (Path(what) / CONFIG).is_file():
+        out = Path(what)
+        if rest[:1] == ["--out"] and len(rest) == 2:
+            out = Path(rest[1])
+        elif rest or every is not None:
+            raise InputError(
+                f"option {(rest or ['--every'])[0]} with a run folder",
+                "--only, --points or --out",
+                "name a problem instead of the folder to analyse another run",
+            )
+        subject = Subject.of_folder(what)
+    elif Path(what).is_dir():
+        raise InputError(f"folder '{what}' holds no run", f"one with {CONFIG}", "or name a problem")
+    else:
+        subject, out = _of_problem(what, rest, every)
+    report = analyze(subject, only, out, points=points, tell=lambda name: print(f"{name} ...", file=sys.stderr))
+    print(report)
+    for path in report.files:
+        print(f"wrote {path}", file=sys.stderr)
+    return 0
+
+
+def _of_problem(what: str, words: list[str], every: int | None) -> tuple[Subject, Path]:
+    problem_class = find(what)
+    request = read_request(problem_class, words, "nfsolve analyze WHAT")
+    trained = any(word == "--steps" or word.startswith("--steps=") for word in words)
+    steps = sum(stage.steps for stage in request.options["stages"]) if trained else 0
+    name = Path(what).stem.replace(":", ".")
+    out = request.out or Path(f"analysis-{name}-{time.strftime('%Y%m%d-%H%M%S')}")
+    # the stages hold what was said of these
+    options = {k: v for k, v in request.options.items() if k not in ("steps", "schedule", "redraw")}
+    return Subject.of_problem(request.problem, steps, every, **options), out
+
+
+def _take_only(words: list[str]) -> tuple[list[str], list[str]]:
+    """Separate the names after ``--only`` from the other words."""
+    if "--only" not in words:
+        return [], words
+    start = words.index("--only") + 1
+    end = next((i for i in range(start, len(words)) if words[i].startswith("-")), len(words))
+    if start == end:
+        raise InputError("--only without a name", f"some of {', '.join(ANALYSES)}")
+    return words[start:end], words[: start - 1] + words[end:]
+
+
+def _take_number(option: str, words: list[str]) -> tuple[int | None, list[str]]:
+    """Separate a positive number from the other words."""
+    if option not in words:
+        return None, words
+    at = words.index(option)
+    value = words[at + 1] if at + 1 < len(words) else ""
+    if not value.isdigit() or int(value) < 1:
+        raise InputError(f"{option} {value}".strip(), "a positive whole number", f"write {option} 100")
+    return int(value), words[:at] + words[at + 2 :]

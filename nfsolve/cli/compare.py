@@ -1,0 +1,95 @@
+"""``nfsolve compare``: run folders side by side, or a fair comparison of one-line swaps."""
+
+import sys
+from pathlib import Path
+
+from nfsolve._core.errors import InputError
+from nfsolve.comparison import Settings, compare
+from nfsolve.runs import CONFIG, RunFolder
+
+AXIS = "--axis"
+
+
+def compare_command(words: list[str]) -> int:
+    """Compare runs that exist, or make them.
+
+    Args:
+        words: Run folders; or a problem, ``--axis NAME VALUE VALUE ...`` at least once, settings, and options of
+            every run.
+
+    Returns:
+        Exit code 0.
+
+    Raises:
+        InputError: What is asked for does not fit.
+    """
+    if AXIS in words or {"-h", "--help"} & set(words):
+        return _study(words)
+    if not words:
+        raise InputError(
+            "compare without run folders or axes",
+            "nfsolve compare DIR DIR ..., or nfsolve compare WHAT --axis NAME VALUE VALUE ...",
+        )
+    if not any((Path(word) / CONFIG).is_file() for word in words) and any(w.startswith("-") for w in words):
+        raise InputError(f"compare {' '.join(words)}", "at least one axis, as in --axis optimizer adam esgd")
+    _side_by_side([RunFolder(word) for word in words])
+    return 0
+
+
+def _study(words: list[str]) -> int:
+    import tyro
+
+    axes, rest = take_axes(words)
+    what = rest.pop(0) if rest and not rest[0].startswith("-") else ""
+    prog = f"nfsolve compare WHAT {AXIS} NAME VALUE VALUE ..."
+    settings, options = tyro.cli(Settings, args=rest, prog=prog, return_unknown_args=True)
+    if not what or not axes:
+        raise InputError(f"compare {' '.join(words)}", f"a problem and an axis: {prog}")
+    comparison = compare(what, axes, settings, options, lambda line: print(line, file=sys.stderr))
+    print(f"\n{comparison.text()}")
+    return 0
+
+
+def take_axes(words: list[str]) -> tuple[dict[str, list[str]], list[str]]:
+    """Separate the axes from the other words.
+
+    Args:
+        words: Words of the command line.
+
+    Returns:
+        Axis -> values, and the remaining words.
+
+    Raises:
+        InputError: An axis without a name, or one that comes twice.
+    """
+    axes: dict[str, list[str]] = {}
+    rest: list[str] = []
+    values = None
+    for word in words:
+        if word == AXIS:
+            values = []
+            axes[f"?{len(axes)}"] = values
+        elif word.startswith("--") or values is None:
+            values = None
+            rest.append(word)
+        else:
+            values.append(word)
+    named = [(values[0] if values else "", values[1:]) for values in axes.values()]
+    names = [name for name, _ in named]
+    if "" in names or len(set(names)) < len(names):
+        raise InputError(f"axes {', '.join(names)}", "different names, each with values: --axis init siren ws")
+    return dict(named), rest
+
+
+def _side_by_side(runs: list[RunFolder]) -> None:
+    scores = [run.metrics() for run in runs]
+    keys = list(dict.fromkeys(key for score in scores for key in score))
+    table = [["", *(run.path.name for run in runs)]]
+    table += [[key, *(_cell(score.get(key)) for score in scores)] for key in keys]
+    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
+    for row in table:
+        print("  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)).rstrip())
+
+
+def _cell(value: object) -> str:
+    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)

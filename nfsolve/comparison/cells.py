@@ -1,0 +1,133 @@
+"""Cells of a comparison: combinations of one-line swaps, each spelled as options of a run."""
+
+import inspect
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from nfsolve._core.errors import InputError
+from nfsolve.options import KINDS
+from nfsolve.problem import Problem
+from nfsolve.request import Request, read_request
+
+SHORT = {"init": "field.init", "activation": "field.activation", "encoding": "field.encoding", "lr": "optimizer.lr"}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One method.
+
+    Attributes:
+        labels: Axis -> value, as the tables name them.
+        words: Its options, as on the command line of ``nfsolve run``.
+        rates: Learning rates to try first; empty takes factors of the optimizer's default.
+    """
+
+    labels: tuple[tuple[str, str], ...]
+    words: tuple[str, ...] = ()
+    rates: tuple[float, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Its values, joined."""
+        return ", ".join(value for _, value in self.labels)
+
+    @property
+    def slug(self) -> str:
+        """Its values as the name of a folder."""
+        return re.sub(r"[^A-Za-z0-9.]+", "-", "_".join(value for _, value in self.labels)).strip("-") or "cell"
+
+    def request(self, problem: type[Problem], *words: str) -> Request:
+        """Read its options, and more of them.
+
+        Args:
+            problem: Class of the problem.
+            words: Further options.
+
+        Returns:
+            The run that they ask for.
+
+        Raises:
+            InputError: An option is not known, or does not fit.
+        """
+        try:
+            return read_request(problem, [*self.words, *words], f"nfsolve run {problem.__name__}")
+        except SystemExit as leave:
+            said = " ".join([*self.words, *words])
+            raise InputError(f"cell '{self.name}' with options '{said}'", "options of nfsolve run") from leave
+
+    def rate(self, problem: type[Problem], *words: str) -> float:
+        """Give the learning rate that its optimizer has without tuning.
+
+        Args:
+            problem: Class of the problem.
+            words: Further options.
+
+        Returns:
+            The rate.
+
+        Raises:
+            InputError: Several optimizers one after the other, or one without a learning rate.
+        """
+        stages = self.request(problem, *words).options["stages"]
+        if len(stages) != 1:
+            raise InputError(
+                f"a learning rate to tune in cell '{self.name}', whose recipe has {len(stages)} optimizers in turn",
+                "one optimizer",
+                "choose it with --axis optimizer adam, or among the other options with --optimizer adam",
+            )
+        maker: Any = stages[0].optimizer
+        given = maker.keywords if isinstance(maker, partial) else {}
+        function = maker.func if isinstance(maker, partial) else maker
+        rate = given.get("lr", getattr(inspect.signature(function).parameters.get("lr"), "default", None))
+        if not isinstance(rate, int | float):
+            raise InputError(
+                f"a learning rate to tune in cell '{self.name}'", f"an optimizer with lr, {function.__name__} has none"
+            )
+        return float(rate)
+
+
+def grid(axes: Mapping[str, Sequence[str]]) -> list[Cell]:
+    """Combine the values of all axes.
+
+    A value is a word, and may bring options of its own: ``ws:alpha=2,kappa=0.3``. An axis is an option of
+    ``nfsolve run`` without its dashes (``optimizer``, ``field.width``, ``schedule``, a parameter of the problem), or
+    short for one: ``init``, ``activation``, ``encoding``, ``lr``.
+
+    Args:
+        axes: Axis -> its values.
+
+    Returns:
+        One cell for each combination, in order; the first one is the baseline.
+
+    Raises:
+        InputError: An axis without values, or with one twice.
+    """
+    for axis, values in axes.items():
+        if not values or len(set(values)) < len(values):
+            raise InputError(f"axis '{axis}' with values {', '.join(values) or 'none'}", "different ones")
+    chosen = itertools.product(*axes.values())
+    return [
+        Cell(
+            tuple(zip(axes, values, strict=True)),
+            tuple(word for axis, value in zip(axes, values, strict=True) for word in _words(axis, value)),
+        )
+        for values in chosen
+    ]
+
+
+def _words(axis: str, value: str) -> list[str]:
+    option = SHORT.get(axis, axis)
+    name, _, more = value.partition(":")
+    words = [f"--{option}", name]
+    if more and option not in KINDS:
+        raise InputError(f"value '{value}' of axis '{axis}'", f"options after a colon only for {', '.join(KINDS)}")
+    for item in more.split(",") if more else []:
+        key, equals, setting = item.partition("=")
+        if not equals:
+            raise InputError(f"'{item}' in the value '{value}' of axis '{axis}'", "key=value, as in ws:alpha=2")
+        words += [f"--{option}.{key}", setting]
+    return words

@@ -1,0 +1,104 @@
+"""What the reproductions of the three papers share: tables of compared methods, beside what was published."""
+
+import argparse
+import dataclasses
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from nfsolve.comparison import Cell, Settings, run_cells
+from scripts.measuring import FOLDER, stamp
+
+WORK = Path("comparisons")
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table of a reproduction.
+
+    Attributes:
+        name: Short, for file names.
+        title: Heading.
+        what: The problem.
+        cells: The methods, the baseline first.
+        settings: How they are compared.
+        options: Options of every run.
+        published: Method -> what the paper says of it, in its own setting.
+        note: What is different from the paper, and what to look at.
+    """
+
+    name: str
+    title: str
+    what: str
+    cells: Sequence[Cell]
+    settings: Settings
+    options: Sequence[str] = ()
+    published: dict[str, str] = field(default_factory=dict)
+    note: str = ""
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """Give the options that all reproductions have."""
+    made = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    made.add_argument(
+        "--scale", type=float, default=0.25, help="factor on pixels a side and on the width; 1 is the paper"
+    )
+    made.add_argument("--seeds", type=int, default=3, help="reported seeds")
+    made.add_argument("--only", nargs="*", default=[], help="names of tables; default all")
+    made.add_argument("--processes", type=int, default=0, help="runs at the same time; 0 takes one for each core")
+    made.add_argument("--device", default="cpu", help="cpu or cuda")
+    return made
+
+
+def found(name: str) -> str:
+    """Give the name of a file under $NFSOLVE_DATA, or an empty string, with which a problem takes its own data."""
+    return name if (Path(os.environ.get("NFSOLVE_DATA", ".")) / name).is_file() else ""
+
+
+def cell(name: str, *words: str, rates: Sequence[float] = (), **labels: str) -> Cell:
+    """Give a method by its name and options, with more labels where claims are to be made along axes."""
+    return Cell(tuple(labels.items()) or (("method", name),), words, tuple(rates))
+
+
+def reproduce(name: str, intro: str, tables: Sequence[Table], said: argparse.Namespace) -> None:
+    """Make tables and write benchmarks/NAME.json, NAME.md and a figure of each table.
+
+    Args:
+        name: Of the reproduction.
+        intro: First paragraph of the report.
+        tables: What is compared.
+        said: The options; tables that ``--only`` leaves out keep what was written of them before.
+    """
+    path = FOLDER / f"{name}.json"
+    parts = json.loads(path.read_text()) if path.exists() else {}
+    for table in tables:
+        if said.only and table.name not in said.only:
+            continue
+        print(f"== {name}: {table.title}", flush=True)
+        settings = dataclasses.replace(
+            table.settings, seeds=said.seeds, processes=said.processes, out=WORK / name / table.name
+        )
+        options = [*table.options, *(("--device", said.device) if said.device != "cpu" else ())]
+        comparison = run_cells(table.what, table.cells, settings, options, lambda line: print(line, flush=True))
+        folder = WORK / name / table.name
+        rows = json.loads((folder / "rows.json").read_text())
+        FOLDER.mkdir(exist_ok=True)
+        shutil.copy(folder / "curves.png", FOLDER / f"{name}_{table.name}.png")
+        text = _text(table, comparison.text(), f"{name}_{table.name}.png")
+        stamped = stamp() | ({"machine": said.device} if said.device != "cpu" else {})
+        parts[table.name] = {"title": table.title, **stamped, "scale": said.scale, **rows, "text": text}
+        path.write_text(json.dumps(parts, indent=1) + "\n")
+        order = [t.name for t in tables if t.name in parts]
+        report = "\n".join(parts[key]["text"] for key in order)
+        (FOLDER / f"{name}.md").write_text(f"{intro.strip()}\n\n{report}")
+
+
+def _text(table: Table, body: str, figure: str) -> str:
+    lines = [f"## {table.title}", "", table.note, ""] if table.note else [f"## {table.title}", ""]
+    if table.published:
+        lines += ["Published, in the paper's own setting:", "", "| method | published |", "| --- | --- |"]
+        lines += [f"| {method} | {value} |" for method, value in table.published.items()] + [""]
+    return "\n".join([*lines, body, f"![curves]({figure})", ""])
