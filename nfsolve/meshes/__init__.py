@@ -1,0 +1,20 @@
+"""Floor 1: solids in space, as closed triangle meshes or as implicit functions: inside tests, samples, surfaces."""
+
+from nfsolve.meshes.implicit import Implicit
+from nfsolve.meshes.levelset import grid_values, level_set
+from nfsolve.meshes.mesh import Mesh
+from nfsolve.meshes.samples import Solid, around, read_points, root_cross_entropy
+from nfsolve.meshes.view import View, render
+
+__all__ = [
+    "Implicit",
+    "Mesh",
+    "Solid",
+    "View",
+    "around",
+    "grid_values",
+    "level_set",
+    "read_points",
+    "render",
+    "root_cross_entropy",
+]

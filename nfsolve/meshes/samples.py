@@ -1,0 +1,105 @@
+"""Labelled points of a solid: drawn around its surface, read from files, and their residual for a logit."""
+
+import zipfile
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+from nfsolve._core.errors import InputError
+
+
+class Solid(Protocol):
+    """What knows its inside and its surface: `Mesh` and `Implicit`."""
+
+    def contains(self, points: Tensor) -> Tensor:
+        """Tell which points ``(n, 3)`` are inside, ``(n, 1)``, bool."""
+        ...
+
+    def sample(self, n: int, generator: Generator) -> Tensor:
+        """Draw points on the surface, ``(n, 3)``, float64."""
+        ...
+
+
+def around(solid: Solid, n: int, deviation: float | None, generator: Generator) -> Tensor:
+    """Draw points around a surface, or uniform ones in the cube.
+
+    Args:
+        solid: The solid.
+        n: How many.
+        deviation: Standard deviation of each coordinate from a point of the surface; None for uniform points.
+        generator: CPU generator.
+
+    Returns:
+        ``(n, 3)``, float64, rounded to float32 so that a label belongs to the very point a float32 field sees.
+    """
+    if deviation is None:
+        points = 2 * torch.rand(n, 3, generator=generator, dtype=torch.float64) - 1
+    else:
+        noise = torch.randn(n, 3, generator=generator, dtype=torch.float64)
+        points = solid.sample(n, generator) + deviation * noise
+    return points.float().double()
+
+
+def root_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Give a residual whose square is the cross-entropy of a logit z and a label y, -log p(y).
+
+    r = (1 - 2 y) sqrt(softplus(s)) with s = (1 - 2 y) z: positive where the occupancy is too high, as the
+    difference to a label is. It has no zero and no kink; far on the right side, where softplus underflows and the
+    root's derivative is infinite, it is exp(s/2) (1 - exp(s)/4), which is the same to the last digit.
+
+    Args:
+        logits: ``(n, 1)``.
+        labels: ``(n, 1)``, 0 or 1.
+
+    Returns:
+        ``(n, 1)``.
+    """
+    sign = 1 - 2 * labels
+    s = sign * logits
+    far = s < -20
+    # torch cuts softplus(s) to s above a threshold, by default where that changes the tenth digit;
+    # each branch gets harmless arguments where the other is taken: 0 * inf would be NaN in derivatives
+    small, large = torch.where(far, s, -20.0), torch.where(far, 0.0, s)
+    tail = torch.exp(small / 2) * (1 - torch.exp(small) / 4)
+    return sign * torch.where(far, tail, F.softplus(large, threshold=40.0).sqrt())
+
+
+def read_points(path: Path, centre: np.ndarray, scale: float) -> dict[str, tuple[Tensor, Tensor]]:
+    """Read labelled points, packed as bits or not.
+
+    Args:
+        path: npz with ``points_uniform``, ``occ_uniform``, ``points_near``, ``occ_near``, and ``center`` and
+            ``scale`` where the points are (x - center) / scale of the mesh's coordinates x.
+        centre: Centre of the frame that is wanted, in the mesh's coordinates.
+        scale: Its scale.
+
+    Returns:
+        ``uniform`` and ``near``: points ``(n, 3)`` and labels ``(n, 1)``, bool.
+
+    Raises:
+        InputError: The file cannot be read, an array is missing, or it has another shape.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+        raise InputError(f"points '{path}' could not be read ({error})", "an .npz archive of number arrays") from error
+    names = [f"{what}_{name}" for name in ("uniform", "near") for what in ("points", "occ")]
+    missing = [name for name in names if name not in arrays]
+    if missing:
+        raise InputError(f"'{path}' lacks {', '.join(missing)}", "points and labels, uniform and near the surface")
+    there = np.asarray(arrays.get("center", centre), float), float(arrays.get("scale", scale))
+    sets = {}
+    for name in ("uniform", "near"):
+        points, labels = np.asarray(arrays[f"points_{name}"], float), arrays[f"occ_{name}"].reshape(-1)
+        if len(labels) == -(-len(points) // 8) and labels.dtype == np.uint8:
+            labels = np.unpackbits(labels)[: len(points)]
+        if points.ndim != 2 or points.shape[1] != 3 or len(labels) != len(points) or not len(points):
+            raise InputError(f"'{path}' has {len(labels)} labels for {name} points of shape {points.shape}", "(n, 3)")
+        moved = (points * there[1] + there[0] - centre) / scale
+        sets[name] = torch.from_numpy(moved), torch.from_numpy(labels > 0)[:, None]
+    return sets
