@@ -1,4 +1,4 @@
-"""Scores of a field against a reference: relative L2, maximum error, PSNR, SSIM, intersection over union.
+"""Scores of a field against a reference: relative L2, maximum error, PSNR, SNR, SSIM, intersection over union.
 
 Tensors go in, Python floats come out; different shapes and values that are not finite are errors, not scores.
 """
@@ -74,6 +74,27 @@ def psnr(image: Tensor, truth: Tensor, peak: float = 1.0) -> float:
     image, truth = _pair(image, truth)
     mean_square = float((image - truth).square().mean())
     return 10.0 * math.log10(peak**2 / mean_square) if mean_square > 0 else math.inf
+
+
+def snr(signal: Tensor, truth: Tensor) -> float:
+    """Signal-to-noise ratio, 10 log10(mean squared signal / mean squared error), in decibel.
+
+    Args:
+        signal: Values, any shape.
+        truth: True values, the same shape; their mean is not removed.
+
+    Returns:
+        The ratio in dB: 0 for a signal of zeros, infinity for identical values, minus infinity for a true
+        signal of zeros.
+
+    Raises:
+        InputError: Shapes differ or a value is not finite.
+    """
+    signal, truth = _pair(signal, truth)
+    power, noise = float(truth.square().sum()), float((signal - truth).square().sum())
+    if noise == 0:
+        return math.inf
+    return 10.0 * math.log10(power / noise) if power > 0 else -math.inf
 
 
 def ssim(image: Tensor, truth: Tensor, peak: float = 1.0) -> float:

@@ -210,6 +210,43 @@ def history_panel(axes: "Axes", history: list[dict[str, Any]], score: str | None
     axes.legend(fontsize="small")
 
 
+def decibel_panel(axes: "Axes", history: list[dict[str, Any]], labels: dict[str, str]) -> None:
+    """Draw scores in decibel against seconds.
+
+    Args:
+        axes: Where.
+        history: Rows of the run's history.
+        labels: Key of a score -> its name in the legend; keys that are not in the history are left out.
+    """
+    for key, label in labels.items():
+        rows = [row for row in history if row.get(key) is not None]
+        if rows:
+            axes.plot([row["seconds"] for row in rows], [row[key] for row in rows], label=label)
+    axes.set(title="history", xlabel="seconds", ylabel="dB")
+    axes.grid(alpha=0.3)
+    if axes.lines:
+        axes.legend(fontsize="small")
+
+
+def spectrogram_panel(axes: "Axes", wave: np.ndarray, rate: float, title: str) -> None:
+    """Draw the power of short pieces of a sound, in dB below full scale.
+
+    Args:
+        axes: Where.
+        wave: Samples ``(n,)``, in [-1, 1].
+        rate: Samples a second.
+        title: Title.
+    """
+    from scipy.signal import spectrogram
+
+    length = int(min(512, len(wave) // 4))
+    frequency, at, power = spectrogram(wave, rate, nperseg=length, noverlap=length // 2, scaling="spectrum")
+    decibel = 10 * np.log10(power + 1e-12)
+    shown = axes.pcolormesh(at, frequency / 1e3, decibel, vmin=-100, vmax=-20, cmap="magma", rasterized=True)
+    axes.set(title=title, xlabel="seconds from the start", ylabel="kHz")
+    axes.figure.colorbar(shown, ax=axes, label="dB")
+
+
 def array(values: Tensor) -> np.ndarray:
     """Give a tensor as a float64 array on the CPU, for drawing."""
     return values.detach().double().cpu().numpy()

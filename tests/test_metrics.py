@@ -6,9 +6,9 @@ import pytest
 import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from nfsolve.metrics import iou, max_error, psnr, relative_l2, ssim
+from nfsolve.metrics import iou, max_error, psnr, relative_l2, snr, ssim
 
-SCORES = (relative_l2, max_error, psnr, ssim, iou)
+SCORES = (relative_l2, max_error, psnr, snr, ssim, iou)
 
 
 def noisy_pair(shape, peak=1.0, seed=0):
@@ -53,6 +53,17 @@ def test_ssim_of_colour_images_is_scikit_images():
 def test_ssim_of_identical_images_is_one():
     image, _ = noisy_pair((16, 16))
     assert ssim(image, image) == pytest.approx(1.0, abs=1e-14)
+
+
+def test_snr_counts_decades_of_power():
+    truth = torch.tensor([[1.0], [-1.0], [2.0]], dtype=torch.float64)
+    assert snr(0.9 * truth, truth) == pytest.approx(20.0, abs=1e-12)
+    assert snr(0 * truth, truth) == 0.0
+    assert snr(truth, truth) == math.inf
+    assert snr(truth, 0 * truth) == -math.inf
+    noise = torch.full_like(truth, 0.1)
+    zero = -10 * math.log10(float(truth.square().mean()))  # what a signal of zeros scores as PSNR of peak 1
+    assert psnr(truth + noise, truth) - snr(truth + noise, truth) == pytest.approx(zero, abs=1e-12)
 
 
 def test_psnr_is_scikit_images():

@@ -1,0 +1,165 @@
+"""Fields over latitudes and longitudes: reading, points on the sphere, areas, and random ones to try things on."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from nfsolve._core.errors import InputError, unknown
+from nfsolve.problem.tables import read_arrays
+
+AXES = ("time", "level")  # before (lat, lon), in this order
+
+
+def unit_vectors(lat: np.ndarray, lon: np.ndarray) -> np.ndarray:
+    """Give the unit vectors (cos lat cos lon, cos lat sin lon, sin lat) of a grid.
+
+    Args:
+        lat: Latitudes ``(n_lat,)``, degrees.
+        lon: Longitudes ``(n_lon,)``, degrees.
+
+    Returns:
+        Vectors ``(n_lat, n_lon, 3)``.
+    """
+    phi, theta = np.meshgrid(np.radians(lat), np.radians(lon), indexing="ij")
+    return np.stack([np.cos(phi) * np.cos(theta), np.cos(phi) * np.sin(theta), np.sin(phi)], -1)
+
+
+def band_areas(lat: np.ndarray) -> np.ndarray:
+    """Give the area of the band around each latitude, half way to its neighbours, as a share of the sphere.
+
+    On an even grid that is cos(lat) times a constant, and at a pole the small cap around it.
+
+    Args:
+        lat: Latitudes ``(n_lat,)``, degrees, rising.
+
+    Returns:
+        Areas ``(n_lat,)``, (sin(upper) - sin(lower)) / 2; their sum is 1 where the grid reaches both poles.
+    """
+    middle = (lat[1:] + lat[:-1]) / 2
+    edges = np.concatenate([[2 * lat[0] - middle[0]], middle, [2 * lat[-1] - middle[-1]]]).clip(-90, 90)
+    return np.diff(np.sin(np.radians(edges))) / 2
+
+
+def random_harmonics(lat: np.ndarray, lon: np.ndarray, degree: int, power: float = 2.0, seed: int = 0) -> np.ndarray:
+    """Sum real spherical harmonics with independent normal coefficients.
+
+    Coefficients of degree l have variance l^-power / (2 l + 1), so degree l adds l^-power to the mean square.
+
+    Args:
+        lat: Latitudes ``(n_lat,)``, degrees.
+        lon: Longitudes ``(n_lon,)``, degrees.
+        degree: Largest degree; the smallest is 1.
+        power: Decay of the spectrum.
+        seed: Seed of the coefficients.
+
+    Returns:
+        Values ``(n_lat, n_lon)``.
+    """
+    generator = np.random.default_rng(seed)
+    theta = np.radians(lon)
+    field = np.zeros((len(lat), len(lon)))
+    for n, m, values in legendre(np.sin(np.radians(lat)), degree):
+        if n:
+            c, s = generator.standard_normal(2) * np.sqrt(n**-power / (2 * n + 1))
+            field += values[:, None] * (c * np.cos(m * theta) + s * np.sin(m * theta))
+    return field
+
+
+def legendre(x: np.ndarray, degree: int) -> Iterator[tuple[int, int, np.ndarray]]:
+    """Give the associated Legendre functions, fully normalised, by the stable recursion over the degree.
+
+    Args:
+        x: Sines of latitudes ``(n,)``.
+        degree: Largest degree.
+
+    Yields:
+        Degree l, order m and values ``(n,)``, without Condon-Shortley sign; the mean square over the sphere of
+        values * cos(m lon) is 1.
+
+    Reference:
+        Holmes & Featherstone, A unified approach to the Clenshaw summation and the recursive computation of very
+        high degree and order normalised associated Legendre functions, J. Geodesy 76, 2002, equations (11) to (13).
+    """
+    sectoral = np.ones_like(x)
+    for m in range(degree + 1):
+        if m:
+            sectoral = sectoral * np.sqrt(1 - x**2) * np.sqrt((2 * m + 1) / (2 * m) if m > 1 else 3)
+        before, now = np.zeros_like(x), sectoral
+        yield m, m, now
+        for n in range(m + 1, degree + 1):
+            a = np.sqrt((2 * n - 1) * (2 * n + 1) / ((n - m) * (n + m)))
+            b = a * np.sqrt((n + m - 1) * (n - m - 1) / ((2 * n - 3) * (2 * n - 1))) if n > m + 1 else 0.0
+            before, now = now, a * x * now - b * before
+            yield n, m, now
+
+
+def read_map(
+    path: Path, variable: str = "", indices: Mapping[str, int] | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Read a variable over latitudes and longitudes.
+
+    Args:
+        path: A .npz file with ``lat`` and ``lon`` (or latitude, longitude) in degrees, and variables over (lat, lon),
+            (level, lat, lon) or (time, level, lat, lon). A single axis before lat is the time where it has the length
+            of an array ``time`` and not that of ``level``.
+        variable: Its name; not needed where there is one.
+        indices: Index along ``time`` and ``level``, default 0.
+
+    Returns:
+        Latitudes and longitudes in [0, 360), both rising, and values ``(n_lat, n_lon)``, float64.
+
+    Raises:
+        InputError: An axis or the variable is missing, does not fit, or is not finite.
+    """
+    arrays = read_arrays(path)
+    axes = [next((n for n in names if n in arrays), "") for names in (("lat", "latitude"), ("lon", "longitude"))]
+    if not all(axes):
+        raise InputError(f"'{path}' has {', '.join(arrays) or 'no arrays'}", "lat, lon (degrees) and a variable")
+    lat, lon = (np.ravel(arrays[name]).astype(np.float64) for name in axes)
+    values = _choose(path, arrays, (len(lat), len(lon)), variable, indices)
+    for name, array in (("lat", lat), ("lon", lon), ("variable", values)):
+        if not np.isfinite(array).all():
+            bad = int((~np.isfinite(array)).sum())
+            raise InputError(
+                f"{name} of '{path}' has {bad} values that are NaN or infinite",
+                "numbers",
+                "fill them in, or choose another variable",
+            )
+    lon = np.round(lon % 360, 9) % 360
+    lat, rows = np.unique(lat, return_index=True)
+    lon, columns = np.unique(lon, return_index=True)  # a last column at 360 degrees repeats the first
+    if np.abs(lat).max() > 90:
+        raise InputError(f"latitudes from {lat[0]:g} to {lat[-1]:g} in '{path}'", "degrees from -90 to 90")
+    return lat, lon, values[rows][:, columns]
+
+
+def _choose(
+    path: Path, arrays: dict[str, np.ndarray], grid: tuple[int, int], variable: str, indices: Mapping[str, int] | None
+) -> np.ndarray:
+    fitting = {n: a for n, a in arrays.items() if a.shape[-2:] == grid and a.ndim <= 4 and a.dtype.kind in "fiu"}
+    if variable and variable not in arrays:
+        raise unknown("variable", variable, fitting)
+    if variable and variable not in fitting:
+        raise InputError(
+            f"variable '{variable}' of '{path}' has shape {arrays[variable].shape}",
+            f"numbers over (time, level, lat, lon) or less, and (lat, lon) is {grid}",
+        )
+    if not variable and len(fitting) != 1:
+        shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
+        raise InputError(
+            f"'{path}' has {len(fitting)} variables over (lat, lon) = {grid}: {shapes}",
+            "one, or a name",
+            f"choose variable = {' or '.join(fitting)}" if fitting else "",
+        )
+    values = fitting[variable or next(iter(fitting))]
+    names = AXES[4 - values.ndim :]
+    shapes = {name: arrays[name].shape for name in AXES if name in arrays}
+    if values.ndim == 3 and shapes.get("time") == values.shape[:1] != shapes.get("level"):
+        names = ("time",)
+    at = dict.fromkeys(AXES, 0) | dict(indices or {})
+    for name, index in at.items():
+        length = values.shape[names.index(name)] if name in names else 1
+        if not 0 <= index < length:
+            raise InputError(f"{name} = {index}", f"0 to {length - 1} for a variable of shape {values.shape}")
+    return values[tuple(at[name] for name in names)].astype(np.float64)

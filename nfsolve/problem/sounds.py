@@ -1,0 +1,80 @@
+"""Sounds from and to wav files, as shares of full scale.
+
+Integers of k bits are divided by 2^(k - 1); those of 8 bits have no sign, their zero is 128 (Microsoft & IBM,
+Multimedia Programming Interface and Data Specifications 1.0, 1991). Floating-point samples are shares already.
+"""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nfsolve._core.errors import InputError
+
+
+def read_wav(path: Path) -> tuple[np.ndarray, int, Any]:
+    """Read a wav file.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Samples ``(n, channels)`` as shares of full scale, float64; samples a second; the type of the samples in the
+        file, for `write_wav`.
+
+    Raises:
+        InputError: The file is no wav, is damaged or empty, or has samples that are not finite.
+    """
+    from scipy.io import wavfile
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", wavfile.WavFileWarning)  # parts of the file that are no sound
+            rate, raw = wavfile.read(path)
+    except Exception as error:  # the reader raises whatever it likes
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(
+            f"sound '{path}' could not be read ({reason[:120]})",
+            "a wav file of PCM or floating-point samples",
+            "convert it, or save it again",
+        ) from error
+    if raw.size == 0:
+        raise InputError(f"sound '{path}' has no samples", "at least one")
+    samples = decode(raw.reshape(len(raw), -1))
+    if not np.isfinite(samples).all():
+        raise InputError(f"sound '{path}' has samples that are NaN or infinite", "numbers", "repair or cut the file")
+    return samples, int(rate), raw.dtype.type
+
+
+def write_wav(path: Path, samples: np.ndarray, rate: int, kind: Any) -> None:
+    """Write a wav file.
+
+    Args:
+        path: The file.
+        samples: ``(n,)`` or ``(n, channels)``, shares of full scale.
+        rate: Samples a second.
+        kind: NumPy type of the samples in the file.
+    """
+    from scipy.io import wavfile
+
+    wavfile.write(path, rate, encode(samples, kind))
+
+
+def decode(raw: np.ndarray) -> np.ndarray:
+    """Give samples as float64 shares of full scale; integers of 8 bits have no sign in wav files, their zero is 128."""
+    if raw.dtype.kind == "f":
+        return raw.astype(np.float64)
+    bits = 8 * raw.dtype.itemsize
+    return raw / 2.0 ** (bits - 1) - (1 if raw.dtype.kind == "u" else 0)
+
+
+def encode(samples: np.ndarray, kind: Any) -> np.ndarray:
+    """Give shares of full scale as samples of a type; integers are rounded and cut, not wrapped around."""
+    dtype = np.dtype(kind)
+    if dtype.kind == "f":
+        return samples.astype(dtype)
+    limits = np.iinfo(dtype)
+    scaled = (samples + (1 if dtype.kind == "u" else 0)) * 2.0 ** (limits.bits - 1)
+    top = np.nextafter(float(limits.max) + 1, 0) if limits.bits > 53 else limits.max
+    return scaled.round().clip(limits.min, top).astype(dtype)
