@@ -30,15 +30,15 @@ def main() -> None:
     sine = ["--field", "mlp", "--field.activation", "sine", "--field.encoding", "identity"]
     image = ["--size", str(round(512 * said.scale)), "--gray", "True", "--batch", "1024"]
     tasks: dict[str, tuple[str, list[str], int]] = {
-        "image": ("image", [*image, *_with("--image", "kodim05.png")], 600),
-        "audio": ("audio", ["--seconds", "0.5", *_with("--audio", "audio_gt_bach.wav")], 600),
-        "sphere": ("sphere", _with("--data", "sphere_t2m_monthly_1x1.npz"), 600),
-        "occupancy": ("occupancy", ["--pool", "60000", *_with("--mesh", "mesh_armadillo.npz")], 300),
+        "image": ("image", [*image, *_with("--image", "kodim05.png")], 400),
+        "audio": ("audio", ["--seconds", "0.5", *_with("--audio", "audio_gt_bach.wav")], 400),
+        "sphere": ("sphere", _with("--data", "sphere_t2m_monthly_1x1.npz"), 400),
+        "occupancy": ("occupancy", ["--pool", "60000", *_with("--mesh", "mesh_armadillo.npz"), "--batch", "2048"], 200),
         "ct": ("ct_phantom", ["--size", "64", "--views", "30", *sine, "--field.depth", "3"], 200),
         "pde": (
             "helmholtz",
             [*sine, "--field.activation.omega", "5", "--field.depth", "3", "--dtype", "float32", "--redraw", "1"],
-            400,
+            300,
         ),
     }
     composed = [
@@ -52,7 +52,7 @@ def main() -> None:
         )
         for name, (what, options, steps) in tasks.items()
     ]
-    fast = [table for name in ("image", "audio", "sphere", "occupancy") for table in _fast(name, *tasks[name], net)]
+    fast = [table for name in ("image", "audio", "sphere") for table in _fast(name, *tasks[name], net)]
     reproduce("signals", INTRO, [*composed, *fast], said)
 
 

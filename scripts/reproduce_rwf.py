@@ -75,8 +75,8 @@ def main() -> None:
                 "ct",
                 "Computed tomography: 20 views of an analytic phantom, PSNR of the slice",
                 "ct_phantom",
-                _cells({name: NETS[name] for name in ("relu + PE", "relu + FF", "siren")}),
-                Settings(steps=said.steps, budgets=("evaluations",), **tune),
+                _cells(NETS),
+                Settings(steps=max(1, said.steps // 2), budgets=("evaluations",), **tune),
                 [*scan, "--optimizer", "adam"],
             ),
             *(
