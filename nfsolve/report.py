@@ -9,7 +9,7 @@ from nfsolve._core.errors import unknown
 
 Reporter = Callable[[dict[str, Any]], None]
 
-_SCORES = ("relative_l2", "psnr_heldout", "psnr", "iou")  # the first that a problem has is shown
+_SCORES = ("relative_l2", "psnr_heldout", "psnr", "iou_near", "iou")  # the first that a problem has is shown
 
 
 def reporter(kind: Reporter | str | None, total: int, time_limit: float | None) -> Reporter:
@@ -54,7 +54,8 @@ def summary(row: dict[str, Any]) -> str:
     if score == "relative_l2":
         parts.append(f"error {row[score]:.2e}")
     elif score:
-        parts.append(f"{score.replace('_', ' ')} {row[score]:.2f}")
+        digits = 3 if score.startswith("iou") else 2
+        parts.append(f"{score.replace('_', ' ')} {row[score]:.{digits}f}")
     parts += [f"{key[8:]} {value:.5g}" for key, value in row.items() if key.startswith("unknown/")]
     return " | ".join(parts)
 

@@ -64,7 +64,6 @@ class SphereFit(Problem):
     domain = Box(x=(-1, 1), y=(-1, 1), z=(-1, 1))
     unknowns = "v"
     pointwise = True
-    score = "psnr_heldout"
 
     def __post_init__(self) -> None:
         lattice, batch = self.of("lattice"), self.of("batch")
@@ -73,8 +72,11 @@ class SphereFit(Problem):
                 f"lattice = {lattice}, batch = {batch}, rows = {self.rows}, spacing = {self.spacing:g}",
                 f"a lattice of at least 1, a batch that is not negative, {2 * FEWEST} rows, 0.05 to 45 degrees",
             )
-        if lattice == 1:
-            self.score = "psnr"
+
+    @property
+    def score(self) -> str:  # type: ignore[override]
+        """The key of the metrics by which fields are compared."""
+        return "psnr_heldout" if self.of("lattice") > 1 else "psnr"
 
     def of(self, name: str) -> Any:
         """Give a parameter, or the protocol's value where it was not given."""
@@ -190,16 +192,16 @@ class SphereFit(Problem):
         plot.decibel_panel(axes[1, 0], history, labels)
         for panel, side, name in ((axes[1, 1], 1, "north"), (axes[1, 2], -1, "south")):
             disk = self.from_above(field, data, side)
-            panel.imshow(disk, origin="lower", extent=(-1, 1, -1, 1), interpolation="nearest", **span)
+            panel.imshow(disk, origin="lower", extent=(-side, side, -1, 1), interpolation="nearest", **span)
             panel.set(title=f"field from above the {name} pole", xlabel="x", ylabel="y", aspect="equal")
         return figure
 
     def from_above(self, field: Callback, data: Batch, side: int, size: int = 240) -> np.ndarray:
-        """Evaluate the field on the half of the sphere around a pole, orthographic, NaN beside it."""
+        """Evaluate the field on the half of the sphere around a pole as seen from outside, NaN beside it."""
         x = np.linspace(-1, 1, size)
         x, y = np.meshgrid(x, x)
         inside = x**2 + y**2 < 1
-        at = np.stack([x[inside], y[inside], side * np.sqrt(1 - x[inside] ** 2 - y[inside] ** 2)], -1)
+        at = np.stack([side * x[inside], y[inside], side * np.sqrt(1 - x[inside] ** 2 - y[inside] ** 2)], -1)
         disk = np.full(x.shape, np.nan)
         values = plot.array(evaluate(field, torch.from_numpy(at).to(data["points"])))[:, 0]
         disk[inside] = data["middle"] + data["range"] / 2 * values

@@ -13,6 +13,8 @@ pytestmark = pytest.mark.slow
 
 OTHERS = {
     "image": ("psnr_heldout", 22.0),
+    "audio": ("psnr_heldout", 43.0),
+    "sphere": ("psnr_heldout", 47.0),
     "ct_phantom": ("psnr", 33.0),
     "nerf_scene": ("psnr_heldout", 28.0),
 }

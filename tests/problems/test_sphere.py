@@ -167,6 +167,8 @@ def test_the_picture_shows_scores_and_both_poles(map_file):
     disk = problem.from_above(lambda p: p[:, 2:], data, -1, size=51)
     assert disk[25, 25] == pytest.approx(280 - 30)
     assert np.isnan(disk[0, 0])
+    east = [problem.from_above(lambda p: p[:, :1], data, side, size=51)[25, 45] > 280 for side in (1, -1)]
+    assert east == [True, False]  # from below, x points to the left
 
 
 def test_the_ws_protocol_takes_all_points():
