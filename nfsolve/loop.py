@@ -113,6 +113,7 @@ class Run:
                 self._fresh = False
             if reason or self.steps % self.plan.log_every == 0 or self.step == stage.steps:
                 self._log(loss)
+                self.watch.start()  # scores are not training
             if reason:
                 self.stopped = reason if self._ends(reason) else ""
                 return
