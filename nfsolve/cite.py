@@ -3,6 +3,12 @@
 import json
 from typing import Any
 
+WIRE = """@inproceedings{saragadam2023wire,
+  title = {{WIRE}: Wavelet Implicit Neural Representations},
+  author = {Saragadam, Vishwanath and LeJeune, Daniel and Tan, Jasper and Balakrishnan, Guha and others},
+  booktitle = {Conference on Computer Vision and Pattern Recognition},
+  year = {2023}
+}"""
 ENTRIES = {
     "WeightScaling": """@inproceedings{yeom2025fast,
   title = {Fast Training of Sinusoidal Neural Fields via Scaling Initialization},
@@ -105,6 +111,33 @@ ENTRIES = {
   author = {Sitzmann, Vincent and Martel, Julien and Bergman, Alexander and Lindell, David and Wetzstein, Gordon},
   booktitle = {Advances in Neural Information Processing Systems},
   year = {2020}
+}""",
+    "activations:ComplexGabor": WIRE,
+    "activations:RealGabor": WIRE,
+    "activations:Gaussian": """@inproceedings{ramasinghe2022beyond,
+  title = {Beyond Periodicity: Towards a Unifying Framework for Activations in Coordinate-{MLPs}},
+  author = {Ramasinghe, Sameera and Lucey, Simon},
+  booktitle = {European Conference on Computer Vision},
+  year = {2022}
+}""",
+    "activations:Finer": """@inproceedings{liu2024finer,
+  title = {{FINER}: Flexible Spectral-Bias Tuning in Implicit {NEural} Representation by Variable-Periodic Activation
+           Functions},
+  author = {Liu, Zhen and Zhu, Hao and Zhang, Qi and Fu, Jingde and Deng, Weibing and Ma, Zhan and others},
+  booktitle = {Conference on Computer Vision and Pattern Recognition},
+  year = {2024}
+}""",
+    "activations:Sinc": """@inproceedings{saratchandran2024sampling,
+  title = {A Sampling Theory Perspective on Activations for Implicit Neural Representations},
+  author = {Saratchandran, Hemanth and Ramasinghe, Sameera and Shevchenko, Violetta and Long, Alexander and others},
+  booktitle = {International Conference on Machine Learning},
+  year = {2024}
+}""",
+    "SmallLast": """@inproceedings{saratchandran2024activation,
+  title = {From Activation to Initialization: Scaling Insights for Optimizing Neural Fields},
+  author = {Saratchandran, Hemanth and Ramasinghe, Sameera and Lucey, Simon},
+  booktitle = {Conference on Computer Vision and Pattern Recognition},
+  year = {2024}
 }""",
     "GaussianFourier": """@inproceedings{tancik2020fourier,
   title = {Fourier Features Let Networks Learn High Frequency Functions in Low Dimensional Domains},
