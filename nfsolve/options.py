@@ -164,9 +164,11 @@ def override(recipe: Recipe, chosen: dict[str, str]) -> Recipe:
     if "weighting" in chosen and choose("weighting", chosen["weighting"]) is not type(recipe.weighting):
         changes["weighting"] = choose("weighting", chosen["weighting"])()
     if "optimizer" in chosen:
-        new = choose("optimizer", chosen["optimizer"])
-        if not (len(recipe.stages) == 1 and _parts(recipe.stages[0].optimizer)[0] is new):
+        new, (first, *later) = choose("optimizer", chosen["optimizer"]), recipe.stages
+        if later:
             changes["stages"] = (Stage(new, sum(stage.steps for stage in recipe.stages)),)
+        elif _parts(first.optimizer)[0] is not new:  # schedule and draws stay: a swap changes one thing
+            changes["stages"] = (dataclasses.replace(first, optimizer=new),)
     return dataclasses.replace(recipe, **changes)
 
 

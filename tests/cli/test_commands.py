@@ -1,10 +1,13 @@
+import dataclasses
 import json
 
 import pytest
 
+import nfsolve as nf
 from nfsolve.cli import run_cli
 from nfsolve.find import find, names
-from nfsolve.options import choose, take_choices
+from nfsolve.options import choose, override, take_choices
+from problems.image import ImageFit
 
 FAST = ["--steps", "3", "--n-points", "30", "--n-face", "8", "--field.width", "5"]
 
@@ -131,3 +134,11 @@ def test_every_problem_is_found_by_name_and_has_a_recipe(name):
     recipe = find(name)().recipe()
     assert recipe.stages
     assert recipe.dtype in ("float32", "float64")
+
+
+def test_a_swapped_optimizer_keeps_schedule_and_draws():
+    recipe = ImageFit().recipe()
+    assert recipe.stages[0].schedule == "cosine"
+    swapped = override(recipe, {"optimizer": "esgd"}).stages[0]
+    assert dataclasses.replace(swapped, optimizer=recipe.stages[0].optimizer) == recipe.stages[0]
+    assert swapped.optimizer is nf.optim.ESGD
