@@ -89,7 +89,7 @@ def reproduce(name: str, intro: str, tables: Sequence[Table], said: argparse.Nam
         shutil.copy(folder / "curves.png", FOLDER / f"{name}_{table.name}.png")
         text = _text(table, comparison.text(), f"{name}_{table.name}.png")
         stamped = stamp() | ({"machine": said.device} if said.device != "cpu" else {})
-        parts[table.name] = {"title": table.title, **stamped, "scale": said.scale, **rows, "text": text}
+        parts[table.name] = {"title": table.title, **rows, **stamped, "scale": said.scale, "text": text}
         path.write_text(json.dumps(parts, indent=1) + "\n")
         order = [t.name for t in tables if t.name in parts]
         report = "\n".join(parts[key]["text"] for key in order)
