@@ -54,7 +54,9 @@ class Cell:
             InputError: An option is not known, or does not fit.
         """
         try:
-            return read_request(problem, [*self.words, *words], f"nfsolve run {problem.__name__}")
+            room, _, file = problem.__module__.rpartition(".")
+            name = file if room == "problems" else problem.__name__
+            return read_request(problem, [*self.words, *words], f"nfsolve run {name}")
         except SystemExit as leave:
             said = " ".join([*self.words, *words])
             raise InputError(f"cell '{self.name}' with options '{said}'", "options of nfsolve run") from leave
@@ -108,7 +110,9 @@ def grid(axes: Mapping[str, Sequence[str]]) -> list[Cell]:
     """
     for axis, values in axes.items():
         if not values or len(set(values)) < len(values):
-            raise InputError(f"axis '{axis}' with values {', '.join(values) or 'none'}", "different ones")
+            raise InputError(
+                f"axis '{axis}' with values {', '.join(values) or 'none'}", "at least one, and different ones"
+            )
     chosen = itertools.product(*axes.values())
     return [
         Cell(

@@ -6,6 +6,7 @@ import multiprocessing
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,7 +105,16 @@ class Workers:
             self._pool = ProcessPoolExecutor(self.processes, multiprocessing.get_context("spawn"))
         futures = {self._pool.submit(_do, job, self.out, self.threads): job for job in waiting if self._pool}
         for future in as_completed(futures):
-            yield futures[future], future.result()
+            try:
+                outcome = future.result()
+            except BrokenProcessPool as error:
+                raise InputError(
+                    "a process ended before its run was done",
+                    "enough memory for all that run at the same time, and, in a script, "
+                    'a call below if __name__ == "__main__":',
+                    "start fewer processes; what is done is kept",
+                ) from error
+            yield futures[future], outcome
 
 
 def read(folder: Path) -> Outcome | None:
