@@ -121,7 +121,7 @@ def test_a_problem_without_an_axis_is_told_to_bring_one():
 
 def test_a_process_that_dies_is_worded(tmp_path):
     workers = Workers(tmp_path, 1, 1)
-    workers._pool = DyingPool()
+    workers._pool = DyingPool()  # pyright: ignore[reportAttributeAccessIssue]
     with pytest.raises(ValueError, match="a process ended before its run was done.*fewer processes"):
         list(workers.perform([Job("poisson", Cell((("a", "b"),)), (), 0, 1)]))
 
