@@ -58,7 +58,11 @@ def _study(words: list[str]) -> int:
     settings, options = tyro.cli(Settings, args=rest, prog=prog, description=HELP, return_unknown_args=True)
     if not what or not axes:
         raise InputError(f"compare {' '.join(words)}", f"a problem and an axis: {prog}")
-    comparison = compare(what, axes, settings, options, lambda line: print(line, file=sys.stderr))
+    try:
+        comparison = compare(what, axes, settings, options, lambda line: print(line, file=sys.stderr))
+    except KeyboardInterrupt:
+        print("\nthe same command continues where this one stopped", file=sys.stderr)
+        raise
     print(f"\n{comparison.text()}")
     return 0
 

@@ -92,7 +92,7 @@ class Cell:
         return float(rate)
 
 
-def grid(axes: Mapping[str, Sequence[str]]) -> list[Cell]:
+def grid(axes: Mapping[str, Sequence[Any]]) -> list[Cell]:
     """Combine the values of all axes.
 
     A value is a word, and may bring options of its own: ``ws:alpha=2,kappa=0.3``. An axis is an option of
@@ -100,7 +100,7 @@ def grid(axes: Mapping[str, Sequence[str]]) -> list[Cell]:
     short for one: ``init``, ``activation``, ``encoding``, ``lr``.
 
     Args:
-        axes: Axis -> its values.
+        axes: Axis -> its values, words or numbers.
 
     Returns:
         One cell for each combination, in order; the first one is the baseline.
@@ -108,6 +108,10 @@ def grid(axes: Mapping[str, Sequence[str]]) -> list[Cell]:
     Raises:
         InputError: An axis without values, or with one twice.
     """
+    for axis, values in axes.items():
+        if isinstance(values, str):
+            raise InputError(f"axis '{axis}' with the one word '{values}'", f"a list, as in ['{values}', ...]")
+    axes = {axis: [str(value) for value in values] for axis, values in axes.items()}
     for axis, values in axes.items():
         if not values or len(set(values)) < len(values):
             raise InputError(

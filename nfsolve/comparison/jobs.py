@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nfsolve._core.errors import InputError
+from nfsolve._core.errors import InputError, unknown
 from nfsolve.comparison.cells import Cell
 from nfsolve.find import find
 from nfsolve.runs import CHECKPOINT, CONFIG, FIELD, HISTORY, METRICS, RunFolder
@@ -19,6 +19,7 @@ from nfsolve.solve import resume, solve
 
 CURVE_ROWS = 40  # about, of the history of each run
 ERROR = "error.txt"
+COUNTS = ("seconds", "cpu_seconds", "evaluations", "steps", "parameters", "stopped")  # what a failed run has as well
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,19 @@ class Outcome:
     def why(self) -> str:
         """Say how it ended."""
         return self.error or str(self.metrics.get("stopped", "no score"))
+
+    def check(self, score: str) -> None:
+        """Refuse a score that a run without failure does not have.
+
+        Args:
+            score: Key of the metrics.
+
+        Raises:
+            InputError: There are scores, and this one is not among them.
+        """
+        known = [key for key in self.metrics if key not in COUNTS and "/" not in key]
+        if known and score not in self.metrics:
+            raise unknown("score", score, known)
 
 
 class Workers:

@@ -13,6 +13,7 @@ from nfsolve.comparison import study as study_module
 from nfsolve.comparison.jobs import Job, Outcome, Workers, read
 from nfsolve.comparison.results import Result
 from nfsolve.metrics import larger_is_better
+from problems.poisson import Poisson
 
 TINY = ("--field.width", "4", "--field.depth", "1")
 
@@ -70,6 +71,7 @@ def test_grid_combines_axes_and_options():
 @pytest.mark.parametrize(
     ("axes", "words"),
     [
+        ({"init": "siren"}, r"axis 'init' with the one word 'siren': a list"),
         ({"init": []}, "axis 'init' with values none"),
         ({"init": ["ws", "ws"]}, "different ones"),
         ({"init": ["ws:alpha"]}, "key=value"),
@@ -79,6 +81,24 @@ def test_grid_combines_axes_and_options():
 def test_grid_refuses(axes, words):
     with pytest.raises(ValueError, match=words):
         grid(axes)
+
+
+def test_numbers_are_values_too():
+    assert grid({"field.width": [4, 8]}) == grid({"field.width": ["4", "8"]})
+
+
+def test_a_problem_is_compared_by_its_name():
+    with pytest.raises(ValueError, match="the problem Poisson.*its name.*as options"):
+        compare(Poisson(), {"field.width": [4, 8]})  # type: ignore[arg-type]
+
+
+def test_one_seed_has_no_standard_error():
+    cell = Cell((("optimizer", "adam"),))
+    settings = {"tune": (), "clock": "cpu_seconds"}
+    results = [Result("steps", cell, (), math.nan, 10, 0, outcome(0.25))]
+    table = Comparison("poisson", "relative_l2", [cell], results, settings).table()
+    assert "| 0.25 |" in table
+    assert "+- -" not in table
 
 
 def test_axes_are_taken_from_the_command_line():
