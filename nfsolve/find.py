@@ -32,6 +32,10 @@ def find(what: str) -> type[Problem]:
     Raises:
         InputError: There is no such problem; the nearest name is suggested.
     """
+    if not isinstance(what, str):
+        raise InputError(
+            f"the problem {what!r}", "its name, FILE.py or package.module:Class", "give its parameters as options"
+        )
     if what.endswith(".py"):
         return _in_file(Path(what))
     known = names()

@@ -157,7 +157,7 @@ class Run:
 
     def _make_optimizer(self, stage: Stage) -> Any:
         """Make the optimizer of a stage, or restore it; later stages start on new points."""
-        self.parts, self._optimizer = self.clocked(), stage.optimizer(list(self.objective.parameters))
+        self.parts, self._optimizer = self.clocked(), stage.make(list(self.objective.parameters))
         if self._resumed is not None:
             self._optimizer.load_state_dict(self._resumed)
             self._resumed = None

@@ -5,6 +5,7 @@ A folder holds ``config.json`` (rebuilds the run), ``environment.json``, ``histo
 name and renamed, so a reader sees the old file or the new one, never a part.
 """
 
+import contextlib
 import csv
 import json
 import math
@@ -39,6 +40,7 @@ class RunFolder:
 
     def __init__(self, path: str | Path, resumed: bool = False):
         self.path, self.resumed = Path(path), resumed
+        self._started = False
 
     def start(self, config: dict[str, Any], environment: dict[str, Any]) -> None:
         """Make the folder and write what describes the run.
@@ -59,8 +61,18 @@ class RunFolder:
                 "a new folder",
                 f"continue that run with --resume {self.path}, or choose another --out",
             )
+        self._started = True
         self.write_json(CONFIG, config)
         self.write_json(ENVIRONMENT, environment)
+
+    def forget(self) -> None:
+        """Remove what describes a run that was started here and refused before anything of it was saved."""
+        if not self._started or (self.path / CHECKPOINT).exists():
+            return
+        for name in (CONFIG, ENVIRONMENT):
+            (self.path / name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # it holds other files
+            self.path.rmdir()
 
     def config(self) -> dict[str, Any]:
         """Read the config.

@@ -95,7 +95,13 @@ def solve(
         tolerance=tolerance,
         compile=compile,
     )
-    return _runner(problem, plan, RunFolder(out) if out is not None else None, report).go()
+    folder = RunFolder(out) if out is not None else None
+    try:
+        return _runner(problem, plan, folder, report).go()
+    except InputError:
+        if folder is not None:
+            folder.forget()  # so that the corrected run can take its place
+        raise
 
 
 def resume(

@@ -195,6 +195,19 @@ def test_a_folder_is_not_overwritten(tmp_path):
         run(tmp_path / "run")
 
 
+def test_a_run_that_is_refused_leaves_its_folder_free(tmp_path):
+    folder = tmp_path / "run"
+    with pytest.raises(InputError, match=r"Adam with an option that it refuses \(Invalid learning rate: -1\)"):
+        nf.solve(Poisson(), SMALL, partial(nf.optim.Adam, lr=-1), steps=1, out=folder)
+    assert not folder.exists()
+    run(folder)
+    config = (folder / "config.json").read_bytes()
+    (folder / "checkpoint.pt").unlink()  # as of a run that was killed early
+    with pytest.raises(InputError, match="holds a run already"):
+        run(folder)
+    assert (folder / "config.json").read_bytes() == config
+
+
 @pytest.mark.parametrize("name", ["checkpoint.pt", "config.json"])
 @pytest.mark.parametrize("damage", ["truncated", "garbage", "empty"])
 def test_damaged_files_are_worded(tmp_path, name, damage):

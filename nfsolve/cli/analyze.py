@@ -41,9 +41,7 @@ def analyze_command(words: list[str]) -> int:
         print(HELP)
         return 0
     if not words or words[0].startswith("-"):
-        raise InputError(
-            "analyze without a run folder or a problem", "nfsolve analyze DIR|WHAT", "nfsolve list names the problems"
-        )
+        raise InputError("analyze without a run folder or a problem", "nfsolve analyze DIR|WHAT", "see nfsolve list")
     what, (only, rest) = words[0], _take_only(words[1:])
     points, rest = _take_number("--points", rest)
     every, rest = _take_number("--every", rest)

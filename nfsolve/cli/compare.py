@@ -8,6 +8,17 @@ from nfsolve.comparison import Settings, compare
 from nfsolve.runs import CONFIG, RunFolder
 
 AXIS = "--axis"
+HELP = """\
+Methods compared on one problem: each tuned on its own, then all with equal evaluations and with equal seconds, over
+the same seeds.
+
+WHAT is a name from nfsolve list, FILE.py, or package.module:Class. --axis may come several times: all combinations
+are run, and that of the first values is the baseline. NAME is an option of nfsolve run without its dashes (optimizer,
+field, field.width, schedule, a parameter of the problem), or short for one: init, activation, encoding, lr. A VALUE
+may bring options of its own, as in ws:alpha=2,kappa=0.3.
+
+All options of nfsolve run WHAT count as well, for every run. The same command again continues where it stopped.
+"""
 
 
 def compare_command(words: list[str]) -> int:
@@ -30,8 +41,10 @@ def compare_command(words: list[str]) -> int:
             "compare without run folders or axes",
             "nfsolve compare DIR DIR ..., or nfsolve compare WHAT --axis NAME VALUE VALUE ...",
         )
-    if not any((Path(word) / CONFIG).is_file() for word in words) and any(w.startswith("-") for w in words):
-        raise InputError(f"compare {' '.join(words)}", "at least one axis, as in --axis optimizer adam esgd")
+    if not any((Path(word) / CONFIG).is_file() for word in words) and not Path(words[0]).is_dir():
+        raise InputError(
+            f"compare {' '.join(words)}", "run folders, or a problem with an axis, as in --axis optimizer adam esgd"
+        )
     _side_by_side([RunFolder(word) for word in words])
     return 0
 
@@ -42,10 +55,14 @@ def _study(words: list[str]) -> int:
     axes, rest = take_axes(words)
     what = rest.pop(0) if rest and not rest[0].startswith("-") else ""
     prog = f"nfsolve compare WHAT {AXIS} NAME VALUE VALUE ..."
-    settings, options = tyro.cli(Settings, args=rest, prog=prog, return_unknown_args=True)
+    settings, options = tyro.cli(Settings, args=rest, prog=prog, description=HELP, return_unknown_args=True)
     if not what or not axes:
         raise InputError(f"compare {' '.join(words)}", f"a problem and an axis: {prog}")
-    comparison = compare(what, axes, settings, options, lambda line: print(line, file=sys.stderr))
+    try:
+        comparison = compare(what, axes, settings, options, lambda line: print(line, file=sys.stderr))
+    except KeyboardInterrupt:
+        print("\nthe same command continues where this one stopped", file=sys.stderr)
+        raise
     print(f"\n{comparison.text()}")
     return 0
 
@@ -77,7 +94,8 @@ def take_axes(words: list[str]) -> tuple[dict[str, list[str]], list[str]]:
     named = [(values[0] if values else "", values[1:]) for values in axes.values()]
     names = [name for name, _ in named]
     if "" in names or len(set(names)) < len(names):
-        raise InputError(f"axes {', '.join(names)}", "different names, each with values: --axis init siren ws")
+        came = f"axes {', '.join(names)}" if all(names) else f"{AXIS} without a name"
+        raise InputError(came, "different names, each with values: --axis init siren ws")
     return dict(named), rest
 
 

@@ -54,7 +54,9 @@ class Cell:
             InputError: An option is not known, or does not fit.
         """
         try:
-            return read_request(problem, [*self.words, *words], f"nfsolve run {problem.__name__}")
+            room, _, file = problem.__module__.rpartition(".")
+            name = file if room == "problems" else problem.__name__
+            return read_request(problem, [*self.words, *words], f"nfsolve run {name}")
         except SystemExit as leave:
             said = " ".join([*self.words, *words])
             raise InputError(f"cell '{self.name}' with options '{said}'", "options of nfsolve run") from leave
@@ -90,7 +92,7 @@ class Cell:
         return float(rate)
 
 
-def grid(axes: Mapping[str, Sequence[str]]) -> list[Cell]:
+def grid(axes: Mapping[str, Sequence[Any]]) -> list[Cell]:
     """Combine the values of all axes.
 
     A value is a word, and may bring options of its own: ``ws:alpha=2,kappa=0.3``. An axis is an option of
@@ -98,7 +100,7 @@ def grid(axes: Mapping[str, Sequence[str]]) -> list[Cell]:
     short for one: ``init``, ``activation``, ``encoding``, ``lr``.
 
     Args:
-        axes: Axis -> its values.
+        axes: Axis -> its values, words or numbers.
 
     Returns:
         One cell for each combination, in order; the first one is the baseline.
@@ -107,8 +109,14 @@ def grid(axes: Mapping[str, Sequence[str]]) -> list[Cell]:
         InputError: An axis without values, or with one twice.
     """
     for axis, values in axes.items():
+        if isinstance(values, str):
+            raise InputError(f"axis '{axis}' with the one word '{values}'", f"a list, as in ['{values}', ...]")
+    axes = {axis: [str(value) for value in values] for axis, values in axes.items()}
+    for axis, values in axes.items():
         if not values or len(set(values)) < len(values):
-            raise InputError(f"axis '{axis}' with values {', '.join(values) or 'none'}", "different ones")
+            raise InputError(
+                f"axis '{axis}' with values {', '.join(values) or 'none'}", "at least one, and different ones"
+            )
     chosen = itertools.product(*axes.values())
     return [
         Cell(

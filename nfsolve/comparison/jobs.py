@@ -6,11 +6,12 @@ import multiprocessing
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nfsolve._core.errors import InputError
+from nfsolve._core.errors import InputError, unknown
 from nfsolve.comparison.cells import Cell
 from nfsolve.find import find
 from nfsolve.runs import CHECKPOINT, CONFIG, FIELD, HISTORY, METRICS, RunFolder
@@ -18,6 +19,7 @@ from nfsolve.solve import resume, solve
 
 CURVE_ROWS = 40  # about, of the history of each run
 ERROR = "error.txt"
+COUNTS = ("seconds", "cpu_seconds", "evaluations", "steps", "parameters", "stopped")  # what a failed run has as well
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,19 @@ class Outcome:
         """Say how it ended."""
         return self.error or str(self.metrics.get("stopped", "no score"))
 
+    def check(self, score: str) -> None:
+        """Refuse a score that a run without failure does not have.
+
+        Args:
+            score: Key of the metrics.
+
+        Raises:
+            InputError: There are scores, and this one is not among them.
+        """
+        known = [key for key in self.metrics if key not in COUNTS and "/" not in key]
+        if known and score not in self.metrics:
+            raise unknown("score", score, known)
+
 
 class Workers:
     """Processes that do runs; those that are done already not again, and interrupted ones from where they stopped.
@@ -104,7 +119,16 @@ class Workers:
             self._pool = ProcessPoolExecutor(self.processes, multiprocessing.get_context("spawn"))
         futures = {self._pool.submit(_do, job, self.out, self.threads): job for job in waiting if self._pool}
         for future in as_completed(futures):
-            yield futures[future], future.result()
+            try:
+                outcome = future.result()
+            except BrokenProcessPool as error:
+                raise InputError(
+                    "a process ended before its run was done",
+                    "enough memory for all that run at the same time, and, in a script, "
+                    'a call below if __name__ == "__main__":',
+                    "start fewer processes; what is done is kept",
+                ) from error
+            yield futures[future], outcome
 
 
 def read(folder: Path) -> Outcome | None:

@@ -192,7 +192,8 @@ class Comparison:
         ]  # fmt: skip
         lines = [f"Equal {budget}:", "", _line(head), _line("---" for _ in head)]
         for row in rows:
-            score = f"{number(row[self.score])} +- {number(row[f'{self.score}_se'], 2)}"
+            error = row[f"{self.score}_se"]
+            score = number(row[self.score]) + (f" +- {number(error, 2)}" if math.isfinite(error) else "")
             lines.append(
                 _line(
                     [

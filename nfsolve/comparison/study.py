@@ -71,12 +71,16 @@ class Settings:
 
 def compare(
     what: str,
-    axes: Mapping[str, Sequence[str]],
+    axes: Mapping[str, Sequence[Any]],
     settings: Settings | None = None,
     options: Sequence[str] = (),
     report: Callable[[str], None] | None = print,
 ) -> Comparison:
     """Compare all combinations of one-line swaps on a problem.
+
+    In a script, call it below ``if __name__ == "__main__":``, as the runs are done in other processes::
+
+        nf.compare("image", {"init": ["siren", "ws:alpha=2"], "field.width": [64, 128]}, Settings(tune=("lr",)))
 
     Args:
         what: The problem, as for ``nfsolve run``.
@@ -179,6 +183,7 @@ class _Study:
         outcomes = {}
         for job, outcome in self.workers.perform(jobs):
             outcomes[job] = outcome
+            outcome.check(self.score)
             words = " ".join(job.words[len(self.options) :])
             score = outcome.metrics.get(self.score)
             said = f"{self.score} {score:.4g}" if score is not None else f"failed: {outcome.why}"

@@ -16,6 +16,16 @@ CHUNK = 64  # Jacobian columns or rows that one vectorized sweep carries: bounds
 class LeastSquares:
     """A residual function as every optimizer sees it: a closure that also offers residuals and Jacobian.
 
+    For a module of one's own::
+
+        def residual(values):
+            return (torch.func.functional_call(model, values, (x,)) - y) / len(x) ** 0.5
+
+        objective = LeastSquares(residual, dict(model.named_parameters()))
+        optimizer = ESGD(objective.parameters, lr=0.1)
+        for _ in range(1000):
+            loss = optimizer.step(objective)
+
     Called, it is an ordinary torch closure. `stacked` and `jacobian` are pure functions of the vector theta that
     joins ``parameters`` in order (complex ones as pairs of real numbers); gradients and values of the parameters
     stay untouched by them. Subclasses may bring a faster `jacobian`.

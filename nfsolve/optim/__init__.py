@@ -1,4 +1,7 @@
-"""Optimizers: curvature-aware ones of this project beside torch's own, under one contract ``step(objective)``."""
+"""Optimizers: curvature-aware ones of this project beside torch's own, under one contract ``step(objective)``.
+
+An objective for a module of one's own is `nfsolve.curvature.LeastSquares`.
+"""
 
 import torch
 from torch.optim import SGD, Adam, AdamW

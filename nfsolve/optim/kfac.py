@@ -125,7 +125,8 @@ class KFAC(GradientMethod):
         if not found:
             raise InputError(
                 f"KFAC with {len(place)} parameters, none of them the weight of a linear layer that could be recorded",
-                "linear layers that hold their weights as parameters, differentiated by Taylor jets or not at all",
+                "linear layers that hold their weights as parameters (no factorization), differentiated by Taylor jets "
+                "or not at all",
                 "use SOAP, Shampoo or Adam",
             )
         if not all(bool(torch.isfinite(m).all()) for f in found for m in (f.inputs, f.outputs)):

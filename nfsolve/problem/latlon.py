@@ -117,6 +117,8 @@ def read_map(
     if not all(axes):
         raise InputError(f"'{path}' has {', '.join(arrays) or 'no arrays'}", "lat, lon (degrees) and a variable")
     lat, lon = (np.ravel(arrays[name]).astype(np.float64) for name in axes)
+    if not len(lat) or not len(lon):
+        raise InputError(f"the grid of '{path}' is {len(lat)} x {len(lon)}", "latitudes and longitudes")
     values = _choose(path, arrays, (len(lat), len(lon)), variable, indices)
     for name, array in (("lat", lat), ("lon", lon), ("variable", values)):
         if not np.isfinite(array).all():

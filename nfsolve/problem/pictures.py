@@ -41,6 +41,10 @@ def read(name: str, gray: bool, owner: type | None = None, luma: tuple[float, fl
         pixels = np.asarray(iio.imread(path.read_bytes(), index=0))
     except Exception as error:  # decoders raise whatever they like
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if not path.stat().st_size:
+            reason = "it is empty"
+        elif reason.startswith("Could not find a backend"):
+            reason = "of no known format"
         raise InputError(
             f"picture '{path}' could not be read ({reason[:120]})",
             "a picture such as PNG or JPEG",

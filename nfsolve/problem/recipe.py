@@ -50,6 +50,29 @@ class Stage:
                 f"divide a number of steps by {self.steps}" if self.warmup > 1 and self.steps else "",
             )
 
+    def make(self, parameters: list[Any]) -> Any:
+        """Make the optimizer.
+
+        Args:
+            parameters: What it trains.
+
+        Returns:
+            The optimizer.
+
+        Raises:
+            InputError: It refuses its options.
+        """
+        try:
+            return self.optimizer(parameters)
+        except InputError:
+            raise
+        except ValueError as error:  # the wording of torch's own optimizers
+            maker = getattr(self.optimizer, "func", self.optimizer)
+            raise InputError(
+                f"{getattr(maker, '__name__', 'the optimizer')} with an option that it refuses ({error})",
+                "values that it accepts",
+            ) from error
+
     def rate(self, step: int) -> float:
         """Give the factor on the learning rate.
 

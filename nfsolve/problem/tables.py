@@ -44,7 +44,7 @@ def find_file(name: str, owner: type | None = None, endings: tuple[str, ...] = (
     places = ", ".join(dict.fromkeys(str(folder.resolve()) for folder in folders))
     raise InputError(
         f"data file '{name}' not found",
-        f"it in one of {places}",
+        f"a file of this name in one of {places}",
         "give its path, or set the environment variable NFSOLVE_DATA to its folder",
     )
 
@@ -67,6 +67,9 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
             if not table.dtype.names:
                 raise ValueError("no header line")
             return {name: np.atleast_1d(table[name]) for name in table.dtype.names}
+        with path.open("rb") as file:
+            if not zipfile.is_zipfile(file):  # numpy would take it for a pickle, and advise to trust it
+                raise ValueError("not a zip archive")
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError) as error:

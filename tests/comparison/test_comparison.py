@@ -2,15 +2,18 @@
 
 import json
 import math
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 
 import pytest
 
-from nfsolve.cli.compare import take_axes
+from nfsolve.cli.compare import compare_command, take_axes
 from nfsolve.comparison import Cell, Comparison, Settings, compare, grid, run_cells
 from nfsolve.comparison import study as study_module
 from nfsolve.comparison.jobs import Job, Outcome, Workers, read
 from nfsolve.comparison.results import Result
 from nfsolve.metrics import larger_is_better
+from problems.poisson import Poisson
 
 TINY = ("--field.width", "4", "--field.depth", "1")
 
@@ -68,6 +71,7 @@ def test_grid_combines_axes_and_options():
 @pytest.mark.parametrize(
     ("axes", "words"),
     [
+        ({"init": "siren"}, r"axis 'init' with the one word 'siren': a list"),
         ({"init": []}, "axis 'init' with values none"),
         ({"init": ["ws", "ws"]}, "different ones"),
         ({"init": ["ws:alpha"]}, "key=value"),
@@ -79,11 +83,29 @@ def test_grid_refuses(axes, words):
         grid(axes)
 
 
+def test_numbers_are_values_too():
+    assert grid({"field.width": [4, 8]}) == grid({"field.width": ["4", "8"]})
+
+
+def test_a_problem_is_compared_by_its_name():
+    with pytest.raises(ValueError, match="the problem Poisson.*its name.*as options"):
+        compare(Poisson(), {"field.width": [4, 8]})  # type: ignore[arg-type]
+
+
+def test_one_seed_has_no_standard_error():
+    cell = Cell((("optimizer", "adam"),))
+    settings = {"tune": (), "clock": "cpu_seconds"}
+    results = [Result("steps", cell, (), math.nan, 10, 0, outcome(0.25))]
+    table = Comparison("poisson", "relative_l2", [cell], results, settings).table()
+    assert "| 0.25 |" in table
+    assert "+- -" not in table
+
+
 def test_axes_are_taken_from_the_command_line():
     axes, rest = take_axes(["image", "--axis", "init", "siren", "ws", "--seeds", "2", "--axis", "lr", "1", "2"])
     assert axes == {"init": ["siren", "ws"], "lr": ["1", "2"]}
     assert rest == ["image", "--seeds", "2"]
-    with pytest.raises(ValueError, match="different names"):
+    with pytest.raises(ValueError, match="--axis without a name: different names"):
         take_axes(["--axis"])
 
 
@@ -102,6 +124,33 @@ def test_mistakes_show_before_the_first_run(axes, options, words, tmp_path, fake
     with pytest.raises(ValueError, match=words):
         compare("poisson", axes, Settings(tune=("lr",), out=tmp_path), options, None)
     assert not workers.done
+
+
+def test_a_score_that_no_run_has_is_refused_after_the_first(tmp_path, fake):
+    workers = fake(lambda job, rate: 1.0)
+    settings = Settings(seeds=2, score="relative_l3", out=tmp_path)
+    with pytest.raises(ValueError, match="unknown score 'relative_l3': did you mean 'relative_l2'"):
+        compare("poisson", {"field.width": ["4", "8"]}, settings, report=None)
+    assert len(workers.done) == 1
+
+
+def test_a_problem_without_an_axis_is_told_to_bring_one():
+    with pytest.raises(ValueError, match="compare image: run folders, or a problem with an axis, as in --axis"):
+        compare_command(["image"])
+
+
+def test_a_process_that_dies_is_worded(tmp_path):
+    workers = Workers(tmp_path, 1, 1)
+    workers._pool = DyingPool()  # pyright: ignore[reportAttributeAccessIssue]
+    with pytest.raises(ValueError, match="a process ended before its run was done.*fewer processes"):
+        list(workers.perform([Job("poisson", Cell((("a", "b"),)), (), 0, 1)]))
+
+
+class DyingPool:
+    def submit(self, *_):
+        future = Future()
+        future.set_exception(BrokenProcessPool())
+        return future
 
 
 def test_every_method_is_tuned_on_its_own_and_beyond_the_edge(tmp_path, fake):

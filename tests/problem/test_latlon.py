@@ -109,6 +109,8 @@ def test_bad_maps_are_worded(tmp_path):
         read_map(save(tmp_path, lat=LAT, lon=LON, v=holes))
     with pytest.raises(ValueError, match=r"latitudes from -180 to 180 in .*degrees from -90 to 90"):
         read_map(save(tmp_path, lat=2 * LAT, lon=LON, v=grid))
+    with pytest.raises(ValueError, match="the grid of .* is 0 x 24: latitudes and longitudes"):
+        read_map(save(tmp_path, lat=LAT[:0], lon=LON, v=grid[:0]))
     (tmp_path / "text.npz").write_text("words")
-    with pytest.raises(ValueError, match=r"text.npz' could not be read"):
+    with pytest.raises(ValueError, match=r"text.npz' could not be read \(not a zip archive\)"):
         read_map(tmp_path / "text.npz")

@@ -146,6 +146,9 @@ def test_bad_pictures_are_worded(tmp_path):
     text.write_text("no picture")
     with pytest.raises(ValueError, match=r"text.jpg' could not be read"):
         ImageFit(image=str(text)).load("cpu", torch.float32)
+    (tmp_path / "empty.png").touch()
+    with pytest.raises(ValueError, match=r"empty.png' could not be read \(it is empty\): a picture"):
+        ImageFit(image=str(tmp_path / "empty.png")).load("cpu", torch.float32)
     iio.imwrite(tmp_path / "one.png", np.full((30, 30, 3), (3, 2, 1), np.uint8))
     with pytest.raises(ValueError, match=r"one.png' has one colour everywhere: a picture with something to fit"):
         ImageFit(image=str(tmp_path / "one.png")).load("cpu", torch.float32)
