@@ -9,6 +9,7 @@ arpeggio of plucked strings, made from a formula.
     nfsolve run audio --audio speech.wav --start 2 --seconds 1.5
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -34,6 +35,7 @@ CHUNK = 2**16  # points evaluated at once, for memory
 FEWEST = 32  # samples of a clip
 ZOOM = 200  # samples of the enlarged part in the picture
 QUICK = 16384  # samples of the quick score, about
+SHARE = 0.4  # of the Nyquist frequency, at most, for omega_0: beyond it a field aliases between short clips' samples
 PROTOCOLS = {
     "default": {"seconds": 1.0, "reduce": 2, "lattice": 2, "batch": 2048},
     "ws": {"seconds": 0.0, "reduce": 1, "lattice": 1, "batch": 0},
@@ -59,7 +61,7 @@ class AudioFit(Problem):
     lattice: int | None = None
     """given is every lattice-th sample; 1 gives all, holds none out; default the protocol's (default 2, ws 1)"""
     batch: int | None = None
-    """samples in a mini-batch; 0, or more than are given, takes all; default the protocol's (default 2048, ws 0)"""
+    """samples in a mini-batch; 0 takes all that are given; default the protocol's (default 2048, ws 0)"""
 
     domain = Box(t=(-1, 1))
     unknowns = "v"
@@ -85,8 +87,8 @@ class AudioFit(Problem):
         value = getattr(self, name)
         return PROTOCOLS[self.protocol][name] if value is None else value
 
-    def load(self, device: str | torch.device, dtype: torch.dtype) -> Batch:
-        """Read the clip (n, 1), scaled to max|v| = 1, and take the given samples out of it."""
+    def _clip(self) -> tuple[np.ndarray, np.ndarray, int, Any]:
+        """Read the clip: its samples, those before the rate was reduced, the file's rate and type."""
         channels, rate, kind = read_wav(find_file(self.audio, type(self))) if self.audio else plucked()
         if self.channel >= channels.shape[1]:
             raise InputError(f"channel = {self.channel}", f"the sound has {channels.shape[1]}, counted from 0")
@@ -102,6 +104,19 @@ class AudioFit(Problem):
         if wave.max() == wave.min():
             what = "silent" if wave[0] == 0 else "constant"
             raise InputError(f"the clip is {what}", "a sound", "choose another start, or more seconds")
+        if self.batch is not None and self.batch > len(wave[::lattice]):
+            raise InputError(f"batch = {self.batch}", f"at most the {len(wave[::lattice])} given samples, or 0 for all")
+        return wave, original, rate, kind
+
+    @property
+    def resolution(self) -> int:
+        """Number of samples that are given."""
+        return len(self._clip()[0][:: self.of("lattice")])
+
+    def load(self, device: str | torch.device, dtype: torch.dtype) -> Batch:
+        """Read the clip (n, 1), scaled to max|v| = 1, and take the given samples out of it."""
+        wave, original, rate, kind = self._clip()
+        factor, lattice = self.of("reduce"), self.of("lattice")
         peak = float(np.abs(wave).max())
         points = torch.linspace(-1, 1, len(wave), dtype=torch.float64)[:, None].to(device, dtype)
         values = torch.from_numpy(wave / peak)[:, None].to(device, dtype)
@@ -208,8 +223,10 @@ class AudioFit(Problem):
                 stages=(Stage(partial(torch.optim.Adam, lr=1e-4), steps=1000),),
                 log_every=25,
             )
+        nyquist = math.pi * (self.resolution - 1) / 2  # of the given samples, on [-1, 1]
+        omega = min(3000.0, SHARE * nyquist)
         return Recipe(
-            field=partial(MLP, width=128, depth=4, activation=Sine(3000.0, 30.0), init=weight_scaling(1.1)),
+            field=partial(MLP, width=128, depth=4, activation=Sine(omega, 30.0), init=weight_scaling(1.1)),
             stages=(Stage(partial(torch.optim.Adam, lr=3e-4), steps=800, schedule="cosine"),),
             log_every=40,
         )

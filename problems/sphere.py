@@ -57,7 +57,7 @@ class SphereFit(Problem):
     lattice: int | None = None
     """given is every lattice-th row and column; 1 gives all; default the protocol's (default 2, ws 1)"""
     batch: int | None = None
-    """points in a mini-batch; 0, or more than are given, takes all; default the protocol's (default 2048, ws 0)"""
+    """points in a mini-batch; 0 takes all that are given; default the protocol's (default 2048, ws 0)"""
     spacing: float = 1.0
     """degrees between the points of the exported map"""
 
@@ -106,6 +106,8 @@ class SphereFit(Problem):
         given = np.zeros(values.shape, bool)
         given[::lattice, ::lattice] = True
         given[poles] = given[poles].any(1, keepdims=True)  # nothing of a pole is held out where it is given
+        if self.batch is not None and self.batch > given.sum():
+            raise InputError(f"batch = {self.batch}", f"at most the {given.sum()} given points, or 0 for all")
         weights = np.repeat(band_areas(lat)[:, None], len(lon), 1)
         arrays = {"points": unit_vectors(lat, lon), "weights": weights / weights.mean()}
         arrays["values"] = (2 * values - low - high) / (high - low)

@@ -61,7 +61,7 @@ class Cell:
             said = " ".join([*self.words, *words])
             raise InputError(f"cell '{self.name}' with options '{said}'", "options of nfsolve run") from leave
 
-    def rate(self, problem: type[Problem], *words: str) -> float:
+    def rate(self, problem: type[Problem], *words: str) -> float | None:
         """Give the learning rate that its optimizer has without tuning.
 
         Args:
@@ -69,27 +69,27 @@ class Cell:
             words: Further options.
 
         Returns:
-            The rate.
+            The rate, or None where no optimizer of it has one.
 
         Raises:
-            InputError: Several optimizers one after the other, or one without a learning rate.
+            InputError: Several optimizers one after the other, with learning rates.
         """
         stages = self.request(problem, *words).options["stages"]
-        if len(stages) != 1:
+        rates = [_rate(stage.optimizer) for stage in stages]
+        if len(rates) > 1 and any(rate is not None for rate in rates):
             raise InputError(
                 f"a learning rate to tune in cell '{self.name}', whose recipe has {len(stages)} optimizers in turn",
                 "one optimizer",
                 "choose it with --axis optimizer adam, or among the other options with --optimizer adam",
             )
-        maker: Any = stages[0].optimizer
-        given = maker.keywords if isinstance(maker, partial) else {}
-        function = maker.func if isinstance(maker, partial) else maker
-        rate = given.get("lr", getattr(inspect.signature(function).parameters.get("lr"), "default", None))
-        if not isinstance(rate, int | float):
-            raise InputError(
-                f"a learning rate to tune in cell '{self.name}'", f"an optimizer with lr, {function.__name__} has none"
-            )
-        return float(rate)
+        return rates[0]
+
+
+def _rate(maker: Any) -> float | None:
+    given = maker.keywords if isinstance(maker, partial) else {}
+    function = maker.func if isinstance(maker, partial) else maker
+    rate = given.get("lr", getattr(inspect.signature(function).parameters.get("lr"), "default", None))
+    return float(rate) if isinstance(rate, int | float) else None
 
 
 def grid(axes: Mapping[str, Sequence[Any]]) -> list[Cell]:

@@ -1,4 +1,4 @@
-"""The curves of a comparison: the score over steps and over seconds, with the spread over seeds."""
+"""The curves of a comparison: the score over steps, evaluations and seconds, with standard errors over seeds."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +35,7 @@ def draw(comparison: "Comparison") -> "Figure":
             for cell, colour in zip(comparison.cells, colours, strict=True):
                 _curve(axis, comparison, budget, cell, column, colour)
             axis.axhline(comparison.goal(budget), color="0.6", linewidth=0.8, linestyle=":")
-            axis.set(xlabel=column, title=f"equal {budget}")
+            axis.set(xlabel=column, title=f"equal {budget}, mean and standard error")
             axis.grid(alpha=0.3)
             if not larger_is_better(comparison.score):
                 axis.set_yscale("log")
@@ -55,8 +55,8 @@ def _curve(axis: Any, comparison: "Comparison", budget: str, cell: Cell, column:
         return
     at = np.linspace(0, min(x[-1] for x, _ in found), POINTS)
     values = np.stack([np.interp(at, x, y) for x, y in found])
-    middle, spread = values.mean(0), values.std(0)
+    middle = values.mean(0)
     axis.plot(at, middle, color=colour, label=cell.name, linewidth=1.3)
     if len(found) > 1:
-        low = np.maximum(middle - spread, values.min(0))
-        axis.fill_between(at, low, middle + spread, color=colour, alpha=0.15, linewidth=0)
+        error = values.std(0, ddof=1) / len(found) ** 0.5
+        axis.fill_between(at, middle - error, middle + error, color=colour, alpha=0.15, linewidth=0)

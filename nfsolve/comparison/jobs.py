@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,11 +54,13 @@ class Outcome:
         metrics: Its ``metrics.json``; without scores where it failed.
         history: Rows of numbers.
         error: Why it failed, or empty.
+        earlier: Whether it had been done before.
     """
 
     metrics: dict[str, Any]
     history: list[dict[str, float]]
     error: str = ""
+    earlier: bool = False
 
     @property
     def why(self) -> str:
@@ -114,7 +116,7 @@ class Workers:
             if found is None:
                 waiting.append(job)
             else:
-                yield job, found
+                yield job, replace(found, earlier=True)
         if self._pool is None and waiting:  # a fork of a process with threads may hang
             self._pool = ProcessPoolExecutor(self.processes, multiprocessing.get_context("spawn"))
         futures = {self._pool.submit(_do, job, self.out, self.threads): job for job in waiting if self._pool}

@@ -38,13 +38,13 @@ class Settings:
     tune_seed: int = 100
     """seed of the tuning runs; it is not reported"""
     tune_steps: int | None = None
-    """steps of a tuning run; default as many as are reported"""
+    """steps of a tuning run, which also shows what a step costs; default as many as are reported"""
     tune_with: str = ""
     """options of the tuning runs only, such as other data: "--image other.png" """
     score: str = ""
     """key of metrics.json by which methods are tuned and judged; default the problem's"""
     target: float | None = None
-    """score whose time is reported; default what the baseline reaches on average"""
+    """score whose time is reported; default what every seed of the baseline reaches"""
     budgets: tuple[Budget, ...] = ("evaluations", "seconds")
     """what all methods get the same of, a table for each: steps, evaluations or seconds"""
     seconds: float | None = None
@@ -180,10 +180,12 @@ class _Study:
         }
 
     def _do(self, jobs: list[Job]) -> dict[Job, Outcome]:
-        outcomes = {}
+        outcomes: dict[Job, Outcome] = {}
         for job, outcome in self.workers.perform(jobs):
             outcomes[job] = outcome
             outcome.check(self.score)
+            if outcome.earlier:
+                continue
             words = " ".join(job.words[len(self.options) :])
             score = outcome.metrics.get(self.score)
             said = f"{self.score} {score:.4g}" if score is not None else f"failed: {outcome.why}"
@@ -215,8 +217,10 @@ class _Study:
     def _candidates(self, cell: Cell) -> Sequence[float | None]:
         if "lr" not in self.settings.tune:
             return [None]
+        default = cell.rate(self.problem, *self.options)
+        if default is None:  # nothing to tune
+            return [None]
         given = cell.rates or self.settings.rates
-        default = 0.0 if given else cell.rate(self.problem, *self.options)
         return sorted(given or (float(f"{default * factor:.3g}") for factor in FACTORS))
 
     def _choices(self, rates: Sequence[float | None]) -> list[tuple[str, ...]]:

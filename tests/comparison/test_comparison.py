@@ -113,10 +113,8 @@ def test_axes_are_taken_from_the_command_line():
     ("axes", "options", "words"),
     [
         ({"optimizer": ["adam", "sagd"]}, (), "did you mean 'sgd'"),
-        ({"optimizer": ["adam", "ssbroyden"]}, (), "ssbroyden|SSBroyden|lr"),
         ({"init": ["ws:alpha=-1"]}, ("--optimizer", "adam"), "alpha"),
         ({"optimizer": ["adam"]}, ("--no-such", "1"), "cell 'adam' with options"),
-        ({"field.width": ["4", "8"]}, (), "optimizers in turn|has none"),
     ],
 )
 def test_mistakes_show_before_the_first_run(axes, options, words, tmp_path, fake, capsys):
@@ -165,6 +163,15 @@ def test_every_method_is_tuned_on_its_own_and_beyond_the_edge(tmp_path, fake):
     rows = {row["method"]: row for row in found.rows()}
     assert rows["adam"]["tuned"] == "--optimizer.lr 0.001"
     assert rows["sgd"]["tuned"] == "--optimizer.lr 1"
+
+
+def test_a_method_without_a_learning_rate_stays_untuned(tmp_path, fake):
+    workers = fake(lambda job, rate: 1.0 + rate)
+    settings = Settings(seeds=1, steps=10, tune=("lr",), out=tmp_path, budgets=("steps",))
+    found = compare("poisson", {"optimizer": ["gauss_newton", "adam"]}, settings, (), None)
+    assert found.rows()[0]["tuned"] == ""
+    assert "--optimizer.lr" in found.rows()[1]["tuned"]
+    assert sum(job.cell.name == "gauss_newton" for job in workers.done) == 2
 
 
 def test_budgets_are_shared_in_evaluations_and_in_seconds(tmp_path, fake):

@@ -91,10 +91,19 @@ def test_only_lattice_samples_are_given(tone_file, lattice):
     assert problem.score == ("psnr_heldout" if lattice > 1 else "psnr")
 
 
-def test_a_batch_larger_than_the_data_takes_them_all(tone_file):
-    problem = small(tone_file, batch=10**6)
+def test_a_batch_larger_than_the_data_is_refused(tone_file):
+    with pytest.raises(ValueError, match="batch = 1000000: at most the 801 given samples, or 0 for all"):
+        small(tone_file, batch=10**6).load("cpu", torch.float64)
+    problem = small(tone_file)  # the protocol's own batch is cut
     data = problem.load("cpu", torch.float64)
     assert problem.draw(data, torch.Generator())["sound"] is data["given"]
+
+
+def test_short_clips_get_a_lower_frequency(tone_file):
+    problem = small(tone_file)
+    assert problem.resolution == 801
+    assert problem.recipe().field.keywords["activation"].omega == pytest.approx(0.4 * torch.pi * 800 / 2)
+    assert AudioFit().recipe().field.keywords["activation"].omega == 3000
 
 
 @pytest.mark.parametrize("lattice", [1, 2, 3])
