@@ -30,15 +30,15 @@ def main() -> None:
     sine = ["--field", "mlp", "--field.activation", "sine", "--field.encoding", "identity"]
     image = ["--size", str(round(512 * said.scale)), "--gray", "True", "--batch", "1024"]
     tasks: dict[str, tuple[str, list[str], int]] = {
-        "image": ("image", [*image, *_with("--image", "kodim05.png")], 300),
-        "audio": ("audio", ["--seconds", "0.5", *_with("--audio", "audio_gt_bach.wav")], 300),
-        "sphere": ("sphere", _with("--data", "sphere_t2m_monthly_1x1.npz"), 400),
-        "occupancy": ("occupancy", ["--pool", "60000", *_with("--mesh", "mesh_armadillo.npz"), "--batch", "2048"], 150),
+        "image": ("image", [*image, *_with("--image", "kodim05.png")], 250),
+        "audio": ("audio", ["--seconds", "0.5", *_with("--audio", "audio_gt_bach.wav")], 250),
+        "sphere": ("sphere", _with("--data", "sphere_t2m_monthly_1x1.npz"), 250),
+        "occupancy": ("occupancy", ["--pool", "60000", *_with("--mesh", "mesh_armadillo.npz"), "--batch", "2048"], 100),
         "ct": ("ct_phantom", ["--size", "64", "--views", "30", *sine, "--field.depth", "3"], 200),
         "pde": (
             "helmholtz",
             [*sine, "--field.activation.omega", "5", "--field.depth", "3", "--dtype", "float32", "--redraw", "1"],
-            250,
+            200,
         ),
     }
     composed = [

@@ -112,7 +112,7 @@ def main() -> None:
             "As published: occupancy, constant rates, IoU",
             "occupancy",
             _published(SOLIDS),
-            Settings(budgets=("steps",), steps=max(1, round(2000 * said.scale)), score="iou_near"),
+            Settings(budgets=("steps",), steps=max(1, round(1200 * said.scale)), score="iou_near"),
             solid,
             {"sine": "ESGD .9958, Adam .9895 (5000 epochs)", "relu_pe": "ESGD .974, Adam .992"},
             f"Solid: {'the armadillo, a decimated mesh' if mesh else 'generated'}; IoU on points near the surface that "
