@@ -48,7 +48,8 @@ def read_request(problem_class: type[Problem], words: list[str], prog: str) -> R
     # the recipe, and with it the defaults of all other options, may depend on the parameters
     problem = _with_parameters(problem_class, rest, prog)
     recipe = override(problem.recipe(), chosen)
-    said: Any = tyro.cli(_with_help(options_of(problem_class, recipe), problem_class), args=rest, prog=prog)
+    options_class = _with_help(options_of(problem_class, recipe), problem_class)
+    said: Any = tyro.cli(options_class, args=_flags(rest, options_of(problem_class, recipe)), prog=prog)
     parameters = _parameters(problem_class, said)
     stages = tuple(
         dataclasses.replace(stage, optimizer=rebuilt(stage.optimizer, getattr(said, option, None)))
@@ -80,8 +81,24 @@ def _with_parameters(problem_class: type[Problem], words: list[str], prog: str) 
     if {"-h", "--help"} & set(words):
         return _defaults(problem_class)
     only = parameters_of(problem_class)
+    words = _flags(words, only)
     said, _ = tyro.cli(_with_help(only, problem_class), args=words, prog=prog, return_unknown_args=True)
     return make_problem(problem_class, _parameters(problem_class, said))
+
+
+def _flags(words: list[str], options_class: type) -> list[str]:
+    """Write ``--gray`` and ``--no-gray`` out as the parser wants them where None, the protocol's, is a third choice."""
+    flags = {f.name.replace("_", "-") for f in dataclasses.fields(options_class) if f.type == (bool | None)}
+    spelled: list[str] = []
+    for word, after in zip(words, [*words[1:], ""], strict=True):
+        name = word.replace("_", "-").removeprefix("--")
+        if word.startswith("--") and name in flags and after not in ("True", "False", "None"):
+            spelled += [word, "True"]
+        elif word.startswith("--no") and name.removeprefix("no-") in flags:
+            spelled += [f"--{name.removeprefix('no-')}", "False"]
+        else:
+            spelled.append(word)
+    return spelled
 
 
 def _optimizer_options(n: int) -> list[str]:

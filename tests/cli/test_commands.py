@@ -7,6 +7,7 @@ import nfsolve as nf
 from nfsolve.cli import run_cli
 from nfsolve.find import find, names
 from nfsolve.options import choose, override, take_choices
+from nfsolve.request import read_request
 from problems.image import ImageFit
 
 FAST = ["--steps", "3", "--n-points", "30", "--n-face", "8", "--field.width", "5"]
@@ -142,3 +143,17 @@ def test_a_swapped_optimizer_keeps_schedule_and_draws():
     swapped = override(recipe, {"optimizer": "esgd"}).stages[0]
     assert dataclasses.replace(swapped, optimizer=recipe.stages[0].optimizer) == recipe.stages[0]
     assert swapped.optimizer is nf.optim.ESGD
+
+
+@pytest.mark.parametrize(
+    ("words", "gray"),
+    [
+        (["--gray"], True),
+        (["--no-gray"], False),
+        (["--gray", "False"], False),
+        (["--gray", "--size", "64"], True),
+        ([], None),
+    ],
+)
+def test_flags_of_which_none_is_the_protocols(words, gray):
+    assert read_request(ImageFit, words, "nfsolve run image").problem.gray is gray
