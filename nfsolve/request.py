@@ -90,7 +90,7 @@ def _flags(words: list[str], options_class: type) -> list[str]:
     """Write ``--gray`` and ``--no-gray`` out as the parser wants them where None, the protocol's, is a third choice."""
     flags = {f.name.replace("_", "-") for f in dataclasses.fields(options_class) if f.type == (bool | None)}
     spelled: list[str] = []
-    for word, after in zip(words, [*words[1:], ""], strict=True):
+    for word, after in zip(words, [*words[1:], ""], strict=False):  # no words, no pairs
         name = word.replace("_", "-").removeprefix("--")
         if word.startswith("--") and name in flags and after not in ("True", "False", "None"):
             spelled += [word, "True"]
