@@ -4,7 +4,6 @@ import argparse
 import dataclasses
 import json
 import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,7 +85,7 @@ def reproduce(name: str, intro: str, tables: Sequence[Table], said: argparse.Nam
         folder = WORK / name / table.name
         rows = json.loads((folder / "rows.json").read_text())
         FOLDER.mkdir(exist_ok=True)
-        shutil.copy(folder / "curves.png", FOLDER / f"{name}_{table.name}.png")
+        comparison.figure().savefig(FOLDER / f"{name}_{table.name}.png", dpi=80)
         text = _text(table, comparison.text(), f"{name}_{table.name}.png")
         stamped = stamp() | ({"machine": said.device} if said.device != "cpu" else {})
         parts[table.name] = {"title": table.title, **rows, **stamped, "scale": said.scale, "text": text}
