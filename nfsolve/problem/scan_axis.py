@@ -34,7 +34,7 @@ def rotation_axis(sinogram: np.ndarray, angles: np.ndarray) -> float:
         raise InputError(
             "no two views are opposite to within 7 degrees",
             "opposite views, from which the rotation axis is estimated",
-            "give the axis, in bins from the middle of the first bin",
+            "give the axis in bins, counted from the middle of the first bin",
         )
     axes = np.array([_mirror(sinogram[first[k]], sinogram[second[k]]) for k in nearest])
     # views that are not quite opposite have rotated meanwhile: the estimate moves in proportion to the gap
@@ -46,9 +46,8 @@ def rotation_axis(sinogram: np.ndarray, angles: np.ndarray) -> float:
 
 def _mirror(a: np.ndarray, b: np.ndarray) -> float:
     """Find c so that a(i) = b(2 c - i) fits best: the peak of the convolution, by a parabola between bins."""
-    from scipy.signal import fftconvolve
-
-    product = fftconvolve(a, b)
+    size = len(a) + len(b) - 1
+    product = np.fft.irfft(np.fft.rfft(a, size) * np.fft.rfft(b, size), size)
     peak = int(np.clip(product.argmax(), 1, len(product) - 2))
     left, top, right = product[peak - 1 : peak + 2]
     bend = left - 2 * top + right

@@ -170,7 +170,7 @@ def measured(path: Path, known: dict[str, Any], row: int, n_views: int, mask_bad
         raise InputError(
             f"{int((none & ~dead).sum())} of {values.size} counts of '{path}' are zero or below the dark field",
             "positive ones, whose logarithm exists",
-            "mask_bad=True fills in line integrals with weight 0, and keeps the counts for the Poisson likelihood",
+            "give mask_bad=True, which fills in line integrals with weight 0 and keeps the counts for the likelihood",
         )
     safe = (torch.from_numpy(np.where(none, 1.0, z)) for z in (counts, incident))
     integrals = np.where(none, np.nan, line_integrals_of_counts(*safe).numpy())
@@ -212,7 +212,7 @@ def _filled(
         raise InputError(
             f"'{key}' of '{path}' is unknown in detector columns {listed} ({len(columns)} of {bad.shape[1]})",
             "finite numbers were expected",
-            "mask_bad=True fills them in along the detector, with weight 0",
+            "give mask_bad=True, which fills them in along the detector with weight 0",
         )
     if bad.all(1).any():
         view = int(np.flatnonzero(bad.all(1))[0])
