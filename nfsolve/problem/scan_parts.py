@@ -38,8 +38,8 @@ def general_layout(path: Path, arrays: dict[str, Any]) -> dict[str, Any]:
         arrays: What it holds.
 
     Returns:
-        Name -> array, in the general layout; ``axis`` is "unknown" where the rotation axis is to be estimated, and
-        ``bins`` a number of detector bins that the file states.
+        Name -> array, in the general layout; ``find_axis`` is there where the rotation axis is to be estimated,
+        and ``bins`` where the file states the number of detector bins.
 
     Raises:
         InputError: A known layout lacks one of its keys.
@@ -64,7 +64,7 @@ def general_layout(path: Path, arrays: dict[str, Any]) -> dict[str, Any]:
             known["segmentation"] = arrays["segmentation_512"]
     elif "sino" in arrays:
         check_keys(path, arrays, {"theta_deg": MEANING["angles_deg"]})
-        known.update(sinogram=arrays["sino"], angles_deg=arrays["theta_deg"], geometry="parallel", axis="unknown")
+        known.update(sinogram=arrays["sino"], angles_deg=arrays["theta_deg"], geometry="parallel", find_axis=True)
         known.update(spacing=1.0, unit="bin")
     return known
 

@@ -51,11 +51,8 @@ class Scan:
 
     def subset(self, views: Sequence[int]) -> "Scan":
         """Keep the views of the given indices, in this order."""
-        kept = {
-            name: None if values is None else values[list(views)]
-            for name in ("sinogram", "weights", "counts", "incident")
-            for values in [getattr(self, name)]
-        }
+        measured = {name: getattr(self, name) for name in ("sinogram", "weights", "counts", "incident")}
+        kept = {name: values[list(views)] for name, values in measured.items() if values is not None}
         return replace(self, geometry=self.geometry.subset(views), **kept)
 
 
@@ -73,10 +70,10 @@ def read_scan(
     The general layout has keys ``sinogram`` (views, bins), or ``counts`` with ``flat`` and optionally ``dark``;
     ``angles_deg``; ``geometry``, "parallel" or "fan"; ``spacing`` of the bins; for a fan ``source`` and ``detector``,
     the distances of the rotation axis and of the detector from the source; optionally ``centre``, the position of the
-    detector's middle relative to the rotation axis (0), ``limited_angles_deg``, ``reference`` and ``segmentation``
-    (rows, columns) with ``pixel``, the side of their pixels. Lengths are in mm. Angles and the orientation of the
-    detector are those of `ParallelBeam` and `FanBeam`. A last view that repeats the
-    first after a full turn is left out.
+    detector's middle relative to the rotation axis (0), ``bins``, the number of bins to be checked,
+    ``limited_angles_deg``, ``reference`` and ``segmentation`` (rows, columns) with ``pixel``, the side of their pixels.
+    Lengths are in mm. Angles and the orientation of the detector are those of `ParallelBeam` and `FanBeam`. A last view
+    that repeats the first after a full turn is left out.
 
     Args:
         path: The file, or its name under ``$NFSOLVE_DATA``.
@@ -105,7 +102,7 @@ def read_scan(
     degrees = angles_of(found, known, angle_unit)
     data = measured(found, known, row, len(degrees), mask_bad)
     angles = np.radians(degrees)
-    if axis is None and known.get("axis") == "unknown":
+    if axis is None and known.get("find_axis", False):
         axis = rotation_axis(data["sinogram"], angles)
     geometry = _geometry(found, known, angles, data["sinogram"].shape[1], axis)
     scan = Scan(found.stem, geometry=geometry, unit=str(known.get("unit", "mm")), **data, **_reference(found, known))
@@ -125,6 +122,9 @@ def _geometry(
     if beam == "fan":
         check_keys(path, known, DISTANCES)
     lengths = {key: _number(path, known, key) for key in ("spacing", *(DISTANCES if beam == "fan" else ()))}
+    for key, length in lengths.items():
+        if length <= 0:
+            raise InputError(f"'{key}' of '{path}' is {length:g}", "a positive length in mm was expected")
     middle = (n_bins - 1) / 2
     if axis is None:
         centre = _number(path, known, "centre") if "centre" in known else 0.0

@@ -217,6 +217,8 @@ BAD = [
     (general(geometry=None), r"it lacks 'geometry' \('parallel' or 'fan'\)"),
     (general(geometry="helix"), r"unknown geometry 'helix'"),
     (general(spacing=None), r"it lacks 'spacing' \(width of a detector bin, in mm\)"),
+    (general(spacing=0.0), r"'spacing' of .* is 0: a positive length in mm"),
+    (general(bins=6), r"shape \(12, 5\), but there are 12 angles and 6 detector bins"),
     (general(spacing=np.ones(2)), r"'spacing' of .* is \[1.0, 1.0\]: one finite number"),
     (
         general(geometry="fan", detector=9.0),
