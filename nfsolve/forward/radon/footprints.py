@@ -11,7 +11,6 @@ import math
 import torch
 from torch import Tensor
 
-
 Axis = tuple[int, float, float]  # number of bins, spacing, centre
 
 
