@@ -1,0 +1,16 @@
+"""Tomography: parallel, fan and cone beams, line integrals of any field, and sparse projectors with exact adjoints.
+
+Angles are radians from the x axis, image row 0 lies at the largest y. Two ways to the same numbers: rays sampled
+through any field, and a sparse matrix of bin averages on a grid of pixels or voxels.
+"""
+
+from nfsolve.forward.radon.cone import ConeBeam
+from nfsolve.forward.radon.fan import FanBeam
+from nfsolve.forward.radon.grids import PixelGrid, VoxelGrid
+from nfsolve.forward.radon.lines import line_integrals
+from nfsolve.forward.radon.parallel import ParallelBeam
+from nfsolve.forward.radon.projector import Projector
+
+Geometry = ParallelBeam | FanBeam | ConeBeam
+
+__all__ = ["ConeBeam", "FanBeam", "Geometry", "ParallelBeam", "PixelGrid", "Projector", "VoxelGrid", "line_integrals"]

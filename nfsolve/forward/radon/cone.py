@@ -1,0 +1,75 @@
+"""Cone-beam tomography: line integrals along the rays from a point to a flat panel, turning about the z axis.
+
+In view t the source lies at source * (sin t, -cos t, 0); the panel's columns run along (cos t, sin t, 0), its rows
+along z. The middle row (v = 0) is the `FanBeam` of the same numbers.
+Source: L. A. Feldkamp, L. C. Davis, J. W. Kress, "Practical cone-beam algorithm", J. Opt. Soc. Am. A 1(6), 1984.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nfsolve.forward.radon.views import axes, bin_centres, check_detector, check_distances, checked_angles
+
+
+@dataclass(frozen=True)
+class ConeBeam:
+    """Rays from a point source onto a flat panel of equal bins, from many directions about z.
+
+    Attributes:
+        angles: Angle t of the panel's horizontal axis (cos t, sin t, 0) for each view, in radians.
+        n_bins: Number of (rows, columns); their positions v and u rise along z and the horizontal axis.
+        spacing: Height and width (dv, du) of a bin on the panel, in units of length.
+        source: Distance from the source to the axis of rotation, in units of length.
+        detector: Distance from the source to the panel, in units of length.
+        centre: Position (v, u) of the panel's middle; (0, 0) lies on the ray through the origin.
+    """
+
+    angles: tuple[float, ...]
+    n_bins: tuple[int, int]
+    spacing: tuple[float, float]
+    source: float
+    detector: float
+    centre: tuple[float, float] = (0.0, 0.0)
+
+    def __post_init__(self):
+        object.__setattr__(self, "angles", checked_angles(self.angles))
+        for axis in zip(self.n_bins, self.spacing, self.centre, strict=True):
+            check_detector(*axis)
+        check_distances(self.source, self.detector)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape of a stack of projections, (views, rows, columns)."""
+        return len(self.angles), *self.n_bins
+
+    def offsets(self, dtype: torch.dtype = torch.float64, device: Any = "cpu") -> tuple[Tensor, Tensor]:
+        """List the positions v of the rows, (rows,), and u of the columns, (columns,), on the panel."""
+        v, u = (
+            bin_centres(*axis, dtype=dtype, device=device)
+            for axis in zip(self.n_bins, self.spacing, self.centre, strict=True)
+        )
+        return v, u
+
+    def refined(self, factor: int) -> "ConeBeam":
+        """Split each bin into factor x factor smaller ones."""
+        (rows, columns), (dv, du) = self.n_bins, self.spacing
+        return replace(self, n_bins=(rows * factor, columns * factor), spacing=(dv / factor, du / factor))
+
+    def subset(self, views: Sequence[int]) -> "ConeBeam":
+        """Keep the views of the given indices, in this order."""
+        return replace(self, angles=tuple(self.angles[i] for i in views))
+
+    def rays(self, dtype: torch.dtype = torch.float64, device: Any = "cpu") -> tuple[Tensor, Tensor]:
+        """Give each ray's nearest point to the origin and its unit direction, both (views * rows * columns, 3)."""
+        across, along = (torch.nn.functional.pad(a, (0, 1))[:, None, None] for a in axes(self.angles))
+        up = across.new_tensor([0.0, 0.0, 1.0])
+        v, u = self.offsets()
+        aside = u[:, None] * across + v[:, None, None] * up  # from the panel's foot to the bin
+        slope = (v[:, None] ** 2 + u**2)[..., None] / self.detector**2
+        directions = (along + aside / self.detector) / (1 + slope).sqrt()
+        feet = self.source / (1 + slope) * (aside / self.detector - slope * along)
+        return feet.reshape(-1, 3).to(device, dtype), directions.reshape(-1, 3).to(device, dtype)

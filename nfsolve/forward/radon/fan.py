@@ -1,0 +1,69 @@
+"""Fan-beam tomography: line integrals along the rays from a point to a flat detector, turning together.
+
+In view t the source lies at source * (sin t, -cos t), and the detector, across the central ray, on the other side
+of the axis. The ray to position u on the detector has the fan angle g = atan(u / detector) and is the line
+x . n = source * sin g of a parallel beam at the angle t - g.
+Source: A. C. Kak, M. Slaney, "Principles of Computerized Tomographic Imaging", 1988, section 3.4.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nfsolve.forward.radon.views import axes, bin_centres, check_detector, check_distances, checked_angles
+
+
+@dataclass(frozen=True)
+class FanBeam:
+    """Rays from a point source onto a flat detector of equal bins, from many directions.
+
+    With the source far away it tends to the `ParallelBeam` of the same angles, magnified by detector / source.
+
+    Attributes:
+        angles: Angle t of the detector axis (cos t, sin t) for each view, in radians.
+        n_bins: Number of detector bins; their positions u rise along the detector axis.
+        spacing: Width of a bin on the detector, in units of length.
+        source: Distance from the source to the axis of rotation, in units of length.
+        detector: Distance from the source to the detector, in units of length.
+        centre: Position u of the middle of the detector; 0 lies on the ray through the axis of rotation.
+    """
+
+    angles: tuple[float, ...]
+    n_bins: int
+    spacing: float
+    source: float
+    detector: float
+    centre: float = 0.0
+
+    def __post_init__(self):
+        object.__setattr__(self, "angles", checked_angles(self.angles))
+        check_detector(self.n_bins, self.spacing, self.centre)
+        check_distances(self.source, self.detector)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape of a sinogram, (views, bins)."""
+        return len(self.angles), self.n_bins
+
+    def offsets(self, dtype: torch.dtype = torch.float64, device: Any = "cpu") -> Tensor:
+        """List the positions u of the bin centres on the detector, (n_bins,), in units of length."""
+        return bin_centres(self.n_bins, self.spacing, self.centre, dtype, device)
+
+    def refined(self, factor: int) -> "FanBeam":
+        """Split each bin into `factor` narrower ones."""
+        return replace(self, n_bins=self.n_bins * factor, spacing=self.spacing / factor)
+
+    def subset(self, views: Sequence[int]) -> "FanBeam":
+        """Keep the views of the given indices, in this order."""
+        return replace(self, angles=tuple(self.angles[i] for i in views))
+
+    def rays(self, dtype: torch.dtype = torch.float64, device: Any = "cpu") -> tuple[Tensor, Tensor]:
+        """Give each ray's nearest point to the axis and its unit direction, both (views * bins, 2)."""
+        across, along = (axis[:, None] for axis in axes(self.angles))
+        fan = torch.atan(self.offsets() / self.detector)[:, None]
+        directions = fan.cos() * along + fan.sin() * across
+        feet = self.source * fan.sin() * (fan.cos() * across - fan.sin() * along)
+        return feet.reshape(-1, 2).to(device, dtype), directions.reshape(-1, 2).to(device, dtype)
