@@ -13,9 +13,7 @@ from torch import Tensor
 from nfsolve.reconstruct.reconstruction import Linear, Reconstruction, check_system
 
 
-def sirt(
-    A: Linear, y: Tensor, shape: Sequence[int], iterations: int = 200, nonnegative: bool = True
-) -> Reconstruction:
+def sirt(A: Linear, y: Tensor, shape: Sequence[int], iterations: int = 200, nonnegative: bool = True) -> Reconstruction:
     """Simultaneous iterative reconstruction: x <- x + C A^T R (y - A x), from x = 0.
 
     R and C divide by the sums of the rows and columns of A, so that no step size is needed. It tends to the least

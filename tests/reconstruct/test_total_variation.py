@@ -41,33 +41,29 @@ def test_differences_are_those_of_neighbours():
     assert torch.equal(differences(image), expected)
 
 
-@pytest.mark.parametrize("factor", [1.0, 1e-3, 40.0])  # the weight is in units of the image, whatever the map's
-def test_a_step_shrinks_by_twice_the_weight_over_its_length(factor):
-    y = column(*[1.0] * 4 + [3.0] * 6)
-    for shape in ((1, 10), (10, 1), (1, 1, 10)):
-        found = total_variation(Scaled(factor), factor * y, shape, weight=0.6, iterations=400)
-        image = found.image.reshape(-1)
-        assert image[:4].tolist() == pytest.approx([1.0 + 0.6 / 4] * 4, abs=1e-5)
-        assert image[4:].tolist() == pytest.approx([3.0 - 0.6 / 6] * 6, abs=1e-5)
-        assert 0 <= found.gap < 1e-4
+@pytest.mark.parametrize(("factor", "shape"), [(1.0, (1, 3)), (1e-3, (3, 1)), (40.0, (1, 1, 3))])
+def test_a_step_shrinks_by_twice_the_weight_over_its_length(factor, shape):
+    # ... whatever the scale of the map: the weight is in units of the image
+    found = total_variation(Scaled(factor), factor * column(1.0, 3.0, 3.0), shape, weight=0.1, iterations=1000)
+    assert found.image.reshape(-1).tolist() == pytest.approx([1.1, 2.95, 2.95], abs=3e-3)
+    assert 0 <= found.gap < 2e-3
 
 
 def test_isotropic_variation_of_a_corner_pixel():
     # one pixel against a constant background: sqrt(2) of variation at its near corner, 1 at each of two neighbours
-    y = torch.zeros(9, 9, dtype=torch.float64)
-    y[4, 4] = 1.0
-    weight = 0.01
-    image = total_variation(Scaled(), y.reshape(-1, 1), (9, 9), weight, 2000).image
-    assert float(image[4, 4]) == pytest.approx(1 - weight * (2 + math.sqrt(2)), abs=3e-3 * weight + 2e-4)
+    y = torch.zeros(5, 5, dtype=torch.float64)
+    y[2, 2] = 1.0
+    image = total_variation(Scaled(), y.reshape(-1, 1), (5, 5), 0.01, 800).image
+    assert float(image[2, 2]) == pytest.approx(1 - 0.01 * (2 + math.sqrt(2)), abs=2e-3)
 
 
 def test_no_weight_is_least_squares():
     matrix, y = random(20, 4) + 3 * torch.eye(20, 4, dtype=torch.float64), random(20, 1, seed=1) - 0.3
-    free = total_variation(Dense(matrix), y, (2, 2), 0.0, 3000, nonnegative=False)
+    free = total_variation(Dense(matrix), y, (2, 2), 0.0, 200, nonnegative=False)
     assert torch.allclose(free.image.reshape(-1, 1), least_squares(matrix, y), atol=1e-6)
     weights = random(20, 1, seed=2)
     weights[3] = 0.0
-    found = total_variation(Dense(matrix), y, (2, 2), 0.0, 3000, weights, nonnegative=False)
+    found = total_variation(Dense(matrix), y, (2, 2), 0.0, 300, weights, nonnegative=False)
     root = weights.sqrt()
     assert torch.allclose(found.image.reshape(-1, 1), least_squares(root * matrix, root * y), atol=1e-6)
     assert free.gap < 1e-3 and found.gap < 1e-3
@@ -75,7 +71,7 @@ def test_no_weight_is_least_squares():
 
 def test_a_huge_weight_gives_the_best_constant():
     matrix, y = random(20, 6), random(20, 1, seed=1)
-    image = total_variation(Dense(matrix), y, (2, 3), 100.0, 3000).image
+    image = total_variation(Dense(matrix), y, (2, 3), 100.0, 600).image
     ones = matrix.sum(1, keepdim=True)
     assert torch.allclose(image, ((ones * y).sum() / ones.square().sum()).expand(2, 3), atol=1e-6)
 
@@ -94,9 +90,10 @@ def objective(x, matrix, y, weights, weight, shape):
 
 
 def test_no_feasible_direction_lowers_the_objective():
-    matrix, y, weights = random(15, 12) - 0.2, random(15, 1, seed=1), random(15, 1, seed=2)
-    terms = (matrix, y, weights, 0.02, (2, 2, 3))
-    x = total_variation(Dense(matrix), y, terms[-1], 0.02, 6000, weights).image.reshape(-1, 1)
+    matrix, weights = random(15, 12) - 0.2, random(15, 1, seed=2)
+    y = matrix @ (random(12, 1, seed=4) - 0.5)
+    terms = (matrix, y, weights, 2e-3, (2, 2, 3))
+    x = total_variation(Dense(matrix), y, terms[-1], 2e-3, 1000, weights).image.reshape(-1, 1)
     best = objective(x, *terms)
     assert x.min() == 0 and x.max() > 0.1
     generator = torch.Generator().manual_seed(3)
@@ -110,9 +107,7 @@ def test_no_feasible_direction_lowers_the_objective():
 def test_the_gap_bounds_the_distance_from_the_minimum(nonnegative):
     matrix, y = random(15, 12) - 0.2, random(15, 1, seed=1)
     terms = (matrix, y, torch.ones_like(y), 0.02, (3, 4))
-    ends = [
-        total_variation(Dense(matrix), y, (3, 4), 0.02, n, nonnegative=nonnegative) for n in (10, 50, 200, 1000, 8000)
-    ]
+    ends = [total_variation(Dense(matrix), y, (3, 4), 0.02, n, nonnegative=nonnegative) for n in (10, 40, 150, 1000)]
     values = [float(objective(end.image.reshape(-1, 1), *terms)) for end in ends]
     assert ends[-1].gap < 1e-3 < ends[0].gap
     for end, value in zip(ends, values, strict=True):
@@ -124,11 +119,11 @@ def test_the_head_comes_out_of_few_views():
     geometry, grid = ParallelBeam.half_turn(20, 64), PixelGrid(64, 64, 2 / 64)
     y = ellipse_sinogram(SHEPP_LOGAN, geometry).reshape(-1, 1).float()
     truth = ellipse_image(SHEPP_LOGAN, grid).float()
-    found = total_variation(Projector(geometry, grid, torch.float32), y, (64, 64), 1e-3, 500)
+    found = total_variation(Projector(geometry, grid, torch.float32), y, (64, 64), 3e-4, 250)
     assert found.image.dtype == torch.float32
     assert psnr(found.image, truth) > 28
     assert found.gap < 0.02
-    assert found.iterations == 500 and found.seconds > 0
+    assert found.iterations == 250 and found.seconds > 0
 
 
 def test_bad_input_is_worded():
