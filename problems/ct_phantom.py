@@ -23,10 +23,10 @@ from nfsolve import MLP, Box, GaussianFourier, Problem, Recipe, Stage, main, plo
 from nfsolve._core.errors import InputError
 from nfsolve.fields import ReLU
 from nfsolve.forward.ellipses import SHEPP_LOGAN, ellipse_image, ellipse_sinogram
-from nfsolve.forward.fbp import filtered_back_projection, ramp_filter
 from nfsolve.forward.radon import ParallelBeam, PixelGrid, Projector
 from nfsolve.metrics import psnr, relative_l2, ssim
 from nfsolve.problem import Batch
+from nfsolve.reconstruct import filtered_back_projection, ramp_filter
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -91,7 +91,7 @@ class CTPhantom(Problem):
     def load(self, device: str | torch.device, dtype: torch.dtype) -> Batch:
         """Make the sinogram (views * size, 1), the projector, and what to compare with."""
         sinogram = self.noisy(ellipse_sinogram(SHEPP_LOGAN, self.geometry))
-        fbp = filtered_back_projection(sinogram, self.geometry, self.grid.refined(2), self.window)
+        fbp = filtered_back_projection(sinogram, self.geometry, self.grid.refined(2), self.window).image
         tensors = {
             "sinogram": sinogram.reshape(-1, 1),
             "pixels": self.grid.centres(),

@@ -1,0 +1,203 @@
+"""Filtered back-projection of parallel, fan and cone beams: each view through the ramp, smeared back along its rays.
+
+Sources: A. C. Kak, M. Slaney, "Principles of Computerized Tomographic Imaging", 1988, sections 3.3 and 3.4.2; cone:
+L. A. Feldkamp, L. C. Davis, J. W. Kress, J. Opt. Soc. Am. A 1 (1984) 612; lines measured twice: D. L. Parker, Med.
+Phys. 9 (1982) 254, in the form of F. Noo et al., Phys. Med. Biol. 47 (2002) 2525.
+"""
+
+import math
+import time
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from nfsolve._core.errors import InputError, unknown
+from nfsolve.forward.radon import ConeBeam, FanBeam, Geometry, ParallelBeam, PixelGrid, VoxelGrid
+from nfsolve.forward.radon.views import axes
+from nfsolve.reconstruct.reconstruction import Reconstruction
+
+WINDOWS = ("ram-lak", "hann")
+MISSING = 6.0  # a gap between views of more than so many typical ones is not bridged: the arc ends there
+
+
+def filtered_back_projection(
+    sinogram: Tensor, geometry: ParallelBeam | FanBeam, grid: PixelGrid, window: str = "ram-lak"
+) -> Reconstruction:
+    """Reconstruct an image from views in any order, each weighted by the angle it stands for.
+
+    A fan beam's lines that are measured from both sides share the weight (short scans, more than a turn).
+
+    Args:
+        sinogram: Line integrals (views, bins).
+        geometry: Views and detector.
+        grid: Pixels of the image.
+        window: ``"ram-lak"`` (the bare ramp), or ``"hann"`` (less noise and streaks, less sharp).
+
+    Returns:
+        The image; the note says whether the views cover all directions.
+
+    Raises:
+        InputError: The sinogram does not fit the geometry, holds values that are not finite, the window is unknown,
+            or the source lies inside the image.
+    """
+    start = time.perf_counter()
+    _check(sinogram, geometry, "(views, bins)")
+    if isinstance(geometry, FanBeam):
+        tangents = geometry.offsets() / geometry.detector
+        weights, note = _fan_weights(geometry.angles, tangents)
+        weights, spacing = weights * tangents.atan().cos(), geometry.spacing * geometry.source / geometry.detector
+    else:
+        (weights, note), spacing = _parallel_weights(geometry.angles), geometry.spacing
+    filtered = ramp_filter(sinogram * weights.to(sinogram), spacing, window)
+    image = _back_project(filtered[:, None], geometry, grid.centres(sinogram.dtype, sinogram.device))
+    return Reconstruction(image.reshape(grid.rows, grid.columns), time.perf_counter() - start, 1, note)
+
+
+def fdk(projections: Tensor, geometry: ConeBeam, grid: VoxelGrid, window: str = "ram-lak") -> Reconstruction:
+    """Reconstruct a volume from a cone beam on a circle: exact in its plane, and for what does not change with z.
+
+    Args:
+        projections: Line integrals (views, rows, columns).
+        geometry: Views and detector.
+        grid: Voxels of the volume.
+        window: ``"ram-lak"`` (the bare ramp), or ``"hann"`` (less noise and streaks, less sharp).
+
+    Returns:
+        The volume (slices, rows, columns); the note says whether the views cover all directions.
+
+    Raises:
+        InputError: The projections do not fit the geometry, hold values that are not finite, the window is unknown,
+            or the source lies inside the volume.
+    """
+    start = time.perf_counter()
+    _check(projections, geometry, "(views, rows, columns)")
+    v, u = (offsets / geometry.detector for offsets in geometry.offsets())
+    weights, note = _fan_weights(geometry.angles, u)
+    weights = weights[:, None, :] / (1 + v[:, None] ** 2 + u**2).sqrt()
+    spacing = geometry.spacing[1] * geometry.source / geometry.detector
+    filtered = ramp_filter((projections * weights.to(projections)).flatten(0, 1), spacing, window)
+    points = grid.centres(projections.dtype, projections.device)
+    volume = _back_project(filtered.reshape(geometry.shape), geometry, points)
+    return Reconstruction(volume.reshape(grid.shape), time.perf_counter() - start, 1, note)
+
+
+def ramp_filter(sinogram: Tensor, spacing: float, window: str = "ram-lak", power: float = 1.0) -> Tensor:
+    """Convolve each view with the ramp filter abs(frequency), or a power of it.
+
+    With power 1/2 the squared norm of the result, times spacing * pi / views, is that of the image (Parseval
+    and the projection-slice theorem): a misfit filtered so is that of the image, at all frequencies alike.
+
+    Args:
+        sinogram: Line integrals (views, bins).
+        spacing: Width of a bin, in units of length.
+        window: Factor on the ramp, ``"ram-lak"`` (one) or ``"hann"``.
+        power: Exponent on ramp times window.
+
+    Returns:
+        Filtered sinogram (views, bins).
+
+    Raises:
+        InputError: The window is unknown.
+    """
+    if window not in WINDOWS:
+        raise unknown("filter window", window, WINDOWS)
+    n = sinogram.shape[1]
+    size = 2 ** math.ceil(math.log2(2 * n))  # zero padding: a linear convolution, not a circular one
+    k = torch.fft.fftfreq(size, 1 / size, dtype=torch.float64)
+    # The ramp is sampled in space: sampled in frequency it would lose the mean of the image.
+    kernel = torch.where(k % 2 == 1, -1 / (math.pi * k) ** 2, torch.zeros_like(k))
+    kernel[0] = 0.25
+    response = torch.fft.rfft(kernel).real / spacing
+    if window == "hann":
+        taper = torch.linspace(0, math.pi, len(response), dtype=torch.float64)
+        response = response * 0.5 * (1 + torch.cos(taper))
+    response = (response**power).to(sinogram)
+    return torch.fft.irfft(torch.fft.rfft(sinogram, size) * response, size)[:, :n]
+
+
+def _back_project(filtered: Tensor, geometry: Geometry, points: Tensor) -> Tensor:
+    """Sum filtered views (views, rows, columns) at points (n, d), (n,); rows are 1 for detectors that are lines."""
+    if isinstance(geometry, ConeBeam):
+        sides = list(zip(geometry.n_bins, geometry.spacing, geometry.centre, strict=True))
+    else:
+        sides = [(1, 1.0, 0.0), (geometry.n_bins, geometry.spacing, geometry.centre)]
+    height = points[:, 2] if points.shape[1] == 3 else torch.zeros_like(points[:, 0])
+    total, scale = torch.zeros_like(height), torch.ones_like(height)
+    for view, across, along in zip(filtered, *(axis.to(points) for axis in axes(geometry.angles)), strict=True):
+        if not isinstance(geometry, ParallelBeam):
+            depth = geometry.source + points[:, :2] @ along
+            if depth.min() <= 0:
+                raise InputError(
+                    f"a source {geometry.source:g} from the axis of rotation",
+                    "a source outside the image was expected",
+                    "make the image smaller, or give all lengths in the same unit",
+                )
+            scale = geometry.source / depth
+        magnified = scale if isinstance(geometry, ParallelBeam) else scale * geometry.detector / geometry.source
+        places = zip((height * magnified, points[:, :2] @ across * magnified), sides, strict=True)
+        row, column = (2 * (place - centre) / (n * width) for place, (n, width, centre) in places)
+        sample = torch.stack([column, row], -1)[None, None]
+        values = F.grid_sample(view[None, None], sample, align_corners=False)  # linear, and zero outside
+        total += scale**2 * values[0, 0, 0]
+    return total
+
+
+def _parallel_weights(angles: tuple[float, ...]) -> tuple[Tensor, str]:
+    """Angle that each view stands for among the directions of lines, (views, 1), and what is missing, in words."""
+    weights, _, half_gaps = _angular_steps(angles, math.pi)
+    covered = 180 - math.degrees(2 * float(half_gaps.sum()))
+    note = f"a limited arc: views over {covered:.4g} of 180 degrees" if len(half_gaps) else "views over 180 degrees"
+    return weights[:, None], note
+
+
+def _fan_weights(angles: tuple[float, ...], tangents: Tensor) -> tuple[Tensor, str]:
+    """Angle that each ray stands for, (views, bins), so that the two directions of a line count as one.
+
+    The ray at fan angle g of view t lies on the line of the ray at -g of view t + pi - 2 g. Both get a share that falls
+    smoothly to zero towards the ends of the arc.
+    """
+    steps, gaps, half_gaps = _angular_steps(angles, 2 * math.pi)
+    fan = tangents.atan()
+    arc, needed = 2 * math.pi - 2 * float(half_gaps.sum()), math.pi + 2 * float(fan.abs().max())
+    taper = min(max(arc, needed) - math.pi, arc / 2)
+
+    def share(t: Tensor) -> Tensor:
+        away = torch.remainder(t[..., None] - gaps + math.pi, 2 * math.pi) - math.pi
+        inside = (away.abs() - half_gaps).clamp(min=0, max=taper)  # distance from the nearest gap, or 0 in it
+        return (math.pi / 2 * inside / taper).sin().square().amin(-1)
+
+    weights = steps[:, None] * torch.full((len(steps), len(fan)), 0.5, dtype=torch.float64)
+    if len(gaps):
+        t = torch.tensor(angles, dtype=torch.float64)[:, None]
+        own, other = share(t).clamp(min=1e-9), share(t + math.pi - 2 * fan)
+        weights = steps[:, None] * own / (own + other)
+    covered, wanted = math.degrees(arc), math.degrees(needed)
+    if not len(gaps):
+        return weights, "views over 360 degrees"
+    if arc >= needed - float(steps.max()):
+        return weights, f"a short scan: views over {covered:.4g} degrees, {wanted:.4g} needed"
+    return weights, f"a limited arc: views over {covered:.4g} of the {wanted:.4g} degrees of a short scan"
+
+
+def _angular_steps(angles: tuple[float, ...], period: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Angle that each view stands for (trapezoid rule on a circle), and middle and half width of each missing arc."""
+    t, order = torch.sort(torch.tensor(angles, dtype=torch.float64) % period)
+    gaps = torch.cat([t[1:], t[:1] + period]) - t
+    typical = gaps[gaps > 1e-3 * period / len(gaps)].median()  # views measured twice leave gaps of zero
+    missing = gaps > MISSING * typical
+    steps = torch.where(missing, typical, gaps)
+    weights = torch.empty_like(steps)
+    weights[order] = (steps + steps.roll(1)) / 2
+    return weights, (t + gaps / 2)[missing], ((gaps - typical) / 2)[missing]
+
+
+def _check(data: Tensor, geometry: Geometry, axes_in_words: str) -> None:
+    if data.shape != geometry.shape:
+        raise InputError(
+            f"a sinogram of shape {tuple(data.shape)}",
+            f"{geometry.shape} = {axes_in_words} was expected from its geometry",
+            "transpose it or correct the angles and bins",
+        )
+    if not torch.isfinite(data).all():
+        raise InputError("a sinogram with values that are not finite", "finite line integrals", "mask these bins")

@@ -1,0 +1,76 @@
+"""What every classical reconstruction takes and gives back: a linear map and its data, an image and how it came."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from nfsolve._core.errors import InputError
+
+
+class Linear(Protocol):
+    """A linear map A with its adjoint, such as a projector."""
+
+    def __call__(self, x: Tensor, /) -> Tensor:
+        """Apply A to images (n, k), giving data (m, k)."""
+        ...
+
+    def adjoint(self, y: Tensor, /) -> Tensor:
+        """Apply A^T to data (m, k), giving images (n, k)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """An image, what it cost, and how it ended.
+
+    Attributes:
+        image: (rows, columns), or (slices, rows, columns); per unit of length.
+        seconds: Wall-clock time.
+        iterations: Iterations done; 1 for a direct method.
+        note: What there is to know about the end, in words.
+        gap: Relative duality gap at the end, of methods that have one: the objective lies at most so far above
+            its minimum.
+    """
+
+    image: Tensor
+    seconds: float
+    iterations: int
+    note: str
+    gap: float | None = None
+
+
+def check_system(A: Linear, y: Tensor, shape: Sequence[int], iterations: int) -> None:
+    """Check that map, data and image fit together, before any work.
+
+    Args:
+        A: The map, images (n, k) -> data (m, k).
+        y: Data (m, 1).
+        shape: Shape of the image, of n pixels.
+        iterations: Iterations asked for.
+
+    Raises:
+        InputError: They do not fit, values are not finite, or there is no iteration to do.
+    """
+    if y.dim() != 2 or y.shape[1] != 1:
+        raise InputError(
+            f"data of shape {tuple(y.shape)}", "a column (m, 1) was expected", "use sinogram.reshape(-1, 1)"
+        )
+    if not torch.isfinite(y).all():
+        raise InputError("data that are not finite", "finite line integrals were expected", "leave these rays out")
+    if len(shape) not in (2, 3) or min(shape) < 1:
+        raise InputError(f"an image of shape {tuple(shape)}", "(rows, columns) or (slices, rows, columns) was expected")
+    if iterations < 1:
+        raise InputError(f"iterations = {iterations}", "at least one was expected")
+    n = math.prod(shape)
+    for name, apply, source, size in (("A(x)", A, y.new_zeros(n, 1), len(y)), ("A.adjoint(y)", A.adjoint, y, n)):
+        came = apply(source)
+        if came.shape != (size, 1):
+            raise InputError(
+                f"{name} of shape {tuple(came.shape)} for {len(y)} data and an image of shape {tuple(shape)}",
+                f"({size}, 1) was expected",
+                "give the grid and the geometry that A was made with",
+            )

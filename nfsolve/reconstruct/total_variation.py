@@ -1,0 +1,137 @@
+"""Least squares with total variation, the classical choice for few views of piecewise constant objects.
+
+minimise 1/2 ||W^(1/2) (A x - y)||^2 / L + weight TV(x) over x >= 0, with L = ||W^(1/2) A||^2, by the primal-dual
+method of A. Chambolle, T. Pock, J. Math. Imaging Vision 40 (2011) 120, algorithm 1, with theta = 1; for tomography:
+E. Y. Sidky, J. H. Jorgensen, X. Pan, Phys. Med. Biol. 57 (2012) 3065.
+"""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from nfsolve._core.errors import InputError
+from nfsolve.reconstruct.reconstruction import Linear, Reconstruction, check_system
+
+# tau and the shares of the data and of TV in tau sigma ||K||^2 < 1. On Shepp-Logan, 40 views of 128 bins, the gap
+# after 300 iterations was 0.009; 0.1 with tau = 3, 0.03 with 30, and no less with diagonal preconditioning.
+PRIMAL_STEP = 10.0
+DATA_SHARE, TV_SHARE = 0.79, 0.2  # 0.01 is left for the error of the norm
+POWER_ITERATIONS = 40
+
+
+def total_variation(
+    A: Linear,
+    y: Tensor,
+    shape: Sequence[int],
+    weight: float,
+    iterations: int = 1500,
+    weights: Tensor | None = None,
+    nonnegative: bool = True,
+) -> Reconstruction:
+    """Reconstruct an image of small total variation, the sum over pixels of the length of its differences.
+
+    The data term is divided by the squared norm of the map, so that `weight` is in units of the image, whatever the
+    units of length and the number of views: with A = 1 a step between two runs of n pixels loses 2 weight / n.
+    In tomography begin at 3e-4 of the contrast for exact data on 128^2 pixels; more noise or fewer views want more,
+    finer pixels less; search over factors of 3.
+
+    Args:
+        A: Map, images (n, k) -> data (m, k), with its adjoint.
+        y: Line integrals (m, 1).
+        shape: Shape of the image, (rows, columns) or (slices, rows, columns).
+        weight: Factor on the total variation, at least 0.
+        iterations: Number of iterations; scores that are compared need the gap that the result gives to be small.
+        weights: Weight W of each ray (m, 1), at least 0, e.g. counts; None weights all alike.
+        nonnegative: Whether the image is kept at or above 0.
+
+    Returns:
+        The image. `gap` is the duality gap over the objective, an upper bound on its relative distance from the
+        minimum over the images with values up to twice the largest of this one.
+
+    Raises:
+        InputError: Shapes do not fit, values are not finite, a weight is negative, or A is zero.
+    """
+    start = time.perf_counter()
+    check_system(A, y, shape, iterations)
+    if not 0 <= weight < math.inf:
+        raise InputError(f"weight = {weight}", "a finite number of at least 0 was expected")
+    root = _row_scale(A, y, math.prod(shape), weights)
+    b = root * y
+    low = 0.0 if nonnegative else -math.inf
+    sigma, sigma_tv = DATA_SHARE / PRIMAL_STEP, TV_SHARE / PRIMAL_STEP / (4 * len(shape))
+
+    def forward(image: Tensor) -> Tensor:
+        return root * A(image.reshape(-1, 1))
+
+    def adjoint(p: Tensor, q: Tensor) -> Tensor:
+        return A.adjoint(root * p).reshape(*shape) + differences_adjoint(q)
+
+    x, p = y.new_zeros(*shape), torch.zeros_like(y)
+    q = differences(x)
+    for _ in range(iterations):
+        before, x = x, (x - PRIMAL_STEP * adjoint(p, q)).clamp(min=low)
+        ahead = 2 * x - before
+        p = (p + sigma * (forward(ahead) - b)) / (1 + sigma)
+        q = q + sigma_tv * differences(ahead)
+        q = q * (weight / q.square().sum(0).sqrt().clamp(min=max(weight, torch.finfo(q.dtype).tiny)))
+    gap = _relative_gap(x, forward(x) - b, p, b, adjoint(p, q), weight, nonnegative)
+    return Reconstruction(x, time.perf_counter() - start, iterations, f"relative duality gap {gap:.1e}", gap)
+
+
+def differences(image: Tensor) -> Tensor:
+    """Give the forward differences along each axis, (axes, *shape); zero at the far border."""
+    steps = image.new_zeros(image.dim(), *image.shape)
+    for axis, step in enumerate(steps):
+        step.narrow(axis, 0, image.shape[axis] - 1).copy_(image.diff(dim=axis))
+    return steps
+
+
+def differences_adjoint(steps: Tensor) -> Tensor:
+    """Apply the adjoint of `differences` to (axes, *shape), giving (*shape)."""
+    image = torch.zeros_like(steps[0])
+    for axis, step in enumerate(steps):
+        inner = step.narrow(axis, 0, image.shape[axis] - 1)
+        image.narrow(axis, 0, inner.shape[axis]).sub_(inner)
+        image.narrow(axis, 1, inner.shape[axis]).add_(inner)
+    return image
+
+
+def _relative_gap(
+    x: Tensor, residual: Tensor, p: Tensor, b: Tensor, slope: Tensor, weight: float, nonnegative: bool
+) -> float:
+    """Duality gap over the objective; the dual is that of the images between 0 (or -r) and r = 2 max |x|."""
+    residual, p, b, slope = (z.double() for z in (residual, p, b, slope))  # the dual is a small difference
+    total_variation_of_x = differences(x).square().sum(0).sqrt().double().sum()
+    primal = 0.5 * residual.square().sum() + weight * total_variation_of_x
+    missing = slope.clamp(max=0).sum() if nonnegative else -slope.abs().sum()
+    dual = -0.5 * p.square().sum() - (p * b).sum() + 2 * x.abs().max() * missing
+    return float((primal - dual) / primal) if primal else 0.0
+
+
+def _row_scale(A: Linear, y: Tensor, n: int, weights: Tensor | None) -> Tensor:
+    """W^(1/2) / ||W^(1/2) A||, (m, 1), so that the scaled map has norm 1."""
+    weights = torch.ones_like(y) if weights is None else weights
+    if weights.shape != y.shape or not torch.isfinite(weights).all() or (weights < 0).any():
+        raise InputError(
+            f"weights of shape {tuple(weights.shape)}, smallest {float(weights.min()):g}",
+            f"{tuple(y.shape)} finite numbers of at least 0 were expected",
+        )
+    squared = _norm_squared(lambda x: A.adjoint(weights * A(x)), y.new_zeros(n, 1))
+    if not squared:
+        raise InputError("a map that is zero on every weighted ray", "some ray that meets the image was expected")
+    return weights.sqrt() / math.sqrt(squared)
+
+
+def _norm_squared(gram: Callable[[Tensor], Tensor], like: Tensor) -> float:
+    """Largest eigenvalue of A^T A by the power method, from below."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(like.shape, generator=generator, dtype=torch.float64).to(like)
+    norm = x.norm()
+    for _ in range(POWER_ITERATIONS):
+        x = x / norm.clamp(min=torch.finfo(x.dtype).tiny)
+        x = gram(x)
+        norm = x.norm()
+    return float(norm)
