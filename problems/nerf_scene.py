@@ -150,8 +150,8 @@ class NeRFScene(Problem):
         return {"origins": origins, "directions": directions, "near": near, "far": far}
 
     def truth(self, rays: Batch) -> Batch:
-        """Render the exact scene, by a midpoint rule with 512 points on each ray, where they can be seen."""
-        return self.view(scene, rays, 512, visible_only=True)
+        """Render the exact scene, by a midpoint rule with 320 points on each ray, where they can be seen."""
+        return self.view(scene, rays, 320, visible_only=True)
 
     def view(self, field: Callback, rays: Batch, samples: int, visible_only: bool = False) -> Batch:
         """Render any number of rays, in pieces, with samples in the middle of their intervals."""
@@ -276,7 +276,7 @@ def _visible(rays: Batch, samples: int) -> Tensor:
     bins = rendering.stratified(rays["near"], rays["far"], 64)
     optical = (_density(bins.points(rays["origins"], rays["directions"])) * bins.dt).reshape(-1, 64)
     # A body can begin between the middles of two bins, hence the neighbours.
-    seen = (F.max_pool1d(optical, 3, 1, 1) > 0) & (optical.cumsum(-1) - optical < 30)
+    seen = (F.max_pool1d(optical, 3, 1, 1) > 0) & (optical.cumsum(-1) - optical < 16)
     return seen.repeat_interleave(samples // 64, -1).reshape(-1, 1)
 
 
