@@ -82,7 +82,8 @@ def composite(
             f"({len(samples.t)}, 1)",
             "give the field the points of the samples and take one column",
         )
-    channels = density[:, :0] if channels is None else channels
+    if channels is None:
+        channels = density[:, :0]
     if channels.ndim != 2 or len(channels) != len(density):
         raise InputError(f"channels {tuple(channels.shape)} for {len(density)} samples", f"({len(density)}, k)")
     chosen = choose(engine, density if samples.each is None else None)

@@ -123,23 +123,21 @@ def stratified(near: Tensor, far: Tensor, n_samples: int, generator: Generator |
     Raises:
         InputError: ``n_samples`` is below 1.
     """
-    levels, inside = _levels(near, n_samples, generator)
-    edges = near + levels * (far - near)
-    return Samples.from_rows(edges[:, :-1], edges[:, 1:], near + inside * (far - near))
+    return _place(near + _levels(near, n_samples) * (far - near), generator)
 
 
 @torch.no_grad()
 def importance(samples: Samples, weights: Tensor, n_samples: int, generator: Generator | None = None) -> Samples:
     """Cut each ray anew so that all intervals carry the same share of the weights.
 
-    Weights are constant on the intervals of ``samples``. A new interval reaches over gaps between them. No gradient
-    goes through the positions.
+    Weights are constant on the intervals of ``samples``; where all are a little above 0, no part of a ray is left to
+    one long interval. A new interval reaches over gaps between them. No gradient goes through the positions.
 
     Args:
         samples: An earlier cut.
         weights: Weights of its samples ``(n, 1)``, not negative. A ray whose weights are all 0 is cut evenly.
         n_samples: Samples on each ray.
-        generator: CPU generator, which draws one point of each interval by its weights; None takes the median.
+        generator: CPU generator of the positions; None places samples in the middle of their intervals.
 
     Returns:
         The samples; of no length on rays that had none.
@@ -150,32 +148,31 @@ def importance(samples: Samples, weights: Tensor, n_samples: int, generator: Gen
     if weights.shape != samples.t.shape:
         raise InputError(f"weights {tuple(weights.shape)}", f"one for each sample, {tuple(samples.t.shape)}")
     t0, dt, mass = (samples.rows(values) for values in (samples.t0, samples.dt, weights))
-    levels, inside = _levels(mass, n_samples, generator)
+    level = _levels(mass, n_samples)
     if mass.numel() == 0:
-        nothing = t0.new_zeros(samples.n_rays, n_samples)
-        return Samples.from_rows(nothing, nothing, nothing)
+        return _place(mass.new_zeros(samples.n_rays, n_samples + 1))
     below = torch.where(mass.sum(-1, keepdim=True) > 0, mass, dt).cumsum(-1)
     total = below[:, -1:]
-
-    def quantile(level: Tensor) -> Tensor:
-        # Kept below the total, so that the search ends in an interval that carries weight.
-        sought = torch.minimum(level * total, total * (1 - torch.finfo(total.dtype).eps)).contiguous()
-        index = torch.searchsorted(below, sought, right=True).clamp_max(mass.shape[1] - 1)
-        before = torch.where(index > 0, below.gather(1, (index - 1).clamp_min(0)), 0.0)
-        share = below.gather(1, index) - before
-        part = torch.where(share > 0, (sought - before) / torch.where(share > 0, share, 1.0), 0.0)
-        return t0.gather(1, index) + part * dt.gather(1, index)
-
-    edges = quantile(levels.expand(len(mass), -1))
-    return Samples.from_rows(edges[:, :-1], edges[:, 1:], quantile(inside.expand(len(mass), -1)))
+    # Kept below the total, so that the search ends in an interval that carries weight.
+    sought = torch.minimum(level * total, total * (1 - torch.finfo(total.dtype).eps))
+    index = torch.searchsorted(below, sought, right=True).clamp_max(mass.shape[1] - 1)
+    before = torch.where(index > 0, below.gather(1, (index - 1).clamp_min(0)), 0.0)
+    share = below.gather(1, index) - before
+    part = torch.where(share > 0, (sought - before) / torch.where(share > 0, share, 1.0), 0.0)
+    return _place(t0.gather(1, index) + part * dt.gather(1, index), generator)
 
 
-def _levels(like: Tensor, n_samples: int, generator: Generator | None) -> tuple[Tensor, Tensor]:
-    """Edges ``(1, n + 1)`` of equal cells of [0, 1], and a point in each, ``(n_rays, n)`` or ``(1, n)``."""
+def _levels(like: Tensor, n_samples: int) -> Tensor:
+    """Edges ``(1, n + 1)`` of equal cells of [0, 1]."""
     if n_samples < 1:
         raise InputError(f"n_samples = {n_samples}", "at least one sample on each ray")
-    edges = torch.arange(n_samples + 1, dtype=like.dtype, device=like.device)[None]
-    place = torch.full_like(edges[:, 1:], 0.5)
+    return torch.arange(n_samples + 1, dtype=like.dtype, device=like.device)[None] / n_samples
+
+
+def _place(edges: Tensor, generator: Generator | None = None) -> Samples:
+    """Put one sample into each interval between edges ``(n_rays, n + 1)``, at random or in the middle."""
+    t0, t1 = edges[:, :-1], edges[:, 1:]
+    place: Tensor | float = 0.5
     if generator is not None:
-        place = torch.rand(len(like), n_samples, generator=generator, dtype=torch.float64).to(like)
-    return edges / n_samples, (edges[:, :-1] + place) / n_samples
+        place = torch.rand(t0.shape, generator=generator, dtype=torch.float64).to(t0)
+    return Samples.from_rows(t0, t1, t0 + place * (t1 - t0))
