@@ -56,10 +56,12 @@ def find_extent(
     """
     everyone = list({id(frame): frame for frames in layout.splits.values() for frame in frames}.values())
     cameras = cameras_of(everyone, _sizes(everyone), layout.fisheye)
-    near, far = layout.near if near is None else near, layout.far if far is None else far
+    ndc = layout.forward_facing if ndc is None else ndc
+    if near is None:
+        near = 1.0 if ndc and layout.forward_facing else layout.near
+    far = layout.far if far is None else far
     extent = None
-    if layout.forward_facing if ndc is None else ndc:
-        near = 1.0 if layout.forward_facing and near == layout.near else near
+    if ndc:
         extent = _half_angles(cameras)[0]
         bounds = bounds or _ndc_hull(cameras, everyone, extent, near)
         far = float("inf") if far is None else far
