@@ -118,7 +118,7 @@ def aim(poses: Tensor, towards: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         Origins ``(n, 3)`` and unit directions ``(n, 3)`` in world coordinates.
     """
-    world = (poses[..., :3, :3] @ (towards * towards.new_tensor([1.0, -1.0, -1.0]))[..., None])[..., 0]
+    world = (poses[..., :3, :3] @ _flip(towards)[..., None])[..., 0]
     directions = world / world.norm(dim=-1, keepdim=True)
     return poses[..., :3, 3].expand_as(directions), directions
 
@@ -126,7 +126,12 @@ def aim(poses: Tensor, towards: Tensor) -> tuple[Tensor, Tensor]:
 def in_camera(poses: Tensor, points: Tensor) -> Tensor:
     """Give world points ``(n, 3)`` in the camera's frame: x to the right, y down, z forward. Undoes `aim`."""
     offset = points - poses[..., :3, 3]
-    return (poses[..., :3, :3].transpose(-1, -2) @ offset[..., None])[..., 0] * offset.new_tensor([1.0, -1.0, -1.0])
+    return _flip((poses[..., :3, :3].transpose(-1, -2) @ offset[..., None])[..., 0])
+
+
+def _flip(rows: Tensor) -> Tensor:
+    """Exchange the axes of images (y down, z forward) and those of OpenGL (y up, z back)."""
+    return torch.cat([rows[:, :1], -rows[:, 1:]], -1)
 
 
 def _check_shapes(poses: Tensor, rows: Tensor, columns: int, what: str) -> None:
