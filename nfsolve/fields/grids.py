@@ -55,7 +55,8 @@ class GridEncoder(Encoder):
             for _ in range(self.features):
                 values = next(parts).index_select(0, index.reshape(-1)).reshape(index.shape)
                 for weight in weights:
-                    values = torch.lerp(*values.unbind(0), weight)
+                    lower, upper = values.unbind(0)
+                    values = torch.lerp(lower, upper, weight)
                 found.append(values)
         return torch.stack(found, -1)
 
