@@ -210,7 +210,7 @@ def _pow(base: Any, exponent: Any) -> Jet:
 
 
 def _sub(left: Any, right: Any) -> Jet:
-    return left - right if isinstance(left, Jet) else (-right).add(left)
+    return left.add(-right) if isinstance(left, Jet) else (-right).add(left)
 
 
 def _div(left: Any, right: Any) -> Jet:

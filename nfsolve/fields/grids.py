@@ -76,7 +76,8 @@ class GridEncoder(Encoder):
         positions = [(column + 1) * ((resolution - 1) / 2) + 0.5 * self.smooth for column in columns]
         points = resolution + self.smooth
         cells = [position.floor().clamp(0, points - 2).long() for position in positions]
-        weights = [position - cell for position, cell in zip(positions, cells, strict=True)]
+        # under torch.compile the operator finds no Taylor rule for a jet minus a tensor, the function does
+        weights = [torch.sub(position, cell) for position, cell in zip(positions, cells, strict=True)]
         if self.smooth:
             weights = [weight * weight * (3 - 2 * weight) for weight in weights]
         if points ** len(columns) > size:
