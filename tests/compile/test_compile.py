@@ -20,7 +20,7 @@ def objective(compile: bool, **options) -> Objective:
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"activation": nf.Sine(3.0)}, {"encoding": nf.FeatureGrid(2, 3, 9, hash_size=4, smooth=True, initial=1.0)}],
+    [{}, {"activation": nf.Sine(3.0)}, {"encoding": nf.FeatureGrid(1, 3, 9, hash_size=4, smooth=True, initial=1.0)}],
     ids=["tanh", "sine", "grid"],
 )
 def test_compiled_residuals_and_gradients_are_the_same(options):
