@@ -145,6 +145,14 @@ ENTRIES = {
   booktitle = {Advances in Neural Information Processing Systems},
   year = {2020}
 }""",
+    "FeatureGrid": """@article{mueller2022instant,
+  title = {Instant Neural Graphics Primitives with a Multiresolution Hash Encoding},
+  author = {M{\\"u}ller, Thomas and Evans, Alex and Schied, Christoph and Keller, Alexander},
+  journal = {ACM Transactions on Graphics},
+  volume = {41},
+  number = {4},
+  year = {2022}
+}""",
     "DeepONet": """@article{lu2021learning,
   title = {Learning nonlinear operators via {DeepONet} based on the universal approximation theorem of operators},
   author = {Lu, Lu and Jin, Pengzhan and Pang, Guofei and Zhang, Zhongqiang and Karniadakis, George Em},

@@ -20,7 +20,12 @@ from nfsolve.problem import Problem, Recipe, Stage, Unknown
 
 SIMPLE = (int, float, bool, str, Path)
 KINDS = ("field", "field.activation", "field.encoding", "field.init", "factorization", "optimizer", "weighting")
-LITTLE = {"ws": "weight_scaling", "rwf": "random_weight_factorization", "ff": "gaussian_fourier"}
+LITTLE = {
+    "ws": "weight_scaling",
+    "rwf": "random_weight_factorization",
+    "ff": "gaussian_fourier",
+    "grid": "feature_grid",
+}
 
 
 @dataclasses.dataclass

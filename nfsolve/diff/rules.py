@@ -118,6 +118,13 @@ def _abs(z: Tensor, order: int) -> list[Tensor]:
     return [torch.abs(z), torch.sign(z), *[torch.zeros_like(z)] * (order - 1)][: order + 1]
 
 
+def _clamp(jet: Jet, min: Any = None, max: Any = None) -> Jet:
+    value = jet.channels[0]
+    clamped = torch.clamp(value, min, max)
+    inside = (clamped == value).to(value.dtype)
+    return jet.compose([clamped, inside, *[torch.zeros_like(value)] * (jet.plan.order - 1)][: jet.plan.order + 1])
+
+
 def _elementwise(derivatives: Callable[[Tensor, int], list[Tensor]]) -> Rule:
     def rule(jet: Jet, *args: Any, **kwargs: Any) -> Jet:
         if any(a not in (1, 20) for a in args) or any(v not in (False, None, "none", 1, 20) for v in kwargs.values()):
@@ -173,11 +180,21 @@ def _where(condition: Any, left: Any, right: Any) -> Jet:
     return Jet(torch.where(condition, lift(left), lift(right)), plan)
 
 
-def _value(compare: Rule) -> Rule:
-    def rule(left: Any, right: Any) -> Tensor:
-        return compare(*(v.channels[0] if isinstance(v, Jet) else v for v in (left, right)))
+def _value(constant: Rule) -> Rule:
+    def rule(*operands: Any) -> Tensor:
+        return constant(*(v.channels[0] if isinstance(v, Jet) else v for v in operands))
 
     return rule
+
+
+def _lerp(start: Any, end: Any, weight: Any) -> Jet:
+    gap = end - start
+    aligned = weight[(None,) * (gap.ndim - weight.ndim)]  # the channels of a jet come before what is broadcast
+    return _add(_mul(aligned, gap), start)
+
+
+def _unbind(jet: Jet, dim: int = 0) -> list[Jet]:
+    return [Jet(part, jet.plan) for part in jet.channels.unbind(dim if dim < 0 else dim + 1)]
 
 
 def _sum(jet: Jet, dim: Any = None, keepdim: bool = False) -> Jet:
@@ -193,7 +210,7 @@ def _pow(base: Any, exponent: Any) -> Jet:
 
 
 def _sub(left: Any, right: Any) -> Jet:
-    return left - right if isinstance(left, Jet) else (-right).add(left)
+    return left.add(-right) if isinstance(left, Jet) else (-right).add(left)
 
 
 def _div(left: Any, right: Any) -> Jet:
@@ -241,6 +258,10 @@ METHODS: dict[str, Rule] = {
     "div": _div,
     "neg": lambda jet: -jet,
     "sum": _sum,
+    "clamp": _clamp,
+    "floor": _value(torch.floor),
+    "lerp": _lerp,
+    "unbind": _unbind,
     "matmul": _matmul,
     "to": _linear_map(lambda c, *args, **kwargs: c.to(*args, **kwargs)),
     "real": lambda jet: jet.map(torch.real),
@@ -258,6 +279,7 @@ RULES: dict[Any, Rule] = {
     F.relu: _elementwise(_relu),
     F.tanh: METHODS["tanh"],
     torch.cat: _joined(torch.cat),
+    torch.stack: _joined(torch.stack),
     torch.where: _where,
     torch.complex: _complex,
     torch.Tensor.__rsub__: lambda tensor, jet: _sub(jet, tensor),

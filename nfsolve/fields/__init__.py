@@ -25,6 +25,7 @@ from nfsolve.fields.factorize import (
     fold,
 )
 from nfsolve.fields.field import Domain, Field
+from nfsolve.fields.grids import FeatureGrid
 from nfsolve.fields.init import (
     FrequencyScaling,
     Glorot,
@@ -55,6 +56,7 @@ __all__ = [
     "Domain",
     "Encoding",
     "Factorization",
+    "FeatureGrid",
     "Field",
     "Finer",
     "FourierFilterNetwork",

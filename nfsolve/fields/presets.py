@@ -14,6 +14,7 @@ from nfsolve._core.errors import unknown
 from nfsolve.fields.activations import ComplexGabor, Finer, Gaussian, RealGabor, ReLU, Sinc, Sine
 from nfsolve.fields.encodings import Encoding, GaussianFourier, Identity, Positional
 from nfsolve.fields.field import Field
+from nfsolve.fields.grids import FeatureGrid
 from nfsolve.fields.init import Glorot, Init, Siren, TorchDefault, WeightScaling
 from nfsolve.fields.init_variants import Combette, SmallLast
 from nfsolve.fields.mlp import MLP
@@ -41,6 +42,7 @@ PRESETS: dict[str, Maker] = {
     "finer": _mlp(Finer(30.0), Siren()),
     "combette": _mlp(Sine(30.0), Combette()),
     "wavelet": _mlp(RealGabor(10.0, 10.0), TorchDefault()),
+    "grid": _mlp(ReLU(), Glorot(), FeatureGrid()),
 }
 """Name -> field class with its parts; width and depth are not said.
 
@@ -64,6 +66,9 @@ PRESETS: dict[str, Maker] = {
 - ``combette``: sine of omega 30 with unit gain at any depth (`Combette`).
 - ``wavelet``: real Gabor wavelets of two linear maps a layer, both constants 10, torch's own initialisation, as in the
   code of Chng et al. (CVPR 2025).
+- ``grid``: ReLU on trainable grids of 8 resolutions up to 256, Glorot, as Mueller et al. (ACM Trans. Graph. 2022), who
+  have 16 up to 524,288 with larger tables. Their networks have 64 units and one or two hidden layers, their Adam a
+  learning rate of 1e-2.
 """
 
 

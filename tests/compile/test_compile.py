@@ -18,7 +18,11 @@ def objective(compile: bool, **options) -> Objective:
     return Objective(problem, field, data, generator(0, "points"), compile=compile)
 
 
-@pytest.mark.parametrize("options", [{}, {"activation": nf.Sine(3.0)}], ids=["tanh", "sine"])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"activation": nf.Sine(3.0)}, {"encoding": nf.FeatureGrid(1, 3, 9, hash_size=4, smooth=True, initial=1.0)}],
+    ids=["tanh", "sine", "grid"],
+)
 def test_compiled_residuals_and_gradients_are_the_same(options):
     plain, compiled = objective(False, **options), objective(True, **options)
     assert torch.allclose(plain(), compiled(), rtol=1e-12)

@@ -38,6 +38,11 @@ FUNCTIONS = {
     "where": lambda z: torch.where(z > 0.2, torch.sin(z), z * z),
     "products": lambda z: torch.sin(z[:, :1]) * torch.exp(z[:, 1:]) - 2 * z[:, :1],
     "cat": lambda z: torch.cat([torch.cos(z[:, 1:]), z], -1) + 1,
+    "stack": lambda z: torch.stack([torch.sin(column) for column in z.unbind(-1)], -1),
+    "clamp": lambda z: torch.clamp(z, -0.4, 0.5) ** 2 * z,
+    "floor": lambda z: (z - torch.floor(z)) ** 3,
+    "lerp": lambda z: torch.lerp(torch.sin(z), z * z, torch.cos(z)),
+    "lerp of numbers": lambda z: torch.lerp(*torch.eye(2, dtype=z.dtype), torch.cos(z)),
     "sum": lambda z: (z * z).sum(-1, keepdim=True),
     "complex": lambda z: torch.exp(torch.complex(-z * z, 2 * z)).real,
 }

@@ -21,6 +21,7 @@ KINDS = {
 }
 NETWORKS = {
     "mlp": (nf.MLP, {"encoding": nf.GaussianFourier(3, trainable=True)}),
+    "grid": (nf.MLP, {"encoding": nf.FeatureGrid(2, 2, 4, initial=0.5)}),
     "complex": (nf.MLP, {"activation": nf.ComplexGabor(3.0, 1.0)}),
     "modified": (nf.ModifiedMLP, {}),
     "residual": (nf.ResidualMLP, {}),
@@ -168,7 +169,7 @@ def test_the_generator_of_torch_is_left_alone():
     assert torch.equal(before, torch.random.get_rng_state())
 
 
-@pytest.mark.parametrize("network", ["mlp", "fourier filters", "gabor filters"])
+@pytest.mark.parametrize("network", ["mlp", "grid", "fourier filters", "gabor filters"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_matrices_of_encodings_and_filters_stay_plain(network, kind):
     field = build(network)

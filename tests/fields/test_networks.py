@@ -36,6 +36,8 @@ ENCODINGS = {
     "trained fourier": nf.GaussianFourier(3, trainable=True),
     "period": nf.Periodic(("t",), 2.0, harmonics=2),
     "trained period": nf.Periodic(period=2.0, trainable=True),
+    "grid": nf.FeatureGrid(2, 2, 4, initial=0.5),
+    "smooth hashed grid": nf.FeatureGrid(2, 2, 5, hash_size=5, smooth=True, initial=0.5),
 }
 # every network with every activation and encoding, as (class, options)
 CASES = {
@@ -152,7 +154,8 @@ def test_every_parameter_is_used(name):
 
 @pytest.mark.parametrize("name", CASES)
 def test_fields_are_periodic_where_the_domain_is(name):
-    field = build(CASES[name], harmonics=2, **({"depth": 1} if "Residual" in name else {}))
+    harmonics = 1 if "grid" in name else 2  # two harmonics and time are five coordinates, which no grid has
+    field = build(CASES[name], harmonics=harmonics, **({"depth": 1} if "Residual" in name else {}))
     x = points(5)
     shifted = x + torch.tensor([0.0, 2.0], dtype=torch.float64)
     for along in [(), (1,)]:
