@@ -75,7 +75,7 @@ def ellipsoid_values(ellipsoids: Sequence[Ellipsoid], points: Tensor) -> Tensor:
     """
     total = points.new_zeros(len(points), 1)
     for body in ellipsoids:
-        total = total + body.value * (body.unit(points).square().sum(-1, keepdim=True) <= 1).to(points)
+        total = total + body.value * (_squared(body.unit(points)) <= 1).to(points)
     return total
 
 
@@ -120,8 +120,8 @@ def ellipsoid_integrals(ellipsoids: Sequence[Ellipsoid], rays: tuple[Tensor, Ten
     total = feet.new_zeros(len(feet), 1)
     for body in ellipsoids:
         o, d = body.unit(feet), body.unit(directions, directions=True)
-        squared = d.square().sum(-1, keepdim=True)
-        distance = torch.linalg.cross(o, d).square().sum(-1, keepdim=True)  # squared, of the line, times |d|^2
+        squared = _squared(d)
+        distance = _squared(torch.linalg.cross(o, d))  # squared, of the line, times |d|^2
         total = total + body.value * 2 * (squared - distance).clamp(min=0).sqrt() / squared
     return total
 
@@ -152,3 +152,7 @@ def ellipsoid_projections(
         integrals = ellipsoid_integrals(ellipsoids, rays).reshape(rows, sub_rays, columns, sub_rays)
         projections.append(integrals.mean((1, 3)))
     return torch.stack(projections).to(device=device, dtype=dtype)
+
+
+def _squared(vectors: Tensor) -> Tensor:
+    return vectors[:, :1] ** 2 + vectors[:, 1:2] ** 2 + vectors[:, 2:] ** 2  # faster than a sum over three columns

@@ -30,9 +30,9 @@ def shares(position: Tensor, sides: tuple[Tensor, Tensor], axis: Axis) -> tuple[
     wide, narrow = torch.maximum(*sides), torch.minimum(*sides)
     half = (wide + narrow) / 2
     left = centre - n_bins * spacing / 2
-    first = torch.floor((position - half - left) / spacing).long()
+    first = torch.floor((position - half - left) / spacing)
     taps = math.ceil(float(2 * half.max()) / spacing) + 1
-    bins = first[:, None] + torch.arange(taps)
+    bins = first.long()[:, None] + torch.arange(taps)
     edges = left + (first[:, None] + torch.arange(taps + 1)) * spacing - position[:, None]
     fractions = _fraction_below(edges, narrow[:, None], wide[:, None]).diff(dim=1)
     return bins, torch.where((bins >= 0) & (bins < n_bins), fractions, 0.0)

@@ -13,7 +13,7 @@ ODD_CONE = ConeBeam(ANGLES, (6, 9), spacing=(0.35, 0.3), source=3.0, detector=5.
 ODD_GRID = PixelGrid(rows=7, columns=5, pixel=0.21)
 ODD_VOLUME = VoxelGrid((4, 7, 5), 0.21)
 CASES = {"parallel": (ODD, ODD_GRID), "fan": (ODD_FAN, ODD_GRID), "cone": (ODD_CONE, ODD_VOLUME)}
-CENTRE, SD = (0.2, -0.3, 0.15), 0.12
+CENTRE, SD = (0.2, -0.3, 0.15), 0.15
 
 
 def gaussian(points):

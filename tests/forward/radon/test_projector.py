@@ -3,6 +3,7 @@
 import math
 import os
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -32,16 +33,21 @@ def full_turn(n):
     return tuple(2 * math.pi * i / n for i in range(n))
 
 
-def parallel(n, views=12):
+def parallel(n, views=6):
     return ParallelBeam.half_turn(views, n)
 
 
-def fan(n, views=12):
-    return FanBeam(full_turn(views), n, 3.0 / n, source=3.0, detector=4.2)
+def fan(n, views=6):
+    return FanBeam(full_turn(views), n, 3.4 / n, source=3.0, detector=4.2)
 
 
-def cone(n, views=3):
-    return ConeBeam(full_turn(views), (n, n), (3.0 / n, 3.2 / n), source=4.0, detector=5.6)
+def cone(n):
+    return ConeBeam((0.3, 2.5), (n, n), (3.0 / n, 3.2 / n), source=4.0, detector=5.6)
+
+
+@lru_cache
+def phantom(n):
+    return ellipse_image(SHEPP_LOGAN, PixelGrid(n, n, 2 / n), supersample=4).reshape(-1, 1)
 
 
 def nearest(image, grid):
@@ -68,8 +74,7 @@ def test_projector_of_the_phantom_halves_its_error_with_each_doubling(beam):
     errors = []
     for n in (64, 128, 256):
         geometry, grid = beam(n), PixelGrid(n, n, 2 / n)
-        image = ellipse_image(SHEPP_LOGAN, grid).reshape(-1, 1)
-        projected = Projector(geometry, grid)(image).reshape(geometry.shape)
+        projected = Projector(geometry, grid)(phantom(n)).reshape(geometry.shape)
         errors.append(relative(projected, ellipse_sinogram(SHEPP_LOGAN, geometry)))
     assert errors[2] <= 0.008
     assert errors[0] / errors[1] > 1.7
@@ -80,32 +85,36 @@ def test_cone_projector_of_the_phantom():
     errors = []
     for n in (16, 32):
         geometry, grid = cone(n), VoxelGrid((n, n, n), 2 / n)
-        volume = ellipsoid_volume(SHEPP_LOGAN_3D, grid).reshape(-1, 1)
+        volume = ellipsoid_volume(SHEPP_LOGAN_3D, grid, supersample=3).reshape(-1, 1)
         projected = Projector(geometry, grid)(volume).reshape(geometry.shape)
         errors.append(relative(projected, ellipsoid_projections(SHEPP_LOGAN_3D, geometry)))
     assert errors[1] < min(0.08, errors[0] / 1.4)
 
 
 @pytest.mark.parametrize(
-    ("beam", "sizes", "bound"), [(parallel, (32, 64), 0.01), (fan, (32, 64), 0.01), (cone, (24, 48), 0.02)]
+    ("beam", "sizes", "order", "bound"),
+    # where pixels are aligned with the rays, bins of about a pixel (but not one) cost a part of the second order
+    [(parallel, (32, 64), 3.5, 6e-3), (fan, (32, 64), 3.2, 6e-3), (cone, (20, 40), 3.0, 1.5e-2)],
 )
-def test_projector_of_a_gaussian_converges_at_second_order(beam, sizes, bound):
-    errors = []
+def test_projector_of_a_gaussian_converges_at_second_order(beam, sizes, order, bound):
+    errors, masses = [], []
     for n in sizes:
         geometry = beam(n)
         grid = VoxelGrid((n, n, n), 2 / n) if beam is cone else PixelGrid(n, n, 2 / n)
-        image = pixel_averages(gaussian, grid, 4)
-        projected = Projector(geometry, grid)(image).reshape(geometry.shape)
-        errors.append(relative(projected, bin_averages(gaussian_integrals, geometry, 4)))
-    assert errors[0] / errors[1] > 3.4
+        projected = Projector(geometry, grid)(pixel_averages(gaussian, grid, 3)).reshape(geometry.shape)
+        exact = bin_averages(gaussian_integrals, geometry, 8)
+        errors.append(relative(projected, exact))
+        masses.append(abs(float(projected.sum() / exact.sum()) - 1))
+    assert errors[0] / errors[1] > order
     assert errors[1] < bound
+    assert masses[1] < 1e-4
 
 
-@pytest.mark.parametrize(("name", "bound"), [("parallel", 2e-3), ("fan", 4e-3), ("cone", 2e-2)])
-def test_projector_is_the_bin_average_of_rays_through_pixels(name, bound):
+@pytest.mark.parametrize(("name", "sub_rays", "bound"), [("parallel", 64, 6e-3), ("fan", 16, 6e-3), ("cone", 8, 2e-2)])
+def test_projector_is_the_bin_average_of_rays_through_pixels(name, sub_rays, bound):
     geometry, grid = CASES[name]
     image = random_column(math.prod(grid.shape)).abs()
-    sampled = bin_averages(lambda rays: line_integrals(nearest(image, grid), rays, 200, grid.bounds), geometry, 8)
+    sampled = bin_averages(lambda rays: line_integrals(nearest(image, grid), rays, 70, grid.bounds), geometry, sub_rays)
     assert relative(Projector(geometry, grid)(image).reshape(geometry.shape), sampled) < bound
 
 
@@ -188,57 +197,56 @@ def test_projector_is_scikit_images_about_its_own_centre(n):
     angles = (0.0, 0.4, 1.2, math.pi / 2, 2.8)
     grid = PixelGrid(n, n, pixel, centre=(-shift, shift))
     image = pixel_averages(gaussian, grid, 2).reshape(n, n)
+    image[grid.centres().norm(dim=-1).reshape(n, n) > 0.9] = 0  # tails; scikit-image warns of values in the corners
     theirs = torch.from_numpy(radon(image.numpy(), np.degrees(angles), circle=True).T) * pixel
     ours = Projector(ParallelBeam(angles, n, pixel, -shift), grid)(image.reshape(-1, 1)).reshape(theirs.shape)
-    assert relative(ours, theirs) < 1e-2
+    assert relative(ours, theirs) < 3e-3
     half_a_pixel_off = Projector(ParallelBeam(angles, n, pixel, -shift + pixel / 2), grid)(image.reshape(-1, 1))
     assert relative(half_a_pixel_off.reshape(theirs.shape), theirs) > 5e-2
 
 
-@pytest.mark.parametrize("kind", ["parallel", "fan"])
-def test_projector_is_astras_strip_model(kind):
+@pytest.mark.parametrize("kind", ["parallel", "fanflat"])
+def test_projector_is_astras_on_a_smooth_image(kind):
     astra = pytest.importorskip("astra")
-    n, angles = 64, (0.0, 0.4, 1.2, 2.8, 4.0)
+    n, angles = 64, (0.1, 0.4, 1.2, 2.8, 4.0)
     grid = PixelGrid(n, n, 1.0)
-    volume = astra.create_vol_geom(n, n)
     if kind == "parallel":
         geometry = ParallelBeam(angles, 80, 1.3)
-        detector, model = astra.create_proj_geom("parallel", 1.3, 80, np.array(angles)), "strip"
+        detector, model = astra.create_proj_geom(kind, 1.3, 80, np.array(angles)), "line"
     else:
         geometry = FanBeam(angles, 80, 2.0, source=200.0, detector=300.0)
-        detector = astra.create_proj_geom("fanflat", 2.0, 80, np.array(angles), 200.0, 100.0)
-        model = "strip_fanflat"
-    number = astra.create_projector(model, detector, volume)
+        detector, model = astra.create_proj_geom(kind, 2.0, 80, np.array(angles), 200.0, 100.0), "line_fanflat"
+    number = astra.create_projector(model, detector, astra.create_vol_geom(n, n))  # on the CPU
     image = pixel_averages(lambda x: gaussian(x / 32), grid, 2)
     index, theirs = astra.create_sino(image.reshape(n, n).numpy(), number)
     astra.data2d.delete(index)
     astra.projector.delete(number)
-    ours = Projector(geometry, grid)(image).reshape(geometry.shape)
-    assert relative(ours, torch.from_numpy(theirs).double() / (geometry.spacing if kind == "fan" else 1)) < 1e-2
+    assert relative(Projector(geometry, grid)(image).reshape(geometry.shape), torch.from_numpy(theirs).double()) < 3e-2
 
 
-def test_a_real_fan_scan_is_the_projection_of_its_own_reconstruction():
-    path = Path(os.environ.get("NFSOLVE_DATA", "nowhere")) / "ct_htc2022_01a.npz"
+@pytest.mark.parametrize(("name", "margin"), [("01a", 1e-3), ("04b", 0.05)])  # 01a is nearly symmetric
+def test_a_real_fan_scan_is_the_projection_of_its_own_reconstruction(name, margin):
+    path = Path(os.environ.get("NFSOLVE_DATA", "nowhere")) / f"ct_htc2022_{name}.npz"
     if not path.is_file():
-        pytest.skip("needs ct_htc2022_01a.npz in $NFSOLVE_DATA")
+        pytest.skip(f"needs {path.name} in $NFSOLVE_DATA")
     with np.load(path) as scan:
-        views = slice(0, 720, 72)
+        views = slice(0, 720, 150)
         angles = np.radians(scan["angles_deg"][views])
         source, detector = float(scan["geom_distanceSourceOrigin"]), float(scan["geom_distanceSourceDetector"])
         spacing = float(scan["geom_pixelSizePost"])
         measured = torch.from_numpy(scan["sinogram"][views]).double()
-        image = torch.from_numpy(scan["fbp_512"]).double().reshape(256, 2, 256, 2).mean((1, 3)).reshape(-1, 1)
+        image = torch.from_numpy(scan["fbp_512"]).double().reshape(128, 4, 128, 4).mean((1, 3)).reshape(-1, 1)
     pixel = spacing * source / detector  # of the supplied image, whose values are per this length
     geometry = FanBeam(tuple(angles), 560, spacing, source, detector)
-    grid = PixelGrid(256, 256, 2 * pixel)
+    grid = PixelGrid(128, 128, 4 * pixel)
 
     def correlation(g):
         projected = Projector(g, grid)(image).reshape(measured.shape)
         return float(torch.corrcoef(torch.stack([projected.reshape(-1), measured.reshape(-1)]))[0, 1])
 
     right = correlation(geometry)
-    assert right > 0.997
-    assert correlation(replace(geometry, angles=tuple(-angles))) < right - 1e-3
+    assert right > 0.996
+    assert correlation(replace(geometry, angles=tuple(-angles))) < right - margin
     projected = Projector(geometry, grid)(image).reshape(measured.shape) / pixel
     assert float((projected * measured).sum() / projected.square().sum()) == pytest.approx(1.0, abs=0.03)
 
