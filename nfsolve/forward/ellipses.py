@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nfsolve.forward.radon import ParallelBeam, PixelGrid
+from nfsolve.forward.radon import FanBeam, ParallelBeam, PixelGrid
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def ellipse_integrals(ellipses: Sequence[Ellipse], rays: tuple[Tensor, Tensor]) 
 
 def ellipse_sinogram(
     ellipses: Sequence[Ellipse],
-    geometry: ParallelBeam,
+    geometry: ParallelBeam | FanBeam,
     sub_rays: int = 16,
     dtype: torch.dtype = torch.float64,
     device: Any = "cpu",

@@ -7,10 +7,20 @@ through any field, and a sparse matrix of bin averages on a grid of pixels or vo
 from nfsolve.forward.radon.cone import ConeBeam
 from nfsolve.forward.radon.fan import FanBeam
 from nfsolve.forward.radon.grids import PixelGrid, VoxelGrid
+from nfsolve.forward.radon.linear import LinearMap, foreign
 from nfsolve.forward.radon.lines import line_integrals
 from nfsolve.forward.radon.parallel import ParallelBeam
-from nfsolve.forward.radon.projector import Projector
+from nfsolve.forward.radon.projector import Geometry, Projector
 
-Geometry = ParallelBeam | FanBeam | ConeBeam
-
-__all__ = ["ConeBeam", "FanBeam", "Geometry", "ParallelBeam", "PixelGrid", "Projector", "VoxelGrid", "line_integrals"]
+__all__ = [
+    "ConeBeam",
+    "FanBeam",
+    "Geometry",
+    "LinearMap",
+    "ParallelBeam",
+    "PixelGrid",
+    "Projector",
+    "VoxelGrid",
+    "foreign",
+    "line_integrals",
+]

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nfsolve.forward.radon.fan import FanBeam
 from nfsolve.forward.radon.views import axes, bin_centres, check_detector, check_distances, checked_angles
 
 
@@ -46,13 +47,15 @@ class ConeBeam:
         """Shape of a stack of projections, (views, rows, columns)."""
         return len(self.angles), *self.n_bins
 
+    @property
+    def fan(self) -> FanBeam:
+        """The fan of rays in the plane z = 0, onto the panel's columns."""
+        return FanBeam(self.angles, self.n_bins[1], self.spacing[1], self.source, self.detector, self.centre[1])
+
     def offsets(self, dtype: torch.dtype = torch.float64, device: Any = "cpu") -> tuple[Tensor, Tensor]:
         """List the positions v of the rows, (rows,), and u of the columns, (columns,), on the panel."""
-        v, u = (
-            bin_centres(*axis, dtype=dtype, device=device)
-            for axis in zip(self.n_bins, self.spacing, self.centre, strict=True)
-        )
-        return v, u
+        v = bin_centres(self.n_bins[0], self.spacing[0], self.centre[0], dtype, device)
+        return v, self.fan.offsets(dtype, device)
 
     def refined(self, factor: int) -> "ConeBeam":
         """Split each bin into factor x factor smaller ones."""

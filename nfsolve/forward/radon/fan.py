@@ -67,3 +67,15 @@ class FanBeam:
         directions = fan.cos() * along + fan.sin() * across
         feet = self.source * fan.sin() * (fan.cos() * across - fan.sin() * along)
         return feet.reshape(-1, 2).to(device, dtype), directions.reshape(-1, 2).to(device, dtype)
+
+    def project(self, points: Tensor, view: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Cast points (n, 2) onto the detector.
+
+        Returns:
+            Positions u on the detector (n,), the magnification detector / depth (n,), and the way along each ray per
+            unit of depth (n, 2), where depth is the distance from the source across the detector.
+        """
+        across, along = (axis.to(points)[0] for axis in axes(self.angles[view : view + 1]))
+        away = points + self.source * along
+        depth = away @ along
+        return self.detector * (away @ across) / depth, self.detector / depth, away / depth[:, None]

@@ -19,7 +19,7 @@ def line_integrals(
 
     Args:
         field: Points (n, d) -> values (n, 1).
-        rays: Foot points and unit directions, both (m, d); see `ParallelBeam.rays`; rows make a mini-batch.
+        rays: Foot points and unit directions, both (m, d); see the `rays` of a geometry; rows make a mini-batch.
         n_samples: Samples per ray, spread evenly over the part of the ray inside the box.
         bounds: Bounds (low, high) per coordinate; the field counts as zero outside.
         generator: Draws one uniform sample per cell (stratified) instead of the midpoint; on the CPU.
@@ -28,11 +28,14 @@ def line_integrals(
         Line integrals, (m, 1); zero for rays that miss the box.
 
     Raises:
-        InputError: The field's values are not (n, 1), or `n_samples` is below 1.
+        InputError: The field's values are not (n, 1), `n_samples` is below 1, or the bounds are not those
+            of the rays' coordinates.
     """
     feet, directions = rays
     if n_samples < 1:
         raise InputError(f"n_samples={n_samples}", "at least one sample per ray was expected")
+    if len(bounds) != feet.shape[1]:
+        raise InputError(f"bounds of {len(bounds)} coordinates", f"{feet.shape[1]} were expected from the rays")
     low, high = feet.new_tensor(bounds).T
     safe = torch.where(directions.abs() < 1e-12, torch.full_like(directions, 1e-12), directions)
     walls = torch.stack([(low - feet) / safe, (high - feet) / safe])  # (2, m, d)

@@ -65,3 +65,13 @@ class ParallelBeam:
         feet = self.offsets()[:, None] * across[:, None]
         directions = along[:, None].expand_as(feet)
         return feet.reshape(-1, 2).to(device, dtype), directions.reshape(-1, 2).to(device, dtype)
+
+    def project(self, points: Tensor, view: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Cast points (n, 2) onto the detector.
+
+        Returns:
+            Positions s on the detector (n,), the magnification (n,) (one), and the direction of the rays (n, 2).
+        """
+        across, along = (axis.to(points)[0] for axis in axes(self.angles[view : view + 1]))
+        position = points @ across
+        return position, torch.ones_like(position), along.expand_as(points)

@@ -1,123 +1,155 @@
-"""Parallel-beam tomography: p(t, s) = integral of f along the line x . n = s, with n = (cos t, sin t).
+"""Sparse matrices from pixels or voxels to the bins of a tomograph, with exact adjoints.
 
-Angles t are radians from the x axis, image row 0 lies at the largest y. Two ways to the same numbers: rays
-sampled through any field, and a sparse matrix of exact strip areas on a pixel grid.
-Source: A. C. Kak, M. Slaney, "Principles of Computerized Tomographic Imaging", 1988, chapter 3.
+Entry (ray, pixel) is the average over the ray's bin of the lengths of rays inside the pixel: the area of the shadow
+of the pixel in the bin. Source: see `footprints`.
 """
 
 import math
 import warnings
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from nfsolve._core.errors import InputError
-from nfsolve.forward.radon.grids import PixelGrid
+from nfsolve.forward.radon.cone import ConeBeam
+from nfsolve.forward.radon.fan import FanBeam
+from nfsolve.forward.radon.footprints import shares
+from nfsolve.forward.radon.grids import PixelGrid, VoxelGrid
+from nfsolve.forward.radon.linear import LinearMap
 from nfsolve.forward.radon.parallel import ParallelBeam
 
-
-class _Product(torch.autograd.Function):
-    """A x or A^T x; torch's own backward of a sparse product is 20 times slower and refuses torch.func."""
-
-    @staticmethod
-    def forward(x: Tensor, projector: "Projector", transpose: bool) -> Tensor:
-        return (projector.transposed if transpose else projector.matrix) @ x
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        _, ctx.projector, ctx.transpose = inputs
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        return _Product.apply(grads[0], ctx.projector, not ctx.transpose), None, None  # type: ignore[return-value]
-
-    @staticmethod
-    def jvp(ctx: Any, *tangents: Any) -> Tensor:
-        return _Product.apply(tangents[0], ctx.projector, ctx.transpose)  # type: ignore[return-value]
-
-    @staticmethod
-    def vmap(info: Any, in_dims: tuple, *args: Any) -> tuple[Tensor, int]:
-        x, projector, transpose = args
-        x = x.movedim(in_dims[0], -1)  # (n, k, batch)
-        y: Any = _Product.apply(x.reshape(len(x), -1), projector, transpose)
-        return y.reshape(-1, *x.shape[1:]), x.dim() - 1
+Geometry = ParallelBeam | FanBeam | ConeBeam
+Entries = tuple[Tensor, Tensor, Tensor]  # bin of one view, pixel, weight; sorted by pixel
 
 
-class Projector:
-    """Sparse matrix from pixel values to bin averages of their line integrals, with its exact adjoint.
+class Projector(LinearMap):
+    """Sparse matrix from pixel or voxel values to bin averages of their line integrals, with its exact adjoint.
 
-    Entry (ray, pixel) is the area of the pixel inside the strip of the ray's bin, divided by the bin's width.
+    Images enter as columns, (pixels, k), row by row from the top (volumes slice by slice); sinograms leave as
+    columns, (views * bins, k). A detector that sees only a part of the grid is fine; outside the grid the field
+    counts as zero.
 
     Args:
         geometry: Views and detector.
-        grid: Pixels.
+        grid: Pixels for parallel and fan beams, voxels for cone beams.
         dtype: Type of the matrix entries.
         device: Device of the matrix.
 
     Attributes:
         matrix: A, CSR, (views * bins, pixels).
         transposed: A^T, CSR, (pixels, views * bins).
+
+    Raises:
+        InputError: The grid is of the wrong kind, reaches the source, or no ray meets it.
     """
 
     def __init__(
-        self, geometry: ParallelBeam, grid: PixelGrid, dtype: torch.dtype = torch.float64, device: Any = "cpu"
+        self,
+        geometry: Geometry,
+        grid: PixelGrid | VoxelGrid,
+        dtype: torch.dtype = torch.float64,
+        device: Any = "cpu",
     ):
         self.geometry, self.grid = geometry, grid
-        parts = [_strip_weights(geometry, grid, view) for view in range(len(geometry.angles))]
-        ray, pixel, weight = (torch.cat(z) for z in zip(*parts, strict=True))
-        shape = (math.prod(geometry.shape), grid.rows * grid.columns)
-        self.matrix = _csr(ray, pixel, weight, shape).to(device=device, dtype=dtype)
-        self.transposed = _csr(pixel, ray, weight, shape[::-1]).to(device=device, dtype=dtype)
-
-    def __call__(self, image: Tensor) -> Tensor:
-        """Project pixel values (pixels, k), row by row from the top, to (views * bins, k)."""
-        return self._apply(image, transpose=False)
-
-    def adjoint(self, sinogram: Tensor) -> Tensor:
-        """Apply A^T to (views * bins, k), giving (pixels, k)."""
-        return self._apply(sinogram, transpose=True)
-
-    def _apply(self, x: Tensor, transpose: bool) -> Tensor:
-        n = self.matrix.shape[0 if transpose else 1]
-        if x.dim() != 2 or len(x) != n:
-            raise InputError(f"values of shape {tuple(x.shape)}", f"({n}, k) was expected", "reshape them to a column")
-        return _Product.apply(x, self, transpose)  # type: ignore[return-value]
+        _check_source(geometry, grid)
+        self.matrix, self.transposed = (m.to(device) for m in _matrices(geometry, grid, dtype))
+        if self.matrix.values().numel() == 0:
+            raise InputError(
+                f"a grid over {grid.bounds}, which no ray of the {type(geometry).__name__} meets",
+                "a grid in view of the detector",
+                "check units of length, and the centres of grid and detector",
+            )
+        m, n = self.matrix.shape
+        super().__init__(self.matrix.__matmul__, self.transposed.__matmul__, (m, n))
 
 
-def _strip_weights(geometry: ParallelBeam, grid: PixelGrid, view: int) -> tuple[Tensor, Tensor, Tensor]:
-    t = geometry.angles[view]
-    footprint = sorted((grid.pixel * abs(math.cos(t)), grid.pixel * abs(math.sin(t))))
-    c, s = math.cos(t), math.sin(t)
-    position = grid.centres() @ torch.tensor([c, s], dtype=torch.float64)  # of pixel centres on the detector axis
-    left = geometry.centre - geometry.n_bins * geometry.spacing / 2
-    half = sum(footprint) / 2
-    first = torch.floor((position - half - left) / geometry.spacing).long()
-    taps = math.ceil(2 * half / geometry.spacing) + 1
-    bins = first[:, None] + torch.arange(taps)
-    edges = left + (first[:, None] + torch.arange(taps + 1)) * geometry.spacing - position[:, None]
-    weight = _area_below(edges, *footprint).diff(dim=1) * grid.pixel**2 / geometry.spacing
-    keep = (bins >= 0) & (bins < geometry.n_bins) & (weight > 1e-9 * grid.pixel)
-    pixel = torch.arange(len(position))[:, None].expand_as(bins)
-    return view * geometry.n_bins + bins[keep], pixel[keep], weight[keep]
+def _check_source(geometry: Geometry, grid: PixelGrid | VoxelGrid) -> None:
+    if isinstance(geometry, ParallelBeam):
+        return
+    radius = math.hypot(*(max(map(abs, ends)) for ends in grid.bounds[:2]))
+    if radius >= geometry.source:
+        raise InputError(
+            f"a source {geometry.source:g} from the axis and a grid that reaches {radius:g}",
+            "the source outside the grid in each view was expected",
+            "check that both have the same unit of length, or take a smaller grid",
+        )
 
 
-def _area_below(u: Tensor, narrow: float, wide: float) -> Tensor:
-    """Fraction of a pixel whose offset along the detector lies below u: the integral of a trapezium."""
-    narrow = max(narrow, 1e-7 * wide)  # a ramp this steep is a box to 1e-7, and 0 / 0 is avoided
+def _matrices(geometry: Geometry, grid: PixelGrid | VoxelGrid, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    from scipy import sparse  # slow to import
 
-    def ramp_integral(z: Tensor) -> Tensor:
-        return torch.where(z < 1, 0.5 * z.clamp(min=0) ** 2, z - 0.5)
+    bins, pixels = math.prod(geometry.shape[1:]), math.prod(grid.shape)
+    real = torch.empty(0, dtype=dtype).numpy().dtype
+    columns, values, ends = np.empty(0, np.int32), np.empty(0, real), [np.zeros(1, np.int64)]
+    for view in range(len(geometry.angles)):
+        ray, pixel, weight = _entries(geometry, grid, view)
+        entries = weight.to(dtype).numpy(), (ray.int().numpy(), pixel.int().numpy())
+        part = sparse.coo_array(entries, shape=(bins, pixels)).tocsr()  # linear in time, unlike a sort
+        for whole, piece in ((columns, part.indices), (values, part.data)):
+            whole.resize(whole.size + piece.size, refcheck=False)  # in place: a list of parts takes twice the memory
+            whole[whole.size - piece.size :] = piece
+        ends.append(ends[-1][-1] + part.indptr[1:])
+    shape = (math.prod(geometry.shape), pixels)
+    rows = np.concatenate(ends).astype(np.int32 if len(values) < 2**31 else np.int64)  # products are bound by traffic
+    matrix = sparse.csr_array((values, columns, rows), shape=shape)
+    return _csr(matrix), _csr(matrix.T.tocsr())
 
-    above, below = ((u + sign * narrow / 2) / wide + 0.5 for sign in (1, -1))
-    return (ramp_integral(above) - ramp_integral(below)) * wide / narrow
+
+def _entries(geometry: Geometry, grid: PixelGrid | VoxelGrid, view: int) -> Entries:
+    if isinstance(geometry, ConeBeam) and isinstance(grid, VoxelGrid):
+        return _voxel_entries(geometry, grid, view)
+    if not isinstance(geometry, ConeBeam) and isinstance(grid, PixelGrid):
+        return _pixel_entries(geometry, grid, view)
+    raise InputError(
+        f"a {type(geometry).__name__} with a {type(grid).__name__}",
+        "a PixelGrid for parallel and fan beams, a VoxelGrid for cone beams",
+    )
 
 
-def _csr(row: Tensor, column: Tensor, value: Tensor, shape: tuple[int, ...]) -> Tensor:
-    order = torch.argsort(row * shape[1] + column)
-    ends = torch.zeros(shape[0] + 1, dtype=torch.int64)
-    ends[1:] = torch.bincount(row, minlength=shape[0]).cumsum(0)
+def _pixel_entries(geometry: ParallelBeam | FanBeam, grid: PixelGrid, view: int) -> Entries:
+    position, magnification, way = geometry.project(grid.centres(), view)
+    bins, fractions = shares(position, _sides(grid.pixel * magnification, way), _axis(geometry))
+    weight = fractions * (grid.pixel**2 / geometry.spacing * magnification * way.norm(dim=-1))[:, None]
+    return _kept(bins, weight, grid.pixel)
+
+
+def _voxel_entries(geometry: ConeBeam, grid: VoxelGrid, view: int) -> Entries:
+    (nz, ny, nx), voxel, (dv, du) = grid.shape, grid.voxel, geometry.spacing
+    position, magnification, way = geometry.fan.project(grid.slice.centres(), view)
+    columns, across = shares(position, _sides(voxel * magnification, way), _axis(geometry.fan))
+    rise = grid.heights()[:, None] * magnification / geometry.detector  # height per unit of depth, (nz, ny * nx)
+    height = voxel * magnification.expand_as(rise)
+    vertical = (geometry.n_bins[0], dv, geometry.centre[0])
+    rows, up = shares(
+        (rise * geometry.detector).reshape(-1), (height.reshape(-1), (height * rise.abs()).reshape(-1)), vertical
+    )
+    length = (way.square().sum(-1) + rise**2).sqrt()
+    scale = (voxel**3 / (dv * du) * magnification**2 * length).reshape(-1, 1)
+    rows, up = (z.reshape(nz, ny * nx, -1, 1) for z in (rows, up * scale))
+    bins = rows * geometry.n_bins[1] + columns[:, None]
+    weight = up * across[:, None]
+    return _kept(bins.reshape(nz * ny * nx, -1), weight.reshape(nz * ny * nx, -1), voxel)
+
+
+def _axis(geometry: ParallelBeam | FanBeam) -> tuple[int, float, float]:
+    return geometry.n_bins, geometry.spacing, geometry.centre
+
+
+def _sides(pixel: Tensor, way: Tensor) -> tuple[Tensor, Tensor]:
+    return pixel * way[:, 0].abs(), pixel * way[:, 1].abs()
+
+
+def _kept(bins: Tensor, weight: Tensor, pixel: float) -> Entries:
+    index, tap = torch.nonzero(weight > 1e-9 * pixel, as_tuple=True)
+    return bins[index, tap], index, weight[index, tap]
+
+
+def _csr(matrix: Any) -> Tensor:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
-        # 32-bit indices: the product is bound by memory traffic, and takes 0.6 of the time.
-        return torch.sparse_csr_tensor(ends.int(), column[order].int(), value[order], shape, check_invariants=False)
+        ends, columns = torch.from_numpy(matrix.indptr), torch.from_numpy(matrix.indices)
+        return torch.sparse_csr_tensor(
+            ends, columns, torch.from_numpy(matrix.data), matrix.shape, check_invariants=False
+        )
