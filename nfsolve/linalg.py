@@ -189,7 +189,7 @@ def flatten(tree: Any) -> Tensor:
     leaves = tree_flatten(tree)[0]
     if not leaves:
         raise InputError("a tree without tensors", "at least one tensor to join into a vector")
-    return torch.cat([_as_real(leaf).reshape(-1) for leaf in leaves])
+    return torch.cat([real(leaf).reshape(-1) for leaf in leaves])
 
 
 def unflatten(vector: Tensor, like: Any) -> Any:
@@ -221,8 +221,9 @@ def unflatten(vector: Tensor, like: Any) -> Any:
     return tree_unflatten(parts, structure)
 
 
-def _as_real(leaf: Tensor) -> Tensor:
-    return torch.view_as_real(leaf) if leaf.is_complex() else leaf
+def real(tensor: Tensor) -> Tensor:
+    """View complex numbers as pairs of real ones."""
+    return torch.view_as_real(tensor) if tensor.is_complex() else tensor
 
 
 def _relative_size(matrix: Tensor, scale: Tensor) -> float:

@@ -210,19 +210,20 @@ def history_panel(axes: "Axes", history: list[dict[str, Any]], score: str | None
     axes.legend(fontsize="small")
 
 
-def decibel_panel(axes: "Axes", history: list[dict[str, Any]], labels: dict[str, str]) -> None:
-    """Draw scores in decibel against seconds.
+def score_panel(axes: "Axes", history: list[dict[str, Any]], labels: dict[str, str], unit: str = "dB") -> None:
+    """Draw scores against seconds.
 
     Args:
         axes: Where.
         history: Rows of the run's history.
         labels: Key of a score -> its name in the legend; keys that are not in the history are left out.
+        unit: Label of the axis.
     """
     for key, label in labels.items():
         rows = [row for row in history if row.get(key) is not None]
         if rows:
             axes.plot([row["seconds"] for row in rows], [row[key] for row in rows], label=label)
-    axes.set(title="history", xlabel="seconds", ylabel="dB")
+    axes.set(title="history", xlabel="seconds", ylabel=unit)
     axes.grid(alpha=0.3)
     if axes.lines:
         axes.legend(fontsize="small")

@@ -48,8 +48,8 @@ def read_request(problem_class: type[Problem], words: list[str], prog: str) -> R
     # the recipe, and with it the defaults of all other options, may depend on the parameters
     problem = _with_parameters(problem_class, rest, prog)
     recipe = override(problem.recipe(), chosen)
-    options_class = _with_help(options_of(problem_class, recipe), problem_class)
-    said: Any = tyro.cli(options_class, args=_flags(rest, options_of(problem_class, recipe)), prog=prog)
+    options_class = options_of(problem_class, recipe)
+    said: Any = tyro.cli(_with_help(options_class, problem_class), args=_flags(rest, options_class), prog=prog)
     parameters = _parameters(problem_class, said)
     stages = tuple(
         dataclasses.replace(stage, optimizer=rebuilt(stage.optimizer, getattr(said, option, None)))

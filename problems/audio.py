@@ -12,7 +12,7 @@ arpeggio of plucked strings, made from a formula.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,7 +23,7 @@ from torch import Generator, Tensor
 from nfsolve import MLP, Box, Problem, Recipe, Sine, Stage, main, plot, weight_scaling
 from nfsolve._core.errors import InputError
 from nfsolve.metrics import psnr, snr
-from nfsolve.problem import Batch
+from nfsolve.problem import Batch, in_pieces
 from nfsolve.problem.sounds import read_wav, write_wav
 from nfsolve.problem.tables import find_file
 
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Callback = Callable[[Tensor], Tensor]
-CHUNK = 2**16  # points evaluated at once, for memory
 FEWEST = 32  # samples of a clip
 ZOOM = 200  # samples of the enlarged part in the picture
 QUICK = 16384  # samples of the quick score, about
@@ -145,7 +144,7 @@ class AudioFit(Problem):
         PSNR has peak 1, the largest amplitude |v|; a peak-to-peak convention would say 6.02 dB more. A field of
         zeros then scores PSNR - SNR, 16.16 dB on SIREN's Bach clip.
         """
-        scores = _scores(evaluate(field, data["points"]), data["wave"], data["mask"])
+        scores = _scores(in_pieces(field, data["points"]), data["wave"], data["mask"])
         if self.of("lattice") > 1:
             rest = ~data["mask"]
             scores["psnr_heldout_spline"] = psnr(spline(data)[rest], data["wave"][rest])
@@ -156,12 +155,12 @@ class AudioFit(Problem):
         lattice = self.of("lattice")
         # one more than a multiple of the lattice, so that given and held-out samples keep their shares
         some = slice(None, None, 1 + lattice * (len(data["wave"]) // (QUICK * lattice)))
-        return _scores(evaluate(field, data["points"][some]), data["wave"][some], data["mask"][some])
+        return _scores(in_pieces(field, data["points"][some]), data["wave"][some], data["mask"][some])
 
     def picture(self, field: Callback, data: Batch, history: list[dict[str, Any]]) -> "Figure":
         """Draw waveform, error, an enlarged part, the spectrograms and the history."""
         wave, given = plot.array(data["wave"])[:, 0], plot.array(data["mask"]) > 0
-        sound = plot.array(evaluate(field, data["points"]))[:, 0]
+        sound = plot.array(in_pieces(field, data["points"]))[:, 0]
         seconds = self.start + np.linspace(0, data["seconds"], len(wave))
         scores = self.metrics(field, data)
         figure = plot.new_figure(15.5, 8.0)
@@ -183,7 +182,7 @@ class AudioFit(Problem):
             axes[1, 1], sound, at_rate, f"of the field, SNR {snr(_column(sound), _column(wave)):.1f} dB"
         )
         labels = {"psnr": "PSNR given", "psnr_heldout": "PSNR held-out", "snr_heldout": "SNR held-out"}
-        plot.decibel_panel(axes[1, 2], history, labels)
+        plot.score_panel(axes[1, 2], history, labels)
         return figure
 
     def _zoom(self, axes: Any, field: Callback, data: Batch, wave: np.ndarray) -> None:
@@ -195,7 +194,7 @@ class AudioFit(Problem):
         first, last = data["points"][part][[0, -1], 0].tolist()
         fine = torch.linspace(first, last, 16 * width)[:, None].to(data["points"])
         at = self.start + (np.linspace(-1, 1, n)[part] + 1) / 2 * data["seconds"]
-        axes.plot(np.linspace(at[0], at[-1], len(fine)), plot.array(evaluate(field, fine)), "C0", lw=1, label="field")
+        axes.plot(np.linspace(at[0], at[-1], len(fine)), plot.array(in_pieces(field, fine)), "C0", lw=1, label="field")
         axes.plot(at[given[part]], wave[part][given[part]], "ko", ms=3, label="given")
         if not given.all():
             axes.plot(at[~given[part]], wave[part][~given[part]], "C3x", ms=4, label="held-out")
@@ -205,7 +204,7 @@ class AudioFit(Problem):
     def export(self, field: Callback, data: Batch, folder: Path) -> None:
         """Write clip and field as wav, at the file's amplitude, sample rate and type of samples."""
         points = torch.linspace(-1, 1, len(data["original"]), dtype=torch.float64)[:, None].to(data["points"])
-        sound = data["peak"] * plot.array(evaluate(field, points))[:, 0]
+        sound = data["peak"] * plot.array(in_pieces(field, points))[:, 0]
         for name, samples in (("field.wav", sound), ("clip.wav", plot.array(data["original"]))):
             write_wav(folder / name, samples, data["rate"], data["kind"])
 
@@ -232,6 +231,7 @@ class AudioFit(Problem):
         )
 
 
+@cache
 def plucked(rate: int = 44100, seconds: float = 2.0) -> tuple[np.ndarray, int, Any]:
     """Make an arpeggio of plucked strings: decaying partials p of a stiff string, f_p = p f_1 sqrt(1 + B p^2).
 
@@ -274,11 +274,6 @@ def spline(data: Batch) -> Tensor:
     t, given = (plot.array(values)[:, 0] for values in (data["given"]["points"], data["given"]["values"]))
     values = CubicSpline(t, given)(plot.array(data["points"]).clip(t[0], t[-1]))
     return torch.from_numpy(values).to(data["wave"])
-
-
-def evaluate(field: Callback, points: Tensor) -> Tensor:
-    """Evaluate a field in pieces."""
-    return torch.cat([field(part) for part in points.split(CHUNK)])
 
 
 def _scores(sound: Tensor, wave: Tensor, mask: Tensor) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from nfsolve import Box, Problem, Recipe, main, plot
 from nfsolve._core.errors import InputError, require, unknown
 from nfsolve._core.random import generator as make_generator
 from nfsolve.metrics import psnr, ssim
-from nfsolve.problem import Batch
+from nfsolve.problem import Batch, in_pieces
 from nfsolve.problem.pictures import crop, read, shrink, squeeze
 from problems.image_protocols import PROTOCOLS, Fit, Protocol, recipe
 
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Callback = Callable[[Tensor], Tensor]
-CHUNK = 2**16  # points evaluated at once, for memory
 QUICK = 2**13  # pixels of each kind in a row of the history
 ZOOM = 48  # side of the enlarged part in the picture, pixels
 
@@ -220,7 +219,7 @@ class ImageFit(Problem):
         shown = axes[0, 2].imshow(plot.array(error), cmap="magma", vmin=0, vmax=0.15)
         axes[0, 2].set(title=f"absolute error, mean {float(error.mean()):.4f}", xticks=[], yticks=[])
         figure.colorbar(shown, ax=axes[0, 2], shrink=0.8)
-        _history(axes[0, 3], history)
+        plot.score_panel(axes[0, 3], history, {"psnr": "given pixels", "psnr_heldout": "held-out pixels"}, "PSNR / dB")
         self._zooms(axes, data, self.finer(field, data, 4), scores)
         return figure
 
@@ -255,7 +254,7 @@ class ImageFit(Problem):
 
 def evaluate(field: Callback, points: Tensor, clip: bool = True) -> Tensor:
     """Evaluate colours in pieces, cut to [0, 1] as a picture is when it is saved."""
-    values = torch.cat([field(part) for part in points.split(CHUNK)])
+    values = in_pieces(field, points)
     return values.clamp(0, 1) if clip else values
 
 
@@ -278,16 +277,6 @@ def _show(axes: Any, values: Tensor, title: str) -> None:
     gray = {"cmap": "gray", "vmin": 0, "vmax": 1} if pixels.shape[-1] == 1 else {}
     axes.imshow(pixels.squeeze(-1) if gray else pixels, interpolation="nearest", **gray)
     axes.set(title=title, xticks=[], yticks=[])
-
-
-def _history(axes: Any, history: list[dict[str, Any]]) -> None:
-    for key, label in (("psnr", "given pixels"), ("psnr_heldout", "held-out pixels")):
-        rows = [row for row in history if key in row]
-        if rows:
-            axes.plot([row["seconds"] for row in rows], [row[key] for row in rows], label=label)
-    axes.set(title="history", xlabel="seconds", ylabel="PSNR / dB")
-    axes.legend()
-    axes.grid(alpha=0.3)
 
 
 def _bytes(values: Tensor) -> np.ndarray:

@@ -121,7 +121,7 @@ class NeRFScene(Problem):
         small = [name for name in ("size", "views", "rays", "samples") if getattr(self, name) < 1]
         if small:
             raise InputError(f"{small[0]} = {getattr(self, small[0])}", "at least 1")
-        rendering.choose_backend(self.backend)
+        rendering.engine(self.backend)
 
     def transform(self) -> Callable[[Tensor, Tensor], Tensor]:
         """Give the field physical values, see `physical`."""
@@ -150,44 +150,43 @@ class NeRFScene(Problem):
         return {"origins": origins, "directions": directions, "near": near, "far": far}
 
     def truth(self, rays: Batch) -> Batch:
-        """Render the exact scene, by a midpoint rule with 96 points on the visible part of each ray."""
-        parts = torch.arange(len(rays["near"])).split(512)
-        occupied = torch.cat([_visible({name: rows[part] for name, rows in rays.items()}) for part in parts])
-        return self.view(scene, rays | {"occupied": occupied}, 96)
+        """Render the exact scene, by a midpoint rule with 320 points on each ray, where they can be seen."""
+        return self.view(scene, rays, 320, visible_only=True)
 
-    def view(self, field: Callback, rays: Batch, samples: int) -> Batch:
+    def view(self, field: Callback, rays: Batch, samples: int, visible_only: bool = False) -> Batch:
         """Render any number of rays, in pieces, with samples in the middle of their intervals."""
-        rays = rays if "occupied" in rays else rays | {"occupied": rays["far"] > rays["near"]}
-        hit = rays["occupied"].any(-1)
+        hit = (rays["far"] > rays["near"])[:, 0]
         empty = torch.zeros_like(rays["near"])
         seen = {"rgb": torch.ones_like(rays["origins"]), "opacity": empty, "depth": empty.clone()}
         for rows in hit.nonzero()[:, 0].split(max(1, 2**16 // samples)):
             part = {name: column[rows] for name, column in rays.items()}
-            t, dt = rendering.stratified(part["near"], part["far"], samples, None, part["occupied"])
+            cut = rendering.stratified(part["near"], part["far"], samples)
+            if visible_only:
+                cut = cut.keep(_visible(part, samples))
             with torch.no_grad():
-                for name, values in self.see(field, part | {"t": t, "dt": dt}).items():
+                for name, values in self.see(field, part, cut).items():
                     seen[name][rows] = values
         return seen
 
-    def see(self, field: Callback, rays: Batch) -> Batch:
-        """Integrate the field along rays with samples at t of lengths dt, before a white background."""
-        points = rendering.at(rays["origins"], rays["directions"], rays["t"])
-        values = field(points.reshape(-1, 3)).reshape(*points.shape[:2], 4)
-        seen = rendering.render(values[..., 0], values[..., 1:], rays["t"], rays["dt"], backend=self.backend)
-        return {"rgb": seen.channels + 1 - seen.opacity, "opacity": seen.opacity, "depth": seen.depth}
+    def see(self, field: Callback, rays: Batch, samples: rendering.Samples) -> Batch:
+        """Integrate the field along rays, before a white background."""
+        values = field(samples.points(rays["origins"], rays["directions"]))
+        seen = rendering.composite(samples, values[:, :1], values[:, 1:], engine=self.backend)
+        return {"rgb": seen.channels + seen.transmitted, "opacity": seen.opacity, "depth": seen.depth()}
 
     def draw(self, data: Batch, generator: Generator) -> Batch:
         """Pick rays of all training views, and samples on them."""
         train = data["train"]
         index = torch.randint(len(train["rgb"]), (self.rays,), generator=generator).to(train["rgb"].device)
         rays = {name: rows[index] for name, rows in train.items()}
-        t, dt = rendering.stratified(rays.pop("near"), rays.pop("far"), self.samples, generator)
-        return {"colour": rays | {"t": t, "dt": dt}}
+        cut = rendering.stratified(rays.pop("near"), rays.pop("far"), self.samples, generator)
+        return {"colour": rays | {name: getattr(cut, name).reshape(self.rays, -1) for name in ("t0", "t1", "t")}}
 
     def residuals(self, field: Callback, batch: Batch) -> dict[str, Tensor]:
         """Rendered minus measured colours."""
         rays = batch["colour"]
-        return {"colour": self.see(field, rays)["rgb"] - rays["rgb"]}
+        samples = rendering.Samples.from_rows(rays["t0"], rays["t1"], rays["t"])
+        return {"colour": self.see(field, rays, samples)["rgb"] - rays["rgb"]}
 
     def metrics(self, field: Callback, data: Batch) -> dict[str, Any]:
         """Score the held-out views: PSNR and SSIM, means over views, and depth where the scene is opaque."""
@@ -198,7 +197,7 @@ class NeRFScene(Problem):
         if self.size >= 11:  # the window of SSIM
             scores["ssim"] = sum(ssim(a, b) for a, b in pairs) / HELD_OUT
         scores["depth_error"] = float((seen["depth"][solid] / truth["depth"][solid] - 1).abs().mean())
-        return scores | {"renderer": rendering.choose_backend(self.backend)}
+        return scores | {"renderer": rendering.engine(self.backend)}
 
     def quick_metrics(self, field: Callback, data: Batch) -> dict[str, Any]:
         """Score every fifth pixel of the held-out views."""
@@ -272,14 +271,13 @@ class NeRFScene(Problem):
         )
 
 
-def _visible(rays: Batch) -> Tensor:
-    """Mark which of 64 bins of each ray hold something that can be seen."""
-    t, dt = rendering.stratified(rays["near"], rays["far"], 64)
-    points = rendering.at(rays["origins"], rays["directions"], t)
-    optical = _density(points.reshape(-1, 3)).reshape(t.shape) * dt
+def _visible(rays: Batch, samples: int) -> Tensor:
+    """Mark the samples in those of 64 bins of each ray that hold something that can be seen."""
+    bins = rendering.stratified(rays["near"], rays["far"], 64)
+    optical = (_density(bins.points(rays["origins"], rays["directions"])) * bins.dt).reshape(-1, 64)
     # A body can begin between the middles of two bins, hence the neighbours.
-    occupied = F.max_pool1d(optical, 3, 1, 1) > 0
-    return occupied & (optical.cumsum(-1) - optical < 30)
+    seen = (F.max_pool1d(optical, 3, 1, 1) > 0) & (optical.cumsum(-1) - optical < 16)
+    return seen.repeat_interleave(samples // 64, -1).reshape(-1, 1)
 
 
 def _bytes(values: Tensor) -> np.ndarray:

@@ -25,14 +25,13 @@ from nfsolve._core.random import generator
 from nfsolve.fields import Gaussian, ReLU
 from nfsolve.meshes import Implicit, Mesh, Solid, View, around, level_set, read_points, render, root_cross_entropy
 from nfsolve.metrics import iou
-from nfsolve.problem import Batch
+from nfsolve.problem import Batch, in_pieces
 from nfsolve.problem.tables import find_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Callback = Callable[[Tensor], Tensor]
-CHUNK = 2**16  # points evaluated at once, for memory
 QUICK, ALL = 2**13, 2**18  # at most this many points of each set are scored: for the progress line, at the end
 WAVE, WALL, RADIUS = 7.0, 0.5, 0.85  # of the gyroid ball: k, c, and the ball's radius
 NEAR, WIDE = 0.01, 0.1  # standard deviations of the points near the surface
@@ -196,7 +195,7 @@ class Occupancy(Problem):
         for key, name in (("iou", "uniform"), ("iou_near", "near"), ("iou_train", "pool")):
             step = -(-len(data[name]["points"]) // most)
             points, values = (data[name][k][::step] for k in ("points", "values"))
-            inside = (evaluate(field, points) > self.level).to(values)
+            inside = (in_pieces(field, points) > self.level).to(values)
             scores[key] = iou(inside, values)
         return scores
 
@@ -204,7 +203,7 @@ class Occupancy(Problem):
         """Extract the field's surface by marching cubes, in the cube."""
 
         def value(points: np.ndarray) -> np.ndarray:
-            return plot.array(evaluate(field, torch.from_numpy(points).to(data["near"]["points"]))).reshape(-1)
+            return plot.array(in_pieces(field, torch.from_numpy(points).to(data["near"]["points"]))).reshape(-1)
 
         return level_set(value, self.resolution, self.level)
 
@@ -230,7 +229,8 @@ class Occupancy(Problem):
         title = f"field: IoU {scores['iou']:.4f}, near the surface {scores['iou_near']:.4f}"
         self._view(axes[0, 1], title, lambda: self.surface(field, data))
         self._slices(axes[1], solid, field, data["near"]["points"])
-        _history(axes[0, 2], history)
+        labels = {"iou": "uniform", "iou_near": "near the surface", "iou_train": "training points"}
+        plot.score_panel(axes[0, 2], history, labels, "IoU")
         return figure
 
     def _view(self, axes: Any, title: str, surface: Callable[[], Mesh]) -> None:
@@ -246,7 +246,7 @@ class Occupancy(Problem):
         y, x = torch.meshgrid(line, line, indexing="ij")
         points = torch.stack([x, y, torch.zeros_like(x)], -1).reshape(-1, 3)
         truth = solid.contains(points).reshape(SLICE, SLICE).numpy()
-        values = plot.array(evaluate(field, points.to(like))).reshape(SLICE, SLICE)
+        values = plot.array(in_pieces(field, points.to(like))).reshape(SLICE, SLICE)
         occupancy = values if self.level else 1 / (1 + np.exp(-values.clip(-50, 50)))
         wrong = (values > self.level).astype(float) - truth
         shown = {"origin": "lower", "extent": (-1, 1, -1, 1)}
@@ -281,21 +281,6 @@ def gyroid_ball(x: Tensor) -> Tensor:
     wave = WAVE * x
     gyroid = (torch.sin(wave) * torch.cos(wave.roll(-1, 1))).sum(1, keepdim=True)
     return torch.maximum(x.norm(dim=1, keepdim=True) - RADIUS, (gyroid.abs() - WALL) / WAVE)
-
-
-def evaluate(field: Callback, points: Tensor) -> Tensor:
-    """Evaluate the field in pieces."""
-    return torch.cat([field(part) for part in points.split(CHUNK)])
-
-
-def _history(axes: Any, history: list[dict[str, Any]]) -> None:
-    for key, label in (("iou", "uniform"), ("iou_near", "near the surface"), ("iou_train", "training points")):
-        rows = [row for row in history if key in row]
-        if rows:
-            axes.plot([row["seconds"] for row in rows], [row[key] for row in rows], label=label)
-    axes.set(title="history", xlabel="seconds", ylabel="IoU")
-    axes.legend()
-    axes.grid(alpha=0.3)
 
 
 if __name__ == "__main__":

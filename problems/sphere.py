@@ -22,7 +22,7 @@ from torch import Generator, Tensor
 from nfsolve import MLP, Box, Problem, Recipe, Sine, Stage, main, plot, weight_scaling
 from nfsolve._core.errors import InputError
 from nfsolve.metrics import psnr
-from nfsolve.problem import Batch
+from nfsolve.problem import Batch, in_pieces
 from nfsolve.problem.latlon import band_areas, random_harmonics, read_map, unit_vectors
 from nfsolve.problem.tables import find_file
 
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Callback = Callable[[Tensor], Tensor]
-CHUNK = 2**16  # points evaluated at once, for memory
 FEWEST = 6  # rows, and columns, that are given
 DEGREE = 30  # of the spherical harmonics of the default field
 QUICK = 8192  # points of the quick score, about
@@ -139,7 +138,7 @@ class SphereFit(Problem):
         The peak of PSNR is the range of the whole field, max - min; rmse is in the unit of the data.
         `psnr_unweighted` counts all points alike, so the poles too much.
         """
-        values = evaluate(field, data["points"])
+        values = in_pieces(field, data["points"])
         scores = _scores(values, data, slice(None))
         scores["psnr_unweighted"] = psnr(values, data["values"], 2.0)
         if self.of("lattice") > 1:
@@ -154,7 +153,7 @@ class SphereFit(Problem):
         while np.gcd(step, len(data["lon"]) * self.of("lattice")) > 1:
             step += 1
         some = slice(None, None, step)
-        return _scores(evaluate(field, data["points"][some]), data, some)
+        return _scores(in_pieces(field, data["points"][some]), data, some)
 
     def spline(self, data: Batch) -> Tensor:
         """Interpolate the given rows and columns by a bicubic spline, periodic in longitude."""
@@ -170,7 +169,7 @@ class SphereFit(Problem):
     def on_grid(self, field: Callback, data: Batch, lat: np.ndarray, lon: np.ndarray) -> np.ndarray:
         """Evaluate the field in the unit of the data on latitudes and longitudes, (n_lat, n_lon)."""
         points = torch.from_numpy(unit_vectors(lat, lon).reshape(-1, 3)).to(data["points"])
-        return data["middle"] + data["range"] / 2 * plot.array(evaluate(field, points)).reshape(len(lat), len(lon))
+        return data["middle"] + data["range"] / 2 * plot.array(in_pieces(field, points)).reshape(len(lat), len(lon))
 
     def picture(self, field: Callback, data: Batch, history: list[dict[str, Any]]) -> "Figure":
         """Draw data, field, error, history, and the field seen from above both poles."""
@@ -191,7 +190,7 @@ class SphereFit(Problem):
         said = ", ".join(f"{label} {scores[key]:.3g}" for key, label in names.items() if key in scores)
         _map(axes[0, 2], lat, lon, values - truth, f"error, rms by area: {said}", error)
         labels = {"psnr": "PSNR given", "psnr_heldout": "PSNR held-out"}
-        plot.decibel_panel(axes[1, 0], history, labels)
+        plot.score_panel(axes[1, 0], history, labels)
         for panel, side, name in ((axes[1, 1], 1, "north"), (axes[1, 2], -1, "south")):
             disk = self.from_above(field, data, side)
             panel.imshow(disk, origin="lower", extent=(-side, side, -1, 1), interpolation="nearest", **span)
@@ -205,7 +204,7 @@ class SphereFit(Problem):
         inside = x**2 + y**2 < 1
         at = np.stack([side * x[inside], y[inside], side * np.sqrt(1 - x[inside] ** 2 - y[inside] ** 2)], -1)
         disk = np.full(x.shape, np.nan)
-        values = plot.array(evaluate(field, torch.from_numpy(at).to(data["points"])))[:, 0]
+        values = plot.array(in_pieces(field, torch.from_numpy(at).to(data["points"])))[:, 0]
         disk[inside] = data["middle"] + data["range"] / 2 * values
         return disk
 
@@ -241,11 +240,6 @@ class SphereFit(Problem):
             stages=(Stage(partial(torch.optim.Adam, lr=3e-4), steps=800, schedule="cosine"),),
             log_every=40,
         )
-
-
-def evaluate(field: Callback, points: Tensor) -> Tensor:
-    """Evaluate a field in pieces."""
-    return torch.cat([field(part) for part in points.split(CHUNK)])
 
 
 def _weighted(values: Tensor, data: Batch, some: Any) -> float:

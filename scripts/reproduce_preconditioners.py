@@ -43,9 +43,10 @@ INTRO = """
 
 Chng, Saratchandran & Lucey (CVPR 2025) fit a 256 x 256 colour picture in mini-batches of 512 pixels for 200 epochs,
 with networks of four layers of 256, and compare ESGD with Adam at a constant rate of 1e-4. Here the picture's side and
-the width are smaller by the same factor (`scale` in the JSON file), so that 200 epochs are fewer steps. "as published"
-is the released algorithm, whose bias correction counts steps instead of refreshes (it multiplies the rate by up to
-3.6). Made by `python -m scripts.reproduce_preconditioners`.
+the width are smaller by the same factor (`scale` in the JSON file), so that an epoch is fewer steps: here the first
+table has 400 epochs (`--epochs 400 --only published`), the others 150. "as published" is the released algorithm, whose
+bias correction counts steps instead of refreshes (it multiplies the rate by up to 3.6). Made by
+`python -m scripts.reproduce_preconditioners`.
 """
 
 

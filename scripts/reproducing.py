@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nfsolve.comparison import Cell, Settings, run_cells
-from scripts.measuring import FOLDER, stamp
+from scripts.measuring import FOLDER, markdown, stamp
 
 WORK = Path("comparisons")
 
@@ -77,12 +77,10 @@ def reproduce(name: str, intro: str, tables: Sequence[Table], said: argparse.Nam
         if said.only and table.name not in said.only:
             continue
         print(f"== {name}: {table.title}", flush=True)
-        settings = dataclasses.replace(
-            table.settings, seeds=said.seeds, processes=said.processes, out=WORK / name / table.name
-        )
+        folder = WORK / name / table.name
+        settings = dataclasses.replace(table.settings, seeds=said.seeds, processes=said.processes, out=folder)
         options = [*table.options, *(("--device", said.device) if said.device != "cpu" else ())]
         comparison = run_cells(table.what, table.cells, settings, options, lambda line: print(line, flush=True))
-        folder = WORK / name / table.name
         rows = json.loads((folder / "rows.json").read_text())
         FOLDER.mkdir(exist_ok=True)
         comparison.figure().savefig(FOLDER / f"{name}_{table.name}.png", dpi=80)
@@ -98,6 +96,6 @@ def reproduce(name: str, intro: str, tables: Sequence[Table], said: argparse.Nam
 def _text(table: Table, body: str, figure: str) -> str:
     lines = [f"## {table.title}", "", table.note, ""] if table.note else [f"## {table.title}", ""]
     if table.published:
-        lines += ["Published, in the paper's own setting:", "", "| method | published |", "| --- | --- |"]
-        lines += [f"| {method} | {value} |" for method, value in table.published.items()] + [""]
+        published = [list(row) for row in table.published.items()]
+        lines += ["Published, in the paper's own setting:", "", markdown(["method", "published"], published)]
     return "\n".join([*lines, body, f"![curves]({figure})", ""])

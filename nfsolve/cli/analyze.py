@@ -74,9 +74,7 @@ def _of_problem(what: str, words: list[str], every: int | None) -> tuple[Subject
     steps = sum(stage.steps for stage in request.options["stages"]) if trained else 0
     name = Path(what).stem.replace(":", ".")
     out = request.out or Path(f"analysis-{name}-{time.strftime('%Y%m%d-%H%M%S')}")
-    # the stages hold what was said of these
-    options = {k: v for k, v in request.options.items() if k not in ("steps", "schedule", "redraw")}
-    return Subject.of_problem(request.problem, steps, every, **options), out
+    return Subject.of_problem(request.problem, steps, every, **request.options), out
 
 
 def _take_only(words: list[str]) -> tuple[list[str], list[str]]:

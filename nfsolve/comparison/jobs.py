@@ -1,10 +1,11 @@
 """Runs of a comparison: each in a folder of its own, in parallel processes, done once."""
 
+import csv
 import hashlib
 import json
 import multiprocessing
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
@@ -135,8 +136,6 @@ class Workers:
 
 def read(folder: Path) -> Outcome | None:
     """Read what a finished run left, or None where there is none."""
-    import csv
-
     if (folder / ERROR).is_file():
         return Outcome({}, [], (folder / ERROR).read_text())
     try:
@@ -166,7 +165,8 @@ def _do(job: Job, out: Path, threads: int) -> Outcome:
     torch.set_flush_denormal(True)
     folder = job.folder(out)
     try:
-        _in_folder(lambda: _run(job, folder), folder)
+        if not _continued(folder):
+            _run(job, folder)
     except InputError as error:  # of this method: the others go on
         shutil.rmtree(folder, ignore_errors=True)
         said = str(error)
@@ -179,15 +179,16 @@ def _do(job: Job, out: Path, threads: int) -> Outcome:
     return found
 
 
-def _in_folder(run: Callable[[], Any], folder: Path) -> None:
-    """Run, anew where what is in the folder cannot be continued."""
-    if (folder / CONFIG).is_file():
-        try:
-            resume(folder, report=None)
-            return
-        except InputError:
-            shutil.rmtree(folder, ignore_errors=True)
-    run()
+def _continued(folder: Path) -> bool:
+    """Continue an interrupted run; remove it where that cannot be done."""
+    if not (folder / CONFIG).is_file():
+        return False
+    try:
+        resume(folder, report=None)
+    except InputError:
+        shutil.rmtree(folder, ignore_errors=True)
+        return False
+    return True
 
 
 def _run(job: Job, folder: Path) -> None:

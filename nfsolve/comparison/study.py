@@ -135,14 +135,12 @@ class _Study:
         if len(set(names)) < len(names):
             raise InputError(f"methods named {', '.join(names)}", "different names")
         self.tuned_with = tuple(shlex.split(settings.tune_with))
-        first = None
-        for cell in cells:  # every mistake shows before the first run
-            request = cell.request(self.problem, *options)
-            cell.request(self.problem, *options, *self.tuned_with)
-            if "lr" in settings.tune:
-                cell.rate(self.problem, *options)
-            first = first or request
-        assert first is not None
+        # every mistake shows before the first run
+        first, *_ = [cell.request(self.problem, *options) for cell in cells]
+        if self.tuned_with:
+            for cell in cells:
+                cell.request(self.problem, *options, *self.tuned_with)
+        self.rates = {cell: cell.rate(self.problem, *options) for cell in cells} if "lr" in settings.tune else {}
         self.steps = settings.steps or sum(stage.steps for stage in first.options["stages"])
         self.score = settings.score or first.problem.score
         if not self.score:
@@ -215,9 +213,7 @@ class _Study:
         return found
 
     def _candidates(self, cell: Cell) -> Sequence[float | None]:
-        if "lr" not in self.settings.tune:
-            return [None]
-        default = cell.rate(self.problem, *self.options)
+        default = self.rates.get(cell)
         if default is None:  # nothing to tune
             return [None]
         given = cell.rates or self.settings.rates

@@ -13,7 +13,8 @@ import torch
 from torch import Generator, Tensor
 
 from nfsolve._core.errors import InputError, unknown
-from nfsolve.curvature.sampled import real, sample_products
+from nfsolve.curvature.sampled import sample_products
+from nfsolve.linalg import real
 
 Quantity = Literal["row_norm", "diagonal", "gauss_newton", "root_magnitude"]
 Method = Literal["autograd", "gauss_newton", "finite_difference"]

@@ -15,7 +15,7 @@ from nfsolve._core.errors import InputError
 from nfsolve.curvature.differences import central_difference, step_size
 from nfsolve.curvature.guard import check_products, foreign_operations
 from nfsolve.curvature.products import hessian_product, linear_maps
-from nfsolve.linalg import flatten
+from nfsolve.linalg import flatten, real
 
 ONCE = (
     "differentiate twice",
@@ -88,11 +88,6 @@ def draw_like(parameter: Tensor, kind: str, generator: Generator) -> Tensor:
     else:  # in float64, so that every precision sees the same too
         drawn = torch.randn(like.shape, generator=generator, dtype=torch.float64).to(like)
     return torch.view_as_complex(drawn) if parameter.is_complex() else drawn
-
-
-def real(tensor: Tensor) -> Tensor:
-    """View complex numbers as pairs of real ones."""
-    return torch.view_as_real(tensor) if tensor.is_complex() else tensor
 
 
 def _autograd(closure: Any, parameters: Sequence[Tensor], vectors: list[Tensor], guard: bool) -> Products:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from nfsolve._core.errors import InputError, unknown
 from nfsolve.curvature import Estimator
+from nfsolve.linalg import real
 
 foreach: Any = torch  # its list operations are not in the typed interface; torch.optim is built on them
 SHARED = "shared"  # key of the state that belongs to no single parameter
@@ -122,7 +123,7 @@ class Diagonal(torch.optim.Optimizer):
         if not moved:
             return
         steps, momentum, estimator = shared["steps"], group["momentum"], _estimator(group)
-        gradients = [_real(p.grad) for p in moved]  # type: ignore[arg-type]
+        gradients = [real(p.grad) for p in moved]  # type: ignore[arg-type]
         states = [self.state[p] for p in moved]
         averaged = [s.setdefault("momentum", torch.zeros_like(g)) for s, g in zip(states, gradients, strict=True)]
         foreach._foreach_lerp_(averaged, gradients, 1 - momentum)
@@ -133,7 +134,7 @@ class Diagonal(torch.optim.Optimizer):
         divisors = [self._divisor(p, group, estimator, shared["refreshes"]) for p in moved]
         if _is_absolute(group):
             divisors = foreach._foreach_add(divisors, group["damping"] * correction)
-        values = [_real(p.detach()) for p in moved]
+        values = [real(p.detach()) for p in moved]
         if group["weight_decay"]:
             foreach._foreach_mul_(values, 1 - group["lr"] * group["weight_decay"])
         rate = group["lr"] * (1 - group["rate_warmup"] ** shared["refreshes"])
@@ -181,7 +182,3 @@ def _estimator(group: dict[str, Any]) -> Estimator:
 
 def _is_absolute(group: dict[str, Any]) -> bool:
     return group["damping_mode"] == "absolute" and group["damping"] > 0
-
-
-def _real(tensor: Tensor) -> Tensor:
-    return torch.view_as_real(tensor) if tensor.is_complex() else tensor

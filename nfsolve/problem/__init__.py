@@ -1,6 +1,7 @@
 """Floor 4: problems as named residuals, and the objective that an optimizer sees."""
 
 from nfsolve.problem.conditions import boundary, face, interior, matched, measured
+from nfsolve.problem.evaluate import in_pieces
 from nfsolve.problem.objective import Objective
 from nfsolve.problem.pde import PDE
 from nfsolve.problem.problem import Batch, Problem
@@ -20,6 +21,7 @@ __all__ = [
     "check_windows",
     "cuts_of",
     "face",
+    "in_pieces",
     "interior",
     "matched",
     "measured",

@@ -14,6 +14,14 @@ from nfsolve.problem.conditions import arguments
 Function = Callable[[Tensor], Tensor]
 
 
+PIECE = 2**16  # points evaluated at once, for memory
+
+
+def in_pieces(field: Function, points: Tensor) -> Tensor:
+    """Evaluate a field at many points, a piece at a time, (n, d) -> (n, k)."""
+    return torch.cat([field(part) for part in points.split(PIECE)])
+
+
 def as_field(function: Callable[..., Any], coordinates: tuple[str, ...]) -> Function:
     """Let a callable of named coordinates, such as an exact solution, stand in for a field.
 

@@ -34,33 +34,50 @@ def read(name: str, gray: bool, owner: type | None = None, luma: tuple[float, fl
     Raises:
         InputError: No such file, or no picture; values that are not finite; one colour everywhere.
     """
-    import imageio.v3 as iio
-
     path = find_file(name, owner) if name else photograph()
-    try:
-        pixels = np.asarray(iio.imread(path.read_bytes(), index=0))
-    except Exception as error:  # decoders raise whatever they like
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        if not path.stat().st_size:
-            reason = "it is empty"
-        elif reason.startswith("Could not find a backend"):
-            reason = "of no known format"
-        raise InputError(
-            f"picture '{path}' could not be read ({reason[:120]})",
-            "a picture such as PNG or JPEG",
-            "open it in a viewer, or save it again",
-        ) from error
-    if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[-1] > 4) or pixels.size == 0:
-        raise InputError(f"'{path}' has shape {pixels.shape}", "one picture, (height, width) or with colours")
-    peak = np.iinfo(pixels.dtype).max if np.issubdtype(pixels.dtype, np.integer) else 1
-    values = torch.from_numpy(pixels.astype(np.float64) / peak).reshape(*pixels.shape[:2], -1)
-    if not torch.isfinite(values).all():
-        raise InputError(f"picture '{path}' has values that are NaN or infinite", "numbers in [0, 1]")
+    values = decode(path.read_bytes(), f"picture '{path}'")
     colours = values[..., :3] if values.shape[-1] >= 3 else values[..., :1].expand(-1, -1, 3)  # without alpha
     picture = (colours @ values.new_tensor(luma)[:, None] if gray else colours).clamp(0, 1)
     if float((picture.amax((0, 1)) - picture.amin((0, 1))).max()) == 0:
         raise InputError(f"picture '{path}' has one colour everywhere", "a picture with something to fit")
     return picture
+
+
+def decode(content: bytes, what: str) -> Tensor:
+    """Decode a picture with all its channels, transparency too.
+
+    Args:
+        content: The bytes of its file.
+        what: What to call it in an error.
+
+    Returns:
+        ``(height, width, 1 to 4)``.
+
+    Raises:
+        InputError: This is no picture, or it has values that are not finite.
+    """
+    import imageio.v3 as iio
+
+    try:
+        pixels = np.asarray(iio.imread(content, index=0))
+    except Exception as error:  # decoders raise whatever they like
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if not content:
+            reason = "it is empty"
+        elif reason.startswith("Could not find a backend"):
+            reason = "of no known format"
+        raise InputError(
+            f"{what} could not be read ({reason[:120]})",
+            "a picture such as PNG or JPEG",
+            "open it in a viewer, or save it again",
+        ) from error
+    if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[-1] > 4) or pixels.size == 0:
+        raise InputError(f"{what} has shape {pixels.shape}", "one picture, (height, width) or with colours")
+    peak = np.iinfo(pixels.dtype).max if np.issubdtype(pixels.dtype, np.integer) else 1
+    values = torch.from_numpy(pixels.astype(np.float64) / peak).reshape(*pixels.shape[:2], -1)
+    if not torch.isfinite(values).all():
+        raise InputError(f"{what} has values that are NaN or infinite", "numbers in [0, 1]")
+    return values
 
 
 def photograph() -> Path:
@@ -105,8 +122,7 @@ def squeeze(picture: Tensor, size: int, kernel: Literal["area", "bilinear"] = "a
     side = min(size, height, width)
     _check_size(picture, side)
     if kernel == "area":
-        rows, columns = (_averages(n, side).to(picture) for n in (height, width))
-        return torch.einsum("ih,hwc,jw->ijc", rows, picture, columns).clamp(0, 1)
+        return area(picture, side, side).clamp(0, 1)
     planes = picture.movedim(-1, 0)[None]
     return F.interpolate(planes, (side, side), mode="bilinear", align_corners=False)[0].movedim(0, -1).clamp(0, 1)
 
@@ -119,12 +135,20 @@ def crop(picture: Tensor, size: int, kernel: Literal["area", "bilinear"] = "area
     return squeeze(picture[top : top + side, left : left + side], size, kernel)
 
 
-def _averages(n: int, m: int) -> Tensor:
-    """Give the matrix (m, n) of averages over m equal parts of n cells, cut cells with their share."""
+def area(picture: Tensor, height: int, width: int) -> Tensor:
+    """Average a picture (h, w, channels) over equal areas, cut pixels with their share."""
+    return _average(_average(picture, height).transpose(0, 1), width).transpose(0, 1)
+
+
+def _average(picture: Tensor, m: int) -> Tensor:
+    """Average the n rows over m equal parts: differences of the integral up to their ends."""
+    n = len(picture)
+    if m == n:
+        return picture
     ends = torch.arange(m + 1, dtype=torch.float64) * n / m
-    cells = torch.arange(n, dtype=torch.float64)
-    overlap = torch.minimum(ends[1:, None], cells + 1) - torch.maximum(ends[:-1, None], cells)
-    return overlap.clamp(min=0) * m / n
+    row = ends.long().clamp(max=n - 1)
+    integral = (picture.cumsum(0) - picture)[row] + (ends - row).to(picture)[:, None, None] * picture[row]
+    return (integral[1:] - integral[:-1]) * m / n
 
 
 def _check_size(picture: Tensor, shorter: float) -> None:

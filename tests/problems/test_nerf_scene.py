@@ -46,13 +46,13 @@ def test_truth_equals_plain_quadrature():
     problem = NeRFScene(**SMALL)
     rays = problem.cut(cameras.orbit(1, 3.2, 0.5, target=TARGET), size=10)
     truth = problem.truth(rays)
-    t, dt = rendering.stratified(rays["near"], rays["far"], 2000)
-    values = scene(rendering.at(rays["origins"], rays["directions"], t).reshape(-1, 3)).reshape(*t.shape, 4)
-    plain = rendering.render(values[..., 0], values[..., 1:], t, dt, backend="torch")
+    cut = rendering.stratified(rays["near"], rays["far"], 2000)
+    values = scene(cut.points(rays["origins"], rays["directions"]))
+    plain = rendering.composite(cut, values[:, :1], values[:, 1:], engine="torch")
     assert 0.2 < float(truth["opacity"].mean()) < 0.9
     torch.testing.assert_close(truth["rgb"], plain.channels + 1 - plain.opacity, rtol=0, atol=1e-3)
     torch.testing.assert_close(truth["opacity"], plain.opacity, rtol=0, atol=1e-5)
-    torch.testing.assert_close(truth["depth"], plain.depth, rtol=0, atol=1e-3)
+    torch.testing.assert_close(truth["depth"], plain.depth(), rtol=0, atol=1e-3)
 
 
 def test_exact_scene_gives_no_residual_and_a_perfect_score(data: dict):
@@ -130,5 +130,5 @@ def test_picture_and_exports(data: dict, tmp_path: Path):
 def test_bad_parameters_are_named():
     with pytest.raises(InputError, match="rays = 0: at least 1"):
         NeRFScene(rays=0)
-    with pytest.raises(InputError, match="unknown rendering backend 'cuda'"):
+    with pytest.raises(InputError, match="unknown rendering engine 'cuda'"):
         NeRFScene(backend="cuda")

@@ -1,0 +1,25 @@
+"""Cameras: which ray a pixel sees, and where a point of the world appears.
+
+A pose is a camera-to-world matrix (4, 4) with OpenGL axes: the camera looks along its -z, +x is right and
++y is up. The centre of the pixel in column i, row j lies at (i + 0.5, j + 0.5), row 0 at the top. These are
+the conventions of the Blender and nerfstudio formats (docs.nerf.studio, "Data conventions").
+"""
+
+from nfsolve.forward.cameras.ndc import ndc_rays
+from nfsolve.forward.cameras.pinhole import Pinhole, focal_from_angle
+from nfsolve.forward.cameras.placing import dome, look_at, orbit, sway
+from nfsolve.forward.cameras.refinement import PoseCorrections, rigid_motion
+from nfsolve.forward.cameras.views import Cameras
+
+__all__ = [
+    "Cameras",
+    "Pinhole",
+    "PoseCorrections",
+    "dome",
+    "focal_from_angle",
+    "look_at",
+    "ndc_rays",
+    "orbit",
+    "rigid_motion",
+    "sway",
+]

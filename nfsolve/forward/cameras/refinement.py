@@ -1,0 +1,81 @@
+"""Camera poses as unknowns: M <- M exp(xi), one rigid motion xi in se(3) for each view.
+
+Lin et al., "BARF: Bundle-Adjusting Neural Radiance Fields", ICCV 2021; the exponential as in Eade, "Lie groups
+for 2D and 3D transformations" (2017), section 3.2.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from nfsolve._core.errors import InputError
+
+
+def rigid_motion(twists: Tensor) -> Tensor:
+    """Take the exponential of rigid motions, se(3) -> SE(3).
+
+    With w the rotation vector, theta = |w| and K = [w]x: R = 1 + (1 - theta^2 c) K + b K^2 and
+    t = (1 + b K + c K^2) v, b = (1 - cos theta) / theta^2, c = (theta - sin theta) / theta^3. Both are power
+    series in theta^2 without a special case at zero, so derivatives of every order exist there.
+
+    Args:
+        twists: Rotation vectors in radians, then translations, ``(n, 6)``. Exact to rounding up to half a turn,
+            to 1e-8 up to a whole one.
+
+    Returns:
+        Matrices ``(n, 4, 4)``.
+    """
+    w, v = twists[:, :3], twists[:, 3:]
+    square = w.square().sum(-1)[:, None, None]
+    b, c = _series(square, 2), _series(square, 3)
+    zero = torch.zeros_like(w[:, 0])
+    x, y, z = w.unbind(-1)
+    skew = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).reshape(-1, 3, 3)
+    twice = skew @ skew
+    one = torch.eye(3, dtype=w.dtype, device=w.device)
+    rotation = one + (1 - square * c) * skew + b * twice
+    shift = (one + b * skew + c * twice) @ v[..., None]
+    last = one.new_tensor([[0.0, 0.0, 0.0, 1.0]]).expand(len(w), 1, 4)
+    return torch.cat([torch.cat([rotation, shift], -1), last], 1)
+
+
+def _series(square: Tensor, first: int) -> Tensor:
+    """Sum (-square)^k / (2 k + first)! over k < 15, by Horner's rule."""
+    total = torch.zeros_like(square)
+    for k in reversed(range(15)):
+        total = 1 / math.factorial(2 * k + first) - square * total
+    return total
+
+
+class PoseCorrections(nn.Module):
+    """A rigid motion of each camera in its own frame, zero at first.
+
+    Moving all cameras and the scene together changes no image, so the first view stays where it is; that the
+    scene can still grow with the distances between cameras is left to the other poses' starting values.
+
+    Args:
+        n_views: Number of cameras.
+        fix_first: Whether the first has no correction.
+
+    Raises:
+        InputError: There is no camera.
+    """
+
+    def __init__(self, n_views: int, *, fix_first: bool = True):
+        super().__init__()
+        if n_views < 1:
+            raise InputError(f"pose corrections of {n_views} views", "at least 1")
+        self.n_views, self.fixed = n_views, int(fix_first)
+        self.twists = nn.Parameter(torch.zeros(n_views - self.fixed, 6))
+
+    def forward(self, poses: Tensor) -> Tensor:
+        """Correct the poses of all views, ``(n_views, 4, 4)``.
+
+        Raises:
+            InputError: The number of poses is another.
+        """
+        if len(poses) != self.n_views:
+            raise InputError(f"{len(poses)} poses", f"{self.n_views}, one for each view that is corrected")
+        fixed = self.twists.new_zeros(self.fixed, 6)
+        return poses @ rigid_motion(torch.cat([fixed, self.twists]))

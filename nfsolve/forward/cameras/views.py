@@ -1,0 +1,142 @@
+"""Many views, each with its own pose, focal lengths, principal point, size and lens; rays of any pixels of them."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from nfsolve._core.errors import InputError
+from nfsolve.forward.cameras import lenses
+from nfsolve.forward.cameras.pinhole import aim, in_camera, pixel_centres
+
+
+@dataclass(frozen=True)
+class Cameras:
+    """The cameras of n views.
+
+    Args:
+        poses: Camera-to-world matrices ``(n, 4, 4)``.
+        focals: Focal lengths f_x, f_y, pixels, ``(n, 2)``.
+        centres: Principal points, (column, row) in pixels, ``(n, 2)``.
+        sizes: Width and height, pixels, ``(n, 2)``, whole numbers.
+        distortion: k1, k2, k3, k4, p1, p2 for each view, ``(n, 6)``; None for straight lines.
+        fisheye: Whether the lenses are of the fisheye model, see `nfsolve.forward.cameras.lenses`.
+
+    Raises:
+        InputError: The shapes are not these.
+    """
+
+    poses: Tensor
+    focals: Tensor
+    centres: Tensor
+    sizes: Tensor
+    distortion: Tensor | None = None
+    fisheye: bool = False
+
+    def __post_init__(self) -> None:
+        n = len(self.poses)
+        shapes = {"poses": (n, 4, 4), "focals": (n, 2), "centres": (n, 2), "sizes": (n, 2), "distortion": (n, 6)}
+        for name, shape in shapes.items():
+            values = getattr(self, name)
+            if values is not None and tuple(values.shape) != shape:
+                raise InputError(f"{name} of shape {tuple(values.shape)} for {n} views", f"{shape}")
+
+    def __len__(self) -> int:
+        return len(self.poses)
+
+    def to(self, device: torch.device | str, dtype: torch.dtype) -> "Cameras":
+        """Move to a device and a type; sizes stay whole numbers."""
+        bent = None if self.distortion is None else self.distortion.to(device, dtype)
+        moved = {name: getattr(self, name).to(device, dtype) for name in ("poses", "focals", "centres")}
+        return replace(self, **moved, sizes=self.sizes.to(device), distortion=bent)
+
+    def __getitem__(self, views: slice | list[int]) -> "Cameras":
+        """Keep some of the views."""
+        names = ("poses", "focals", "centres", "sizes", "distortion")
+        return replace(self, **{n: v[views] for n in names if (v := getattr(self, n)) is not None})
+
+    def locate(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Find the pixels with given numbers, counted view by view and row by row from 0.
+
+        Args:
+            index: Numbers ``(m,)``.
+
+        Returns:
+            Numbers of the views ``(m,)``, and pixel centres ``(m, 2)``, (column, row).
+        """
+        ends = self.sizes.prod(-1).cumsum(0)
+        views = torch.searchsorted(ends, index, right=True)
+        width = self.sizes[views, 0]
+        inside = index - (ends[views] - self.sizes[views].prod(-1))
+        pixels = torch.stack([inside % width, inside // width], -1)
+        return views, pixels.to(self.poses.dtype) + 0.5
+
+    def pixels(self, view: int) -> tuple[Tensor, Tensor]:
+        """List all pixels of one view, row by row: its number ``(m,)`` repeated, and centres ``(m, 2)``."""
+        width, height = self.sizes[view].tolist()
+        centres = pixel_centres(width, height, dtype=self.poses.dtype, device=self.poses.device)
+        return torch.full((len(centres),), view, device=centres.device), centres
+
+    def rays(self, views: Tensor, pixels: Tensor, poses: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Give the rays that some pixels of some views see.
+
+        Args:
+            views: Number of the view for each pixel ``(m,)``.
+            pixels: Points of the images ``(m, 2)``, (column, row) in pixels.
+            poses: Poses of all views to use instead, ``(n, 4, 4)``, such as corrected ones.
+
+        Returns:
+            Origins ``(m, 3)`` and directions ``(m, 3)`` of unit length, in world coordinates.
+        """
+        points = (pixels - self.centres[views]) / self.focals[views]
+        if self.distortion is None and not self.fisheye:
+            towards = torch.cat([points, torch.ones_like(points[:, :1])], -1)
+        else:
+            towards = lenses.straighten(points, self._coefficients(views), self.fisheye)
+        return aim((self.poses if poses is None else poses)[views], towards)
+
+    def project(self, views: Tensor, points: Tensor, poses: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Find where world points appear: the inverse of `rays`.
+
+        Args:
+            views: Number of the view for each point ``(m,)``.
+            points: World points ``(m, 3)``.
+            poses: Poses of all views to use instead, ``(n, 4, 4)``.
+
+        Returns:
+            Image points ``(m, 2)``, (column, row) in pixels, and depths ``(m, 1)`` along the viewing axis.
+            Where the depth is not positive the point is behind the camera; its image has no meaning unless the
+            lens is a fisheye.
+        """
+        seen = in_camera((self.poses if poses is None else poses)[views], points)
+        at = lenses.bend(seen, self._coefficients(views), self.fisheye)
+        return at * self.focals[views] + self.centres[views], seen[:, 2:]
+
+    def check_lenses(self, names: list[str]) -> None:
+        """Make sure that the distortion can be undone all over each image, on a grid with its edges and corners.
+
+        Args:
+            names: What to call the views in an error.
+
+        Raises:
+            InputError: Newton's method does not converge, or the lens shows two directions in one place.
+        """
+        if self.distortion is None and not self.fisheye:
+            return
+        side = torch.linspace(0, 1, 17, dtype=self.poses.dtype, device=self.poses.device)
+        grid = torch.cartesian_prod(side, side)
+        for view, name in enumerate(names):
+            pixels = grid * self.sizes[view]
+            views = torch.full((len(grid),), view, device=grid.device)
+            points = (pixels - self.centres[view]) / self.focals[view]
+            bad = ~lenses.faithful(points, self._coefficients(views), self.fisheye)[:, 0]
+            if bool(bad.any()):
+                values = dict(zip(lenses.COEFFICIENTS, self._coefficients(views)[0].tolist(), strict=True))
+                raise InputError(
+                    f"the distortion of view '{name}' cannot be undone at pixel {pixels[bad][0].tolist()}: {values}",
+                    "coefficients for which every pixel sees one direction",
+                    "check them, the focal length and the camera model, or undistort the images beforehand",
+                )
+
+    def _coefficients(self, views: Tensor) -> Tensor:
+        return self.poses.new_zeros(len(views), 6) if self.distortion is None else self.distortion[views]

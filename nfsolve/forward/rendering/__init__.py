@@ -1,0 +1,18 @@
+"""One integrator along rays: absorption, emission and absorption, radiance; and where on rays to sample a field."""
+
+from nfsolve.forward.rendering.engines import engine
+from nfsolve.forward.rendering.integral import Rendering, accumulate, composite
+from nfsolve.forward.rendering.occupancy import OccupancyGrid
+from nfsolve.forward.rendering.samples import Samples, box_intersection, importance, stratified
+
+__all__ = [
+    "OccupancyGrid",
+    "Rendering",
+    "Samples",
+    "accumulate",
+    "box_intersection",
+    "composite",
+    "engine",
+    "importance",
+    "stratified",
+]
