@@ -14,7 +14,6 @@ from torch import Tensor
 
 from nfsolve._core.errors import InputError, unknown
 from nfsolve.forward.radon import ConeBeam, FanBeam, Geometry, ParallelBeam, PixelGrid, VoxelGrid
-from nfsolve.forward.radon.views import axes
 from nfsolve.reconstruct.reconstruction import Reconstruction
 
 WINDOWS = ("ram-lak", "hann")
@@ -44,11 +43,10 @@ def filtered_back_projection(
     start = time.perf_counter()
     _check(sinogram, geometry, "(views, bins)")
     if isinstance(geometry, FanBeam):
-        tangents = geometry.offsets() / geometry.detector
-        weights, note = _fan_weights(geometry.angles, tangents)
-        weights, spacing = weights * tangents.atan().cos(), geometry.spacing * geometry.source / geometry.detector
+        weights, note = _fan_weights(geometry)
+        spacing = geometry.spacing * geometry.source / geometry.detector
     else:
-        (weights, note), spacing = _parallel_weights(geometry.angles), geometry.spacing
+        (weights, note), spacing = _parallel_weights(geometry), geometry.spacing
     filtered = ramp_filter(sinogram * weights.to(sinogram), spacing, window)
     image = _back_project(filtered[:, None], geometry, grid.centres(sinogram.dtype, sinogram.device))
     return Reconstruction(image.reshape(grid.rows, grid.columns), time.perf_counter() - start, 1, note)
@@ -72,13 +70,16 @@ def fdk(projections: Tensor, geometry: ConeBeam, grid: VoxelGrid, window: str = 
     """
     start = time.perf_counter()
     _check(projections, geometry, "(views, rows, columns)")
-    v, u = (offsets / geometry.detector for offsets in geometry.offsets())
-    weights, note = _fan_weights(geometry.angles, u)
-    weights = weights[:, None, :] / (1 + v[:, None] ** 2 + u**2).sqrt()
-    spacing = geometry.spacing[1] * geometry.source / geometry.detector
+    (rows, columns), (dv, du), (cv, cu) = geometry.n_bins, geometry.spacing, geometry.centre
+    middle = FanBeam(geometry.angles, columns, du, geometry.source, geometry.detector, cu)
+    v, u = geometry.offsets()
+    weights, note = _fan_weights(middle)
+    # of the cosine of a ray, the fan's weights hold the factor that the middle row has
+    weights = weights[:, None, :] / (1 + v[:, None] ** 2 / (geometry.detector**2 + u**2)).sqrt()
+    spacing = du * geometry.source / geometry.detector
     filtered = ramp_filter((projections * weights.to(projections)).flatten(0, 1), spacing, window)
     points = grid.centres(projections.dtype, projections.device)
-    volume = _back_project(filtered.reshape(geometry.shape), geometry, points)
+    volume = _back_project(filtered.reshape(geometry.shape), middle, points, (rows, dv, cv))
     return Reconstruction(volume.reshape(grid.shape), time.perf_counter() - start, 1, note)
 
 
@@ -116,49 +117,55 @@ def ramp_filter(sinogram: Tensor, spacing: float, window: str = "ram-lak", power
     return torch.fft.irfft(torch.fft.rfft(sinogram, size) * response, size)[:, :n]
 
 
-def _back_project(filtered: Tensor, geometry: Geometry, points: Tensor) -> Tensor:
-    """Sum filtered views (views, rows, columns) at points (n, d), (n,); rows are 1 for detectors that are lines."""
-    if isinstance(geometry, ConeBeam):
-        sides = list(zip(geometry.n_bins, geometry.spacing, geometry.centre, strict=True))
-    else:
-        sides = [(1, 1.0, 0.0), (geometry.n_bins, geometry.spacing, geometry.centre)]
+def _back_project(
+    filtered: Tensor,
+    geometry: ParallelBeam | FanBeam,
+    points: Tensor,
+    vertical: tuple[int, float, float] = (1, 1.0, 0.0),
+) -> Tensor:
+    """Sum filtered views (views, rows, columns), times the squared magnification, at points (n, d), giving (n,).
+
+    The rows of a panel are given by number, height and centre; a detector that is a line has one.
+    """
     height = points[:, 2] if points.shape[1] == 3 else torch.zeros_like(points[:, 0])
-    total, scale = torch.zeros_like(height), torch.ones_like(height)
-    for view, across, along in zip(filtered, *(axis.to(points) for axis in axes(geometry.angles)), strict=True):
-        if not isinstance(geometry, ParallelBeam):
-            depth = geometry.source + points[:, :2] @ along
-            if depth.min() <= 0:
-                raise InputError(
-                    f"a source {geometry.source:g} from the axis of rotation",
-                    "a source outside the image was expected",
-                    "make the image smaller, or give all lengths in the same unit",
-                )
-            scale = geometry.source / depth
-        magnified = scale if isinstance(geometry, ParallelBeam) else scale * geometry.detector / geometry.source
-        places = zip((height * magnified, points[:, :2] @ across * magnified), sides, strict=True)
+    total = torch.zeros_like(height)
+    sides = (vertical, (geometry.n_bins, geometry.spacing, geometry.centre))
+    for index, view in enumerate(filtered):
+        u, magnification, _ = geometry.project(points[:, :2], index)
+        if magnification.min() <= 0:
+            raise InputError(
+                "a source inside the image",
+                "a source outside was expected",
+                "make the image smaller, or give all lengths in the same unit",
+            )
+        places = zip((height * magnification, u), sides, strict=True)
         row, column = (2 * (place - centre) / (n * width) for place, (n, width, centre) in places)
         sample = torch.stack([column, row], -1)[None, None]
         values = F.grid_sample(view[None, None], sample, align_corners=False)  # linear, and zero outside
-        total += scale**2 * values[0, 0, 0]
+        total += magnification**2 * values[0, 0, 0]
     return total
 
 
-def _parallel_weights(angles: tuple[float, ...]) -> tuple[Tensor, str]:
+def _parallel_weights(geometry: ParallelBeam) -> tuple[Tensor, str]:
     """Angle that each view stands for among the directions of lines, (views, 1), and what is missing, in words."""
-    weights, _, half_gaps = _angular_steps(angles, math.pi)
+    weights, _, half_gaps = _angular_steps(geometry.angles, math.pi)
     covered = 180 - math.degrees(2 * float(half_gaps.sum()))
     note = f"a limited arc: views over {covered:.4g} of 180 degrees" if len(half_gaps) else "views over 180 degrees"
     return weights[:, None], note
 
 
-def _fan_weights(angles: tuple[float, ...], tangents: Tensor) -> tuple[Tensor, str]:
-    """Angle that each ray stands for, (views, bins), so that the two directions of a line count as one.
+def _fan_weights(geometry: FanBeam) -> tuple[Tensor, str]:
+    """Weight of each ray before the ramp, (views, bins), and what is missing, in words.
 
-    The ray at fan angle g of view t lies on the line of the ray at -g of view t + pi - 2 g. Both get a share that falls
-    smoothly to zero towards the ends of the arc.
+    It is the squared demagnification and the cosine of the fan angle g (Kak & Slaney, section 3.4.2), and the share of
+    the angle that its view stands for: the ray at g of view t is on the line of the ray at -g of view t + pi - 2 g.
+    Both get a share that falls smoothly to zero towards the ends of the arc.
     """
-    steps, gaps, half_gaps = _angular_steps(angles, 2 * math.pi)
-    fan = tangents.atan()
+    steps, gaps, half_gaps = _angular_steps(geometry.angles, 2 * math.pi)
+    fan = torch.atan(geometry.offsets() / geometry.detector)
+    weights = steps[:, None] * fan.cos() * (geometry.source / geometry.detector) ** 2
+    if not len(gaps):
+        return weights / 2, "views over 360 degrees"
     arc, needed = 2 * math.pi - 2 * float(half_gaps.sum()), math.pi + 2 * float(fan.abs().max())
     taper = min(max(arc, needed) - math.pi, arc / 2)
 
@@ -167,17 +174,14 @@ def _fan_weights(angles: tuple[float, ...], tangents: Tensor) -> tuple[Tensor, s
         inside = (away.abs() - half_gaps).clamp(min=0, max=taper)  # distance from the nearest gap, or 0 in it
         return (math.pi / 2 * inside / taper).sin().square().amin(-1)
 
-    weights = steps[:, None] * torch.full((len(steps), len(fan)), 0.5, dtype=torch.float64)
-    if len(gaps):
-        t = torch.tensor(angles, dtype=torch.float64)[:, None]
-        own, other = share(t).clamp(min=1e-9), share(t + math.pi - 2 * fan)
-        weights = steps[:, None] * own / (own + other)
+    t = torch.tensor(geometry.angles, dtype=torch.float64)[:, None]
+    own, other = share(t).clamp(min=1e-9), share(t + math.pi - 2 * fan)
     covered, wanted = math.degrees(arc), math.degrees(needed)
-    if not len(gaps):
-        return weights, "views over 360 degrees"
     if arc >= needed - float(steps.max()):
-        return weights, f"a short scan: views over {covered:.4g} degrees, {wanted:.4g} needed"
-    return weights, f"a limited arc: views over {covered:.4g} of the {wanted:.4g} degrees of a short scan"
+        note = f"a short scan: views over {covered:.4g} degrees, {wanted:.4g} needed"
+    else:
+        note = f"a limited arc: views over {covered:.4g} of the {wanted:.4g} degrees of a short scan"
+    return weights * own / (own + other), note
 
 
 def _angular_steps(angles: tuple[float, ...], period: float) -> tuple[Tensor, Tensor, Tensor]:
