@@ -154,6 +154,51 @@ def iou(prediction: Tensor, truth: Tensor, threshold: float = 0.5) -> float:
     return int((a & b).sum()) / union if union else 1.0
 
 
+def matthews(prediction: Tensor, truth: Tensor) -> float:
+    """Correlation of two sets, from -1 to 1: that of their indicator functions.
+
+    Args:
+        prediction: Members, bool, any shape.
+        truth: True members, the same shape.
+
+    Returns:
+        The coefficient; 0 where one of the sets is empty or everything.
+
+    Raises:
+        InputError: Shapes differ.
+
+    Reference:
+        B. W. Matthews, Biochim. Biophys. Acta 405 (1975) 442, equation 6.
+    """
+    a, b = _pair(prediction, truth)
+    spread = float(((a - a.mean()).square().sum() * (b - b.mean()).square().sum()).sqrt())
+    return float(((a - a.mean()) * (b - b.mean())).sum()) / spread if spread else 0.0
+
+
+def otsu(values: Tensor, bins: int = 256) -> float:
+    """Threshold between two classes with the largest variance between their means.
+
+    Args:
+        values: Any shape.
+        bins: Number of equal bins of the histogram.
+
+    Returns:
+        The threshold, an edge between two bins.
+
+    Reference:
+        N. Otsu, IEEE Trans. Systems, Man, Cybernetics 9 (1979) 62, equation 14.
+    """
+    values, _ = _pair(values, values)
+    low, high = float(values.min()), float(values.max())
+    if low == high:
+        return low
+    share = torch.histc(values, bins, low, high).double() / values.numel()
+    middles = low + (torch.arange(bins, dtype=torch.float64, device=values.device) + 0.5) * (high - low) / bins
+    below, moment = share.cumsum(0), (share * middles).cumsum(0)
+    between = (moment[-1] * below - moment).square() / (below * (1 - below)).clamp(min=1e-12)
+    return low + (int(between[:-1].argmax()) + 1) * (high - low) / bins
+
+
 def _window_mean(x: Tensor) -> Tensor:
     offsets = torch.arange(-SSIM_RADIUS, SSIM_RADIUS + 1, dtype=x.dtype, device=x.device)
     window = torch.exp(-0.5 * (offsets / SSIM_SIGMA) ** 2)
@@ -190,6 +235,6 @@ def larger_is_better(key: str) -> bool:
         key: Key of ``metrics.json``.
 
     Returns:
-        True for PSNR, SNR, SSIM and IoU, whatever follows the name; False for errors, losses and seconds.
+        True for PSNR, SNR, SSIM, IoU and Matthews, whatever follows the name; False for errors, losses and seconds.
     """
-    return key.startswith(("psnr", "snr", "ssim", "iou"))
+    return key.startswith(("psnr", "snr", "ssim", "iou", "matthews"))

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import torch
 
 from nfsolve._core.errors import InputError, unknown
+from nfsolve.forward.counts import poisson_counts
 from nfsolve.forward.radon import FanBeam, ParallelBeam, PixelGrid
 from nfsolve.problem.scan_axis import rotation_axis
 from nfsolve.problem.scan_files import check_keys, kind_of, numbers, open_arrays
@@ -54,6 +56,28 @@ class Scan:
         measured = {name: getattr(self, name) for name in ("sinogram", "weights", "counts", "incident")}
         kept = {name: values[list(views)] for name, values in measured.items() if values is not None}
         return replace(self, geometry=self.geometry.subset(views), **kept)
+
+    def counted(self, incident: float, seed: int) -> "Scan":
+        """Measure line integrals anew by counting photons (Beer-Lambert, Poisson).
+
+        Args:
+            incident: Mean counts of the bare beam in each bin; 0 leaves the scan without noise.
+            seed: Seed of the noise.
+
+        Returns:
+            The scan with counts; bins without a photon have weight 0.
+        """
+        if not incident:
+            return self
+        generator = torch.Generator().manual_seed(seed)
+        counts = poisson_counts(torch.as_tensor(self.sinogram), incident, generator).numpy()
+        return replace(
+            self,
+            sinogram=np.log(incident / counts.clip(min=1)),
+            weights=(counts > 0).astype(float) if (counts == 0).any() else None,
+            counts=counts,
+            incident=np.full_like(counts, incident),
+        )
 
 
 def read_scan(
