@@ -68,7 +68,7 @@ class CTCone(Problem):
     """seed of the noise; the data do not depend on the seed of the run"""
     loss: Literal["filtered", "gaussian", "poisson"] = "filtered"
     """how data are compared: rows under the root of the ramp, or by the noise of line integrals or of counts"""
-    tv: float = 5e-3
+    tv: float = 2e-2
     """weight of the total variation of the field"""
     classical: tuple[str, ...] = CLASSICAL[:3]
     """classical methods beside the field, of fdk, sirt, cgls, tv"""
@@ -82,6 +82,12 @@ class CTCone(Problem):
             raise InputError(
                 f"views = {self.views}, size = {self.size}, counts = {self.counts:g}, tv = {self.tv:g}",
                 "at least 1 view, 11 voxels (the window of SSIM), counts and tv that are not negative",
+            )
+        if not math.sqrt(2) < self.source < math.inf:
+            raise InputError(
+                f"source = {self.source:g}",
+                "more than sqrt(2), where the edges of the volume turn",
+                "give lengths in units of half the longest side of the volume",
             )
         for name in self.classical:
             if name not in CLASSICAL:
@@ -278,13 +284,13 @@ class CTCone(Problem):
     def recipe(self) -> Recipe:
         """A small ReLU network on feature grids, coarse to fine, all rays in each step of Adam."""
         grid = FeatureGrid(levels=4, coarsest=8, finest=max(self.size, 8), features=2)
-        adam = partial(torch.optim.Adam, lr=1e-2)
+        adam = torch.optim.Adam
         return Recipe(
             field=partial(MLP, width=32, depth=1, activation=ReLU(), encoding=grid),
             stages=(
-                Stage(adam, steps=60, schedule="cosine", points=1 / 64),
-                Stage(adam, steps=60, schedule="cosine", points=1 / 8),
-                Stage(adam, steps=60, schedule="cosine"),
+                Stage(partial(adam, lr=1e-2), steps=60, schedule="cosine", points=1 / 64),
+                Stage(partial(adam, lr=1e-2), steps=60, schedule="cosine", points=1 / 8),
+                Stage(partial(adam, lr=2e-2), steps=80, schedule="cosine"),
             ),
             log_every=10,
         )
