@@ -19,18 +19,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from nfsolve import MLP, Box, FeatureGrid, Problem, Recipe, Stage, main
 from nfsolve._core.errors import InputError, unknown
 from nfsolve.fields import ReLU
 from nfsolve.forward.counts import gaussian_residual, poisson_counts, poisson_residual
-from nfsolve.forward.radon import ConeBeam, Projector, VoxelGrid
+from nfsolve.forward.radon import ConeBeam, Projector
 from nfsolve.metrics import psnr, relative_l2, ssim
 from nfsolve.problem import Batch, in_pieces
 from nfsolve.reconstruct import Reconstruction, cgls, fdk, ramp_filter, sirt, total_variation
 from problems.cone_body import Body, Phantom, Sampled
+from problems.cone_levels import coarse_grid, coarsening, merged, support
 from problems.cone_output import cone_picture, write_volumes
 
 if TYPE_CHECKING:
@@ -40,8 +40,7 @@ Callback = Callable[[Tensor], Tensor]
 CLASSICAL = ("fdk", "sirt", "cgls", "tv")
 LOSSES = ("filtered", "gaussian", "poisson")
 EDGE = 1e-3  # of the contrast: differences below it count quadratically in the total variation of the field
-EMPTY = 1e-3  # of the largest line integral: rays below it have met nothing
-TRUNCATED = 0.05  # likewise: a bin at the panel's border above it has seen a cut object
+TRUNCATED = 0.05  # of the largest line integral: a bin at the panel's border above it has seen a cut object
 
 
 @dataclass
@@ -68,7 +67,7 @@ class CTCone(Problem):
     """seed of the noise; the data do not depend on the seed of the run"""
     loss: Literal["filtered", "gaussian", "poisson"] = "filtered"
     """how data are compared: rows under the root of the ramp, or by the noise of line integrals or of counts"""
-    tv: float = 2e-2
+    tv: float = 3e-2
     """weight of the total variation of the field"""
     classical: tuple[str, ...] = CLASSICAL[:3]
     """classical methods beside the field, of fdk, sirt, cgls, tv"""
@@ -129,11 +128,9 @@ class CTCone(Problem):
         border = torch.cat([projections[:, [0, -1]].flatten(), projections[:, :, [0, -1]].flatten()])
         cut = float(border.max() / projections.max()) if projections.max() > 0 else 0.0
         if cut > TRUNCATED:
-            warnings.warn(
-                f"the panel is too small: line integrals at its border reach {100 * cut:.0f} % of the largest, "
-                f"so that views are truncated. Give a larger --panel than {self.panel:g}",
-                stacklevel=2,
-            )
+            reach = f"line integrals at its border reach {100 * cut:.0f} % of the largest"
+            do = f"views are truncated. Give a larger --panel than {self.panel:g}"
+            warnings.warn(f"the panel is too small: {reach}, so that {do}", stacklevel=2)
         return projections
 
     @cached_property
@@ -154,43 +151,38 @@ class CTCone(Problem):
     @cached_property
     def contrast(self) -> float:
         """A typical large attenuation, from FDK on coarse voxels."""
-        coarse = fdk(self.projections, self.geometry, _coarse_grid(self.body.grid, max(1, self.size // 32)), "hann")
+        coarse = fdk(self.projections, self.geometry, coarse_grid(self.body.grid, max(1, self.size // 32)), "hann")
         return max(float(coarse.image.quantile(0.99)), 1e-12)
 
     def transform(self) -> Callable[[Tensor, Tensor], Tensor]:
         """Attenuations are not negative: softplus, in units of the contrast."""
         contrast = self.contrast
-        return lambda x, raw: contrast * F.softplus(raw - 1)
+        return lambda x, raw: contrast * torch.nn.functional.softplus(raw - 1)
 
     def load(self, device: str | torch.device, dtype: torch.dtype) -> Batch:
         """Make the data of each resolution that the recipe asks for, and the truth to compare with."""
-        wanted = sorted({1, *(_coarsening(stage.points) for stage in self.recipe().stages)})
+        wanted = sorted({1, *(coarsening(stage.points) for stage in self.recipe().stages)})
         levels = {c: self._level(c, device, dtype) for c in wanted}
         return {"levels": levels, "truth": self.body.truth().to(device, dtype), "classical": {}}
 
     def _level(self, c: int, device: Any, dtype: torch.dtype) -> Batch:
-        fine, grid = self.geometry, _coarse_grid(self.body.grid, c)
+        fine, grid = self.geometry, coarse_grid(self.body.grid, c)
         rows, columns = (n // c for n in fine.n_bins)  # what remains at the border is air
         geometry = replace(fine, n_bins=(rows, columns), spacing=tuple(c * width for width in fine.spacing))
-        p = _merged(self.projections, c).reshape(-1, 1)
+        p = merged(self.projections, c).reshape(-1, 1)
         projector = Projector(geometry, grid, dtype, device)
-        inside = _support(projector, p.to(device, dtype), self.counts * c**2, grid.shape)
+        inside = support(projector, p.to(device, dtype), self.counts * c**2, grid.shape)
         level = {"points": grid.centres(dtype, device)[inside], "projections": p}
         if self.counts:
-            level["counts"] = _merged(self.counted, c).reshape(-1, 1) * c**2
+            level["counts"] = merged(self.counted, c).reshape(-1, 1) * c**2
         level = {name: values.to(device, dtype) for name, values in level.items()}
-        return level | {
-            "inside": inside,
-            "grid": grid,
-            "geometry": geometry,
-            "projector": projector,
-            "incident": self.counts * c**2,
-        }
+        fixed = {"inside": inside, "grid": grid, "geometry": geometry, "projector": projector}
+        return level | fixed | {"incident": self.counts * c**2}
 
     def with_points(self, factor: float) -> "CTCone":
         """Merge voxels and bins in training, so that the number of voxels becomes ``factor`` times as large."""
         coarse = copy.copy(self)
-        coarse._coarsening = _coarsening(factor)
+        coarse._coarsening = coarsening(factor)
         return coarse
 
     def draw(self, data: Batch, generator: Generator) -> Batch:
@@ -294,29 +286,6 @@ class CTCone(Problem):
             ),
             log_every=10,
         )
-
-
-def _coarsening(points: float) -> int:
-    """Side of the blocks of voxels of a stage with this factor on the number of points."""
-    return max(1, round(points ** (-1 / 3)))
-
-
-def _coarse_grid(grid: VoxelGrid, factor: int) -> VoxelGrid:
-    nz, ny, nx = (math.ceil(n / factor) for n in grid.shape)
-    return VoxelGrid((nz, ny, nx), grid.voxel * factor)
-
-
-def _merged(projections: Tensor, c: int) -> Tensor:
-    """Average blocks of c x c bins about the middle of the panel, (views, rows, columns)."""
-    top, left = ((n % c) // 2 for n in projections.shape[1:])
-    return F.avg_pool2d(projections[:, None, top:, left:], c)[:, 0]
-
-
-def _support(projector: Projector, p: Tensor, counts: float, shape: tuple[int, int, int]) -> Tensor:
-    """Give the indices of the voxels that no empty ray crosses, and of their neighbours: elsewhere f = 0, as f >= 0."""
-    threshold = EMPTY * float(p.max()) + (3 / math.sqrt(counts) if counts else 0.0)  # noise of rays through air
-    crossed = projector.adjoint((p < threshold).to(p)).reshape(1, 1, *shape) > 0
-    return F.max_pool3d((~crossed).to(p), 3, 1, 1).reshape(-1).nonzero()[:, 0]
 
 
 def _root_gradient(volume: Tensor) -> Tensor:
