@@ -87,7 +87,7 @@ def test_the_exact_volume_scores_perfectly_and_leaves_the_error_of_the_grid(smal
 
 
 def test_the_filtered_residual_of_a_perturbation_has_the_norm_of_the_perturbation():
-    problem = CTCone(views=40, size=24, source=8.0, detector=12.0, panel=24 / 7)
+    problem = CTCone(views=30, size=20, source=8.0, detector=12.0, panel=24 / 7)
     data = problem.load("cpu", torch.float64)
     level = data["levels"][1]
     centre = torch.tensor([0.1, -0.2, 0.1], dtype=torch.float64)
@@ -189,19 +189,14 @@ def test_a_short_run_of_the_recipe_comes_near_the_phantom():
     assert solution.metrics["residual"] < 0.15
 
 
+GRID = ["--field.encoding", "grid", "--field.encoding.levels", "2", "--field.encoding.finest", "16"]
+
+
 @pytest.mark.parametrize(
-    "swap",
-    [
-        ["--field", "siren"],
-        ["--field.encoding", "grid", "--field.encoding.levels", "2", "--field.encoding.finest", "16"],
-        ["--factorization", "rwf"],
-        ["--optimizer", "esgd"],
-        ["--loss", "poisson", "--counts", "1e4", "--tv", "0"],
-    ],
-    ids=lambda swap: swap[1],
+    "swap", [["--field", "siren", "--loss", "poisson", "--counts", "1e4"], [*GRID, "--factorization", "rwf"]]
 )
-def test_parts_are_swapped_on_the_command_line(swap, tmp_path, capsys):
-    assert run_cli([*LINE, *swap, "--out", str(tmp_path / "run")]) == 0
+def test_parts_are_swapped_on_the_command_line(swap, tmp_path):
+    assert run_cli([*LINE, *swap, "--optimizer", "esgd", "--out", str(tmp_path / "run")]) == 0
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert math.isfinite(metrics["psnr"]) and metrics["steps"] == 4
 
