@@ -114,9 +114,8 @@ class Tomography(Problem):
         return lambda x, raw: contrast * softplus(raw - 1)
 
     def load(self, device: str | torch.device, dtype: torch.dtype) -> Batch:
-        """Make the data at each resolution that the recipe asks for, and what to compare with."""
-        sides = sorted({1, *(_side(stage.points) for stage in self.recipe().stages)})
-        data: Batch = {"levels": {side: self._level(side, device, dtype) for side in sides}, "classical": {}}
+        """Make the data, and what to compare with."""
+        data: Batch = {"levels": {1: self._level(1, device, dtype)}, "classical": {}}
         for name in ("reference", "segmentation"):
             values = getattr(self.scan, name)
             if values is not None:
@@ -149,7 +148,10 @@ class Tomography(Problem):
 
     def draw(self, data: Batch, generator: Generator) -> Batch:
         """Take all pixels, at the resolution of the stage."""
-        return data["levels"][self._merged]
+        levels, pixels = data["levels"], data["levels"][1]["pixels"]
+        if self._merged not in levels:
+            levels[self._merged] = self._level(self._merged, pixels.device, pixels.dtype)
+        return levels[self._merged]
 
     def residuals(self, field: Callback, batch: Batch) -> dict[str, Tensor]:
         """Compare line integrals; the squares of "variation" are lengths of differences between pixels."""
