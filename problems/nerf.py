@@ -1,8 +1,8 @@
 """A scene from photographs with known cameras (NeRF): density and colours in a box, for views from anywhere.
 
-    nfsolve run nerf --data FOLDER          transforms.json of Blender, nerfstudio or instant-ngp, or LLFF
-    nfsolve run nerf --data nerf_lego_200.npz --downscale 2
-    nfsolve run nerf --data FOLDER --field mlp --field.encoding positional
+nfsolve run nerf --data FOLDER          transforms.json of Blender, nerfstudio or instant-ngp, or LLFF
+nfsolve run nerf --data nerf_lego_200.npz --downscale 2
+nfsolve run nerf --data FOLDER --field mlp --field.encoding positional
 """
 
 from dataclasses import dataclass
@@ -56,7 +56,9 @@ class NeRF(Radiance):
         try:
             return tuple(float(value) for value in self.background.split(","))
         except ValueError as error:
-            raise InputError(f"background '{self.background}'", "white, black, or three numbers as in 0.2,0.4,1") from error
+            raise InputError(
+                f"background '{self.background}'", "white, black, or three numbers as in 0.2,0.4,1"
+            ) from error
 
     def recipe(self) -> Recipe:
         """A small network on trainable grids."""

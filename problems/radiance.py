@@ -21,6 +21,7 @@ from torch import Generator, Tensor
 from nfsolve import Box, Problem
 from nfsolve._core.errors import InputError
 from nfsolve._core.random import generator as seeded
+from nfsolve.forward.cameras import Cameras, focal_from_angle
 from nfsolve.forward.rendering import (
     OccupancyGrid,
     Samples,
@@ -32,13 +33,14 @@ from nfsolve.forward.rendering import (
 from nfsolve.metrics import psnr, ssim
 from nfsolve.problem import Batch, in_pieces
 from nfsolve.problem.photos import Photographs
+from nfsolve.problem.photos.frames import Bounds
+from problems import radiance_pictures as pictures
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Callback = Callable[[Tensor], Tensor]
 THIN = 6.0  # shift of the raw density: at the start a step absorbs softplus(-THIN) of the light, all of a ray a fifth
-LEAST = 0.01  # optical depth of a step from which a cell counts as occupied
 LOOKS = 4  # points of each cell at which a trained field is asked for density before it is rendered
 PIECE = 2**19  # steps of the march at once, for memory
 QUICK = 2**11  # pixels that are scored for the progress line
@@ -49,8 +51,8 @@ EMPTY = 1e-3  # mean opacity below which a scene has no density
 class Radiance(Problem):
     """Find the density and the colours of a scene from posed photographs."""
 
-    rays: int = 1024
-    """rays in a mini-batch"""
+    points: int = 8192
+    """samples in a mini-batch, about; the more space is found to be empty, the more rays share them"""
     samples: int = 96
     """steps of the march along the diagonal of the box"""
     cells: int = 48
@@ -67,9 +69,11 @@ class Radiance(Problem):
     """engine of the integrator: auto, nerfacc or torch"""
 
     score = "psnr_heldout"
+    surfaces = True  # whether depth and normals mean something
+    least = 0.01  # optical depth of a step from which a cell of the occupancy grid counts as occupied
 
     def __post_init__(self) -> None:
-        low = {"rays": 1, "samples": 2, "cells": 1, "view": 0, "frames": 0, "video": 16, "mesh": 0}
+        low = {"points": 1, "samples": 2, "cells": 1, "view": 0, "frames": 0, "video": 16, "mesh": 0}
         for name, least in low.items():
             if getattr(self, name) < least:
                 raise InputError(f"{name} = {getattr(self, name)}", f"at least {least}")
@@ -83,6 +87,16 @@ class Radiance(Problem):
     def truth(self, rays: Batch) -> Batch | None:
         """Give exact opacity, depth and normals along rays, where they are known."""
         return None
+
+    @property
+    def behind(self) -> tuple[float, ...]:
+        """Colour behind the scene; black where the photographs have none."""
+        return self.photographs["train"].background or (0.0, 0.0, 0.0)
+
+    @property
+    def level(self) -> float:
+        """Density of the surface that is exported: a step of the march absorbs half of the light."""
+        return math.log(2) / self.step
 
     @cached_property
     def photographs(self) -> dict[str, Photographs]:
@@ -125,26 +139,28 @@ class Radiance(Problem):
 
     def grid(self, device: Any, **options: Any) -> OccupancyGrid:
         """Make an occupancy grid in which everything is occupied."""
-        return OccupancyGrid(self.domain.bounds, self.cells, LEAST / self.step, device=device, **options)
+        return OccupancyGrid(self.domain.bounds, self.cells, self.least / self.step, device=device, **options)
 
     def draw(self, data: Batch, generator: Generator) -> Batch:
         """Pick pixels of all training views, and march along their rays through the whole box."""
-        return self._draw(data, generator, self.grid(data["train"].colours.device))
+        return self._draw(data, generator, self.grid(data["train"].colours.device), self.points // self.samples, 0)
 
     def redraw(self, data: Batch, generator: Generator, field: Callback, batch: Batch) -> Batch:
-        """Pick pixels, and march only where the field has density."""
+        """Pick as many pixels as the samples on the last rays suggest, and march only where the field has density."""
         grid = self.grid(data["train"].colours.device)
         grid.load_state_dict(batch["grid"])
         grid.update(_density(field), generator)
-        return self._draw(data, generator, grid)
+        each = len(batch["samples"]["t"]) / len(batch["colour"]["rgb"])
+        return self._draw(data, generator, grid, round(self.points / max(each, 1.0)), batch["rays"])
 
-    def _draw(self, data: Batch, generator: Generator, grid: OccupancyGrid) -> Batch:
-        train = data["train"]
-        index = torch.randint(len(train.colours), (self.rays,), generator=generator).to(train.colours.device)
-        rays = train.rays(*train.cameras.locate(index))
-        samples = self.march(rays, grid, generator)
+    def _draw(self, data: Batch, generator: Generator, grid: OccupancyGrid, rays: int, before: int) -> Batch:
+        train, n = data["train"], max(rays, 1)
+        index = torch.randint(len(train.colours), (n,), generator=generator).to(train.colours.device)
+        rows = train.rays(*train.cameras.locate(index))
+        samples = self.march(rows, grid, generator)
         marched = {name: getattr(samples, name) for name in ("t0", "t1", "t", "ray")}
-        return {"colour": rays | {"rgb": train.colours[index]}, "samples": marched, "grid": grid.state_dict()}
+        rows["rgb"] = train.colours[index]
+        return {"colour": rows, "samples": marched, "grid": grid.state_dict(), "rays": before + n}
 
     def march(self, rays: Batch, grid: OccupancyGrid, generator: Generator | None = None) -> Samples:
         """Sample rays in the occupied steps between near and far."""
@@ -165,8 +181,8 @@ class Radiance(Problem):
         harmonics = spherical_harmonics(rays["viewing"], self.view)[samples.ray]
         colours = torch.sigmoid((values[:, 1:].unflatten(1, (-1, 3)) * harmonics[..., None]).sum(1))
         seen = composite(samples, values[:, :1], colours, engine=self.backend)
-        behind = seen.channels.new_tensor(self.photographs["train"].background or (0.0, 0.0, 0.0))
-        found = {"rgb": seen.channels + seen.transmitted * behind, "opacity": seen.opacity, "depth": seen.depth()}
+        behind = seen.transmitted * seen.channels.new_tensor(self.behind)
+        found = {"rgb": seen.channels + behind, "opacity": seen.opacity, "depth": seen.depth()}
         found["count"] = samples.counts()[:, None]
         if normals:
             found["normal"] = F.normalize(accumulate(samples, -seen.weights * _slope(field, points)), dim=-1)
@@ -190,13 +206,20 @@ class Radiance(Problem):
         return {name: torch.cat([part[name] for part in seen]) for name in seen[0]}
 
     def render_view(
-        self, field: Callback, photographs: Photographs, view: int, grid: OccupancyGrid, normals: bool = False
+        self,
+        field: Callback,
+        photographs: Photographs,
+        view: int,
+        grid: OccupancyGrid,
+        normals: bool = False,
+        stride: int = 1,
     ) -> Batch:
-        """Render all pixels of a view, as images (height, width, k)."""
-        width, height = photographs.cameras.sizes[view].tolist()
-        rays = photographs.rays(*photographs.cameras.pixels(view))
+        """Render every stride-th pixel of a view, as images (height, width, k)."""
+        size = photographs.cameras.sizes[view].flip(0).tolist()
+        views, pixels = (rows.unflatten(0, size)[::stride, ::stride] for rows in photographs.cameras.pixels(view))
+        rays = photographs.rays(views.reshape(-1), pixels.reshape(-1, 2))
         seen = self.render(field, rays, grid, normals) | {"reach": rays["far"] - rays["near"]}
-        return {name: rows.reshape(height, width, -1) for name, rows in seen.items()}
+        return {name: rows.unflatten(0, views.shape) for name, rows in seen.items()}
 
     def metrics(self, field: Callback, data: Batch) -> dict[str, Any]:
         """Score the held-out views: means of PSNR and SSIM; depth and normals where they are known."""
@@ -211,7 +234,9 @@ class Radiance(Problem):
         found = means | {"psnr": self._quick(field, data, "train", grid, 8 * QUICK)}
         found |= {"evaluations_saved": 1 - evaluated, "occupied": grid.fraction, "renderer": engine(self.backend)}
         if opacity < EMPTY:
-            found["scene"] = "empty: no density was found, every ray sees the background; check poses, box, near and far"
+            found["scene"] = (
+                "empty: no density was found, every ray sees the background; check poses, box, near and far"
+            )
         return found
 
     def view_scores(self, seen: Batch, image: Tensor, truth: Batch | None) -> dict[str, float]:
@@ -228,12 +253,39 @@ class Radiance(Problem):
         """Score a few pixels of all held-out views."""
         return {"psnr_heldout": self._quick(field, data, "test", self.look(field, data), QUICK)}
 
+    def picture(self, field: Callback, data: Batch, history: list[dict[str, Any]]) -> "Figure":
+        """Draw held-out views with errors, depth and normals, and the history."""
+        return pictures.picture(self, field, data, history)
+
+    def export(self, field: Callback, data: Batch, folder: Path) -> None:
+        """Write rendered views, depth, normals, a video and a mesh."""
+        pictures.export(self, field, data, folder)
+
     def _quick(self, field: Callback, data: Batch, split: str, grid: OccupancyGrid, most: int) -> float:
         some = data[split]
         index = torch.linspace(0, len(some.colours) - 1, min(most, len(some.colours)), dtype=torch.float64)
         index = index.long().to(some.colours.device)
         seen = self.render(field, some.rays(*some.cameras.locate(index)), grid)
         return psnr(seen["rgb"], some.colours[index])
+
+
+def bare(poses: Tensor, size: int, angle: float, bounds: Bounds) -> Photographs:
+    """Make square views of a box, before white, that have no colours yet.
+
+    Args:
+        poses: Camera-to-world poses ``(n, 4, 4)``.
+        size: Pixels along each side.
+        angle: Full angle of view, radians.
+        bounds: The box.
+
+    Returns:
+        The views.
+    """
+    pixels = torch.full((len(poses), 2), size)
+    focals = torch.full((len(poses), 2), focal_from_angle(size, angle), dtype=poses.dtype)
+    cameras = Cameras(poses, focals, pixels.to(poses.dtype) / 2, pixels)
+    names = tuple(f"{i + 1}" for i in range(len(poses)))
+    return Photographs(poses.new_zeros(0, 3), cameras, names, 0.0, math.inf, bounds, (1.0, 1.0, 1.0))
 
 
 def surface_errors(seen: Batch, truth: Batch) -> dict[str, float]:
