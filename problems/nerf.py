@@ -64,7 +64,7 @@ class NeRF(Radiance):
         """A small network on trainable grids."""
         adam = partial(torch.optim.Adam, lr=1e-2, betas=(0.9, 0.99), eps=1e-15, fused=True)
         return Recipe(
-            field=partial(MLP, width=64, depth=2, activation=ReLU(), encoding=FeatureGrid(4, 16, 96, 2)),
+            field=partial(MLP, width=64, depth=1, activation=ReLU(), encoding=FeatureGrid(2, 32, 96, 4)),
             stages=(Stage(adam, steps=4000, schedule="cosine"),),
             log_every=100,
         )

@@ -7,11 +7,13 @@ are exact, and the field can be compared with mu itself. The same integrator ren
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from nfsolve import MLP, Box, Recipe, Stage, main, plot
@@ -24,7 +26,8 @@ from nfsolve.forward.rendering import Samples, composite
 from nfsolve.metrics import psnr, relative_l2
 from nfsolve.problem import Batch, in_pieces
 from nfsolve.problem.photos import Photographs
-from problems.radiance import Callback, Radiance, bare
+from problems.nerf_scene import bare
+from problems.radiance import Callback, Radiance
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -73,6 +76,10 @@ class NeRFAbsorption(Radiance):
         points = self.domain.scale(box)
         volume = {"points": points, "mu": ellipsoid_values(SHEPP_LOGAN_3D, points)}
         return super().load(device, dtype) | {"volume": {k: v.to(device, dtype) for k, v in volume.items()}}
+
+    def transform(self) -> Callable[[Tensor, Tensor], Tensor]:
+        """Make attenuations positive, and small at first."""
+        return lambda x, raw: F.softplus(raw - 3)
 
     def see(self, field: Callback, rays: Batch, samples: Samples, normals: bool = False) -> Batch:
         """Integrate absorption alone; the intensity is the same in all three colours."""

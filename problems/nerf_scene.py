@@ -21,7 +21,8 @@ from nfsolve.fields import ReLU
 from nfsolve.forward import cameras, rendering
 from nfsolve.problem import Batch
 from nfsolve.problem.photos import Photographs
-from problems.radiance import Radiance, bare
+from nfsolve.problem.photos.frames import Bounds
+from problems.radiance import Radiance
 
 BALLS = (  # centre, radius, colour
     ((0.36, 0.08, -0.02), 0.40, (0.90, 0.28, 0.18)),
@@ -135,6 +136,25 @@ class NeRFScene(Radiance):
             stages=(Stage(partial(torch.optim.Adam, lr=1e-2, fused=True), steps=3000, schedule="cosine"),),
             log_every=100,
         )
+
+
+def bare(poses: Tensor, size: int, angle: float, bounds: Bounds) -> Photographs:
+    """Make square views of a box, before white, that have no colours yet.
+
+    Args:
+        poses: Camera-to-world poses ``(n, 4, 4)``.
+        size: Pixels along each side.
+        angle: Full angle of view, radians.
+        bounds: The box.
+
+    Returns:
+        The views.
+    """
+    pixels = torch.full((len(poses), 2), size)
+    focals = torch.full((len(poses), 2), cameras.focal_from_angle(size, angle), dtype=poses.dtype)
+    eyes = cameras.Cameras(poses, focals, pixels.to(poses.dtype) / 2, pixels)
+    names = tuple(f"{i + 1}" for i in range(len(poses)))
+    return Photographs(poses.new_zeros(0, 3), eyes, names, 0.0, math.inf, bounds, (1.0, 1.0, 1.0))
 
 
 def _visible(rays: Batch, samples: int) -> Tensor:

@@ -21,7 +21,6 @@ from torch import Generator, Tensor
 from nfsolve import Box, Problem
 from nfsolve._core.errors import InputError
 from nfsolve._core.random import generator as seeded
-from nfsolve.forward.cameras import Cameras, focal_from_angle
 from nfsolve.forward.rendering import (
     OccupancyGrid,
     Samples,
@@ -33,15 +32,15 @@ from nfsolve.forward.rendering import (
 from nfsolve.metrics import psnr, ssim
 from nfsolve.problem import Batch, in_pieces
 from nfsolve.problem.photos import Photographs
-from nfsolve.problem.photos.frames import Bounds
 from problems import radiance_pictures as pictures
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Callback = Callable[[Tensor], Tensor]
-THIN = 6.0  # shift of the raw density: at the start a step absorbs softplus(-THIN) of the light, all of a ray a fifth
-LOOKS = 4  # points of each cell at which a trained field is asked for density before it is rendered
+THIN = 5.0  # logarithm of a step's transparency at the start, when it absorbs exp(-THIN) of the light
+THICK = 8.0  # logarithm of the largest optical depth of a step
+LOOKS = 2  # points inside each cell at which a trained field is asked for density before it is rendered
 PIECE = 2**19  # steps of the march at once, for memory
 QUICK = 2**11  # pixels that are scored for the progress line
 EMPTY = 1e-3  # mean opacity below which a scene has no density
@@ -125,9 +124,9 @@ class Radiance(Problem):
         return True
 
     def transform(self) -> Callable[[Tensor, Tensor], Tensor]:
-        """Make densities positive and, at the start, so small that the occupancy grid soon empties space."""
+        """Make densities positive, exp(raw) as in Mueller et al. 2022, and small at first, so that space is emptied."""
         step = self.step
-        return lambda x, raw: torch.cat([F.softplus(raw[:, :1] - THIN) / step, raw[:, 1:]], -1)
+        return lambda x, raw: torch.cat([(raw[:, :1] - THIN).clamp(max=THICK).exp() / step, raw[:, 1:]], -1)
 
     def load(self, device: str | torch.device, dtype: torch.dtype) -> Batch:
         """Take the photographs, and the truth of the held-out ones where it is known."""
@@ -162,6 +161,10 @@ class Radiance(Problem):
         rows["rgb"] = train.colours[index]
         return {"colour": rows, "samples": marched, "grid": grid.state_dict(), "rays": before + n}
 
+    def done(self, batch: Batch) -> dict[str, int]:
+        """Count the rays."""
+        return {"rays": batch["rays"]}
+
     def march(self, rays: Batch, grid: OccupancyGrid, generator: Generator | None = None) -> Samples:
         """Sample rays in the occupied steps between near and far."""
         samples = grid.sample(rays["origins"], rays["directions"], self.step, generator)
@@ -188,12 +191,16 @@ class Radiance(Problem):
             found["normal"] = F.normalize(accumulate(samples, -seen.weights * _slope(field, points)), dim=-1)
         return found
 
+    @torch.no_grad()
     def look(self, field: Callback, data: Batch) -> OccupancyGrid:
-        """Find out where a trained field has density."""
-        grid = self.grid(data["train"].colours.device, every=1, warmup=LOOKS, decay=1.0)
+        """Find out where a trained field has density, at the corners of all cells and inside them."""
+        colours, ends = data["train"].colours, [self.cells + 1] * 3
+        grid, density = self.grid(colours.device, every=1, warmup=LOOKS, decay=1.0), _density(field)
+        corners = density(self.domain.grid(*ends).to(colours)).reshape(1, 1, *ends)
+        grid.density = F.max_pool3d(corners, 2, 1).reshape(-1, 1).to(grid.density)
         random = seeded(0, "occupancy")
         for _ in range(LOOKS):
-            grid.update(_density(field), random)
+            grid.update(density, random)
         return grid
 
     @torch.no_grad()
@@ -267,25 +274,6 @@ class Radiance(Problem):
         index = index.long().to(some.colours.device)
         seen = self.render(field, some.rays(*some.cameras.locate(index)), grid)
         return psnr(seen["rgb"], some.colours[index])
-
-
-def bare(poses: Tensor, size: int, angle: float, bounds: Bounds) -> Photographs:
-    """Make square views of a box, before white, that have no colours yet.
-
-    Args:
-        poses: Camera-to-world poses ``(n, 4, 4)``.
-        size: Pixels along each side.
-        angle: Full angle of view, radians.
-        bounds: The box.
-
-    Returns:
-        The views.
-    """
-    pixels = torch.full((len(poses), 2), size)
-    focals = torch.full((len(poses), 2), focal_from_angle(size, angle), dtype=poses.dtype)
-    cameras = Cameras(poses, focals, pixels.to(poses.dtype) / 2, pixels)
-    names = tuple(f"{i + 1}" for i in range(len(poses)))
-    return Photographs(poses.new_zeros(0, 3), cameras, names, 0.0, math.inf, bounds, (1.0, 1.0, 1.0))
 
 
 def surface_errors(seen: Batch, truth: Batch) -> dict[str, float]:
