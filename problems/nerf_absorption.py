@@ -51,7 +51,7 @@ class NeRFAbsorption(Radiance):
     domain = Box(x=(-0.75, 0.75), y=(-0.98, 0.98), z=(-0.87, 0.87))  # type: ignore[assignment]
     unknowns = "mu"  # type: ignore[assignment]
     surfaces = False
-    least = 1e-3
+    threshold = 0.01  # type: ignore[assignment]
     level = 0.5  # type: ignore[assignment]
 
     def __post_init__(self) -> None:

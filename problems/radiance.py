@@ -69,7 +69,6 @@ class Radiance(Problem):
 
     score = "psnr_heldout"
     surfaces = True  # whether depth and normals mean something
-    least = 0.01  # optical depth of a step from which a cell of the occupancy grid counts as occupied
 
     def __post_init__(self) -> None:
         low = {"points": 1, "samples": 2, "cells": 1, "view": 0, "frames": 0, "video": 16, "mesh": 0}
@@ -91,6 +90,11 @@ class Radiance(Problem):
     def behind(self) -> tuple[float, ...]:
         """Colour behind the scene; black where the photographs have none."""
         return self.photographs["train"].background or (0.0, 0.0, 0.0)
+
+    @property
+    def threshold(self) -> float:
+        """Density from which a cell of the occupancy grid counts as occupied: a step absorbs a hundredth."""
+        return 0.01 / self.step
 
     @property
     def level(self) -> float:
@@ -138,7 +142,7 @@ class Radiance(Problem):
 
     def grid(self, device: Any, **options: Any) -> OccupancyGrid:
         """Make an occupancy grid in which everything is occupied."""
-        return OccupancyGrid(self.domain.bounds, self.cells, self.least / self.step, device=device, **options)
+        return OccupancyGrid(self.domain.bounds, self.cells, self.threshold, device=device, **options)
 
     def draw(self, data: Batch, generator: Generator) -> Batch:
         """Pick pixels of all training views, and march along their rays through the whole box."""
