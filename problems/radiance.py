@@ -243,7 +243,8 @@ class Radiance(Problem):
         means = {key: sum(row[key] for row in rows) / len(rows) for key in rows[0]}
         evaluated, opacity = means.pop("evaluated"), means.pop("opacity")
         found = means | {"psnr": self._quick(field, data, "train", grid, 8 * QUICK)}
-        found |= {"evaluations_saved": 1 - evaluated, "occupied": grid.fraction, "renderer": engine(self.backend)}
+        found |= {"evaluations_saved": 1 - evaluated, "occupied": grid.fraction}
+        found["renderer"] = engine(self.backend, data["train"].colours)
         if opacity < EMPTY:
             found["scene"] = (
                 "empty: no density was found, every ray sees the background; check poses, box, near and far"
