@@ -21,14 +21,7 @@ from torch import Generator, Tensor
 from nfsolve import Box, Problem
 from nfsolve._core.errors import InputError
 from nfsolve._core.random import generator as seeded
-from nfsolve.forward.rendering import (
-    OccupancyGrid,
-    Samples,
-    accumulate,
-    composite,
-    engine,
-    spherical_harmonics,
-)
+from nfsolve.forward.rendering import OccupancyGrid, Samples, accumulate, composite, engine, spherical_harmonics
 from nfsolve.metrics import psnr, ssim
 from nfsolve.problem import Batch, in_pieces
 from nfsolve.problem.photos import Photographs
@@ -242,7 +235,7 @@ class Radiance(Problem):
             rows.append(self.view_scores(seen, test.image(view), known[view] if known else None))
         means = {key: sum(row[key] for row in rows) / len(rows) for key in rows[0]}
         evaluated, opacity = means.pop("evaluated"), means.pop("opacity")
-        found = means | {"psnr": self._quick(field, data, "train", grid, 8 * QUICK)}
+        found: dict[str, Any] = means | {"psnr": self._quick(field, data, "train", grid, 8 * QUICK)}
         found |= {"evaluations_saved": 1 - evaluated, "occupied": grid.fraction}
         found["renderer"] = engine(self.backend, data["train"].colours)
         if opacity < EMPTY:
