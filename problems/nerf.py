@@ -38,6 +38,8 @@ class NeRF(Radiance):
     """normalised device coordinates, for cameras that all face forward; default for LLFF"""
     hold_out: int = 8
     """every so-manieth view is held out where the data do not say which"""
+    samples: int = 128
+    """steps of the march along the diagonal of the box"""
 
     needs = "--data PATH, photographs with poses"
 
@@ -64,7 +66,7 @@ class NeRF(Radiance):
         """A small network on trainable grids."""
         adam = partial(torch.optim.Adam, lr=1e-2, betas=(0.9, 0.99), eps=1e-15, fused=True)
         return Recipe(
-            field=partial(MLP, width=64, depth=1, activation=ReLU(), encoding=FeatureGrid(2, 32, 96, 4)),
+            field=partial(MLP, width=64, depth=1, activation=ReLU(), encoding=FeatureGrid(2, 32, 128, 4)),
             stages=(Stage(adam, steps=4000, schedule="cosine"),),
             log_every=100,
         )

@@ -81,7 +81,7 @@ class NeRFAbsorption(Radiance):
         """Make attenuations positive, and small at first."""
         return lambda x, raw: F.softplus(raw - 3)
 
-    def see(self, field: Callback, rays: Batch, samples: Samples, normals: bool = False) -> Batch:
+    def see(self, field: Callback, rays: Batch, samples: Samples, normals: float = 0.0) -> Batch:
         """Integrate absorption alone; the intensity is the same in all three colours."""
         seen = composite(samples, field(samples.points(rays["origins"], rays["directions"])), engine=self.backend)
         found = {"rgb": seen.transmitted.expand(-1, 3), "opacity": seen.opacity}

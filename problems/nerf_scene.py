@@ -117,9 +117,9 @@ class NeRFScene(Radiance):
 
     def truth(self, rays: Batch) -> Batch:
         """Give exact opacity, depth and normals."""
-        return self.exact(rays, normals=True)
+        return self.exact(rays, normals=1e-5)
 
-    def exact(self, rays: Batch, normals: bool = False) -> Batch:
+    def exact(self, rays: Batch, normals: float = 0.0) -> Batch:
         """Render the exact scene, by a midpoint rule with 320 points on each ray, where they can be seen."""
         seen: list[Batch] = []
         for rows in torch.arange(len(rays["near"])).split(2**8):
