@@ -240,9 +240,7 @@ class Radiance(Problem):
         found |= {"evaluations_saved": 1 - evaluated, "occupied": grid.fraction}
         found["renderer"] = engine(self.backend, data["train"].colours)
         if opacity < EMPTY:
-            found["scene"] = (
-                "empty: no density was found, every ray sees the background; check poses, box, near and far"
-            )
+            found["scene"] = "empty: no density was found, rays see the background; check poses, box, near and far"
         return found
 
     def view_scores(self, seen: Batch, image: Tensor, truth: Batch | None) -> dict[str, float]:
@@ -269,7 +267,7 @@ class Radiance(Problem):
 
     def _quick(self, field: Callback, data: Batch, split: str, grid: OccupancyGrid, most: int) -> float:
         some = data[split]
-        every = -(-len(some.colours) // most)
+        every = -(-len(some.colours) // most) | 1  # odd, so that it is no multiple of a width
         index = torch.arange(0, len(some.colours), every, device=some.colours.device)
         seen = self.render(field, some.rays(*some.cameras.locate(index)), grid)
         return psnr(seen["rgb"], some.colours[index])
