@@ -37,7 +37,7 @@ class NeRF(Radiance):
     ndc: bool | None = None
     """normalised device coordinates, for cameras that all face forward; default for LLFF"""
     hold_out: int = 8
-    """every so-manieth view is held out where the data do not say which"""
+    """every hold_out-th view is held out where the data do not say which"""
     samples: int = 128
     """steps of the march along the diagonal of the box"""
 
