@@ -186,9 +186,15 @@ class Run:
             **{f"weight/{name}": weight for name, weight in self.objective.weights.means(list(rms)).items()},
             **{f"unknown/{name}": value for name, value in self.objective.unknown_values().items()},
         }
+        row |= self._speeds()
         row |= {k: v for k, v in self._score(quick=True).items() if not k.startswith("reference_floor")}
         self.history.append(row)
         self.report(row)
+
+    def _speeds(self) -> dict[str, float]:
+        """Say how much of what the problem counts is done a second."""
+        counts, seconds = self.problem.done(self.objective.batch), self.seconds if self.steps else math.inf
+        return {f"{name}_per_second": count / seconds for name, count in counts.items()}
 
     def _score(self, quick: bool) -> dict[str, Any]:
         measure = self.problem.quick_metrics if quick else self.problem.metrics
@@ -261,6 +267,7 @@ class Run:
         """Score the field as it stands and give the solution."""
         scores = {} if self.failed else self._score(quick=False)
         scores |= {f"unknown/{n}": v for n, v in self.objective.unknown_values().items()}
+        scores |= self._speeds()
         scores |= {f"seconds/{part}": round(seconds, 3) for part, seconds in self.clocked().items()}
         scores |= {
             "seconds": self.seconds,

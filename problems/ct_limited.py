@@ -45,6 +45,9 @@ class CTLimited(Tomography):
     noise_seed: int = 0
     """seed of holes and noise; the data do not depend on the seed of the run"""
 
+    peak: float = ACRYLIC
+    """attenuation of acrylic, which is known, per mm; 0 is not known"""
+
     score = "matthews"
 
     def __post_init__(self) -> None:

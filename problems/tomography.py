@@ -50,6 +50,8 @@ class Tomography(Problem):
     """how data are compared: under the ramp filter, or by the noise of line integrals, or of counts"""
     tv: float = 0.03
     """weight of the total variation of the field"""
+    peak: float = 0.0
+    """largest attenuation that can occur, if it is known, for the field and the classical methods; 0 is not known"""
     classical: tuple[str, ...] = CLASSICAL
     """classical methods beside the field, of fbp, sirt, tv"""
     classical_tv: float = 3e-4
@@ -63,8 +65,9 @@ class Tomography(Problem):
         for name in self.classical:
             if name not in CLASSICAL:
                 raise unknown("classical method", name, CLASSICAL)
-        if not 0 <= self.tv < math.inf or not 0 <= self.classical_tv < math.inf:
-            raise InputError(f"tv = {self.tv:g}, classical_tv = {self.classical_tv:g}", "weights that are not negative")
+        numbers = {name: getattr(self, name) for name in ("tv", "classical_tv", "peak")}
+        if not all(0 <= number < math.inf for number in numbers.values()):
+            raise InputError(f"{numbers}", "numbers that are not negative were expected")
         self._merged = 1  # pixels, and bins, that training merges along each side
 
     @abstractmethod
@@ -109,7 +112,9 @@ class Tomography(Problem):
         return max(float(image.quantile(0.99)), 1e-12)
 
     def transform(self) -> Callable[[Tensor, Tensor], Tensor]:
-        """Attenuations are not negative: a softplus, in units of the contrast."""
+        """Attenuations are not negative: a softplus, in units of the contrast; or a sigmoid up to a known peak."""
+        if self.peak:
+            return lambda x, raw: self.peak * torch.sigmoid(raw)
         contrast = self.contrast
         return lambda x, raw: contrast * softplus(raw - 1)
 
@@ -188,11 +193,13 @@ class Tomography(Problem):
     def classical_images(self, data: Batch) -> dict[str, Reconstruction]:
         """Reconstruct by the classical methods, once for each run."""
         level, done = data["levels"][1], data["classical"]
-        A, y, shape = level["projector"], level["sinogram"], level["shape"]
+        A, y, shape, largest = level["projector"], level["sinogram"], level["shape"], self.peak or math.inf
         makers: dict[str, Callable[[], Reconstruction]] = {
             "fbp": lambda: self._back_projection(level),
-            "sirt": lambda: sirt(A, y, shape),
-            "tv": lambda: total_variation(A, y, shape, self.classical_tv * self.contrast, weights=level["known"]),
+            "sirt": lambda: sirt(A, y, shape, largest=largest),
+            "tv": lambda: total_variation(
+                A, y, shape, self.classical_tv * self.contrast, weights=level["known"], largest=largest
+            ),
         }
         for name in self.classical:
             if name not in done:
@@ -203,7 +210,7 @@ class Tomography(Problem):
         window = "hann" if "counts" in level else "ram-lak"
         sinogram, geometry = level["sinogram"], level["geometry"]
         found = filtered_back_projection(sinogram.reshape(geometry.shape), geometry, self.grid, window)
-        return replace(found, image=found.image.clamp(min=0))
+        return replace(found, image=found.image.clamp(0, self.peak or math.inf))
 
     def scores(self, image: Tensor, data: Batch) -> dict[str, Any]:
         """Score an image against what is known, and the fit of its sinogram."""

@@ -124,6 +124,17 @@ class Problem(ABC):
         """Score a field cheaply, for the progress line; `metrics` unless overridden."""
         return self.metrics(field, data)
 
+    def done(self, batch: Batch) -> dict[str, int]:
+        """Count what was done up to a batch, such as rays, so that a run can say how many it does a second.
+
+        Args:
+            batch: What the last draw gave.
+
+        Returns:
+            Name -> count since the start of the run; the history has it as ``NAME_per_second``.
+        """
+        return {}
+
     def picture(self, field: Callback, data: Batch, history: list[dict[str, Any]]) -> "Figure | None":
         """Draw the solution; None where there is nothing to draw.
 

@@ -4,6 +4,7 @@ Sources: P. Gilbert, J. Theor. Biol. 36 (1972) 105, in the form of A. C. Kak, M.
 Tomographic Imaging", 1988, section 7.3; M. R. Hestenes, E. Stiefel, J. Res. NBS 49 (1952) 409, section 10.
 """
 
+import math
 import time
 from collections.abc import Sequence
 
@@ -13,7 +14,14 @@ from torch import Tensor
 from nfsolve.reconstruct.reconstruction import Linear, Reconstruction, check_system
 
 
-def sirt(A: Linear, y: Tensor, shape: Sequence[int], iterations: int = 200, nonnegative: bool = True) -> Reconstruction:
+def sirt(
+    A: Linear,
+    y: Tensor,
+    shape: Sequence[int],
+    iterations: int = 200,
+    nonnegative: bool = True,
+    largest: float = math.inf,
+) -> Reconstruction:
     """Simultaneous iterative reconstruction: x <- x + C A^T R (y - A x), from x = 0.
 
     R and C divide by the sums of the rows and columns of A, so that no step size is needed. It tends to the least
@@ -25,6 +33,7 @@ def sirt(A: Linear, y: Tensor, shape: Sequence[int], iterations: int = 200, nonn
         shape: Shape of the image, (rows, columns) or (slices, rows, columns).
         iterations: Number of iterations.
         nonnegative: Clip negative values after each iteration.
+        largest: Clip values above, likewise.
 
     Returns:
         The image; the note gives the relative residual.
@@ -34,12 +43,11 @@ def sirt(A: Linear, y: Tensor, shape: Sequence[int], iterations: int = 200, nonn
     """
     start = time.perf_counter()
     check_system(A, y, shape, iterations)
-    x = torch.zeros_like(A.adjoint(y))
+    x, low = torch.zeros_like(A.adjoint(y)), 0.0 if nonnegative else -math.inf
     per_row, per_column = _inverse(A(torch.ones_like(x))), _inverse(A.adjoint(torch.ones_like(y)))
     for _ in range(iterations):
         x = x + per_column * A.adjoint(per_row * (y - A(x)))
-        if nonnegative:
-            x = x.clamp(min=0)
+        x = x.clamp(low, largest)
     note = _residual_in_words(A(x) - y, y)
     return Reconstruction(x.reshape(*shape), time.perf_counter() - start, iterations, note)
 

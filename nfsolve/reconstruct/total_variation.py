@@ -30,6 +30,7 @@ def total_variation(
     iterations: int = 1500,
     weights: Tensor | None = None,
     nonnegative: bool = True,
+    largest: float = math.inf,
 ) -> Reconstruction:
     """Reconstruct an image of small total variation, the sum over pixels of the length of its differences.
 
@@ -46,10 +47,11 @@ def total_variation(
         iterations: Number of iterations; scores that are compared need the gap that the result gives to be small.
         weights: Weight W of each ray (m, 1), at least 0, e.g. counts; None weights all alike.
         nonnegative: Whether the image is kept at or above 0.
+        largest: Upper bound of the image.
 
     Returns:
         The image. `gap` is the duality gap over the objective, an upper bound on its relative distance from the
-        minimum over the images with values up to twice the largest of this one.
+        minimum over the images with values up to twice the largest of this one, and up to the bound.
 
     Raises:
         InputError: Shapes do not fit, values are not finite, a weight is negative, or A is zero.
@@ -72,12 +74,12 @@ def total_variation(
     x, p = y.new_zeros(*shape), torch.zeros_like(y)
     q = differences(x)
     for _ in range(iterations):
-        before, x = x, (x - PRIMAL_STEP * adjoint(p, q)).clamp(min=low)
+        before, x = x, (x - PRIMAL_STEP * adjoint(p, q)).clamp(low, largest)
         ahead = 2 * x - before
         p = (p + sigma * (forward(ahead) - b)) / (1 + sigma)
         q = q + sigma_tv * differences(ahead)
         q = q * (weight / q.square().sum(0).sqrt().clamp(min=max(weight, torch.finfo(q.dtype).tiny)))
-    gap = _relative_gap(x, forward(x) - b, p, b, adjoint(p, q), weight, nonnegative)
+    gap = _relative_gap(x, forward(x) - b, p, b, adjoint(p, q), weight, nonnegative, largest)
     return Reconstruction(x, time.perf_counter() - start, iterations, f"relative duality gap {gap:.1e}", gap)
 
 
@@ -100,14 +102,14 @@ def differences_adjoint(steps: Tensor) -> Tensor:
 
 
 def _relative_gap(
-    x: Tensor, residual: Tensor, p: Tensor, b: Tensor, slope: Tensor, weight: float, nonnegative: bool
+    x: Tensor, residual: Tensor, p: Tensor, b: Tensor, slope: Tensor, weight: float, nonnegative: bool, largest: float
 ) -> float:
-    """Duality gap over the objective; the dual is that of the images between 0 (or -r) and r = 2 max |x|."""
+    """Duality gap over the objective; the dual is that of the images from 0 (or -r) to r = min(2 max |x|, largest)."""
     residual, p, b, slope = (z.double() for z in (residual, p, b, slope))  # the dual is a small difference
     total_variation_of_x = differences(x).square().sum(0).sqrt().double().sum()
     primal = 0.5 * residual.square().sum() + weight * total_variation_of_x
     missing = slope.clamp(max=0).sum() if nonnegative else -slope.abs().sum()
-    dual = -0.5 * p.square().sum() - (p * b).sum() + 2 * x.abs().max() * missing
+    dual = -0.5 * p.square().sum() - (p * b).sum() + min(2 * float(x.abs().max()), largest) * missing
     return float((primal - dual) / primal) if primal else 0.0
 
 

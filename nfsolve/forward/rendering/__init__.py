@@ -1,6 +1,7 @@
 """One integrator along rays: absorption, emission and absorption, radiance; and where on rays to sample a field."""
 
 from nfsolve.forward.rendering.engines import engine
+from nfsolve.forward.rendering.harmonics import spherical_harmonics
 from nfsolve.forward.rendering.integral import Rendering, accumulate, composite
 from nfsolve.forward.rendering.occupancy import OccupancyGrid
 from nfsolve.forward.rendering.samples import Samples, box_intersection, importance, stratified
@@ -14,5 +15,6 @@ __all__ = [
     "composite",
     "engine",
     "importance",
+    "spherical_harmonics",
     "stratified",
 ]

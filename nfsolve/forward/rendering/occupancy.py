@@ -8,7 +8,7 @@ box and in an occupied cell.
 
 import importlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -96,12 +96,15 @@ class OccupancyGrid:
 
     def occupied_at(self, points: Tensor) -> Tensor:
         """Tell whether points ``(n, d)`` of the box lie in occupied cells, ``(n, 1)``."""
-        low, high = points.new_tensor(self.bounds).unbind(-1)
-        place = ((points - low) / (high - low) * self.resolution).long().clamp(0, self.resolution - 1)
-        cell = place[:, 0]
-        for axis in place.unbind(-1)[1:]:
-            cell = cell * self.resolution + axis
-        return self.occupied[cell]
+        return self.occupied[self._cells(points.unbind(-1))]
+
+    def _cells(self, columns: Sequence[Tensor]) -> Tensor:
+        """Give the numbers of the cells that points of the box lie in, from one tensor for each coordinate."""
+        cells = torch.zeros_like(columns[0], dtype=torch.int32)
+        for column, (low, high) in zip(columns, self.bounds, strict=True):
+            place = ((column - low) / (high - low) * self.resolution).int().clamp_(0, self.resolution - 1)
+            cells = cells * self.resolution + place
+        return cells
 
     @torch.no_grad()
     def sample(
@@ -156,10 +159,14 @@ class OccupancyGrid:
         most = int(((leave - enter) / step).max()) + 4 if len(origins) else 0
         number = first + torch.arange(most, dtype=start.dtype, device=start.device)
         middle = start + (number + 0.5) * step
-        ray, column = ((middle >= enter) & (middle < leave)).nonzero().unbind(-1)
-        t0, t1 = (start[ray] + (number[ray, column][:, None] + end) * step for end in (0, 1))
-        samples = Samples(t0, t1, middle[ray, column][:, None], ray, len(origins))
-        return samples.keep(self.occupied_at(samples.points(origins, directions)))
+        axes = zip(origins.split(1, -1), directions.split(1, -1), strict=True)
+        # Coordinate by coordinate, one ray in each row: several times faster than gathering points of rays.
+        cells = self._cells([origin + middle * direction for origin, direction in axes])
+        occupied = self.occupied[:, 0].index_select(0, cells.reshape(-1)).reshape(cells.shape)
+        ray, column = (occupied & (middle >= enter) & (middle < leave)).nonzero().unbind(-1)
+        number, middle = number[ray, column][:, None], middle[ray, column][:, None]
+        t0, t1 = (start[ray] + (number + end) * step for end in (0, 1))
+        return Samples(t0, t1, middle, ray, len(origins))
 
     def _traverse(self, origins: Tensor, directions: Tensor, step: float, start: Tensor) -> Samples:
         low, high = origins.new_tensor(self.bounds).unbind(-1)

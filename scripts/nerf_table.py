@@ -1,0 +1,141 @@
+"""Measure inverse rendering: quality at a budget of seconds, what the occupancy grid saves, and rays a second.
+
+    NFSOLVE_DATA=... python -m scripts.nerf_table                     # what a CPU can do, one case after the other
+    NFSOLVE_DATA=... python -m scripts.nerf_table --only scene lego_100_grid --again --steps 3000
+    NFSOLVE_DATA=... python -m scripts.nerf_table --only lego_400_grid --device cuda
+
+Rows are added to benchmarks/nerf.json one by one, so a killed measurement goes on where it was; benchmarks/nerf.md is
+the table made from them. Data are found under $NFSOLVE_DATA; a case without its data is left out and said so.
+"""
+
+import argparse
+import dataclasses
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+import nfsolve as nf
+from nfsolve._core.errors import InputError
+from nfsolve.find import find
+from nfsolve.plot import save_pictures
+from nfsolve.problem.tables import find_file
+from nfsolve.request import read_request
+from scripts.measuring import FOLDER, Row, markdown, read_rows, stamp, write_rows
+
+LEGO, LARGE, FERN = "nerf_lego_200.npz", "nerf_lego_400.zip", "nerf_llff_fern_8.npz"
+MLP = ("--field.activation", "relu", "--field.encoding", "gaussian_fourier", "--field.encoding.features", "64")
+MLP += ("--field.encoding.scale", "1", "--field.width", "64", "--field.depth", "3", "--optimizer.lr", "5e-3")
+FINE = ("--field.encoding.levels", "8", "--field.encoding.coarsest", "16", "--field.encoding.finest", "512")
+FINE += ("--field.encoding.features", "2", "--field.encoding.hash-size", "19", "--field.depth", "2")
+WIDE = ("--field.activation", "relu", "--field.encoding", "positional", "--field.width", "256", "--field.depth", "6")
+WIDE += ("--optimizer.lr", "5e-4")
+BIG = ("--points", "262144", "--samples", "400", "--cells", "128", "--video", "400", "--mesh", "256")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A problem with its options, a budget, the steps that fill it on two quiet cores (or a GPU), and a goal."""
+
+    what: str
+    words: tuple[str, ...]
+    seconds: float
+    steps: int
+    goal: float
+    data: str = ""
+    gpu: bool = False
+
+
+CASES = {
+    "scene": Case("nerf_scene", (), 60, 3000, 32),
+    "lego_100_mlp": Case("nerf", ("--downscale", "2", *MLP), 80, 2500, 26, LEGO),
+    "lego_100_grid": Case("nerf", ("--downscale", "2"), 80, 4000, 29, LEGO),
+    "lego_200_grid": Case("nerf", ("--samples", "192", "--field.encoding.finest", "160"), 600, 15000, 29, LEGO),
+    "fern": Case("nerf", ("--samples", "192", "--field.encoding.finest", "160"), 600, 10000, 21, FERN),
+    "lego_400_mlp": Case("nerf", (*BIG, *WIDE), 300, 12000, 33.5, LARGE, gpu=True),
+    "lego_400_grid": Case("nerf", (*BIG, *FINE), 300, 15000, 33.5, LARGE, gpu=True),
+    "lego_400_grid_torch": Case("nerf", (*BIG, *FINE, "--backend", "torch"), 60, 3000, 0, LARGE, gpu=True),
+}
+
+
+def measure(name: str, case: Case, said: argparse.Namespace) -> Row:
+    """Run one case, score it with and without its occupancy grid, and draw its pictures where these are wanted."""
+    words = [*case.words, "--steps", str(said.steps or case.steps), "--time-limit", str(case.seconds)]
+    words += ["--seed", str(said.seed), "--device", said.device]
+    if case.data:
+        words += ["--data", case.data]
+    request = read_request(find(case.what), words, f"nfsolve run {case.what}")
+    out = said.pictures / name if said.pictures else None
+    solution = nf.solve(request.problem, **request.options, out=out, report="lines")
+    start = time.perf_counter()
+    if out is not None:
+        save_pictures(solution)
+    exported = time.perf_counter() - start
+    row = {
+        "case": name,
+        "seed": said.seed,
+        "budget": f"{case.seconds:g} s",
+        "goal": case.goal,
+        "words": " ".join(words),
+    }
+    row |= {"size": solution.metrics["parameters"], "seconds_export": round(exported, 1)} | solution.metrics
+    if said.full:
+        everything = dataclasses.replace(solution.problem, cells=1)
+        with torch.no_grad():
+            row["psnr_heldout_without_grid"] = everything.metrics(solution.field, solution.data)["psnr_heldout"]
+    return row | {"device": said.device, **stamp(said.threads)}
+
+
+def table(rows: list[Row]) -> str:
+    """Lay the rows out as Markdown."""
+    header = ["case", "seed", "budget", "goal / dB", "held out / dB", "SSIM", "trained / dB", "depth error", "steps"]
+    header += ["rays / s", "evaluations saved", "without grid / dB", "renderer"]
+    lines = []
+    for row in sorted(rows, key=lambda row: (list(CASES).index(row["case"]), row["seed"])):
+        depth, without = row.get("depth_error"), row.get("psnr_heldout_without_grid")
+        lines.append([
+            row["case"], str(row["seed"]), row["budget"], f"{row['goal']:g}" if row["goal"] else "-",
+            f"{row['psnr_heldout']:.2f}", f"{row.get('ssim_heldout', float('nan')):.3f}", f"{row['psnr']:.2f}",
+            "-" if depth is None else f"{100 * depth:.2f} %", str(row["steps"]), f"{row['rays_per_second']:.0f}",
+            f"{100 * row['evaluations_saved']:.0f} %", "-" if without is None else f"{without:.2f}",
+            f"{row['device']}, {row['renderer']}",
+        ])  # fmt: skip
+    about = f"{rows[-1]['machine']}; {rows[-1]['version']}; {rows[-1]['date']}." if rows else ""
+    return f"# Inverse rendering, as measured\n\n{about}\n\n{markdown(header, lines)}"
+
+
+def main() -> None:
+    """Measure what is asked for and not in the file yet."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="*", choices=list(CASES), default=[n for n, c in CASES.items() if not c.gpu])
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--steps", type=int, help="instead of those of the case")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--full", action="store_true", help="score again without the occupancy grid, which takes long")
+    parser.add_argument("--pictures", type=Path, help="folder for the run folders with pictures, video and mesh")
+    parser.add_argument("--again", action="store_true", help="measure again what the file holds already")
+    parser.add_argument("--folder", type=Path, default=FOLDER)
+    said = parser.parse_args()
+    torch.set_num_threads(said.threads)
+    path = said.folder / "nerf.json"
+    for name in said.only:
+        held = [r for r in read_rows(path) if (r["case"], r["seed"]) == (name, said.seed)]
+        if held and not said.again:
+            continue
+        try:
+            if CASES[name].data:
+                find_file(CASES[name].data, None, ("", ".npz", ".zip"))
+            row = measure(name, CASES[name], said)
+        except InputError as error:
+            print(f"{name} is left out: {error}", flush=True)
+            continue
+        write_rows(path, [*(r for r in read_rows(path) if r not in held), row])
+        (said.folder / "nerf.md").write_text(table(read_rows(path)))
+        print(name, {k: row[k] for k in ("psnr_heldout", "seconds", "steps", "rays_per_second", "stopped")}, flush=True)
+
+
+if __name__ == "__main__":
+    main()
