@@ -51,6 +51,7 @@ def main() -> None:
     scan = ["--size", str(size // 2), "--views", "20", "--field.width", str(width), "--field.depth", "3"]
     pde = ["--field", "mlp", "--field.activation", "tanh", "--field.width", "32", "--field.depth", "3"]
     pde += ["--optimizer", "adam", "--dtype", "float32", "--schedule", "exponential", "--redraw", "1"]
+    pde += ["--n-points", "500"]
     reproduce(
         "reproduce_rwf",
         INTRO,

@@ -1,0 +1,150 @@
+"""Tomography: the field beside filtered back-projection, SIRT and total variation, on phantoms and real data.
+
+Every method sees the same data. The weight of the classical total variation is the best of WEIGHTS by the score against
+the reference itself, which favours it; the field has the defaults of its problem, or what CASES says, chosen once on
+seed 0, and three seeds. Rows go to benchmarks/ct.json, the table to benchmarks/ct.md.
+
+    NFSOLVE_DATA=... python -m scripts.ct_table
+    NFSOLVE_DATA=... python -m scripts.ct_table --only phantom tooth --seeds 1
+"""
+
+import argparse
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+import nfsolve
+from nfsolve.find import find
+from nfsolve.metrics import larger_is_better
+from nfsolve.reconstruct import total_variation
+from scripts.measuring import FOLDER, markdown, read_rows, stamp, write_rows
+
+PATH = FOLDER / "ct.json"
+WEIGHTS = (1e-4, 2e-4, 4e-4, 8e-4, 1.6e-3)  # of the contrast
+SEARCH, CONVERGED = 400, 1500  # iterations of the classical total variation
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row group: a problem with its options, the score that decides, and what the field is to reach."""
+
+    title: str
+    problem: str
+    options: dict[str, Any] = field(default_factory=dict)
+    score: str = "psnr"
+    goal: str = "best of all rows"
+
+
+CASES = {
+    "phantom": Case("Shepp-Logan 128 x 128, 40 views", "ct_phantom", goal=">= 36 dB, 45 s"),
+    "counts": Case(
+        "Shepp-Logan 256 x 256, 40 views, 1e5 photons",
+        "ct_phantom",
+        {"size": 256, "counts": 1e5},
+        goal=">= 36 dB, 90 s",
+    ),
+    "abdomen": Case(
+        "abdomen 256 x 256, 60 views, 1e5 photons", "ct_scan", {"data": "ct_abdomen_tcia_pancreas0001_512.npz"}
+    ),
+    "htc": Case("HTC 2022 01a, 60 of 720 views", "ct_scan", {"data": "ct_htc2022_01a.npz", "every": 12}),
+    "limited": Case(
+        "HTC 2022 04b, its limited arc",
+        "ct_scan",
+        {"data": "ct_htc2022_04b.npz", "limited": True, "peak": 0.0345},
+        score="matthews",
+    ),
+    "tooth": Case("tooth, 30 of 181 views", "ct_scan", {"data": "ct_tooth_aps_sinogram.npz", "every": 6}),
+    "cone": Case(
+        "cone beam, head 64 x 64 x 64, 50 views", "ct_cone", {"data": "ct_tigre_head_128.npz"}, goal=">= FDK + 6 dB"
+    ),
+}
+
+
+def main() -> None:
+    """Measure and write."""
+    parser = argparse.ArgumentParser(description="Tomography beside the classical methods.")
+    parser.add_argument("--only", nargs="*", default=list(CASES), choices=list(CASES))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--again", action="store_true", help="measure rows that are there already")
+    said = parser.parse_args()
+    torch.set_num_threads(1)
+    for name in said.only:
+        for seed in range(said.seeds):
+            known = {(row["case"], row["method"], row["seed"]) for row in read_rows(PATH)}
+            if said.again or (name, "field", seed) not in known:
+                _save(name, _measured(name, CASES[name], seed, with_classical=seed == 0))
+    (FOLDER / "ct.md").write_text(table())
+
+
+def _measured(name: str, case: Case, seed: int, with_classical: bool) -> list[dict[str, Any]]:
+    cls = find(case.problem)
+    classical = ("fdk", "sirt", "cgls") if case.problem == "ct_cone" else ("fbp", "sirt")
+    problem = cls(**case.options, classical=classical if with_classical else ())
+    solution = nfsolve.solve(problem, seed=seed, device="cpu", report=None, out=None)
+    found = solution.metrics
+    keys = [key for key in ("psnr", "ssim", "matthews", "residual") if key in found]
+    rows = [_row(name, "field", seed, {key: found[key] for key in keys}, found["cpu_seconds"], found["seconds"])]
+    for method in problem.classical:
+        scores = {key: found[f"{key}_{method}"] for key in keys}
+        rows.append(_row(name, method, 0, scores, None, found[f"seconds_{method}"]))
+    if with_classical and case.problem != "ct_cone":
+        rows.append(_best_total_variation(name, case, problem))
+    return rows
+
+
+def _best_total_variation(name: str, case: Case, problem: Any) -> dict[str, Any]:
+    data = problem.load("cpu", torch.float32)
+    level = data["levels"][1]
+    arguments = (level["projector"], level["sinogram"], level["shape"])
+    options = {"weights": level["known"], "largest": problem.peak or float("inf")}
+    tried = {}
+    for weight in WEIGHTS:
+        image = total_variation(*arguments, weight * problem.contrast, SEARCH, **options).image
+        tried[weight] = problem.scores(image, data)[case.score]
+    best = (max if larger_is_better(case.score) else min)(tried, key=lambda weight: tried[weight])
+    start = time.process_time()
+    final = total_variation(*arguments, best * problem.contrast, CONVERGED, **options)
+    row = _row(name, "tv", 0, problem.scores(final.image, data), time.process_time() - start, final.seconds)
+    return row | {"weight": best, "gap": final.gap, "tried": {f"{weight:g}": score for weight, score in tried.items()}}
+
+
+def _row(case: str, method: str, seed: int, scores: dict[str, Any], cpu: float | None, wall: float) -> dict[str, Any]:
+    return {"case": case, "method": method, "seed": seed, **scores, "cpu_seconds": cpu, "seconds": wall, **stamp()}
+
+
+def _save(name: str, rows: list[dict[str, Any]]) -> None:
+    new = {(row["case"], row["method"], row["seed"]) for row in rows}
+    kept = [row for row in read_rows(PATH) if (row["case"], row["method"], row["seed"]) not in new]
+    write_rows(PATH, kept + rows)
+    for row in rows:
+        print({key: value for key, value in row.items() if key not in ("machine", "date", "version")}, flush=True)
+
+
+def table() -> str:
+    """Lay out all rows: mean and standard deviation over seeds for the field."""
+    lines = []
+    for name, case in CASES.items():
+        rows = [row for row in read_rows(PATH) if row["case"] == name]
+        for method in dict.fromkeys(row["method"] for row in rows):
+            own = [row for row in rows if row["method"] == method]
+            scores = [_over_seeds([row[key] for row in own if key in row]) for key in ("psnr", "ssim", "matthews")]
+            seconds = [row["cpu_seconds"] or row["seconds"] for row in own]
+            label = f"TV, weight {own[0]['weight']:g}, gap {own[0]['gap']:.0e}" if method == "tv" else method
+            lines.append([case.title, label, *scores, f"{sum(seconds) / len(seconds):.1f}", case.goal])
+    header = ["case", "method", "PSNR / dB", "SSIM", "Matthews", "seconds", "goal of the field"]
+    return f"# Tomography\n\n{__doc__ or ''}\n{markdown(header, lines)}"
+
+
+def _over_seeds(values: list[float]) -> str:
+    if not values:
+        return ""
+    mean = sum(values) / len(values)
+    spread = (sum((v - mean) ** 2 for v in values) / max(1, len(values) - 1)) ** 0.5
+    digits = 2 if mean > 2 else 3
+    return f"{mean:.{digits}f}" + (f" +- {spread:.{digits}f}" if len(values) > 1 else "")
+
+
+if __name__ == "__main__":
+    main()
