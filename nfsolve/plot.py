@@ -206,7 +206,8 @@ def history_panel(axes: "Axes", history: list[dict[str, Any]], score: str | None
     elif key:
         other = axes.twinx()
         other.plot(seconds, [row.get(key, np.nan) for row in history], color="C3")
-        other.set_ylabel(key.replace("_", " ") + " / dB", color="C3")
+        unit = " / dB" if key.startswith(("psnr", "snr")) else ""
+        other.set_ylabel(key.replace("_", " ") + unit, color="C3")
     axes.legend(fontsize="small")
 
 

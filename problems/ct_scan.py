@@ -73,9 +73,19 @@ class CTScan(Tomography):
                 "give --data FILE; without a file of your own, run ct_phantom or ct_limited",
             )
         kind = kind_of(open_arrays(self.data)[1])
+        if kind == "volume":
+            raise InputError(
+                f"'{self.data}' holds a volume", "a scan or a slice was expected", "run ct_cone --data FILE"
+            )
         return self._projected() if kind == "slice" else self._measured()
 
     def _projected(self) -> Scan:
+        if self.every != 1 or self.limited:
+            raise InputError(
+                f"every = {self.every}, limited = {self.limited} for a slice, '{self.data}'",
+                "options of scans; the views of a slice are made",
+                "choose their number by --views",
+            )
         fine = read_slice(self.data)
         rows, columns = fine.image.shape
         if rows != columns or rows % self.size:
@@ -96,12 +106,21 @@ class CTScan(Tomography):
         full = read_scan(self.data, **options)
         few = read_scan(self.data, every=self.every, limited=self.limited, **options)
         few = few.subset(_distinct(few.geometry.angles, isinstance(few.geometry, ParallelBeam)))
-        if full.grid is None:
-            grid = PixelGrid(self.size, self.size, _seen(full.geometry) / self.size)
+        width = _seen(full.geometry)
+        if full.grid is not None:
+            if full.grid.rows != full.grid.columns:
+                raise InputError(
+                    f"a reference of {full.grid.rows} x {full.grid.columns} pixels in '{self.data}'",
+                    "as many rows as columns were expected",
+                    "pad or cut it about the rotation axis",
+                )
+            width = full.grid.rows * full.grid.pixel
+        grid = PixelGrid(self.size, self.size, width / self.size)
+        reference = _resampled(full.reference, self.size)
+        if reference is None:
             every_view = filtered_back_projection(torch.as_tensor(full.sinogram), full.geometry, grid, "hann").image
-            return replace(few, reference=every_view.clamp(min=0).numpy(), grid=grid)
-        grid = PixelGrid(self.size, self.size, full.grid.rows * full.grid.pixel / self.size)
-        return replace(few, reference=_resampled(full.reference, self.size), grid=grid, segmentation=self._part(full))
+            reference = every_view.clamp(min=0).numpy()
+        return replace(few, reference=reference, grid=grid, segmentation=self._part(full))
 
     def _part(self, full: Scan) -> np.ndarray | None:
         share = _resampled(full.segmentation, self.size)
@@ -128,7 +147,7 @@ def _distinct(angles: tuple[float, ...], opposite: bool) -> list[int]:
     turn = math.pi if opposite else 2 * math.pi
     if len(angles) < 3:
         return list(range(len(angles)))
-    step = abs(angles[1] - angles[0])
+    step = float(np.median(np.diff(np.sort(np.asarray(angles) % turn))))  # the views may come in any order
     gap = (angles[-1] - angles[0]) % turn
     return list(range(len(angles) - (min(gap, turn - gap) < 0.5 * step)))
 

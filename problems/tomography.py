@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 Callback = Callable[[Tensor], Tensor]
 CLASSICAL = ("fbp", "sirt", "tv")
+LOSSES = ("filtered", "gaussian", "poisson")
 LOW = 30.0  # weight of the plain misfit beside the filtered one
 EDGE = 1e-3  # of the contrast: smaller differences count quadratically in the total variation of the field
 LENGTH = 128  # the total variation is that per 1 / LENGTH of the width, whatever the pixels
@@ -65,9 +66,11 @@ class Tomography(Problem):
         for name in self.classical:
             if name not in CLASSICAL:
                 raise unknown("classical method", name, CLASSICAL)
-        numbers = {name: getattr(self, name) for name in ("tv", "classical_tv", "peak")}
-        if not all(0 <= number < math.inf for number in numbers.values()):
-            raise InputError(f"{numbers}", "numbers that are not negative were expected")
+        if self.loss not in LOSSES:
+            raise unknown("loss", self.loss, LOSSES)
+        for name in ("tv", "classical_tv", "peak"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise InputError(f"{name} = {getattr(self, name):g}", "a finite number of at least 0 was expected")
         self._merged = 1  # pixels, and bins, that training merges along each side
 
     @abstractmethod
@@ -129,9 +132,13 @@ class Tomography(Problem):
 
     def _level(self, side: int, device: Any, dtype: torch.dtype) -> Batch:
         scan, grid = self.scan, _coarse(self.grid, side)
+        fine = scan.geometry
         geometry = replace(
-            scan.geometry, n_bins=scan.geometry.n_bins // side, spacing=scan.geometry.spacing * side
-        )  # a remainder at the edges is left out
+            fine,
+            n_bins=fine.n_bins // side,
+            spacing=fine.spacing * side,
+            centre=fine.centre - fine.n_bins % side % 2 * fine.spacing / 2,  # see `_grouped`
+        )
         measured = {
             "sinogram": scan.sinogram,
             "known": np.ones_like(scan.sinogram) if scan.weights is None else scan.weights,
@@ -163,7 +170,8 @@ class Tomography(Problem):
         image = field(batch["pixels"])
         q, p = batch["projector"](image), batch["sinogram"]
         if self.loss == "poisson":
-            residuals = {"counts": batch["known"] * poisson_residual(q, batch["counts"], batch["incident"])}
+            # not by what is known of line integrals: no photon is a count too, and unknown counts have no beam
+            residuals = {"counts": poisson_residual(q, batch["counts"], batch["incident"])}
         elif self.loss == "gaussian":
             residuals = {"sinogram": gaussian_residual(q, p, batch["precision"])}
         else:
@@ -299,7 +307,7 @@ def ensemble(problem: Tomography, seeds: Sequence[int] = (0, 1, 2), **options: A
     for seed in seeds:
         found = solve(problem, seed=seed, **options)
         with torch.no_grad():
-            images.append(problem.image(found.field.cpu(), data))
+            images.append(problem.image(found.field.to("cpu", torch.float32), data))
     stack = torch.stack(images)
     return stack.mean(0), stack.std(0)
 
@@ -314,7 +322,7 @@ def _coarse(grid: PixelGrid, side: int) -> PixelGrid:
 
 
 def _grouped(values: np.ndarray, side: int) -> Tensor:
-    """Average groups of bins, (views, bins) -> (views, bins // side)."""
+    """Average groups of bins, (views, bins) -> (views, bins // side); the edges lose a remainder, the last one more."""
     n = values.shape[1] // side
     start = (values.shape[1] - n * side) // 2
     return torch.as_tensor(values[:, start : start + n * side]).unflatten(1, (n, side)).mean(2)

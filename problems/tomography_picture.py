@@ -49,6 +49,7 @@ def tomography_picture(problem: Any, image: Tensor, data: Batch, history: list[d
         else:
             limits = {"cmap": "RdBu_r", "vmin": -0.2 * top, "vmax": 0.2 * top}
             _panel(axes[1, column], values - truth.to(values), f"error of {name}", square | limits)
+        axes[1, column].set_xlabel(problem.scan.unit)
     _sinogram_panels(axes[:, -1], problem, image, level)
     return figure
 
