@@ -59,6 +59,11 @@ class CTLimited(Tomography):
                 "0 < step <= arc <= 360 degrees, at least 16 pixels, no negative holes or counts",
             )
 
+    @property
+    def short_arc(self) -> bool:
+        """Whether the arc is far from half a turn."""
+        return self.arc < 150
+
     def measure(self) -> Scan:
         """Make disc and sinogram, and count photons where there is noise."""
         angles = np.radians(np.arange(0, self.arc + 1e-9, self.step))

@@ -22,6 +22,8 @@ from problems.tomography import Tomography
 class CTPhantom(Tomography):
     """The Shepp-Logan head from few parallel-beam views, beside the classical methods."""
 
+    tv: float = 0.1
+    """weight of the total variation of the field: the head is piecewise constant"""
     views: int = 40
     """views, spread over half a turn"""
     size: int = 128

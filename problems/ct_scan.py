@@ -33,8 +33,6 @@ class CTScan(Tomography):
 
     data: str = ""
     """file of the scan or slice, a path or a name under $NFSOLVE_DATA"""
-    size: int = 256
-    """pixels along each side of the image"""
     every: int = 1
     """take every k-th view of a scan"""
     limited: bool = False
@@ -63,6 +61,11 @@ class CTScan(Tomography):
                 f"size = {self.size}, views = {self.views}, counts = {self.counts:g}",
                 "at least 16 pixels, 1 view, and counts that are not negative",
             )
+
+    @property
+    def short_arc(self) -> bool:
+        """Whether only a limited arc is taken."""
+        return self.limited
 
     def measure(self) -> Scan:
         """Read the file; project it if it is a slice."""

@@ -47,9 +47,11 @@ LENGTH = 128  # the total variation is that per 1 / LENGTH of the width, whateve
 class Tomography(Problem):
     """Find an attenuation f >= 0 from a scan of a slice."""
 
+    size: int = 256
+    """pixels along each side of the image"""
     loss: Literal["filtered", "gaussian", "poisson"] = "filtered"
     """how data are compared: under the ramp filter, or by the noise of line integrals, or of counts"""
-    tv: float = 0.03
+    tv: float = 0.06
     """weight of the total variation of the field"""
     peak: float = 0.0
     """largest attenuation that can occur, if it is known, for the field and the classical methods; 0 is not known"""
@@ -99,8 +101,13 @@ class Tomography(Problem):
 
     @property
     def resolution(self) -> int:
-        """Number of pixels along the longer side."""
-        return max(self.grid.rows, self.grid.columns)
+        """Number of pixels along each side."""
+        return self.size
+
+    @property
+    def short_arc(self) -> bool:
+        """Whether views are missing from a large angle, which what is known of the image must fill: that is slow."""
+        return False
 
     @property
     def width(self) -> float:
@@ -267,9 +274,10 @@ class Tomography(Problem):
         iio.imwrite(folder / "reconstruction.tiff", arrays["image"])
 
     def recipe(self) -> Recipe:
-        """A feature grid under a small ReLU network; half the resolution first where that leaves 128 pixels."""
-        finest = min(self.resolution, 512)
-        coarse = (Stage(partial(torch.optim.Adam, lr=1e-2), 200, schedule="cosine", points=0.25),)
+        """A feature grid under a small ReLU network; at half the resolution first for large images and short arcs."""
+        finest = min(self.size, 512)
+        coarse, fine = (600, 300) if self.short_arc else (200, 200) if self.size >= 256 else (0, 300)
+        adam = partial(torch.optim.Adam, lr=1e-2)
         return Recipe(
             field=partial(
                 MLP,
@@ -279,8 +287,8 @@ class Tomography(Problem):
                 encoding=FeatureGrid(levels=max(1, round(math.log2(finest)) - 2), coarsest=8, finest=finest),
             ),
             stages=(
-                *(coarse if self.resolution >= 256 else ()),
-                Stage(partial(torch.optim.Adam, lr=1e-2), 200 if self.resolution >= 256 else 300, schedule="cosine"),
+                *((Stage(adam, coarse, schedule="cosine", points=0.25),) if coarse else ()),
+                Stage(adam, fine, schedule="cosine"),
             ),
             log_every=25,
         )
