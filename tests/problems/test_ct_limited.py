@@ -74,7 +74,7 @@ def test_a_short_run_is_scored_by_its_segmentation():
     data = problem.load("cpu", torch.float32)
     with torch.no_grad():
         image = problem.image(run.field, data)
-    assert 0 <= image.min() and image.max() <= ACRYLIC  # what is known of the material
+    assert image.min() >= 0 and image.max() <= ACRYLIC  # what is known of the material
     assert CTLimited(**SMALL, peak=0.0).peak == 0
 
 
