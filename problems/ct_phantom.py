@@ -41,6 +41,11 @@ class CTPhantom(Tomography):
                 "at least 1 view, 16 bins, and counts that are not negative",
             )
 
+    @property
+    def steps(self) -> tuple[int, int]:
+        """Optimizer steps at half the resolution, and at the full one."""
+        return (400, 400) if self.size >= 256 else (0, 300)
+
     def measure(self) -> Scan:
         """Make the sinogram, and count photons where there is noise."""
         geometry = ParallelBeam.half_turn(self.views, self.size)

@@ -63,9 +63,9 @@ class CTScan(Tomography):
             )
 
     @property
-    def short_arc(self) -> bool:
-        """Whether only a limited arc is taken."""
-        return self.limited
+    def steps(self) -> tuple[int, int]:
+        """Optimizer steps at half the resolution, and at the full one: what a limited arc does not show is filled slowly."""
+        return (600, 300) if self.limited else super().steps
 
     def measure(self) -> Scan:
         """Read the file; project it if it is a slice."""

@@ -105,9 +105,9 @@ class Tomography(Problem):
         return self.size
 
     @property
-    def short_arc(self) -> bool:
-        """Whether views are missing from a large angle, which what is known of the image must fill: that is slow."""
-        return False
+    def steps(self) -> tuple[int, int]:
+        """Optimizer steps at half the resolution, and at the full one."""
+        return (200, 200) if self.size >= 256 else (0, 300)
 
     @property
     def width(self) -> float:
@@ -276,7 +276,7 @@ class Tomography(Problem):
     def recipe(self) -> Recipe:
         """A feature grid under a small ReLU network; at half the resolution first for large images and short arcs."""
         finest = min(self.size, 512)
-        coarse, fine = (600, 300) if self.short_arc else (200, 200) if self.size >= 256 else (0, 300)
+        coarse, fine = self.steps
         adam = partial(torch.optim.Adam, lr=1e-2)
         return Recipe(
             field=partial(
