@@ -61,7 +61,7 @@ class CTLimited(Tomography):
 
     @property
     def steps(self) -> tuple[int, int]:
-        """Optimizer steps at half the resolution, and at the full one: what a short arc does not show is filled slowly."""
+        """Optimizer steps at half the resolution, and at the full one; a short arc wants more."""
         return (600, 300) if self.arc < 150 else super().steps
 
     def measure(self) -> Scan:

@@ -64,7 +64,7 @@ class CTScan(Tomography):
 
     @property
     def steps(self) -> tuple[int, int]:
-        """Optimizer steps at half the resolution, and at the full one: what a limited arc does not show is filled slowly."""
+        """Optimizer steps at half the resolution, and at the full one; a short arc wants more."""
         return (600, 300) if self.limited else super().steps
 
     def measure(self) -> Scan:
