@@ -1,4 +1,4 @@
-"""What all problems of tomography share: residuals and scales, bounds, coarse levels, swaps, outputs, ensembles."""
+"""What problems of tomography share: residuals and their scales, bounds, coarse levels, swaps, files, ensembles."""
 
 import json
 import math
