@@ -18,7 +18,9 @@ from nfsolve.forward.radon import FanBeam, ParallelBeam, PixelGrid, Projector
 from nfsolve.metrics import psnr, relative_l2
 from nfsolve.problem.scans import Scan
 from problems import tomography
+from problems.ct_limited import CTLimited
 from problems.ct_phantom import CTPhantom
+from problems.ct_scan import CTScan
 from problems.tomography import EDGE, LENGTH, Tomography, ensemble
 
 SMALL = {"views": 8, "size": 32, "classical": ()}
@@ -32,7 +34,7 @@ def given(scan, **options):
         def measure(self):
             return scan
 
-    return Given(**options)
+    return Given(size=scan.grid.rows, **options)
 
 
 def projected(geometry, size=64, width=2.0):
@@ -196,7 +198,10 @@ def test_a_coarse_stage_comes_first_and_a_resumed_run_is_the_same(tmp_path):
     assert nfsolve.reopen(tmp_path / "whole").metrics["psnr"] == whole.metrics["psnr"]
 
 
-def test_a_large_image_trains_at_half_its_resolution_first():
+def test_large_images_and_short_arcs_train_at_half_the_resolution_first():
+    for short in (CTLimited(size=64), CTScan(data="not read", limited=True)):
+        assert [stage.points for stage in short.recipe().stages] == [0.25, 1.0]
+    assert [stage.points for stage in CTLimited(size=64, arc=180.0).recipe().stages] == [1.0]
     assert [stage.points for stage in CTPhantom(size=256).recipe().stages] == [0.25, 1.0]
     assert [stage.points for stage in CTPhantom(size=128).recipe().stages] == [1.0]
 
