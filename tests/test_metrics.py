@@ -2,13 +2,15 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
+from skimage.filters import threshold_otsu
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from nfsolve.metrics import iou, max_error, psnr, relative_l2, snr, ssim
+from nfsolve.metrics import iou, larger_is_better, matthews, max_error, otsu, psnr, relative_l2, snr, ssim
 
-SCORES = (relative_l2, max_error, psnr, snr, ssim, iou)
+SCORES = (relative_l2, max_error, psnr, snr, ssim, iou, matthews)
 
 
 def noisy_pair(shape, peak=1.0, seed=0):
@@ -100,6 +102,69 @@ def test_iou_by_hand():
     assert iou(torch.zeros(4), torch.zeros(4)) == 1.0
     assert iou(0.3 * prediction, truth) == 0.0
     assert iou(0.3 * prediction, truth, threshold=0.2) == pytest.approx(1 / 3)
+
+
+def test_matthews_is_its_formula_in_true_and_false_members():
+    generator = torch.Generator().manual_seed(0)
+    truth = torch.rand(40, 30, generator=generator) < 0.3
+    guess = truth ^ (torch.rand(40, 30, generator=generator) < 0.1)
+    tp, tn = int((guess & truth).sum()), int((~guess & ~truth).sum())
+    fp, fn = int((guess & ~truth).sum()), int((~guess & truth).sum())
+    expected = (tp * tn - fp * fn) / math.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))
+    assert 0.5 < expected < 0.9
+    assert matthews(guess, truth) == pytest.approx(expected)
+    assert matthews(~guess, truth) == pytest.approx(-expected)
+    assert matthews(truth, truth) == pytest.approx(1)
+
+
+def test_matthews_of_nothing_and_everything_is_zero():
+    some, none = torch.arange(4) > 1, torch.zeros(4, dtype=torch.bool)
+    assert matthews(none, some) == matthews(some, none) == matthews(~none, some) == matthews(none, none) == 0
+
+
+def two_classes():
+    generator = torch.Generator().manual_seed(1)
+    dark, bright = torch.randn(700, generator=generator), 6 + 2 * torch.randn(300, generator=generator)
+    return torch.cat([dark, bright])
+
+
+def test_otsu_is_scikit_images_to_a_bin():
+    values = two_classes()
+    bin_width = float(values.max() - values.min()) / 256
+    assert otsu(values) == pytest.approx(threshold_otsu(values.numpy()), abs=1.01 * bin_width)
+    assert otsu(values.reshape(20, 50)) == otsu(values)
+    assert otsu(3e-5 * values) == pytest.approx(3e-5 * otsu(values), rel=1e-4)
+
+
+def test_otsu_separates_best_of_all_edges_by_hand():
+    values = two_classes().double()
+    edges = np.linspace(float(values.min()), float(values.max()), 17)
+
+    def between(edge):
+        low, high = values[values <= edge], values[values > edge]
+        return len(low) * len(high) * float(low.mean() - high.mean()) ** 2
+
+    found = otsu(values, bins=16)
+    assert np.abs(edges - found).min() < 1e-9
+    assert between(found) > 0.99 * max(between(edge) for edge in edges[1:-1])
+
+
+def test_otsu_of_two_values_lies_between_them_and_of_one_is_it():
+    assert 1 < otsu(torch.tensor([1.0, 1.0, 3.0])) <= 3
+    two = torch.tensor([[0.0, 0.0], [0.0, 5.0]])
+    assert torch.equal(two > otsu(two), two == 5)
+    assert otsu(torch.full((3, 3), 2.0)) == 2
+    with pytest.raises(ValueError, match="1 of 2 values are not finite"):
+        otsu(torch.tensor([1.0, math.nan]))
+
+
+@pytest.mark.parametrize(
+    ("key", "larger"),
+    [("psnr", True), ("ssim_tv", True), ("iou", True), ("matthews_fbp", True), ("snr", True), ("relative_l2", False)],
+)
+def test_scores_say_which_way_they_are_read(key, larger):
+    assert larger_is_better(key) == larger
+    assert not larger_is_better(f"seconds_{key}")
 
 
 @pytest.mark.parametrize("score", SCORES)

@@ -10,7 +10,7 @@ from nfsolve.forward.counts import poisson_residual
 from nfsolve.forward.ellipses import Ellipse, ellipse_sinogram
 from nfsolve.forward.radon import FanBeam, ParallelBeam, PixelGrid, line_integrals
 from nfsolve.problem.scan_axis import rotation_axis
-from nfsolve.problem.scans import read_scan
+from nfsolve.problem.scans import Scan, read_scan
 from nfsolve.problem.tables import find_file
 
 OBJECT = (
@@ -263,6 +263,29 @@ def test_an_axis_outside_the_detector_and_an_arc_that_is_not_there(read):
         read(general(), limited=True)
     with pytest.raises(InputError, match=r"no view of .* lies from 170 to 175 degrees"):
         read(general(limited_angles_deg=np.array([170.0, 175.0])), limited=True)
+
+
+def test_photons_are_counted_through_the_object():
+    p = np.full((40, 50), 1.5)
+    exact = Scan("slab", p, ParallelBeam.half_turn(40, 50))
+    assert exact.counted(0, 3) is exact
+    scan = exact.counted(1e4, 3)
+    assert scan.counts.mean() == pytest.approx(1e4 * np.exp(-1.5), rel=0.002)
+    assert scan.counts.var() == pytest.approx(1e4 * np.exp(-1.5), rel=0.1)
+    assert np.array_equal(scan.sinogram, np.log(1e4 / scan.counts))
+    assert scan.weights is None and (scan.incident == 1e4).all() and scan.incident.shape == p.shape
+    assert np.array_equal(scan.counts, exact.counted(1e4, 3).counts)
+    assert not np.array_equal(scan.counts, exact.counted(1e4, 4).counts)
+
+
+def test_bins_without_a_photon_have_no_weight_and_a_finite_line_integral():
+    scan = Scan("wall", np.full((10, 20), 3.0), ParallelBeam.half_turn(10, 20)).counted(20.0, 0)
+    none = scan.counts == 0
+    assert 0.2 < none.mean() < 0.6
+    assert np.array_equal(scan.weights, 1.0 - none)
+    assert np.allclose(scan.sinogram[none], np.log(20.0))
+    few = scan.subset([7, 2])
+    assert np.array_equal(few.counts, scan.counts[[7, 2]]) and np.array_equal(few.weights, scan.weights[[7, 2]])
 
 
 def test_unreadable_files_are_worded(tmp_path):

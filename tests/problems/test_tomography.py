@@ -1,4 +1,4 @@
-"""What all problems of tomography share: residuals and scales, bounds, coarse levels, swaps, outputs, ensembles."""
+"""What problems of tomography share: residuals and their scales, bounds, coarse levels, files, ensembles."""
 
 import json
 import math
@@ -17,9 +17,10 @@ from nfsolve.forward.ellipses import SHEPP_LOGAN, ellipse_image, ellipse_sinogra
 from nfsolve.forward.radon import FanBeam, ParallelBeam, PixelGrid, Projector
 from nfsolve.metrics import psnr, relative_l2
 from nfsolve.problem.scans import Scan
-from nfsolve.request import read_request
 from problems import tomography
+from problems.ct_limited import CTLimited
 from problems.ct_phantom import CTPhantom
+from problems.ct_scan import CTScan
 from problems.tomography import EDGE, LENGTH, Tomography, ensemble
 
 SMALL = {"views": 8, "size": 32, "classical": ()}
@@ -33,7 +34,7 @@ def given(scan, **options):
         def measure(self):
             return scan
 
-    return Given(**options)
+    return Given(size=scan.grid.rows, **options)
 
 
 def projected(geometry, size=64, width=2.0):
@@ -197,39 +198,10 @@ def test_a_coarse_stage_comes_first_and_a_resumed_run_is_the_same(tmp_path):
     assert nfsolve.reopen(tmp_path / "whole").metrics["psnr"] == whole.metrics["psnr"]
 
 
-SWAPS = {
-    "the recipe": "",
-    "siren": "--field siren",
-    "siren with ws": "--field siren --field.init ws",
-    "rwf": "--factorization rwf",
-    "mfn": "--field mfn",
-    "grid": "--field grid",
-    "ffn": "--field ffn",
-    "esgd": "--optimizer esgd",
-    "soap": "--optimizer soap",
-    "muon": "--optimizer muon --field mlp --field.width 8 --field.depth 3",
-    "lbfgs": "--optimizer lbfgs",
-    "nystrom": "--optimizer nystrom_newton --field mlp --field.width 8 --field.depth 1",
-    "gauss_newton": "--optimizer gauss_newton --field mlp --field.width 4 --field.depth 1",
-    "ssbroyden": "--optimizer ssbroyden --field mlp --field.width 4 --field.depth 1 --dtype float64",
-    "weighting": "--weighting gradient_norm",
-    "poisson": "--loss poisson --counts 1e4",
-    "gaussian": "--loss gaussian --tv 0",
-}
-
-
-@pytest.mark.parametrize("name", SWAPS)
-def test_every_swap_of_the_command_line_trains(name):
-    words = f"--size 24 --views 6 --steps 2 --classical fbp {SWAPS[name]}".split()
-    request = read_request(CTPhantom, words, "nfsolve run")
-    options = request.options | {"report": None}
-    solution = nfsolve.solve(request.problem, **options)
-    assert solution.history[-1]["step"] == 2
-    assert math.isfinite(solution.history[-1]["loss"])
-    assert {"psnr", "ssim", "residual", "psnr_fbp", "ssim_fbp", "residual_fbp", "seconds_fbp"} <= set(solution.metrics)
-
-
-def test_a_large_image_trains_at_half_its_resolution_first():
+def test_large_images_and_short_arcs_train_at_half_the_resolution_first():
+    for short in (CTLimited(size=64), CTScan(data="not read", limited=True)):
+        assert [stage.points for stage in short.recipe().stages] == [0.25, 1.0]
+    assert [stage.points for stage in CTLimited(size=64, arc=180.0).recipe().stages] == [1.0]
     assert [stage.points for stage in CTPhantom(size=256).recipe().stages] == [0.25, 1.0]
     assert [stage.points for stage in CTPhantom(size=128).recipe().stages] == [1.0]
 

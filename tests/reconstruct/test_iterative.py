@@ -78,6 +78,17 @@ def test_sirt_tends_to_the_nonnegative_minimum():
     assert torch.allclose(clipped, torch.stack([best, torch.zeros_like(best)]))
 
 
+def test_sirt_tends_to_the_minimum_under_a_largest_value():
+    matrix = torch.tensor([[2.0, 1.0], [1.0, 2.0]], dtype=torch.float64)  # equal row sums: no weights
+    y = matrix @ torch.tensor([[1.0], [3.0]], dtype=torch.float64)
+    found = sirt(Dense(matrix), y, (1, 2), 300, largest=2.0).image[0]
+    left = y[:, 0] - 2 * matrix[:, 1]  # least squares of the first column, the second at its bound
+    best = matrix[:, 0] @ left / matrix[:, 0].square().sum()
+    assert torch.allclose(found, torch.stack([best, torch.full_like(best, 2.0)]))
+    free = sirt(Dense(matrix), y, (1, 2), 300, largest=4.0)
+    assert torch.allclose(free.image[0], torch.tensor([1.0, 3.0], dtype=torch.float64))
+
+
 def test_sirt_leaves_unseen_pixels_and_missing_rays_alone():
     matrix = torch.tensor([[1.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 0.0]], dtype=torch.float64)
     y = torch.tensor([[3.0], [1.0], [7.0]], dtype=torch.float64)

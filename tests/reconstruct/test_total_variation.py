@@ -83,6 +83,28 @@ def test_values_stay_nonnegative_unless_asked():
     assert torch.allclose(free, torch.tensor([[-1.9, -1.9], [0.9, 0.9]], dtype=torch.float64), atol=1e-5)
 
 
+def test_values_stay_below_the_largest_one():
+    # the upper pair would be 2 - 0.1, and moves to its bound; the lower one feels the same pull as without a bound
+    y = column(0.5, 0.5, 2.0, 2.0)
+    found = total_variation(Scaled(), y, (2, 2), 0.1, 500, largest=1.5)
+    assert torch.allclose(found.image, torch.tensor([[0.6, 0.6], [1.5, 1.5]], dtype=torch.float64), atol=1e-5)
+    assert found.gap < 1e-3
+    far = total_variation(Scaled(), y, (2, 2), 0.1, 500, largest=50.0)
+    assert torch.allclose(far.image, torch.tensor([[0.6, 0.6], [1.9, 1.9]], dtype=torch.float64), atol=1e-5)
+
+
+def test_the_gap_bounds_the_distance_from_the_minimum_under_a_largest_value():
+    matrix, y = random(15, 12) - 0.2, random(15, 1, seed=1)
+    terms = (matrix, y, torch.ones_like(y), 0.02, (3, 4))
+    ends = [total_variation(Dense(matrix), y, (3, 4), 0.02, n, largest=0.06) for n in (10, 40, 150, 1000)]
+    values = [float(objective(end.image.reshape(-1, 1), *terms)) for end in ends]
+    free = total_variation(Dense(matrix), y, (3, 4), 0.02, 1000)
+    assert float(ends[-1].image.max()) == pytest.approx(0.06) and free.image.max() > 0.09
+    assert ends[-1].gap < 1e-3 < ends[0].gap
+    for end, value in zip(ends, values, strict=True):
+        assert (value - values[-1]) / value <= end.gap + 1e-9
+
+
 def objective(x, matrix, y, weights, weight, shape):
     variation = differences(x.reshape(shape)).square().sum(0).sqrt().sum()
     norm = torch.linalg.matrix_norm(weights.sqrt() * matrix, 2)

@@ -94,6 +94,16 @@ def foreign(
     Raises:
         InputError: The operator lacks one of the two, the shapes differ, or `A_adjoint` is not the adjoint of `A`
             (the dot-product test with random vectors).
+
+    Example:
+        In a problem of one's own, with `physics` of deepinv and a sinogram ``y``::
+
+            def load(self, device, dtype):
+                measure = foreign(physics, (64, 64), (180, 64), dtype, device)
+                return {"measure": measure, "pixels": PixelGrid(64, 64, 2 / 64).centres(dtype, device)}
+
+            def residuals(self, field, batch):
+                return {"data": batch["measure"](field(batch["pixels"])) - y}
     """
     for name in ("A", "A_adjoint"):
         if not callable(getattr(operator, name, None)):

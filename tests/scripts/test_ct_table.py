@@ -1,0 +1,68 @@
+"""The table of tomography: its cases are problems that exist, its rows are laid out, the best weight is found."""
+
+import json
+
+import pytest
+
+from nfsolve.find import find
+from problems.ct_phantom import CTPhantom
+from scripts import ct_table
+from scripts.ct_table import CASES, Case, table
+
+
+def row(method, seed=0, **changes):
+    plain = {"case": "phantom", "method": method, "seed": seed, "psnr": 30.0, "ssim": 0.9, "residual": 0.01}
+    return plain | {"cpu_seconds": 10.0, "seconds": 12.0, "machine": "one"} | changes
+
+
+@pytest.fixture
+def rows(tmp_path, monkeypatch):
+    monkeypatch.setattr(ct_table, "PATH", tmp_path / "ct.json")
+    return lambda *all_rows: (tmp_path / "ct.json").write_text(json.dumps(all_rows))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_case_is_a_problem_with_these_options(name):
+    case = CASES[name]
+    problem = find(case.problem)(**case.options, classical=())
+    assert case.goal and problem.score in ("psnr", "matthews")
+
+
+def test_fields_are_averaged_over_seeds_and_classical_rows_stand_beside(rows):
+    rows(
+        row("field", 0, psnr=36.0, cpu_seconds=40.0),
+        row("field", 1, psnr=38.0, cpu_seconds=44.0),
+        row("fbp", psnr=22.0, cpu_seconds=None, seconds=0.25),
+        row("tv", psnr=37.25, weight=2e-4, gap=3.2e-3),
+        row("field", case="limited", psnr=20.0, matthews=0.9871),
+    )
+    lines = [line for line in table().splitlines() if line.startswith("| ")]
+    title, goal = CASES["phantom"].title, CASES["phantom"].goal
+    assert lines[0] == "| case | method | PSNR / dB | SSIM | Matthews | seconds | goal of the field |"
+    assert f"| {title} | field | 37.00 +- 1.41 | 0.900 +- 0.000 |  | 42.0 | {goal} |" in lines
+    assert f"| {title} | fbp | 22.00 | 0.900 |  | 0.2 | {goal} |" in lines
+    assert f"| {title} | TV, weight 0.0002, gap 3e-03 | 37.25 | 0.900 |  | 10.0 | {goal} |" in lines
+    assert any(line.startswith(f"| {CASES['limited'].title} | field | 20.00 | 0.900 | 0.987 |") for line in lines)
+    assert len(lines) == 2 + 4
+
+
+def test_without_rows_there_is_a_head_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(ct_table, "PATH", tmp_path / "none.json")
+    assert table().endswith("| --- | --- | --- | --- | --- | --- | --- |\n")
+
+
+def test_the_weight_of_the_total_variation_is_the_best_that_was_tried(monkeypatch):
+    monkeypatch.setattr(ct_table, "SEARCH", 20)
+    monkeypatch.setattr(ct_table, "CONVERGED", 30)
+    found = ct_table._best_total_variation("phantom", Case("", ""), CTPhantom(views=8, size=24))
+    assert set(found["tried"]) == {f"{weight:g}" for weight in ct_table.WEIGHTS}
+    assert found["tried"][f"{found['weight']:g}"] == max(found["tried"].values())
+    assert found["method"] == "tv" and found["gap"] >= 0 and {"psnr", "ssim", "residual"} <= set(found)
+
+
+def test_measured_rows_replace_older_ones_of_the_same_run(rows, capsys):
+    rows(row("field", 0, psnr=1.0), row("field", 1, psnr=2.0))
+    ct_table._save("phantom", [row("field", 0, psnr=9.0)])
+    kept = json.loads(ct_table.PATH.read_text())
+    assert [(r["seed"], r["psnr"]) for r in kept] == [(1, 2.0), (0, 9.0)]
+    assert "machine" not in capsys.readouterr().out
