@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Generator, Tensor
@@ -30,16 +30,14 @@ from nfsolve.metrics import psnr, relative_l2, ssim
 from nfsolve.problem import Batch, in_pieces
 from nfsolve.reconstruct import Reconstruction, cgls, fdk, ramp_filter, sirt, total_variation
 from problems.cone_body import Body, Phantom, Sampled
-from problems.cone_levels import coarse_grid, coarsening, merged, support
 from problems.cone_output import cone_picture, write_volumes
+from problems.tomography_levels import LOSSES, Loss, coarse_voxels, coarsening, merged, root_gradient, support
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Callback = Callable[[Tensor], Tensor]
 CLASSICAL = ("fdk", "sirt", "cgls", "tv")
-LOSSES = ("filtered", "gaussian", "poisson")
-EDGE = 1e-3  # of the contrast: differences below it count quadratically in the total variation of the field
 TRUNCATED = 0.05  # of the largest line integral: a bin at the panel's border above it has seen a cut object
 
 
@@ -65,7 +63,7 @@ class CTCone(Problem):
     """photons sent to each bin, for Poisson noise; 0 is without noise"""
     noise_seed: int = 0
     """seed of the noise; the data do not depend on the seed of the run"""
-    loss: Literal["filtered", "gaussian", "poisson"] = "filtered"
+    loss: Loss = "filtered"
     """how data are compared: rows under the root of the ramp, or by the noise of line integrals or of counts"""
     tv: float = 3e-2
     """weight of the total variation of the field"""
@@ -151,7 +149,7 @@ class CTCone(Problem):
     @cached_property
     def contrast(self) -> float:
         """A typical large attenuation, from FDK on coarse voxels."""
-        coarse = fdk(self.projections, self.geometry, coarse_grid(self.body.grid, max(1, self.size // 32)), "hann")
+        coarse = fdk(self.projections, self.geometry, coarse_voxels(self.body.grid, max(1, self.size // 32)), "hann")
         return max(float(coarse.image.quantile(0.99)), 1e-12)
 
     def transform(self) -> Callable[[Tensor, Tensor], Tensor]:
@@ -161,12 +159,12 @@ class CTCone(Problem):
 
     def load(self, device: str | torch.device, dtype: torch.dtype) -> Batch:
         """Make the data of each resolution that the recipe asks for, and the truth to compare with."""
-        wanted = sorted({1, *(coarsening(stage.points) for stage in self.recipe().stages)})
+        wanted = sorted({1, *(coarsening(stage.points, 3) for stage in self.recipe().stages)})
         levels = {c: self._level(c, device, dtype) for c in wanted}
         return {"levels": levels, "truth": self.body.truth().to(device, dtype), "classical": {}}
 
     def _level(self, c: int, device: Any, dtype: torch.dtype) -> Batch:
-        fine, grid = self.geometry, coarse_grid(self.body.grid, c)
+        fine, grid = self.geometry, coarse_voxels(self.body.grid, c)
         rows, columns = (n // c for n in fine.n_bins)  # what remains at the border is air
         geometry = replace(fine, n_bins=(rows, columns), spacing=tuple(c * width for width in fine.spacing))
         p = merged(self.projections, c).reshape(-1, 1)
@@ -182,7 +180,7 @@ class CTCone(Problem):
     def with_points(self, factor: float) -> "CTCone":
         """Merge voxels and bins in training, so that the number of voxels becomes ``factor`` times as large."""
         coarse = copy.copy(self)
-        coarse._coarsening = coarsening(factor)
+        coarse._coarsening = coarsening(factor, 3)
         return coarse
 
     def draw(self, data: Batch, generator: Generator) -> Batch:
@@ -207,7 +205,7 @@ class CTCone(Problem):
             misfit = self._filtered(q - p, batch["geometry"]) / self.contrast
         residuals = {"projections": misfit}
         if self.tv:
-            residuals["variation"] = _root_gradient(volume / self.contrast)
+            residuals["variation"] = root_gradient(volume / self.contrast)
         return residuals
 
     def weights(self) -> dict[str, float]:
@@ -286,12 +284,6 @@ class CTCone(Problem):
             ),
             log_every=10,
         )
-
-
-def _root_gradient(volume: Tensor) -> Tensor:
-    """Square root of the length of the differences, so that its squares sum to the total variation, (n, 1)."""
-    steps = [volume.diff(dim=i, append=volume.narrow(i, -1, 1)).square() for i in range(3)]
-    return (steps[0] + steps[1] + steps[2] + EDGE**2).pow(0.25).reshape(-1, 1)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ from nfsolve.metrics import matthews, otsu, psnr, relative_l2, ssim
 from nfsolve.problem import Batch, in_pieces
 from nfsolve.problem.scans import Scan
 from nfsolve.reconstruct import Reconstruction, filtered_back_projection, ramp_filter, sirt, total_variation
+from problems.tomography_levels import LOSSES, Loss, coarse_pixels, coarsening, root_gradient
 from problems.tomography_picture import tomography_picture
 
 if TYPE_CHECKING:
@@ -37,9 +38,7 @@ if TYPE_CHECKING:
 
 Callback = Callable[[Tensor], Tensor]
 CLASSICAL = ("fbp", "sirt", "tv")
-LOSSES = ("filtered", "gaussian", "poisson")
 LOW = 30.0  # weight of the plain misfit beside the filtered one
-EDGE = 1e-3  # of the contrast: smaller differences count quadratically in the total variation of the field
 LENGTH = 128  # the total variation is that per 1 / LENGTH of the width, whatever the pixels
 
 
@@ -49,7 +48,7 @@ class Tomography(Problem):
 
     size: int = 256
     """pixels along each side of the image"""
-    loss: Literal["filtered", "gaussian", "poisson"] = "filtered"
+    loss: Loss = "filtered"
     """how data are compared: under the ramp filter, or by the noise of line integrals, or of counts"""
     tv: float = 0.06
     """weight of the total variation of the field"""
@@ -117,7 +116,7 @@ class Tomography(Problem):
     @cached_property
     def contrast(self) -> float:
         """A typical large attenuation, from filtered back-projection on coarse pixels."""
-        grid = _coarse(self.grid, max(1, self.resolution // 64))
+        grid = coarse_pixels(self.grid, max(1, self.resolution // 64))
         image = filtered_back_projection(torch.as_tensor(self.scan.sinogram), self.scan.geometry, grid, "hann").image
         return max(float(image.quantile(0.99)), 1e-12)
 
@@ -138,7 +137,7 @@ class Tomography(Problem):
         return data
 
     def _level(self, side: int, device: Any, dtype: torch.dtype) -> Batch:
-        scan, grid = self.scan, _coarse(self.grid, side)
+        scan, grid = self.scan, coarse_pixels(self.grid, side)
         fine = scan.geometry
         geometry = replace(
             fine,
@@ -162,7 +161,7 @@ class Tomography(Problem):
     def with_points(self, factor: float) -> "Tomography":
         """Merge pixels and bins in training, so that the number of pixels becomes about ``factor`` times as large."""
         coarse = copy.copy(self)
-        coarse._merged = _side(factor)
+        coarse._merged = coarsening(factor, 2)
         return coarse
 
     def draw(self, data: Batch, generator: Generator) -> Batch:
@@ -185,7 +184,9 @@ class Tomography(Problem):
             misfit = batch["known"] * (q - p) / self.contrast
             residuals = {"filtered": self._filtered(misfit, batch["geometry"]), "sinogram": misfit / self.width}
         if self.tv:
-            residuals["variation"] = _root_gradient(image.reshape(batch["shape"]) / self.contrast)
+            residuals["variation"] = root_gradient(
+                image.reshape(batch["shape"]) / self.contrast, max(batch["shape"]) / LENGTH
+            )
         return residuals
 
     def weights(self) -> dict[str, float]:
@@ -320,24 +321,8 @@ def ensemble(problem: Tomography, seeds: Sequence[int] = (0, 1, 2), **options: A
     return stack.mean(0), stack.std(0)
 
 
-def _side(points: float) -> int:
-    """Side of the blocks of pixels in a stage with this factor on the number of points."""
-    return max(1, round(points**-0.5))
-
-
-def _coarse(grid: PixelGrid, side: int) -> PixelGrid:
-    return PixelGrid(math.ceil(grid.rows / side), math.ceil(grid.columns / side), grid.pixel * side, grid.centre)
-
-
 def _grouped(values: np.ndarray, side: int) -> Tensor:
     """Average groups of bins, (views, bins) -> (views, bins // side); the edges lose a remainder, the last one more."""
     n = values.shape[1] // side
     start = (values.shape[1] - n * side) // 2
     return torch.as_tensor(values[:, start : start + n * side]).unflatten(1, (n, side)).mean(2)
-
-
-def _root_gradient(image: Tensor) -> Tensor:
-    """Square roots of the lengths of the differences, (pixels, 1)."""
-    down, right = image.diff(dim=0, append=image[-1:]), image.diff(dim=1, append=image[:, -1:])
-    squared = (down.square() + right.square()) * (max(image.shape) / LENGTH) ** 2
-    return (squared + EDGE**2).pow(0.25).reshape(-1, 1)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nfsolve.forward import bodies
 from nfsolve.forward.radon import FanBeam, ParallelBeam, PixelGrid
 
 
@@ -67,10 +68,7 @@ def ellipse_values(ellipses: Sequence[Ellipse], points: Tensor) -> Tensor:
     Returns:
         Sum of the values of the ellipses that hold each point, (n, 1).
     """
-    total = points.new_zeros(len(points), 1)
-    for ellipse in ellipses:
-        total = total + ellipse.value * (_squared(ellipse.unit(points)) <= 1).to(points)
-    return total
+    return bodies.values_at(ellipses, points)
 
 
 def ellipse_image(
@@ -94,10 +92,7 @@ def ellipse_image(
     """
     centres = grid.centres(dtype, device)
     inside = PixelGrid(supersample, supersample, grid.pixel / supersample).centres(dtype, device)
-    total = torch.zeros_like(centres[:, :1])
-    for offset in inside:
-        total += ellipse_values(ellipses, centres + offset)
-    return (total / len(inside)).reshape(grid.rows, grid.columns)
+    return bodies.cell_averages(ellipses, centres, inside).reshape(grid.shape)
 
 
 def ellipse_integrals(ellipses: Sequence[Ellipse], rays: tuple[Tensor, Tensor]) -> Tensor:
@@ -110,14 +105,7 @@ def ellipse_integrals(ellipses: Sequence[Ellipse], rays: tuple[Tensor, Tensor]) 
     Returns:
         Line integrals, (m, 1).
     """
-    feet, directions = rays
-    total = feet.new_zeros(len(feet), 1)
-    for ellipse in ellipses:
-        o, d = ellipse.unit(feet), ellipse.unit(directions, directions=True)
-        squared = _squared(d)
-        distance = o[:, :1] * d[:, 1:] - o[:, 1:] * d[:, :1]  # of the line from the centre, times |d|
-        total = total + ellipse.value * 2 * (squared - distance**2).clamp(min=0).sqrt() / squared
-    return total
+    return bodies.integrals(ellipses, rays)
 
 
 def ellipse_sinogram(
@@ -142,7 +130,3 @@ def ellipse_sinogram(
     rays = geometry.refined(sub_rays).rays()
     integrals = ellipse_integrals(ellipses, rays).reshape(*geometry.shape, sub_rays).mean(-1)
     return integrals.to(device=device, dtype=dtype)
-
-
-def _squared(vectors: Tensor) -> Tensor:
-    return vectors[:, :1] ** 2 + vectors[:, 1:] ** 2  # a third of the time of a sum over two columns

@@ -21,7 +21,8 @@ from problems import tomography
 from problems.ct_limited import CTLimited
 from problems.ct_phantom import CTPhantom
 from problems.ct_scan import CTScan
-from problems.tomography import EDGE, LENGTH, Tomography, ensemble
+from problems.tomography import LENGTH, Tomography, ensemble
+from problems.tomography_levels import EDGE
 
 SMALL = {"views": 8, "size": 32, "classical": ()}
 TINY = partial(MLP, width=8, depth=1)

@@ -1,0 +1,54 @@
+"""What tomography in a plane and with a cone beam share: coarser levels, the total variation, ways to compare data."""
+
+import math
+from typing import Literal, get_args
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from nfsolve.forward.radon import PixelGrid, Projector, VoxelGrid
+
+Loss = Literal["filtered", "gaussian", "poisson"]
+LOSSES = get_args(Loss)
+EDGE = 1e-3  # of the contrast: smaller differences count quadratically in the total variation of the field
+EMPTY = 1e-3  # of the largest line integral: rays below it have met nothing
+
+
+def coarsening(points: float, dimensions: int) -> int:
+    """Side of the blocks of pixels or voxels of a stage with this factor on the number of points."""
+    return max(1, round(points ** (-1 / dimensions)))
+
+
+def coarse_pixels(grid: PixelGrid, side: int) -> PixelGrid:
+    """Merge blocks of side^2 pixels; blocks at the border may reach over it."""
+    return PixelGrid(math.ceil(grid.rows / side), math.ceil(grid.columns / side), grid.pixel * side, grid.centre)
+
+
+def coarse_voxels(grid: VoxelGrid, side: int) -> VoxelGrid:
+    """Merge blocks of side^3 voxels; blocks at the border may reach over it."""
+    nz, ny, nx = (math.ceil(n / side) for n in grid.shape)
+    return VoxelGrid((nz, ny, nx), grid.voxel * side)
+
+
+def root_gradient(image: Tensor, scale: float = 1.0) -> Tensor:
+    """Square roots of the lengths of the differences, so that their squares sum to the total variation, (n, 1).
+
+    Args:
+        image: Values in units of the contrast, (rows, columns) or (slices, rows, columns).
+        scale: Factor on the differences.
+    """
+    steps = [image.diff(dim=i, append=image.narrow(i, -1, 1)).square() for i in range(image.dim())]
+    return (sum(steps[1:], steps[0]) * scale**2 + EDGE**2).pow(0.25).reshape(-1, 1)
+
+
+def merged(projections: Tensor, c: int) -> Tensor:
+    """Average blocks of c x c bins about the middle of the panel, (views, rows, columns)."""
+    top, left = ((n % c) // 2 for n in projections.shape[1:])
+    return F.avg_pool2d(projections[:, None, top:, left:], c)[:, 0]
+
+
+def support(projector: Projector, p: Tensor, counts: float, shape: tuple[int, int, int]) -> Tensor:
+    """Give the indices of the voxels that no empty ray crosses, and of their neighbours: elsewhere f = 0, as f >= 0."""
+    threshold = EMPTY * float(p.max()) + (3 / math.sqrt(counts) if counts else 0.0)  # noise of rays through air
+    crossed = projector.adjoint((p < threshold).to(p)).reshape(1, 1, *shape) > 0
+    return F.max_pool3d((~crossed).to(p), 3, 1, 1).reshape(-1).nonzero()[:, 0]
