@@ -107,7 +107,8 @@ class CTScan(Tomography):
     def _measured(self) -> Scan:
         options = {"row": self.row, "axis": self.axis, "angle_unit": self.angle_unit, "mask_bad": self.mask_bad}
         full = read_scan(self.data, **options)
-        few = read_scan(self.data, every=self.every, limited=self.limited, **options)
+        all_views = self.every == 1 and not self.limited
+        few = full if all_views else read_scan(self.data, every=self.every, limited=self.limited, **options)
         few = few.subset(_distinct(few.geometry.angles, isinstance(few.geometry, ParallelBeam)))
         width = _seen(full.geometry)
         if full.grid is not None:

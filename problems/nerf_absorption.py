@@ -26,7 +26,7 @@ from nfsolve.forward.rendering import Samples, composite
 from nfsolve.metrics import psnr, relative_l2
 from nfsolve.problem import Batch, in_pieces
 from nfsolve.problem.photos import Photographs
-from problems.nerf_scene import bare
+from problems.nerf_scene import all_rays, bare
 from problems.radiance import Callback, Radiance
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class NeRFAbsorption(Radiance):
         else:
             poses = cameras.orbit(HELD_OUT, RADIUS, math.radians(20), start=0.4)
         photographs = bare(poses, self.size, WIDTH, self.domain.bounds)
-        rays = photographs.rays(*photographs.cameras.locate(torch.arange(len(poses) * self.size**2)))
+        rays = all_rays(photographs)
         depths = ellipsoid_integrals(SHEPP_LOGAN_3D, (rays["origins"], rays["directions"]))
         return replace(photographs, colours=torch.exp(-depths).expand(-1, 3))
 

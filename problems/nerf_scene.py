@@ -112,7 +112,7 @@ class NeRFScene(Radiance):
         else:
             poses = cameras.orbit(HELD_OUT, RADIUS, ELEVATION, start=0.4, target=TARGET)
         photographs = bare(poses, self.size, WIDTH, self.domain.bounds)
-        rays = photographs.rays(*photographs.cameras.locate(torch.arange(len(poses) * self.size**2)))
+        rays = all_rays(photographs)
         return replace(photographs, colours=self.exact(rays)["rgb"])
 
     def truth(self, rays: Batch) -> Batch:
@@ -155,6 +155,12 @@ def bare(poses: Tensor, size: int, angle: float, bounds: Bounds) -> Photographs:
     eyes = cameras.Cameras(poses, focals, pixels.to(poses.dtype) / 2, pixels)
     names = tuple(f"{i + 1}" for i in range(len(poses)))
     return Photographs(poses.new_zeros(0, 3), eyes, names, 0.0, math.inf, bounds, (1.0, 1.0, 1.0))
+
+
+def all_rays(photographs: Photographs) -> Batch:
+    """Give the rays of all pixels of all views, in their order."""
+    n = int(photographs.cameras.sizes.prod(-1).sum())
+    return photographs.rays(*photographs.cameras.locate(torch.arange(n)))
 
 
 def _visible(rays: Batch, samples: int) -> Tensor:
