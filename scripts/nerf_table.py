@@ -49,10 +49,10 @@ class Case:
 
 
 CASES = {
-    "scene": Case("nerf_scene", (), 60, 3000, 32),
-    "lego_100_mlp": Case("nerf", ("--downscale", "2", *MLP), 80, 2500, 26, LEGO),
-    "lego_100_grid": Case("nerf", ("--downscale", "2"), 80, 4000, 29, LEGO),
-    "lego_200_grid": Case("nerf", ("--samples", "192", "--field.encoding.finest", "160"), 600, 15000, 29, LEGO),
+    "scene": Case("nerf_scene", (), 60, 1800, 32),
+    "lego_100_mlp": Case("nerf", ("--downscale", "2", *MLP), 80, 2150, 26, LEGO),
+    "lego_100_grid": Case("nerf", ("--downscale", "2"), 80, 2400, 29, LEGO),
+    "lego_200_grid": Case("nerf", ("--samples", "192", "--field.encoding.finest", "160"), 600, 10000, 29, LEGO),
     "fern": Case("nerf", ("--samples", "192", "--field.encoding.finest", "160"), 600, 10000, 21, FERN),
     "lego_400_mlp": Case("nerf", (*BIG, *WIDE), 300, 12000, 33.5, LARGE, gpu=True),
     "lego_400_grid": Case("nerf", (*BIG, *FINE), 300, 15000, 33.5, LARGE, gpu=True),
