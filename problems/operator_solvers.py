@@ -7,12 +7,14 @@ error. The equations are those of S. Wang, H. Wang, P. Perdikaris, Science Advan
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy.fft import dstn
 
 from nfsolve._core.errors import InputError
+from nfsolve.problem.tables import read_arrays
 from problems.etdrk4 import march
 
 Functions = Callable[[np.ndarray], np.ndarray]
@@ -228,8 +230,11 @@ def darcy(a: np.ndarray, cells: int = 1, tolerance: float = 1e-8) -> np.ndarray:
         y = north * np.diff(padded[:, 1:-1], axis=2)
         return -np.diff(x, axis=1) - np.diff(y, axis=2)
 
+    def sines(r: np.ndarray) -> np.ndarray:
+        return np.asarray(dstn(r, 1, axes=(1, 2), norm="ortho"))
+
     def precondition(r: np.ndarray) -> np.ndarray:
-        return dstn(dstn(r, 1, axes=(1, 2), norm="ortho") / laplacian, 1, axes=(1, 2), norm="ortho")
+        return sines(sines(r) / laplacian)
 
     load = np.full((len(a), m - 1, m - 1), 1 / m**2)
     return np.pad(_conjugate_gradients(apply, precondition, load, tolerance), ((0, 0), (1, 1), (1, 1)))
@@ -273,3 +278,21 @@ def _conjugate_gradients(
         size, last = dot(r, z), size
         direction = z + size / last * direction
     return u
+
+
+def read_darcy(path: Path) -> dict[str, np.ndarray]:
+    """Read the data set that ``scripts.make_references darcy_operator`` writes.
+
+    Args:
+        path: The .npz file.
+
+    Returns:
+        Coefficients ``a`` (3 or 12) and solutions ``u`` of the training functions at the nodes of a 29 x 29 grid, both
+        (n, 29, 29), ``test_a`` and ``test_u`` of the test functions, and ``error``, the relative error of u.
+    """
+    table = read_arrays(path)
+    train, points = int(table["train"]), table["u"].shape[1] + 2
+    high = np.unpackbits(table["high"], axis=1, count=points**2).reshape(-1, points, points)
+    a = np.where(high == 1, 12.0, 3.0)
+    u = np.pad(table["u"] * table["unit"], ((0, 0), (1, 1), (1, 1)))
+    return {"a": a[:train], "u": u[:train], "test_a": a[train:], "test_u": u[train:], "error": table["error"]}
