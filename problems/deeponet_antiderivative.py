@@ -2,7 +2,7 @@
 
 f is a Gaussian random field with covariance exp(-(x - x')^2 / (2 l^2)), seen at equidistant sensors (Lu et
 al., "Learning nonlinear operators via DeepONet", Nature Machine Intelligence 3 (2021), 1-D dynamic systems).
-Each f is a Chebyshev series, so its integral, the label, is exact up to rounding at every x.
+Each f is a sum of cosines and sines, so its integral, the label, is exact up to rounding at every x.
 
     nfsolve run deeponet_antiderivative
     nfsolve run deeponet_antiderivative --length 0.1
@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numpy.polynomial import chebyshev
 from torch import Generator, Tensor
 
 from nfsolve import Box, DeepONet, Problem, Recipe, Stage, main, plot
 from nfsolve._core.errors import InputError
 from nfsolve._core.random import generator as seeded
 from nfsolve.fields import GELU, Glorot
+from nfsolve.functions import GaussianField, refuse_shared
 from nfsolve.problem import Batch
 
 if TYPE_CHECKING:
@@ -62,30 +62,31 @@ class Antiderivative(Problem):
                 raise InputError(f"{name} = {getattr(self, name)}", f"at least {least}")
 
     def load(self, device: str | torch.device, dtype: torch.dtype) -> Batch:
-        """Draw the functions; give them at the sensors, and their integrals as Chebyshev coefficients."""
-        train = random_series(self.functions, self.length, seeded(self.data_seed, "train"))
-        test = random_series(self.tests, self.length, seeded(self.data_seed, "test"))
-        sensors = np.linspace(0, 1, self.sensors)
-        x = np.linspace(0, 1, 201)
+        """Draw the functions; give them at the sensors, and by their coefficients."""
+        space = GaussianField(self.length)
+        train = space.draw(self.functions, seeded(self.data_seed, "train"))
+        test = space.draw(self.tests, seeded(self.data_seed, "test"))
+        sensors = torch.linspace(0, 1, self.sensors, dtype=torch.float64)[:, None]
+        x = torch.linspace(0, 1, 201, dtype=torch.float64)[:, None]
         arrays = {
-            "f": values(train, sensors),
-            "s": integral(train),
-            "size": np.sqrt(np.mean(values(integral(train), x) ** 2, 1, keepdims=True)),
-            "test_f": values(test, sensors),
-            "test_x": x[:, None],
+            "f": space.evaluate(train, sensors),
+            "c": train,
+            "size": (train @ integrals(space, x).T).square().mean(1, keepdim=True).sqrt(),
+            "test_f": space.evaluate(test, sensors),
+            "test_x": x,
         }
-        data = {name: torch.from_numpy(array).to(device, dtype) for name, array in arrays.items()}
+        refuse_shared(arrays["f"], arrays["test_f"])
+        data = {name: array.to(device, dtype) for name, array in arrays.items()}
         # The truth keeps all its digits, whatever the type of the field.
-        return data | {"test_s": torch.from_numpy(values(integral(test), x)).to(device)}
+        return data | {"test_s": (test @ integrals(space, x).T).to(device)}
 
     def draw(self, data: Batch, generator: Generator) -> Batch:
         """Pick functions and points; the labels are evaluated at these points."""
         f = data["f"]
         rows = torch.randint(len(f), (self.batch,), generator=generator).to(f.device)
         x = torch.rand(self.points, 1, generator=generator, dtype=torch.float64)
-        order = torch.arange(data["s"].shape[1], dtype=torch.float64)
-        basis = torch.cos(order * torch.acos(2 * x - 1)).to(f)
-        return {"f": f[rows], "x": x.to(f), "s": data["s"][rows] @ basis.T, "size": data["size"][rows]}
+        basis = integrals(GaussianField(self.length), x).to(f)
+        return {"f": f[rows], "x": x.to(f), "s": data["c"][rows] @ basis.T, "size": data["size"][rows]}
 
     def residuals(self, field: Any, batch: Batch) -> dict[str, Tensor]:
         """Compare with the labels, relative to the size of each s, as in the score."""
@@ -156,39 +157,18 @@ def _on_grid(field: Any, f: Tensor, x: Tensor) -> Tensor:
     return field.on_grid(f, x)
 
 
-def random_series(n: int, length: float, generator: Generator) -> np.ndarray:
-    """Draw Gaussian random functions as Chebyshev series on [0, 1].
-
-    The values at Chebyshev nodes are V sqrt(lambda) z with V lambda V^T the covariance at the nodes. Between
-    the nodes the series has the same covariance to 1e-12, because the covariance is analytic.
+def integrals(space: GaussianField, x: Tensor) -> Tensor:
+    """Integrate the basis of a space from 0, exactly.
 
     Args:
-        n: Number of functions.
-        length: Correlation length l.
-        generator: CPU generator.
+        space: The functions; their basis is cosines, the first constant, and then sines.
+        x: Points ``(m, 1)``.
 
     Returns:
-        Coefficients ``(n, k)`` of T_0 .. T_(k-1) in 2 x - 1.
+        Integrals of the basis up to x, ``(m, k)``.
     """
-    k = 24 + math.ceil(4.8 / length)
-    nodes = chebyshev.chebpts1(k)
-    covariance = np.exp(-((nodes[:, None] - nodes) ** 2) / (8 * length**2))
-    variance, vectors = np.linalg.eigh(covariance)
-    # Signs of eigenvectors are the linear algebra library's choice; without this a seed would depend on it.
-    vectors = vectors * np.sign(vectors[0])
-    z = torch.randn(n, k, generator=generator, dtype=torch.float64).numpy()
-    at_nodes = (z * np.sqrt(np.where(variance > 1e-14 * variance[-1], variance, 0))) @ vectors.T
-    return np.linalg.solve(chebyshev.chebvander(nodes, k - 1), at_nodes.T).T
-
-
-def integral(series: np.ndarray) -> np.ndarray:
-    """Integrate series from x = 0, exactly: (n, k) -> (n, k + 1)."""
-    return chebyshev.chebint(series, lbnd=-1, scl=0.5, axis=1)
-
-
-def values(series: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Evaluate series (n, k) at points (m,) of [0, 1]: (n, m)."""
-    return chebyshev.chebval(2 * x - 1, series.T)
+    w = space.frequencies()[1:, 0].to(x)
+    return torch.cat([x, torch.sin(x * w) / w, 2 * torch.sin(x * w / 2).square() / w], -1)
 
 
 if __name__ == "__main__":
