@@ -38,7 +38,7 @@ def test_wrong_poses_are_corrected(refined: nf.Solution):
     found = refined.metrics
     assert found["pose_error_degrees/given"] > 5
     assert found["pose_error_degrees"] < 0.75 * found["pose_error_degrees/given"]
-    moved = refined.field.companions["poses"].motions()
+    moved = refined.field.companions["poses"].motions().detach()
     assert found["pose_correction_degrees"] == pytest.approx(float(moved[:, :3].norm(dim=-1).mean()) * 180 / math.pi)
     assert found["pose_correction_distance"] == pytest.approx(float(moved[:, 3:].norm(dim=-1).mean()))
     assert found["psnr"] > found["psnr_heldout"], "held-out views stay where they are"
@@ -76,13 +76,6 @@ class Exact(torch.nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return scene(x)
-
-
-def test_before_the_exact_scene_the_poses_come_out_exact():
-    problem = NeRFScene(**(TINY | {"samples": 60, "points": 6000}), pose_noise=2.0, refine_poses=True)
-    adam = partial(torch.optim.Adam, lr=2e-2)
-    found = nf.solve(problem, Exact(problem), adam, steps=60, schedule="cosine", log_every=1000, report=None).metrics
-    assert found["pose_error_degrees"] < 0.1 * found["pose_error_degrees/given"]
 
 
 def test_the_slope_along_a_correction_is_that_of_finite_differences():
@@ -132,7 +125,7 @@ def test_colours_by_a_network_read_features_and_the_view():
 
 
 def test_the_grid_of_a_trained_field_saves_evaluations_and_gives_the_same_image():
-    solution = train(NeRFScene(**(TINY | {"cells": 24})))
+    solution = train(NeRFScene(**(TINY | {"cells": 24, "points": 1200})))
     everything = replace(solution.problem, cells=1).metrics(solution.field, solution.data)
     assert everything["psnr_heldout"] > 17
     assert solution.metrics["evaluations_saved"] > 0.25
