@@ -102,8 +102,7 @@ class NeRFScene(Radiance):
     view: int = 0
     """degree of the spherical harmonics by which colours depend on the viewing direction; this scene has none"""
     pose_noise: float = 0.0
-    """error put into the poses of the training views: its deviation about each axis, degrees, and along each, the
-    same in radians"""
+    """error of the training poses, standard deviation: degrees about each axis, and a 57th of the number along each"""
 
     domain = Box(x=(-0.92, 0.92), y=(-0.92, 0.92), z=(-0.66, 0.44))  # type: ignore[assignment]
     behind = (1.0, 1.0, 1.0)  # type: ignore[assignment]

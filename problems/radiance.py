@@ -52,11 +52,9 @@ class Radiance(Problem):
     view: int = 2
     """degree of the spherical harmonics by which colours depend on the viewing direction, 0 (not at all) to 3"""
     colour: str = "harmonics"
-    """what turns a direction into a colour: harmonics, whose coefficients the field gives, or a network that reads
-    the harmonics beside features of the field, as in NeRF"""
+    """what gives colours: harmonics, of which the field gives coefficients, or a network that reads its features"""
     refine_poses: bool = False
-    """correct the poses of the training views; held-out views keep theirs, so that their scores suffer where the
-    corrections agree on another place of the whole scene"""
+    """correct the poses of the training views; held-out views keep theirs, at a cost in score if all others drift"""
     frames: int = 40
     """frames of the video that is exported; 0 for none"""
     video: int = 120

@@ -44,7 +44,7 @@ def test_wrong_poses_are_corrected(refined: nf.Solution):
     assert found["psnr"] > found["psnr_heldout"], "held-out views stay where they are"
 
 
-def test_a_refined_run_is_loaded_evaluated_and_resumed(refined: nf.Solution):
+def test_a_refined_run_is_loaded_evaluated_and_cited(refined: nf.Solution, capsys: pytest.CaptureFixture[str]):
     out = refined.folder
     assert out is not None
     again = nf.load(out)
@@ -56,6 +56,11 @@ def test_a_refined_run_is_loaded_evaluated_and_resumed(refined: nf.Solution):
     found = json.loads((out / "metrics.json").read_text())
     assert found["psnr_heldout"] == pytest.approx(refined.metrics["psnr_heldout"], abs=1e-6)
     assert {"orbit.gif", "heldout_0.png", "solution.png"} <= {path.name for path in out.iterdir()}
+    capsys.readouterr()
+    assert run_cli(["cite", str(out)]) == 0
+    cited = capsys.readouterr().out
+    assert all(key in cited for key in ("mildenhall2020nerf", "lin2021barf", "tancik2020fourier"))
+    assert "plenoxels" not in cited
 
 
 def test_a_resumed_refinement_is_the_one_that_never_stopped(tmp_path: Path):
