@@ -183,11 +183,30 @@ ENTRIES = {
   volume = {393},
   year = {2022}
 }""",
-    "NeRFScene": """@inproceedings{mildenhall2020nerf,
+    "problems.nerf": """@inproceedings{mildenhall2020nerf,
   title = {{NeRF}: Representing Scenes as Neural Radiance Fields for View Synthesis},
-  author = {Mildenhall, Ben and Srinivasan, Pratul P. and Tancik, Matthew and others},
+  author = {Mildenhall, Ben and Srinivasan, Pratul P. and Tancik, Matthew and Barron, Jonathan T. and others},
   booktitle = {European Conference on Computer Vision},
   year = {2020}
+}
+
+@article{li2023nerfacc,
+  title = {{NerfAcc}: Efficient Sampling Accelerates {NeRFs}},
+  author = {Li, Ruilong and Gao, Hang and Tancik, Matthew and Kanazawa, Angjoo},
+  journal = {arXiv preprint arXiv:2305.04966},
+  year = {2023}
+}""",
+    '"problems.nerf:NeRF"': """@inproceedings{fridovichkeil2022plenoxels,
+  title = {Plenoxels: Radiance Fields without Neural Networks},
+  author = {Fridovich-Keil, Sara and Yu, Alex and Tancik, Matthew and Chen, Qinhong and Recht, Benjamin and others},
+  booktitle = {Conference on Computer Vision and Pattern Recognition},
+  year = {2022}
+}""",
+    '"refine_poses": true': """@inproceedings{lin2021barf,
+  title = {{BARF}: Bundle-Adjusting Neural Radiance Fields},
+  author = {Lin, Chen-Hsuan and Ma, Wei-Chiu and Torralba, Antonio and Lucey, Simon},
+  booktitle = {International Conference on Computer Vision},
+  year = {2021}
 }""",
     "ResidualMLP": """@article{wang2024piratenets,
   title = {{PirateNets}: Physics-informed Deep Learning with Residual Adaptive Networks},

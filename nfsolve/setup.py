@@ -190,7 +190,7 @@ def make_stages(
 
 
 def make_field(problem: Problem, plan: Plan) -> nn.Module:
-    """Give the field of a plan, building it for the problem where it is not built yet.
+    """Give the field of a plan with the problem's companions, building it where it is not built yet.
 
     Args:
         problem: The problem.
@@ -202,8 +202,16 @@ def make_field(problem: Problem, plan: Plan) -> nn.Module:
     Raises:
         InputError: What should build the field does not.
     """
-    if isinstance(plan.field, nn.Module):
-        return plan.field
+    field = plan.field if isinstance(plan.field, nn.Module) else _built(problem, plan)
+    made, held = problem.companions(plan.seed), dict(getattr(field, "companions", {}))
+    like = next(field.parameters(), None)
+    if made and like is not None:  # those of a field that was trained before go on
+        both = nn.ModuleDict({name: held.get(name, module) for name, module in made.items()})
+        field.companions = both.to(like.device, like.real.dtype)
+    return field
+
+
+def _built(problem: Problem, plan: Plan) -> nn.Module:
     maker = plan.field.func if isinstance(plan.field, partial) else plan.field
     options = dict(plan.field.keywords) if isinstance(plan.field, partial) else {}
     options |= {"seed": plan.seed, "dtype": choose_dtype(plan.dtype), "device": choose_device(plan.device)}

@@ -58,6 +58,8 @@ class NeRFAbsorption(Radiance):
         super().__post_init__()
         if self.size < 1 or self.views < 1:
             raise InputError(f"size = {self.size}, views = {self.views}", "at least 1 of each")
+        if self.colour != "harmonics":
+            raise InputError(f"colour = {self.colour} for X-ray views", "harmonics, the default: nothing has a colour")
 
     def take(self, split: str) -> Photographs:
         """Measure the exact phantom."""

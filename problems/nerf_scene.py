@@ -4,12 +4,14 @@ Three soft-edged balls over a slab before white. The scene is its own ground tru
 
     nfsolve run nerf_scene
     nfsolve run nerf_scene --field.encoding grid --field.depth 1
+    nfsolve run nerf_scene --pose-noise 1 --refine-poses
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -17,12 +19,15 @@ from torch import Tensor
 
 from nfsolve import MLP, Box, GaussianFourier, Recipe, Stage, main
 from nfsolve._core.errors import InputError
+from nfsolve._core.random import generator
 from nfsolve.fields import ReLU
 from nfsolve.forward import cameras, rendering
 from nfsolve.problem import Batch
 from nfsolve.problem.photos import Photographs
 from nfsolve.problem.photos.frames import Bounds
-from problems.radiance import Radiance
+from problems import radiance_scores as scores
+from problems.radiance import Callback, Radiance
+from problems.radiance_companions import poses
 
 BALLS = (  # centre, radius, colour
     ((0.36, 0.08, -0.02), 0.40, (0.90, 0.28, 0.18)),
@@ -96,6 +101,8 @@ class NeRFScene(Radiance):
     """training views"""
     view: int = 0
     """degree of the spherical harmonics by which colours depend on the viewing direction; this scene has none"""
+    pose_noise: float = 0.0
+    """error of the training poses, standard deviation: degrees about each axis, and a 57th of the number along each"""
 
     domain = Box(x=(-0.92, 0.92), y=(-0.92, 0.92), z=(-0.66, 0.44))  # type: ignore[assignment]
     behind = (1.0, 1.0, 1.0)  # type: ignore[assignment]
@@ -104,16 +111,25 @@ class NeRFScene(Radiance):
         super().__post_init__()
         if self.size < 1 or self.views < 1:
             raise InputError(f"size = {self.size}, views = {self.views}", "at least 1 of each")
+        if not 0 <= self.pose_noise < 45 or (self.pose_noise and self.views < 3):
+            raise InputError(f"pose_noise = {self.pose_noise:g} degrees, views = {self.views}", "0 to 45, 3 views")
 
     def take(self, split: str) -> Photographs:
-        """Render the exact scene."""
-        if split == "train":
-            poses = cameras.dome(self.views, RADIUS, (math.radians(8), math.radians(75)), target=TARGET)
-        else:
-            poses = cameras.orbit(HELD_OUT, RADIUS, ELEVATION, start=0.4, target=TARGET)
-        photographs = bare(poses, self.size, WIDTH, self.domain.bounds)
+        """Render the exact scene, and err about where the training views were taken if so wanted."""
+        photographs = bare(self.stands(split), self.size, WIDTH, self.domain.bounds)
         rays = all_rays(photographs)
-        return replace(photographs, colours=self.exact(rays)["rgb"])
+        seen = replace(photographs, colours=self.exact(rays)["rgb"])
+        if split != "train" or not self.pose_noise:
+            return seen
+        error = torch.randn(self.views, 6, generator=generator(0, "poses"), dtype=torch.float64)
+        moved = seen.cameras.poses @ cameras.rigid_motion(math.radians(self.pose_noise) * error)
+        return replace(seen, cameras=replace(seen.cameras, poses=moved))
+
+    def stands(self, split: str) -> Tensor:
+        """Give the exact poses of a split, ``(n, 4, 4)``."""
+        if split == "train":
+            return cameras.dome(self.views, RADIUS, (math.radians(8), math.radians(75)), target=TARGET)
+        return cameras.orbit(HELD_OUT, RADIUS, ELEVATION, start=0.4, target=TARGET)
 
     def truth(self, rays: Batch) -> Batch:
         """Give exact opacity, depth and normals."""
@@ -122,12 +138,38 @@ class NeRFScene(Radiance):
     def exact(self, rays: Batch, normals: float = 0.0) -> Batch:
         """Render the exact scene, by a midpoint rule with 320 points on each ray, where they can be seen."""
         seen: list[Batch] = []
+        plain = self.plain()
         for rows in torch.arange(len(rays["near"])).split(2**8):
             part = {name: column[rows] for name, column in rays.items()}
             cut = rendering.stratified(part["near"], part["far"], 320)
             with torch.no_grad():
-                seen.append(self.see(scene, part, cut.keep(_visible(part, 320)), normals))
+                seen.append(plain.see(scene, part, cut.keep(_visible(part, 320)), normals))
         return {name: torch.cat([part[name] for part in seen]) for name in seen[0]}
+
+    def plain(self) -> "NeRFScene":
+        """Give the problem that fits `scene`, whose colours depend on no direction."""
+        return replace(self, view=0, colour="harmonics")
+
+    def metrics(self, field: Callback, data: Batch) -> dict[str, Any]:
+        """Score the field, beside the normals that exact density would get; compare poses that were wrong or refined.
+
+        Poses are compared after the similarity that brings the cameras' places closest to the exact ones, since
+        photographs do not tell where the whole scene is. Held-out views know nothing of it: they stay where they are,
+        so that their PSNR falls with any motion that all training views have in common.
+        """
+        found = super().metrics(field, data)
+        plain, test = self.plain(), data["test"]
+        grid = plain.look(scene, data)
+        views = range(len(test.cameras))
+        exact = [plain.render_view(scene, test, view, grid, normals=True) for view in views]
+        floors = [scores.surface_errors(exact[view], data["truth"][view])["normal_error_degrees"] for view in views]
+        found["normal_floor_degrees"] = sum(floors) / len(floors)
+        if self.pose_noise or self.refine_poses:
+            given, right = data["train"].cameras.poses, self.stands("train")
+            for end, some in (("", poses(field, given)), ("/given", given)):
+                turns, shifts = cameras.pose_errors(some.to(right), right)
+                found |= {f"pose_error_degrees{end}": turns, f"pose_error_distance{end}": shifts}
+        return found
 
     def recipe(self) -> Recipe:
         """A ReLU network on Gaussian Fourier features under Adam."""

@@ -2,8 +2,8 @@
 
 A pixel sees C = int T sigma c dt + T_end b on its ray, T(t) = exp(-int_0^t sigma), before a background b (Mildenhall et
 al., "NeRF", ECCV 2020, eq. 1). Any field gives sigma and, for each colour, the coefficients of spherical harmonics of
-the viewing direction, so the density cannot depend on it. An occupancy grid, part of the batch, remembers where there
-is density, and the field is evaluated only there.
+the viewing direction, or features that a second network reads beside them; so the density cannot depend on it. An
+occupancy grid, part of the batch, remembers where there is density, and the field is evaluated only there.
 """
 
 import math
@@ -16,16 +16,18 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 from nfsolve import Box, Problem
-from nfsolve._core.errors import InputError
+from nfsolve._core.errors import InputError, unknown
 from nfsolve._core.random import generator as seeded
+from nfsolve.forward.cameras import aim
 from nfsolve.forward.rendering import OccupancyGrid, Samples, accumulate, composite, engine, spherical_harmonics
-from nfsolve.metrics import psnr, ssim
 from nfsolve.problem import Batch, in_pieces
 from nfsolve.problem.photos import Photographs
+from problems import radiance_companions as beside
 from problems import radiance_pictures as pictures
+from problems import radiance_scores as scores
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,8 +37,6 @@ THIN = 5.0  # logarithm of a step's transparency at the start, when it absorbs e
 THICK = 8.0  # logarithm of the largest optical depth of a step
 LOOKS = 2  # points inside each cell at which a trained field is asked for density before it is rendered
 PIECE = 2**19  # steps of the march at once, for memory
-QUICK = 2**11  # pixels that are scored for the progress line
-EMPTY = 1e-3  # mean opacity below which a scene has no density
 
 
 @dataclass
@@ -51,6 +51,10 @@ class Radiance(Problem):
     """cells of the occupancy grid along each side of the box; with 1 nothing is left out"""
     view: int = 2
     """degree of the spherical harmonics by which colours depend on the viewing direction, 0 (not at all) to 3"""
+    colour: str = "harmonics"
+    """what gives colours: harmonics, of which the field gives coefficients, or a network that reads its features"""
+    refine_poses: bool = False
+    """correct the poses of the training views; held-out views keep theirs, at a cost in score if all others drift"""
     frames: int = 40
     """frames of the video that is exported; 0 for none"""
     video: int = 120
@@ -69,6 +73,8 @@ class Radiance(Problem):
             if getattr(self, name) < least:
                 raise InputError(f"{name} = {getattr(self, name)}", f"at least {least}")
         spherical_harmonics(torch.zeros(1, 3), self.view)
+        if self.colour not in beside.COLOURS:
+            raise unknown("colour", self.colour, beside.COLOURS)
         engine(self.backend)
 
     @abstractmethod
@@ -107,8 +113,8 @@ class Radiance(Problem):
 
     @property
     def unknowns(self) -> str:  # type: ignore[override]
-        """Density, and red, green and blue for each spherical harmonic."""
-        return " ".join(["sigma", *(f"{c}{k or ''}" for k in range((self.view + 1) ** 2) for c in "rgb")])
+        """Density, and red, green and blue for each spherical harmonic, or features for a network."""
+        return f"sigma {beside.outputs(self)}"
 
     @property
     def step(self) -> float:
@@ -124,6 +130,10 @@ class Radiance(Problem):
         """Make densities positive, exp(raw) as in Mueller et al. 2022, and small at first, so that space is emptied."""
         step = self.step
         return lambda x, raw: torch.cat([(raw[:, :1] - THIN).clamp(max=THICK).exp() / step, raw[:, 1:]], -1)
+
+    def companions(self, seed: int) -> dict[str, nn.Module]:
+        """Make the network of colours and the corrections of the poses, where they are wanted."""
+        return beside.companions(self, seed)
 
     def load(self, device: str | torch.device, dtype: torch.dtype) -> Batch:
         """Take the photographs, and the truth of the held-out ones where it is known."""
@@ -147,16 +157,30 @@ class Radiance(Problem):
         grid.load_state_dict(batch["grid"])
         grid.update(_density(field), generator)
         each = len(batch["samples"]["t"]) / len(batch["colour"]["rgb"])
-        return self._draw(data, generator, grid, round(self.points / max(each, 1.0)), batch["rays"])
+        poses = beside.poses(field, data["train"].cameras.poses)
+        return self._draw(data, generator, grid, round(self.points / max(each, 1.0)), batch["rays"], poses)
 
-    def _draw(self, data: Batch, generator: Generator, grid: OccupancyGrid, rays: int, before: int) -> Batch:
+    def _draw(
+        self,
+        data: Batch,
+        generator: Generator,
+        grid: OccupancyGrid,
+        rays: int,
+        before: int,
+        poses: Tensor | None = None,
+    ) -> Batch:
         train, n = data["train"], max(rays, 1)
         index = torch.randint(len(train.colours), (n,), generator=generator).to(train.colours.device)
-        rows = train.rays(*train.cameras.locate(index))
+        views, pixels = train.cameras.locate(index)
+        rows = train.rays(views, pixels, poses)
         samples = self.march(rows, grid, generator)
         marched = {name: getattr(samples, name) for name in ("t0", "t1", "t", "ray")}
         rows["rgb"] = train.colours[index]
-        return {"colour": rows, "samples": marched, "grid": grid.state_dict(), "rays": before + n}
+        batch = {"colour": rows, "samples": marched, "grid": grid.state_dict(), "rays": before + n}
+        if self.refine_poses:
+            rows |= {"views": views, "towards": train.cameras.towards(views, pixels)}
+            batch["poses"] = train.cameras.poses
+        return batch
 
     def done(self, batch: Batch) -> dict[str, int]:
         """Count the rays."""
@@ -172,6 +196,9 @@ class Radiance(Problem):
         """Rendered minus photographed colours."""
         rays = batch["colour"]
         samples = Samples(**batch["samples"], n_rays=len(rays["rgb"]))
+        if self.refine_poses:
+            poses = beside.poses(field, batch["poses"])[rays["views"]]
+            rays = rays | self.photographs["train"].cut(*aim(poses, rays["towards"]))
         return {"colour": self.see(field, rays, samples)["rgb"] - rays["rgb"]}
 
     def see(self, field: Callback, rays: Batch, samples: Samples, normals: float = 0.0) -> Batch:
@@ -179,7 +206,7 @@ class Radiance(Problem):
         points = samples.points(rays["origins"], rays["directions"])
         values = field(points)
         harmonics = spherical_harmonics(rays["viewing"], self.view)[samples.ray]
-        colours = torch.sigmoid((values[:, 1:].unflatten(1, (-1, 3)) * harmonics[..., None]).sum(1))
+        colours = beside.colours(field, values[:, 1:], harmonics)
         seen = composite(samples, values[:, :1], colours, engine=self.backend)
         behind = seen.transmitted * seen.channels.new_tensor(self.behind)
         found = {"rgb": seen.channels + behind, "opacity": seen.opacity, "depth": seen.depth()}
@@ -228,34 +255,11 @@ class Radiance(Problem):
 
     def metrics(self, field: Callback, data: Batch) -> dict[str, Any]:
         """Score the held-out views: means of PSNR and SSIM; depth and normals where they are known."""
-        test, grid = data["test"], self.look(field, data)
-        known = data["truth"]
-        rows = []
-        for view in range(len(test.cameras)):
-            seen = self.render_view(field, test, view, grid, normals=bool(known))
-            rows.append(self.view_scores(seen, test.image(view), known[view] if known else None))
-        means = {key: sum(row[key] for row in rows) / len(rows) for key in rows[0]}
-        evaluated, opacity = means.pop("evaluated"), means.pop("opacity")
-        found: dict[str, Any] = means | {"psnr": self._quick(field, data, "train", grid, 8 * QUICK)}
-        found |= {"evaluations_saved": 1 - evaluated, "occupied": grid.fraction}
-        found["renderer"] = engine(self.backend, data["train"].colours)
-        if opacity < EMPTY:
-            found["scene"] = "empty: no density was found, rays see the background; check poses, box, near and far"
-        return found
-
-    def view_scores(self, seen: Batch, image: Tensor, truth: Batch | None) -> dict[str, float]:
-        """Score one rendered view."""
-        scores = {"psnr_heldout": psnr(seen["rgb"], image)}
-        if min(image.shape[:2]) >= 11:  # the window of SSIM
-            scores["ssim_heldout"] = ssim(seen["rgb"], image)
-        if truth is not None:
-            scores |= surface_errors(seen, truth)
-        scores["evaluated"] = float(seen["count"].sum() * self.step / seen["reach"].sum().clamp_min(self.step))
-        return scores | {"opacity": float(seen["opacity"].mean())}
+        return scores.metrics(self, field, data)
 
     def quick_metrics(self, field: Callback, data: Batch) -> dict[str, Any]:
         """Score a few pixels of all held-out views."""
-        return {"psnr_heldout": self._quick(field, data, "test", self.look(field, data), QUICK)}
+        return {"psnr_heldout": scores.some_pixels(self, field, data, "test", self.look(field, data))}
 
     def picture(self, field: Callback, data: Batch, history: list[dict[str, Any]]) -> "Figure":
         """Draw held-out views and the history."""
@@ -264,25 +268,6 @@ class Radiance(Problem):
     def export(self, field: Callback, data: Batch, folder: Path) -> None:
         """Write rendered views, depth, normals, a video and a mesh."""
         pictures.export(self, field, data, folder)
-
-    def _quick(self, field: Callback, data: Batch, split: str, grid: OccupancyGrid, most: int) -> float:
-        some = data[split]
-        every = -(-len(some.colours) // most) | 1  # odd, so that it is no multiple of a width
-        index = torch.arange(0, len(some.colours), every, device=some.colours.device)
-        seen = self.render(field, some.rays(*some.cameras.locate(index)), grid)
-        return psnr(seen["rgb"], some.colours[index])
-
-
-def surface_errors(seen: Batch, truth: Batch) -> dict[str, float]:
-    """Compare depth, in parts of the true one, and normals, in degrees, where the scene is opaque."""
-    solid = truth["opacity"][:, 0] > 0.5
-    depth, exact = (rows["depth"].reshape(-1, 1)[solid] for rows in (seen, truth))
-    normal, upright = (rows["normal"].reshape(-1, 3)[solid] for rows in (seen, truth))
-    cosine = (normal * upright).sum(-1).clamp(-1, 1)
-    return {
-        "depth_error": float((depth / exact - 1).abs().mean()),
-        "normal_error_degrees": float(torch.rad2deg(torch.acos(cosine)).mean()),
-    }
 
 
 def _density(field: Callback) -> Callback:

@@ -160,6 +160,20 @@ class Problem(ABC):
         """Give a map (points, raw outputs) -> outputs that the field applies last, or None."""
         return None
 
+    def companions(self, seed: int) -> dict[str, nn.Module]:
+        """Give what is trained with the field and goes where it goes, such as corrections of what measured it.
+
+        A run puts them into ``field.companions``, a `torch.nn.ModuleDict` in the field's type: optimizers, checkpoints
+        and a field that is loaded have them, and `residuals` and `metrics` reach them by ``field.companions[name]``.
+
+        Args:
+            seed: Seed of their weights.
+
+        Returns:
+            Name -> module; empty where the field is all there is.
+        """
+        return {}
+
     def unknown_scalars(self) -> dict[str, Unknown]:
         """Give the parameters that are learned beside the field."""
         return {name: value for name, value in vars(self).items() if isinstance(value, Unknown)}

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from nfsolve._core.errors import InputError
-from nfsolve.forward.cameras import Cameras, PoseCorrections, dome, rigid_motion
+from nfsolve.forward.cameras import Cameras, PoseCorrections, dome, pose_errors, rigid_motion
 
 
 def twists(n: int, size: float) -> Tensor:
@@ -58,6 +58,33 @@ def test_corrections_are_nothing_at_first_and_keep_the_first_view():
     rotation = moved[:, :3, :3]
     torch.testing.assert_close(rotation @ rotation.mT, torch.eye(3, dtype=torch.float64).expand(3, 3, 3))
     assert PoseCorrections(3, fix_first=False).twists.shape == (3, 6)
+
+
+def test_a_unit_scales_what_a_parameter_moves():
+    poses = dome(3, 4.0, (0.2, 1.0))
+    small, large = PoseCorrections(3, unit=0.1).double(), PoseCorrections(3).double()
+    with torch.no_grad():
+        small.twists.add_(1.0)
+        large.twists.add_(0.1)
+    torch.testing.assert_close(small(poses), large(poses))
+    torch.testing.assert_close(small.motions()[1:], torch.full((2, 6), 0.1, dtype=torch.float64))
+
+
+def test_poses_are_compared_after_the_best_similarity():
+    exact = dome(20, 4.0, (0.2, 1.0))
+    moved = rigid_motion(twists(1, 0.8)) @ exact
+    moved[:, :3, 3] = 1.7 * moved[:, :3, 3] + 3
+    assert pose_errors(moved, exact) == pytest.approx((0, 0), abs=1e-6)
+    turned = torch.zeros(20, 6, dtype=torch.float64)
+    turned[:, 0] = torch.tensor([0.02, -0.02]).repeat(10)
+    assert pose_errors(moved @ rigid_motion(turned), exact) == pytest.approx((0.02 * 180 / torch.pi, 0), abs=1e-6)
+    shifted = moved.clone()
+    shifted[:, :3, 3] += 1.7 * 0.01 * torch.randn(20, 3, generator=torch.Generator().manual_seed(0))
+    turns, shifts = pose_errors(shifted, exact)
+    assert 0 < turns < 0.2 and shifts == pytest.approx(0.01 * 1.6, rel=0.25)
+    mirrored = exact.clone()
+    mirrored[:, 0, 3] *= -1
+    assert pose_errors(mirrored, exact)[1] > 0.5, "a mirror image is no similarity of cameras"
 
 
 def test_poses_are_found_again_from_images_of_points():

@@ -6,20 +6,22 @@ the conventions of the Blender and nerfstudio formats (docs.nerf.studio, "Data c
 """
 
 from nfsolve.forward.cameras.ndc import ndc_rays
-from nfsolve.forward.cameras.pinhole import Pinhole, focal_from_angle
+from nfsolve.forward.cameras.pinhole import Pinhole, aim, focal_from_angle
 from nfsolve.forward.cameras.placing import dome, look_at, orbit, sway
-from nfsolve.forward.cameras.refinement import PoseCorrections, rigid_motion
+from nfsolve.forward.cameras.refinement import PoseCorrections, pose_errors, rigid_motion
 from nfsolve.forward.cameras.views import Cameras
 
 __all__ = [
     "Cameras",
     "Pinhole",
     "PoseCorrections",
+    "aim",
     "dome",
     "focal_from_angle",
     "look_at",
     "ndc_rays",
     "orbit",
+    "pose_errors",
     "rigid_motion",
     "sway",
 ]

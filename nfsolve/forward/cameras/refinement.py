@@ -1,7 +1,8 @@
 """Camera poses as unknowns: M <- M exp(xi), one rigid motion xi in se(3) for each view.
 
 Lin et al., "BARF: Bundle-Adjusting Neural Radiance Fields", ICCV 2021; the exponential as in Eade, "Lie groups
-for 2D and 3D transformations" (2017), section 3.2.
+for 2D and 3D transformations" (2017), section 3.2. Poses are compared after the similarity of Umeyama, "Least-squares
+estimation of transformation parameters between two point patterns", IEEE TPAMI 13 (1991).
 """
 
 import math
@@ -51,22 +52,26 @@ def _series(square: Tensor, first: int) -> Tensor:
 class PoseCorrections(nn.Module):
     """A rigid motion of each camera in its own frame, zero at first.
 
-    Moving all cameras and the scene together changes no image, so the first view stays where it is; that the
-    scene can still grow with the distances between cameras is left to the other poses' starting values.
+    Moving all cameras and the scene together changes no image. Either the first view stays where it is, and its own
+    error moves the scene; or all are free, and the scene stays about where the poses agree that it is, since gradients
+    have no part along such a motion. That the scene can grow with the distances between cameras is left to the
+    starting values too.
 
     Args:
         n_views: Number of cameras.
         fix_first: Whether the first has no correction.
+        unit: Radians and lengths that a parameter of 1 stands for; with a small one, optimizers that change all
+            parameters by alike amounts, such as Adam, move cameras by little.
 
     Raises:
         InputError: There is no camera.
     """
 
-    def __init__(self, n_views: int, *, fix_first: bool = True):
+    def __init__(self, n_views: int, *, fix_first: bool = True, unit: float = 1.0):
         super().__init__()
         if n_views < 1:
             raise InputError(f"pose corrections of {n_views} views", "at least 1")
-        self.n_views, self.fixed = n_views, int(fix_first)
+        self.n_views, self.fixed, self.unit = n_views, int(fix_first), unit
         self.twists = nn.Parameter(torch.zeros(n_views - self.fixed, 6))
 
     def forward(self, poses: Tensor) -> Tensor:
@@ -77,5 +82,31 @@ class PoseCorrections(nn.Module):
         """
         if len(poses) != self.n_views:
             raise InputError(f"{len(poses)} poses", f"{self.n_views}, one for each view that is corrected")
-        fixed = self.twists.new_zeros(self.fixed, 6)
-        return poses @ rigid_motion(torch.cat([fixed, self.twists]))
+        return poses @ rigid_motion(self.motions())
+
+    def motions(self) -> Tensor:
+        """Give the rotation vector, in radians, and the translation of each view, ``(n_views, 6)``."""
+        return self.unit * torch.cat([self.twists.new_zeros(self.fixed, 6), self.twists])
+
+
+def pose_errors(poses: Tensor, exact: Tensor) -> tuple[float, float]:
+    """Compare poses with exact ones after the similarity that brings their positions closest together.
+
+    Args:
+        poses: Camera-to-world poses ``(n, 4, 4)``, at least three that do not stand on one line.
+        exact: The exact ones ``(n, 4, 4)``.
+
+    Returns:
+        Mean angle, degrees, and mean distance, in the unit of ``exact``.
+    """
+    places, right = poses[:, :3, 3], exact[:, :3, 3]
+    spread, wanted = places - places.mean(0), right - right.mean(0)
+    left, stretch, back = torch.linalg.svd(wanted.T @ spread)
+    sign = torch.ones_like(stretch)
+    sign[2] = torch.det(left @ back)  # no mirror image
+    turn = (left * sign) @ back
+    scale = (stretch * sign).sum() / spread.square().sum()
+    distances = (scale * spread @ turn.T - wanted).norm(dim=-1)
+    off = turn @ poses[:, :3, :3] @ exact[:, :3, :3].mT - torch.eye(3, dtype=poses.dtype, device=poses.device)
+    angles = 2 * torch.asin((off.flatten(1).norm(dim=-1) / math.sqrt(8)).clamp_max(1))  # exact for small angles too
+    return float(torch.rad2deg(angles).mean()), float(distances.mean())

@@ -88,12 +88,14 @@ class Cameras:
         Returns:
             Origins ``(m, 3)`` and directions ``(m, 3)`` of unit length, in world coordinates.
         """
+        return aim((self.poses if poses is None else poses)[views], self.towards(views, pixels))
+
+    def towards(self, views: Tensor, pixels: Tensor) -> Tensor:
+        """Give the directions ``(m, 3)`` before their cameras that pixels see, see `aim`; they know no pose."""
         points = (pixels - self.centres[views]) / self.focals[views]
         if self.distortion is None and not self.fisheye:
-            towards = torch.cat([points, torch.ones_like(points[:, :1])], -1)
-        else:
-            towards = lenses.straighten(points, self._coefficients(views), self.fisheye)
-        return aim((self.poses if poses is None else poses)[views], towards)
+            return torch.cat([points, torch.ones_like(points[:, :1])], -1)
+        return lenses.straighten(points, self._coefficients(views), self.fisheye)
 
     def project(self, views: Tensor, points: Tensor, poses: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Find where world points appear: the inverse of `rays`.

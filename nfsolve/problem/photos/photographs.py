@@ -71,7 +71,10 @@ class Photographs:
             ``origins`` and unit ``directions`` ``(m, 3)``, in NDC where the scene is; ``viewing``, unit directions
             in the world; ``near`` and ``far`` ``(m, 1)``, both 0 on rays that miss.
         """
-        origins, viewing = self.cameras.rays(views, pixels, poses)
+        return self.cut(*self.cameras.rays(views, pixels, poses))
+
+    def cut(self, origins: Tensor, viewing: Tensor) -> dict[str, Tensor]:
+        """Cut rays of the world, origins and unit directions ``(m, 3)``, to the box and to [near, far] as `rays`."""
         directions, low, high = viewing, self.near, torch.full_like(viewing[:, :1], self.far)
         if self.ndc is not None:
             origins, directions, high = ndc_rays(origins, viewing, self.ndc, self.near)
