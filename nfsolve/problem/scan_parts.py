@@ -133,7 +133,7 @@ def without_drift(path: Path, data: dict[str, Any], air: int) -> dict[str, Any]:
     Raises:
         InputError: More bins than there are, none that is known in every view, or the object reaches into them.
     """
-    sinogram, weights, incident = (data.get(name) for name in ("sinogram", "weights", "incident"))
+    sinogram, weights, incident = data["sinogram"], data["weights"], data.get("incident")
     n = sinogram.shape[1]
     if not 0 < 2 * air < n:
         raise InputError(f"air = {air} bins at either border of '{path}'", f"from 1 to {(n - 1) // 2}, of {n} bins")

@@ -71,7 +71,7 @@ def residual_of(problem, data, volume):
 
 def test_the_exact_volume_scores_perfectly_and_leaves_the_error_of_the_grid(small):
     problem, data = small
-    truth = data["truth"]
+    truth = data["reference"]
     scores = problem.metrics(standing_in(problem, data, truth), data)
     assert scores["psnr"] > 60
     assert scores["ssim"] == pytest.approx(1, abs=1e-3)
@@ -103,7 +103,7 @@ def test_nothing_of_the_object_lies_outside_the_support(small):
     for level in data["levels"].values():
         share = len(level["inside"]) / math.prod(level["grid"].shape)
         assert share <= 1
-    fine, truth = data["levels"][1], data["truth"].reshape(-1)
+    fine, truth = data["levels"][1], data["reference"].reshape(-1)
     assert len(fine["inside"]) < 0.8 * len(truth)
     assert truth[fine["inside"]].sum() > 0.999 * truth.sum()
 
@@ -212,7 +212,7 @@ def test_a_run_is_resumed_to_the_same_numbers(tmp_path):
 
 def test_picture_and_files_hold_the_volumes(small, tmp_path, monkeypatch, capsys):
     problem, data = small
-    field = standing_in(problem, data, data["truth"])
+    field = standing_in(problem, data, data["reference"])
     figure = problem.picture(field, data, [])
     titles = [axes.get_title() for axes in figure.axes]
     assert any("neural field" in title and "dB" in title for title in titles)

@@ -1,4 +1,4 @@
-"""What problems of tomography share: residuals and their scales, bounds, coarse levels, files, ensembles."""
+"""What problems of tomography share: residuals and their scales, bounds, coarse levels, files."""
 
 import json
 import math
@@ -21,7 +21,7 @@ from problems import tomography
 from problems.ct_limited import CTLimited
 from problems.ct_phantom import CTPhantom
 from problems.ct_scan import CTScan
-from problems.tomography import LENGTH, Tomography, ensemble
+from problems.tomography import LENGTH, Tomography
 from problems.tomography_levels import EDGE
 
 SMALL = {"views": 8, "size": 32, "classical": ()}
@@ -252,23 +252,6 @@ def test_picture_and_files_show_the_reconstruction(known, tmp_path, short_tv):
     assert np.allclose(written, truth.numpy(), atol=1e-6)
     saved = torch.from_numpy(iio.imread(tmp_path / "reconstruction.png") / 255)
     assert psnr(saved, truth / truth.max()) > 50
-
-
-def test_an_ensemble_gives_the_mean_and_what_differs_between_seeds():
-    options = {"field": TINY, "steps": 2, "report": None}
-    mean, spread = ensemble(CTPhantom(**SMALL), (0, 1), **options)
-    assert mean.shape == spread.shape == (32, 32)
-    assert spread.min() >= 0 and spread.max() > 0
-    problem = CTPhantom(**SMALL)
-    data = problem.load("cpu", torch.float32)
-    with torch.no_grad():
-        one, two = (problem.image(nfsolve.solve(problem, seed=s, **options).field, data) for s in (0, 1))
-    assert torch.allclose(mean, (one + two) / 2)
-    assert torch.allclose(spread, (one - two).abs() / math.sqrt(2), atol=1e-7)
-    same, none = ensemble(CTPhantom(**SMALL), (3, 3), **options, dtype="float64")
-    assert same.dtype == torch.float32 and float(none.abs().max()) == 0
-    with pytest.raises(ValueError, match=r"seeds = \[4\]: at least two were expected"):
-        ensemble(CTPhantom(**SMALL), (4,), **options)
 
 
 @pytest.mark.parametrize(
