@@ -1,5 +1,8 @@
 """Uncertainty of a reconstruction by a small ensemble: what differs between seeds of the field, the data do not decide.
 
+It tells where errors are, and less than their size: what all seeds get wrong alike it does not see. For three seeds of
+`ct_phantom` its rms is a sixth of that of the error, and its correlation with it 0.61.
+
 The first member is a run that has ended; the others repeat it with the next seeds, in folders of their own beneath it.
 All that was said on the command line of the run (field, optimizer, steps) holds for them, as its folder records it, and
 a member that was interrupted is resumed by the same command. Means and standard deviations go to ensemble.npz, the

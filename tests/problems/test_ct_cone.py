@@ -18,7 +18,7 @@ from nfsolve.cli import run_cli
 from nfsolve.forward.radon import Projector, VoxelGrid
 from nfsolve.metrics import psnr
 from problems.cone_body import Phantom, Sampled
-from problems.ct_cone import CTCone
+from problems.ct_cone import CLASSICAL_TV, CTCone
 
 SMALL = {"views": 6, "size": 16}
 LINE = [
@@ -80,10 +80,21 @@ def test_the_exact_volume_scores_perfectly_and_leaves_the_error_of_the_grid(smal
         scores
     )
     assert scores["psnr_fdk"] > 15 and scores["residual_sirt"] < 0.05 and scores["seconds_sirt"] > 0
+    assert "gap_sirt" not in scores
     assert problem.quick_metrics(standing_in(problem, data, truth), data)["psnr"] == scores["psnr"]
     left = rms(residual_of(problem, data, truth))
     for wrong in (truth.flip(1), truth.roll(1, 0), truth.roll(1, 1), truth.roll(1, 2)):
         assert rms(residual_of(problem, data, wrong)) > 1.1 * left
+
+
+def test_the_total_variation_of_a_volume_stands_beside_with_its_gap():
+    problem = CTCone(views=6, size=12, classical=("fdk", "tv"))
+    data = problem.load("cpu", torch.float32)
+    few = problem.total_variation(data, CLASSICAL_TV, 30)
+    data["classical"]["tv"] = problem.total_variation(data, CLASSICAL_TV, 300)
+    found = problem.metrics(standing_in(problem, data, data["reference"]), data)
+    assert 0 <= found["gap_tv"] < 0.2 * few.gap and "gap_fdk" not in found
+    assert found["psnr_tv"] > found["psnr_fdk"]
 
 
 def test_the_filtered_residual_of_a_perturbation_has_the_norm_of_the_perturbation():

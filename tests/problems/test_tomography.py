@@ -3,7 +3,7 @@
 import json
 import math
 from dataclasses import replace
-from functools import partial
+from functools import partial, partialmethod
 
 import imageio.v3 as iio
 import numpy as np
@@ -17,7 +17,6 @@ from nfsolve.forward.ellipses import SHEPP_LOGAN, ellipse_image, ellipse_sinogra
 from nfsolve.forward.radon import FanBeam, ParallelBeam, PixelGrid, Projector
 from nfsolve.metrics import psnr, relative_l2
 from nfsolve.problem.scans import Scan
-from problems import tomography
 from problems.ct_limited import CTLimited
 from problems.ct_phantom import CTPhantom
 from problems.ct_scan import CTScan
@@ -63,7 +62,7 @@ def pixelwise(problem, image):
 
 @pytest.fixture
 def short_tv(monkeypatch):
-    monkeypatch.setattr(tomography, "total_variation", partial(tomography.total_variation, iterations=100))
+    monkeypatch.setattr(Tomography, "total_variation", partialmethod(Tomography.total_variation, iterations=100))
 
 
 def rms(values):
