@@ -56,6 +56,8 @@ def summary(row: dict[str, Any]) -> str:
     elif score:
         digits = 3 if score.startswith("iou") else 2
         parts.append(f"{score.replace('_', ' ')} {row[score]:.{digits}f}")
+    if "matthews" in row:
+        parts.append(f"matthews {row['matthews']:.3f}")
     parts += [f"{key[8:]} {value:.5g}" for key, value in row.items() if key.startswith("unknown/")]
     speeds = {key.removesuffix("_per_second"): v for key, v in row.items() if key.endswith("_per_second") and v > 0}
     parts += [f"{value:.0f} {name}/s" for name, value in speeds.items()]

@@ -10,7 +10,7 @@ may be added to each. Beside the field stand the classical methods of `nfsolve.r
 import copy
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -21,7 +21,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import avg_pool2d, softplus
 
-from nfsolve import MLP, Box, FeatureGrid, Problem, Recipe, Stage, plot, solve
+from nfsolve import MLP, Box, FeatureGrid, Problem, Recipe, Stage, plot
 from nfsolve._core.errors import InputError, unknown
 from nfsolve.fields import ReLU
 from nfsolve.forward.counts import gaussian_residual, poisson_residual
@@ -30,7 +30,7 @@ from nfsolve.metrics import matthews, otsu, psnr, relative_l2, ssim
 from nfsolve.problem import Batch, in_pieces
 from nfsolve.problem.scans import Scan
 from nfsolve.reconstruct import Reconstruction, filtered_back_projection, ramp_filter, sirt, total_variation
-from problems.tomography_levels import LOSSES, Loss, coarse_pixels, coarsening, root_gradient
+from problems.tomography_levels import LOSSES, Loss, coarse_pixels, coarsening, compared, grouped, root_gradient
 from problems.tomography_picture import tomography_picture
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ class Tomography(Problem):
             fine,
             n_bins=fine.n_bins // side,
             spacing=fine.spacing * side,
-            centre=fine.centre - fine.n_bins % side % 2 * fine.spacing / 2,  # see `_grouped`
+            centre=fine.centre - fine.n_bins % side % 2 * fine.spacing / 2,  # see `grouped`
         )
         measured = {
             "sinogram": scan.sinogram,
@@ -151,7 +151,7 @@ class Tomography(Problem):
         }
         if scan.counts is not None and scan.incident is not None:
             measured |= {"counts": side * scan.counts, "incident": side * scan.incident}
-        level = {name: _grouped(values, side).reshape(-1, 1) for name, values in measured.items()}
+        level = {name: grouped(values, side).reshape(-1, 1) for name, values in measured.items()}
         level["precision"] = level["known"] * level.get("counts", 1.0)
         level["pixels"] = grid.centres()
         level = {name: values.to(device, dtype) for name, values in level.items()}
@@ -209,18 +209,23 @@ class Tomography(Problem):
     def classical_images(self, data: Batch) -> dict[str, Reconstruction]:
         """Reconstruct by the classical methods, once for each run."""
         level, done = data["levels"][1], data["classical"]
-        A, y, shape, largest = level["projector"], level["sinogram"], level["shape"], self.peak or math.inf
+        system = level["projector"], level["sinogram"], level["shape"]
         makers: dict[str, Callable[[], Reconstruction]] = {
             "fbp": lambda: self._back_projection(level),
-            "sirt": lambda: sirt(A, y, shape, largest=largest),
-            "tv": lambda: total_variation(
-                A, y, shape, self.classical_tv * self.contrast, weights=level["known"], largest=largest
-            ),
+            "sirt": lambda: sirt(*system, largest=self.peak or math.inf),
+            "tv": lambda: self.total_variation(data, self.classical_tv),
         }
         for name in self.classical:
             if name not in done:
                 done[name] = makers[name]()
         return done
+
+    def total_variation(self, data: Batch, weight: float, iterations: int = 1500) -> Reconstruction:
+        """Reconstruct by least total variation, with a weight in units of the contrast."""
+        level = data["levels"][1]
+        system = level["projector"], level["sinogram"], level["shape"]
+        known, largest = level["known"], self.peak or math.inf
+        return total_variation(*system, weight * self.contrast, iterations, weights=known, largest=largest)
 
     def _back_projection(self, level: Batch) -> Reconstruction:
         window = "hann" if "counts" in level else "ram-lak"
@@ -242,13 +247,7 @@ class Tomography(Problem):
 
     def metrics(self, field: Callback, data: Batch) -> dict[str, Any]:
         """Score the field and the classical images."""
-        found = self.scores(self.image(field, data), data)
-        for name, other in self.classical_images(data).items():
-            found |= {f"{key}_{name}": value for key, value in self.scores(other.image, data).items()}
-            found[f"seconds_{name}"] = other.seconds
-            if other.gap is not None:
-                found[f"gap_{name}"] = other.gap
-        return found
+        return compared(self.image(field, data), self.classical_images(data), partial(self.scores, data=data))
 
     def quick_metrics(self, field: Callback, data: Batch) -> dict[str, Any]:
         """Score the field at the centres of the pixels."""
@@ -293,36 +292,3 @@ class Tomography(Problem):
             ),
             log_every=25,
         )
-
-
-def ensemble(problem: Tomography, seeds: Sequence[int] = (0, 1, 2), **options: Any) -> tuple[Tensor, Tensor]:
-    """Reconstruct from several seeds of the field: what differs between them, the data do not decide.
-
-    Args:
-        problem: The problem; the noise of its data stays the same.
-        seeds: Seeds of the fields, at least two.
-        **options: As for `nfsolve.solve`.
-
-    Returns:
-        Mean and standard deviation of the images, both (rows, columns).
-
-    Raises:
-        InputError: Fewer than two seeds.
-    """
-    if len(seeds) < 2:
-        raise InputError(f"seeds = {list(seeds)}", "at least two were expected")
-    data = problem.load("cpu", torch.float32)
-    images = []
-    for seed in seeds:
-        found = solve(problem, seed=seed, **options)
-        with torch.no_grad():
-            images.append(problem.image(found.field.to("cpu", torch.float32), data))
-    stack = torch.stack(images)
-    return stack.mean(0), stack.std(0)
-
-
-def _grouped(values: np.ndarray, side: int) -> Tensor:
-    """Average groups of bins, (views, bins) -> (views, bins // side); the edges lose a remainder, the last one more."""
-    n = values.shape[1] // side
-    start = (values.shape[1] - n * side) // 2
-    return torch.as_tensor(values[:, start : start + n * side]).unflatten(1, (n, side)).mean(2)

@@ -1,12 +1,16 @@
-"""What tomography in a plane and with a cone beam share: coarser levels, the total variation, ways to compare data."""
+"""What tomography in a plane and with a cone beam share: coarser levels, the total variation, losses, scores."""
 
 import math
-from typing import Literal, get_args
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, get_args
 
+import numpy as np
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from nfsolve.forward.radon import PixelGrid, Projector, VoxelGrid
+from nfsolve.reconstruct import Reconstruction
 
 Loss = Literal["filtered", "gaussian", "poisson"]
 LOSSES = get_args(Loss)
@@ -41,6 +45,13 @@ def root_gradient(image: Tensor, scale: float = 1.0) -> Tensor:
     return (sum(steps[1:], steps[0]) * scale**2 + EDGE**2).pow(0.25).reshape(-1, 1)
 
 
+def grouped(values: np.ndarray, side: int) -> Tensor:
+    """Average groups of bins, (views, bins) -> (views, bins // side); the edges lose a remainder, the last one more."""
+    n = values.shape[1] // side
+    start = (values.shape[1] - n * side) // 2
+    return torch.as_tensor(values[:, start : start + n * side]).unflatten(1, (n, side)).mean(2)
+
+
 def merged(projections: Tensor, c: int) -> Tensor:
     """Average blocks of c x c bins about the middle of the panel, (views, rows, columns)."""
     top, left = ((n % c) // 2 for n in projections.shape[1:])
@@ -52,3 +63,16 @@ def support(projector: Projector, p: Tensor, counts: float, shape: tuple[int, in
     threshold = EMPTY * float(p.max()) + (3 / math.sqrt(counts) if counts else 0.0)  # noise of rays through air
     crossed = projector.adjoint((p < threshold).to(p)).reshape(1, 1, *shape) > 0
     return F.max_pool3d((~crossed).to(p), 3, 1, 1).reshape(-1).nonzero()[:, 0]
+
+
+def compared(
+    own: Tensor, classical: Mapping[str, Reconstruction], scores: Callable[[Tensor], dict[str, Any]]
+) -> dict[str, Any]:
+    """Score an image, and beside it the classical ones, under ``KEY_METHOD``, with their seconds and duality gaps."""
+    found = scores(own)
+    for name, other in classical.items():
+        found |= {f"{key}_{name}": value for key, value in scores(other.image).items()}
+        found[f"seconds_{name}"] = other.seconds
+        if other.gap is not None:
+            found[f"gap_{name}"] = other.gap
+    return found

@@ -11,6 +11,7 @@ ROW = {"step": 5, "seconds": 2.0, "evaluations": 9, "loss": 1e-3, "rms/momentum"
 def test_a_row_names_residuals_and_the_error():
     assert summary(ROW) == "loss 1.0e-03 | momentum 2.0e-02 | error 1.00e-01"
     assert "psnr heldout 31.20" in summary({"loss": 1.0, "psnr_heldout": 31.2})
+    assert summary({"loss": 1.0, "psnr": 31.2, "matthews": 0.98765}) == "loss 1.0e+00 | psnr 31.20 | matthews 0.988"
 
 
 def test_lines_show_the_step_and_the_time_left():

@@ -81,6 +81,21 @@ def poisson_counts(p: Tensor, incident: Tensor | float, generator: torch.Generat
     return torch.poisson(mean.double().cpu(), generator=generator).to(p)
 
 
+def counted_anew(p: Tensor, incident: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Measure line integrals by counting photons.
+
+    Args:
+        p: Line integrals without noise, any shape.
+        incident: Mean counts I0 without an object.
+        seed: Seed of the noise.
+
+    Returns:
+        Line integrals -log(n / I0), as if of one photon where none is counted; and the counts n. Both like ``p``.
+    """
+    counts = poisson_counts(p, incident, torch.Generator().manual_seed(seed))
+    return line_integrals_of_counts(counts.clamp(min=1), torch.full_like(counts, incident)), counts
+
+
 def gaussian_noise(values: Tensor, sigma: float, generator: torch.Generator) -> Tensor:
     """Add independent normal noise, to line integrals or (electronic noise) to counts.
 

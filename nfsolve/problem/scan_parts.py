@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from nfsolve._core.errors import InputError, unknown
-from nfsolve.forward.counts import line_integrals_of_counts
+from nfsolve.forward.counts import air_normalised, line_integrals_of_counts
 from nfsolve.problem.scan_files import check_keys, numbers
 
 MEANING = {
@@ -28,6 +28,7 @@ CHALLENGE = {
     "effectivePixelSizePost": ("pixel", "width of a bin at the rotation axis, in mm"),
 }
 SAME_DEGREES = 1e-6
+NOT_AIR = 0.05  # of the largest line integral, on average over the views: the object reaches into the bin
 
 
 def general_layout(path: Path, arrays: dict[str, Any]) -> dict[str, Any]:
@@ -104,32 +105,53 @@ def angles_of(path: Path, known: dict[str, Any], unit: str) -> np.ndarray:
     return degrees
 
 
-def views_of(path: Path, known: dict[str, Any], degrees: np.ndarray, limited: bool) -> list[int]:
-    """List the views to keep.
+def once_around(degrees: np.ndarray) -> list[int]:
+    """Give the indices of all views but a last one that repeats the first after a full turn."""
+    again = len(degrees) > 1 and abs(abs(degrees[-1] - degrees[0]) - 360) < SAME_DEGREES
+    return list(range(len(degrees) - again))
+
+
+def arc_of(path: Path, known: dict[str, Any]) -> tuple[float, float] | None:
+    """Give the ends of the limited arc that a file names, in degrees; None where it names none."""
+    if "limited_angles_deg" not in known:
+        return None
+    arc = numbers(path, known, "limited_angles_deg")
+    return float(arc.min()), float(arc.max())
+
+
+def without_drift(path: Path, data: dict[str, Any], air: int) -> dict[str, Any]:
+    """Take the beam of each view from the bins at both borders of the detector, which see only air.
 
     Args:
         path: The file.
-        known: The file's arrays in the general layout.
-        degrees: Angles of all views.
-        limited: Whether to keep only those on the limited arc that the file names.
+        data: What `measured` gave.
+        air: Number of bins at either border; those that are unknown in some view are passed over.
 
     Returns:
-        Indices of views, without a last one that repeats the first after a full turn.
+        The attributes sinogram and incident of a `scans.Scan`, anew.
 
     Raises:
-        InputError: The file names no limited arc, or none of its views lies there.
+        InputError: More bins than there are, none that is known in every view, or the object reaches into them.
     """
-    views = np.arange(len(degrees))
-    if len(views) > 1 and abs(abs(degrees[-1] - degrees[0]) - 360) < SAME_DEGREES:
-        views = views[:-1]
-    if limited:
-        check_keys(path, known, {"limited_angles_deg": "angles of the limited arc, of which the ends are used"})
-        arc = numbers(path, known, "limited_angles_deg")
-        low, high = arc.min() - SAME_DEGREES, arc.max() + SAME_DEGREES
-        views = views[(degrees[views] >= low) & (degrees[views] <= high)]
-        if not len(views):
-            raise InputError(f"no view of '{path}' lies from {low:.4g} to {high:.4g} degrees", "its limited arc")
-    return views.tolist()
+    sinogram, weights, incident = data["sinogram"], data["weights"], data.get("incident")
+    n = sinogram.shape[1]
+    if not 0 < 2 * air < n:
+        raise InputError(f"air = {air} bins at either border of '{path}'", f"from 1 to {(n - 1) // 2}, of {n} bins")
+    strip = [b for b in (*range(air), *range(n - air, n)) if weights is None or weights[:, b].all()]
+    if not strip:
+        raise InputError(f"no bin of the {2 * air} of air of '{path}' is known in every view", "at least one")
+    corrected = air_normalised(torch.from_numpy(sinogram), strip).numpy()
+    reach = float(np.abs(corrected[:, strip].mean(0)).max() / corrected.max())
+    if not reach < NOT_AIR:
+        raise InputError(
+            f"line integrals of '{path}' in the {air} bins of air at either border reach {100 * reach:.0f} % of the "
+            "largest",
+            f"less than {100 * NOT_AIR:.0f} %, as beside the object",
+            "give fewer bins",
+        )
+    if incident is None:
+        return {"sinogram": corrected}
+    return {"sinogram": corrected, "incident": incident * np.exp((corrected - sinogram)[:, :1])}
 
 
 def measured(path: Path, known: dict[str, Any], row: int, n_views: int, mask_bad: bool) -> dict[str, Any]:

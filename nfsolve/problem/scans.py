@@ -14,11 +14,21 @@ import numpy as np
 import torch
 
 from nfsolve._core.errors import InputError, unknown
-from nfsolve.forward.counts import poisson_counts
+from nfsolve.forward.counts import counted_anew
 from nfsolve.forward.radon import FanBeam, ParallelBeam, PixelGrid
 from nfsolve.problem.scan_axis import rotation_axis
 from nfsolve.problem.scan_files import check_keys, kind_of, numbers, open_arrays
-from nfsolve.problem.scan_parts import DISTANCES, MEANING, angles_of, general_layout, measured, views_of
+from nfsolve.problem.scan_parts import (
+    DISTANCES,
+    MEANING,
+    SAME_DEGREES,
+    angles_of,
+    arc_of,
+    general_layout,
+    measured,
+    once_around,
+    without_drift,
+)
 
 AngleUnit = Literal["", "degrees", "radians"]
 
@@ -38,6 +48,7 @@ class Scan:
         reference: Image (rows, columns) that comes with the scan, per `unit`.
         segmentation: Image (rows, columns) of bool, likewise.
         grid: Pixels of reference and segmentation.
+        arc: Ends of the limited arc that the file names, in degrees.
     """
 
     name: str
@@ -50,6 +61,37 @@ class Scan:
     reference: np.ndarray | None = None
     segmentation: np.ndarray | None = None
     grid: PixelGrid | None = None
+    arc: tuple[float, float] | None = None
+
+    def part(self, every: int = 1, limited: bool = False) -> "Scan":
+        """Keep some of the views.
+
+        Args:
+            every: Keep every k-th view, of those that are left.
+            limited: Keep only the views of the limited arc that the file names.
+
+        Returns:
+            The scan of these views.
+
+        Raises:
+            InputError: The file names no limited arc, no view lies there, or there are less than ``every`` views.
+        """
+        views = np.arange(len(self.geometry.angles))
+        if limited:
+            if self.arc is None:
+                raise InputError(
+                    f"'{self.name}' names no limited arc",
+                    "it lacks 'limited_angles_deg' (angles of the limited arc, of which the ends are used)",
+                )
+            degrees, (low, high) = np.degrees(self.geometry.angles), self.arc
+            views = views[(degrees >= low - SAME_DEGREES) & (degrees <= high + SAME_DEGREES)]
+            if not len(views):
+                raise InputError(
+                    f"no view of '{self.name}' lies from {low:.4g} to {high:.4g} degrees", "views on its limited arc"
+                )
+        if not 1 <= every <= len(views):
+            raise InputError(f"every={every}", f"a number from 1 to {len(views)}, that of the views, was expected")
+        return self.subset(views[::every].tolist())
 
     def subset(self, views: Sequence[int]) -> "Scan":
         """Keep the views of the given indices, in this order."""
@@ -69,11 +111,11 @@ class Scan:
         """
         if not incident:
             return self
-        generator = torch.Generator().manual_seed(seed)
-        counts = poisson_counts(torch.as_tensor(self.sinogram), incident, generator).numpy()
+        p, n = counted_anew(torch.as_tensor(self.sinogram), incident, seed)
+        counts = n.numpy()
         return replace(
             self,
-            sinogram=np.log(incident / counts.clip(min=1)),
+            sinogram=p.numpy(),
             weights=(counts > 0).astype(float) if (counts == 0).any() else None,
             counts=counts,
             incident=np.full_like(counts, incident),
@@ -88,6 +130,7 @@ def read_scan(
     axis: float | None = None,
     angle_unit: AngleUnit = "",
     mask_bad: bool = False,
+    air: int = 0,
 ) -> Scan:
     """Read a scan from a .npz or .mat file.
 
@@ -108,6 +151,8 @@ def read_scan(
             do not say it: it is estimated from opposite views.
         angle_unit: Unit of ``angles_deg``; empty takes degrees, but refuses values that look like radians.
         mask_bad: Fill in bins whose line integral is unknown, with weight 0, instead of refusing the file.
+        air: Number of bins at either border of the detector that see only air in every view: the beam through them
+            is taken as that of the view, so that what drifts from view to view cancels.
 
     Returns:
         The scan.
@@ -115,7 +160,35 @@ def read_scan(
     Raises:
         InputError: The file holds no scan, lacks a key, or its parts do not fit each other.
     """
-    found, arrays = open_arrays(path)
+    return scan_of(*open_arrays(path), row, axis, angle_unit, mask_bad, air).part(every, limited)
+
+
+def scan_of(
+    found: Path,
+    arrays: dict[str, Any],
+    row: int = 0,
+    axis: float | None = None,
+    angle_unit: AngleUnit = "",
+    mask_bad: bool = False,
+    air: int = 0,
+) -> Scan:
+    """Make a scan of all views from the arrays of a file that was opened; for the others see `read_scan`.
+
+    Args:
+        found: The file.
+        arrays: What it holds.
+        row: Which detector row.
+        axis: Rotation axis in bins.
+        angle_unit: Unit of the angles.
+        mask_bad: Whether to fill in unknown line integrals.
+        air: Bins at either border that see only air.
+
+    Returns:
+        The scan.
+
+    Raises:
+        InputError: As `read_scan`.
+    """
     if kind_of(arrays) != "scan":
         kind = kind_of(arrays)
         raise InputError(
@@ -125,15 +198,14 @@ def read_scan(
     check_keys(found, known, {k: MEANING[k] for k in ("flat" if "counts" in known else "sinogram", "angles_deg")})
     degrees = angles_of(found, known, angle_unit)
     data = measured(found, known, row, len(degrees), mask_bad)
+    if air:
+        data |= without_drift(found, data, air)
     angles = np.radians(degrees)
     if axis is None and known.get("find_axis", False):
         axis = rotation_axis(data["sinogram"], angles)
     geometry = _geometry(found, known, angles, data["sinogram"].shape[1], axis)
-    scan = Scan(found.stem, geometry=geometry, unit=str(known.get("unit", "mm")), **data, **_reference(found, known))
-    views = views_of(found, known, degrees, limited)
-    if not 1 <= every <= len(views):
-        raise InputError(f"every={every}", f"a number from 1 to {len(views)}, that of the views, was expected")
-    return scan.subset(views[::every])
+    about = {"unit": str(known.get("unit", "mm")), "arc": arc_of(found, known), **_reference(found, known)}
+    return Scan(found.stem, geometry=geometry, **data, **about).subset(once_around(degrees))
 
 
 def _geometry(

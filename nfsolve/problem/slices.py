@@ -7,6 +7,7 @@ Database 126, water.
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -85,7 +86,11 @@ def read_slice(path: str | Path) -> Slice:
     Raises:
         InputError: No slice, not finite, or no positive pixel.
     """
-    found, arrays = open_arrays(path)
+    return slice_of(*open_arrays(path))
+
+
+def slice_of(found: Path, arrays: dict[str, Any]) -> Slice:
+    """Make a slice from the arrays of a file that was opened; see `read_slice`."""
     check_keys(found, arrays, {"hu": "Hounsfield units (rows, columns)", "pixel_mm": "side of a pixel in mm"})
     hu, pixel = numbers(found, arrays, "hu"), _side(found, arrays, "pixel_mm")
     if hu.ndim != 2 or not np.isfinite(hu).all():

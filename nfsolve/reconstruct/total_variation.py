@@ -36,8 +36,8 @@ def total_variation(
 
     The data term is divided by the squared norm of the map, so that `weight` is in units of the image, whatever the
     units of length and the number of views: with A = 1 a step between two runs of n pixels loses 2 weight / n.
-    In tomography begin at 3e-4 of the contrast and search over factors of 2; more noise wants more. Weights above a
-    hundredth of the contrast, far beyond that, need more iterations.
+    In tomography begin at 3e-4 of the contrast, of volumes at 1e-3, and search over factors of 2; more noise wants
+    more. Weights above a hundredth of the contrast, far beyond that, need more iterations.
 
     Args:
         A: Map, images (n, k) -> data (m, k), with its adjoint.

@@ -10,6 +10,7 @@ from torch.func import functional_call, jacfwd, jacrev, vmap
 
 from nfsolve.forward.counts import (
     air_normalised,
+    counted_anew,
     gaussian_noise,
     gaussian_residual,
     line_integrals_of_counts,
@@ -160,3 +161,12 @@ def test_per_ray_intensities_and_function_transforms():
     q = torch.rand(4, 3, 1, generator=generator(), dtype=torch.float64)
     batched = vmap(lambda q: poisson_residual(q, n, incident))(q)
     assert torch.allclose(batched, torch.stack([poisson_residual(one, n, incident) for one in q]))
+
+
+def test_line_integrals_are_counted_anew():
+    p = torch.full((50, 80), 2.0, dtype=torch.float64)
+    measured, n = counted_anew(p, 40.0, 3)
+    assert torch.equal(n, poisson_counts(p, 40.0, torch.Generator().manual_seed(3)))
+    assert (n == 0).any() and float(n.mean()) == pytest.approx(40 * math.exp(-2), rel=0.03)
+    assert torch.allclose(measured, -torch.log(n.clamp(min=1) / 40))
+    assert torch.equal(measured, counted_anew(p, 40.0, 3)[0]) and not torch.equal(n, counted_anew(p, 40.0, 4)[1])

@@ -199,6 +199,48 @@ def test_zero_counts_are_refused_by_the_logarithm_and_kept_for_the_likelihood(re
         read(counted(counts=counts), mask_bad=True)
 
 
+@pytest.mark.parametrize("make", [general, counted], ids=["line integrals", "counts"])
+def test_air_beside_the_object_takes_the_drift_of_the_beam_away(read, make):
+    p = np.pad(general()["sinogram"] / 10, ((0, 0), (2, 2)))  # two bins of air at either border
+    drift = np.linspace(0.5, 2.0, 12)[:, None]
+    drifted, steady = p - np.log(drift), 1e4 * np.exp(-p)
+    arrays = {"sinogram": drifted} if make is general else {"counts": drift * steady, "flat": 1e4, "dark": 0.0}
+    with_drift, scan = read(make(**arrays)), read(make(**arrays), air=2)
+    assert np.abs(with_drift.sinogram - p).max() > 0.6
+    assert np.allclose(scan.sinogram, p, atol=1e-12)
+    if make is counted:  # the likelihood sees the beam of the view
+        assert np.allclose(scan.incident, 1e4 * drift) and np.allclose(scan.counts, drift * steady)
+    sparse = read(make(**arrays), air=2, every=4)
+    assert np.allclose(sparse.sinogram, p[::4], atol=1e-12)
+
+
+def test_bins_of_air_that_are_unknown_are_passed_over(read):
+    p = np.pad(general()["sinogram"], ((0, 0), (2, 2)))
+    p[:, 0], p[3, -1] = np.nan, np.nan
+    scan = read(general(sinogram=p + np.arange(12.0)[:, None] / 100), air=2, mask_bad=True)
+    assert np.allclose(scan.sinogram[:, 2:-2], p[:, 2:-2])
+    with pytest.raises(InputError, match=r"no bin of the 2 of air of .* is known in every view: at least one"):
+        read(general(sinogram=p), air=1, mask_bad=True)
+
+
+def test_air_that_is_none_is_refused(read):
+    p = np.pad(general()["sinogram"], ((0, 0), (2, 2)))
+    with pytest.raises(
+        InputError, match=r"in the 3 bins of air at either border reach \d+ % of the largest: less than 5 %.*fewer bins"
+    ):
+        read(general(sinogram=p), air=3)
+    for air in (5, -1):
+        with pytest.raises(InputError, match=rf"air = {air} bins at either border of .*: from 1 to 4, of 9 bins"):
+            read(general(sinogram=p), air=air)
+
+
+def test_parts_of_a_scan_that_was_read(read):
+    scan = read(challenge())
+    assert scan.arc == (30, 60)
+    assert np.array_equal(scan.part(every=7).sinogram, read(challenge(), every=7).sinogram)
+    assert scan.part(limited=True, every=2).geometry == read(challenge(), limited=True, every=2).geometry
+
+
 BAD = [
     (general(sinogram=np.zeros((5, 12))), r"shape \(5, 12\), but there are 12 angles: .* Transpose 'sinogram'"),
     (general(sinogram=np.zeros((11, 5))), r"shape \(11, 5\), but there are 12 angles: .* Give one angle for each row"),
@@ -272,7 +314,7 @@ def test_photons_are_counted_through_the_object():
     scan = exact.counted(1e4, 3)
     assert scan.counts.mean() == pytest.approx(1e4 * np.exp(-1.5), rel=0.002)
     assert scan.counts.var() == pytest.approx(1e4 * np.exp(-1.5), rel=0.1)
-    assert np.array_equal(scan.sinogram, np.log(1e4 / scan.counts))
+    assert np.allclose(scan.sinogram, np.log(1e4 / scan.counts), rtol=1e-14, atol=0)
     assert scan.weights is None and (scan.incident == 1e4).all() and scan.incident.shape == p.shape
     assert np.array_equal(scan.counts, exact.counted(1e4, 3).counts)
     assert not np.array_equal(scan.counts, exact.counted(1e4, 4).counts)

@@ -18,7 +18,7 @@ from nfsolve.cli import run_cli
 from nfsolve.forward.radon import Projector, VoxelGrid
 from nfsolve.metrics import psnr
 from problems.cone_body import Phantom, Sampled
-from problems.ct_cone import CTCone
+from problems.ct_cone import CLASSICAL_TV, CTCone
 
 SMALL = {"views": 6, "size": 16}
 LINE = [
@@ -71,7 +71,7 @@ def residual_of(problem, data, volume):
 
 def test_the_exact_volume_scores_perfectly_and_leaves_the_error_of_the_grid(small):
     problem, data = small
-    truth = data["truth"]
+    truth = data["reference"]
     scores = problem.metrics(standing_in(problem, data, truth), data)
     assert scores["psnr"] > 60
     assert scores["ssim"] == pytest.approx(1, abs=1e-3)
@@ -80,10 +80,21 @@ def test_the_exact_volume_scores_perfectly_and_leaves_the_error_of_the_grid(smal
         scores
     )
     assert scores["psnr_fdk"] > 15 and scores["residual_sirt"] < 0.05 and scores["seconds_sirt"] > 0
+    assert "gap_sirt" not in scores
     assert problem.quick_metrics(standing_in(problem, data, truth), data)["psnr"] == scores["psnr"]
     left = rms(residual_of(problem, data, truth))
     for wrong in (truth.flip(1), truth.roll(1, 0), truth.roll(1, 1), truth.roll(1, 2)):
         assert rms(residual_of(problem, data, wrong)) > 1.1 * left
+
+
+def test_the_total_variation_of_a_volume_stands_beside_with_its_gap():
+    problem = CTCone(views=6, size=12, classical=("fdk", "tv"))
+    data = problem.load("cpu", torch.float32)
+    few = problem.total_variation(data, CLASSICAL_TV, 30)
+    data["classical"]["tv"] = problem.total_variation(data, CLASSICAL_TV, 300)
+    found = problem.metrics(standing_in(problem, data, data["reference"]), data)
+    assert 0 <= found["gap_tv"] < 0.2 * few.gap and "gap_fdk" not in found
+    assert found["psnr_tv"] > found["psnr_fdk"]
 
 
 def test_the_filtered_residual_of_a_perturbation_has_the_norm_of_the_perturbation():
@@ -103,7 +114,7 @@ def test_nothing_of_the_object_lies_outside_the_support(small):
     for level in data["levels"].values():
         share = len(level["inside"]) / math.prod(level["grid"].shape)
         assert share <= 1
-    fine, truth = data["levels"][1], data["truth"].reshape(-1)
+    fine, truth = data["levels"][1], data["reference"].reshape(-1)
     assert len(fine["inside"]) < 0.8 * len(truth)
     assert truth[fine["inside"]].sum() > 0.999 * truth.sum()
 
@@ -212,7 +223,7 @@ def test_a_run_is_resumed_to_the_same_numbers(tmp_path):
 
 def test_picture_and_files_hold_the_volumes(small, tmp_path, monkeypatch, capsys):
     problem, data = small
-    field = standing_in(problem, data, data["truth"])
+    field = standing_in(problem, data, data["reference"])
     figure = problem.picture(field, data, [])
     titles = [axes.get_title() for axes in figure.axes]
     assert any("neural field" in title and "dB" in title for title in titles)

@@ -12,8 +12,10 @@ from nfsolve.cli import run_cli
 from nfsolve.forward.ellipses import Ellipse, ellipse_image, ellipse_sinogram
 from nfsolve.forward.radon import FanBeam, ParallelBeam, PixelGrid, Projector
 from nfsolve.metrics import psnr
+from nfsolve.problem import scans
 from nfsolve.problem.slices import MU_WATER
 from nfsolve.problem.tables import find_file
+from problems import ct_scan
 from problems.ct_scan import CTScan, _distinct
 
 DISC = (Ellipse(0.03, 15.0, 12.0, 2.0, -1.0, 20.0), Ellipse(-0.03, 3.0, 5.0, -4.0, 2.0))  # mm
@@ -89,6 +91,53 @@ def test_without_a_reference_that_of_all_views_stands_in(write):
     assert problem.scan.reference.min() >= 0
     assert psnr(torch.from_numpy(problem.scan.reference), truth, 0.03) > 20
     assert problem.scan.geometry.shape == (6, 48)
+
+
+def test_a_file_is_opened_once_and_its_axis_found_once(write, monkeypatch):
+    geometry = ParallelBeam(tuple(np.radians(np.arange(0.0, 180.0, 5.0))), 48, 1.0, 1.5)
+    file = write({"sino": ellipse_sinogram(DISC, geometry).numpy(), "theta_deg": np.arange(0.0, 180.0, 5.0)})
+    calls = []
+
+    def counting(module, name):
+        inner = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *given: (calls.append(name), inner(*given))[1])
+
+    counting(ct_scan, "open_arrays")
+    counting(scans, "open_arrays")
+    counting(scans, "rotation_axis")
+    assert CTScan(data=file, every=3, **QUICK).scan.geometry.shape == (12, 48)
+    assert calls == ["open_arrays", "rotation_axis"]
+
+
+def test_air_takes_the_drift_of_the_beam_away(write):
+    sinogram = fan_arrays()["sinogram"]
+    drift = np.linspace(-0.3, 0.3, len(sinogram))[:, None]
+    assert np.abs(sinogram[:, [*range(6), *range(42, 48)]]).max() == 0
+    scan = CTScan(data=write(fan_arrays(sinogram=sinogram + drift)), every=4, air=6, **QUICK).scan
+    assert np.allclose(scan.sinogram, sinogram[:-1:4], atol=1e-12)
+
+
+def test_what_not_every_view_sees_is_left_out_of_the_score_inside(write):
+    narrow = replace(FAN, n_bins=40, spacing=1.0)  # sees a circle of 26.5 mm, in an image of 40 mm
+    arrays = fan_arrays(sinogram=ellipse_sinogram(DISC, narrow).numpy(), spacing=narrow.spacing)
+    problem = CTScan(data=write(arrays), **QUICK)
+    data = problem.load("cpu", torch.float64)
+    radius = 120 * np.sin(np.arctan(20 / 180))
+    assert float(data["inside"].double().mean()) == pytest.approx(np.pi * radius**2 / 40**2, rel=0.02)
+    truth = data["reference"]
+    hazy = torch.where(data["inside"], truth + 0.003, truth + 0.1)
+    found = problem.scores(hazy, data)
+    peak = float(truth.max())
+    assert found["psnr_inside"] == pytest.approx(20 * np.log10(peak / 0.003)) and found["psnr"] < 0
+    metrics = CTScan(data=write(arrays), **QUICK | {"classical": ("fbp",)}).metrics(lambda x: 0.01 + 0 * x[:, :1], data)
+    assert metrics["psnr_inside"] > 0 and "psnr_inside_fbp" in metrics
+    wide = CTScan(data=write(fan_arrays()), **QUICK)  # 47 mm, and corners at 56
+    data = wide.load("cpu", torch.float64)
+    assert 0.9 < float(data["inside"].double().mean()) < 1
+    all_seen = replace(FAN, n_bins=100)
+    arrays = fan_arrays(sinogram=ellipse_sinogram(DISC, all_seen).numpy())
+    whole = CTScan(data=write(arrays), **QUICK)
+    assert "psnr_inside" not in whole.scores(truth, whole.load("cpu", torch.float64))
 
 
 def test_a_segmentation_alone_keeps_its_pixels(write):
@@ -191,13 +240,27 @@ def test_bad_files_are_worded(write, changes, words):
 
 
 def test_options_that_do_not_fit_the_file_are_worded(write, slice_file):
-    with pytest.raises(InputError, match="every = 3, limited = False for a slice.*Choose their number by --views"):
+    with pytest.raises(
+        InputError, match="^every = 3 for a slice, '.*': that is for scans.*choose their number by --views"
+    ):
         _ = CTScan(data=slice_file, every=3, **QUICK).scan
+    of_scans = {"limited": True, "row": 1, "axis": 3.5, "angle_unit": "degrees", "mask_bad": True, "air": 4}
+    with pytest.raises(
+        InputError, match="^limited = True, row = 1, axis = 3.5, .*mask_bad = True, air = 4 for a slice"
+    ):
+        _ = CTScan(data=slice_file, **of_scans, **QUICK).scan
     with pytest.raises(InputError, match=r"a slice of 64 x 64 pixels for an image of 48 x 48: .*Choose --size 32"):
         _ = CTScan(data=slice_file, size=48).scan
     with pytest.raises(InputError, match="holds a volume: a scan or a slice.*ct_cone"):
         _ = CTScan(data=write({"volume": np.zeros((4, 4, 4))})).scan
     file = write(fan_arrays())
+    for options, words in (
+        ({"views": 60}, "views = 60"),
+        ({"counts": 1e4}, "counts = 10000.0"),
+        ({"noise_seed": 1}, "noise_seed = 1"),
+    ):
+        with pytest.raises(InputError, match=f"^{words} for a scan, '.*': that is for slices.*choose among .* --every"):
+            _ = CTScan(data=file, **options, **QUICK).scan
     with pytest.raises(InputError, match="every=0: a number from 1 to"):
         _ = CTScan(data=file, every=0).scan
     with pytest.raises(InputError, match="loss poisson for 'file', which has no counts"):

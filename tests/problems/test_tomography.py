@@ -1,9 +1,9 @@
-"""What problems of tomography share: residuals and their scales, bounds, coarse levels, files, ensembles."""
+"""What problems of tomography share: residuals and their scales, bounds, coarse levels, files."""
 
 import json
 import math
 from dataclasses import replace
-from functools import partial
+from functools import partial, partialmethod
 
 import imageio.v3 as iio
 import numpy as np
@@ -17,11 +17,10 @@ from nfsolve.forward.ellipses import SHEPP_LOGAN, ellipse_image, ellipse_sinogra
 from nfsolve.forward.radon import FanBeam, ParallelBeam, PixelGrid, Projector
 from nfsolve.metrics import psnr, relative_l2
 from nfsolve.problem.scans import Scan
-from problems import tomography
 from problems.ct_limited import CTLimited
 from problems.ct_phantom import CTPhantom
 from problems.ct_scan import CTScan
-from problems.tomography import LENGTH, Tomography, ensemble
+from problems.tomography import LENGTH, Tomography
 from problems.tomography_levels import EDGE
 
 SMALL = {"views": 8, "size": 32, "classical": ()}
@@ -63,7 +62,7 @@ def pixelwise(problem, image):
 
 @pytest.fixture
 def short_tv(monkeypatch):
-    monkeypatch.setattr(tomography, "total_variation", partial(tomography.total_variation, iterations=100))
+    monkeypatch.setattr(Tomography, "total_variation", partialmethod(Tomography.total_variation, iterations=100))
 
 
 def rms(values):
@@ -252,23 +251,6 @@ def test_picture_and_files_show_the_reconstruction(known, tmp_path, short_tv):
     assert np.allclose(written, truth.numpy(), atol=1e-6)
     saved = torch.from_numpy(iio.imread(tmp_path / "reconstruction.png") / 255)
     assert psnr(saved, truth / truth.max()) > 50
-
-
-def test_an_ensemble_gives_the_mean_and_what_differs_between_seeds():
-    options = {"field": TINY, "steps": 2, "report": None}
-    mean, spread = ensemble(CTPhantom(**SMALL), (0, 1), **options)
-    assert mean.shape == spread.shape == (32, 32)
-    assert spread.min() >= 0 and spread.max() > 0
-    problem = CTPhantom(**SMALL)
-    data = problem.load("cpu", torch.float32)
-    with torch.no_grad():
-        one, two = (problem.image(nfsolve.solve(problem, seed=s, **options).field, data) for s in (0, 1))
-    assert torch.allclose(mean, (one + two) / 2)
-    assert torch.allclose(spread, (one - two).abs() / math.sqrt(2), atol=1e-7)
-    same, none = ensemble(CTPhantom(**SMALL), (3, 3), **options, dtype="float64")
-    assert same.dtype == torch.float32 and float(none.abs().max()) == 0
-    with pytest.raises(ValueError, match=r"seeds = \[4\]: at least two were expected"):
-        ensemble(CTPhantom(**SMALL), (4,), **options)
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,13 @@
 """The table of tomography: its cases are problems that exist, its rows are laid out, the best weight is found."""
 
 import json
+from functools import partial
 
 import pytest
 
+import nfsolve
 from nfsolve.find import find
+from problems.ct_cone import CTCone
 from problems.ct_phantom import CTPhantom
 from scripts import ct_table
 from scripts.ct_table import CASES, Case, table
@@ -33,31 +36,45 @@ def test_fields_are_averaged_over_seeds_and_classical_rows_stand_beside(rows):
         row("field", 0, psnr=36.0, cpu_seconds=40.0),
         row("field", 1, psnr=38.0, cpu_seconds=44.0),
         row("fbp", psnr=22.0, cpu_seconds=None, seconds=0.25),
-        row("tv", psnr=37.25, weight=2e-4, gap=3.2e-3),
+        row("tv", psnr=37.25, psnr_inside=38.5, weight=2e-4, gap=3.2e-3),
         row("field", case="limited", psnr=20.0, matthews=0.9871),
     )
     lines = [line for line in table().splitlines() if line.startswith("| ")]
     title, goal = CASES["phantom"].title, CASES["phantom"].goal
-    assert lines[0] == "| case | method | PSNR / dB | SSIM | Matthews | seconds | goal of the field |"
-    assert f"| {title} | field | 37.00 +- 1.41 | 0.900 +- 0.000 |  | 42.0 | {goal} |" in lines
-    assert f"| {title} | fbp | 22.00 | 0.900 |  | 0.2 | {goal} |" in lines
-    assert f"| {title} | TV, weight 0.0002, gap 3e-03 | 37.25 | 0.900 |  | 10.0 | {goal} |" in lines
-    assert any(line.startswith(f"| {CASES['limited'].title} | field | 20.00 | 0.900 | 0.987 |") for line in lines)
+    assert lines[0] == "| case | method | PSNR / dB | inside / dB | SSIM | Matthews | seconds | goal of the field |"
+    assert f"| {title} | field | 37.00 +- 1.41 |  | 0.900 +- 0.000 |  | 42.0 | {goal} |" in lines
+    assert f"| {title} | fbp | 22.00 |  | 0.900 |  | 0.2 | {goal} |" in lines
+    assert f"| {title} | TV, weight 0.0002, gap 3e-03 | 37.25 | 38.50 | 0.900 |  | 10.0 | {goal} |" in lines
+    assert any(line.startswith(f"| {CASES['limited'].title} | field | 20.00 |  | 0.900 | 0.987 |") for line in lines)
     assert len(lines) == 2 + 4
 
 
 def test_without_rows_there_is_a_head_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(ct_table, "PATH", tmp_path / "none.json")
-    assert table().endswith("| --- | --- | --- | --- | --- | --- | --- |\n")
+    assert table().endswith("| --- | --- | --- | --- | --- | --- | --- | --- |\n")
 
 
-def test_the_weight_of_the_total_variation_is_the_best_that_was_tried(monkeypatch):
+@pytest.mark.parametrize("problem", [CTPhantom(views=8, size=24), CTCone(views=4, size=12)], ids=["plane", "cone"])
+def test_the_weight_of_the_total_variation_is_the_best_that_was_tried(problem, monkeypatch):
     monkeypatch.setattr(ct_table, "SEARCH", 20)
     monkeypatch.setattr(ct_table, "CONVERGED", 30)
-    found = ct_table._best_total_variation("phantom", Case("", ""), CTPhantom(views=8, size=24))
-    assert set(found["tried"]) == {f"{weight:g}" for weight in ct_table.WEIGHTS}
+    found = ct_table._best_total_variation("phantom", Case("", ""), problem)
+    assert set(found["tried"]) >= {f"{weight:g}" for weight in ct_table.WEIGHTS}
+    beside = [weight for weight in (found["weight"] / 2, 2 * found["weight"]) if weight > ct_table.LEAST]
+    assert {f"{weight:g}" for weight in beside} <= set(found["tried"])  # the best is at no end
+    assert len(found["tried"]) < 12
     assert found["tried"][f"{found['weight']:g}"] == max(found["tried"].values())
     assert found["method"] == "tv" and found["gap"] >= 0 and {"psnr", "ssim", "residual"} <= set(found)
+
+
+def test_a_cone_is_measured_with_all_its_rows(monkeypatch):
+    monkeypatch.setattr(ct_table, "SEARCH", 2)
+    monkeypatch.setattr(ct_table, "CONVERGED", 3)
+    case = Case("", "ct_cone", {"views": 3, "size": 12})
+    monkeypatch.setattr(ct_table.nfsolve, "solve", partial(nfsolve.solve, steps=2))
+    found = ct_table._measured("cone", case, 0, with_classical=True)
+    assert [one["method"] for one in found] == ["field", "fdk", "sirt", "cgls", "tv"]
+    assert all({"psnr", "ssim", "residual", "seconds"} <= set(one) for one in found)
 
 
 def test_measured_rows_replace_older_ones_of_the_same_run(rows, capsys):
