@@ -1,0 +1,116 @@
+"""Families of input functions: where they are seen, what residuals name of them, and which were seen before."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nfsolve._core.errors import InputError
+from nfsolve.diff import parse, partials
+
+Coefficients = dict[str, Tensor]
+"""Input function -> coefficients ``(n, k)`` in its space, float64 on the CPU."""
+
+
+def sensor_points(domain: Any, coordinates: tuple[str, ...], count: int) -> Tensor:
+    """Lay out the points at which an operator sees an input function.
+
+    Args:
+        domain: The domain, for bounds and periodicity.
+        coordinates: Coordinates on which the function lives; none for a number.
+        count: Points along each of them, equidistant, with both ends; without the upper end of a period.
+
+    Returns:
+        Points ``(m, d)``, float64; ``(1, 0)`` for a number.
+    """
+    axes = []
+    for name in coordinates:
+        column = domain.index(name)
+        low, high = domain.bounds[column]
+        axes.append(
+            low + (high - low) * torch.arange(count, dtype=torch.float64) / count
+            if domain.periodic[column]
+            else torch.linspace(low, high, count, dtype=torch.float64)
+        )
+    if not axes:
+        return torch.empty(1, 0, dtype=torch.float64)
+    return torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).reshape(-1, len(axes))
+
+
+def input_columns(
+    wanted: tuple[str, ...], problem: Any, spaces: dict[str, Any], coefficients: Coefficients, points: Tensor
+) -> dict[str, Tensor]:
+    """Evaluate the input functions, and their derivatives, that a signature names.
+
+    Args:
+        wanted: Names in the signature; those of other things are passed over.
+        problem: The operator problem, for ``inputs`` and ``domain``.
+        spaces: Input function -> its space.
+        coefficients: B functions.
+        points: Points ``(n, d)``, float64.
+
+    Returns:
+        Name -> column ``(B n, 1)``, one function after the other.
+    """
+    found: dict[str, Tensor] = {}
+    for name, space in spaces.items():
+        own = tuple(problem.inputs[name].split())
+        names = {
+            text: parse(text, (name,), own)
+            for text in wanted
+            if text == name or (text.startswith(name + "_") and text not in spaces)
+        }
+        if names:
+            x = points[:, [problem.domain.index(c) for c in own]]
+            columns = partials(space.basis, x, {read.along for read in names.values()})
+            found |= {
+                text: (coefficients[name] @ columns[read.along].T).reshape(-1, 1) for text, read in names.items()
+            }
+    return found
+
+
+def as_callable(space: Any, coefficients: Tensor) -> Callable[[Any], np.ndarray]:
+    """Give functions as a solver takes them: points ``(m,)`` or ``(m, d)`` -> values ``(n, m)``, float64 arrays."""
+
+    def of_points(x: Any) -> np.ndarray:
+        points = torch.as_tensor(np.asarray(x, np.float64))
+        return space.evaluate(coefficients, points.reshape(len(points), -1)).numpy()
+
+    return of_points
+
+
+def as_labels(values: Any, n: int, sizes: tuple[int, ...], outputs: tuple[str, ...]) -> Tensor:
+    """Check labels and lay them out.
+
+    Args:
+        values: Values on the evaluation grid, ``(n, *sizes)`` or ``(n, *sizes, k)``.
+        n: Number of functions.
+        sizes: Points of the grid along each coordinate.
+        outputs: Names of the unknowns.
+
+    Returns:
+        ``(n, points, k)``, float64.
+
+    Raises:
+        InputError: Another shape, or values that are not finite.
+    """
+    values = torch.as_tensor(np.asarray(values, np.float64))
+    expected = (n, *sizes, len(outputs))
+    if tuple(values.shape) not in (expected, expected[:-1] if len(outputs) == 1 else expected):
+        raise InputError(
+            f"labels of shape {tuple(values.shape)}",
+            f"{expected} for {n} functions, a grid of {' x '.join(map(str, sizes))} points and {', '.join(outputs)}",
+        )
+    values = values.reshape(n, -1, len(outputs))
+    bad = (~torch.isfinite(values)).flatten(1).sum(1)
+    if bad.any():
+        first = int(bad.nonzero()[0])
+        raise InputError(
+            f"labels of {int((bad > 0).sum())} of {n} functions are NaN or infinite, "
+            f"first {int(bad[first])} values of function {first}",
+            "finite numbers",
+            "leave these functions out, or solve for them with smaller steps",
+        )
+    return values
