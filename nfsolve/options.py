@@ -19,12 +19,14 @@ from nfsolve._core.errors import InputError, unknown
 from nfsolve.problem import Problem, Recipe, Stage, Unknown
 
 SIMPLE = (int, float, bool, str, Path)
-KINDS = ("field", "field.activation", "field.encoding", "field.init", "factorization", "optimizer", "weighting")
+PARTS = ("field.activation", "field.encoding", "field.init", "field.branch")
+KINDS = ("field", *PARTS, "factorization", "optimizer", "weighting")
 LITTLE = {
     "ws": "weight_scaling",
     "rwf": "random_weight_factorization",
     "ff": "gaussian_fourier",
     "grid": "feature_grid",
+    "cnn": "convolution",
 }
 
 
@@ -117,6 +119,7 @@ def _known(kind: str) -> dict[str, Any]:
         "field.activation": fields.Activation,
         "field.encoding": fields.Encoding,
         "field.init": fields.Init,
+        "field.branch": fields.Branch,
         "factorization": fields.Factorization,
     }[kind]
     found = (getattr(fields, name) for name in fields.__all__)
@@ -125,10 +128,10 @@ def _known(kind: str) -> dict[str, Any]:
 
 
 def _snake(name: str) -> str:
-    known = {"MLP": "mlp", "ReLU": "relu", "GELU": "gelu", "DeepONet": "deeponet"}
+    known = {"MLP": "mlp", "ReLU": "relu", "GELU": "gelu"}
     if name in known:
         return known[name]
-    name = name.replace("MLP", "Mlp")
+    name = name.replace("MLP", "Mlp").replace("POD", "Pod").replace("DeepONet", "Deeponet")
     return "".join("_" + c.lower() if c.isupper() and i else c.lower() for i, c in enumerate(name))
 
 
@@ -155,12 +158,12 @@ def override(recipe: Recipe, chosen: dict[str, str]) -> Recipe:
         if preset or cls is not maker:
             accepted = inspect.signature(cls).parameters
             maker, keywords = cls, {name: value for name, value in keywords.items() if name in accepted} | preset
-    for kind in ("field.activation", "field.encoding", "field.init"):
+    for kind in PARTS:
         if kind in chosen:
             cls = choose(kind, chosen[kind])
-            if kind == "field.activation" and not isinstance(keywords.get("activation"), cls):
+            if kind == "field.activation" and type(keywords.get("activation")) is not cls:
                 keywords.pop("init", None)  # the init that fits the activation, unless one is chosen below
-            if not isinstance(keywords.get(kind[6:]), cls):
+            if type(keywords.get(kind[6:])) is not cls:
                 keywords[kind[6:]] = cls()
     changes: dict[str, Any] = {"field": partial(maker, **keywords)}
     if "factorization" in chosen:

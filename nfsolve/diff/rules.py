@@ -140,7 +140,7 @@ def _linear(jet: Jet, weight: Tensor, bias: Tensor | None = None) -> Jet:
     product = F.linear(jet.channels, weight)
     if bias is None:
         return Jet(product, jet.plan)
-    first = torch.zeros(len(jet.plan.indices), 1, 1, dtype=bias.dtype, device=bias.device)
+    first = torch.zeros(len(jet.plan.indices), *[1] * jet.ndim, dtype=bias.dtype, device=bias.device)
     first[0] = 1.0
     return Jet(torch.addcmul(product, first, bias), jet.plan)
 
@@ -156,7 +156,7 @@ def _joined(join: Callable[..., Tensor]) -> Rule:
         jets = [t for t in tensors if isinstance(t, Jet)]
         plan = jets[0].plan
         rows = [t.channels if isinstance(t, Jet) else _constant(t, plan).channels for t in tensors]
-        return Jet(join(rows, dim if dim < 0 else dim + 1), plan)
+        return Jet(join(rows, _axis(dim)), plan)
 
     return rule
 
@@ -194,7 +194,11 @@ def _lerp(start: Any, end: Any, weight: Any) -> Jet:
 
 
 def _unbind(jet: Jet, dim: int = 0) -> list[Jet]:
-    return [Jet(part, jet.plan) for part in jet.channels.unbind(dim if dim < 0 else dim + 1)]
+    return [Jet(part, jet.plan) for part in jet.channels.unbind(_axis(dim))]
+
+
+def _axis(dim: int) -> int:
+    return dim if dim < 0 else dim + 1  # the channels come first
 
 
 def _sum(jet: Jet, dim: Any = None, keepdim: bool = False) -> Jet:
@@ -262,6 +266,8 @@ METHODS: dict[str, Rule] = {
     "floor": _value(torch.floor),
     "lerp": _lerp,
     "unbind": _unbind,
+    "flatten": lambda jet, first=0, last=-1: jet.map(lambda c: c.flatten(_axis(first), _axis(last))),
+    "unflatten": lambda jet, dim, sizes: jet.map(lambda c: c.unflatten(_axis(dim), sizes)),
     "matmul": _matmul,
     "to": _linear_map(lambda c, *args, **kwargs: c.to(*args, **kwargs)),
     "real": lambda jet: jet.map(torch.real),

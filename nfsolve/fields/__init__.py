@@ -14,6 +14,7 @@ from nfsolve.fields.activations import (
     Softplus,
     Tanh,
 )
+from nfsolve.fields.branches import Branch, Convolution, Linear, Modified, Plain
 from nfsolve.fields.deeponet import DeepONet
 from nfsolve.fields.encodings import Encoding, GaussianFourier, Identity, Periodic, Positional
 from nfsolve.fields.factorize import (
@@ -39,9 +40,13 @@ from nfsolve.fields.init import (
 from nfsolve.fields.init_variants import Combette, SmallLast
 from nfsolve.fields.mlp import MLP
 from nfsolve.fields.modified import ModifiedMLP
+from nfsolve.fields.modified_deeponet import ModifiedDeepONet
 from nfsolve.fields.multiplicative import FourierFilterNetwork, GaborFilterNetwork
+from nfsolve.fields.operators import Operator
+from nfsolve.fields.pod_deeponet import PODDeepONet
 from nfsolve.fields.presets import PRESETS, preset
 from nfsolve.fields.residual import ResidualMLP
+from nfsolve.fields.shift_deeponet import ShiftDeepONet
 from nfsolve.fields.windows import Windows
 
 __all__ = [
@@ -50,8 +55,10 @@ __all__ = [
     "PRESETS",
     "Activation",
     "AdaptiveActivation",
+    "Branch",
     "Combette",
     "ComplexGabor",
+    "Convolution",
     "DeepONet",
     "Domain",
     "Encoding",
@@ -68,13 +75,20 @@ __all__ = [
     "Glorot",
     "Identity",
     "Init",
+    "Linear",
+    "Modified",
+    "ModifiedDeepONet",
     "ModifiedMLP",
+    "Operator",
+    "PODDeepONet",
     "Periodic",
+    "Plain",
     "Positional",
     "RandomWeightFactorization",
     "ReLU",
     "RealGabor",
     "ResidualMLP",
+    "ShiftDeepONet",
     "Sinc",
     "Sine",
     "Siren",

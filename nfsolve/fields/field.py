@@ -20,7 +20,7 @@ from nfsolve.fields.init import Init
 
 Transform = Callable[[Tensor, Tensor], Tensor]
 Device = torch.device | str | None
-SIZES = ("width", "depth", "harmonics", "sensors", "latent")
+SIZES = ("width", "depth", "harmonics", "latent", "frames")
 
 
 class Domain(Protocol):
@@ -74,13 +74,13 @@ class Field(nn.Module, ABC):
     ):
         super().__init__()
         name = type(self).__name__
-        check_counts(name, **{k: v for k, v in options.items() if k.removeprefix("branch_") in SIZES})
+        check_counts(name, **{k: v for k, v in options.items() if k in SIZES})
         self.inputs = tuple(domain.names)
         self.outputs = _names(outputs)
         self.config = {"call": name, **options}
         self.transform = transform
         dtype = _dtype(dtype)
-        coordinates, names = _coordinates(domain, options["harmonics"])
+        coordinates, names = _coordinates(domain, options.get("harmonics", 1))
         encoding: Encoding = options.get("encoding", IDENTITY)
         self.coordinates = coordinates.to(device, dtype)
         self.encoding = encoding.build(names, generator(seed, "encoding")).to(device, dtype)

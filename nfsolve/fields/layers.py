@@ -101,28 +101,29 @@ class Layers:
 
     def first(self) -> Dense:
         """Make a layer that reads the inputs."""
-        layer = self._linear(self.inputs, self.activation.maps * self.units, 0)
+        layer = self.linear(self.inputs, self.activation.maps * self.units, 0)
         if self.activation.first_bias is not None:
             uniform_(layer.bias, self.activation.first_bias, self.generator)
         return Dense(layer, self.activation, 0)
 
     def hidden(self, index: int) -> Dense:
         """Make a layer that reads the layer before it."""
-        layer = self._linear(self.units, self.activation.maps * self.units, index)
+        layer = self.linear(self.units, self.activation.maps * self.units, index)
         if self.activation.is_complex:
-            layer = ComplexLinear(layer, self._linear(self.units, self.units, index))
+            layer = ComplexLinear(layer, self.linear(self.units, self.units, index))
         return Dense(layer, self.activation, index)
 
     def last(self, outputs: int) -> nn.Linear:
         """Make the layer without activation; on complex features its result is a real part."""
-        return self._linear(self.features, outputs, self.count)
+        return self.linear(self.features, outputs, self.count)
 
     def stack(self, outputs: int) -> nn.Sequential:
         """Make all layers of a plain network."""
         middle = (self.hidden(index) for index in range(1, self.count))
         return nn.Sequential(self.first(), *middle, self.last(outputs))
 
-    def _linear(self, fan_in: int, fan_out: int, index: int) -> nn.Linear:
+    def linear(self, fan_in: int, fan_out: int, index: int) -> nn.Linear:
+        """Make the linear map of a layer."""
         layer = linear(fan_in, fan_out, self.dtype, self.device)
         self.init(layer, Place(index, self.count, self.inputs, self.activation), self.generator)
         return layer

@@ -10,6 +10,31 @@ from nfsolve.fields.init import Init, default_init
 from nfsolve.fields.layers import Layers
 
 
+class Gated(nn.Module):
+    """The gated network on features that are encoded already.
+
+    Args:
+        layers: Makes the layers; their number is that of the gated ones.
+        outputs: Number of outputs.
+    """
+
+    def __init__(self, layers: Layers, outputs: int):
+        super().__init__()
+        self.gate_u, self.gate_v = layers.first(), layers.first()
+        middle = (layers.hidden(index) for index in range(1, layers.count))
+        self.hidden = nn.ModuleList([layers.first(), *middle])
+        self.last = layers.last(outputs)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map ``(n, features)`` to ``(n, outputs)``."""
+        u, v = self.gate_u(features), self.gate_v(features)
+        difference = v - u
+        h = features
+        for layer in self.hidden:
+            h = u + layer(h) * difference
+        return self.last(h)
+
+
 class ModifiedMLP(Field):
     """h <- (1 - z) U + z V with z = s(W h + b), U = s(W_U e(x) + b_U), V = s(W_V e(x) + b_V).
 
@@ -41,16 +66,8 @@ class ModifiedMLP(Field):
         options |= {"encoding": encoding, "harmonics": harmonics, "init": init}
         super().__init__(domain, outputs, transform, options, seed, dtype, device)
         layers = Layers(self.encoding.out_features, width, depth, activation, init, seed, dtype, device)
-        self.gate_u, self.gate_v = layers.first(), layers.first()
-        middle = (layers.hidden(index) for index in range(1, depth))
-        self.hidden = nn.ModuleList([layers.first(), *middle])
-        self.last = layers.last(len(self.outputs))
+        self.body = Gated(layers, len(self.outputs))
 
     def network(self, features: Tensor) -> Tensor:
         """Map encoded coordinates to raw outputs."""
-        u, v = self.gate_u(features), self.gate_v(features)
-        difference = v - u
-        h = features
-        for layer in self.hidden:
-            h = u + layer(h) * difference
-        return self.last(h)
+        return self.body(features)

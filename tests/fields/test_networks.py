@@ -269,11 +269,12 @@ def test_residual_blocks_start_as_the_identity():
 def test_the_modified_network_follows_its_formula():
     field = nf.ModifiedMLP(STRIP, width=6, depth=2, dtype=torch.float64)
     features = field.encode(points())
-    u, v, h = field.gate_u(features), field.gate_v(features), features
-    for layer in field.hidden:
+    body = field.body
+    u, v, h = body.gate_u(features), body.gate_v(features), features
+    for layer in body.hidden:
         z = layer(h)
         h = (1 - z) * u + z * v
-    assert torch.allclose(field(points()), field.last(h), rtol=1e-12)
+    assert torch.allclose(field(points()), body.last(h), rtol=1e-12)
 
 
 @pytest.mark.parametrize("network", FILTERS)

@@ -1,0 +1,219 @@
+"""Operators: fields over points that also take input functions, given by their values at sensors.
+
+Every function is evaluated at every point with derivatives along the coordinates from one Taylor jet: `across` has the
+points as rows and the functions as columns. Where the operator is a sum of products of coefficients of the functions
+and functions of the points, the jet of the latter is made once and combined by linear maps (`Separable`).
+"""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nfsolve._core.errors import InputError
+from nfsolve.fields.branches import Branch
+from nfsolve.fields.checks import check_counts
+from nfsolve.fields.field import Device, Domain, Field, Transform
+from nfsolve.fields.layers import Layers
+
+Functions = Tensor | Sequence[Tensor]
+
+
+class Operator(Field):
+    """An operator from one or several functions to fields.
+
+    Arguments as for `Field`; ``options["sensors"]`` is the number of values by which an input function is given, a
+    tuple where there are several functions.
+
+    Attributes:
+        sensors: Number of sensors of each input function.
+    """
+
+    def __init__(
+        self,
+        domain: Domain,
+        outputs: str | tuple[str, ...],
+        transform: Transform | None,
+        options: dict[str, Any],
+        seed: int,
+        dtype: torch.dtype | None,
+        device: Device,
+    ):
+        sensors = options["sensors"]
+        sensors = tuple(sensors) if isinstance(sensors, tuple | list) else (sensors,)
+        for count in sensors or (0,):
+            check_counts(type(self).__name__, sensors=count)
+        super().__init__(domain, outputs, transform, options, seed, dtype, device)
+        self.sensors = sensors
+
+    @abstractmethod
+    def images(self, x: Tensor, functions: Sequence[Tensor]) -> Tensor:
+        """Evaluate without the transform.
+
+        Args:
+            x: Points ``(..., d)``.
+            functions: Sensor values ``(n, sensors)`` of each input function; n broadcasts with the last but one axis of
+                the points.
+
+        Returns:
+            Raw outputs ``(..., n, k)``.
+        """
+
+    def network(self, features: Tensor) -> Tensor:
+        """Refuse points without functions."""
+        raise InputError(f"a {type(self).__name__} without input functions", "sensor values", "call it as field(x, f)")
+
+    def forward(self, x: Tensor, f: Tensor, *more: Tensor) -> Tensor:  # type: ignore[override]
+        """Evaluate the image of one function at each point.
+
+        Args:
+            x: Points ``(n, d)``.
+            f: Sensor values ``(n, sensors)``, one function for each point; ``(1, sensors)`` is one for all points.
+            *more: Those of further input functions, where the operator has several.
+
+        Returns:
+            Values ``(n, k)``.
+
+        Raises:
+            InputError: Another number of coordinates, functions or sensors.
+        """
+        x = self.cast(x)
+        return self.finish(x, self.images(x, self.sensor_values((f, *more))))
+
+    def across(self, functions: Functions, x: Tensor) -> Tensor:
+        """Evaluate the images of all functions at all points, in the form that `nfsolve.diff.partials` takes.
+
+        Args:
+            functions: Sensor values ``(n_functions, sensors)``, a tuple of them for several input functions.
+            x: Points ``(n_points, d)``; a Taylor jet may stand in for them.
+
+        Returns:
+            Values ``(n_points, n_functions * k)``: output j of function b is column b * k + j.
+
+        Raises:
+            InputError: Another number of coordinates, functions or sensors.
+        """
+        x = self.cast(x)
+        values = self.crossed(x, self.sensor_values(functions))
+        if self.transform is not None:
+            # a row for each pair, because a transform is written for points (n, d)
+            n, count = values.shape[:2]
+            points = x[torch.arange(n, device=values.device).repeat_interleave(count)]
+            values = self.finish(points, values.flatten(0, 1)).unflatten(0, (n, count))
+        return values.flatten(-2)
+
+    def on_grid(self, functions: Functions, x: Tensor) -> Tensor:
+        """Evaluate the images of several functions at common points.
+
+        Args:
+            functions: Sensor values ``(n_functions, sensors)``, a tuple of them for several input functions.
+            x: Points ``(n_points, d)``.
+
+        Returns:
+            Values ``(n_functions, n_points, k)``.
+
+        Raises:
+            InputError: Another number of coordinates, functions or sensors.
+        """
+        return self.across(functions, x).unflatten(-1, (-1, len(self.outputs))).transpose(0, 1)
+
+    def crossed(self, x: Tensor, functions: Sequence[Tensor]) -> Tensor:
+        """Evaluate every function at every point, without the transform: ``(n_points, n_functions, k)``."""
+        return self.images(x[:, None], functions)
+
+    def sensor_values(self, functions: Functions) -> tuple[Tensor, ...]:
+        """Check sensor values and cast them to the type of the parameters."""
+        functions = (functions,) if isinstance(functions, Tensor) else tuple(functions)
+        if len(functions) != len(self.sensors):
+            raise InputError(
+                f"{len(functions)} input functions",
+                f"{len(self.sensors)}, which the field was built for",
+                "give one tensor of sensor values for each of sensors=",
+            )
+        for f, sensors in zip(functions, self.sensors, strict=True):
+            if f.ndim < 2 or f.shape[-1] != sensors:
+                raise InputError(
+                    f"sensor values of shape {tuple(f.shape)}",
+                    f"(n, {sensors}), one row for each function",
+                    "build the field with sensors= the number of columns",
+                )
+        return tuple(f.to(self.coordinates.matrix) for f in functions)
+
+
+class Separable(Operator):
+    """s(f, g, ...)(x)_k = sum_l b(f)_kl c(g)_kl ... t(x)_kl + offset(x)_k; subclasses say what t and the offset are.
+
+    The product over several functions is MIONet's: Jin, Meng & Lu, SIAM J. Sci. Comput. 44 (2022), arXiv 2202.06137.
+    """
+
+    branches: nn.ModuleList
+
+    @abstractmethod
+    def basis(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Evaluate what belongs to points ``(n, d)``: t ``(n, k * latent)`` and the offset, ``(n, k)`` or ``(k,)``."""
+
+    def branch(self, *functions: Tensor) -> Tensor:
+        """Map sensor values ``(n, sensors)`` of all input functions to coefficients ``(n, k * latent)``."""
+        return product(self.branches, functions)
+
+    def images(self, x: Tensor, functions: Sequence[Tensor]) -> Tensor:
+        """Multiply coefficients and basis row by row."""
+        basis, offset = self.basis(x)
+        products = basis * self.branch(*functions)
+        return products.unflatten(-1, (len(self.outputs), -1)).sum(-1) + offset
+
+    def crossed(self, x: Tensor, functions: Sequence[Tensor]) -> Tensor:
+        """Combine the basis, which is evaluated once, by the coefficients of all functions."""
+        basis, offset = self.basis(x)
+        parts = (len(self.outputs), -1)
+        terms = basis.unflatten(-1, parts).unbind(-2)
+        coefficients = self.branch(*functions).unflatten(-1, parts).unbind(1)
+        columns = [F.linear(t, b) for t, b in zip(terms, coefficients, strict=True)]
+        return torch.stack(columns, -1) + offset[..., None, :]
+
+
+def make_branches(field: Operator, branch: Branch | tuple[Branch, ...], outputs: int, seed: int) -> nn.ModuleList:
+    """Make the network that reads each input function, by the width and depth of the operator's `config`.
+
+    Args:
+        field: The operator.
+        branch: One specification for all functions, or one for each.
+        outputs: Number of outputs of each network.
+        seed: Seed of the weights.
+
+    Raises:
+        InputError: Another number of specifications than of functions.
+    """
+    count = len(field.sensors)
+    branches = tuple(branch) if isinstance(branch, tuple | list) else (branch,) * count
+    if len(branches) != count:
+        raise InputError(f"{len(branches)} branches for {count} input functions", "one for each, or one for all")
+    return nn.ModuleList(
+        make_branch(field, spec, sensors, outputs, seed, f"branch {i}" if i else "branch")
+        for i, (spec, sensors) in enumerate(zip(branches, field.sensors, strict=True))
+    )
+
+
+def make_branch(field: Operator, branch: Branch, sensors: int, outputs: int, seed: int, purpose: str) -> nn.Module:
+    """Make one network of functions; ``purpose`` names its stream of random numbers."""
+    like, sizes = field.coordinates.matrix, {"width": field.config["width"], "count": field.config["depth"]}
+    layers = partial(Layers, **sizes, seed=seed, dtype=like.dtype, device=like.device, purpose=purpose)
+    return branch.build(sensors, outputs, layers)
+
+
+def product(networks: nn.ModuleList, functions: Sequence[Tensor]) -> Tensor:
+    """Multiply what the networks give, each for its function."""
+    first, *others = (network(f) for network, f in zip(networks, functions, strict=True))
+    for other in others:
+        first = first * other
+    return first
+
+
+def joined(functions: Sequence[Tensor]) -> Tensor:
+    """Put the sensor values of all input functions into one row."""
+    rows = max(len(f) for f in functions)
+    return torch.cat([f.expand(rows, -1) for f in functions], -1)

@@ -1,0 +1,191 @@
+"""POD-DeepONet: the functions of the points are the mean and the leading modes of the training labels.
+
+Lu, Meng, Cai, Mao, Goswami, Zhang & Karniadakis, CMAME 393 (2022), arXiv 2111.05512, section 3.1.3.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from nfsolve._core.errors import InputError
+from nfsolve.fields.branches import PLAIN, Branch
+from nfsolve.fields.field import Device, Domain, Transform
+from nfsolve.fields.operators import Separable, make_branches
+
+NODES = 4  # of the polynomial along each axis between the points of the grid
+
+
+class PODDeepONet(Separable):
+    """s(f)(x)_k = mean(x)_k + sum_l branch(f)_kl sigma_kl mode(x)_kl; the branch alone is trained.
+
+    Modes are those of the labels on their grid, output by output; sigma is the standard deviation of a mode's
+    coefficient over the labels, so that the branch has outputs of order one (the paper has no sigma). Between points of
+    the grid they are interpolated by cubic polynomials, so their second derivatives are as coarse as the grid.
+
+    Args:
+        domain: Names, bounds and periodicity of the coordinates.
+        outputs: Names of the outputs, separated by spaces or as a tuple.
+        sensors: Number of values by which an input function is given; a tuple where there are several functions.
+        axes: Coordinates of the grid's points along each axis, ascending.
+        snapshots: Labels of training functions on the grid, ``(functions, *grid, k)``.
+        latent: Number of modes for each output.
+        width: Width of the hidden layers of a branch that does not say it.
+        depth: Number of hidden layers of a branch that does not say it.
+        branch: Network that reads a function; a tuple has one for each function.
+        transform: Maps coordinates ``(n, d)`` and raw outputs ``(n, k)`` to ``(n, k)``.
+        seed: Seed of the weights.
+        dtype: Type of the parameters, default float32.
+        device: Device of the parameters, default CPU.
+
+    Raises:
+        InputError: A size that is not positive, labels that are not finite or do not fit grid and outputs, or more
+            modes than the labels have.
+    """
+
+    def __init__(
+        self,
+        domain: Domain,
+        outputs: str | tuple[str, ...] = "s",
+        sensors: int | tuple[int, ...] = 100,
+        *,
+        axes: Sequence[Tensor],
+        snapshots: Tensor,
+        latent: int = 32,
+        width: int = 64,
+        depth: int = 3,
+        branch: Branch | tuple[Branch, ...] = PLAIN,
+        transform: Transform | None = None,
+        seed: int = 0,
+        dtype: torch.dtype | None = None,
+        device: Device = None,
+    ):
+        options = {"sensors": sensors, "latent": latent, "width": width, "depth": depth, "branch": branch}
+        super().__init__(domain, outputs, transform, options, seed, dtype, device)
+        k, like = len(self.outputs), self.coordinates.matrix
+        sizes = tuple(len(axis) for axis in axes)
+        if len(axes) != len(self.inputs) or snapshots.shape[1:] != (*sizes, k):
+            raise InputError(
+                f"snapshots of shape {tuple(snapshots.shape)} on axes of {sizes} points",
+                f"(functions, *points along {', '.join(self.inputs)}, {k})",
+            )
+        axes, snapshots = closed(domain, axes, snapshots.to("cpu", torch.float64))
+        self.grid = Grid(domain, axes, modes(snapshots, latent)).to(like)
+        self.branches = make_branches(self, branch, k * latent, seed)
+
+    @classmethod
+    def for_problem(cls, problem: Any, **options: Any) -> Self:
+        """Build the field from the problem's training labels.
+
+        Args:
+            problem: As for `Field`; its method ``snapshots`` gives ``axes``, a list of 1-D tensors, and ``values``,
+                ``(functions, *grid, k)``.
+            **options: Arguments of the constructor.
+
+        Returns:
+            The field.
+
+        Raises:
+            InputError: The problem has no training labels.
+        """
+        if not hasattr(problem, "snapshots"):
+            raise InputError(
+                f"{cls.__name__} for {type(problem).__name__}", "a problem with training labels", "use DeepONet"
+            )
+        axes, values = problem.snapshots()
+        return super().for_problem(problem, **{"axes": axes, "snapshots": values, **options})
+
+    def basis(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Interpolate modes and mean."""
+        values, k = self.grid(x), len(self.outputs)
+        return values[..., k:], values[..., :k]
+
+
+def modes(snapshots: Tensor, latent: int) -> Tensor:
+    """Give mean and scaled modes, ``(points, k + k * latent)``, of labels ``(functions, *grid, k)``.
+
+    Raises:
+        InputError: Labels that are not finite, or fewer modes than asked for.
+    """
+    if not bool(snapshots.isfinite().all()):
+        raise InputError("snapshots with values that are NaN or infinite", "finite training labels")
+    count, k = len(snapshots), snapshots.shape[-1]
+    rows = snapshots.reshape(count, -1, k)
+    mean = rows.mean(0)
+    _, sizes, vectors = torch.linalg.svd((rows - mean).permute(2, 0, 1), full_matrices=False)
+    if latent > min(count - 1, rows.shape[1]):
+        raise InputError(
+            f"latent = {latent} modes of {count} training functions on {rows.shape[1]} points",
+            f"at most {min(count - 1, rows.shape[1])}",
+        )
+    vectors, sizes = vectors[:, :latent], sizes[:, :latent] / math.sqrt(count - 1)
+    # the sign of a mode is the linear algebra library's choice
+    largest = vectors.gather(-1, vectors.abs().argmax(-1, keepdim=True))
+    scaled = vectors * largest.sign() * sizes[..., None]
+    return torch.cat([mean, scaled.permute(2, 0, 1).flatten(1)], 1)
+
+
+def closed(domain: Domain, axes: Sequence[Tensor], values: Tensor) -> tuple[list[Tensor], Tensor]:
+    """Repeat the first points of periodic axes that end before their period does at its end."""
+    found = []
+    for i, axis in enumerate(axes):
+        axis = axis.to("cpu", torch.float64)
+        low, high = domain.bounds[i]
+        if domain.periodic[i] and float(axis[-1] - axis[0]) < (high - low) * (1 - 1e-6):
+            axis = torch.cat([axis, axis[:1] + (high - low)])
+            values = torch.cat([values, values.narrow(i + 1, 0, 1)], i + 1)
+        found.append(axis)
+    return found, values
+
+
+class Grid(nn.Module):
+    """Values at the points of a grid, between them the polynomial through the nearest ones along each axis.
+
+    Args:
+        domain: Bounds and periodicity of the coordinates.
+        axes: Coordinates along each axis, ascending, ``(points,)`` each.
+        table: Values, ``(points in all, m)``, those along the last axis next to each other.
+
+    Raises:
+        InputError: An axis of one point, or one that does not ascend.
+    """
+
+    table: Tensor
+
+    def __init__(self, domain: Domain, axes: Sequence[Tensor], table: Tensor):
+        super().__init__()
+        for name, axis in zip(domain.names, axes, strict=True):
+            if len(axis) < 2 or not bool((axis.diff() > 0).all()):
+                raise InputError(f"a grid of {len(axis)} points along {name}", "at least 2, in ascending order")
+            self.register_buffer(f"along_{name}", axis)
+        self.names, self.bounds, self.periodic = domain.names, domain.bounds, domain.periodic
+        self.register_buffer("table", table)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map points ``(..., d)`` to values ``(..., m)``."""
+        index, weights = self.locate(x, 0)
+        for i in range(1, len(self.names)):
+            further, factors = self.locate(x, i)
+            index = (index[..., None] * len(self.get_buffer(f"along_{self.names[i]}")) + further[..., None, :]).flatten(
+                -2
+            )
+            weights = (weights[..., None] * factors[..., None, :]).flatten(-2)
+        return torch.matmul(weights[..., None, :], self.table[index])[..., 0, :]
+
+    def locate(self, x: Tensor, i: int) -> tuple[Tensor, Tensor]:
+        """Find the nearest points along an axis, and the Lagrange polynomials on them: ``(..., nodes)`` each."""
+        axis, (low, high) = self.get_buffer(f"along_{self.names[i]}"), self.bounds[i]
+        at, count = x[..., i : i + 1], min(NODES, len(axis))
+        if self.periodic[i]:
+            at = torch.sub(at, (high - low) * torch.floor((at - low) * (1 / (high - low))))
+        start = ((at > axis).sum(-1, keepdim=True) - count // 2).clamp(0, len(axis) - count)
+        index = start + torch.arange(count, device=axis.device)
+        nodes = axis[index]
+        gaps = torch.sub(at, nodes).unbind(-1)
+        weights = []
+        for j in range(count):
+            first, *rest = (gaps[m] * (1 / (nodes[..., j] - nodes[..., m])) for m in range(count) if m != j)
+            weights.append(math.prod(rest, start=first))
+        return index, torch.stack(weights, -1)

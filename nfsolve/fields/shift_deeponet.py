@@ -1,0 +1,92 @@
+"""Shift-DeepONet: functions of the points that are moved and stretched as the input function says.
+
+Lanthaler, Molinaro, Hadorn & Mishra, Nonlinear Reconstruction for Operator Learning of PDEs with Discontinuities,
+ICLR 2023, arXiv 2210.01074.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from nfsolve.fields.activations import TANH, Activation
+from nfsolve.fields.branches import PLAIN, Branch
+from nfsolve.fields.encodings import IDENTITY, Encoding
+from nfsolve.fields.field import Device, Domain, Transform
+from nfsolve.fields.init import Init, default_init
+from nfsolve.fields.layers import Layers
+from nfsolve.fields.operators import Operator, joined, make_branch, make_branches, product
+
+
+class ShiftDeepONet(Operator):
+    """s(f)(x)_k = sum_jl branch(f)_jkl trunk(x + A_j(f) x + c_j(f))_kl + b_k in frames j, for what travels.
+
+    A_j and c_j are the outputs of another network of the sensors, in normalised coordinates. Where the paper has a
+    frame for each term of the sum, here the terms of one frame share it, and every frame has the same functions of the
+    points. A periodic coordinate is moved only, and moves no other, so that the field stays periodic.
+
+    The trunk runs on every pair of a point and a function, ``frames`` times: derivatives cost as much more.
+
+    Arguments and errors as for `DeepONet`, and:
+
+    Args:
+        frames: Number of frames.
+        shift: Network that gives the frames.
+    """
+
+    middle: Tensor
+    half: Tensor
+
+    def __init__(
+        self,
+        domain: Domain,
+        outputs: str | tuple[str, ...] = "s",
+        sensors: int | tuple[int, ...] = 100,
+        *,
+        frames: int = 4,
+        width: int = 64,
+        depth: int = 3,
+        latent: int = 64,
+        activation: Activation = TANH,
+        encoding: Encoding = IDENTITY,
+        harmonics: int = 1,
+        init: Init | None = None,
+        branch: Branch | tuple[Branch, ...] = PLAIN,
+        shift: Branch = PLAIN,
+        transform: Transform | None = None,
+        seed: int = 0,
+        dtype: torch.dtype | None = None,
+        device: Device = None,
+    ):
+        init = init or default_init(activation)
+        options = {"frames": frames, "sensors": sensors, "width": width, "depth": depth, "latent": latent}
+        options |= {"activation": activation, "encoding": encoding, "harmonics": harmonics, "init": init}
+        options |= {"branch": branch, "shift": shift}
+        super().__init__(domain, outputs, transform, options, seed, dtype, device)
+        k, like = len(self.outputs), self.coordinates.matrix
+        features = self.encoding.out_features
+        layers = Layers(features, width, depth, activation, init, seed, like.dtype, like.device)
+        self.trunk = layers.stack(k * latent)
+        self.branches = make_branches(self, branch, frames * k * latent, seed)
+        low, high = torch.tensor(domain.bounds, dtype=torch.float64).T
+        self.register_buffer("middle", ((low + high) / 2).to(like))
+        self.register_buffer("half", ((high - low) / 2).to(like))
+        self.free = [i for i, wraps in enumerate(domain.periodic) if not wraps]
+        moves = frames * len(self.inputs) * (len(self.free) + 1)
+        self.shift = make_branch(self, shift, sum(self.sensors), moves, seed, "shift")
+        self.bias = nn.Parameter(torch.zeros(k, dtype=like.dtype, device=like.device))
+
+    def images(self, x: Tensor, functions: Sequence[Tensor]) -> Tensor:
+        """Sum over the frames."""
+        frames, k = self.config["frames"], len(self.outputs)
+        coefficients = product(self.branches, functions).unflatten(-1, (frames, -1))
+        products = self.trunk(self.encode(self.moved(x, functions))) * coefficients
+        return products.unflatten(-1, (k, -1)).sum(-1).sum(-2) + self.bias
+
+    def moved(self, x: Tensor, functions: Sequence[Tensor]) -> Tensor:
+        """Give the points in each frame, ``(..., n, frames, d)``."""
+        shape = (self.config["frames"], len(self.inputs), len(self.free) + 1)
+        moves = self.shift(joined(functions)).unflatten(-1, shape)
+        unit = torch.sub(x, self.middle) * (1 / self.half)
+        stretched = (unit[..., None, None, self.free] * moves[..., :-1]).sum(-1)
+        return x[..., None, :] + (stretched + moves[..., -1]) * self.half
