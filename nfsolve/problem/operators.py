@@ -192,7 +192,8 @@ class OperatorPDE(PDE):
 
     def _inputs(self, name: str, coefficients: Coefficients, points: Tensor) -> dict[str, Tensor]:
         """Evaluate what a residual method names of the input functions, (B n, 1)."""
-        return input_columns(arguments(getattr(self, name)), self, self.spaces(), coefficients, points)
+        wanted = dict.fromkeys((*arguments(getattr(self, name)), *self.inputs))  # by value even where only D has it
+        return input_columns(tuple(wanted), self, self.spaces(), coefficients, points)
 
     def residuals(self, field: Any, batch: Batch) -> dict[str, Tensor]:
         """Evaluate the residual methods for each function at each point, and the misfit of the labels.
