@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from scripts.references.spectral import march, on_grid, wave_numbers
+from problems.etdrk4 import march
+from scripts.references.spectral import on_grid, wave_numbers
 
 Table = dict[str, np.ndarray]
 

@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 
 from problems.allen_cahn import AllenCahn
+from problems.etdrk4 import march
 from scripts.make_references import FOLDER, REFERENCES, distance, two_levels, write
 from scripts.references import cavity, evolution
 from scripts.references.lshape import harmonic, lshape, particular
-from scripts.references.spectral import march, on_grid, wave_numbers
+from scripts.references.spectral import on_grid, wave_numbers
 
 
 @pytest.mark.parametrize("name", REFERENCES)
