@@ -45,6 +45,7 @@ from nfsolve.functions import (
 from nfsolve.problem import (
     PDE,
     Objective,
+    OperatorPDE,
     Problem,
     Recipe,
     Stage,
@@ -80,6 +81,7 @@ __all__ = [
     "Interval",
     "ModifiedMLP",
     "Objective",
+    "OperatorPDE",
     "PeriodicField",
     "PointCloud",
     "Polygon",

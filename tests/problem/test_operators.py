@@ -96,7 +96,8 @@ def test_every_kind_of_name_has_one_row_for_each_function_and_point():
             expected = call(getattr(problem, name), s, alone, ("s",), ("t", "x"))
             torch.testing.assert_close(found[name].reshape(3, n)[b][:, None], expected, rtol=1e-10, atol=1e-11)
     x = batch["balance"]["points"][:, 1:]
-    slope = (math.pi * torch.arange(1, 5) * torch.cos(math.pi * torch.arange(1, 5) * x)).double() @ c.T
+    k = math.pi * torch.arange(1, 5, dtype=torch.float64)
+    slope = (k * torch.cos(k * x)) @ c.T
     torch.testing.assert_close(batch["balance"]["inputs"]["f_x"].reshape(3, 7), slope.T, rtol=1e-10, atol=1e-10)
 
 
