@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from nfsolve._core.errors import InputError
+from nfsolve._core.random import generator
 from nfsolve.diff import parse, partials
 
 Coefficients = dict[str, Tensor]
@@ -69,6 +70,26 @@ def input_columns(
                 text: (coefficients[name] @ columns[read.along].T).reshape(-1, 1) for text, read in names.items()
             }
     return found
+
+
+def reconstruction(space: Any, sensors: Tensor, like: Tensor) -> Tensor:
+    """Give the matrix from values at the sensors to the coefficients of a function with these values.
+
+    Of all such functions it is the likeliest, for independent coefficients of the variances that draws have: without
+    them, a wave and its alias between the sensors would share the amplitude.
+
+    Args:
+        space: The space.
+        sensors: Points ``(m, d)``.
+        like: Type and device of the values.
+
+    Returns:
+        ``(k, m)``.
+    """
+    deviations = space.draw(1000, generator(0, "variances")).square().mean(0).sqrt()
+    smallest = torch.finfo(like.dtype).eps ** 0.7  # rounding of the values, amplified, stays below what is left out
+    matrix = deviations[:, None] * torch.linalg.pinv(space.basis(sensors) * deviations, rtol=smallest)
+    return matrix.to(like)
 
 
 def as_callable(space: Any, coefficients: Tensor) -> Callable[[Any], np.ndarray]:

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from nfsolve._core.errors import InputError
@@ -22,8 +23,8 @@ from nfsolve._core.random import generator as seeded
 from nfsolve.problem.conditions import Condition, arguments
 from nfsolve.problem.draw import draw_rows, evaluation_points
 from nfsolve.problem.evaluate import call, one_after_another
-from nfsolve.problem.families import Coefficients, as_callable, as_labels, input_columns, sensor_points
-from nfsolve.problem.pde import PDE
+from nfsolve.problem.families import Coefficients, as_callable, as_labels, input_columns, reconstruction, sensor_points
+from nfsolve.problem.pde import PDE, apply_ansatz
 from nfsolve.problem.trained_operator import TrainedOperator
 from nfsolve.problem.problem import Batch
 
@@ -96,6 +97,20 @@ class OperatorPDE(PDE):
         """Give this problem with functions of another kind, to test on what was not trained for; or None."""
         return None
 
+    def transform(self) -> Any:
+        """Give the hard constraint that the field applies; one that names input functions is applied here instead."""
+        return None if self._lifts else super().transform()
+
+    @property
+    def _lifts(self) -> tuple[str, ...]:
+        """Input functions that ``ansatz`` names."""
+        wanted = arguments(self.ansatz) if hasattr(self, "ansatz") else ()  # type: ignore[attr-defined]
+        return tuple(name for name in self.inputs if name in wanted)
+
+    def _lifting(self, like: Tensor) -> dict[str, Tensor]:
+        """Give the matrices from sensor values to coefficients, of the input functions that ``ansatz`` names."""
+        return {n: reconstruction(self.spaces()[n], self.sensor_points(n), like) for n in self._lifts}
+
     def conditions(self) -> dict[str, Condition]:
         """Give the marked residual methods; none without physics."""
         return super().conditions() if self.physics else {}
@@ -123,8 +138,7 @@ class OperatorPDE(PDE):
 
     def seen(self, values: dict[str, Tensor]) -> Any:
         """Turn values at the sensors ``(n, m)`` by input function into what the field reads."""
-        tensors = tuple(values[name] for name in self.inputs)
-        return tensors[0] if len(tensors) == 1 else tensors
+        return _as_read([values[name] for name in self.inputs])
 
     def load(self, device: str | torch.device, dtype: torch.dtype) -> Batch:
         """Draw training and test functions and solve for the labels."""
@@ -136,6 +150,7 @@ class OperatorPDE(PDE):
         if "inside" in laid or "sizes" not in laid:
             raise InputError(f"an operator on {self.domain!r}", "a box, for its evaluation grid")
         data: Batch = {"like": like, "grid": laid["grid"].to(like), "sizes": laid["sizes"]}
+        data["lifting"] = self._lifting(like)
         data["quick"] = torch.randperm(len(laid["grid"]), generator=seeded(0, "quick"))[:QUICK_POINTS].to(device)
         data["train"] = self._sample("train", self.functions, like, laid["sizes"], labelled=self.data)
         other = self.shifted()
@@ -167,12 +182,12 @@ class OperatorPDE(PDE):
         if self.functions:
             rows = torch.randperm(self.functions, generator=generator)[: self.batch]
             coefficients = {name: c[rows] for name, c in data["train"]["coefficients"].items()}
-            functions = _map(lambda f: f[rows.to(f.device)], data["train"]["functions"])
+            functions = _as_read([f[rows.to(f.device)] for f in several(data["train"]["functions"])])
         else:
             rows = torch.empty(0)
             coefficients = {name: space.draw(self.batch, generator) for name, space in self.spaces().items()}
             functions = self._read(coefficients, data["like"])
-        common = {"functions": functions, "copies": len(next(iter(coefficients.values())))}
+        common = {"functions": functions, "copies": len(several(functions)[0]), "lifting": data["lifting"]}
         batch: Batch = {}
         for name, condition in self.conditions().items():
             drawn = draw_rows(self, name, condition, self._count(condition), generator)
@@ -207,13 +222,40 @@ class OperatorPDE(PDE):
         """
         names, found = self.domain.names, {}
         for name, rows in batch.items():
-            function = across(field, rows["functions"])
+            function = self.function(field, rows)
             if name == "data":
                 values = one_after_another(function(rows["points"]), rows["copies"])
                 found[name] = (values - rows["truth"]) / rows["size"]
             else:
                 found[name] = call(self.method(name, rows), function, rows, self.outputs, names)
         return found
+
+    def function(self, field: Any, rows: Batch) -> Callable[[Tensor], Tensor]:
+        """Give the solutions for B functions side by side, points ``(n, d)`` -> ``(n, B k)``.
+
+        Args:
+            field: A field with ``across``.
+            rows: ``functions``, what the field reads of B functions; with an ``ansatz`` that names them ``lifting``.
+
+        Raises:
+            InputError: The field does not take functions.
+        """
+        if not hasattr(field, "across"):
+            raise InputError(f"a field of type {type(field).__name__}", "one that takes functions", "use DeepONet")
+        plain = partial(field.across, rows["functions"])
+        return partial(self._lifted, plain, rows) if self._lifts else plain
+
+    def _lifted(self, plain: Callable[[Tensor], Tensor], rows: Batch, points: Tensor) -> Tensor:
+        """Apply an ansatz that names input functions, known from their values at the sensors."""
+        given = {}
+        for name, values in zip(self.inputs, several(rows["functions"]), strict=True):
+            if name in rows["lifting"]:
+                columns = [self.domain.index(c) for c in self.inputs[name].split()]
+                coefficients = values @ rows["lifting"][name].T
+                given[name] = F.linear(self.spaces()[name].basis(points[:, columns]), coefficients)[..., None]
+        raw = plain(points)
+        values = raw.unflatten(-1, (raw.shape[-1] // len(self.outputs), len(self.outputs)))
+        return apply_ansatz(self, points[:, None], values, given).flatten(-2)
 
     def method(self, name: str, rows: Batch) -> Callable[..., Tensor]:
         """Give a residual method for these rows."""
@@ -230,8 +272,8 @@ class OperatorPDE(PDE):
         Returns:
             Values ``(B, n, k)``.
         """
-        copies = len(functions[0] if isinstance(functions, tuple) else functions)
-        function = across(field, functions)
+        copies = len(several(functions)[0])
+        function = self.function(field, {"functions": functions, "lifting": self._lifting(points)})
         parts = [function(part) for part in points.split(max(1, PIECE // copies))]
         return torch.cat(parts).unflatten(-1, (copies, -1)).transpose(0, 1)
 
@@ -291,8 +333,7 @@ class OperatorPDE(PDE):
         if "truth" in data["test"]:
             arrays |= {"solved": data["test"]["truth"], "relative_l2": self.errors(field, data)}
         arrays = {n: a.reshape(shape) if n != "relative_l2" else a for n, a in arrays.items()}
-        read = data["test"]["functions"]
-        for name, values in zip(self.inputs, read if isinstance(read, tuple) else (read,), strict=True):
+        for name, values in zip(self.inputs, several(data["test"]["functions"]), strict=True):
             arrays |= {name: values, f"{name}_sensors": self.sensor_points(name)}
         grid = data["grid"].reshape(*data["sizes"], -1)
         for i, name in enumerate(self.domain.names):
@@ -300,19 +341,13 @@ class OperatorPDE(PDE):
         np.savez_compressed(folder / "predictions.npz", **{n: a.float().cpu().numpy() for n, a in arrays.items()})
 
 
-def across(field: Any, functions: Any) -> Callable[[Tensor], Tensor]:
-    """Give the values of a field for B functions side by side, points ``(n, d)`` -> ``(n, B k)``.
-
-    Raises:
-        InputError: The field does not take functions.
-    """
-    if not hasattr(field, "across"):
-        raise InputError(f"a field of type {type(field).__name__}", "one that takes functions", "use DeepONet")
-    return partial(field.across, functions)
+def several(functions: Any) -> tuple[Tensor, ...]:
+    """Give what a field reads of its input functions as a tuple."""
+    return functions if isinstance(functions, tuple) else (functions,)
 
 
-def _map(function: Callable[[Tensor], Tensor], functions: Any) -> Any:
-    return tuple(map(function, functions)) if isinstance(functions, tuple) else function(functions)
+def _as_read(functions: list[Tensor]) -> Any:
+    return functions[0] if len(functions) == 1 else tuple(functions)
 
 
 def _differences(one: Any, other: Any) -> dict[str, Any]:

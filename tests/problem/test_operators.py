@@ -11,9 +11,11 @@ from torch import nn
 
 import nfsolve as nf
 from nfsolve._core.errors import InputError
+from nfsolve.functions import GaussianField, PeriodicField
 from nfsolve.problem import Objective, OperatorPDE
 from nfsolve.problem.evaluate import call
-from tests.problem.operator_cases import Exact, Heated, Sines, generator, heated, small
+from nfsolve.problem.families import reconstruction
+from tests.problem.operator_cases import SMALL, Exact, Heated, Sines, generator, heated, small
 
 
 def loaded(problem, dtype=torch.float64, seed=0):
@@ -99,6 +101,45 @@ def test_every_kind_of_name_has_one_row_for_each_function_and_point():
     k = math.pi * torch.arange(1, 5, dtype=torch.float64)
     slope = (k * torch.cos(k * x)) @ c.T
     torch.testing.assert_close(batch["balance"]["inputs"]["f_x"].reshape(3, 7), slope.T, rtol=1e-10, atol=1e-10)
+
+
+def test_an_ansatz_may_name_the_input_function():
+    class Starting(Heated):
+        """The field gives zero, so that the solution is f(x) and its derivatives are known."""
+
+        def ansatz(self, s, f, t):
+            return f + t * s
+
+        @nf.interior
+        def balance(self, s, s_t, s_x, s_xx, f, f_x, f_xx):
+            return torch.cat([s - f, s_x - f_x, s_xx - f_xx, s_t], -1)
+
+    class Nothing(nn.Module):
+        def across(self, functions, x):
+            return 0 * x[..., :1] * torch.ones(1, len(functions), dtype=functions.dtype)
+
+    problem = Starting(**SMALL)
+    assert problem.transform() is None
+    data, batch = loaded(problem)
+    assert float(problem.residuals(Nothing(), batch)["balance"].abs().max()) < 1e-9
+    at = torch.rand(6, 2, generator=generator(), dtype=torch.float64)
+    values = problem.answers(Nothing(), data["test"]["functions"], at)
+    expected = Sines().evaluate(data["test"]["coefficients"]["f"], at[:, 1:])
+    torch.testing.assert_close(values[..., 0], expected, rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.float64, 1e-5)])
+def test_functions_are_known_between_the_sensors(dtype, tolerance):
+    like, x = torch.empty(0, dtype=dtype), torch.linspace(0, 1, 301, dtype=torch.float64)[:, None]
+    for space, sensors in (
+        (PeriodicField(), torch.arange(100, dtype=torch.float64)[:, None] / 100),
+        (GaussianField(0.2), torch.linspace(0, 1, 100, dtype=torch.float64)[:, None]),
+    ):
+        c = space.draw(20, generator(5))
+        seen = space.evaluate(c, sensors).to(dtype)
+        found = seen @ reconstruction(space, sensors, like).T
+        gap = (space.evaluate(found, x.to(dtype)).double() - space.evaluate(c, x)).abs().max()
+        assert float(gap) < 10 * tolerance, space
 
 
 def test_an_input_function_inside_a_composite_term_is_refused():
