@@ -55,6 +55,7 @@ from nfsolve.problem import (
     interior,
     matched,
     measured,
+    operator_of,
 )
 from nfsolve.runs import RunFolder
 from nfsolve.show import show
@@ -108,6 +109,7 @@ __all__ = [
     "main",
     "matched",
     "measured",
+    "operator_of",
     "optim",
     "periodic",
     "preset",

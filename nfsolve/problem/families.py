@@ -97,7 +97,7 @@ def as_callable(space: Any, coefficients: Tensor) -> Callable[[Any], np.ndarray]
 
     def of_points(x: Any) -> np.ndarray:
         points = torch.as_tensor(np.asarray(x, np.float64))
-        return space.evaluate(coefficients, points.reshape(len(points), -1)).numpy()
+        return space.evaluate(coefficients, points[:, None] if points.ndim == 1 else points).numpy()
 
     return of_points
 

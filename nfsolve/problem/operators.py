@@ -38,9 +38,8 @@ class OperatorPDE(PDE):
 
     Residual methods name input functions and their derivatives as they name unknowns: with ``inputs = {"f": "x"}``
     the argument ``f`` is the value of the input function at the point, and ``f_x`` its slope. A subclass gives their
-    distributions in ``spaces``, and may define ``labels(self, f)``, a solver that takes the input functions as callables
-    (points ``(m,)`` or ``(m, d)`` -> values ``(n, m)``, arrays) and gives the solutions on the evaluation grid
-    ``(n, *evaluation)``, with k unknowns ``(n, *evaluation, k)``, and their relative error.
+    distributions in ``spaces``, and may give a solver in ``labels``. Its ``ansatz`` may name input functions too, which
+    are then reconstructed from their values at the sensors.
 
     Attributes:
         physics: Train on the residuals.
@@ -81,8 +80,6 @@ class OperatorPDE(PDE):
             raise InputError("neither physics nor data", "one of them, or both", "give --physics or --data")
         if self.data and not self.functions:
             raise InputError("functions = 0 with data", "labelled functions", "say how many, as in --functions 1000")
-        if self.data and not hasattr(self, "labels"):
-            raise InputError(f"data for {type(self).__name__}", "a method labels(self, ...), the solver")
         if self.adapts:
             raise InputError(f"adaptive = {self.adaptive} for an operator", "none", "its points serve all functions")
         taken = set(self.inputs) & {*self.outputs, *self.domain.names}
@@ -92,6 +89,18 @@ class OperatorPDE(PDE):
     @abstractmethod
     def spaces(self) -> dict[str, Any]:
         """Give the `nfsolve.functions.FunctionSpace` of each input function, in the order of ``inputs``."""
+
+    def labels(self, *functions: Callable[[Any], np.ndarray]) -> tuple[Any, float] | None:
+        """Solve for input functions; None where there is no solver, and then no score.
+
+        Args:
+            *functions: One callable for each input function, points ``(m,)`` or ``(m, d)`` -> values ``(n, m)``.
+
+        Returns:
+            Solutions on the evaluation grid, ``(n, *evaluation)``, with k unknowns ``(n, *evaluation, k)``, and their
+            relative error.
+        """
+        return None
 
     def shifted(self) -> "OperatorPDE | None":
         """Give this problem with functions of another kind, to test on what was not trained for; or None."""
@@ -164,10 +173,12 @@ class OperatorPDE(PDE):
         chance, spaces = seeded(self.data_seed, purpose), self.spaces()
         coefficients = {name: space.draw(n, chance) for name, space in spaces.items()}
         found: Batch = {"coefficients": coefficients, "functions": self._read(coefficients, like)}
-        if not (labelled and hasattr(self, "labels")):
+        solved = self.labels(*(as_callable(spaces[i], coefficients[i]) for i in self.inputs)) if labelled else None
+        if solved is None:
+            if self.data and purpose == "train":
+                raise InputError(f"data for {type(self).__name__}", "solutions, as from a method labels(self, ...)")
             return found
-        callables = (as_callable(spaces[name], coefficients[name]) for name in self.inputs)
-        values, error = self.labels(*callables)  # type: ignore[attr-defined]  # checked above
+        values, error = solved
         truth = as_labels(values, n, sizes, self.outputs)
         size = truth.square().mean(1, keepdim=True).sqrt()
         return found | {"truth": truth.to(like.device), "size": size.to(like), "floor": float(error)}
@@ -207,7 +218,7 @@ class OperatorPDE(PDE):
 
     def _inputs(self, name: str, coefficients: Coefficients, points: Tensor) -> dict[str, Tensor]:
         """Evaluate what a residual method names of the input functions, (B n, 1)."""
-        wanted = dict.fromkeys((*arguments(getattr(self, name)), *self.inputs))  # by value even where only D has it
+        wanted = dict.fromkeys((*arguments(self.method(name, {})), *self.inputs))  # by value even where only D has it
         return input_columns(tuple(wanted), self, self.spaces(), coefficients, points)
 
     def residuals(self, field: Any, batch: Batch) -> dict[str, Tensor]:
@@ -227,7 +238,7 @@ class OperatorPDE(PDE):
                 values = one_after_another(function(rows["points"]), rows["copies"])
                 found[name] = (values - rows["truth"]) / rows["size"]
             else:
-                found[name] = call(self.method(name, rows), function, rows, self.outputs, names)
+                found[name] = call(self.method(name, rows["inputs"]), function, rows, self.outputs, names)
         return found
 
     def function(self, field: Any, rows: Batch) -> Callable[[Tensor], Tensor]:
@@ -257,8 +268,8 @@ class OperatorPDE(PDE):
         values = raw.unflatten(-1, (raw.shape[-1] // len(self.outputs), len(self.outputs)))
         return apply_ansatz(self, points[:, None], values, given).flatten(-2)
 
-    def method(self, name: str, rows: Batch) -> Callable[..., Tensor]:
-        """Give a residual method for these rows."""
+    def method(self, name: str, inputs: dict[str, Tensor]) -> Callable[..., Tensor]:
+        """Give a residual method for rows with these values of the input functions."""
         return getattr(self, name)
 
     def answers(self, field: Any, functions: Any, points: Tensor) -> Tensor:
