@@ -92,25 +92,28 @@ class Linear(Branch):
         return layer
 
 
-class Filters(nn.Module):
+class Filters(Dense):
     """A strided convolution with an activation; its weight is that of a linear map of patches, so it can be factorized.
 
     Args:
-        dense: The linear map ``(channels_in * prod(kernel), channels_out)`` and its activation.
+        linear: The linear map from channels_in * prod(kernel) to channels_out features.
+        activation: The activation.
+        index: Number of the layer, for the activation.
         kernel: Points that it sees along each axis, odd.
         stride: Step along each axis.
     """
 
-    def __init__(self, dense: Dense, kernel: tuple[int, ...], stride: int):
-        super().__init__()
-        self.dense, self.kernel, self.stride = dense, kernel, stride
+    linear: nn.Linear
+
+    def __init__(self, linear: nn.Linear, activation: Activation, index: int, kernel: tuple[int, ...], stride: int):
+        super().__init__(linear, activation, index)
+        self.kernel, self.stride = kernel, stride
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(n, channels_in, *sizes)`` to ``(n, channels_out, *smaller sizes)``."""
+        weight, padding = self.linear.weight.unflatten(1, (-1, *self.kernel)), self.kernel[0] // 2
         convolve = F.conv1d if len(self.kernel) == 1 else F.conv2d
-        weight = self.dense.linear.weight.unflatten(1, (-1, *self.kernel))
-        z = convolve(x, weight, self.dense.linear.bias, self.stride, self.kernel[0] // 2)
-        return self.dense.activation(z, self.dense.index)
+        return self.activation(convolve(x, weight, self.linear.bias, self.stride, padding), self.index)
 
 
 @dataclass(frozen=True)
@@ -156,10 +159,11 @@ class Convolution(Branch):
             )
         count = len(self.channels) + self.depth
         make = layers(sensors, width=self.width, count=count, activation=self.activation, init=None)
-        body, fan_in = [nn.Unflatten(-1, (1, *sizes))], 1
+        body: list[nn.Module] = [nn.Unflatten(-1, (1, *sizes))]
+        fan_in = 1
         for index, channels in enumerate(self.channels):
             layer = make.linear(fan_in * self.kernel ** len(sizes), channels, index)
-            body.append(Filters(Dense(layer, self.activation, index), (self.kernel,) * len(sizes), self.stride))
+            body.append(Filters(layer, self.activation, index, (self.kernel,) * len(sizes), self.stride))
             fan_in, sizes = channels, tuple(-(-size // self.stride) for size in sizes)
         body.append(nn.Flatten())
         fan_in *= math.prod(sizes)

@@ -81,8 +81,11 @@ class Operator(Field):
         Raises:
             InputError: Another number of coordinates, functions or sensors.
         """
-        x = self.cast(x)
-        return self.finish(x, self.images(x, self.sensor_values((f, *more))))
+        x, functions = self.cast(x), self.sensor_values((f, *more))
+        for g in functions:
+            if len(g) not in (1, x.shape[-2]):
+                raise InputError(f"{len(g)} functions for {x.shape[-2]} points", "one for each point, or one for all")
+        return self.finish(x, self.images(x, functions))
 
     def across(self, functions: Functions, x: Tensor) -> Tensor:
         """Evaluate the images of all functions at all points, in the form that `nfsolve.diff.partials` takes.

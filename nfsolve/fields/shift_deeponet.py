@@ -35,7 +35,7 @@ class ShiftDeepONet(Operator):
     """
 
     middle: Tensor
-    half: Tensor
+    radius: Tensor
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class ShiftDeepONet(Operator):
         self.branches = make_branches(self, branch, frames * k * latent, seed)
         low, high = torch.tensor(domain.bounds, dtype=torch.float64).T
         self.register_buffer("middle", ((low + high) / 2).to(like))
-        self.register_buffer("half", ((high - low) / 2).to(like))
+        self.register_buffer("radius", ((high - low) / 2).to(like))
         self.free = [i for i, wraps in enumerate(domain.periodic) if not wraps]
         moves = frames * len(self.inputs) * (len(self.free) + 1)
         self.shift = make_branch(self, shift, sum(self.sensors), moves, seed, "shift")
@@ -87,6 +87,6 @@ class ShiftDeepONet(Operator):
         """Give the points in each frame, ``(..., n, frames, d)``."""
         shape = (self.config["frames"], len(self.inputs), len(self.free) + 1)
         moves = self.shift(joined(functions)).unflatten(-1, shape)
-        unit = torch.sub(x, self.middle) * (1 / self.half)
+        unit = torch.sub(x, self.middle) * (1 / self.radius)
         stretched = (unit[..., None, None, self.free] * moves[..., :-1]).sum(-1)
-        return x[..., None, :] + (stretched + moves[..., -1]) * self.half
+        return x[..., None, :] + (stretched + moves[..., -1]) * self.radius

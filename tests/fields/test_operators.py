@@ -1,0 +1,340 @@
+import copy
+import math
+from dataclasses import dataclass
+from functools import partial
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+import nfsolve
+from nfsolve import fields as nf
+from nfsolve._core.errors import InputError
+from nfsolve.diff import partials
+from nfsolve.domains import Box, periodic
+from nfsolve.options import choose
+from problems.deeponet_antiderivative import Antiderivative
+from tests.oracles import derivative
+
+STRIP = Box(t=(0, 2), x=periodic(-1, 1))
+WANTED = [(), (0,), (1, 1), (0, 1)]
+GATED = {"trunk": "modified", "branch": nf.Modified()}
+OPERATORS = {
+    "plain": (nf.DeepONet, {}),
+    "modified": (nf.DeepONet, GATED),
+    "convolution": (nf.DeepONet, {"branch": nf.Convolution(channels=(3, 4), kernel=3, width=5)}),
+    "convolution in the plane": (nf.DeepONet, {"branch": nf.Convolution((3, 3), (3,), 3, width=5, depth=2)}),
+    "linear": (nf.DeepONet, {"branch": nf.Linear(), "bias": False}),
+    "two functions": (nf.DeepONet, {"sensors": (9, 4), "branch": (nf.Plain(5, 1), nf.Linear())}),
+    "coupled": (nf.ModifiedDeepONet, {}),
+    "coupled, two functions": (nf.ModifiedDeepONet, {"sensors": (9, 4)}),
+    "shifted": (nf.ShiftDeepONet, {"frames": 3}),
+    "shifted, two functions": (nf.ShiftDeepONet, {"sensors": (9, 4), "shift": nf.Plain(4, 1)}),
+    "pod": (nf.PODDeepONet, {}),
+    "pod, two functions": (nf.PODDeepONet, {"sensors": (9, 4)}),
+}
+
+
+def random(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def points(n: int = 4) -> torch.Tensor:
+    return STRIP.scale(torch.rand(n, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(5)))
+
+
+def labels(k: int, n: int = 12) -> tuple[list[torch.Tensor], torch.Tensor]:
+    """Periodic waves with damping on a grid that leaves out the end of the period."""
+    t, x = torch.linspace(0, 2, 9, dtype=torch.float64), -1 + torch.arange(10, dtype=torch.float64) / 5
+    c = random(n, 4, k, seed=3)
+    waves = torch.stack([torch.cos(math.pi * j * x + 0.3 * j) for j in range(4)])
+    decay = torch.stack([torch.exp(-t * j) for j in range(4)])
+    return [t, x], torch.einsum("njk,jx,jt->ntxk", c, waves, decay) + 0.7
+
+
+def build(name: str, outputs: str = "u v", **options) -> nf.Operator:
+    make, parts = OPERATORS[name]
+    options = {"sensors": 9, "width": 7, "depth": 2, "latent": 5, "dtype": torch.float64, **parts, **options}
+    if make is nf.PODDeepONet:
+        axes, snapshots = labels(len(outputs.split()))
+        options = {"axes": axes, "snapshots": snapshots, **options}
+    return make(STRIP, outputs, **options)
+
+
+def functions(field: nf.Operator, n: int = 3) -> tuple[torch.Tensor, ...]:
+    return tuple(random(n, m, seed=i) for i, m in enumerate(field.sensors))
+
+
+def walls(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    return torch.cat([x[:, :1] * y[:, :1] + torch.sin(x[:, 1:]), y[:, 1:] * y[:, :1]], 1)
+
+
+def flat(field: nf.Operator, f: tuple[torch.Tensor, ...], x: torch.Tensor) -> torch.Tensor:
+    """Evaluate every pair in a row of its own, functions first: (B * N, k)."""
+    rows = [g.repeat_interleave(len(x), 0) for g in f]
+    return field(x.repeat(len(f[0]), 1), *rows)
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+@pytest.mark.parametrize("transform", [None, walls], ids=["free", "walled"])
+def test_grid_columns_and_rows_are_the_same_values(name, transform):
+    field, x = build(name, transform=transform), points()
+    f = functions(field)
+    grid, across = field.on_grid(f, x), field.across(f, x)
+    assert grid.shape == (3, 4, 2)
+    assert across.shape == (4, 6)
+    assert torch.allclose(flat(field, f, x), grid.flatten(0, 1), rtol=1e-12, atol=1e-13)
+    assert torch.equal(across, grid.permute(1, 0, 2).flatten(1))
+    assert torch.allclose(field(x, *(g[:1] for g in f)), grid[0], rtol=1e-12, atol=1e-13)
+    assert float((grid[0] - grid[1]).abs().min().detach()) > 0
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+@pytest.mark.parametrize("transform", [None, walls], ids=["free", "walled"])
+def test_one_jet_gives_the_derivatives_of_all_functions_and_their_gradients(name, transform):
+    field, x = build(name, transform=transform), points()
+    f, parameters = functions(field), list(field.parameters())
+    found = partials(partial(field.across, f), x, WANTED, engine="jets")
+    flat_x = x.repeat(3, 1).requires_grad_()
+    values = field(flat_x, *(g.repeat_interleave(len(x), 0) for g in f))
+    for along, value in found.items():
+        columns = []
+        for k in range(2):
+            column = values[:, k]
+            for coordinate in along:
+                column = torch.autograd.grad(column.sum(), flat_x, create_graph=True)[0][:, coordinate]
+            columns.append(column.reshape(3, 4).T)
+        expected = torch.stack(columns, -1).flatten(1)
+        size = float(1 + expected.abs().max().detach())
+        assert torch.allclose(value, expected, rtol=1e-9, atol=1e-10 * size), along
+        mine, theirs = (
+            torch.autograd.grad(v.square().sum(), parameters, retain_graph=True, materialize_grads=True)
+            for v in (value, expected)
+        )
+        for p, q in zip(mine, theirs, strict=True):
+            assert torch.allclose(p, q, rtol=1e-8, atol=1e-10 * float(1 + q.abs().max())), along
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"activation": nf.Sine(3.0), "init": nf.WeightScaling(1.5)},
+        {"activation": nf.ComplexGabor(3.0, 1.0)},
+        {"encoding": nf.GaussianFourier(3, trainable=True)},
+        {"encoding": nf.Positional(2), "harmonics": 2},
+        {"encoding": nf.FeatureGrid(2, 2, 4, smooth=True, initial=0.5)},
+    ],
+    ids=["sine", "complex", "fourier", "positional", "grid"],
+)
+@pytest.mark.parametrize("name", ["plain", "modified", "coupled", "shifted"])
+def test_parts_of_the_backbone_are_parts_of_a_trunk(name, options):
+    field, x = build(name, "u", **options), points()
+    f = functions(field)
+    found = partials(partial(field.across, f), x, WANTED, engine="jets")
+    for along, value in found.items():
+        expected = derivative(partial(field.across, f), x, along)
+        assert torch.allclose(value, expected, rtol=1e-8, atol=1e-8 * float(1 + expected.abs().max())), along
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_images_are_periodic_where_the_domain_is(name):
+    field, x = build(name), points()
+    f, shift = functions(field), torch.tensor([0.0, 2.0], dtype=torch.float64)
+    assert torch.allclose(field.on_grid(f, x), field.on_grid(f, x + shift), rtol=0, atol=1e-12)
+    assert not torch.allclose(field.on_grid(f, x), field.on_grid(f, x + 0.3 * shift), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_all_linear_layers_are_factorized_and_fold_back(name):
+    field, x = build(name), points()
+    f, size = functions(field), sum(p.numel() for p in field.parameters())
+    before = field.on_grid(f, x).detach()
+    rows = sum(m.out_features for m in field.modules() if isinstance(m, torch.nn.Linear))
+    nf.factorize(field, nf.RandomWeightFactorization())
+    assert torch.allclose(field.on_grid(f, x), before, rtol=0, atol=1e-11)
+    assert sum(p.numel() for p in field.parameters()) == size + rows
+    assert torch.allclose(nf.fold(copy.deepcopy(field)).on_grid(f, x), before, rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_seeds_state_dicts_and_configurations_rebuild_an_operator(name):
+    field, x, other = build(name), points(), build(name, seed=1)
+    f = functions(field)
+    options = dict(field.config)
+    assert options.pop("call") == type(field).__name__
+    assert torch.equal(build(name, **options).on_grid(f, x), field.on_grid(f, x))
+    assert not torch.equal(other.on_grid(f, x), field.on_grid(f, x))
+    other.load_state_dict(field.state_dict())
+    assert torch.equal(other.on_grid(f, x), field.on_grid(f, x))
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_every_parameter_of_an_operator_is_used_and_single_precision_stays_so(name):
+    field = build(name, dtype=None)
+    value = field.on_grid(functions(field), points())
+    assert value.dtype == torch.float32
+    assert 0.02 < float(value.detach().square().mean().sqrt()) < 20
+    gradients = torch.autograd.grad(value.square().sum(), list(field.parameters()))
+    assert all(bool(g.isfinite().all()) and float(g.abs().max()) > 0 for g in gradients)
+
+
+def test_an_operator_with_a_linear_branch_and_no_bias_is_linear():
+    field, x = build("linear"), points()
+    f, g = random(2, 9), random(2, 9, seed=1)
+    both = field.on_grid(2 * f - 3 * g, x)
+    assert torch.allclose(both, 2 * field.on_grid(f, x) - 3 * field.on_grid(g, x), rtol=1e-12, atol=1e-13)
+
+
+def test_several_functions_enter_by_the_product_of_their_branches():
+    field, x = build("two functions"), points()
+    f, g = functions(field)
+    products = field.branches[0](f) * field.branches[1](g)
+    trunk = field.trunk(field.encode(x))
+    expected = torch.einsum("bkl,nkl->bnk", products.unflatten(1, (2, 5)), trunk.unflatten(1, (2, 5)))
+    assert torch.allclose(field.on_grid((f, g), x), expected, rtol=1e-12)
+
+
+def test_convolutions_are_those_of_torch():
+    field = build("convolution in the plane")
+    (f,), (unflatten, filters, *rest) = functions(field), field.branches[0]
+    convolution = torch.nn.Conv2d(1, 3, 3, stride=2, padding=1, dtype=torch.float64)
+    with torch.no_grad():
+        convolution.weight.copy_(filters.linear.weight.view(3, 1, 3, 3))
+        convolution.bias.copy_(filters.linear.bias)
+    expected = torch.relu(convolution(f.view(3, 1, 3, 3)))
+    assert torch.allclose(filters(unflatten(f)), expected, rtol=1e-12)
+    assert torch.allclose(field.branch(f), torch.nn.Sequential(*rest)(expected), rtol=1e-12)
+    assert [layer.index for layer in rest[1:-1]] == [1, 2]
+
+
+def test_shifted_trunks_see_points_that_the_function_moves():
+    field, x = build("shifted", "u"), points()
+    (f,) = functions(field)
+    x = x[:3]
+    frames = field.shift(f).view(3, 3, 2, 2)  # function, frame, coordinate; stretch by t, then shift
+    total = field.bias
+    for j in range(3):
+        unit = x[:, :1] - 1  # t on [-1, 1]; x has radius 1 and middle 0
+        moved = x + frames[:, j, :, 0] * unit + frames[:, j, :, 1]
+        total = total + (field.trunk(field.encode(moved)) * field.branches[0](f).view(3, 3, 5)[:, j]).sum(1, True)
+    assert torch.allclose(field(x, f), total, rtol=1e-12)
+
+
+def test_the_coupled_networks_follow_their_formula():
+    field, x = build("coupled", "u"), points(3)
+    (f,) = functions(field)
+    y, h = field.encode(x), f
+    u, v = torch.tanh(field.encode_function.linear(f)), torch.tanh(field.encode_point.linear(y))
+    for trunk, branch in zip(field.trunk, field.branch, strict=True):
+        z, w = torch.tanh(trunk.linear(y)), torch.tanh(branch.linear(h))
+        y, h = (1 - z) * u + z * v, (1 - w) * u + w * v
+    expected = (field.trunk_last(y) * field.branch_last(h)).sum(1, True) + field.bias
+    assert torch.allclose(field(x, f), expected, rtol=1e-12)
+
+
+def test_pod_modes_span_the_training_labels_and_pass_through_the_grid():
+    (t, x), values = labels(2)
+    field = build("pod", latent=4)
+    grid = torch.cartesian_prod(t, x)
+    modes, mean = field.basis(grid)
+    assert torch.allclose(mean, values.mean(0).flatten(0, 1), rtol=0, atol=1e-13)
+    for k in range(2):
+        centred, own = (values - values.mean(0)).flatten(1, 2)[..., k], modes.unflatten(1, (2, 4))[:, k]
+        coefficients = torch.linalg.lstsq(own, centred.T).solution
+        assert torch.allclose(own @ coefficients, centred.T, rtol=0, atol=1e-10)  # waves of four shapes
+        covariance = coefficients @ coefficients.T / (len(values) - 1)
+        assert torch.allclose(covariance, torch.eye(4, dtype=torch.float64), rtol=0, atol=1e-9)
+
+
+def test_between_the_points_of_a_grid_modes_are_cubic():
+    t = torch.tensor([0.0, 0.3, 0.7, 1.4, 1.7, 2.0], dtype=torch.float64)
+    x = torch.linspace(-1, 1, 5, dtype=torch.float64)
+
+    def cubics(p: torch.Tensor) -> torch.Tensor:
+        powers = [a**i * b**j for a, b in [p.unbind(-1)] for i in range(4) for j in range(4)]
+        return torch.stack(powers, -1) @ random(16, 6, seed=4)
+
+    snapshots = cubics(torch.cartesian_prod(t, x)).T.reshape(6, 6, 5, 1)
+    box = Box(t=(0, 2), x=(-1, 1))
+    field = nf.PODDeepONet(box, "u", 9, axes=[t, x], snapshots=snapshots, latent=5, dtype=torch.float64)
+    p = box.scale(torch.rand(20, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1)))
+    assert torch.allclose(field.basis(p)[1], cubics(p).mean(1, True), rtol=1e-10, atol=1e-12)
+
+
+@dataclass
+class Labelled(Antiderivative):
+    """The antiderivative with labels on a grid."""
+
+    def snapshots(self):
+        x = torch.linspace(0, 1, 21, dtype=torch.float64)
+        f = self.load("cpu", torch.float64)["f"]
+        return [x], torch.stack([f[:, :1].expand(-1, 21) * torch.cos(j * x) for j in range(3)]).sum(0)[..., None]
+
+
+@pytest.mark.parametrize("make", [nf.ModifiedDeepONet, nf.ShiftDeepONet, partial(nf.PODDeepONet, latent=1)])
+def test_a_saved_operator_is_loaded_as_it_was(make, tmp_path):
+    problem = Labelled(functions=8, tests=3, batch=4, points=6, sensors=12)
+    small = partial(make, sensors=12, width=4, depth=1)
+    solution = nfsolve.solve(problem, small, steps=2, out=tmp_path / "run", report=None)
+    f, x = random(2, 12).float(), random(5, 1).float()
+    assert torch.equal(nfsolve.load(tmp_path / "run").on_grid(f, x), solution.field.on_grid(f, x))
+
+
+def test_words_of_the_command_line():
+    for word, found in {"cnn": nf.Convolution, "linear": nf.Linear, "plain": nf.Plain, "modified": nf.Modified}.items():
+        assert choose("field.branch", word) is found
+    for word, found in {
+        "pod_deeponet": nf.PODDeepONet,
+        "shift-deeponet": nf.ShiftDeepONet,
+        "modified_deeponet": nf.ModifiedDeepONet,
+    }.items():
+        assert choose("field", word) is found
+
+
+def test_mistakes_in_operators_are_worded():
+    x, two = points(), build("two functions")
+    f, g = functions(two)
+    with pytest.raises(InputError, match=r"1 input functions: 2, which the field was built for"):
+        two(x, f)
+    with pytest.raises(InputError, match=r"sensor values of shape \(3, 9\): \(n, 4\)"):
+        two.on_grid((f, f), x)
+    with pytest.raises(InputError, match=r"2 functions for 4 points: one for each point, or one for all"):
+        two(x, f[:2], g[:2])
+    with pytest.raises(InputError, match=r"3 branches for 2 input functions"):
+        build("two functions", branch=(nf.Linear(),) * 3)
+    with pytest.raises(InputError, match=r"unknown trunk 'modifed'.*modified"):
+        build("plain", trunk="modifed")
+    with pytest.raises(InputError, match=r"DeepONet with sensors = 0.*at least 1"):
+        build("plain", sensors=(9, 0))
+    with pytest.raises(InputError, match=r"ShiftDeepONet with frames = 0.*at least 1"):
+        build("shifted", frames=0)
+    with pytest.raises(InputError, match=r"a DeepONet without input functions"):
+        two.network(x)
+
+
+def test_mistakes_in_branches_are_worded():
+    with pytest.raises(InputError, match=r"grid = \(4, 4\) for 9 sensors: as many points"):
+        build("plain", branch=nf.Convolution((4, 4)))
+    with pytest.raises(InputError, match="odd kernel"):
+        nf.Convolution(kernel=4)
+    with pytest.raises(InputError, match="one or two axes"):
+        nf.Convolution((2, 2, 2))
+    with pytest.raises(InputError, match="real values and one map"):
+        nf.Convolution(activation=nf.ComplexGabor())
+    with pytest.raises(InputError, match=r"Modified with depth = 0"):
+        nf.Modified(depth=0)
+
+
+def test_mistakes_in_labels_are_worded():
+    axes, values = labels(2)
+    pod = partial(nf.PODDeepONet, STRIP, "u v", 9)
+    with pytest.raises(InputError, match=r"snapshots of shape \(12, 9, 10, 1\).*functions, \*points along t, x, 2"):
+        pod(axes=axes, snapshots=values[..., :1])
+    with pytest.raises(InputError, match=r"latent = 12 modes of 12 training functions on 99 points: at most 11"):
+        pod(axes=axes, snapshots=values, latent=12)
+    with pytest.raises(InputError, match="NaN or infinite"):
+        pod(axes=axes, snapshots=values / 0, latent=3)
+    with pytest.raises(InputError, match="along t: at least 2, in ascending order"):
+        pod(axes=[axes[0].flip(0), axes[1]], snapshots=values, latent=3)
+    with pytest.raises(InputError, match="PODDeepONet for SimpleNamespace: a problem with training labels"):
+        nf.PODDeepONet.for_problem(SimpleNamespace(domain=STRIP, unknowns="u"))
