@@ -7,12 +7,14 @@ error. The equations are those of S. Wang, H. Wang, P. Perdikaris, Science Advan
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy.fft import dstn
 
 from nfsolve._core.errors import InputError
+from nfsolve.problem.tables import read_arrays
 from problems.etdrk4 import march
 
 Functions = Callable[[np.ndarray], np.ndarray]
@@ -171,7 +173,7 @@ def burgers(initial: Functions, nt: int = 101, nx: int = 101, nu: float = 0.01, 
     coarse = initial(np.arange(256) / 256)
     steepest = 256 * np.abs(np.diff(coarse, axis=1)).max()
     width = math.sqrt(2 * nu / (nt - 1 + steepest))  # of the narrowest integrand, at the first time
-    every = math.ceil(max(256, (1.3, 2.0)[level] / width) / (nx - 1))
+    every = math.ceil(max(256, 1.5 / width) / (nx - 1)) + level
     m = every * (nx - 1)
     spectrum = np.fft.rfft(initial(np.arange(m) / m))
     mean = spectrum[:, :1].real / m
@@ -194,28 +196,31 @@ def burgers(initial: Functions, nt: int = 101, nx: int = 101, nu: float = 0.01, 
     return np.stack(rows, 1)
 
 
-def darcy(a: np.ndarray, tolerance: float = 1e-9) -> np.ndarray:
+def darcy(a: np.ndarray, cells: int = 1, tolerance: float = 1e-8) -> np.ndarray:
     """Solve -div(a grad u) = 1 on the unit square, u = 0 on its boundary.
 
-    Finite volumes around the nodes, with harmonic means of a between them (the exact flux for an interface half way);
-    conjugate gradients, preconditioned by the Laplacian through sine transforms, so that the number of iterations
-    depends on max a / min a only.
+    Finite volumes around the nodes. The flux between two nodes is that of strips side by side, each with the harmonic
+    mean of a along it, so that interfaces between nodes count where they are. Conjugate gradients, preconditioned by
+    the Laplacian through sine transforms: the number of iterations depends on max a / min a only.
 
     Args:
-        a: Coefficients at the nodes of a uniform grid with the boundary, (n, m, m), positive.
+        a: Positive coefficients on a uniform lattice with the boundary, (n, m cells + 1, m cells + 1).
+        cells: Lattice steps between nodes, 1 or an even number.
         tolerance: Largest relative residual.
 
     Returns:
-        u at the nodes, (n, m, m).
+        u at the nodes, (n, m + 1, m + 1).
 
     Raises:
-        InputError: A coefficient is not positive.
+        InputError: A coefficient is not positive, or the lattice does not have whole cells.
     """
+    m, rest = divmod(a.shape[1] - 1, cells)
+    if rest or (cells > 1 and cells % 2):
+        raise InputError(f"{a.shape[1]} points for {cells} lattice steps between nodes", "1 or an even number of steps")
     if not a.min() > 0:
         raise InputError(f"a coefficient of {a.min():g}", "positive coefficients")
-    m = a.shape[1] - 1
-    east = 2 / (1 / a[:, 1:, 1:-1] + 1 / a[:, :-1, 1:-1])
-    north = 2 / (1 / a[:, 1:-1, 1:] + 1 / a[:, 1:-1, :-1])
+    east = _conductances(a, cells)
+    north = _conductances(a.swapaxes(1, 2), cells).swapaxes(1, 2)
     waves = 2 - 2 * np.cos(np.pi * np.arange(1, m) / m)
     laplacian = waves[:, None] + waves
 
@@ -225,30 +230,45 @@ def darcy(a: np.ndarray, tolerance: float = 1e-9) -> np.ndarray:
         y = north * np.diff(padded[:, 1:-1], axis=2)
         return -np.diff(x, axis=1) - np.diff(y, axis=2)
 
-    def precondition(r: np.ndarray) -> np.ndarray:
-        return dstn(dstn(r, 1, axes=(1, 2), norm="ortho") / laplacian, 1, axes=(1, 2), norm="ortho")
+    def sines(r: np.ndarray) -> np.ndarray:
+        return np.asarray(dstn(r, 1, axes=(1, 2), norm="ortho"))
 
-    return np.pad(
-        _conjugate_gradients(apply, precondition, (len(a), m - 1, m - 1), m, tolerance), ((0, 0), (1, 1), (1, 1))
-    )
+    def precondition(r: np.ndarray) -> np.ndarray:
+        return sines(sines(r) / laplacian)
+
+    load = np.full((len(a), m - 1, m - 1), 1 / m**2)
+    return np.pad(_conjugate_gradients(apply, precondition, load, tolerance), ((0, 0), (1, 1), (1, 1)))
+
+
+def _conductances(a: np.ndarray, cells: int) -> np.ndarray:
+    """Give the flux between nodes that are neighbours along the second axis: (n, m, m - 1), inner ones across."""
+    m = (a.shape[1] - 1) // cells
+    trapezoid = np.full(cells + 1, 1 / cells)
+    trapezoid[[0, -1]] /= 2
+    resistance = sum(w * (1 / a[:, k : k + (m - 1) * cells + 1 : cells]) for k, w in enumerate(trapezoid))
+    strips = 1 / np.asarray(resistance)
+    if cells == 1:
+        return strips[:, :, 1:-1]
+    first, span = cells // 2, (m - 2) * cells + 1
+    across = (w * strips[:, :, first + k : first + k + span : cells] for k, w in enumerate(trapezoid))
+    return np.asarray(sum(across))
 
 
 def _conjugate_gradients(
     apply: Callable[[np.ndarray], np.ndarray],
     precondition: Callable[[np.ndarray], np.ndarray],
-    shape: tuple[int, int, int],
-    m: int,
+    load: np.ndarray,
     tolerance: float,
 ) -> np.ndarray:
-    """Solve for each function apply(u) = 1 / m^2."""
+    """Solve apply(u) = load for each function of a batch."""
 
     def dot(p: np.ndarray, q: np.ndarray) -> np.ndarray:
         return np.einsum("nij,nij->n", p, q)[:, None, None]
 
-    u, r = np.zeros(shape), np.full(shape, 1 / m**2)
+    u, r = np.zeros_like(load), load
     least = tolerance**2 * dot(r, r)
-    z = precondition(r)
-    direction, size = z, dot(r, z)
+    direction = precondition(r)
+    size = dot(r, direction)
     while (dot(r, r) > least).any():
         image = apply(direction)
         step = size / dot(direction, image)
@@ -258,3 +278,21 @@ def _conjugate_gradients(
         size, last = dot(r, z), size
         direction = z + size / last * direction
     return u
+
+
+def read_darcy(path: Path) -> dict[str, np.ndarray]:
+    """Read the data set that ``scripts.make_references darcy_operator`` writes.
+
+    Args:
+        path: The .npz file.
+
+    Returns:
+        Coefficients ``a`` (3 or 12) and solutions ``u`` of the training functions at the nodes of a 29 x 29 grid, both
+        (n, 29, 29), ``test_a`` and ``test_u`` of the test functions, and ``error``, the relative error of u.
+    """
+    table = read_arrays(path)
+    train, points = int(table["train"]), table["u"].shape[1] + 2
+    high = np.unpackbits(table["high"], axis=1, count=points**2).reshape(-1, points, points)
+    a = np.where(high == 1, 12.0, 3.0)
+    u = np.pad(table["u"] * table["unit"], ((0, 0), (1, 1), (1, 1)))
+    return {"a": a[:train], "u": u[:train], "test_a": a[train:], "test_u": u[train:], "error": table["error"]}
