@@ -121,7 +121,7 @@ class TrainedOperator(nn.Module):
                 warnings.warn(
                     f"{int(outside.sum())} of {len(x)} points lie outside {low:g} <= {name} <= {high:g}, where the "
                     f"operator was trained, by up to {far:.3g} ({100 * far / (high - low):.3g} % of that interval)",
-                    stacklevel=4,
+                    stacklevel=5,  # the call of the module, past torch
                 )
 
 
