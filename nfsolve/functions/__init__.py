@@ -1,6 +1,9 @@
 """Spaces of functions and pairs of functions: what operators take, and what they are trained on."""
 
+from nfsolve.functions.files import FunctionFile
+from nfsolve.functions.fingerprints import fingerprints, refuse_shared
 from nfsolve.functions.gaussian import GaussianField, PeriodicField
+from nfsolve.functions.pairs import Pairs, read_pairs
 from nfsolve.functions.plane import NeumannField, Thresholded
 from nfsolve.functions.series import ChebyshevSeries, FourierSeries
 from nfsolve.functions.space import FunctionSpace
@@ -8,9 +11,14 @@ from nfsolve.functions.space import FunctionSpace
 __all__ = [
     "ChebyshevSeries",
     "FourierSeries",
+    "FunctionFile",
     "FunctionSpace",
     "GaussianField",
     "NeumannField",
+    "Pairs",
     "PeriodicField",
     "Thresholded",
+    "fingerprints",
+    "read_pairs",
+    "refuse_shared",
 ]

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from nfsolve._core.arrays import read_arrays
 from nfsolve._core.errors import InputError, unknown
-from nfsolve.problem.tables import read_arrays
 
 AXES = ("time", "level")  # before (lat, lon), in this order
 

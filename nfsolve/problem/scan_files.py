@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from nfsolve._core.arrays import read_arrays
 from nfsolve._core.errors import InputError, require
-from nfsolve.problem.tables import find_file, read_arrays
+from nfsolve.problem.tables import find_file
 
 ENDINGS = ("", ".npz", ".mat", ".npy", ".dcm")
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from nfsolve._core.arrays import read_arrays
 from nfsolve._core.random import generator
-from nfsolve.problem.tables import find_file, read_arrays
+from nfsolve.problem.tables import find_file
 from problems.cavity import Cavity, fade, scraper, scraper_pressure, velocity
 from problems.lshape import LShape, corner
 

@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from nfsolve import PDE
+from nfsolve._core.arrays import read_arrays
 from nfsolve._core.random import generator
 from nfsolve.find import find
-from nfsolve.problem.tables import find_file, read_arrays
+from nfsolve.problem.tables import find_file
 from problems.allen_cahn import AllenCahn
 from problems.convection import Convection
 from problems.helmholtz import Helmholtz

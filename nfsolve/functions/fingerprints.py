@@ -1,0 +1,46 @@
+"""Test functions that are training functions, found by their values."""
+
+import hashlib
+
+import numpy as np
+from torch import Tensor
+
+from nfsolve._core.errors import InputError
+
+
+def fingerprints(values: Tensor) -> list[bytes]:
+    """Give a short hash of each function, the same on every machine.
+
+    Args:
+        values: Functions at their sensors ``(n, m)``, or any rows that tell them apart.
+
+    Returns:
+        One hash for each row. Rows that differ by rounding in float64 have the same: values count in units of
+        2^-32 of the largest. Give both sets of functions in one type: a row and its copy in float32 differ.
+    """
+    rows = values.detach().cpu().double().numpy()
+    size = np.frexp(np.abs(rows).max(1, keepdims=True))[1]
+    # the sum with zero turns -0 into 0
+    marks = np.concatenate([size, np.rint(np.ldexp(rows, 32 - size)) + 0.0], 1).astype("<f8")
+    return [hashlib.blake2b(mark.tobytes(), digest_size=16).digest() for mark in marks]
+
+
+def refuse_shared(train: Tensor, test: Tensor) -> None:
+    """Refuse test functions that are among the training functions.
+
+    Args:
+        train: Training functions at the sensors ``(n, m)``.
+        test: Test functions there ``(n', m)``.
+
+    Raises:
+        InputError: There are such functions; the message says how many, and one of them.
+    """
+    known = {mark: row for row, mark in enumerate(fingerprints(train))}
+    shared = [(row, known[mark]) for row, mark in enumerate(fingerprints(test)) if mark in known]
+    if shared:
+        raise InputError(
+            f"{len(shared)} of {len(test)} test functions are training functions (test {shared[0][0]} is training "
+            f"{shared[0][1]})",
+            "test functions that training never sees",
+            "draw them with another seed, or take other rows of the file",
+        )

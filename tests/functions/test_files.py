@@ -1,0 +1,174 @@
+"""Functions and pairs from files: every kind of file, splines against scipy's, shared functions, bad files."""
+
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from scipy.interpolate import CubicSpline
+
+from nfsolve._core.errors import InputError, MissingExtra
+from nfsolve._core.spec import build, describe
+from nfsolve.diff import partials
+from nfsolve.functions import FunctionFile, GaussianField, fingerprints, read_pairs, refuse_shared
+from tests.oracles import derivative
+
+X = np.linspace(-1, 2, 25)
+F = np.sin(np.arange(1, 8)[:, None] * X) + np.arange(7)[:, None]
+
+
+class Dataset:
+    """As strict as HDF5: rows in increasing order, none twice."""
+
+    def __init__(self, array: np.ndarray):
+        self.array, self.shape, self.ndim = array, array.shape, array.ndim
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        assert (np.diff(rows) > 0).all()
+        return self.array[rows]
+
+    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+        return self.array.astype(dtype)
+
+
+def write(kind: str, folder, monkeypatch, **arrays: np.ndarray) -> str:
+    if kind == "npz":
+        np.savez(folder / "data.npz", **arrays)
+        return str(folder / "data.npz")
+    if kind == "npy":
+        for name, array in arrays.items():
+            np.save(folder / f"{name}.npy", array)
+        return str(folder)
+    path = folder / "data.h5"
+    if kind == "h5":
+        with pytest.importorskip("h5py").File(path, "w") as file:
+            for name, array in arrays.items():
+                file[name] = array
+        return str(path)
+    path.touch()
+    opened = {name: Dataset(array) for name, array in arrays.items()}
+    monkeypatch.setitem(sys.modules, "h5py", SimpleNamespace(File=lambda _: opened, Dataset=Dataset))
+    return str(path)
+
+
+KINDS = ["npz", "npy", "h5", "strict"]
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_functions_of_a_file_run_as_scipys_splines(kind, tmp_path, monkeypatch):
+    space = FunctionFile(write(kind, tmp_path, monkeypatch, f=F, x=X))
+    c = space.draw(7, generator())
+    x = torch.cat([torch.linspace(-1, 2, 49), torch.tensor([0.1234])]).double()[:, None]
+    values = space.evaluate(c, x).numpy()
+    order = np.argsort(values.mean(1))
+    spline = CubicSpline(X, F[np.argsort(CubicSpline(X, F, axis=1)(x[:, 0]).mean(1))], axis=1)
+    np.testing.assert_allclose(values[order], spline(x[:, 0]), atol=1e-12)
+    for m, along in enumerate([(), (0,), (0, 0)]):
+        slopes = c @ partials(space.basis, x, [along], engine="jets")[along].T
+        np.testing.assert_allclose(slopes[order], spline(x[:, 0], m), atol=1e-9)
+        torch.testing.assert_close(slopes, c @ derivative(space.basis, x, along).T)
+    assert build(describe(space)) == space
+
+
+def test_functions_are_drawn_once_each_from_the_rows_that_are_named(tmp_path, monkeypatch):
+    path = write("npz", tmp_path, monkeypatch, f=F, x=X)
+    train, test = FunctionFile(path, rows=(0, 4)), FunctionFile(path, rows=(4, 7))
+    at = torch.from_numpy(X)[:, None]
+    drawn = train.evaluate(train.draw(4, generator()), at), test.evaluate(test.draw(3, generator()), at)
+    assert len(set(fingerprints(drawn[0]))) == 4
+    assert set(fingerprints(torch.cat(drawn))) == set(fingerprints(torch.from_numpy(F)))
+    refuse_shared(*drawn)
+    assert not torch.equal(train.draw(4, generator(1)), train.draw(4, generator()))
+    with pytest.raises(InputError, match=r"4 functions wanted of 'data.npz': 3 rows, each used once"):
+        test.draw(4, generator())
+    with pytest.raises(InputError, match=r"rows 4 to 9 of .*: it has 7 functions"):
+        FunctionFile(path, rows=(4, 9))
+
+
+def pairs(aligned: bool = True) -> dict[str, np.ndarray]:
+    x = np.linspace(0, 1, 5)[:, None] + np.zeros((7, 1, 1))
+    return {"f": F, "g": F[:, :2], "x": x[0] if aligned else x + np.arange(7)[:, None, None], "s": F[:, :5]}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("aligned", [True, False])
+def test_pairs_give_the_rows_that_are_asked_for(kind, aligned, tmp_path, monkeypatch):
+    written = pairs(aligned)
+    data = read_pairs(write(kind, tmp_path, monkeypatch, **written), inputs=("f", "g"))
+    assert len(data) == 7 and data.aligned is aligned
+    rows = torch.tensor([5, 0, 5, 2])
+    (f, g), x, s = data.take(rows)
+    np.testing.assert_array_equal(f, written["f"][rows])
+    np.testing.assert_array_equal(g, written["g"][rows])
+    np.testing.assert_array_equal(x, written["x"] if aligned else written["x"][rows])
+    np.testing.assert_array_equal(s[..., 0], written["s"][rows])
+    assert s.shape == (4, 5, 1)
+
+
+def test_folders_stay_on_the_disk(tmp_path, monkeypatch):
+    data = read_pairs(write("npy", tmp_path, monkeypatch, **pairs()))
+    assert isinstance(data.outputs, np.memmap)
+
+
+def test_values_that_are_not_finite_are_refused_with_their_row(tmp_path, monkeypatch):
+    spoilt = pairs()
+    spoilt["s"] = spoilt["s"].copy()
+    spoilt["s"][3, 1] = np.nan
+    with pytest.raises(InputError, match="'the outputs' has values that are not finite in row 3: finite numbers"):
+        read_pairs(write("npz", tmp_path, monkeypatch, **spoilt))
+    streamed = read_pairs(write("npy", tmp_path, monkeypatch, **spoilt))
+    streamed.take([1, 2])
+    with pytest.raises(InputError, match="'the outputs' has values that are not finite in row 3"):
+        streamed.take([6, 3])
+
+
+def test_bad_files_are_named(tmp_path, monkeypatch):
+    path = write("npz", tmp_path, monkeypatch, **pairs())
+    with pytest.raises(InputError, match="has no array 'h': it has f, g, x, s"):
+        read_pairs(path, inputs=("f", "h"))
+    with pytest.raises(InputError, match=r"shapes \(7, 25\), \(5, 1\), \(7, 2\): inputs \(functions, sensors\)"):
+        read_pairs(path, outputs="g")
+    with pytest.raises(InputError, match=r"'f' of .* has shape \(7, 25\), 'x' has 5 points: one row for each"):
+        FunctionFile(path)
+    with pytest.raises(InputError, match=r"data '.*none.npz' not found: a .npz file, a .h5 file, or a folder"):
+        read_pairs(tmp_path / "none.npz")
+    (tmp_path / "data.mat").touch()
+    with pytest.raises(InputError, match=r"data.mat' is of no known kind"):
+        read_pairs(tmp_path / "data.mat")
+    (tmp_path / "f.npy").write_bytes(b"text")
+    with pytest.raises(InputError, match=r"f.npy' could not be read"):
+        read_pairs(tmp_path)
+    np.savez(tmp_path / "uneven.npz", f=F, x=X**3)
+    with pytest.raises(InputError, match="not an equidistant, increasing grid. Resample the functions"):
+        FunctionFile(str(tmp_path / "uneven.npz"))
+
+
+def test_hdf5_without_its_library_names_the_extra(tmp_path, monkeypatch):
+    (tmp_path / "data.h5").touch()
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(MissingExtra, match=r"reading HDF5 files needs h5py, which is not installed: .*\[operators\]"):
+        read_pairs(tmp_path / "data.h5")
+
+
+def test_shared_functions_are_found_and_refused():
+    space, x = GaussianField(), torch.linspace(0, 1, 20, dtype=torch.float64)[:, None]
+    train, test = (space.evaluate(space.draw(n, generator(n)), x) for n in (50, 10))
+    refuse_shared(train, test)
+    test[7] = train[12] * (1 + 1e-15)
+    with pytest.raises(InputError, match=r"1 of 10 test functions are training functions \(test 7 is training 12\): "):
+        refuse_shared(train, test)
+
+
+def test_fingerprints_tell_functions_apart_and_are_the_same_everywhere():
+    rows = torch.tensor([[1.0, 2.0], [2.0, 4.0], [1.0, 2.000001], [-1.0, 2.0], [0.0, 2.0], [0.0, 0.0]])
+    assert len(set(fingerprints(rows))) == 6
+    assert fingerprints(torch.tensor([[-0.0, 2.0], [1e-17, 2.0]])) == fingerprints(rows[[4, 4]])
+    assert fingerprints(rows[:1])[0].hex() == "49892bf6e716fa75c39c12de438aec0e"
