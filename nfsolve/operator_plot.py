@@ -29,7 +29,8 @@ def operator_picture(solution: Solution) -> "Figure | None":
     order = errors.argsort()
     chosen = {"best": order[0], "median": order[len(order) // 2], "worst": order[-1]}
     figure = new_figure(16.0, 13.0)
-    axes = figure.subplot_mosaic([[f"{name}{i}" for i in range(4)] for name in chosen] + [list("eehh")])
+    places: Any = [[f"{name}{i}" for i in range(4)] for name in chosen] + [list("eehh")]
+    axes = figure.subplot_mosaic(places)
     for name, row in chosen.items():
         panels = [axes[f"{name}{i}"] for i in range(4)]
         _row(panels, problem, solution.field, data, int(row))
@@ -51,7 +52,7 @@ def _row(axes: list[Any], problem: Any, field: Any, data: dict[str, Any], row: i
     names, bounds, out = problem.domain.names, problem.domain.bounds, problem.outputs[0]
     _inputs(axes[0], problem, data["test"]["coefficients"], row)
     if len(sizes) == 1:
-        x = np.linspace(*bounds[0], len(u))
+        x = array(data["grid"])[:, 0]
         axes[1].plot(x, v, "k", lw=4, alpha=0.3, label="reference")
         axes[1].plot(x, u, "C3", lw=1.2, label="operator")
         axes[1].set(xlabel=names[0], ylabel=out)
@@ -80,7 +81,7 @@ def _inputs(axes: Any, problem: Any, coefficients: dict[str, Any], row: int) -> 
             side = round(len(values) ** (1 / sensors.shape[1]))
             axes.imshow(values.reshape(side, side, -1)[..., 0].T, origin="lower", aspect="auto")
             said.append(name)
-    axes.set_title("input " + ", ".join(said))
+    axes.set_title(" ".join(["input", ", ".join(said)]).strip())
     if axes.lines:
         axes.legend(fontsize="small")
 

@@ -11,6 +11,7 @@ import dataclasses
 import math
 from dataclasses import dataclass, field
 from functools import partial
+from typing import ClassVar
 
 import torch
 
@@ -46,7 +47,7 @@ class Advection(OperatorPDE):
 
     domain = Box(t=(0, 1), x=(0, 1))
     unknowns = "s"
-    inputs = {"u": "x"}
+    inputs: ClassVar[dict[str, str]] = {"u": "x"}
     evaluation = (101, 101)
 
     @interior

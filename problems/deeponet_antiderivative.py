@@ -41,7 +41,6 @@ class Antiderivative(OperatorPDE):
 
     domain = Box(x=(0, 1))
     unknowns = "s"
-    inputs = {"f": "x"}
     evaluation = (201,)
 
     def __post_init__(self):
@@ -73,7 +72,7 @@ class Antiderivative(OperatorPDE):
         nodes = chebyshev.chebpts1(k)
         series = np.linalg.solve(chebyshev.chebvander(nodes, k - 1), f((nodes + 1) / 2).T)
         integral = chebyshev.chebint(series, lbnd=-1, scl=0.5)
-        return chebyshev.chebval(np.linspace(-1, 1, *self.evaluation), integral), LABEL_ERROR
+        return chebyshev.chebval(np.linspace(-1, 1, 201), integral), LABEL_ERROR
 
     def recipe(self):
         """A linear branch and a trunk of three layers under SOAP."""

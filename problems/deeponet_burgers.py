@@ -1,4 +1,4 @@
-"""Burgers' equation as an operator, u -> s, s_t + s s_x = nu s_xx, s(0, x) = u(x), on t in [0, 1], x periodic on [0, 1].
+"""Burgers' equation as an operator, u -> s, s_t + s s_x = nu s_xx, s(0, x) = u(x), t in [0, 1], x periodic on [0, 1].
 
 u is a periodic Gaussian random field; the published errors are 1.4e-2 at nu = 0.01 (Wang, Wang & Perdikaris, Science
 Advances 7 (2021) eabi8605) and 3.5e-2 at nu = 0.001 (Wang, Wang & Perdikaris, J. Sci. Comput. 92 (2022) 35).
@@ -10,6 +10,7 @@ Advances 7 (2021) eabi8605) and 3.5e-2 at nu = 0.001 (Wang, Wang & Perdikaris, J
 import dataclasses
 from dataclasses import dataclass, field
 from functools import partial
+from typing import ClassVar
 
 from nfsolve import Box, DeepONet, OperatorPDE, Recipe, Stage, interior, main, periodic
 from nfsolve.fields import GELU
@@ -33,7 +34,7 @@ class BurgersOperator(OperatorPDE):
 
     domain = Box(t=(0, 1), x=periodic(0, 1))
     unknowns = "s"
-    inputs = {"u": "x"}
+    inputs: ClassVar[dict[str, str]] = {"u": "x"}
     evaluation = (101, 101)
 
     @interior

@@ -36,7 +36,6 @@ class DiffusionReaction(OperatorPDE):
 
     domain = Box(t=(0, 1), x=(0, 1))
     unknowns = "s"
-    inputs = {"f": "x"}
     evaluation = (101, 101)
 
     @interior

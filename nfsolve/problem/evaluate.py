@@ -60,7 +60,7 @@ def _parse(text: str, outputs: tuple[str, ...], coordinates: tuple[str, ...]) ->
 def values(
     wanted: tuple[str, ...],
     function: Function,
-    rows: dict[str, Tensor],
+    rows: dict[str, Any],
     outputs: tuple[str, ...],
     coordinates: tuple[str, ...],
 ) -> dict[str, Any]:
@@ -115,7 +115,7 @@ def _repeated(rows: Tensor, copies: int) -> Tensor:
 def call(
     method: Callable[..., Tensor],
     function: Function,
-    rows: dict[str, Tensor],
+    rows: dict[str, Any],
     outputs: tuple[str, ...],
     coordinates: tuple[str, ...],
 ) -> Tensor:
@@ -128,7 +128,7 @@ def call(
 def _pairs(
     wanted: tuple[str, ...],
     function: Function,
-    rows: dict[str, Tensor],
+    rows: dict[str, Any],
     outputs: tuple[str, ...],
     coordinates: tuple[str, ...],
 ) -> dict[str, Any]:
@@ -146,7 +146,7 @@ def _composite(
     term: Callable[..., Tensor],
     along: str,
     function: Function,
-    rows: dict[str, Tensor],
+    rows: dict[str, Any],
     outputs: tuple[str, ...],
     coordinates: tuple[str, ...],
 ) -> Tensor:

@@ -5,7 +5,6 @@ physics-informed DeepONets", Science Advances 7 (2021) eabi8605. The field's der
 computed once for all functions (Leng, Shankar & Thiyagalingam, arXiv 2311.00860, has the same aim).
 """
 
-import dataclasses
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,18 +14,29 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from nfsolve._core.errors import InputError
 from nfsolve._core.random import generator as seeded
+from nfsolve.functions import refuse_shared
 from nfsolve.problem.conditions import Condition, arguments
 from nfsolve.problem.draw import draw_rows, evaluation_points
 from nfsolve.problem.evaluate import call, one_after_another
-from nfsolve.problem.families import Coefficients, as_callable, as_labels, input_columns, reconstruction, sensor_points
-from nfsolve.problem.pde import PDE, apply_ansatz
-from nfsolve.problem.trained_operator import TrainedOperator
+from nfsolve.problem.families import (
+    Coefficients,
+    as_read,
+    input_columns,
+    lifted,
+    read,
+    reconstruction,
+    sample,
+    sensor_points,
+    several,
+)
+from nfsolve.problem.operator_scores import export_predictions, scores
+from nfsolve.problem.pde import PDE
 from nfsolve.problem.problem import Batch
+from nfsolve.problem.trained_operator import TrainedOperator
 
 QUICK_POINTS = 1000  # of the evaluation grid, for the progress line
 PIECE = 2**21  # values evaluated at once, for memory
@@ -72,8 +82,7 @@ class OperatorPDE(PDE):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        least = {"sensors": 1, "functions": 0, "tests": 2, "batch": 1}
-        for name, low in least.items():
+        for name, low in {"sensors": 1, "functions": 0, "tests": 2, "batch": 1}.items():
             if getattr(self, name) < low:
                 raise InputError(f"{name} = {getattr(self, name)}", f"at least {low}")
         if not (self.physics or self.data):
@@ -147,7 +156,7 @@ class OperatorPDE(PDE):
 
     def seen(self, values: dict[str, Tensor]) -> Any:
         """Turn values at the sensors ``(n, m)`` by input function into what the field reads."""
-        return _as_read([values[name] for name in self.inputs])
+        return as_read([values[name] for name in self.inputs])
 
     def load(self, device: str | torch.device, dtype: torch.dtype) -> Batch:
         """Draw training and test functions and solve for the labels."""
@@ -161,43 +170,23 @@ class OperatorPDE(PDE):
         data: Batch = {"like": like, "grid": laid["grid"].to(like), "sizes": laid["sizes"]}
         data["lifting"] = self._lifting(like)
         data["quick"] = torch.randperm(len(laid["grid"]), generator=seeded(0, "quick"))[:QUICK_POINTS].to(device)
-        data["train"] = self._sample("train", self.functions, like, laid["sizes"], labelled=self.data)
-        other = self.shifted()
-        for part, problem in {"test": self, "ood": other}.items():
+        data["train"] = sample(self, "train", self.functions, like, laid["sizes"], labelled=self.data)
+        for part, problem in {"test": self, "ood": self.shifted()}.items():
             if problem is not None:
-                data[part] = problem._sample(part, self.tests, like, laid["sizes"], labelled=True)
+                data[part] = sample(problem, part, self.tests, like, laid["sizes"])
+                refuse_shared(data["train"]["values"], data[part]["values"])
         return data
-
-    def _sample(self, purpose: str, n: int, like: Tensor, sizes: tuple[int, ...], labelled: bool) -> Batch:
-        """Draw functions; give what the field sees of them and, where there is a solver, their solutions."""
-        chance, spaces = seeded(self.data_seed, purpose), self.spaces()
-        coefficients = {name: space.draw(n, chance) for name, space in spaces.items()}
-        found: Batch = {"coefficients": coefficients, "functions": self._read(coefficients, like)}
-        solved = self.labels(*(as_callable(spaces[i], coefficients[i]) for i in self.inputs)) if labelled else None
-        if solved is None:
-            if self.data and purpose == "train":
-                raise InputError(f"data for {type(self).__name__}", "solutions, as from a method labels(self, ...)")
-            return found
-        values, error = solved
-        truth = as_labels(values, n, sizes, self.outputs)
-        size = truth.square().mean(1, keepdim=True).sqrt()
-        return found | {"truth": truth.to(like.device), "size": size.to(like), "floor": float(error)}
-
-    def _read(self, coefficients: Coefficients, like: Tensor) -> Any:
-        spaces = self.spaces()
-        values = {n: spaces[n].evaluate(c, self.sensor_points(n)).to(like) for n, c in coefficients.items()}
-        return self.seen(values)
 
     def draw(self, data: Batch, generator: Generator) -> Batch:
         """Draw a mini-batch of functions, and points for each part of the domain that they share."""
         if self.functions:
             rows = torch.randperm(self.functions, generator=generator)[: self.batch]
             coefficients = {name: c[rows] for name, c in data["train"]["coefficients"].items()}
-            functions = _as_read([f[rows.to(f.device)] for f in several(data["train"]["functions"])])
+            functions = as_read([f[rows.to(f.device)] for f in several(data["train"]["functions"])])
         else:
             rows = torch.empty(0)
             coefficients = {name: space.draw(self.batch, generator) for name, space in self.spaces().items()}
-            functions = self._read(coefficients, data["like"])
+            functions = read(self, coefficients, data["like"])[0]
         common = {"functions": functions, "copies": len(several(functions)[0]), "lifting": data["lifting"]}
         batch: Batch = {}
         for name, condition in self.conditions().items():
@@ -254,19 +243,7 @@ class OperatorPDE(PDE):
         if not hasattr(field, "across"):
             raise InputError(f"a field of type {type(field).__name__}", "one that takes functions", "use DeepONet")
         plain = partial(field.across, rows["functions"])
-        return partial(self._lifted, plain, rows) if self._lifts else plain
-
-    def _lifted(self, plain: Callable[[Tensor], Tensor], rows: Batch, points: Tensor) -> Tensor:
-        """Apply an ansatz that names input functions, known from their values at the sensors."""
-        given = {}
-        for name, values in zip(self.inputs, several(rows["functions"]), strict=True):
-            if name in rows["lifting"]:
-                columns = [self.domain.index(c) for c in self.inputs[name].split()]
-                coefficients = values @ rows["lifting"][name].T
-                given[name] = F.linear(self.spaces()[name].basis(points[:, columns]), coefficients)[..., None]
-        raw = plain(points)
-        values = raw.unflatten(-1, (raw.shape[-1] // len(self.outputs), len(self.outputs)))
-        return apply_ansatz(self, points[:, None], values, given).flatten(-2)
+        return partial(lifted, self, plain, rows) if self._lifts else plain
 
     def method(self, name: str, inputs: dict[str, Tensor]) -> Callable[..., Tensor]:
         """Give a residual method for rows with these values of the input functions."""
@@ -313,23 +290,7 @@ class OperatorPDE(PDE):
 
     def metrics(self, field: Any, data: Batch) -> dict[str, Any]:
         """Give mean, deviation and maximum of the relative L2 errors of the worst unknown over the test functions."""
-        if "truth" not in data["test"]:
-            return {}
-        errors = self.errors(field, data)
-        worst = errors[:, int(errors.mean(0).argmax())]
-        scores: dict[str, Any] = {
-            "relative_l2": float(worst.mean()),
-            "relative_l2_std": float(worst.std()),
-            "relative_l2_max": float(worst.max()),
-        }
-        for i, out in enumerate(self.outputs):
-            scores[f"relative_l2/{out}"] = float(errors[:, i].mean())
-            scores[f"reference_floor/{out}"] = data["test"]["floor"]
-        other = self.shifted()
-        if other is not None and "truth" in data["ood"]:
-            scores["relative_l2_ood"] = float(self.errors(field, data, "ood").mean(0).max())
-            scores |= {f"ood_{name}": value for name, value in _differences(other, self).items()}
-        return scores
+        return scores(self, field, data)
 
     def trained(self, field: nn.Module) -> nn.Module:
         """Give what a user calls on functions of their own: the field behind checks."""
@@ -337,31 +298,4 @@ class OperatorPDE(PDE):
 
     def export(self, field: Any, data: Batch, folder: Path) -> None:
         """Write inputs, predictions and solutions of the test functions to ``predictions.npz``."""
-        with torch.no_grad():
-            values = self.answers(field, data["test"]["functions"], data["grid"])
-        shape = (self.tests, *data["sizes"], len(self.outputs))
-        arrays = {"predicted": values}
-        if "truth" in data["test"]:
-            arrays |= {"solved": data["test"]["truth"], "relative_l2": self.errors(field, data)}
-        arrays = {n: a.reshape(shape) if n != "relative_l2" else a for n, a in arrays.items()}
-        for name, values in zip(self.inputs, several(data["test"]["functions"]), strict=True):
-            arrays |= {name: values, f"{name}_sensors": self.sensor_points(name)}
-        grid = data["grid"].reshape(*data["sizes"], -1)
-        for i, name in enumerate(self.domain.names):
-            arrays[name] = grid[(*(0,) * i, slice(None), *(0,) * (len(data["sizes"]) - i - 1), i)]
-        np.savez_compressed(folder / "predictions.npz", **{n: a.float().cpu().numpy() for n, a in arrays.items()})
-
-
-def several(functions: Any) -> tuple[Tensor, ...]:
-    """Give what a field reads of its input functions as a tuple."""
-    return functions if isinstance(functions, tuple) else (functions,)
-
-
-def _as_read(functions: list[Tensor]) -> Any:
-    return functions[0] if len(functions) == 1 else tuple(functions)
-
-
-def _differences(one: Any, other: Any) -> dict[str, Any]:
-    """Give the parameters of one problem that differ from those of another."""
-    pairs = {f.name: (getattr(one, f.name), getattr(other, f.name)) for f in dataclasses.fields(one)}
-    return {name: mine for name, (mine, theirs) in pairs.items() if mine != theirs}
+        export_predictions(self, field, data, folder)
