@@ -12,6 +12,7 @@ from torch import nn
 import nfsolve as nf
 from nfsolve._core.errors import InputError
 from nfsolve.functions import GaussianField, PeriodicField
+from nfsolve.plot import picture
 from nfsolve.problem import Numbers, Objective
 from problems.burgers import Burgers
 from problems.convection import Convection
@@ -172,6 +173,8 @@ def test_it_trains_and_resumes_from_its_folder(tmp_path):
     assert operator([2.5, 3.0], torch.rand(5, 2)).shape == (2, 5, 1)
     objective = Objective(problem, whole.field, whole.data, generator())
     objective.check()
+    figure = picture(whole)
+    assert figure is not None and sum(ax.get_title().startswith("input beta = ") for ax in figure.axes) == 3
 
 
 def test_numbers_are_between_their_bounds():

@@ -231,10 +231,18 @@ def test_gauss_newton_sees_the_whole_jacobian():
     assert not solution.failed and solution.history[-1]["loss"] < solution.history[0]["loss"]
 
 
-def test_causal_weights_follow_the_points():
-    problem = small(n_points=16)
-    solution = nf.solve(problem, steps=3, weighting=nf.weighting.Causal(), report=None)
-    assert not solution.failed
+def test_causal_weights_follow_the_times_of_the_points():
+    problem = small(n_points=64)
+    data = problem.load("cpu", torch.float64)
+    field = nf.DeepONet.for_problem(problem, sensors=9, width=4, depth=1, latent=3, dtype=torch.float64)
+    objective = Objective(problem, field, data, generator(), weighting=nf.weighting.Causal(epsilon=5.0))
+    objective.reweigh(0)
+    rows = objective.batch["balance"]
+    scales = objective.weights.scale("balance", objective.residuals()["balance"])
+    assert isinstance(scales, torch.Tensor) and scales.shape == (4 * 64, 1)
+    by_function = scales.reshape(4, 64)[:, rows["points"][:, 0].argsort()]
+    assert torch.equal(by_function, by_function[:1].expand(4, -1))
+    assert (by_function[0].diff() <= 0).all() and float(by_function[0, -1]) < 0.5 * float(by_function[0, 0])
 
 
 def test_resuming_gives_the_same_numbers(tmp_path):
