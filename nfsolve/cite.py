@@ -161,6 +161,28 @@ ENTRIES = {
   pages = {218--229},
   year = {2021}
 }""",
+    "ModifiedDeepONet": """@article{wang2022improved,
+  title = {Improved Architectures and Training Algorithms for Deep Operator Networks},
+  author = {Wang, Sifan and Wang, Hanwen and Perdikaris, Paris},
+  journal = {Journal of Scientific Computing},
+  volume = {92},
+  year = {2022}
+}""",
+    "ShiftDeepONet": """@inproceedings{lanthaler2023nonlinear,
+  title = {Nonlinear Reconstruction for Operator Learning of {PDEs} with Discontinuities},
+  author = {Lanthaler, Samuel and Molinaro, Roberto and Hadorn, Patrik and Mishra, Siddhartha},
+  booktitle = {International Conference on Learning Representations},
+  year = {2023}
+}""",
+    "PODDeepONet": """@article{lu2022comprehensive,
+  title = {A comprehensive and fair comparison of two neural operators (with practical extensions) based on {FAIR}
+           data},
+  author = {Lu, Lu and Meng, Xuhui and Cai, Shengze and Mao, Zhiping and Goswami, Somdatta and Zhang, Zhongqiang and
+            Karniadakis, George Em},
+  journal = {Computer Methods in Applied Mechanics and Engineering},
+  volume = {393},
+  year = {2022}
+}""",
     "NeRFScene": """@inproceedings{mildenhall2020nerf,
   title = {{NeRF}: Representing Scenes as Neural Radiance Fields for View Synthesis},
   author = {Mildenhall, Ben and Srinivasan, Pratul P. and Tancik, Matthew and others},

@@ -144,6 +144,8 @@ class Operator(Field):
                     f"(n, {sensors}), one row for each function",
                     "build the field with sensors= the number of columns",
                 )
+        if len({len(f) for f in functions} - {1}) > 1:
+            raise InputError(f"input functions of {', '.join(str(len(f)) for f in functions)} rows", "as many of each")
         return tuple(f.to(self.coordinates.matrix) for f in functions)
 
 

@@ -7,6 +7,7 @@ import torch
 
 import nfsolve as nf
 from nfsolve._core.random import generator
+from nfsolve.diff import partials
 from nfsolve.problem import Objective
 from problems.burgers import Burgers
 
@@ -33,6 +34,18 @@ def test_compiled_residuals_and_gradients_are_the_same(options):
 def test_the_residuals_are_one_graph():
     made = objective(False)
     explained = torch._dynamo.explain(made._evaluate_eagerly)(made.batch)
+    assert explained.graph_break_count == 0, explained.break_reasons
+
+
+@pytest.mark.parametrize("make", [nf.fields.DeepONet, nf.fields.ShiftDeepONet, nf.fields.ModifiedDeepONet])
+def test_derivatives_of_all_functions_are_one_graph(make):
+    def walls(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return x[:, 1:] * y
+
+    box = nf.Box(t=(0, 1), x=nf.periodic(-1, 1))
+    field = make(box, "u v", 3, width=4, depth=1, latent=2, transform=walls, dtype=torch.float64)
+    f, x = torch.ones(2, 3, dtype=torch.float64), torch.ones(5, 2, dtype=torch.float64)
+    explained = torch._dynamo.explain(lambda x: partials(partial(field.across, f), x, [(), (0,), (1, 1)]))(x)
     assert explained.graph_break_count == 0, explained.break_reasons
 
 

@@ -15,6 +15,8 @@ def points(n: int = 7, d: int = 2) -> torch.Tensor:
     return torch.linspace(-0.9, 1.1, n * d, dtype=torch.float64).reshape(d, n).T.contiguous()
 
 
+WEIGHT = torch.tensor([[0.5, -1.0], [0.3, 0.2], [1.0, 2.0]], dtype=torch.float64)
+BIAS = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
 FUNCTIONS = {
     "tanh": torch.tanh,
     "sigmoid": torch.sigmoid,
@@ -44,6 +46,9 @@ FUNCTIONS = {
     "lerp": lambda z: torch.lerp(torch.sin(z), z * z, torch.cos(z)),
     "lerp of numbers": lambda z: torch.lerp(*torch.eye(2, dtype=z.dtype), torch.cos(z)),
     "sum": lambda z: (z * z).sum(-1, keepdim=True),
+    "linear on three axes": lambda z: F.linear(torch.sin(z)[..., None] * z[:, None], WEIGHT, BIAS).flatten(-2),
+    "axes split and joined": lambda z: torch.sin(torch.cat([z, z * z], 1).unflatten(1, (2, 2))[:, :1]).flatten(1),
+    "points joined": lambda z: torch.sin(z)[:, None].flatten(0, 1),
     "complex": lambda z: torch.exp(torch.complex(-z * z, 2 * z)).real,
 }
 

@@ -12,7 +12,8 @@ from nfsolve import fields as nf
 from nfsolve._core.errors import InputError
 from nfsolve.diff import partials
 from nfsolve.domains import Box, periodic
-from nfsolve.options import choose
+from nfsolve.options import choose, override
+from nfsolve.problem import Recipe
 from problems.deeponet_antiderivative import Antiderivative
 from tests.oracles import derivative
 
@@ -291,6 +292,15 @@ def test_words_of_the_command_line():
         assert choose("field", word) is found
 
 
+def test_a_class_is_chosen_in_place_of_one_that_inherits_from_it():
+    recipe = Recipe(partial(nf.DeepONet, branch=nf.Modified(width=5), activation=nf.RealGabor()), ())
+    chosen = override(recipe, {"field.branch": "plain", "field.activation": "gabor"}).field.keywords
+    assert type(chosen["branch"]) is nf.Plain
+    assert type(chosen["activation"]) is nf.Gabor
+    kept = override(recipe, {"field.branch": "modified"}).field.keywords
+    assert kept["branch"] == nf.Modified(width=5)
+
+
 def test_mistakes_in_operators_are_worded():
     x, two = points(), build("two functions")
     f, g = functions(two)
@@ -298,6 +308,8 @@ def test_mistakes_in_operators_are_worded():
         two(x, f)
     with pytest.raises(InputError, match=r"sensor values of shape \(3, 9\): \(n, 4\)"):
         two.on_grid((f, f), x)
+    with pytest.raises(InputError, match=r"input functions of 3, 2 rows: as many of each"):
+        two.across((f, g[:2]), x)
     with pytest.raises(InputError, match=r"2 functions for 4 points: one for each point, or one for all"):
         two(x, f[:2], g[:2])
     with pytest.raises(InputError, match=r"3 branches for 2 input functions"):
