@@ -2,7 +2,7 @@
 
     python -m scripts.make_references             all solutions of one problem, a minute
     python -m scripts.make_references kdv --folder /tmp
-    python -m scripts.make_references darcy_operator        1200 functions and their solutions, 4 minutes
+    python -m scripts.make_references darcy_operator        1200 functions and their solutions, 4 minutes or more
 
 A file holds one axis for each coordinate, each unknown on their grid, and ``error``: the relative L2 error that the
 method certifies (a bound), or the difference between the stored solution and one of lower resolution.
