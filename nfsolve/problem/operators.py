@@ -48,8 +48,7 @@ class OperatorPDE(PDE):
 
     Residual methods name input functions and their derivatives as they name unknowns: with ``inputs = {"f": "x"}``
     the argument ``f`` is the value of the input function at the point, and ``f_x`` its slope. A subclass gives their
-    distributions in ``spaces``, and may give a solver in ``labels``. Its ``ansatz`` may name input functions too, which
-    are then reconstructed from their values at the sensors.
+    distributions in ``spaces``, and may give a solver in ``labels``. An ``ansatz`` may name input functions too.
 
     Attributes:
         physics: Train on the residuals.
