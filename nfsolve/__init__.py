@@ -45,6 +45,7 @@ from nfsolve.functions import (
 from nfsolve.problem import (
     PDE,
     Objective,
+    OperatorPDE,
     Problem,
     Recipe,
     Stage,
@@ -54,6 +55,7 @@ from nfsolve.problem import (
     interior,
     matched,
     measured,
+    operator_of,
 )
 from nfsolve.runs import RunFolder
 from nfsolve.show import show
@@ -80,6 +82,7 @@ __all__ = [
     "Interval",
     "ModifiedMLP",
     "Objective",
+    "OperatorPDE",
     "PeriodicField",
     "PointCloud",
     "Polygon",
@@ -106,6 +109,7 @@ __all__ = [
     "main",
     "matched",
     "measured",
+    "operator_of",
     "optim",
     "periodic",
     "preset",

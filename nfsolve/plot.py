@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from nfsolve._core.errors import MissingExtra, require
+from nfsolve.problem import OperatorPDE
 from nfsolve.solution import Solution
 
 if TYPE_CHECKING:
@@ -55,6 +56,10 @@ def picture(solution: Solution) -> "Figure | None":
     """
     with torch.no_grad():
         own = solution.problem.picture(solution.field, solution.data, solution.history)
+        if own is None and isinstance(solution.problem, OperatorPDE):
+            from nfsolve.operator_plot import operator_picture  # made of the panels below
+
+            return operator_picture(solution)
         if own is not None or "sizes" not in solution.data:
             return own
         data = solution.data

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from nfsolve._core.errors import InputError
 from nfsolve._core.random import generator
@@ -54,7 +54,7 @@ def show(problem: Any, field: nn.Module | None = None, *, seed: int = 0) -> "Fig
         with torch.no_grad():
             rms = {name: float(r.square().mean().sqrt()) for name, r in objective.residuals().items()}
         batch = objective.batch
-    drawn = {name: {k: array(v) for k, v in batch[name].items()} for name in conditions}
+    drawn = {name: {k: array(v) for k, v in batch[name].items() if isinstance(v, Tensor)} for name in conditions}
     domain: Domain = problem.domain
     d = len(domain.names)
     figure = new_figure(12.0, 6.0)

@@ -140,12 +140,13 @@ def load(folder: str | Path) -> nn.Module:
         folder: The run folder.
 
     Returns:
-        The field, on the CPU.
+        The field, on the CPU; of an operator problem a `nfsolve.problem.TrainedOperator` around it.
 
     Raises:
         InputError: The folder holds no run, or its files are damaged or of another problem.
     """
-    return reopen(folder).field
+    solution = reopen(folder)
+    return solution.problem.trained(solution.field)
 
 
 def reopen(folder: str | Path) -> Solution:

@@ -60,7 +60,7 @@ def _parse(text: str, outputs: tuple[str, ...], coordinates: tuple[str, ...]) ->
 def values(
     wanted: tuple[str, ...],
     function: Function,
-    rows: dict[str, Tensor],
+    rows: dict[str, Any],
     outputs: tuple[str, ...],
     coordinates: tuple[str, ...],
 ) -> dict[str, Any]:
@@ -69,40 +69,53 @@ def values(
     Args:
         wanted: Names in the signature.
         function: Points ``(n, d)`` -> values ``(n, k)``.
-        rows: ``points (n, d)``; on faces ``normals (n, d)``; measured columns ``NAME_data (n, 1)``.
+        rows: ``points (n, d)``; on faces ``normals (n, d)``; measured columns ``NAME_data (n, 1)``. With ``copies``, a
+            number B, the function gives the values of B fields side by side, ``(n, B k)``; ``inputs`` are named
+            columns ``(B n, 1)`` of the functions that these fields belong to.
         outputs: Names of the unknowns.
         coordinates: Names of the coordinates.
 
     Returns:
-        Name -> column ``(n, 1)``.
+        Name -> column ``(n, 1)``, or ``(B n, 1)``, one field after the other.
 
     Raises:
         InputError: An unknown name, or a field with another number of outputs.
     """
-    points = rows["points"]
-    found: dict[str, Any] = {name: points[..., i : i + 1] for i, name in enumerate(coordinates)}
-    found |= {name: column for name, column in rows.items() if name.endswith("_data")}
+    copies = rows.get("copies", 1)
+    sides = {name: _repeated(rows[name], copies) for name in ("points", "normals") if name in rows}
+    found: dict[str, Any] = {name: sides["points"][..., i : i + 1] for i, name in enumerate(coordinates)}
+    found |= {name: column for name, column in rows.items() if name.endswith("_data")} | rows.get("inputs", {})
     if "normals" in rows:
-        found |= {f"n_{name}": rows["normals"][..., i : i + 1] for i, name in enumerate(coordinates)}
+        found |= {f"n_{name}": sides["normals"][..., i : i + 1] for i, name in enumerate(coordinates)}
     found["D"] = lambda composite, along: _composite(composite, along, function, rows, outputs, coordinates)
     names = {text: _parse(text, outputs, coordinates) for text in wanted if text not in found}
     if names:
-        columns = partials(function, points, {name.along for name in names.values()})
+        columns = partials(function, rows["points"], {name.along for name in names.values()})
         some = next(iter(columns.values()))
-        if some.shape[-1] != len(outputs):
+        if some.shape[-1] != copies * len(outputs):
             raise InputError(
-                f"a field with {some.shape[-1]} outputs",
+                f"a field with {some.shape[-1] // copies} outputs",
                 f"{len(outputs)} ({', '.join(outputs)})",
                 "build it with FIELD.for_problem(problem)",
             )
+        columns = {along: one_after_another(column, copies) for along, column in columns.items()}
         found |= {text: columns[name.along][..., name.output : name.output + 1] for text, name in names.items()}
     return {name: found[name] for name in wanted}
+
+
+def one_after_another(values: Tensor, copies: int) -> Tensor:
+    """Turn the values of several fields side by side, (n, B k), into one field after the other, (B n, k)."""
+    return values if copies == 1 else values.unflatten(-1, (copies, -1)).transpose(0, 1).flatten(0, 1)
+
+
+def _repeated(rows: Tensor, copies: int) -> Tensor:
+    return rows if copies == 1 else rows.repeat(copies, 1)
 
 
 def call(
     method: Callable[..., Tensor],
     function: Function,
-    rows: dict[str, Tensor],
+    rows: dict[str, Any],
     outputs: tuple[str, ...],
     coordinates: tuple[str, ...],
 ) -> Tensor:
@@ -115,7 +128,7 @@ def call(
 def _pairs(
     wanted: tuple[str, ...],
     function: Function,
-    rows: dict[str, Tensor],
+    rows: dict[str, Any],
     outputs: tuple[str, ...],
     coordinates: tuple[str, ...],
 ) -> dict[str, Any]:
@@ -123,7 +136,7 @@ def _pairs(
     found: dict[str, Any] = {}
     for side, points in (("_low", rows["points"]), ("_high", rows["partners"])):
         names = tuple(name.removesuffix(side) for name in wanted if name.endswith(side))
-        at = values(names, function, {"points": points}, outputs, coordinates)
+        at = values(names, function, {**rows, "points": points}, outputs, coordinates)
         found |= {name + side: column for name, column in at.items()}
     rest = tuple(name for name in wanted if name not in found)
     return found | values(rest, function, rows, outputs, coordinates)
@@ -133,7 +146,7 @@ def _composite(
     term: Callable[..., Tensor],
     along: str,
     function: Function,
-    rows: dict[str, Tensor],
+    rows: dict[str, Any],
     outputs: tuple[str, ...],
     coordinates: tuple[str, ...],
 ) -> Tensor:
@@ -141,6 +154,13 @@ def _composite(
     if along not in coordinates:
         raise InputError(
             f"unknown coordinate '{along}' in D(..., '{along}')", f"this problem has {', '.join(coordinates)}"
+        )
+    fixed = [name for name in arguments(term) if name in rows.get("inputs", {})]
+    if fixed:
+        raise InputError(
+            f"input function '{fixed[0]}' inside D(..., '{along}')",
+            "coordinates, unknowns and their derivatives",
+            f"write the product rule out, with {fixed[0]}_{along}",
         )
     direction = torch.zeros_like(rows["points"])
     direction[..., coordinates.index(along)] = 1.0

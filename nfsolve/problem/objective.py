@@ -286,8 +286,9 @@ class Objective(LeastSquares):
             raise InputError(f"{type(self.problem).__name__} gave no residuals", "at least one by name")
         for name, r in residuals.items():
             rows = self.batch.get(name)
-            points = rows.get("points") if isinstance(rows, dict) else None
-            n = len(points) if isinstance(points, Tensor) else None
+            rows = rows if isinstance(rows, dict) else {}
+            points = rows.get("points")
+            n = len(points) * rows.get("copies", 1) if isinstance(points, Tensor) else None
             if r.ndim != 2 or r.numel() == 0 or (n is not None and (r.shape[0] != n or r.shape[1] == n > 1)):
                 raise InputError(
                     f"residual '{name}' has shape {tuple(r.shape)}" + (f" for {n} points" if n else ""),

@@ -232,7 +232,7 @@ class PDE(Problem):
         """Give the hard constraint written as ``ansatz``, if there is one."""
         if not hasattr(self, "ansatz"):
             return None
-        return partial(_apply_ansatz, self)
+        return partial(apply_ansatz, self)
 
     def recipe(self) -> Recipe:
         """Give a default for any PDE: a small tanh network in float64 under Gauss-Newton."""
@@ -255,12 +255,12 @@ def _joined(first: Batch, second: Batch) -> Batch:
     return {name: torch.cat([column, second[name]]) for name, column in first.items()}
 
 
-def _apply_ansatz(problem: Any, points: Tensor, values: Tensor) -> Tensor:
-    """Map raw outputs (n, k) at points (n, d) through the problem's ansatz."""
+def apply_ansatz(problem: Any, points: Tensor, values: Tensor, given: dict[str, Tensor] | None = None) -> Tensor:
+    """Map raw outputs (n, k) at points (n, d) through the problem's ansatz; ``given`` are further arguments (n, 1)."""
     names, outputs = problem.domain.names, problem.outputs
     wanted = arguments(problem.ansatz)
     columns = {name: points[..., i : i + 1] for i, name in enumerate(names)}
-    columns |= {name: values[..., i : i + 1] for i, name in enumerate(outputs)}
+    columns |= {name: values[..., i : i + 1] for i, name in enumerate(outputs)} | (given or {})
     missing = [name for name in wanted if name not in columns]
     if missing:
         raise InputError(

@@ -152,6 +152,10 @@ class Problem(ABC):
         """Write what the user takes away (an image, a volume, an animation) into the run folder."""
         return
 
+    def trained(self, field: nn.Module) -> nn.Module:
+        """Give what `nfsolve.load` hands to a user: the trained field, unless the problem knows how it is called."""
+        return field
+
     @abstractmethod
     def recipe(self) -> Recipe:
         """Give the best known field and optimizers."""

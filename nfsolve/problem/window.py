@@ -14,6 +14,7 @@ from nfsolve.domains import Box, periodic
 from nfsolve.domains.product import Product
 from nfsolve.problem.conditions import Condition, arguments
 from nfsolve.problem.evaluate import as_field, values
+from nfsolve.problem.operators import OperatorPDE
 from nfsolve.problem.pde import PDE
 from nfsolve.problem.problem import Batch, Callback, Problem
 
@@ -133,10 +134,11 @@ def check_windows(problem: Problem) -> None:
     kind = type(problem).__name__
     domain: Any = getattr(problem, "domain", None)
     box = domain.box if isinstance(domain, Product) else domain
-    if not isinstance(problem, PDE) or not isinstance(box, Box) or "t" not in box.names:
+    operator = isinstance(problem, OperatorPDE)
+    if operator or not isinstance(problem, PDE) or not isinstance(box, Box) or "t" not in box.names:
         raise InputError(
             f"windows for {kind}",
-            "a PDE on a Box with a coordinate t, or its product with a shape",
+            "a PDE on a Box with a coordinate t, or its product with a shape, and no operator",
             "leave windows at 1",
         )
     column = problem.domain.index("t")

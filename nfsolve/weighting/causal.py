@@ -90,7 +90,8 @@ class Causal(Weighting):
         """Chunk of each point, ``(n,)``."""
         column = terms.problem.domain.names.index("t")
         low, high = terms.problem.domain.bounds[column]
-        part = (terms.batch[name]["points"][:, column] - low) / (high - low)
+        rows = terms.batch[name]
+        part = (rows["points"][:, column].repeat(rows.get("copies", 1)) - low) / (high - low)
         return (part * self.chunks).long().clamp(0, self.chunks - 1)
 
     def _losses(self, name: str, residual: Tensor, terms: Terms) -> Tensor:

@@ -1,0 +1,128 @@
+"""A trained operator in the hands of a user: functions and points of their own, checked against its training."""
+
+import inspect
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nfsolve._core.errors import InputError, unknown
+
+Given = Tensor | float | Callable[..., Any] | Sequence[Any]
+
+
+class TrainedOperator(nn.Module):
+    """A field that takes functions, behind checks of what it is called with.
+
+    Args:
+        field: The trained field.
+        problem: The `OperatorPDE` on which it was trained.
+    """
+
+    def __init__(self, field: nn.Module, problem: Any):
+        super().__init__()
+        self.field, self.problem = field, problem
+
+    def sensor_points(self, name: str = "") -> Tensor:
+        """Give the points ``(m, d)`` at which an input function is seen; the only one where no name is given."""
+        return self.problem.sensor_points(name or next(iter(self.problem.inputs)))
+
+    def forward(self, functions: Given | Mapping[str, Given], x: Tensor, at: Any = None) -> Tensor:
+        """Evaluate the solutions for some input functions.
+
+        Args:
+            functions: One input function, or several as a sequence: callables whose parameters are coordinates
+                (``lambda x: torch.sin(x)``), each a column ``(m, 1)``; or values at the sensors ``(B, m)``. A number
+                that varies is a number, or several. With several input functions a mapping of them by name.
+            x: Points ``(n, d)``.
+            at: The places ``(m, d)`` of the values where values are given, or a mapping of them by name, to be
+                compared with the sensors; None trusts them.
+
+        Returns:
+            Values ``(B, n, k)``, in the type of the field.
+
+        Raises:
+            InputError: Values at other places than the sensors, another number of them, or values that are not finite.
+        """
+        names = tuple(self.problem.inputs)
+        by_name: Any = functions if isinstance(functions, Mapping) else {names[0]: functions}
+        places: Any = at if isinstance(at, Mapping) else {names[0]: at}
+        for name in by_name:
+            if name not in names:
+                raise unknown("input function", name, names)
+        missing = [name for name in names if name not in by_name]
+        if missing:
+            raise InputError(
+                f"no input function '{missing[0]}'", f"all of {', '.join(names)}", "give a mapping of them by name"
+            )
+        like = next(self.field.parameters())
+        values = {n: self._values(n, by_name[n], places.get(n)).to(like) for n in names}
+        self._warn_outside(x)
+        return self.problem.answers(self.field, self.problem.seen(values), x.to(like))
+
+    def _values(self, name: str, given: Any, at: Any) -> Tensor:
+        """Give one input function at its sensors, ``(B, m)``."""
+        sensors = self.sensor_points(name)
+        if callable(given) and not isinstance(given, Tensor):
+            given = [given]
+        if isinstance(given, Sequence) and given and all(callable(f) for f in given):
+            values = torch.cat([self._evaluated(name, f, sensors) for f in given])
+        else:
+            values = torch.as_tensor(given, dtype=torch.float64)
+            values = values.reshape(-1, 1) if not sensors.shape[1] else values
+        if values.ndim != 2 or values.shape[1] != len(sensors):
+            raise InputError(
+                f"values of '{name}' of shape {tuple(values.shape)}",
+                f"(functions, {len(sensors)}), one value for each sensor",
+                f"evaluate the functions at sensor_points('{name}'), or give them as callables",
+            )
+        bad = int((~torch.isfinite(values)).sum())
+        if bad:
+            raise InputError(f"{bad} values of '{name}' are NaN or infinite", "finite numbers")
+        if at is not None:
+            self._check_places(name, torch.as_tensor(at, dtype=torch.float64), sensors)
+        return values
+
+    def _evaluated(self, name: str, function: Callable[..., Any], sensors: Tensor) -> Tensor:
+        own = tuple(self.problem.inputs[name].split())
+        wanted = tuple(inspect.signature(function).parameters)
+        columns = {c: sensors[:, i : i + 1] for i, c in enumerate(own)}
+        strange = [c for c in wanted if c not in columns]
+        if strange:
+            raise InputError(f"input function '{name}' of ({', '.join(wanted)})", f"a function of {', '.join(own)}")
+        values = torch.as_tensor(function(*(columns[c] for c in wanted)), dtype=torch.float64)
+        return values.expand(len(sensors), 1).T if values.numel() == 1 else values.reshape(1, -1)
+
+    def _check_places(self, name: str, at: Tensor, sensors: Tensor) -> None:
+        """Refuse functions that are given at other places: the field would read them as functions that they are not."""
+        at = at.reshape(len(at), -1)
+        if at.shape != sensors.shape:
+            raise InputError(f"'{name}' at {len(at)} places", f"its {len(sensors)} sensors", _MOVE.format(name))
+        gap = (at - sensors).abs().max(0).values
+        span = sensors.max(0).values - sensors.min(0).values
+        if (gap > 1e-6 * span).any():
+            raise InputError(
+                f"'{name}' at other places than its sensors, up to {float(gap.max()):.3g} away",
+                "values at the sensors on which the operator was trained",
+                _MOVE.format(name),
+            )
+
+    def _warn_outside(self, x: Tensor) -> None:
+        """Say how far points lie outside the box of the training; what the field gives there is not trained."""
+        domain = self.problem.domain
+        for column, name in enumerate(domain.names):
+            low, high = domain.bounds[column]
+            beyond = torch.maximum(low - x[:, column], x[:, column] - high)
+            outside = beyond > 1e-6 * (high - low)
+            if outside.any() and not domain.periodic[column]:
+                far = float(beyond.max())
+                warnings.warn(
+                    f"{int(outside.sum())} of {len(x)} points lie outside {low:g} <= {name} <= {high:g}, where the "
+                    f"operator was trained, by up to {far:.3g} ({100 * far / (high - low):.3g} % of that interval)",
+                    stacklevel=5,  # the call of the module, past torch
+                )
+
+
+_MOVE = "interpolate to sensor_points('{0}'), or give the function itself as a callable"

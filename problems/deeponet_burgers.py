@@ -1,0 +1,80 @@
+"""Burgers' equation as an operator, u -> s, s_t + s s_x = nu s_xx, s(0, x) = u(x), t in [0, 1], x periodic on [0, 1].
+
+u is a periodic Gaussian random field; the published errors are 1.4e-2 at nu = 0.01 (Wang, Wang & Perdikaris, Science
+Advances 7 (2021) eabi8605) and 3.5e-2 at nu = 0.001 (Wang, Wang & Perdikaris, J. Sci. Comput. 92 (2022) 35).
+
+    nfsolve run deeponet_burgers
+    nfsolve run deeponet_burgers --nu 0.001
+"""
+
+import dataclasses
+from dataclasses import dataclass, field
+from functools import partial
+from typing import ClassVar
+
+from nfsolve import Box, DeepONet, OperatorPDE, Recipe, Stage, interior, main, periodic
+from nfsolve.fields import GELU
+from nfsolve.functions import PeriodicField
+from nfsolve.optim import SOAP
+from problems.operator_solvers import burgers, with_error
+
+
+@dataclass
+class BurgersOperator(OperatorPDE):
+    """The operator from the initial value u to the solution s of Burgers' equation."""
+
+    nu: float = 0.01
+    """viscosity"""
+    tau: float = 5.0
+    """inverse length of u, whose covariance is 625^2 (-d^2/dx^2 + tau^2)^-4"""
+    ood_tau: float = 3.0
+    """inverse length of the functions of another kind, only for a test"""
+    functions: int = field(default=1000, kw_only=True)
+    """training functions; 0 draws new ones for each mini-batch"""
+
+    domain = Box(t=(0, 1), x=periodic(0, 1))
+    unknowns = "s"
+    inputs: ClassVar[dict[str, str]] = {"u": "x"}
+    evaluation = (101, 101)
+
+    @interior
+    def momentum(self, s, s_t, s_x, s_xx):
+        """s_t + s s_x - nu s_xx = 0."""
+        return s_t + s * s_x - self.nu * s_xx
+
+    def ansatz(self, s, u, t):
+        """s(0, x) = u(x)."""
+        return u + t * s
+
+    def spaces(self):
+        """Periodic Gaussian random fields."""
+        return {"u": PeriodicField(tau=self.tau)}
+
+    def shifted(self):
+        """The same with larger and longer waves."""
+        return dataclasses.replace(self, tau=self.ood_tau)
+
+    def labels(self, u):
+        """The Cole-Hopf formula."""
+        return with_error(burgers, u, nu=self.nu)
+
+    def recipe(self):
+        """A modified trunk on harmonics and a plain branch under SOAP."""
+        return Recipe(
+            field=partial(
+                DeepONet,
+                sensors=self.sensor_counts,
+                width=64,
+                depth=4,
+                latent=64,
+                harmonics=4,
+                activation=GELU(),
+                trunk="modified",
+            ),
+            stages=(Stage(partial(SOAP, lr=3e-3), steps=6000, schedule="cosine"),),
+            log_every=200,
+        )
+
+
+if __name__ == "__main__":
+    main(BurgersOperator)

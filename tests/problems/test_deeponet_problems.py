@@ -1,0 +1,125 @@
+"""The gallery's operators: labels satisfy residuals and hard constraints, three steps, pictures, the command line."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.interpolate import RectBivariateSpline
+
+import nfsolve as nf
+from nfsolve._core.errors import InputError
+from nfsolve.find import find
+from nfsolve.plot import picture
+from nfsolve.problem.conditions import arguments
+from problems.deeponet_advection import Advection, Speeds
+from problems.deeponet_antiderivative import LABEL_ERROR, Antiderivative
+from problems.deeponet_burgers import BurgersOperator
+from problems.deeponet_diffusion_reaction import DiffusionReaction
+
+SMALL = {"functions": 8, "tests": 4, "batch": 3, "n_points": 16, "sensors": 30}
+IN_TIME = [
+    (DiffusionReaction(**SMALL), 1e-4),
+    (Advection(**SMALL), 1e-3),
+    (BurgersOperator(**SMALL), 1e-3),
+    (BurgersOperator(nu=0.05, **SMALL), 1e-3),
+]
+ALL = [*(problem for problem, _ in IN_TIME[:3]), Antiderivative(**SMALL)]
+
+
+def name_of(value) -> str:
+    return getattr(type(value), "__name__", "")
+
+
+@pytest.mark.parametrize(("problem", "tolerance"), IN_TIME, ids=name_of)
+def test_labels_satisfy_the_residual_and_the_hard_constraint(problem, tolerance):
+    """The oracle: splines through the labels, differentiated."""
+    data = problem.load("cpu", torch.float64)
+    t, x = np.linspace(0, 1, 101), np.linspace(0, 1, 101)
+    truth = data["test"]["truth"][0, :, 0].reshape(101, 101).numpy()
+    spline = RectBivariateSpline(t, x, truth, kx=5, ky=5)
+    [name] = problem.conditions()
+    [(given, space)] = problem.spaces().items()
+    inside = slice(20, 81)
+    columns = {"t": t[:, None] + 0 * x, "x": x + 0 * t[:, None], "s": truth}
+    columns |= {"s_t": spline(t, x, 1, 0), "s_x": spline(t, x, 0, 1), "s_xx": spline(t, x, 0, 2)}
+    f = space.evaluate(data["test"]["coefficients"][given][:1], torch.from_numpy(x)[:, None]).numpy()
+    columns[given] = f + 0 * t[:, None]
+    columns = {key: torch.from_numpy(value) for key, value in columns.items()}
+    method = getattr(problem, name)
+    residual = method(*(columns[a] for a in arguments(method)))[inside, inside]
+    size = columns["s_t"][inside, inside].abs().max()
+    # away from the kink of the advected corner
+    assert float(residual.abs().median()) < tolerance * float(size)
+    fixed = constrained(problem, columns, 1.0) == constrained(problem, columns, 0.0)
+    assert fixed.sum() >= 101
+    assert np.abs(truth - constrained(problem, columns, 0.0))[fixed].max() < 1e-12
+
+
+def constrained(problem, columns, raw: float) -> np.ndarray:
+    wanted = arguments(problem.ansatz)
+    return problem.ansatz(*(columns[a] if a != "s" else torch.full((101, 101), raw).double() for a in wanted)).numpy()
+
+
+@pytest.mark.parametrize("problem", ALL, ids=name_of)
+def test_steps_are_finite_and_repeat_with_the_seed(problem, tmp_path):
+    first, again, other = (nf.solve(problem, steps=2, seed=seed, report=None) for seed in (0, 0, 1))
+    assert not first.failed and all(math.isfinite(v) for v in first.metrics.values() if isinstance(v, float))
+    f, x = first.data["test"]["functions"], first.data["grid"][::97]
+    assert torch.equal(problem.answers(first.field, f, x), problem.answers(again.field, f, x))
+    assert not torch.equal(problem.answers(first.field, f, x), problem.answers(other.field, f, x))
+    assert first.metrics["relative_l2_ood"] > 0
+    both = dataclasses.replace(problem, data=True)
+    assert set(nf.solve(both, steps=1, report=None).history[-1]) >= {
+        "rms/data",
+        *(f"rms/{n}" for n in both.conditions()),
+    }
+    alone = dataclasses.replace(both, physics=False)
+    assert nf.solve(alone, steps=1, report=None).history[-1].keys() >= {"rms/data"}
+    figure = picture(first)
+    titles = " ".join(ax.get_title() for ax in figure.axes)
+    assert all(word in titles for word in ("best", "median", "worst", "relative L2", "mean"))
+
+
+def test_they_are_found_where_they_are():
+    for cls in {type(problem) for problem in ALL}:
+        assert find(f"{cls.__module__}:{cls.__name__}") is cls
+
+
+def test_speeds_are_at_least_one():
+    space = Speeds(0.2)
+    u = space.evaluate(space.draw(50, torch.Generator().manual_seed(0)), torch.linspace(0, 1, 501).double()[:, None])
+    assert float(u.min()) > 1 - 1e-6
+    torch.testing.assert_close(u.amin(1), torch.ones(50).double(), rtol=0, atol=1e-4)
+
+
+def test_the_burgers_field_starts_from_its_input():
+    problem = BurgersOperator(**SMALL)
+    field = nf.DeepONet.for_problem(problem, sensors=30, width=6, depth=2, latent=5, dtype=torch.float64)
+    data = problem.load("cpu", torch.float64)
+    x = torch.rand(9, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    values = problem.answers(field, data["test"]["functions"], torch.cat([0 * x, x], 1))
+    exact = problem.spaces()["u"].evaluate(data["test"]["coefficients"]["u"], x)
+    torch.testing.assert_close(values[..., 0], exact, rtol=0, atol=1e-3)  # 30 sensors
+
+
+@pytest.mark.parametrize("length", [0.05, 0.2, 2.0])
+def test_antiderivatives_equal_gauss_legendre_quadrature(length: float):
+    problem = Antiderivative(**SMALL, length=length)
+    data = problem.load("cpu", torch.float64)
+    nodes, weights = np.polynomial.legendre.leggauss(120)
+    x = np.linspace(0, 1, 201)[::20]
+    space, c = problem.spaces()["f"], data["test"]["coefficients"]["f"]
+    quadrature = [
+        space.evaluate(c, torch.from_numpy(at * (nodes + 1) / 2)[:, None]).numpy() @ (at * weights / 2) for at in x
+    ]
+    s = data["test"]["truth"][:, ::20, 0].numpy()
+    assert np.abs(s[:, 0]).max() < 1e-13
+    assert np.abs(s - np.stack(quadrature, 1)).max() < 30 * LABEL_ERROR
+    assert np.abs(s).max() > 0.1
+
+
+def test_bad_parameters_are_named():
+    with pytest.raises(InputError, match=r"length = 0: a correlation length from 0.01 to 10"):
+        Antiderivative(length=0)
