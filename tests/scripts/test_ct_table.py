@@ -4,6 +4,7 @@ import json
 from functools import partial
 
 import pytest
+import torch
 
 import nfsolve
 from nfsolve.find import find
@@ -58,7 +59,8 @@ def test_without_rows_there_is_a_head_alone(tmp_path, monkeypatch):
 def test_the_weight_of_the_total_variation_is_the_best_that_was_tried(problem, monkeypatch):
     monkeypatch.setattr(ct_table, "SEARCH", 20)
     monkeypatch.setattr(ct_table, "CONVERGED", 30)
-    found = ct_table._best_total_variation("phantom", Case("", ""), problem)
+    data = problem.load("cpu", torch.float32)
+    found = ct_table._best_total_variation("phantom", Case("", ""), problem, data)
     assert set(found["tried"]) >= {f"{weight:g}" for weight in ct_table.WEIGHTS}
     beside = [weight for weight in (found["weight"] / 2, 2 * found["weight"]) if weight > ct_table.LEAST]
     assert {f"{weight:g}" for weight in beside} <= set(found["tried"])  # the best is at no end
@@ -67,19 +69,24 @@ def test_the_weight_of_the_total_variation_is_the_best_that_was_tried(problem, m
     assert found["method"] == "tv" and found["gap"] >= 0 and {"psnr", "ssim", "residual"} <= set(found)
 
 
-def test_a_cone_is_measured_with_all_its_rows(monkeypatch):
+def test_a_cone_is_measured_with_all_its_rows(rows, monkeypatch, capsys):
+    rows()
     monkeypatch.setattr(ct_table, "SEARCH", 2)
     monkeypatch.setattr(ct_table, "CONVERGED", 3)
     case = Case("", "ct_cone", {"views": 3, "size": 12})
     monkeypatch.setattr(ct_table.nfsolve, "solve", partial(nfsolve.solve, steps=2))
-    found = ct_table._measured("cone", case, 0, with_classical=True)
-    assert [one["method"] for one in found] == ["field", "fdk", "sirt", "cgls", "tv"]
+    ct_table._measure_fields("cone", case, 2)
+    ct_table._measure_classical("cone", case)
+    found = ct_table.read_rows(ct_table.PATH)
+    assert [one["method"] for one in found] == ["field", "field", "mean of fields", "fdk", "sirt", "cgls", "tv"]
     assert all({"psnr", "ssim", "residual", "seconds"} <= set(one) for one in found)
+    assert found[2]["seconds"] == pytest.approx(found[0]["seconds"] + found[1]["seconds"])
+    assert found[2]["psnr"] >= min(found[0]["psnr"], found[1]["psnr"])  # squares are convex
 
 
 def test_measured_rows_replace_older_ones_of_the_same_run(rows, capsys):
     rows(row("field", 0, psnr=1.0), row("field", 1, psnr=2.0))
-    ct_table._save("phantom", [row("field", 0, psnr=9.0)])
+    ct_table._save("phantom", row("field", 0, psnr=9.0))
     kept = json.loads(ct_table.PATH.read_text())
     assert [(r["seed"], r["psnr"]) for r in kept] == [(1, 2.0), (0, 9.0)]
     assert "machine" not in capsys.readouterr().out
