@@ -30,7 +30,7 @@ def main() -> None:
     said = parser("Inverse rendering: optimizers.").parse_args()
     width = str(max(16, round(256 * said.scale)))
     net = ["--field", "mlp", "--field.encoding", "identity", "--field.depth", "3", "--field.width", width]
-    net += ["--schedule", "cosine", "--warmup", "0.1", "--points", "4096", "--log-every", "25"]
+    net += ["--schedule", "cosine", "--warmup", "0.1", "--points", "4096"]
     tasks = {"scene": ("nerf_scene", [])}
     if found(LEGO):
         tasks["lego"] = ("nerf", ["--data", LEGO, "--downscale", str(1 / said.scale)])
