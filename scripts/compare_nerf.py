@@ -31,7 +31,7 @@ def main() -> None:
     width = str(max(16, round(256 * said.scale)))
     net = ["--field", "mlp", "--field.encoding", "identity", "--field.depth", "3", "--field.width", width]
     net += ["--schedule", "cosine", "--warmup", "0.1", "--points", "4096"]
-    tasks = {"scene": ("nerf_scene", [])}
+    tasks = {"scene": ("nerf_scene", ["--size", str(round(128 * said.scale)), "--views", "20"])}
     if found(LEGO):
         tasks["lego"] = ("nerf", ["--data", LEGO, "--downscale", str(1 / said.scale)])
     cells = [
