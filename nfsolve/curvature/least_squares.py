@@ -46,6 +46,7 @@ class LeastSquares:
         self, residual_function: Callable[[dict[str, Tensor]], Tensor], parameters: Mapping[str, nn.Parameter]
     ):
         self._residual_function = residual_function
+        self._all = dict(parameters)
         self._trained = {name: p for name, p in parameters.items() if p.requires_grad}
         self._fixed = {name: p for name, p in parameters.items() if not p.requires_grad}
         if not self._trained:
@@ -78,6 +79,10 @@ class LeastSquares:
     def eager_loss(self) -> Tensor:
         """Give the loss with a graph that can be differentiated twice: as `loss`, but never compiled."""
         return self.loss()
+
+    def parts(self) -> list[Tensor]:
+        """Give the residuals at the current parameters one by one; the loss is their sum of squares."""
+        return [self._residual_function({**self._trained, **self._fixed})]
 
     def stacked(self, theta: Tensor) -> Tensor:
         """Give the residual vector ``(N,)`` at theta ``(P,)``."""

@@ -269,9 +269,15 @@ class Objective(LeastSquares):
             object.__setattr__(bound, name, value)
         return bound
 
+    def parts(self) -> list[Tensor]:
+        """Give the residuals ``(n, k)``, scaled so that the loss is their sum of squares."""
+        return self._scaled(self._evaluate_eagerly(self.batch))
+
     def _stack_at(self, params: dict[str, Tensor]) -> Tensor:
-        residuals = self._named_at(params, self.batch)
-        return torch.cat([(self.weights.scale(name, r) * r).reshape(-1) for name, r in residuals.items()])
+        return torch.cat([r.reshape(-1) for r in self._scaled(self._named_at(params, self.batch))])
+
+    def _scaled(self, residuals: dict[str, Tensor]) -> list[Tensor]:
+        return [self.weights.scale(name, r) * r for name, r in residuals.items()]
 
     def check(self) -> None:
         """Evaluate once and check the shape of every residual.
