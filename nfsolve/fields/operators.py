@@ -102,7 +102,9 @@ class Operator(Field):
         """
         x = self.cast(x)
         values = self.crossed(x, self.sensor_values(functions))
-        if self.transform is not None:
+        if getattr(self.transform, "broadcasts", False):
+            values = self.finish(x[:, None], values)
+        elif self.transform is not None:
             # a row for each pair, because a transform is written for points (n, d)
             n, count = values.shape[:2]
             points = x[torch.arange(n, device=values.device).repeat_interleave(count)]

@@ -15,11 +15,10 @@ import torch
 from torch import Tensor
 
 from nfsolve._core.errors import InputError
-from nfsolve.curvature.affine import AffineLayer, last_affine
+from nfsolve.curvature import AffineLayer, last_affine
 from nfsolve.linalg import pcg
 
-TRIALS = 8  # dampings that one step tries before it gives up
-SMALLEST, LARGEST = 1e-16, 1e4  # damping
+TRIALS = 8  # dampings that one step tries before it gives up, each a hundred times the one before
 
 
 class LastLayer(torch.optim.Optimizer):
@@ -28,7 +27,8 @@ class LastLayer(torch.optim.Optimizer):
     Args:
         params: Parameters, among them the weight of the layer; the others stay as they are.
         batches: Mini-batches drawn for one step; from an objective without ``redraw`` there is one.
-        damping: mu, in units of the mean diagonal of the normal equations with unit columns; it adapts.
+        damping: mu, relative to a diagonal of ones in the normal equations; what functions show little of is kept from
+            growing. A step starts from it and takes more only where the loss would not fall.
         cg_tolerance: Relative residual at which conjugate gradients stop.
         cg_steps: Most products of one solve.
         max_bytes: Largest memory for the matrices G_b.
@@ -48,7 +48,7 @@ class LastLayer(torch.optim.Optimizer):
         self,
         params: Iterable[Tensor],
         batches: int = 32,
-        damping: float = 1e-10,
+        damping: float = 1e-9,
         cg_tolerance: float = 1e-6,
         cg_steps: int = 100,
         max_bytes: float = 4e9,
@@ -103,37 +103,36 @@ class LastLayer(torch.optim.Optimizer):
         return loss
 
     def _refuse_too_large(self, layer: AffineLayer, batches: int) -> None:
-        count, outputs, limit = batches * len(layer.inputs), len(layer.weight), self.param_groups[0]["max_bytes"]
-        size = 8 * count * outputs**2
-        if size > limit:
+        limit, outputs, columns = self.param_groups[0]["max_bytes"], len(layer.weight), layer.inputs.shape[1]
+        count = batches * len(layer.inputs)
+        matrices, rest = 8 * count * outputs**2, 8 * (3 * columns**2 + count * columns)
+        if matrices + rest > limit:
+            fits = int((limit - rest) / matrices * batches)
             raise InputError(
-                f"{count} functions with {outputs} outputs of the layer each: {size / 1e9:.1f} GB of matrices",
+                f"a layer of {outputs} outputs and {columns} inputs, {outputs * columns} parameters, for {count} "
+                f"functions: {(matrices + rest) / 1e9:.1f} GB",
                 f"at most {limit / 1e9:.1f} GB",
-                f"take {int(limit / size * batches)} mini-batches, a smaller latent=, or raise max_bytes",
+                (f"take batches={fits}, " if fits >= 1 else "") + "build the field with a smaller latent=, or raise "
+                "max_bytes",
             )
 
     def _search(self, objective: Any, layer: AffineLayer, normal: "_Normal") -> None:
-        """Try dampings until one lowers the loss of the last mini-batch, then adapt it."""
+        """Take the first damping with which the loss of the last mini-batch falls."""
         group = self.param_groups[0]
-        before, start = float(layer.residual.double().square().sum()), layer.weight.clone()
-        bias = None if layer.bias is None else layer.bias.clone()
+        trained = [layer.weight] if layer.bias is None else [layer.weight, layer.bias]
+        starts, before, damping = [p.clone() for p in trained], float(layer.residual.square().sum()), group["damping"]
         for _ in range(TRIALS):
-            step = normal.solve(group["damping"], group["cg_tolerance"], group["cg_steps"])
-            columns = start.shape[1]
-            layer.weight.copy_(start.double() + step[:, :columns])
-            if bias is not None:
-                layer.bias.copy_(bias.double() + step[:, columns])  # type: ignore[union-attr]
+            step = normal.solve(damping, group["cg_tolerance"], group["cg_steps"])
+            columns = layer.weight.shape[1]
+            for p, start, move in zip(trained, starts, (step[:, :columns], step[:, -1]), strict=False):
+                p.copy_(start.double() + move)
             objective.evaluations += 1
-            with torch.enable_grad():
-                after = sum(float(r.detach().double().square().sum()) for r in objective.parts())
-            if after < before:
-                group["damping"] = max(group["damping"] / 10, SMALLEST)
+            if sum(float(r.square().sum()) for r in objective.parts()) < before:
                 return
-            group["damping"] = min(group["damping"] * 10, LARGEST)
-        layer.weight.copy_(start)
-        if bias is not None:
-            layer.bias.copy_(bias)  # type: ignore[union-attr]
-        self.stop_reason = f"line search failed: no damping up to {group['damping']:.1e} lowers the loss {before:.3e}"
+            damping *= 100
+        for p, start in zip(trained, starts, strict=True):
+            p.copy_(start)
+        self.stop_reason = f"line search failed: no damping up to {damping / 100:.1e} lowers the loss {before:.3e}"
 
 
 class _Sums:
@@ -185,5 +184,4 @@ class _Normal(NamedTuple):
             return (u @ ((u.T @ flat.view(shape) @ v) / spectrum) @ v.T).reshape(-1)
 
         found = pcg(apply, -self.gradient.reshape(-1), precondition, tolerance=tolerance, max_steps=most)
-        print('cg', found.steps, found.relative_residual, found.reason)
         return found.x.view(shape) / self.scale

@@ -50,6 +50,8 @@ class Objective(LeastSquares):
         weighting: Scheme that adapts the weights; None keeps those that the problem states.
     """
 
+    _under = "field."
+
     def __init__(
         self,
         problem: Problem,
@@ -73,6 +75,11 @@ class Objective(LeastSquares):
         super().__init__(self._stack_at, dict(self.system.named_parameters()))
         self._drawn_from = self.generator.get_state()
         self._place(problem.draw(data, generator))
+
+    def choose(self, only: str) -> None:
+        """Train only the parameters of the field whose names begin with ``only``; empty takes all."""
+        super().choose(only)
+        self._recordable = {}
 
     def use_points(self, factor: float) -> None:
         """Take another number of points from the next draw on."""
