@@ -19,6 +19,7 @@ from nfsolve.curvature import AffineLayer, last_affine
 from nfsolve.linalg import pcg
 
 TRIALS = 8  # dampings that one step tries before it gives up, each a hundred times the one before
+FLOOR = 1e-4  # smallest unit of a column, relative to the largest: a sensor at which all functions vanish keeps still
 
 
 class LastLayer(torch.optim.Optimizer):
@@ -154,7 +155,7 @@ class _Sums:
     def normal(self) -> "_Normal":
         inputs, grams = torch.cat(self.inputs), torch.cat(self.grams)
         rows, columns = grams.mean(0).diagonal().sqrt(), inputs.square().sum(0).sqrt()
-        rows, columns = (v.clamp_min(1e-8 * float(v.max())) for v in (rows, columns))
+        rows, columns = (v.clamp_min(max(FLOOR * float(v.max()), 1e-100)) for v in (rows, columns))
         inputs, gradients = inputs / columns, torch.cat(self.gradients) / rows
         grams = grams / rows[:, None] / rows
         return _Normal(grams, inputs, gradients.T @ inputs, rows[:, None] * columns)
