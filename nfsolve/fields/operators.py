@@ -26,8 +26,9 @@ Functions = Tensor | Sequence[Tensor]
 class Operator(Field):
     """An operator from one or several functions to fields.
 
-    Arguments as for `Field`; ``options["sensors"]`` is the number of values by which an input function is given, a
-    tuple where there are several functions.
+    Arguments as for `Field`; a transform with a true attribute ``broadcasts`` takes points ``(n, 1, d)`` with outputs
+    ``(n, m, k)``, which saves a copy of each point for each function. ``options["sensors"]`` is the number of values by
+    which an input function is given, a tuple where there are several functions.
 
     Attributes:
         sensors: Number of sensors of each input function.
