@@ -72,7 +72,7 @@ class DiffusionReaction(OperatorPDE):
                 branch=Skip(activation=GELU()),
             ),
             stages=(
-                Stage(partial(SOAP, lr=3e-3), steps=5000, schedule="cosine"),
+                Stage(partial(SOAP, lr=3e-3), steps=3000, schedule="cosine"),
                 Stage(partial(LastLayer, damping=1e-8), steps=2, only="branches"),
             ),
             log_every=200,
