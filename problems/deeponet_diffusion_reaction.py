@@ -15,7 +15,7 @@ from functools import partial
 from nfsolve import Box, DeepONet, OperatorPDE, Recipe, Stage, interior, main
 from nfsolve.fields import GELU, Skip
 from nfsolve.functions import GaussianField
-from nfsolve.optim import SOAP, LastLayer
+from nfsolve.optim import SOAP
 from problems.operator_solvers import diffusion_reaction, with_error
 
 
@@ -71,10 +71,7 @@ class DiffusionReaction(OperatorPDE):
                 activation=GELU(),
                 branch=Skip(activation=GELU()),
             ),
-            stages=(
-                Stage(partial(SOAP, lr=3e-3), steps=3000, schedule="cosine"),
-                Stage(partial(LastLayer, damping=1e-8), steps=2, only="branches"),
-            ),
+            stages=(Stage(partial(SOAP, lr=3e-3), steps=3000, schedule="cosine"),),
             log_every=200,
         )
 
