@@ -80,6 +80,7 @@ class Run:
             while not self.stopped and self.stage < self._last:
                 self.stage, self.step = self.stage + 1, 0
                 self._run_stage(interrupt)
+            self.objective.choose("")
             self.stopped = self.stopped or f"step limit: {self.steps} steps done"
         return self._finish()
 
@@ -157,6 +158,7 @@ class Run:
 
     def _make_optimizer(self, stage: Stage) -> Any:
         """Make the optimizer of a stage, or restore it; later stages start on new points."""
+        self.objective.choose(stage.only)
         self.parts, self._optimizer = self.clocked(), stage.make(list(self.objective.parameters))
         if self._resumed is not None:
             self._optimizer.load_state_dict(self._resumed)

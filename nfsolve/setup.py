@@ -87,6 +87,7 @@ class Plan:
                     "schedule": s.schedule,
                     "points": s.points,
                     "warmup": s.warmup,
+                    "only": s.only,
                 }
                 for s in self.stages
             ],

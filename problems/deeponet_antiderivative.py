@@ -19,7 +19,7 @@ from nfsolve import Box, DeepONet, OperatorPDE, Recipe, Stage, interior, main
 from nfsolve._core.errors import InputError
 from nfsolve.fields import GELU, Linear
 from nfsolve.functions import GaussianField
-from nfsolve.optim import SOAP
+from nfsolve.optim import SOAP, LastLayer
 
 LABEL_ERROR = 1e-13  # largest difference of the labels from 120-point Gauss-Legendre quadrature, relative
 
@@ -75,7 +75,7 @@ class Antiderivative(OperatorPDE):
         return chebyshev.chebval(np.linspace(-1, 1, 201), integral), LABEL_ERROR
 
     def recipe(self):
-        """A linear branch and a trunk of three layers under SOAP."""
+        """A linear branch and a trunk of three layers under SOAP, then the branch by least squares."""
         return Recipe(
             field=partial(
                 DeepONet,
@@ -87,7 +87,11 @@ class Antiderivative(OperatorPDE):
                 branch=Linear(),
                 bias=False,
             ),
-            stages=(Stage(partial(SOAP, lr=3e-3), steps=4000, schedule="cosine"),),
+            stages=(
+                Stage(partial(SOAP, lr=3e-3), steps=2000, schedule="cosine"),
+                Stage(partial(LastLayer, damping=1e-12), steps=2, only="branches"),
+            ),
+            dtype="float64",
             log_every=200,
         )
 

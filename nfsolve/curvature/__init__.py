@@ -1,5 +1,6 @@
 """Curvature: the optimizers' view of residuals, Hessian and Gauss-Newton products, tangent kernels."""
 
+from nfsolve.curvature.affine import AffineLayer, last_affine
 from nfsolve.curvature.conditioning import Conditioning, conditioning, hessian_matrix, preconditioned, row_norms
 from nfsolve.curvature.differences import central_difference
 from nfsolve.curvature.estimator import Estimator
@@ -19,6 +20,7 @@ from nfsolve.curvature.ntk import (
 from nfsolve.curvature.products import HessianProduct, gauss_newton_product, hessian_product, linear_maps
 
 __all__ = [
+    "AffineLayer",
     "Conditioning",
     "Estimator",
     "HessianProduct",
@@ -37,6 +39,7 @@ __all__ = [
     "hessian_product",
     "kernel_alignment",
     "kronecker_factors",
+    "last_affine",
     "linear_maps",
     "ntk_by_parameter",
     "ntk_traces",

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Generator, Tensor, nn
 
-from nfsolve._core.errors import InputError
+from nfsolve._core.errors import InputError, unknown
 from nfsolve.curvature.kronecker import KroneckerFactors, kronecker_factors
 from nfsolve.curvature.products import linear_maps
 from nfsolve.linalg import flatten, unflatten
@@ -42,6 +42,8 @@ class LeastSquares:
         InputError: Nothing to train.
     """
 
+    _under = ""  # what the names of parameters begin with and a user leaves out
+
     def __init__(
         self, residual_function: Callable[[dict[str, Tensor]], Tensor], parameters: Mapping[str, nn.Parameter]
     ):
@@ -53,8 +55,27 @@ class LeastSquares:
                 f"{len(parameters)} parameters, none with requires_grad=True",
                 "at least one parameter to train",
             )
+        self._all = dict(self._trained)
         self._forward_mode = True
         self.evaluations = 0
+
+    def choose(self, only: str) -> None:
+        """Train only the parameters whose names begin with some parts; those that were never trained stay fixed.
+
+        Args:
+            only: Parts of a name, separated by dots; empty takes all.
+
+        Raises:
+            InputError: No parameter has such a name.
+        """
+        names = {name.removeprefix(self._under): name for name in self._all}
+        chosen = {
+            name: self._all[name] for short, name in names.items() if not only or f"{short}.".startswith(f"{only}.")
+        }
+        if not chosen:
+            raise unknown("part of the parameters", only, dict.fromkeys(short.split(".")[0] for short in names))
+        rest = {name: p for name, p in (self._trained | self._fixed).items() if name not in chosen}
+        self._trained, self._fixed = chosen, rest
 
     @property
     def parameters(self) -> list[nn.Parameter]:
@@ -67,7 +88,7 @@ class LeastSquares:
             parameter.grad = None
         with torch.enable_grad():
             loss = self.loss()
-            loss.backward()
+            loss.backward(inputs=self.parameters)
         return loss.detach()
 
     def loss(self) -> Tensor:
@@ -78,6 +99,10 @@ class LeastSquares:
     def eager_loss(self) -> Tensor:
         """Give the loss with a graph that can be differentiated twice: as `loss`, but never compiled."""
         return self.loss()
+
+    def parts(self) -> list[Tensor]:
+        """Give the residuals at the current parameters one by one; the loss is their sum of squares."""
+        return [self._residual_function({**self._trained, **self._fixed})]
 
     def stacked(self, theta: Tensor) -> Tensor:
         """Give the residual vector ``(N,)`` at theta ``(P,)``."""

@@ -14,7 +14,7 @@ from nfsolve.fields.activations import (
     Softplus,
     Tanh,
 )
-from nfsolve.fields.branches import Branch, Convolution, Linear, Modified, Plain
+from nfsolve.fields.branches import Branch, Convolution, Linear, Modified, Plain, Skip
 from nfsolve.fields.deeponet import DeepONet
 from nfsolve.fields.encodings import Encoding, GaussianFourier, Identity, Periodic, Positional
 from nfsolve.fields.factorize import (
@@ -92,6 +92,7 @@ __all__ = [
     "Sinc",
     "Sine",
     "Siren",
+    "Skip",
     "SmallLast",
     "Softplus",
     "Tanh",

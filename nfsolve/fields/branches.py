@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -79,6 +80,34 @@ class Modified(Plain):
     def build(self, sensors: int, outputs: int, layers: Maker) -> nn.Module:
         """Build the network."""
         return Gated(self.layers(sensors, layers), outputs)
+
+
+class LinearPlus(nn.Module):
+    """f -> W_1 h(f) + W_2 f + b, as one linear layer on h(f) and f side by side.
+
+    Args:
+        hidden: h, the hidden layers.
+        last: The linear layer.
+    """
+
+    def __init__(self, hidden: nn.Module, last: nn.Module):
+        super().__init__()
+        self.hidden, self.last = hidden, last
+
+    def forward(self, f: Tensor) -> Tensor:
+        """Map ``(n, sensors)`` to ``(n, outputs)``."""
+        return self.last(torch.cat([self.hidden(f), f], -1))
+
+
+@dataclass(frozen=True)
+class Skip(Plain):
+    """A linear map plus a multilayer perceptron, for operators that are nearly linear; attributes of `Plain`."""
+
+    def build(self, sensors: int, outputs: int, layers: Maker) -> nn.Module:
+        """Build the network."""
+        make = self.layers(sensors, layers)
+        hidden = nn.Sequential(make.first(), *(make.hidden(index) for index in range(1, make.count)))
+        return LinearPlus(hidden, make.linear(make.features + sensors, outputs, make.count))
 
 
 @dataclass(frozen=True)

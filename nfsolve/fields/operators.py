@@ -26,8 +26,9 @@ Functions = Tensor | Sequence[Tensor]
 class Operator(Field):
     """An operator from one or several functions to fields.
 
-    Arguments as for `Field`; ``options["sensors"]`` is the number of values by which an input function is given, a
-    tuple where there are several functions.
+    Arguments as for `Field`; a transform with a true attribute ``broadcasts`` takes points ``(n, 1, d)`` with outputs
+    ``(n, m, k)``, which saves a copy of each point for each function. ``options["sensors"]`` is the number of values by
+    which an input function is given, a tuple where there are several functions.
 
     Attributes:
         sensors: Number of sensors of each input function.
@@ -102,7 +103,9 @@ class Operator(Field):
         """
         x = self.cast(x)
         values = self.crossed(x, self.sensor_values(functions))
-        if self.transform is not None:
+        if getattr(self.transform, "broadcasts", False):
+            values = self.finish(x[:, None], values)
+        elif self.transform is not None:
             # a row for each pair, because a transform is written for points (n, d)
             n, count = values.shape[:2]
             points = x[torch.arange(n, device=values.device).repeat_interleave(count)]

@@ -13,6 +13,7 @@ from nfsolve.optim.esgd_max import ESGDMax
 from nfsolve.optim.gauss_newton import GaussNewton
 from nfsolve.optim.jacobi import Jacobi
 from nfsolve.optim.kfac import KFAC
+from nfsolve.optim.last_layer import LastLayer
 from nfsolve.optim.lbfgs import LBFGS
 from nfsolve.optim.muon import Muon
 from nfsolve.optim.nystrom_newton import NystromNewtonCG
@@ -34,6 +35,7 @@ __all__ = [
     "ESGDMax",
     "GaussNewton",
     "Jacobi",
+    "LastLayer",
     "Muon",
     "NystromNewtonCG",
     "SSBroyden",
@@ -65,5 +67,6 @@ def named() -> dict[str, type[torch.optim.Optimizer]]:
         "adam": Adam,
         "adamw": AdamW,
         "lbfgs": LBFGS,
+        "last_layer": LastLayer,
         "sgd": SGD,
     }

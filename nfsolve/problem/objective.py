@@ -50,6 +50,8 @@ class Objective(LeastSquares):
         weighting: Scheme that adapts the weights; None keeps those that the problem states.
     """
 
+    _under = "field."
+
     def __init__(
         self,
         problem: Problem,
@@ -73,6 +75,11 @@ class Objective(LeastSquares):
         super().__init__(self._stack_at, dict(self.system.named_parameters()))
         self._drawn_from = self.generator.get_state()
         self._place(problem.draw(data, generator))
+
+    def choose(self, only: str) -> None:
+        """Train only the parameters of the field whose names begin with ``only``; empty takes all."""
+        super().choose(only)
+        self._recordable = {}
 
     def use_points(self, factor: float) -> None:
         """Take another number of points from the next draw on."""
@@ -269,9 +276,15 @@ class Objective(LeastSquares):
             object.__setattr__(bound, name, value)
         return bound
 
+    def parts(self) -> list[Tensor]:
+        """Give the residuals ``(n, k)``, scaled so that the loss is their sum of squares."""
+        return self._scaled(self._evaluate_eagerly(self.batch))
+
     def _stack_at(self, params: dict[str, Tensor]) -> Tensor:
-        residuals = self._named_at(params, self.batch)
-        return torch.cat([(self.weights.scale(name, r) * r).reshape(-1) for name, r in residuals.items()])
+        return torch.cat([r.reshape(-1) for r in self._scaled(self._named_at(params, self.batch))])
+
+    def _scaled(self, residuals: dict[str, Tensor]) -> list[Tensor]:
+        return [self.weights.scale(name, r) * r for name, r in residuals.items()]
 
     def check(self) -> None:
         """Evaluate once and check the shape of every residual.

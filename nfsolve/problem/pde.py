@@ -232,7 +232,7 @@ class PDE(Problem):
         """Give the hard constraint written as ``ansatz``, if there is one."""
         if not hasattr(self, "ansatz"):
             return None
-        return partial(apply_ansatz, self)
+        return Ansatz(self)
 
     def recipe(self) -> Recipe:
         """Give a default for any PDE: a small tanh network in float64 under Gauss-Newton."""
@@ -253,6 +253,23 @@ def _rows(batch: Batch, chosen: Any) -> Batch:
 
 def _joined(first: Batch, second: Batch) -> Batch:
     return {name: torch.cat([column, second[name]]) for name, column in first.items()}
+
+
+class Ansatz:
+    """The hard constraint of a problem, as a field applies it.
+
+    Args:
+        problem: The problem.
+    """
+
+    broadcasts = True  # its columns meet as tensors do: points (n, 1, d) serve outputs (n, m, k)
+
+    def __init__(self, problem: Any):
+        self.problem = problem
+
+    def __call__(self, points: Tensor, values: Tensor) -> Tensor:
+        """Map raw outputs (n, k) at points (n, d)."""
+        return apply_ansatz(self.problem, points, values)
 
 
 def apply_ansatz(problem: Any, points: Tensor, values: Tensor, given: dict[str, Tensor] | None = None) -> Tensor:

@@ -27,6 +27,7 @@ class Stage:
             fewer than the one that refines it.
         warmup: Fraction of the steps over which the learning rate first rises linearly; the schedule then runs over
             the steps that are left.
+        only: Beginning of the names of the parameters that it trains, such as ``branches``; empty trains all.
     """
 
     optimizer: Callable[..., Any]
@@ -35,6 +36,7 @@ class Stage:
     schedule: str = "constant"
     points: float = 1.0
     warmup: float = 0.0
+    only: str = ""
 
     def __post_init__(self) -> None:
         if self.schedule not in SCHEDULES:

@@ -26,6 +26,7 @@ OPERATORS = {
     "convolution": (nf.DeepONet, {"branch": nf.Convolution(channels=(3, 4), kernel=3, width=5)}),
     "convolution in the plane": (nf.DeepONet, {"branch": nf.Convolution((3, 3), (3,), 3, width=5, depth=2)}),
     "linear": (nf.DeepONet, {"branch": nf.Linear(), "bias": False}),
+    "skip": (nf.DeepONet, {"branch": nf.Skip(6, 1)}),
     "two functions": (nf.DeepONet, {"sensors": (9, 4), "branch": (nf.Plain(5, 1), nf.Linear())}),
     "coupled": (nf.ModifiedDeepONet, {}),
     "coupled, two functions": (nf.ModifiedDeepONet, {"sensors": (9, 4)}),
@@ -70,6 +71,14 @@ def walls(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     return torch.cat([x[:, :1] * y[:, :1] + torch.sin(x[:, 1:]), y[:, 1:] * y[:, :1]], 1)
 
 
+def spread(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """As `walls`, but for any leading axes."""
+    return torch.cat([x[..., :1] * y[..., :1] + torch.sin(x[..., 1:]), y[..., 1:] * y[..., :1]], -1)
+
+
+spread.broadcasts = True
+
+
 def flat(field: nf.Operator, f: tuple[torch.Tensor, ...], x: torch.Tensor) -> torch.Tensor:
     """Evaluate every pair in a row of its own, functions first: (B * N, k)."""
     rows = [g.repeat_interleave(len(x), 0) for g in f]
@@ -77,7 +86,7 @@ def flat(field: nf.Operator, f: tuple[torch.Tensor, ...], x: torch.Tensor) -> to
 
 
 @pytest.mark.parametrize("name", OPERATORS)
-@pytest.mark.parametrize("transform", [None, walls], ids=["free", "walled"])
+@pytest.mark.parametrize("transform", [None, walls, spread], ids=["free", "walled", "broadcast"])
 def test_grid_columns_and_rows_are_the_same_values(name, transform):
     field, x = build(name, transform=transform), points()
     f = functions(field)
@@ -91,7 +100,7 @@ def test_grid_columns_and_rows_are_the_same_values(name, transform):
 
 
 @pytest.mark.parametrize("name", OPERATORS)
-@pytest.mark.parametrize("transform", [None, walls], ids=["free", "walled"])
+@pytest.mark.parametrize("transform", [None, walls, spread], ids=["free", "walled", "broadcast"])
 def test_one_jet_gives_the_derivatives_of_all_functions_and_their_gradients(name, transform):
     field, x = build(name, transform=transform), points()
     f, parameters = functions(field), list(field.parameters())
@@ -282,7 +291,7 @@ def test_a_saved_operator_is_loaded_as_it_was(make, tmp_path):
 
 
 def test_words_of_the_command_line():
-    for word, found in {"cnn": nf.Convolution, "linear": nf.Linear, "plain": nf.Plain, "modified": nf.Modified}.items():
+    for word, found in {"cnn": nf.Convolution, "linear": nf.Linear, "plain": nf.Plain, "skip": nf.Skip}.items():
         assert choose("field.branch", word) is found
     for word, found in {
         "pod_deeponet": nf.PODDeepONet,
@@ -350,3 +359,12 @@ def test_mistakes_in_labels_are_worded():
         pod(axes=[axes[0].flip(0), axes[1]], snapshots=values, latent=3)
     with pytest.raises(InputError, match="PODDeepONet for SimpleNamespace: a problem with training labels"):
         nf.PODDeepONet.for_problem(SimpleNamespace(domain=STRIP, unknowns="u"))
+
+
+def test_a_skip_branch_is_a_linear_map_plus_a_network():
+    [branch] = build("skip").branches
+    f = random(3, 9)
+    hidden = branch.hidden(f)
+    linear, bias = branch.last.weight[:, hidden.shape[1] :], branch.last.bias
+    assert hidden.shape == (3, 6) and linear.shape == (10, 9)
+    assert torch.allclose(branch(f), hidden @ branch.last.weight[:, :6].T + f @ linear.T + bias)

@@ -30,6 +30,7 @@ ROWS = {
     "adahessian": partial(optim.AdaHessian, lr=0.3),
     "jacobi": partial(optim.Jacobi, lr=0.2, refresh_every=3, warmup=2),
     "diag_gn": partial(optim.DiagGN, lr=0.2, refresh_every=3, warmup=2),
+    "last_layer": optim.LastLayer,
     "soap": partial(optim.SOAP, lr=0.03, precondition_frequency=3),
     "muon": partial(optim.Muon, lr=0.02),
     "adam": partial(optim.Adam, lr=0.05),
@@ -43,7 +44,7 @@ CASES = [(name, dtype) for name in ROWS for dtype in (torch.float32, torch.float
 CASES = [(name, dtype) for name, dtype in CASES if dtype == torch.float64 or name not in NEED_FLOAT64]
 
 
-MATRICES = ("kfac", "shampoo", "soap", "muon")  # act on weight matrices
+MATRICES = ("last_layer", "kfac", "shampoo", "soap", "muon")  # act on weight matrices
 
 
 def objective(dtype=torch.float64, name="") -> LeastSquares:
