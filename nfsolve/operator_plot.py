@@ -50,7 +50,7 @@ def _row(axes: list[Any], problem: Any, field: Any, data: dict[str, Any], row: i
     middle = (slice(None), slice(None), *(n // 2 for n in sizes[2:]))
     u, v = (values[middle] if len(sizes) > 1 else values for values in (predicted, exact))
     names, bounds, out = problem.domain.names, problem.domain.bounds, problem.outputs[0]
-    _inputs(axes[0], problem, data["test"]["coefficients"], row)
+    _inputs(axes[0], problem, data["test"]["values"][row])
     if len(sizes) == 1:
         x = array(data["grid"])[:, 0]
         axes[1].plot(x, v, "k", lw=4, alpha=0.3, label="reference")
@@ -66,12 +66,12 @@ def _row(axes: list[Any], problem: Any, field: Any, data: dict[str, Any], row: i
     slices_panel(axes[3], u, v, bounds, names, out)
 
 
-def _inputs(axes: Any, problem: Any, coefficients: dict[str, Any], row: int) -> None:
-    """Draw the input functions over their first coordinate; say numbers."""
+def _inputs(axes: Any, problem: Any, values: Any) -> None:
+    """Draw the input functions, ``(m,)`` at all sensors, over their first coordinate; say numbers."""
     said = []
-    for name, space in problem.spaces().items():
-        sensors = problem.sensor_points(name)
-        values = array(space.evaluate(coefficients[name][row : row + 1], sensors))[0]
+    places = {name: problem.sensor_points(name) for name in problem.inputs}
+    parts = np.split(array(values), np.cumsum([len(sensors) for sensors in places.values()])[:-1])
+    for (name, sensors), values in zip(places.items(), parts, strict=True):
         if sensors.shape[1] == 1:
             axes.plot(array(sensors)[:, 0], values, label=name)
             axes.set_xlabel(problem.inputs[name])

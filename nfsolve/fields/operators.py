@@ -8,7 +8,7 @@ and functions of the points, the jet of the latter is made once and combined by 
 from abc import abstractmethod
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -49,6 +49,20 @@ class Operator(Field):
             check_counts(type(self).__name__, sensors=count)
         super().__init__(domain, outputs, transform, options, seed, dtype, device)
         self.sensors = sensors
+
+    @classmethod
+    def for_problem(cls, problem: Any, **options: Any) -> Self:
+        """Build the field for a problem; as for `Field`.
+
+        Args:
+            problem: As for `Field`; ``sensors`` are its ``sensor_counts`` where they are not given.
+            **options: Arguments of the constructor.
+
+        Returns:
+            The field.
+        """
+        counts = getattr(problem, "sensor_counts", None)
+        return super().for_problem(problem, **({} if counts is None else {"sensors": counts}) | options)
 
     @abstractmethod
     def images(self, x: Tensor, functions: Sequence[Tensor]) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 
 from nfsolve.problem.families import several
 from nfsolve.problem.problem import Batch
+from nfsolve.problem.samples import axes_of
 
 
 def scores(problem: Any, field: Any, data: Batch) -> dict[str, Any]:
@@ -61,8 +62,5 @@ def export_predictions(problem: Any, field: Any, data: Batch, folder: Path) -> N
         arrays |= {"solved": test["truth"].reshape(shape), "relative_l2": problem.errors(field, data)}
     for name, values in zip(problem.inputs, several(test["functions"]), strict=True):
         arrays |= {name: values, f"{name}_sensors": problem.sensor_points(name)}
-    grid = data["grid"].reshape(*sizes, -1)
-    for i, name in enumerate(problem.domain.names):
-        along = [0] * len(sizes)
-        arrays[name] = grid[(*along[:i], slice(None), *along[i + 1 :], i)]
+    arrays |= dict(zip(problem.domain.names, axes_of(data["grid"], sizes), strict=True))
     np.savez_compressed(folder / "predictions.npz", **{n: a.float().cpu().numpy() for n, a in arrays.items()})
