@@ -95,11 +95,11 @@ class Darcy(OperatorPDE):
 
     def recipe(self):
         """Modes of the labels and a convolutional branch under AdamW."""
-        branch = Convolution(grid=(SIDE, SIDE), channels=(16, 32, 64), width=256, activation=GELU())
-        adam = partial(torch.optim.AdamW, lr=1e-3, weight_decay=1e-4)
+        branch = Convolution(grid=(SIDE, SIDE), channels=(32, 64), width=256, activation=GELU())
+        adam = partial(torch.optim.AdamW, lr=2e-3, weight_decay=0.05)
         return Recipe(
-            field=partial(PODDeepONet, latent=150, branch=branch),
-            stages=(Stage(adam, steps=25_000, schedule="cosine", warmup=0.01),),
+            field=partial(PODDeepONet, latent=200, branch=branch),
+            stages=(Stage(adam, steps=18_000, schedule="cosine", warmup=0.01),),
             log_every=1000,
         )
 

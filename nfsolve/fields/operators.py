@@ -106,7 +106,8 @@ class Operator(Field):
 
         Args:
             functions: Sensor values ``(n_functions, sensors)``, a tuple of them for several input functions.
-            x: Points ``(n_points, d)``; a Taylor jet may stand in for them.
+            x: Points ``(n_points, d)``, for which a Taylor jet may stand in; or ``(n_points, n_functions, d)``, where
+                each function has its own.
 
         Returns:
             Values ``(n_points, n_functions * k)``: output j of function b is column b * k + j.
@@ -115,11 +116,13 @@ class Operator(Field):
             InputError: Another number of coordinates, functions or sensors.
         """
         x = self.cast(x)
-        values = self.crossed(x, self.sensor_values(functions))
+        own, given = x.ndim == 3, self.sensor_values(functions)
+        values = self.images(x, given) if own else self.crossed(x, given)
         if self.transform is not None:
             # a row for each pair, because a transform is written for points (n, d)
             n, count = values.shape[:2]
-            points = x[torch.arange(n, device=values.device).repeat_interleave(count)]
+            each = torch.arange(n, device=values.device).repeat_interleave(count)
+            points = x.flatten(0, 1) if own else x[each]
             values = self.finish(points, values.flatten(0, 1)).unflatten(0, (n, count))
         return values.flatten(-2)
 

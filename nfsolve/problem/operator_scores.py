@@ -22,8 +22,8 @@ def scores(problem: Any, field: Any, data: Batch) -> dict[str, Any]:
 
     Returns:
         Mean (``relative_l2``), deviation and maximum of the relative L2 errors of the worst unknown, the mean of each
-        unknown with the error of the labels, and the mean over functions of another kind with what differs in them;
-        nothing without labels.
+        unknown with the error of the labels where it is known, and the mean over functions of another kind with what
+        differs in them; nothing without labels.
     """
     if "truth" not in data["test"]:
         return {}
@@ -36,7 +36,8 @@ def scores(problem: Any, field: Any, data: Batch) -> dict[str, Any]:
     }
     for i, out in enumerate(problem.outputs):
         found[f"relative_l2/{out}"] = float(errors[:, i].mean())
-        found[f"reference_floor/{out}"] = data["test"]["floor"]
+        if "floor" in data["test"]:
+            found[f"reference_floor/{out}"] = data["test"]["floor"]
     other = problem.shifted()
     if other is not None and "truth" in data["ood"]:
         found["relative_l2_ood"] = float(problem.errors(field, data, "ood").mean(0).max())

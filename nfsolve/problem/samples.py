@@ -109,9 +109,15 @@ def label_rows(points: Tensor, truth: Tensor, size: Tensor, like: Tensor) -> dic
     }
 
 
-def axes_of(grid: Tensor, sizes: tuple[int, ...]) -> list[Tensor]:
-    """Give the coordinates along each axis of a grid of points ``(prod(sizes), d)``."""
-    laid = grid.reshape(*sizes, -1)
+def axes_of(points: Tensor, sizes: tuple[int, ...]) -> list[Tensor]:
+    """Give the coordinates along each axis of a grid of points ``(prod(sizes), d)``.
+
+    Of points that are no grid, as ``sizes`` of another length say, it gives each coordinate of all of them ``(n,)``; of
+    those that each function has for itself, ``(n, B, d)``, ``(B, n)``.
+    """
+    if points.ndim == 3 or len(sizes) < points.shape[-1]:
+        return list(points.transpose(0, -2).unbind(-1))
+    laid = points.reshape(*sizes, -1)
     return [laid.movedim(i, 0).flatten(1)[:, i] for i in range(len(sizes))]
 
 

@@ -15,6 +15,7 @@ from nfsolve.fields import PODDeepONet
 from nfsolve.find import find
 from nfsolve.plot import picture
 from nfsolve.problem.conditions import arguments
+from nfsolve.request import read_request
 from problems.deeponet_advection import Advection, Speeds
 from problems.deeponet_antiderivative import LABEL_ERROR, Antiderivative
 from problems.deeponet_burgers import BurgersOperator
@@ -186,3 +187,27 @@ def test_physics_of_darcy_is_refused_with_its_reason():
         Darcy(physics=True)
     with pytest.raises(InputError, match=r"1001 functions for 'train': at most 1000, which the file has"):
         Darcy(functions=1001).stored("train")
+
+
+COMMANDS = [
+    ("deeponet_burgers", "pod_deeponet", "--nu 0.05 --data --no-physics --field.latent 3"),
+    ("deeponet_advection", "pod_deeponet", "--data --field.latent 3"),
+    ("deeponet_diffusion_reaction", "pod_deeponet", "--data --no-physics --field.latent 3"),
+    ("deeponet_burgers", "shift_deeponet", "--field.frames 2"),
+    ("deeponet_diffusion_reaction", "modified_deeponet", "--factorization rwf"),
+    ("deeponet_advection", "deeponet", "--field.branch cnn --field.branch.channels 2 3"),
+    ("deeponet_burgers", "deeponet", "--field.activation sine --field.init ws"),
+]
+
+
+@pytest.mark.parametrize(("name", "field", "more"), COMMANDS, ids=lambda words: words.replace(" ", ""))
+def test_fields_are_chosen_by_their_names(name: str, field: str, more: str):
+    words = f"--field {field} {more} --steps 1 --functions 5 --tests 2 --batch 2 --n-points 6 --sensors 12"
+    words += "" if field == "deeponet" else " --field.width 4"
+    request = read_request(find(name), words.split(), "run")
+    solution = nf.solve(request.problem, **request.options, report=None)
+    assert not solution.failed and solution.steps == 1 and solution.metrics["relative_l2"] > 0
+    assert type(solution.field).__name__.lower() == field.replace("_", "")
+    if field == "pod_deeponet":  # its modes satisfy the constraint, which must not act once more
+        functions, x = solution.data["test"]["functions"], solution.data["grid"][::999]
+        assert torch.equal(request.problem.answers(solution.field, functions, x), solution.field.on_grid(functions, x))
