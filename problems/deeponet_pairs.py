@@ -37,7 +37,7 @@ NAMES = ("x", "y", "z")
 class PairsOperator(OperatorPDE):
     """The operator f -> s of a file."""
 
-    pairs: str
+    pairs: str = ""
     """file with f, x and s, or its name under $NFSOLVE_DATA; or a folder"""
     every: int = 10
     """every which pair is held out"""
@@ -66,6 +66,8 @@ class PairsOperator(OperatorPDE):
 
     @cached_property
     def _known(self) -> "Known":
+        if not self.pairs:
+            raise InputError("no pairs of functions", "a file or folder with f, x and s", "give --pairs FILE")
         given = Path(self.pairs)
         path = given if given.exists() else find_file(self.pairs, type(self))
         return Known(read_pairs(path, self.reads.split()), self.reads.split(), self.coordinates.split(), self.every)

@@ -87,6 +87,10 @@ def test_grid_columns_and_rows_are_the_same_values(name, transform):
     assert torch.equal(across, grid.permute(1, 0, 2).flatten(1))
     assert torch.allclose(field(x, *(g[:1] for g in f)), grid[0], rtol=1e-12, atol=1e-13)
     assert float((grid[0] - grid[1]).abs().min().detach()) > 0
+    own = torch.stack([x * (1 - 0.1 * b) for b in range(3)], 1)
+    columns = field.across(f, own).unflatten(1, (3, 2))
+    for b in range(3):
+        assert torch.allclose(columns[:, b], field(own[:, b], *(g[b : b + 1] for g in f)), rtol=1e-12, atol=1e-13)
 
 
 @pytest.mark.parametrize("name", OPERATORS)
