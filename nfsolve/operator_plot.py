@@ -44,15 +44,15 @@ def _row(axes: list[Any], problem: Any, field: Any, data: dict[str, Any], row: i
     """Draw one test function; of several unknowns the first, of more than two coordinates the middle of the others."""
     read = data["test"]["functions"]
     functions = tuple(f[row : row + 1] for f in read) if isinstance(read, tuple) else read[row : row + 1]
-    sizes = data["sizes"]
-    predicted = array(problem.answers(field, functions, data["grid"]))[0, :, 0].reshape(sizes)
-    exact = array(data["test"]["truth"][row, :, 0]).reshape(sizes)
-    middle = (slice(None), slice(None), *(n // 2 for n in sizes[2:]))
-    u, v = (values[middle] if len(sizes) > 1 else values for values in (predicted, exact))
+    sizes, grid = data["sizes"], data["grid"]
+    points = grid if grid.ndim == 2 else grid[:, row : row + 1]  # or each function has its own
+    predicted = array(problem.answers(field, functions, points))[0, :, 0]
+    exact, x = array(data["test"]["truth"][row, :, 0]), array(points.reshape(len(points), -1))
     names, bounds, out = problem.domain.names, problem.domain.bounds, problem.outputs[0]
-    _inputs(axes[0], problem, data["test"]["coefficients"], row)
-    if len(sizes) == 1:
-        x = array(data["grid"])[:, 0]
+    _inputs(axes[0], problem, data["test"]["values"][row])
+    if len(names) == 1:
+        order = x[:, 0].argsort()
+        x, u, v = x[order, 0], predicted[order], exact[order]
         axes[1].plot(x, v, "k", lw=4, alpha=0.3, label="reference")
         axes[1].plot(x, u, "C3", lw=1.2, label="operator")
         axes[1].set(xlabel=names[0], ylabel=out)
@@ -61,25 +61,42 @@ def _row(axes: list[Any], problem: Any, field: Any, data: dict[str, Any], row: i
         axes[2].set(title="operator - reference", xlabel=names[0])
         axes[3].axis("off")
         return
+    if len(sizes) < len(names):
+        _scattered(axes[1:], x, predicted, exact, names, out)
+        return
+    middle = (slice(None), slice(None), *(n // 2 for n in sizes[2:]))
+    u, v = (values.reshape(sizes)[middle] for values in (predicted, exact))
     image_panel(axes[1], v, bounds, names, "", symmetric=True)
     image_panel(axes[2], u - v, bounds, names, f"{out} - reference", symmetric=True)
     slices_panel(axes[3], u, v, bounds, names, out)
 
 
-def _inputs(axes: Any, problem: Any, coefficients: dict[str, Any], row: int) -> None:
-    """Draw the input functions over their first coordinate; say numbers."""
+def _scattered(axes: Any, x: np.ndarray, u: np.ndarray, v: np.ndarray, names: Any, out: str) -> None:
+    """Draw values at points that are no grid, over their first two coordinates."""
+    for panel, values, title in ((axes[0], v, ""), (axes[1], u - v, f"{out} - reference")):
+        limit = float(np.abs(values).max()) or 1.0
+        shown = panel.scatter(x[:, 0], x[:, 1], c=values, s=6, cmap="RdBu_r", vmin=-limit, vmax=limit)
+        panel.figure.colorbar(shown, ax=panel)
+        panel.set(title=title, xlabel=names[0], ylabel=names[1])
+    axes[2].plot(v, u, ".", ms=3)
+    axes[2].axline((float(v.mean()), float(v.mean())), slope=1, color="k", lw=0.8)
+    axes[2].set(xlabel=f"{out}, reference", ylabel=f"{out}, operator")
+
+
+def _inputs(axes: Any, problem: Any, values: Any) -> None:
+    """Draw the input functions, ``(m,)`` at all sensors, over their first coordinate; say numbers."""
     said = []
-    for name, space in problem.spaces().items():
-        sensors = problem.sensor_points(name)
-        values = array(space.evaluate(coefficients[name][row : row + 1], sensors))[0]
+    places = {name: problem.sensor_points(name) for name in problem.inputs}
+    parts = np.split(array(values), np.cumsum([len(sensors) for sensors in places.values()])[:-1])
+    for (name, sensors), values in zip(places.items(), parts, strict=True):
         if sensors.shape[1] == 1:
             axes.plot(array(sensors)[:, 0], values, label=name)
             axes.set_xlabel(problem.inputs[name])
         elif sensors.shape[1] == 0:
             said.append(f"{name} = {values[0]:.4g}")
         else:
-            side = round(len(values) ** (1 / sensors.shape[1]))
-            axes.imshow(values.reshape(side, side, -1)[..., 0].T, origin="lower", aspect="auto")
+            x, y, *_ = array(sensors).T
+            axes.scatter(x, y, c=values, marker="s", s=200**2 / len(values))  # points: they fill a panel
             said.append(name)
     axes.set_title(" ".join(["input", ", ".join(said)]).strip())
     if axes.lines:

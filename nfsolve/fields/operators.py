@@ -8,7 +8,7 @@ and functions of the points, the jet of the latter is made once and combined by 
 from abc import abstractmethod
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -50,6 +50,20 @@ class Operator(Field):
             check_counts(type(self).__name__, sensors=count)
         super().__init__(domain, outputs, transform, options, seed, dtype, device)
         self.sensors = sensors
+
+    @classmethod
+    def for_problem(cls, problem: Any, **options: Any) -> Self:
+        """Build the field for a problem; as for `Field`.
+
+        Args:
+            problem: As for `Field`; ``sensors`` are its ``sensor_counts`` where they are not given.
+            **options: Arguments of the constructor.
+
+        Returns:
+            The field.
+        """
+        counts = getattr(problem, "sensor_counts", None)
+        return super().for_problem(problem, **({} if counts is None else {"sensors": counts}) | options)
 
     @abstractmethod
     def images(self, x: Tensor, functions: Sequence[Tensor]) -> Tensor:
@@ -93,7 +107,8 @@ class Operator(Field):
 
         Args:
             functions: Sensor values ``(n_functions, sensors)``, a tuple of them for several input functions.
-            x: Points ``(n_points, d)``; a Taylor jet may stand in for them.
+            x: Points ``(n_points, d)``, for which a Taylor jet may stand in; or ``(n_points, n_functions, d)``, where
+                each function has its own.
 
         Returns:
             Values ``(n_points, n_functions * k)``: output j of function b is column b * k + j.
@@ -102,13 +117,15 @@ class Operator(Field):
             InputError: Another number of coordinates, functions or sensors.
         """
         x = self.cast(x)
-        values = self.crossed(x, self.sensor_values(functions))
+        own, given = x.ndim == 3, self.sensor_values(functions)
+        values = self.images(x, given) if own else self.crossed(x, given)
         if getattr(self.transform, "broadcasts", False):
-            values = self.finish(x[:, None], values)
+            values = self.finish(x if own else x[:, None], values)
         elif self.transform is not None:
             # a row for each pair, because a transform is written for points (n, d)
             n, count = values.shape[:2]
-            points = x[torch.arange(n, device=values.device).repeat_interleave(count)]
+            each = torch.arange(n, device=values.device).repeat_interleave(count)
+            points = x.flatten(0, 1) if own else x[each]
             values = self.finish(points, values.flatten(0, 1)).unflatten(0, (n, count))
         return values.flatten(-2)
 

@@ -75,9 +75,11 @@ class PODDeepONet(Separable):
         self.grid = Grid(domain, axes, modes(snapshots, latent)).to(like)
         self.branches = make_branches(self, branch, k * latent, seed)
 
+    from_labels = True  # a hard constraint would be applied twice: labels satisfy it already
+
     @classmethod
     def for_problem(cls, problem: Any, **options: Any) -> Self:
-        """Build the field from the problem's training labels.
+        """Build the field from the problem's training labels, without a transform: modes have what labels share.
 
         Args:
             problem: As for `Field`; its method ``snapshots`` gives ``axes``, a list of 1-D tensors, and ``values``,
@@ -95,7 +97,7 @@ class PODDeepONet(Separable):
                 f"{cls.__name__} for {type(problem).__name__}", "a problem with training labels", "use DeepONet"
             )
         axes, values = problem.snapshots()
-        return super().for_problem(problem, **{"axes": axes, "snapshots": values, **options})
+        return super().for_problem(problem, **{"axes": axes, "snapshots": values, "transform": None, **options})
 
     def basis(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Interpolate modes and mean."""

@@ -1,6 +1,8 @@
 """Test functions that are training functions, found by their values."""
 
 import hashlib
+from collections.abc import Iterable
+from itertools import chain
 
 import numpy as np
 from torch import Tensor
@@ -25,17 +27,18 @@ def fingerprints(values: Tensor) -> list[bytes]:
     return [hashlib.blake2b(mark.tobytes(), digest_size=16).digest() for mark in marks]
 
 
-def refuse_shared(train: Tensor, test: Tensor) -> None:
+def refuse_shared(train: Tensor | Iterable[Tensor], test: Tensor) -> None:
     """Refuse test functions that are among the training functions.
 
     Args:
-        train: Training functions at the sensors ``(n, m)``.
+        train: Training functions at the sensors ``(n, m)``, or parts of them one after the other.
         test: Test functions there ``(n', m)``.
 
     Raises:
         InputError: There are such functions; the message says how many, and one of them.
     """
-    known = {mark: row for row, mark in enumerate(fingerprints(train))}
+    parts = [train] if isinstance(train, Tensor) else train
+    known = {mark: row for row, mark in enumerate(chain.from_iterable(map(fingerprints, parts)))}
     shared = [(row, known[mark]) for row, mark in enumerate(fingerprints(test)) if mark in known]
     if shared:
         raise InputError(

@@ -21,11 +21,13 @@ class Pairs:
         points: Points of the outputs: (points, d), the same for all functions (aligned data), or (functions, points,
             d), each function its own (unaligned).
         outputs: Values there, (functions, points, k) or (functions, points) for k = 1.
+        sensors: Places of the sensors of each input function, (sensors, d), None where they are not known.
     """
 
     inputs: tuple[Any, ...]
     points: Any
     outputs: Any
+    sensors: tuple[np.ndarray | None, ...] = ()
 
     def __post_init__(self) -> None:
         n, m = len(self.outputs), self.outputs.shape[1] if self.outputs.ndim in (2, 3) else -1
@@ -40,6 +42,11 @@ class Pairs:
                 "inputs (functions, sensors), points (points, d) or (functions, points, d), outputs "
                 "(functions, points) or (functions, points, k)",
             )
+        for f, places in zip(self.inputs, self.sensors, strict=False):
+            if places is not None and (places.shape[:1] != f.shape[1:] or not np.isfinite(places).all()):
+                raise InputError(
+                    f"places of {len(places)} sensors", f"{f.shape[1]}, of finite coordinates, (sensors, d)"
+                )
         if all(type(array) is np.ndarray for array in (*self.inputs, self.points, self.outputs)):
             self.take(np.arange(n))  # in memory: a NaN is found now, and not in some mini-batch
 
@@ -72,7 +79,7 @@ class Pairs:
 
 
 def read_pairs(path: str | Path, inputs: Sequence[str] = ("f",), points: str = "x", outputs: str = "s") -> Pairs:
-    """Open pairs of functions.
+    """Open pairs of functions; an array NAME_sensors, where there is one, says where the input NAME is given.
 
     Args:
         path: What `open_arrays` takes; only .npz is read at once.
@@ -92,4 +99,5 @@ def read_pairs(path: str | Path, inputs: Sequence[str] = ("f",), points: str = "
         tuple(column(arrays, name, path) for name in inputs),
         column(arrays, points, path),
         column(arrays, outputs, path),
+        tuple(np.asarray(arrays[f"{name}_sensors"]) if f"{name}_sensors" in arrays else None for name in inputs),
     )

@@ -154,6 +154,25 @@ def evaluation_points(domain: Domain, sizes: tuple[int, ...] | None) -> dict[str
     return inside_only(domain, domain.grid(*sizes), sizes)
 
 
+def box_grid(domain: Domain, sizes: tuple[int, ...] | None) -> tuple[Tensor, tuple[int, ...]]:
+    """Lay out the points at which solutions for many functions are known, all of a grid.
+
+    Args:
+        domain: The domain.
+        sizes: As for `evaluation_points`.
+
+    Returns:
+        Points ``(prod(sizes), d)``, float64, and how many there are along each coordinate.
+
+    Raises:
+        InputError: Points of the grid are outside the domain.
+    """
+    laid = evaluation_points(domain, sizes)
+    if "inside" in laid or "sizes" not in laid:
+        raise InputError(f"an operator on {domain!r}", "a box, for its evaluation grid")
+    return laid["grid"], laid["sizes"]
+
+
 def inside_only(domain: Domain, grid: Tensor, sizes: tuple[int, ...]) -> dict[str, Any]:
     """Keep the points of a grid that are in the domain.
 

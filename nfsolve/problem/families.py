@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nfsolve._core.errors import InputError
 from nfsolve._core.random import generator
 from nfsolve.diff import parse, partials
 from nfsolve.problem.pde import apply_ansatz
@@ -92,46 +91,15 @@ def reconstruction(space: Any, sensors: Tensor, like: Tensor) -> Tensor:
     return matrix.to(like)
 
 
-def sample(
-    problem: Any, purpose: str, n: int, like: Tensor, sizes: tuple[int, ...], labelled: bool = True
-) -> dict[str, Any]:
-    """Draw functions of a problem and, where it has a solver, solve for them.
-
-    Args:
-        problem: The operator problem.
-        purpose: Which stream of its ``data_seed``.
-        n: Number of functions.
-        like: Type and device of the field.
-        sizes: Points of the evaluation grid along each coordinate.
-        labelled: Whether the solutions are wanted.
-
-    Returns:
-        ``coefficients``; ``functions``, what the field reads; ``values (n, m)`` of all inputs at the sensors, float64;
-        with solutions ``truth (n, points, k)``, float64, ``size (n, 1, k)``, their root mean square, and ``floor``,
-        their relative error.
-
-    Raises:
-        InputError: Training needs solutions that the problem does not give, or they do not fit.
-    """
-    chance, spaces = generator(problem.data_seed, purpose), problem.spaces()
-    coefficients = {name: space.draw(n, chance) for name, space in spaces.items()}
-    functions, values = read(problem, coefficients, like)
-    found = {"coefficients": coefficients, "functions": functions, "values": values}
-    callables = (as_callable(spaces[name], coefficients[name]) for name in problem.inputs)
-    solved = problem.labels(*callables) if labelled else None
-    if solved is None:
-        if labelled and problem.data:
-            raise InputError(f"data for {type(problem).__name__}", "solutions, as from a method labels(self, ...)")
-        return found
-    truth = as_labels(solved[0], n, sizes, problem.outputs)
-    size = truth.square().mean(1, keepdim=True).sqrt()
-    return found | {"truth": truth.to(like.device), "size": size.to(like), "floor": float(solved[1])}
-
-
 def read(problem: Any, coefficients: Coefficients, like: Tensor) -> tuple[Any, Tensor]:
     """Give what the field reads of some functions, and their values at all sensors, (n, m), float64."""
     spaces = problem.spaces()
     values = {name: spaces[name].evaluate(c, problem.sensor_points(name)) for name, c in coefficients.items()}
+    return as_seen(problem, values, like)
+
+
+def as_seen(problem: Any, values: dict[str, Tensor], like: Tensor) -> tuple[Any, Tensor]:
+    """Give what the field reads of values at the sensors (n, m) by input function, and them in one row."""
     seen = problem.seen({name: column.to(like) for name, column in values.items()})
     return seen, torch.cat([values[name] for name in problem.inputs], 1)
 
@@ -141,8 +109,8 @@ def several(functions: Any) -> tuple[Tensor, ...]:
     return functions if isinstance(functions, tuple) else (functions,)
 
 
-def as_read(functions: list[Tensor]) -> Any:
-    """Give the values of input functions as a field reads them: one tensor, or a tuple of several."""
+def as_read(functions: list[Any]) -> Any:
+    """Give what there is of each input function as a field reads it: alone, or a tuple where there are several."""
     return functions[0] if len(functions) == 1 else tuple(functions)
 
 
@@ -176,38 +144,3 @@ def as_callable(space: Any, coefficients: Tensor) -> Callable[[Any], np.ndarray]
         return space.evaluate(coefficients, points[:, None] if points.ndim == 1 else points).numpy()
 
     return of_points
-
-
-def as_labels(values: Any, n: int, sizes: tuple[int, ...], outputs: tuple[str, ...]) -> Tensor:
-    """Check labels and lay them out.
-
-    Args:
-        values: Values on the evaluation grid, ``(n, *sizes)`` or ``(n, *sizes, k)``.
-        n: Number of functions.
-        sizes: Points of the grid along each coordinate.
-        outputs: Names of the unknowns.
-
-    Returns:
-        ``(n, points, k)``, float64.
-
-    Raises:
-        InputError: Another shape, or values that are not finite.
-    """
-    values = torch.as_tensor(np.asarray(values, np.float64))
-    expected = (n, *sizes, len(outputs))
-    if tuple(values.shape) not in (expected, expected[:-1] if len(outputs) == 1 else expected):
-        raise InputError(
-            f"labels of shape {tuple(values.shape)}",
-            f"{expected} for {n} functions, a grid of {' x '.join(map(str, sizes))} points and {', '.join(outputs)}",
-        )
-    values = values.reshape(n, -1, len(outputs))
-    bad = (~torch.isfinite(values)).flatten(1).sum(1)
-    if bad.any():
-        first = int(bad.nonzero()[0])
-        raise InputError(
-            f"labels of {int((bad > 0).sum())} of {n} functions are NaN or infinite, "
-            f"first {int(bad[first])} values of function {first}",
-            "finite numbers",
-            "leave these functions out, or solve for them with smaller steps",
-        )
-    return values

@@ -9,6 +9,7 @@ import torch
 
 from nfsolve.problem.families import several
 from nfsolve.problem.problem import Batch
+from nfsolve.problem.samples import axes_of
 
 
 def scores(problem: Any, field: Any, data: Batch) -> dict[str, Any]:
@@ -21,8 +22,8 @@ def scores(problem: Any, field: Any, data: Batch) -> dict[str, Any]:
 
     Returns:
         Mean (``relative_l2``), deviation and maximum of the relative L2 errors of the worst unknown, the mean of each
-        unknown with the error of the labels, and the mean over functions of another kind with what differs in them;
-        nothing without labels.
+        unknown with the error of the labels where it is known, and the mean over functions of another kind with what
+        differs in them; nothing without labels.
     """
     if "truth" not in data["test"]:
         return {}
@@ -35,7 +36,8 @@ def scores(problem: Any, field: Any, data: Batch) -> dict[str, Any]:
     }
     for i, out in enumerate(problem.outputs):
         found[f"relative_l2/{out}"] = float(errors[:, i].mean())
-        found[f"reference_floor/{out}"] = data["test"]["floor"]
+        if "floor" in data["test"]:
+            found[f"reference_floor/{out}"] = data["test"]["floor"]
     other = problem.shifted()
     if other is not None and "truth" in data["ood"]:
         found["relative_l2_ood"] = float(problem.errors(field, data, "ood").mean(0).max())
@@ -61,8 +63,5 @@ def export_predictions(problem: Any, field: Any, data: Batch, folder: Path) -> N
         arrays |= {"solved": test["truth"].reshape(shape), "relative_l2": problem.errors(field, data)}
     for name, values in zip(problem.inputs, several(test["functions"]), strict=True):
         arrays |= {name: values, f"{name}_sensors": problem.sensor_points(name)}
-    grid = data["grid"].reshape(*sizes, -1)
-    for i, name in enumerate(problem.domain.names):
-        along = [0] * len(sizes)
-        arrays[name] = grid[(*along[:i], slice(None), *along[i + 1 :], i)]
+    arrays |= dict(zip(problem.domain.names, axes_of(data["grid"], sizes), strict=True))
     np.savez_compressed(folder / "predictions.npz", **{n: a.float().cpu().numpy() for n, a in arrays.items()})

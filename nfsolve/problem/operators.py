@@ -20,22 +20,13 @@ from nfsolve._core.errors import InputError
 from nfsolve._core.random import generator as seeded
 from nfsolve.functions import refuse_shared
 from nfsolve.problem.conditions import Condition, arguments
-from nfsolve.problem.draw import draw_rows, evaluation_points
+from nfsolve.problem.draw import box_grid, draw_rows
 from nfsolve.problem.evaluate import call, one_after_another
-from nfsolve.problem.families import (
-    Coefficients,
-    as_read,
-    input_columns,
-    lifted,
-    read,
-    reconstruction,
-    sample,
-    sensor_points,
-    several,
-)
+from nfsolve.problem.families import as_read, input_columns, lifted, reconstruction, sensor_points, several
 from nfsolve.problem.operator_scores import export_predictions, scores
 from nfsolve.problem.pde import PDE
 from nfsolve.problem.problem import Batch
+from nfsolve.problem.samples import axes_of, label_rows, minibatch, sample
 from nfsolve.problem.trained_operator import TrainedOperator
 
 QUICK_POINTS = 1000  # of the evaluation grid, for the progress line
@@ -110,6 +101,17 @@ class OperatorPDE(PDE):
         """
         return None
 
+    def stored(self, part: str) -> tuple[dict[str, Tensor], Any, float] | None:
+        """Give functions and solutions that exist already, as in a file, instead of drawing and solving.
+
+        Args:
+            part: ``train`` or ``test``.
+
+        Returns:
+            Values at the sensors ``(n, m)``, float64, by input function; solutions and their error as in `labels`.
+        """
+        return None
+
     def shifted(self) -> "OperatorPDE | None":
         """Give this problem with functions of another kind, to test on what was not trained for; or None."""
         return None
@@ -150,8 +152,7 @@ class OperatorPDE(PDE):
     @property
     def sensor_counts(self) -> Any:
         """Number of sensors, for the field; a tuple with several input functions."""
-        counts = tuple(len(self.sensor_points(name)) for name in self.inputs)
-        return counts[0] if len(counts) == 1 else counts
+        return as_read([len(self.sensor_points(name)) for name in self.inputs])
 
     def seen(self, values: dict[str, Tensor]) -> Any:
         """Turn values at the sensors ``(n, m)`` by input function into what the field reads."""
@@ -163,51 +164,50 @@ class OperatorPDE(PDE):
             if condition.kind == "measured":
                 raise InputError(f"@measured '{name}' of an operator", "labels of whole functions", "see labels(...)")
         like = torch.empty(0, device=device, dtype=dtype)
-        laid = evaluation_points(self.domain, self.evaluation)
-        if "inside" in laid or "sizes" not in laid:
-            raise InputError(f"an operator on {self.domain!r}", "a box, for its evaluation grid")
-        data: Batch = {"like": like, "grid": laid["grid"].to(like), "sizes": laid["sizes"]}
+        grid, sizes = box_grid(self.domain, self.evaluation)
+        data: Batch = {"like": like, "grid": grid.to(like), "sizes": sizes}
         data["lifting"] = self._lifting(like)
-        data["quick"] = torch.randperm(len(laid["grid"]), generator=seeded(0, "quick"))[:QUICK_POINTS].to(device)
-        data["train"] = sample(self, "train", self.functions, like, laid["sizes"], labelled=self.data)
+        data["quick"] = torch.randperm(len(grid), generator=seeded(0, "quick"))[:QUICK_POINTS].to(device)
+        data["train"] = sample(self, "train", self.functions, like, sizes, labelled=self.data)
         for part, problem in {"test": self, "ood": self.shifted()}.items():
             if problem is not None:
-                data[part] = sample(problem, part, self.tests, like, laid["sizes"])
+                data[part] = sample(problem, part, self.tests, like, sizes)
                 refuse_shared(data["train"]["values"], data[part]["values"])
         return data
 
+    def snapshots(self) -> tuple[list[Tensor], Tensor]:
+        """Give the solutions for the training functions, solved for once more, to a field that is made of them.
+
+        Returns:
+            The coordinates along each axis of the evaluation grid, and solutions ``(n, *evaluation, k)``, float64.
+
+        Raises:
+            InputError: The problem trains without labels.
+        """
+        if not self.data:
+            raise InputError("a field made of training labels, without data", "labels", "give --data")
+        grid, sizes = box_grid(self.domain, self.evaluation)
+        truth = sample(self, "train", self.functions, torch.empty(0), sizes)["truth"]
+        return axes_of(grid, sizes), truth.unflatten(1, sizes)
+
     def draw(self, data: Batch, generator: Generator) -> Batch:
         """Draw a mini-batch of functions, and points for each part of the domain that they share."""
-        if self.functions:
-            rows = torch.randperm(self.functions, generator=generator)[: self.batch]
-            coefficients = {name: c[rows] for name, c in data["train"]["coefficients"].items()}
-            functions = as_read([f[rows.to(f.device)] for f in several(data["train"]["functions"])])
-        else:
-            rows = torch.empty(0)
-            coefficients = {name: space.draw(self.batch, generator) for name, space in self.spaces().items()}
-            functions = read(self, coefficients, data["like"])[0]
+        rows, coefficients, functions = minibatch(self, data, generator)
         common = {"functions": functions, "copies": len(several(functions)[0]), "lifting": data["lifting"]}
         batch: Batch = {}
         for name, condition in self.conditions().items():
             drawn = draw_rows(self, name, condition, self._count(condition), generator)
-            inputs = self._inputs(name, coefficients, drawn["points"])
+            # the functions themselves are there even where only D has them, which refuses them
+            wanted = dict.fromkeys((*arguments(self.method(name, {})), *self.inputs))
+            inputs = input_columns(tuple(wanted), self, self.spaces(), coefficients, drawn["points"])
             own = {key: value.to(data["like"]) for key, value in drawn.items()}
             batch[name] = own | common | {"inputs": {key: c.to(data["like"]) for key, c in inputs.items()}}
         if self.data:
             places = torch.randperm(len(data["grid"]), generator=generator)[: self.n_points]
             rows, places = rows.to(data["like"].device), places.to(data["like"].device)
-            truth = data["train"]["truth"][rows[:, None], places].to(data["like"])
-            batch["data"] = common | {
-                "points": data["grid"][places],
-                "truth": truth.flatten(0, 1),
-                "size": data["train"]["size"][rows].expand_as(truth).flatten(0, 1),
-            }
+            truth = data["train"]["truth"][rows[:, None], places]
+            batch["data"] = common | label_rows(data["grid"][places], truth, data["train"]["size"][rows], data["like"])
         return batch
-
-    def _inputs(self, name: str, coefficients: Coefficients, points: Tensor) -> dict[str, Tensor]:
-        """Evaluate what a residual method names of the input functions, (B n, 1)."""
-        wanted = dict.fromkeys((*arguments(self.method(name, {})), *self.inputs))  # by value even where only D has it
-        return input_columns(tuple(wanted), self, self.spaces(), coefficients, points)
 
     def residuals(self, field: Any, batch: Batch) -> dict[str, Tensor]:
         """Evaluate the residual methods for each function at each point, and the misfit of the labels.
@@ -242,7 +242,7 @@ class OperatorPDE(PDE):
         if not hasattr(field, "across"):
             raise InputError(f"a field of type {type(field).__name__}", "one that takes functions", "use DeepONet")
         plain = partial(field.across, rows["functions"])
-        return partial(lifted, self, plain, rows) if self._lifts else plain
+        return partial(lifted, self, plain, rows) if self._lifts and not getattr(field, "from_labels", False) else plain
 
     def method(self, name: str, inputs: dict[str, Tensor]) -> Callable[..., Tensor]:
         """Give a residual method for rows with these values of the input functions."""

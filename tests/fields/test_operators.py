@@ -1,6 +1,5 @@
 import copy
 import math
-from dataclasses import dataclass
 from functools import partial
 from types import SimpleNamespace
 
@@ -97,6 +96,10 @@ def test_grid_columns_and_rows_are_the_same_values(name, transform):
     assert torch.equal(across, grid.permute(1, 0, 2).flatten(1))
     assert torch.allclose(field(x, *(g[:1] for g in f)), grid[0], rtol=1e-12, atol=1e-13)
     assert float((grid[0] - grid[1]).abs().min().detach()) > 0
+    own = torch.stack([x * (1 - 0.1 * b) for b in range(3)], 1)
+    columns = field.across(f, own).unflatten(1, (3, 2))
+    for b in range(3):
+        assert torch.allclose(columns[:, b], field(own[:, b], *(g[b : b + 1] for g in f)), rtol=1e-12, atol=1e-13)
 
 
 @pytest.mark.parametrize("name", OPERATORS)
@@ -271,23 +274,13 @@ def test_between_the_points_of_a_grid_modes_are_cubic():
     assert torch.allclose(field.basis(p)[1], cubics(p).mean(1, True), rtol=1e-10, atol=1e-12)
 
 
-@dataclass
-class Labelled(Antiderivative):
-    """The antiderivative with labels on a grid."""
-
-    def snapshots(self):
-        x = torch.linspace(0, 1, 21, dtype=torch.float64)
-        f = self.load("cpu", torch.float64)["f"]
-        return [x], torch.stack([f[:, :1].expand(-1, 21) * torch.cos(j * x) for j in range(3)]).sum(0)[..., None]
-
-
 @pytest.mark.parametrize("make", [nf.ModifiedDeepONet, nf.ShiftDeepONet, partial(nf.PODDeepONet, latent=1)])
 def test_a_saved_operator_is_loaded_as_it_was(make, tmp_path):
-    problem = Labelled(functions=8, tests=3, batch=4, points=6, sensors=12)
-    small = partial(make, sensors=12, width=4, depth=1)
+    problem = Antiderivative(functions=8, tests=3, batch=4, n_points=6, sensors=12, data=True)
+    small = partial(make, width=4, depth=1)
     solution = nfsolve.solve(problem, small, steps=2, out=tmp_path / "run", report=None)
     f, x = random(2, 12).float(), random(5, 1).float()
-    assert torch.equal(nfsolve.load(tmp_path / "run").on_grid(f, x), solution.field.on_grid(f, x))
+    assert torch.equal(nfsolve.load(tmp_path / "run").field.on_grid(f, x), solution.field.on_grid(f, x))
 
 
 def test_words_of_the_command_line():

@@ -165,6 +165,8 @@ def test_shared_functions_are_found_and_refused():
     test[7] = train[12] * (1 + 1e-15)
     with pytest.raises(InputError, match=r"1 of 10 test functions are training functions \(test 7 is training 12\): "):
         refuse_shared(train, test)
+    with pytest.raises(InputError, match=r"\(test 7 is training 12\)"):
+        refuse_shared(iter(train.split(9)), test)
 
 
 def test_fingerprints_tell_functions_apart_and_are_the_same_everywhere():

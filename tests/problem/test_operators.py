@@ -315,6 +315,34 @@ def test_a_field_that_does_not_fit_is_named():
         nf.solve(small(), windows=2, report=None)
 
 
+def test_snapshots_are_the_training_labels():
+    problem = small(data=True)
+    axes, values = problem.snapshots()
+    data, _ = loaded(problem)
+    assert torch.equal(torch.cartesian_prod(*axes), data["grid"])
+    assert torch.equal(values.reshape(12, 99, 1), data["train"]["truth"])
+    with pytest.raises(InputError, match=r"a field made of training labels, without data: labels. Give --data"):
+        small().snapshots()
+
+
+def test_functions_and_labels_may_be_stored():
+    drawn = small(data=True)
+    kept = {part: drawn.load("cpu", torch.float64)[part] for part in ("train", "test", "ood")}
+
+    class Stored(Heated):
+        def stored(self, part):
+            return {"f": kept[part]["values"]}, kept[part]["truth"].reshape(-1, 9, 11), 1e-14
+
+        def shifted(self):
+            return None
+
+    problem = Stored(**SMALL | {"functions": 3}, physics=False, data=True)
+    data, batch = loaded(problem)
+    assert "coefficients" not in data["train"] and len(data["train"]["truth"]) == 12
+    assert float(problem.residuals(Exact(problem), batch)["data"].abs().max()) < 1e-11
+    assert problem.metrics(Exact(problem), data)["relative_l2_max"] < 1e-13
+
+
 def test_an_operator_needs_spaces():
     class Without(OperatorPDE):
         domain = nf.Box(x=(0, 1))

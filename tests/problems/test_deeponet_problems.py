@@ -10,13 +10,18 @@ from scipy.interpolate import RectBivariateSpline
 
 import nfsolve as nf
 from nfsolve._core.errors import InputError
+from nfsolve._core.random import generator
+from nfsolve.fields import PODDeepONet
 from nfsolve.find import find
 from nfsolve.plot import picture
 from nfsolve.problem.conditions import arguments
+from nfsolve.request import read_request
 from problems.deeponet_advection import Advection, Speeds
 from problems.deeponet_antiderivative import LABEL_ERROR, Antiderivative
 from problems.deeponet_burgers import BurgersOperator
+from problems.deeponet_darcy import SYMMETRIES, Darcy, moved, turned
 from problems.deeponet_diffusion_reaction import DiffusionReaction
+from problems.operator_solvers import darcy
 
 SMALL = {"functions": 8, "tests": 4, "batch": 3, "n_points": 16, "sensors": 30}
 IN_TIME = [
@@ -123,3 +128,86 @@ def test_antiderivatives_equal_gauss_legendre_quadrature(length: float):
 def test_bad_parameters_are_named():
     with pytest.raises(InputError, match=r"length = 0: a correlation length from 0.01 to 10"):
         Antiderivative(length=0)
+
+
+DARCY = {"functions": 6, "tests": 4, "batch": 3, "n_points": 50}
+
+
+def test_the_symmetries_of_the_square_are_those_of_the_labels():
+    problem = Darcy(symmetries=False, functions=1)
+    _, labels, error = problem.stored("train")
+    lattice = torch.linspace(0, 1, 897, dtype=torch.float64)
+    a = problem.spaces()["a"].on_lattice(problem.spaces()["a"].draw(1, generator(0, "train")), lattice)
+    for symmetry in SYMMETRIES[2:4]:  # the smallest ones of which all are made
+        solved = torch.from_numpy(darcy(turned(a, symmetry).numpy(), 4)[:, ::8, ::8])
+        assert float((solved - turned(labels, symmetry)).norm() / solved.norm()) < error
+    images = torch.cat([turned(a, symmetry) for symmetry in SYMMETRIES]).flatten(1)
+    assert len(images.unique(dim=0)) == 8
+    grid = problem.domain.grid(29, 29)
+    for symmetry in SYMMETRIES:
+        at = (28 * moved(grid, symmetry)).round().long()
+        assert torch.equal(turned(labels, symmetry)[0, at[:, 0], at[:, 1]], labels.flatten())
+
+
+def test_darcy_trains_on_all_images_and_answers_alike_for_each():
+    problem = Darcy(**DARCY)
+    solution = nf.solve(problem, steps=2, field=small_field("pod"), report=None)
+    assert len(solution.data["train"]["values"]) == 8 * 6 and len(solution.data["test"]["values"]) == 4
+    assert 0 < solution.metrics["relative_l2"] < 1 and solution.metrics["reference_floor/u"] == 5.6e-4
+    functions, grid = solution.data["test"]["functions"], solution.data["grid"]
+    whole = problem.answers(solution.field, functions, grid).reshape(4, 29, 29)
+    for symmetry in SYMMETRIES[1:4]:
+        image = turned(functions.unflatten(1, (29, 29)), symmetry).flatten(1)
+        answer = problem.answers(solution.field, image, grid).reshape(4, 29, 29)
+        torch.testing.assert_close(answer, turned(whole, symmetry), rtol=1e-3, atol=1e-6)
+    plain = Darcy(**DARCY, symmetries=False)
+    assert len(plain.load("cpu", torch.float32)["train"]["values"]) == 6
+    assert picture(solution) is not None
+
+
+@pytest.mark.parametrize("name", ["pod", "plain"])
+def test_darcy_is_zero_on_the_boundary(name: str):
+    problem = Darcy(**DARCY)
+    field = small_field(name)(problem)
+    unit = torch.rand(20, 1, generator=torch.Generator().manual_seed(0))
+    edge = torch.cat([torch.cat([unit, 0 * unit + end], 1) for end in (0, 1)])
+    with torch.no_grad():
+        values = problem.answers(field, torch.ones(2, 841), torch.cat([edge, edge.flip(1)]))
+        inner = problem.answers(field, torch.ones(2, 841), torch.cat([unit, unit], 1))
+    assert float(values.abs().max()) < 1e-6 * float(inner.abs().max())
+
+
+def small_field(name: str):
+    cls, latent = (nf.DeepONet, 5) if name == "plain" else (PODDeepONet, 5)
+    return lambda problem, **options: cls.for_problem(problem, width=6, depth=1, latent=latent, **options)
+
+
+def test_physics_of_darcy_is_refused_with_its_reason():
+    with pytest.raises(InputError, match=r"physics for a coefficient that jumps: data: a has no derivative"):
+        Darcy(physics=True)
+    with pytest.raises(InputError, match=r"1001 functions for 'train': at most 1000, which the file has"):
+        Darcy(functions=1001).stored("train")
+
+
+COMMANDS = [
+    ("deeponet_burgers", "pod_deeponet", "--nu 0.05 --data --no-physics --field.latent 3"),
+    ("deeponet_advection", "pod_deeponet", "--data --field.latent 3"),
+    ("deeponet_diffusion_reaction", "pod_deeponet", "--data --no-physics --field.latent 3"),
+    ("deeponet_burgers", "shift_deeponet", "--field.frames 2"),
+    ("deeponet_diffusion_reaction", "modified_deeponet", "--factorization rwf"),
+    ("deeponet_advection", "deeponet", "--field.branch cnn --field.branch.channels 2 3"),
+    ("deeponet_burgers", "deeponet", "--field.activation sine --field.init ws"),
+]
+
+
+@pytest.mark.parametrize(("name", "field", "more"), COMMANDS, ids=lambda words: words.replace(" ", ""))
+def test_fields_are_chosen_by_their_names(name: str, field: str, more: str):
+    words = f"--field {field} {more} --steps 1 --functions 5 --tests 2 --batch 2 --n-points 6 --sensors 12"
+    words += "" if field == "deeponet" else " --field.width 4"
+    request = read_request(find(name), words.split(), "run")
+    solution = nf.solve(request.problem, **request.options, report=None)
+    assert not solution.failed and solution.steps == 1 and solution.metrics["relative_l2"] > 0
+    assert type(solution.field).__name__.lower() == field.replace("_", "")
+    if field == "pod_deeponet":  # its modes satisfy the constraint, which must not act once more
+        functions, x = solution.data["test"]["functions"], solution.data["grid"][::999]
+        assert torch.equal(request.problem.answers(solution.field, functions, x), solution.field.on_grid(functions, x))
