@@ -55,8 +55,8 @@ class ModifiedDeepONet(Operator):
         branch = Layers(sum(self.sensors), width, depth, activation, None, *common, purpose="branch")
         self.encode_point, self.encode_function = trunk.first(), branch.first()
         self.trunk = nn.ModuleList([trunk.first(), *(trunk.hidden(index) for index in range(1, depth))])
-        self.branch = nn.ModuleList([branch.first(), *(branch.hidden(index) for index in range(1, depth))])
-        self.trunk_last, self.branch_last = trunk.last(k * latent), branch.last(k * latent)
+        self.branches = nn.ModuleList([branch.first(), *(branch.hidden(index) for index in range(1, depth))])
+        self.trunk_last, self.branches_last = trunk.last(k * latent), branch.last(k * latent)
         self.bias = nn.Parameter(torch.zeros(k, dtype=like.dtype, device=like.device))
 
     def images(self, x: Tensor, functions: Sequence[Tensor]) -> Tensor:
@@ -64,7 +64,7 @@ class ModifiedDeepONet(Operator):
         y, f = self.encode(x), joined(functions)
         u = self.encode_function(f)
         difference = torch.sub(self.encode_point(y), u)
-        for trunk, branch in zip(self.trunk, self.branch, strict=True):
+        for trunk, branch in zip(self.trunk, self.branches, strict=True):
             y, f = difference * trunk(y) + u, difference * branch(f) + u
-        products = self.trunk_last(y) * self.branch_last(f)
+        products = self.trunk_last(y) * self.branches_last(f)
         return products.unflatten(-1, (len(self.outputs), -1)).sum(-1) + self.bias

@@ -67,7 +67,7 @@ class LastLayer(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, objective: Any = None) -> Tensor:  # type: ignore[override]
-        """Do one step; where no damping lowers the loss of the last mini-batch, the parameters stay.
+        """Do one step; where no layer is apt, or no damping lowers the loss of the last mini-batch, parameters stay.
 
         Args:
             objective: Offers ``parts()``, and ``redraw()`` where there are mini-batches.
@@ -77,7 +77,7 @@ class LastLayer(torch.optim.Optimizer):
 
         Raises:
             TypeError: A plain closure.
-            InputError: No layer is apt, or the matrices do not fit.
+            InputError: The matrices do not fit.
         """
         if not hasattr(objective, "parts"):
             raise TypeError(
@@ -91,7 +91,11 @@ class LastLayer(torch.optim.Optimizer):
         for i in range(batches):
             if i:
                 objective.redraw()
-            layer = last_affine(objective.parts, group["params"])
+            try:
+                layer = last_affine(objective.parts, group["params"])
+            except InputError as error:  # another field than the recipe's, a factorized one, say: it stays as it is
+                self.stop_reason = f"no last layer to solve for: {error}"
+                return torch.stack([r.square().sum() for r in objective.parts()]).sum()
             if i == 0:
                 self._refuse_too_large(layer, batches)
             objective.evaluations += 2

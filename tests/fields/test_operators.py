@@ -238,10 +238,10 @@ def test_the_coupled_networks_follow_their_formula():
     (f,) = functions(field)
     y, h = field.encode(x), f
     u, v = torch.tanh(field.encode_function.linear(f)), torch.tanh(field.encode_point.linear(y))
-    for trunk, branch in zip(field.trunk, field.branch, strict=True):
+    for trunk, branch in zip(field.trunk, field.branches, strict=True):
         z, w = torch.tanh(trunk.linear(y)), torch.tanh(branch.linear(h))
         y, h = (1 - z) * u + z * v, (1 - w) * u + w * v
-    expected = (field.trunk_last(y) * field.branch_last(h)).sum(1, True) + field.bias
+    expected = (field.trunk_last(y) * field.branches_last(h)).sum(1, True) + field.bias
     assert torch.allclose(field(x, f), expected, rtol=1e-12)
 
 

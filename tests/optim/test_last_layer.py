@@ -201,5 +201,15 @@ def test_fields_without_such_a_layer_are_refused():
     entangled = LeastSquares(
         lambda q: mixing @ torch.func.functional_call(layer, q, (x,)).sum(1), dict(layer.named_parameters())
     )
-    with pytest.raises(InputError, match=r"5 rows that does not act on each 5th of the residuals by one row"):
-        LastLayer(entangled.parameters).step(entangled)
+    before = layer.weight.clone()
+    optimizer = LastLayer(entangled.parameters)
+    loss = optimizer.step(entangled)
+    assert torch.equal(layer.weight, before) and loss == entangled.parts()[0].square().sum()
+    assert "5 rows that does not act on each 5th of the residuals by one row" in optimizer.stop_reason
+
+
+def test_a_recipe_ends_in_words_where_the_field_was_swapped_for_one_without_such_a_layer():
+    stages = (Stage(partial(torch.optim.Adam, lr=1e-3), steps=2), Stage(LastLayer, steps=2, only="branches"))
+    field = factorize(posed(small()).system.field, RandomWeightFactorization(), seed=0)
+    found = nf.solve(small(), field, stages=stages, report=None)
+    assert "no last layer to solve for" in found.stopped and not found.failed
