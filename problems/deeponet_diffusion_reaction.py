@@ -10,12 +10,9 @@ residual and 9.7e-3 from labels).
 
 import dataclasses
 from dataclasses import dataclass, field
-from functools import partial
 
-from nfsolve import Box, DeepONet, OperatorPDE, Recipe, Stage, interior, main
-from nfsolve.fields import GELU, Skip
+from nfsolve import Box, OperatorPDE, interior, main
 from nfsolve.functions import GaussianField
-from nfsolve.optim import SOAP
 from problems.operator_solvers import diffusion_reaction, with_error
 
 
@@ -58,22 +55,6 @@ class DiffusionReaction(OperatorPDE):
     def labels(self, f):
         """Chebyshev collocation and exponential time differencing."""
         return with_error(diffusion_reaction, f, diffusion=self.diffusion, reaction=self.reaction)
-
-    def recipe(self):
-        """Branch and trunk of four layers under SOAP; the linear part of the branch has most of this operator."""
-        return Recipe(
-            field=partial(
-                DeepONet,
-                sensors=self.sensor_counts,
-                width=64,
-                depth=4,
-                latent=64,
-                activation=GELU(),
-                branch=Skip(activation=GELU()),
-            ),
-            stages=(Stage(partial(SOAP, lr=3e-3), steps=3000, schedule="cosine"),),
-            log_every=200,
-        )
 
 
 if __name__ == "__main__":

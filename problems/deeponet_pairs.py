@@ -17,13 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nfsolve import Box, DeepONet, OperatorPDE, Recipe, Stage, main
+from nfsolve import Box, OperatorPDE, main
 from nfsolve._core.errors import InputError
 from nfsolve._core.random import generator as seeded
-from nfsolve.fields import GELU
 from nfsolve.functions import Pairs, read_pairs, refuse_shared
 from nfsolve.functions.stored import rows_of
-from nfsolve.optim import SOAP
 from nfsolve.problem.families import as_read, as_seen
 from nfsolve.problem.samples import axes_of, label_rows
 from nfsolve.problem.tables import find_file
@@ -129,14 +127,6 @@ class PairsOperator(OperatorPDE):
         if len(sizes) < len(self.domain.names):
             raise InputError("modes of labels that are not on a uniform grid", "points x of a grid", "use DeepONet")
         return axes_of(points, sizes), truth.unflatten(1, sizes)
-
-    def recipe(self):
-        """Branch and trunk of three layers under SOAP."""
-        return Recipe(
-            field=partial(DeepONet, width=64, depth=3, latent=64, activation=GELU()),
-            stages=(Stage(partial(SOAP, lr=3e-3), steps=4000, schedule="cosine"),),
-            log_every=200,
-        )
 
 
 class Known:

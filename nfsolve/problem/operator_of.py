@@ -6,7 +6,6 @@ import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,6 @@ from nfsolve.problem.evaluate import as_field
 from nfsolve.problem.operators import OperatorPDE
 from nfsolve.problem.pde import PDE
 from nfsolve.problem.problem import Batch
-from nfsolve.problem.recipe import Recipe, Stage
 
 
 @dataclass(frozen=True)
@@ -217,17 +215,6 @@ class OperatorOf(OperatorPDE):
             values = self.answers(field, own["functions"], own["grid"])[0]
         errors = [relative_l2(values[:, i], own["exact"][:, i]) for i in range(len(self.outputs))]
         return {"relative_l2": max(errors), "relative_l2_own": max(errors), "reference_floor_own": own["floor"]}
-
-    def recipe(self) -> Recipe:
-        """Branch and trunk of three layers under SOAP."""
-        from nfsolve.fields import DeepONet
-        from nfsolve.optim import SOAP
-
-        return Recipe(
-            field=partial(DeepONet, sensors=self.sensor_counts, width=64, depth=3, latent=64),
-            stages=(Stage(partial(SOAP, lr=3e-3), steps=4000, schedule="cosine"),),
-            log_every=200,
-        )
 
 
 def operator_of(

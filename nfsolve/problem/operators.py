@@ -26,6 +26,7 @@ from nfsolve.problem.families import as_read, input_columns, lifted, reconstruct
 from nfsolve.problem.operator_scores import export_predictions, scores
 from nfsolve.problem.pde import PDE
 from nfsolve.problem.problem import Batch
+from nfsolve.problem.recipe import Recipe, Stage
 from nfsolve.problem.samples import axes_of, label_rows, minibatch, sample
 from nfsolve.problem.trained_operator import TrainedOperator
 
@@ -290,6 +291,20 @@ class OperatorPDE(PDE):
     def metrics(self, field: Any, data: Batch) -> dict[str, Any]:
         """Give mean, deviation and maximum of the relative L2 errors of the worst unknown over the test functions."""
         return scores(self, field, data)
+
+    def recipe(self) -> Recipe:
+        """Give a default for any operator: branch and trunk of four layers under SOAP.
+
+        The branch has a linear part beside its network, which alone has most of a nearly linear operator.
+        """
+        from nfsolve.fields import GELU, DeepONet, Skip
+        from nfsolve.optim import SOAP
+
+        return Recipe(
+            field=partial(DeepONet, width=64, depth=4, latent=64, activation=GELU(), branch=Skip(activation=GELU())),
+            stages=(Stage(partial(SOAP, lr=3e-3), steps=3000, schedule="cosine"),),
+            log_every=200,
+        )
 
     def trained(self, field: nn.Module) -> nn.Module:
         """Give what a user calls on functions of their own: the field behind checks."""

@@ -350,3 +350,13 @@ def test_an_operator_needs_spaces():
     with pytest.raises(TypeError, match="abstract"):
         Without()
     assert Sines().draw(2, generator()).shape == (2, 4)
+
+
+def test_an_operator_without_a_recipe_of_its_own_has_one():
+    @dataclasses.dataclass
+    class Bare(Heated):
+        recipe = OperatorPDE.recipe
+
+    solution = nf.solve(Bare(tests=2, functions=8, batch=4, n_points=8), steps=2, report=None)
+    assert isinstance(solution.field, nf.DeepONet) and solution.steps == 2
+    assert solution.field.sensors == (100,)
