@@ -13,7 +13,6 @@ from scripts.reproducing import Table, found, parser, reproduce
 LEGO = "nerf_lego_200.npz"
 FIELDS = {
     "sine": ("sine", "--field.init", "siren"),
-    "sine ws": ("sine", "--field.init", "ws", "--field.init.alpha", "1.5"),
     "gaussian": ("gaussian",),
 }
 OPTIMIZERS = {"adam": (3.16e-4, 1e-3, 3.16e-3), "esgd": (0.1, 0.316, 1.0), "muon": (1e-3, 3.16e-3, 1e-2)}
