@@ -26,7 +26,7 @@ def test_the_words_of_every_case_are_understood(name: str):
 
 
 def test_a_case_is_measured_and_laid_out(tmp_path: Path):
-    said = argparse.Namespace(steps=2, seed=3, device="cpu", threads=1, full=True, pictures=None)
+    said = argparse.Namespace(steps=2, seed=3, device="cpu", threads=1, full=True, pictures=None, unlimited=False)
     case = replace(CASES["scene"], what="problems.nerf_scene:NeRFScene", words=SMALL)
     row = json.loads(json.dumps(nerf_table.measure("scene", case, said)))
     assert row["steps"] == 2 and row["seed"] == 3
