@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nfsolve.plot import array, history_panel, image_panel, new_figure, slices_panel
+from nfsolve.problem.families import as_read, several
 from nfsolve.solution import Solution
 
 if TYPE_CHECKING:
@@ -42,8 +43,7 @@ def operator_picture(solution: Solution) -> "Figure | None":
 
 def _row(axes: list[Any], problem: Any, field: Any, data: dict[str, Any], row: int) -> None:
     """Draw one test function; of several unknowns the first, of more than two coordinates the middle of the others."""
-    read = data["test"]["functions"]
-    functions = tuple(f[row : row + 1] for f in read) if isinstance(read, tuple) else read[row : row + 1]
+    functions = as_read([f[row : row + 1] for f in several(data["test"]["functions"])])
     sizes, grid = data["sizes"], data["grid"]
     points = grid if grid.ndim == 2 else grid[:, row : row + 1]  # or each function has its own
     predicted = array(problem.answers(field, functions, points))[0, :, 0]

@@ -76,7 +76,6 @@ class Advection(OperatorPDE):
         return Recipe(
             field=partial(
                 DeepONet,
-                sensors=self.sensor_counts,
                 width=64,
                 depth=4,
                 latent=64,

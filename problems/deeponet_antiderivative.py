@@ -79,7 +79,6 @@ class Antiderivative(OperatorPDE):
         return Recipe(
             field=partial(
                 DeepONet,
-                sensors=self.sensor_counts,
                 width=64,
                 depth=3,
                 latent=64,

@@ -63,7 +63,6 @@ class BurgersOperator(OperatorPDE):
         return Recipe(
             field=partial(
                 DeepONet,
-                sensors=self.sensor_counts,
                 width=64,
                 depth=4,
                 latent=64,
