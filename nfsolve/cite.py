@@ -174,6 +174,13 @@ ENTRIES = {
   booktitle = {International Conference on Learning Representations},
   year = {2023}
 }""",
+    "NonlinearDeepONet": """@inproceedings{seidman2022nomad,
+  title = {{NOMAD}: Nonlinear Manifold Decoders for Operator Learning},
+  author = {Seidman, Jacob H. and Kissas, Georgios and Perdikaris, Paris and Pappas, George J.},
+  booktitle = {Advances in Neural Information Processing Systems},
+  volume = {35},
+  year = {2022}
+}""",
     "PODDeepONet": """@article{lu2022comprehensive,
   title = {A comprehensive and fair comparison of two neural operators (with practical extensions) based on {FAIR}
            data},

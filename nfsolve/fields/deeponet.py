@@ -9,15 +9,13 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from nfsolve._core.errors import unknown
 from nfsolve.fields.activations import TANH, Activation
 from nfsolve.fields.branches import PLAIN, Branch
 from nfsolve.fields.encodings import IDENTITY, Encoding
 from nfsolve.fields.field import Device, Domain, Transform
 from nfsolve.fields.init import Init, default_init
 from nfsolve.fields.layers import Layers
-from nfsolve.fields.modified import Gated
-from nfsolve.fields.operators import Separable, make_branches
+from nfsolve.fields.operators import Separable, make_branches, make_trunk
 
 
 class DeepONet(Separable):
@@ -72,12 +70,10 @@ class DeepONet(Separable):
         options |= {"encoding": encoding, "harmonics": harmonics, "init": init}
         options |= {"trunk": trunk, "branch": branch, "bias": bias}
         super().__init__(domain, outputs, transform, options, seed, dtype, device)
-        if trunk not in ("plain", "modified"):
-            raise unknown("trunk", trunk, ("plain", "modified"))
         k, like = len(self.outputs), self.coordinates.matrix
         features = self.encoding.out_features
         layers = Layers(features, width, depth, activation, init, seed, like.dtype, like.device)
-        self.trunk = layers.stack(k * latent) if trunk == "plain" else Gated(layers, k * latent)
+        self.trunk = make_trunk(layers, trunk, k * latent)
         self.branches = make_branches(self, branch, k * latent, seed)
         self.bias: Tensor
         zero = torch.zeros(k, dtype=like.dtype, device=like.device)

@@ -20,7 +20,7 @@ from nfsolve.fields.init import Init
 
 Transform = Callable[[Tensor, Tensor], Tensor]
 Device = torch.device | str | None
-SIZES = ("width", "depth", "harmonics", "latent", "frames")
+SIZES = ("width", "depth", "harmonics", "latent", "frames", "features", "decoder")
 
 
 class Domain(Protocol):

@@ -14,11 +14,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nfsolve._core.errors import InputError
+from nfsolve._core.errors import InputError, unknown
 from nfsolve.fields.branches import Branch
 from nfsolve.fields.checks import check_counts
 from nfsolve.fields.field import Device, Domain, Field, Transform
 from nfsolve.fields.layers import Layers
+from nfsolve.fields.modified import Gated
 
 Functions = Tensor | Sequence[Tensor]
 
@@ -177,6 +178,11 @@ class Separable(Operator):
 
     branches: nn.ModuleList
 
+    @property
+    def sums(self) -> int:
+        """Number of sums k: one for each output."""
+        return len(self.outputs)
+
     @abstractmethod
     def basis(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Evaluate what belongs to points ``(n, d)``: t ``(n, k * latent)`` and the offset, ``(n, k)`` or ``(k,)``."""
@@ -189,12 +195,12 @@ class Separable(Operator):
         """Multiply coefficients and basis row by row."""
         basis, offset = self.basis(x)
         products = basis * self.branch(*functions)
-        return products.unflatten(-1, (len(self.outputs), -1)).sum(-1) + offset
+        return products.unflatten(-1, (self.sums, -1)).sum(-1) + offset
 
     def crossed(self, x: Tensor, functions: Sequence[Tensor]) -> Tensor:
         """Combine the basis, which is evaluated once, by the coefficients of all functions."""
         basis, offset = self.basis(x)
-        parts = (len(self.outputs), -1)
+        parts = (self.sums, -1)
         terms = basis.unflatten(-1, parts).unbind(-2)
         coefficients = self.branch(*functions).unflatten(-1, parts).unbind(1)
         columns = [F.linear(t, b) for t, b in zip(terms, coefficients, strict=True)]
@@ -228,6 +234,22 @@ def make_branch(field: Operator, branch: Branch, sensors: int, outputs: int, see
     like, sizes = field.coordinates.matrix, {"width": field.config["width"], "count": field.config["depth"]}
     layers = partial(Layers, **sizes, seed=seed, dtype=like.dtype, device=like.device, purpose=purpose)
     return branch.build(sensors, outputs, layers)
+
+
+def make_trunk(layers: Layers, trunk: str, outputs: int) -> nn.Module:
+    """Make the network of the points.
+
+    Args:
+        layers: Makes its layers.
+        trunk: ``plain`` or ``modified``.
+        outputs: Number of its outputs.
+
+    Raises:
+        InputError: Another word.
+    """
+    if trunk not in ("plain", "modified"):
+        raise unknown("trunk", trunk, ("plain", "modified"))
+    return layers.stack(outputs) if trunk == "plain" else Gated(layers, outputs)
 
 
 def product(networks: nn.ModuleList, functions: Sequence[Tensor]) -> Tensor:

@@ -37,7 +37,9 @@ def test_the_residuals_are_one_graph():
     assert explained.graph_break_count == 0, explained.break_reasons
 
 
-@pytest.mark.parametrize("make", [nf.fields.DeepONet, nf.fields.ShiftDeepONet, nf.fields.ModifiedDeepONet])
+@pytest.mark.parametrize(
+    "make", [nf.fields.DeepONet, nf.fields.ShiftDeepONet, nf.fields.ModifiedDeepONet, nf.fields.NonlinearDeepONet]
+)
 def test_derivatives_of_all_functions_are_one_graph(make):
     def walls(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         return x[:, 1:] * y

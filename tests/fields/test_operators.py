@@ -31,6 +31,8 @@ OPERATORS = {
     "coupled, two functions": (nf.ModifiedDeepONet, {"sensors": (9, 4)}),
     "shifted": (nf.ShiftDeepONet, {"frames": 3}),
     "shifted, two functions": (nf.ShiftDeepONet, {"sensors": (9, 4), "shift": nf.Plain(4, 1)}),
+    "nonlinear": (nf.NonlinearDeepONet, {"features": 4, "trunk": "modified"}),
+    "nonlinear, two functions": (nf.NonlinearDeepONet, {"sensors": (9, 4), "features": 3, "decoder": 1}),
     "pod": (nf.PODDeepONet, {}),
     "pod, two functions": (nf.PODDeepONet, {"sensors": (9, 4)}),
 }
@@ -274,7 +276,9 @@ def test_between_the_points_of_a_grid_modes_are_cubic():
     assert torch.allclose(field.basis(p)[1], cubics(p).mean(1, True), rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("make", [nf.ModifiedDeepONet, nf.ShiftDeepONet, partial(nf.PODDeepONet, latent=1)])
+@pytest.mark.parametrize(
+    "make", [nf.ModifiedDeepONet, nf.ShiftDeepONet, nf.NonlinearDeepONet, partial(nf.PODDeepONet, latent=1)]
+)
 def test_a_saved_operator_is_loaded_as_it_was(make, tmp_path):
     problem = Antiderivative(functions=8, tests=3, batch=4, n_points=6, sensors=12, data=True)
     small = partial(make, width=4, depth=1)
@@ -290,6 +294,7 @@ def test_words_of_the_command_line():
         "pod_deeponet": nf.PODDeepONet,
         "shift-deeponet": nf.ShiftDeepONet,
         "modified_deeponet": nf.ModifiedDeepONet,
+        "nonlinear_deeponet": nf.NonlinearDeepONet,
     }.items():
         assert choose("field", word) is found
 
