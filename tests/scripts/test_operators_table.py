@@ -1,0 +1,56 @@
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from nfsolve.find import find
+from nfsolve.request import read_request
+from scripts import compare_operators, operators_table
+from scripts.operators_table import CASES
+
+SMALL = ("--functions", "4", "--tests", "3", "--batch", "2", "--n-points", "8", "--sensors", "10")
+SAID = {"device": "cpu", "threads": 1, "runs": None, "scale": 0.001}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_words_of_every_case_are_understood(name: str):
+    case = CASES[name]
+    options = read_request(find(case.what), list(case.words), "x").options
+    assert sum(stage.steps for stage in options["stages"]) == case.steps
+    if case.drawn:
+        read_request(find(case.what), ["--data-seed", "1"], "x")
+
+
+def test_a_case_is_measured_and_seeds_share_a_line(monkeypatch):
+    case = replace(CASES["antiderivative"], words=SMALL)
+    monkeypatch.setitem(CASES, "antiderivative", case)
+    rows = [operators_table.measure("antiderivative", seed, argparse.Namespace(**SAID)) for seed in (0, 1)]
+    rows = json.loads(json.dumps(rows))
+    assert rows[0]["steps"] == 2 and rows[0]["relative_l2"] != rows[1]["relative_l2"]
+    assert {"relative_l2_ood", "relative_l2_std", "cpu_seconds", "machine", "words"} <= set(rows[0])
+    text = operators_table.table(rows)
+    lines = [line for line in text.splitlines() if line.startswith("| antiderivative")]
+    assert len(lines) == 1 and "+-" in lines[0] and "steps times 0.001" in lines[0]
+    assert "one seed" in operators_table.table(rows[:1])
+
+
+def test_what_is_measured_already_is_not_measured_again(tmp_path: Path, monkeypatch):
+    row = {"case": "darcy", "seed": 0, "device": "cpu", "scale": 1.0}
+    (tmp_path / "operators.json").write_text(json.dumps([row]))
+    monkeypatch.setattr("sys.argv", ["x", "--only", "darcy", "--seeds", "1", "--folder", str(tmp_path)])
+    monkeypatch.setattr(operators_table, "measure", lambda *_: pytest.fail("measured again"))
+    operators_table.main()
+
+
+@pytest.mark.parametrize("name", compare_operators.PROBLEMS)
+def test_the_methods_of_the_comparison_are_understood(name: str):
+    what, words, small, _ = compare_operators.PROBLEMS[name]
+    found = {
+        method: read_request(find(what), [*words, *small, "--schedule", "cosine", *more], "x").options
+        for method, (more, _) in compare_operators.METHODS.items()
+    }
+    assert len({str(options["stages"]) for options in found.values()}) == 4
+    assert str(found["SOAP"]["field"]) != str(found["SOAP, WS sines"]["field"])
+    assert found["Adam, RWF"]["factorization"] is not None and found["Adam"]["factorization"] is None
