@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nfsolve.plot import array, history_panel, image_panel, new_figure, slices_panel
+from nfsolve.panels import array, history_panel, image_panel, new_figure, slices_panel
 from nfsolve.problem.families import as_read, several
 from nfsolve.solution import Solution
 

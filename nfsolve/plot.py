@@ -1,6 +1,5 @@
-"""Pictures: a general one for solutions on grids, and the panels that problems compose their own from."""
+"""Pictures of solutions: the problem's own, that of an operator, or the grid on which it is scored."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,12 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nfsolve._core.errors import MissingExtra, require
+from nfsolve._core.errors import MissingExtra
+from nfsolve.operator_plot import operator_picture
+from nfsolve.panels import array, history_panel, image_panel, new_figure, slices_panel
 from nfsolve.problem import OperatorPDE
 from nfsolve.solution import Solution
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -57,8 +57,6 @@ def picture(solution: Solution) -> "Figure | None":
     with torch.no_grad():
         own = solution.problem.picture(solution.field, solution.data, solution.history)
         if own is None and isinstance(solution.problem, OperatorPDE):
-            from nfsolve.operator_plot import operator_picture  # made of the panels below
-
             return operator_picture(solution)
         if own is not None or "sizes" not in solution.data:
             return own
@@ -76,23 +74,6 @@ def _on_grid(values: Tensor, data: dict[str, Any]) -> np.ndarray:
         filled[inside] = values
         values = filled
     return array(values.reshape(*data["sizes"], -1))
-
-
-def new_figure(width: float, height: float) -> "Figure":
-    """Make a figure that belongs to no window.
-
-    Args:
-        width: Inches.
-        height: Inches.
-
-    Returns:
-        The figure, with constrained layout.
-
-    Raises:
-        MissingExtra: matplotlib is not installed.
-    """
-    module = require("matplotlib.figure", extra="plot", purpose="drawing a picture")
-    return module.Figure(figsize=(width, height), layout="constrained")
 
 
 def grid_picture(solution: Solution, values: np.ndarray, exact: np.ndarray) -> "Figure":
@@ -133,142 +114,3 @@ def grid_picture(solution: Solution, values: np.ndarray, exact: np.ndarray) -> "
             slices_panel(row[2], u, v, bounds, names, out)
         history_panel(row[3], solution.history) if i == 0 else row[3].axis("off")
     return figure
-
-
-def image_panel(
-    axes: "Axes",
-    values: np.ndarray,
-    bounds: Sequence[tuple[float, float]],
-    names: Sequence[str],
-    title: str,
-    cmap: str = "RdBu_r",
-    symmetric: bool = False,
-) -> None:
-    """Draw values on a 2-D grid with a colour bar; the first coordinate runs along the horizontal axis.
-
-    Args:
-        axes: Where.
-        values: ``(n0, n1)``.
-        bounds: Bounds of the two coordinates.
-        names: Their names.
-        title: Title.
-        cmap: Colour map.
-        symmetric: Centre the colours on zero.
-    """
-    limit = float(np.nanmax(np.abs(values), initial=0.0)) or 1.0  # NaN outside the domain
-    limits: dict[str, Any] = {"vmin": -limit, "vmax": limit} if symmetric else {}
-    extent = (*bounds[0], *bounds[1])
-    image = axes.imshow(values.T, origin="lower", extent=extent, aspect="auto", cmap=cmap, **limits)
-    axes.set(title=title, xlabel=names[0], ylabel=names[1])
-    axes.figure.colorbar(image, ax=axes)
-
-
-def slices_panel(
-    axes: "Axes",
-    values: np.ndarray,
-    exact: np.ndarray,
-    bounds: Sequence[tuple[float, float]],
-    names: Sequence[str],
-    output: str,
-) -> None:
-    """Draw slices at a few values of the first coordinate, the field over the reference.
-
-    Args:
-        axes: Where.
-        values: Field ``(n0, n1)``.
-        exact: Reference ``(n0, n1)``.
-        bounds: Bounds of the two coordinates.
-        names: Their names.
-        output: Name of the output.
-    """
-    first, second = (np.linspace(*b, n) for b, n in zip(bounds, values.shape, strict=False))
-    for i, at in enumerate(np.linspace(0, len(first) - 1, 5).astype(int)[1 if len(first) > 1 else 0 :]):
-        axes.plot(second, exact[at], color=f"C{i}", lw=4, alpha=0.3)
-        axes.plot(second, values[at], color=f"C{i}", lw=1.2, label=f"{names[0]} = {first[at]:.3g}")
-    axes.set(title="slices (wide: reference)", xlabel=names[1], ylabel=output)
-    axes.legend(fontsize="small")
-
-
-def history_panel(axes: "Axes", history: list[dict[str, Any]], score: str | None = None) -> None:
-    """Draw the loss and a score against seconds.
-
-    Args:
-        axes: Where.
-        history: Rows of the run's history.
-        score: Key of the score; the relative L2 error, or the first PSNR found, where it is not given.
-    """
-    if not history:
-        axes.axis("off")
-        return
-    known = [score] if score else ["relative_l2", "psnr_heldout", "psnr"]
-    key = next((k for k in known if any(k in row for row in history)), None)
-    seconds = [row["seconds"] for row in history]
-    axes.semilogy(seconds, [row["loss"] for row in history], color="C0", lw=1, label="loss")
-    axes.set(title="history", xlabel="seconds", ylabel="loss")
-    if key == "relative_l2":
-        axes.semilogy(seconds, [row.get(key, np.nan) for row in history], color="C3", label="relative L2 error")
-        axes.set_ylabel("")
-    elif key:
-        other = axes.twinx()
-        other.plot(seconds, [row.get(key, np.nan) for row in history], color="C3")
-        unit = " / dB" if key.startswith(("psnr", "snr")) else ""
-        other.set_ylabel(key.replace("_", " ") + unit, color="C3")
-    axes.legend(fontsize="small")
-
-
-def score_panel(axes: "Axes", history: list[dict[str, Any]], labels: dict[str, str], unit: str = "dB") -> None:
-    """Draw scores against seconds.
-
-    Args:
-        axes: Where.
-        history: Rows of the run's history.
-        labels: Key of a score -> its name in the legend; keys that are not in the history are left out.
-        unit: Label of the axis.
-    """
-    for key, label in labels.items():
-        rows = [row for row in history if row.get(key) is not None]
-        if rows:
-            axes.plot([row["seconds"] for row in rows], [row[key] for row in rows], label=label)
-    axes.set(title="history", xlabel="seconds", ylabel=unit)
-    axes.grid(alpha=0.3)
-    if axes.lines:
-        axes.legend(fontsize="small")
-
-
-def spectrogram_panel(axes: "Axes", wave: np.ndarray, rate: float, title: str) -> None:
-    """Draw the power of short pieces of a sound, in dB below full scale.
-
-    Args:
-        axes: Where.
-        wave: Samples ``(n,)``, in [-1, 1].
-        rate: Samples a second.
-        title: Title.
-    """
-    from scipy.signal import spectrogram
-
-    length = int(min(512, len(wave) // 4))
-    frequency, at, power = spectrogram(wave, rate, nperseg=length, noverlap=length // 2, scaling="spectrum")
-    decibel = 10 * np.log10(power + 1e-12)
-    shown = axes.pcolormesh(at, frequency / 1e3, decibel, vmin=-100, vmax=-20, cmap="magma", rasterized=True)
-    axes.set(title=title, xlabel="seconds from the start", ylabel="kHz")
-    axes.figure.colorbar(shown, ax=axes, label="dB")
-
-
-def array(values: Tensor) -> np.ndarray:
-    """Give a tensor as a float64 array on the CPU, for drawing."""
-    return values.detach().double().cpu().numpy()
-
-
-def colours(n: int) -> list[Any]:
-    """Give n colours that can be told apart.
-
-    Args:
-        n: How many.
-
-    Returns:
-        Colours for matplotlib.
-    """
-    module = require("matplotlib", extra="plot", purpose="drawing a picture")
-    if n <= 10:
-        return list(module.colormaps["tab10"].colors[:n])
-    return [module.colormaps["turbo"](0.05 + 0.9 * i / (n - 1)) for i in range(n)]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from nfsolve._core.errors import InputError
 from nfsolve._core.random import generator
 from nfsolve.domains import Box, Domain
-from nfsolve.plot import array, new_figure
+from nfsolve.panels import array, new_figure
 from nfsolve.problem import Objective
 from nfsolve.problem.conditions import Condition
 

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from nfsolve import MLP, Box, Problem, Recipe, Sine, Stage, main, plot, weight_scaling
+from nfsolve import MLP, Box, Problem, Recipe, Sine, Stage, main, panels, weight_scaling
 from nfsolve._core.errors import InputError
 from nfsolve.metrics import psnr, snr
 from nfsolve.problem import Batch, in_pieces
@@ -159,11 +159,11 @@ class AudioFit(Problem):
 
     def picture(self, field: Callback, data: Batch, history: list[dict[str, Any]]) -> "Figure":
         """Draw waveform, error, an enlarged part, the spectrograms and the history."""
-        wave, given = plot.array(data["wave"])[:, 0], plot.array(data["mask"]) > 0
-        sound = plot.array(in_pieces(field, data["points"]))[:, 0]
+        wave, given = panels.array(data["wave"])[:, 0], panels.array(data["mask"]) > 0
+        sound = panels.array(in_pieces(field, data["points"]))[:, 0]
         seconds = self.start + np.linspace(0, data["seconds"], len(wave))
         scores = self.metrics(field, data)
-        figure = plot.new_figure(15.5, 8.0)
+        figure = panels.new_figure(15.5, 8.0)
         axes = figure.subplots(2, 3)
         axes[0, 0].plot(seconds, wave, "k", lw=0.6, alpha=0.4, label="clip")
         axes[0, 0].plot(seconds, sound, "C0", lw=0.6, label="field")
@@ -177,12 +177,12 @@ class AudioFit(Problem):
         for panel in axes[0]:
             panel.set(xlabel="seconds", ylabel="v")
         at_rate = data["rate"] / self.of("reduce")
-        plot.spectrogram_panel(axes[1, 0], wave, at_rate, "spectrogram of the clip")
-        plot.spectrogram_panel(
+        panels.spectrogram_panel(axes[1, 0], wave, at_rate, "spectrogram of the clip")
+        panels.spectrogram_panel(
             axes[1, 1], sound, at_rate, f"of the field, SNR {snr(_column(sound), _column(wave)):.1f} dB"
         )
         labels = {"psnr": "PSNR given", "psnr_heldout": "PSNR held-out", "snr_heldout": "SNR held-out"}
-        plot.score_panel(axes[1, 2], history, labels)
+        panels.score_panel(axes[1, 2], history, labels)
         return figure
 
     def _zoom(self, axes: Any, field: Callback, data: Batch, wave: np.ndarray) -> None:
@@ -194,7 +194,9 @@ class AudioFit(Problem):
         first, last = data["points"][part][[0, -1], 0].tolist()
         fine = torch.linspace(first, last, 16 * width)[:, None].to(data["points"])
         at = self.start + (np.linspace(-1, 1, n)[part] + 1) / 2 * data["seconds"]
-        axes.plot(np.linspace(at[0], at[-1], len(fine)), plot.array(in_pieces(field, fine)), "C0", lw=1, label="field")
+        axes.plot(
+            np.linspace(at[0], at[-1], len(fine)), panels.array(in_pieces(field, fine)), "C0", lw=1, label="field"
+        )
         axes.plot(at[given[part]], wave[part][given[part]], "ko", ms=3, label="given")
         if not given.all():
             axes.plot(at[~given[part]], wave[part][~given[part]], "C3x", ms=4, label="held-out")
@@ -204,8 +206,8 @@ class AudioFit(Problem):
     def export(self, field: Callback, data: Batch, folder: Path) -> None:
         """Write clip and field as wav, at the file's amplitude, sample rate and type of samples."""
         points = torch.linspace(-1, 1, len(data["original"]), dtype=torch.float64)[:, None].to(data["points"])
-        sound = data["peak"] * plot.array(in_pieces(field, points))[:, 0]
-        for name, samples in (("field.wav", sound), ("clip.wav", plot.array(data["original"]))):
+        sound = data["peak"] * panels.array(in_pieces(field, points))[:, 0]
+        for name, samples in (("field.wav", sound), ("clip.wav", panels.array(data["original"]))):
             write_wav(folder / name, samples, data["rate"], data["kind"])
 
     def recipe(self) -> Recipe:
@@ -271,8 +273,8 @@ def spline(data: Batch) -> Tensor:
     """Interpolate the given samples by a cubic spline, constant behind the last."""
     from scipy.interpolate import CubicSpline
 
-    t, given = (plot.array(values)[:, 0] for values in (data["given"]["points"], data["given"]["values"]))
-    values = CubicSpline(t, given)(plot.array(data["points"]).clip(t[0], t[-1]))
+    t, given = (panels.array(values)[:, 0] for values in (data["given"]["points"], data["given"]["values"]))
+    values = CubicSpline(t, given)(panels.array(data["points"]).clip(t[0], t[-1]))
     return torch.from_numpy(values).to(data["wave"])
 
 

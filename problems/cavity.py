@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from nfsolve import MLP, PDE, Box, Recipe, Stage, interior, main, plot
+from nfsolve import MLP, PDE, Box, Recipe, Stage, interior, main, panels
 from nfsolve.diff import partials
 from nfsolve.metrics import max_error, relative_l2
 from nfsolve.optim import GaussNewton
@@ -88,14 +88,14 @@ class Cavity(PDE):
 
     def picture(self, field, data, history) -> "Figure":
         """Draw the velocities and the history."""
-        figure = plot.new_figure(15.0, 4.0)
+        figure = panels.new_figure(15.0, 4.0)
         axes = figure.subplots(1, 3)
         grid = self.domain.grid(101, 101).to(data["like"])
         with torch.no_grad():
-            found = plot.array(velocity(field, grid).reshape(101, 101, 2))
+            found = panels.array(velocity(field, grid).reshape(101, 101, 2))
         for i, name in enumerate("uv"):
-            plot.image_panel(axes[i], found[..., i], self.domain.bounds, "xy", f"{name}(x, y)", symmetric=True)
-        plot.history_panel(axes[2], history)
+            panels.image_panel(axes[i], found[..., i], self.domain.bounds, "xy", f"{name}(x, y)", symmetric=True)
+        panels.history_panel(axes[2], history)
         return figure
 
     def recipe(self):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
-from nfsolve import plot
+from nfsolve import panels
 from nfsolve._core.errors import MissingExtra, require
 from nfsolve.forward.radon import ConeBeam, VoxelGrid
 from nfsolve.metrics import psnr
@@ -31,7 +31,7 @@ def cone_picture(volumes: dict[str, Tensor], grid: VoxelGrid) -> "Figure":
     peak = float(truth.max())
     found = {name: values for name, values in volumes.items() if name != "truth"}
     columns = 2 * len(found) + 1
-    figure = plot.new_figure(2.3 * columns + 1.2, 8.2)
+    figure = panels.new_figure(2.3 * columns + 1.2, 8.2)
     axes = figure.subplots(3, columns, squeeze=False)
     gray: dict[str, Any] = {"cmap": "gray", "vmin": 0, "vmax": peak}
     error: dict[str, Any] = {"cmap": "RdBu_r", "vmin": -0.2 * peak, "vmax": 0.2 * peak}
@@ -40,7 +40,7 @@ def cone_picture(volumes: dict[str, Tensor], grid: VoxelGrid) -> "Figure":
         shown.append((f"{WORDS[name]}\n{psnr(values, truth, peak):.1f} dB", values, gray))
     shown += [(f"{WORDS[name]}\nminus truth", values - truth, error) for name, values in found.items()]
     for column, (title, values, options) in enumerate(shown):
-        for row, (cut, extent, names) in enumerate(_slices(plot.array(values), grid)):
+        for row, (cut, extent, names) in enumerate(_slices(panels.array(values), grid)):
             image = axes[row, column].imshow(cut, extent=extent, origin="lower", interpolation="nearest", **options)
             axes[row, column].set(xticks=[], yticks=[], title="" if row else title)
             if column == 0:
@@ -72,7 +72,7 @@ def write_volumes(volumes: dict[str, Tensor], voxel: float, geometry: ConeBeam, 
     """
     import imageio.v3 as iio
 
-    arrays: dict[str, Any] = {name: plot.array(values).astype(np.float32) for name, values in volumes.items()}
+    arrays: dict[str, Any] = {name: panels.array(values).astype(np.float32) for name, values in volumes.items()}
     np.savez_compressed(folder / "reconstruction.npz", angles=geometry.angles, voxel=voxel, **arrays)
     field = arrays["field"]
     iio.imwrite(folder / "reconstruction.tif", field)

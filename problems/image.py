@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from nfsolve import Box, Problem, Recipe, main, plot
+from nfsolve import Box, Problem, Recipe, main, panels
 from nfsolve._core.errors import InputError, require, unknown
 from nfsolve._core.random import generator as make_generator
 from nfsolve.metrics import psnr, ssim
@@ -211,15 +211,17 @@ class ImageFit(Problem):
         truth = data["picture"]
         image = evaluate(field, data["points"]).reshape(truth.shape)
         error = (image - truth).abs().mean(-1)
-        figure = plot.new_figure(15.5, 8.6)
+        figure = panels.new_figure(15.5, 8.6)
         axes = figure.subplots(2, 4)
         scores = self.metrics(field, data)
         _show(axes[0, 0], truth, f"photograph, {truth.shape[1]} x {truth.shape[0]} pixels")
         _show(axes[0, 1], image, f"field: {psnr(image, truth):.1f} dB, SSIM {scores['ssim']:.3f}")
-        shown = axes[0, 2].imshow(plot.array(error), cmap="magma", vmin=0, vmax=0.15)
+        shown = axes[0, 2].imshow(panels.array(error), cmap="magma", vmin=0, vmax=0.15)
         axes[0, 2].set(title=f"absolute error, mean {float(error.mean()):.4f}", xticks=[], yticks=[])
         figure.colorbar(shown, ax=axes[0, 2], shrink=0.8)
-        plot.score_panel(axes[0, 3], history, {"psnr": "given pixels", "psnr_heldout": "held-out pixels"}, "PSNR / dB")
+        panels.score_panel(
+            axes[0, 3], history, {"psnr": "given pixels", "psnr_heldout": "held-out pixels"}, "PSNR / dB"
+        )
         self._zooms(axes, data, self.finer(field, data, 4), scores)
         return figure
 
@@ -273,14 +275,14 @@ def _detail(picture: Tensor, side: int, step: int) -> tuple[int, int]:
 
 
 def _show(axes: Any, values: Tensor, title: str) -> None:
-    pixels = plot.array(values).clip(0, 1)
+    pixels = panels.array(values).clip(0, 1)
     gray = {"cmap": "gray", "vmin": 0, "vmax": 1} if pixels.shape[-1] == 1 else {}
     axes.imshow(pixels.squeeze(-1) if gray else pixels, interpolation="nearest", **gray)
     axes.set(title=title, xticks=[], yticks=[])
 
 
 def _bytes(values: Tensor) -> np.ndarray:
-    pixels = (255 * plot.array(values).clip(0, 1)).round().astype(np.uint8)
+    pixels = (255 * panels.array(values).clip(0, 1)).round().astype(np.uint8)
     return pixels[..., 0] if pixels.shape[-1] == 1 else pixels
 
 

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nfsolve import MLP, Box, Recipe, Stage, main, plot
+from nfsolve import MLP, Box, Recipe, Stage, main, panels
 from nfsolve._core.errors import InputError
 from nfsolve._core.random import generator
 from nfsolve.fields import FeatureGrid, ReLU
@@ -97,7 +97,7 @@ class NeRFAbsorption(Radiance):
 
     def picture(self, field: Callback, data: Batch, history: list[dict[str, Any]]) -> "Figure":
         """Draw a held-out view, cuts through the attenuation, and the history."""
-        figure = plot.new_figure(14.0, 8.2)
+        figure = panels.new_figure(14.0, 8.2)
         axes = figure.subplot_mosaic([list("abc"), list("def"), list("kkk")], height_ratios=[4, 4, 3])
         seen = self.render_view(field, data["test"], 0, self.look(field, data))["rgb"][..., 0]
         exact = data["test"].image(0)[..., 0]
@@ -106,7 +106,7 @@ class NeRFAbsorption(Radiance):
         points, size = self._cut(data)
         mu, truth = (plane.reshape(size) for plane in (field(points), ellipsoid_values(SHEPP_LOGAN_3D, points)))
         self._row([axes[name] for name in "def"], truth, mu, "attenuation, cut at z = 0", "field")
-        plot.history_panel(axes["k"], history, "psnr_heldout")
+        panels.history_panel(axes["k"], history, "psnr_heldout")
         return figure
 
     def _cut(self, data: Batch) -> tuple[Tensor, torch.Size]:
@@ -126,7 +126,7 @@ class NeRFAbsorption(Radiance):
             (off, f"error, mean {float(off.mean()):.4f}", {"cmap": "magma"}),
         )
         for ax, (values, name, options) in zip(axes, shown, strict=True):
-            image = ax.imshow(plot.array(values), **options)
+            image = ax.imshow(panels.array(values), **options)
             ax.set(title=name, xticks=[], yticks=[])
             ax.figure.colorbar(image, ax=ax, shrink=0.8)
 

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from nfsolve import MLP, Box, GaussianFourier, Problem, Recipe, Sine, Stage, main, plot, weight_scaling
+from nfsolve import MLP, Box, GaussianFourier, Problem, Recipe, Sine, Stage, main, panels, weight_scaling
 from nfsolve._core.errors import InputError, MissingExtra, unknown
 from nfsolve._core.random import generator
 from nfsolve.fields import Gaussian, ReLU
@@ -203,7 +203,7 @@ class Occupancy(Problem):
         """Extract the field's surface by marching cubes, in the cube."""
 
         def value(points: np.ndarray) -> np.ndarray:
-            return plot.array(in_pieces(field, torch.from_numpy(points).to(data["near"]["points"]))).reshape(-1)
+            return panels.array(in_pieces(field, torch.from_numpy(points).to(data["near"]["points"]))).reshape(-1)
 
         return level_set(value, self.resolution, self.level)
 
@@ -218,7 +218,7 @@ class Occupancy(Problem):
     def picture(self, field: Callback, data: Batch, history: list[dict[str, Any]]) -> "Figure":
         """Draw the solid and the field, shaded and cut, and the history."""
         solid = self.solid()[0]
-        figure = plot.new_figure(13, 8.4)
+        figure = panels.new_figure(13, 8.4)
         axes = figure.subplots(2, 3)
         scores = self.metrics(field, data)
         self._view(
@@ -230,7 +230,7 @@ class Occupancy(Problem):
         self._view(axes[0, 1], title, lambda: self.surface(field, data))
         self._slices(axes[1], solid, field, data["near"]["points"])
         labels = {"iou": "uniform", "iou_near": "near the surface", "iou_train": "training points"}
-        plot.score_panel(axes[0, 2], history, labels, "IoU")
+        panels.score_panel(axes[0, 2], history, labels, "IoU")
         return figure
 
     def _view(self, axes: Any, title: str, surface: Callable[[], Mesh]) -> None:
@@ -246,7 +246,7 @@ class Occupancy(Problem):
         y, x = torch.meshgrid(line, line, indexing="ij")
         points = torch.stack([x, y, torch.zeros_like(x)], -1).reshape(-1, 3)
         truth = solid.contains(points).reshape(SLICE, SLICE).numpy()
-        values = plot.array(in_pieces(field, points.to(like))).reshape(SLICE, SLICE)
+        values = panels.array(in_pieces(field, points.to(like))).reshape(SLICE, SLICE)
         occupancy = values if self.level else 1 / (1 + np.exp(-values.clip(-50, 50)))
         wrong = (values > self.level).astype(float) - truth
         shown = {"origin": "lower", "extent": (-1, 1, -1, 1)}

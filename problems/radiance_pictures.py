@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nfsolve import plot
+from nfsolve import panels
 from nfsolve._core.errors import InputError, MissingExtra
 from nfsolve.meshes import Mesh, level_set
 from nfsolve.metrics import psnr
@@ -41,7 +41,7 @@ def export(problem: "Radiance", field: Callback, data: Batch, folder: Path) -> N
         maps = {"heldout": torch.cat([test.image(view), seen["rgb"]], 1)}
         if problem.surfaces:
             maps |= {"depth": closeness(seen), "normals": _normals(seen)}
-            arrays: Any = {name: plot.array(seen[name]) for name in ("rgb", "opacity", "depth", "normal")}
+            arrays: Any = {name: panels.array(seen[name]) for name in ("rgb", "opacity", "depth", "normal")}
             np.savez_compressed(folder / f"maps_{view}.npz", **arrays)
         for name, image in maps.items():
             iio.imwrite(folder / f"{name}_{view}.png", _bytes(image, SMALL))
@@ -75,7 +75,7 @@ def surface(problem: "Radiance", field: Callback, data: Batch) -> Mesh:
     def density(points: np.ndarray) -> np.ndarray:
         inside = torch.from_numpy(low + (points + 1) / 2 * (high - low)).to(colours)
         with torch.no_grad():
-            return plot.array(in_pieces(lambda some: field(some)[:, :1], inside)).reshape(-1)
+            return panels.array(in_pieces(lambda some: field(some)[:, :1], inside)).reshape(-1)
 
     mesh = level_set(density, problem.mesh, problem.level)
     return Mesh(low + (mesh.vertices + 1) / 2 * (high - low), mesh.faces)
@@ -83,16 +83,16 @@ def surface(problem: "Radiance", field: Callback, data: Batch) -> Mesh:
 
 def picture(problem: "Radiance", field: Callback, data: Batch, history: list[dict[str, Any]]) -> "Figure":
     """Draw two held-out views with errors, depth and normals, and the history."""
-    figure = plot.new_figure(14.0, 8.2)
+    figure = panels.new_figure(14.0, 8.2)
     rows: list[Any] = [list("abcde"), list("fghij"), list("kkkkk")]
     axes = figure.subplot_mosaic(rows, height_ratios=[4, 4, 3])
     test, grid = data["test"], problem.look(field, data)
-    for panels, view in zip(("abcde", "fghij"), shown_views(test), strict=False):
-        _view_panels([axes[name] for name in panels], problem, field, test, view, grid)
+    for places, view in zip(("abcde", "fghij"), shown_views(test), strict=False):
+        _view_panels([axes[name] for name in places], problem, field, test, view, grid)
     if len(test.cameras) < SHOWN:
         for name in "fghij":
             axes[name].axis("off")
-    plot.history_panel(axes["k"], history, "psnr_heldout")
+    panels.history_panel(axes["k"], history, "psnr_heldout")
     return figure
 
 
@@ -104,15 +104,15 @@ def _view_panels(
     exact = test.image(view)[::stride, ::stride]
     off = (seen["rgb"] - exact).abs().mean(-1)
     depth = torch.where(seen["opacity"] > SOLID, seen["depth"], math.nan)[..., 0]
-    panels: tuple[tuple[Any, str, dict[str, Any]], ...] = (
+    images: tuple[tuple[Any, str, dict[str, Any]], ...] = (
         (exact.clamp(0, 1), f"held-out view {view + 1}", {}),
         (seen["rgb"].clamp(0, 1), f"rendered, {psnr(seen['rgb'], exact):.1f} dB", {}),
         (off, f"colour error, mean {float(off.mean()):.4f}", {"vmin": 0, "vmax": 0.1, "cmap": "magma"}),
         (depth, "depth", {"cmap": "viridis_r"}),
         (_normals(seen), "normals", {}),
     )
-    for ax, (values, title, options) in zip(axes, panels, strict=True):
-        shown = ax.imshow(plot.array(values), **options)
+    for ax, (values, title, options) in zip(axes, images, strict=True):
+        shown = ax.imshow(panels.array(values), **options)
         ax.set(title=title, xticks=[], yticks=[])
         if options:
             ax.figure.colorbar(shown, ax=ax, shrink=0.7, location="bottom", pad=0.02)
@@ -148,6 +148,6 @@ def _resized(photographs: Photographs, longest: int) -> Photographs:
 
 
 def _bytes(values: Tensor, least: int = 0) -> np.ndarray:
-    pixels = (255 * plot.array(values).clip(0, 1)).round().astype(np.uint8)
+    pixels = (255 * panels.array(values).clip(0, 1)).round().astype(np.uint8)
     factor = max(1, least // pixels.shape[0])
     return pixels.repeat(factor, 0).repeat(factor, 1)

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from nfsolve import MLP, Box, Problem, Recipe, Sine, Stage, main, plot, weight_scaling
+from nfsolve import MLP, Box, Problem, Recipe, Sine, Stage, main, panels, weight_scaling
 from nfsolve._core.errors import InputError
 from nfsolve.metrics import psnr
 from nfsolve.problem import Batch, in_pieces
@@ -160,7 +160,7 @@ class SphereFit(Problem):
         from scipy.interpolate import RectBivariateSpline
 
         k, lat, lon = self.of("lattice"), data["lat"], data["lon"]
-        given = plot.array(data["values"]).reshape(len(lat), len(lon))[::k, ::k]
+        given = panels.array(data["values"]).reshape(len(lat), len(lon))[::k, ::k]
         rows, columns = lat[::k], lon[::k]
         around = np.concatenate([columns - 360, columns, columns + 360])
         fitted = RectBivariateSpline(rows, around, np.tile(given, 3), s=0)
@@ -169,15 +169,15 @@ class SphereFit(Problem):
     def on_grid(self, field: Callback, data: Batch, lat: np.ndarray, lon: np.ndarray) -> np.ndarray:
         """Evaluate the field in the unit of the data on latitudes and longitudes, (n_lat, n_lon)."""
         points = torch.from_numpy(unit_vectors(lat, lon).reshape(-1, 3)).to(data["points"])
-        return data["middle"] + data["range"] / 2 * plot.array(in_pieces(field, points)).reshape(len(lat), len(lon))
+        return data["middle"] + data["range"] / 2 * panels.array(in_pieces(field, points)).reshape(len(lat), len(lon))
 
     def picture(self, field: Callback, data: Batch, history: list[dict[str, Any]]) -> "Figure":
         """Draw data, field, error, history, and the field seen from above both poles."""
         lat, lon, half = data["lat"], data["lon"], data["range"] / 2
         shape = (len(lat), len(lon))
-        truth = data["middle"] + half * plot.array(data["values"]).reshape(shape)
+        truth = data["middle"] + half * panels.array(data["values"]).reshape(shape)
         values, scores = self.on_grid(field, data, lat, lon), self.metrics(field, data)
-        figure = plot.new_figure(16.0, 7.5)
+        figure = panels.new_figure(16.0, 7.5)
         axes = figure.subplots(2, 3)
         span = {"vmin": truth.min(), "vmax": truth.max(), "cmap": "turbo"}
         _map(axes[0, 0], lat, lon, truth, f"data, {shape[0]} x {shape[1]} points", span)
@@ -190,7 +190,7 @@ class SphereFit(Problem):
         said = ", ".join(f"{label} {scores[key]:.3g}" for key, label in names.items() if key in scores)
         _map(axes[0, 2], lat, lon, values - truth, f"error, rms by area: {said}", error)
         labels = {"psnr": "PSNR given", "psnr_heldout": "PSNR held-out"}
-        plot.score_panel(axes[1, 0], history, labels)
+        panels.score_panel(axes[1, 0], history, labels)
         for panel, side, name in ((axes[1, 1], 1, "north"), (axes[1, 2], -1, "south")):
             disk = self.from_above(field, data, side)
             panel.imshow(disk, origin="lower", extent=(-side, side, -1, 1), interpolation="nearest", **span)
@@ -204,7 +204,7 @@ class SphereFit(Problem):
         inside = x**2 + y**2 < 1
         at = np.stack([side * x[inside], y[inside], side * np.sqrt(1 - x[inside] ** 2 - y[inside] ** 2)], -1)
         disk = np.full(x.shape, np.nan)
-        values = plot.array(in_pieces(field, torch.from_numpy(at).to(data["points"])))[:, 0]
+        values = panels.array(in_pieces(field, torch.from_numpy(at).to(data["points"])))[:, 0]
         disk[inside] = data["middle"] + data["range"] / 2 * values
         return disk
 

@@ -21,7 +21,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import avg_pool2d, softplus
 
-from nfsolve import MLP, Box, FeatureGrid, Problem, Recipe, Stage, plot
+from nfsolve import MLP, Box, FeatureGrid, Problem, Recipe, Stage, panels
 from nfsolve._core.errors import InputError, unknown
 from nfsolve.fields import ReLU
 from nfsolve.forward.counts import gaussian_residual, poisson_residual
@@ -265,7 +265,7 @@ class Tomography(Problem):
         images = {"image": image, **{name: other.image for name, other in self.classical_images(data).items()}}
         if "reference" in data:
             images["reference"] = data["reference"]
-        arrays = {name: plot.array(value).astype(np.float32) for name, value in images.items()}
+        arrays = {name: panels.array(value).astype(np.float32) for name, value in images.items()}
         angles = np.degrees(self.scan.geometry.angles)
         about: dict[str, Any] = {"sinogram": self.scan.sinogram, "angles_deg": angles, "pixel": self.grid.pixel}
         np.savez_compressed(folder / "reconstruction.npz", **arrays, **about)

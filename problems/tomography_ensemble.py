@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nfsolve import plot, solve
+from nfsolve import panels, solve
 from nfsolve._core.errors import InputError
 from nfsolve.loop import Run
 from nfsolve.metrics import psnr
@@ -77,12 +77,12 @@ class Ensemble:
         shown = {"mean of the ensemble": (self.mean, "gray"), "standard deviation": (self.spread, "magma")}
         if self.reference is not None:
             shown["absolute error of the mean"] = ((self.mean - self.reference).abs(), "magma")
-        figure = plot.new_figure(4.6 * len(shown), 4.2)
+        figure = panels.new_figure(4.6 * len(shown), 4.2)
         for axes, (title, (values, colours)) in zip(figure.subplots(1, len(shown)), shown.items(), strict=True):
             flat = values if values.dim() == 2 else values[len(values) // 2]
             # a few pixels at edges hold most of the error, and would leave the rest dark
             top = float(flat.quantile(0.995)) if colours == "magma" else float(flat.max())
-            image = axes.imshow(plot.array(flat), cmap=colours, vmin=0, vmax=top or 1.0, interpolation="nearest")
+            image = axes.imshow(panels.array(flat), cmap=colours, vmin=0, vmax=top or 1.0, interpolation="nearest")
             axes.set(title=title, xticks=[], yticks=[])
             figure.colorbar(image, ax=axes, shrink=0.8)
         return figure
@@ -138,7 +138,7 @@ def ensemble_of_run(folder: str | Path, members: int = 3, report: Any = None) ->
         fields.append(_member(bare, replace(plan, seed=seed), Path(folder) / f"seed_{seed}", report))
     found = _of_fields(bare, fields)
     runs.write_json("ensemble.json", found.metrics() | {"members": members})
-    arrays: dict[str, Any] = {"mean": plot.array(found.mean), "spread": plot.array(found.spread)}
+    arrays: dict[str, Any] = {"mean": panels.array(found.mean), "spread": panels.array(found.spread)}
     runs.write("ensemble.npz", lambda path: np.savez_compressed(path, **arrays))
     runs.write("ensemble.png", lambda path: found.picture().savefig(path, dpi=120))
     return found

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
-from nfsolve import plot
+from nfsolve import panels
 from nfsolve.problem import Batch
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def tomography_picture(problem: Any, image: Tensor, data: Batch, history: list[d
     level, truth = data["levels"][1], data.get("reference")
     classical = problem.classical_images(data)
     images = {"neural field": image, **{NAMES[name]: other.image for name, other in classical.items()}}
-    figure = plot.new_figure(4.1 * (len(images) + 2), 8.0)
+    figure = panels.new_figure(4.1 * (len(images) + 2), 8.0)
     axes = figure.subplots(2, len(images) + 2)
     top = float((image if truth is None else truth).max())
     extent = [bound for axis in problem.grid.bounds for bound in axis]
@@ -38,7 +38,7 @@ def tomography_picture(problem: Any, image: Tensor, data: Batch, history: list[d
         axes[0, 0].axis("off")
     else:
         _panel(axes[0, 0], truth, "reference", square | {"cmap": "gray", "vmin": 0, "vmax": top})
-    plot.history_panel(axes[1, 0], history, problem.score)
+    panels.history_panel(axes[1, 0], history, problem.score)
     for column, (name, values) in enumerate(images.items(), 1):
         scores = problem.scores(values, data)
         said = f"{scores['psnr']:.1f} dB, SSIM {scores['ssim']:.3f}" if "psnr" in scores else ""
@@ -62,7 +62,7 @@ def _sinogram_panels(axes: Any, problem: Any, image: Tensor, level: Batch) -> No
     _panel(
         axes[0], sinogram, f"sinogram p\n{geometry.shape[0]} views, {geometry.shape[1]} bins", flat | {"cmap": "gray"}
     )
-    largest = float(np.quantile(np.abs(plot.array(misfit)), 0.999))
+    largest = float(np.quantile(np.abs(panels.array(misfit)), 0.999))
     share = float(misfit.norm() / sinogram.norm())
     _panel(
         axes[1],
@@ -75,6 +75,6 @@ def _sinogram_panels(axes: Any, problem: Any, image: Tensor, level: Batch) -> No
 
 
 def _panel(axes: Any, values: Tensor, title: str, options: dict[str, Any]) -> None:
-    shown = axes.imshow(plot.array(values), **options)
+    shown = axes.imshow(panels.array(values), **options)
     axes.set_title(title, fontsize="medium")
     axes.figure.colorbar(shown, ax=axes, shrink=0.8, pad=0.02)

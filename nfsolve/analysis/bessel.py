@@ -16,7 +16,7 @@ from nfsolve.analysis import signals
 from nfsolve.analysis.subject import NotApplicable, Subject
 from nfsolve.fields import Sine
 from nfsolve.fields.layers import Dense
-from nfsolve.plot import new_figure
+from nfsolve.panels import new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -20,7 +20,7 @@ from nfsolve.analysis.subject import Subject
 from nfsolve.curvature import Conditioning, LeastSquares, conditioning, hessian_matrix, preconditioned, row_norms
 from nfsolve.domains import Box
 from nfsolve.fields import MLP, Gabor, Gaussian, Positional, ReLU, Sine
-from nfsolve.plot import new_figure
+from nfsolve.panels import new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -20,7 +20,7 @@ from torch.nn.utils import parametrize
 from nfsolve._core.random import generator
 from nfsolve.analysis.subject import Subject
 from nfsolve.fields.factorize import RowScale
-from nfsolve.plot import new_figure
+from nfsolve.panels import new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

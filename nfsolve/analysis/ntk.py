@@ -24,7 +24,7 @@ from nfsolve.curvature import (
     top_eigenpairs,
 )
 from nfsolve.linalg import flatten, unflatten
-from nfsolve.plot import new_figure
+from nfsolve.panels import new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from nfsolve.analysis.subject import NotApplicable, Subject
 from nfsolve.fields import Sine
 from nfsolve.fields.layers import Dense
-from nfsolve.plot import new_figure
+from nfsolve.panels import new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from nfsolve.analysis.sample import Sample
 from nfsolve.analysis.signals import layers_of
 from nfsolve.analysis.subject import NotApplicable, Subject, project
-from nfsolve.plot import new_figure
+from nfsolve.panels import new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

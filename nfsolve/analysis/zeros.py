@@ -20,7 +20,7 @@ from nfsolve.analysis.sample import Sample
 from nfsolve.analysis.subject import Subject
 from nfsolve.curvature import hessian_product
 from nfsolve.fields import MLP, Gabor, Gaussian, Positional, ReLU, Sine
-from nfsolve.plot import new_figure
+from nfsolve.panels import new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

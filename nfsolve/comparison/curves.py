@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nfsolve import plot
+from nfsolve import panels
 from nfsolve.comparison.cells import Cell
 from nfsolve.metrics import larger_is_better
 
@@ -27,9 +27,9 @@ def draw(comparison: "Comparison") -> "Figure":
     """
     budgets, n = comparison.budgets, len(comparison.cells)
     columns = ("step", "evaluations", comparison.settings["clock"])
-    figure = plot.new_figure(17, 1.2 + 4.2 * len(budgets))
+    figure = panels.new_figure(17, 1.2 + 4.2 * len(budgets))
     axes = figure.subplots(len(budgets), len(columns), squeeze=False)
-    colours = plot.colours(n)
+    colours = panels.colours(n)
     for row, budget in zip(axes, budgets, strict=True):
         for axis, column in zip(row, columns, strict=True):
             for cell, colour in zip(comparison.cells, colours, strict=True):
