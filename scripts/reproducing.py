@@ -39,12 +39,12 @@ class Table:
     note: str = ""
 
 
-def parser(description: str) -> argparse.ArgumentParser:
-    """Give the options that all reproductions have."""
+def parser(
+    description: str, scale: float = 0.25, means: str = "pixels a side and on the width; 1 is the paper"
+) -> argparse.ArgumentParser:
+    """Give the options that all reproductions have; ``scale`` is the default factor on what ``means`` says."""
     made = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    made.add_argument(
-        "--scale", type=float, default=0.25, help="factor on pixels a side and on the width; 1 is the paper"
-    )
+    made.add_argument("--scale", type=float, default=scale, help=f"factor on {means}")
     made.add_argument("--seeds", type=int, default=3, help="reported seeds")
     made.add_argument("--only", nargs="*", default=[], help="names of tables; default all")
     made.add_argument("--processes", type=int, default=0, help="runs at the same time; 0 takes one for each core")
