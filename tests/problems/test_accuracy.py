@@ -7,7 +7,9 @@ import pytest
 import nfsolve as nf
 from nfsolve._core.errors import InputError
 from nfsolve.find import find
+from nfsolve.request import read_request
 from scripts.measure_gallery import CASES, SECONDS
+from scripts.operators_table import CASES as OPERATORS
 
 pytestmark = pytest.mark.slow
 
@@ -66,6 +68,11 @@ def test_the_cone_beam_is_better_than_feldkamps(data, target):
     assert better >= target
 
 
-def test_the_operator_reaches_its_error():
-    solution = nf.solve(find("deeponet_antiderivative")(), report=None)
-    assert solution.metrics["relative_l2"] <= 1e-2
+@pytest.mark.parametrize("name", [name for name, case in OPERATORS.items() if case.goal])
+def test_an_operator_reaches_its_goal(name):
+    case = OPERATORS[name]
+    request = read_request(find(case.what), list(case.words), case.what)
+    solution = nf.solve(request.problem, **request.options, report=None)
+    error = solution.metrics["relative_l2"]
+    print(f"\n{name}: {error:.2e} (goal {case.goal:g}) in {solution.seconds:.0f} s, {solution.stopped}")
+    assert error <= case.goal

@@ -36,6 +36,14 @@ def test_a_case_is_measured_and_seeds_share_a_line(monkeypatch):
     assert "one seed" in operators_table.table(rows[:1])
 
 
+def test_a_killed_run_goes_on(tmp_path: Path, monkeypatch):
+    case = replace(CASES["antiderivative"], words=SMALL)
+    monkeypatch.setitem(CASES, "antiderivative", case)
+    said = argparse.Namespace(**SAID | {"runs": tmp_path})
+    first, again = (operators_table.measure("antiderivative", 0, said) for _ in range(2))
+    assert len(list(tmp_path.iterdir())) == 1 and first["relative_l2"] == again["relative_l2"]
+
+
 def test_what_is_measured_already_is_not_measured_again(tmp_path: Path, monkeypatch):
     row = {"case": "darcy", "seed": 0, "device": "cpu", "scale": 1.0}
     (tmp_path / "operators.json").write_text(json.dumps([row]))
