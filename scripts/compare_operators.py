@@ -19,14 +19,14 @@ METHODS = {
     "Muon": (("--optimizer", "muon"), FIRST_ORDER),
     "ESGD": (("--optimizer", "esgd"), CURVED),
 }
-SMALL = ("--batch", "32", "--n-points", "64")
+SMALL = ("--batch", "32", "--n-points", "64", "--tests", "50")
 # problem, options, options of short runs, steps of SOAP in a short run
 PROBLEMS = {
     "antiderivative": ("deeponet_antiderivative", (), (), 400),
-    "diffusion_reaction": ("deeponet_diffusion_reaction", (), SMALL, 600),
-    "advection": ("deeponet_advection", (), SMALL, 700),
-    "burgers": ("deeponet_burgers", (), SMALL, 700),
-    "burgers_001": ("deeponet_burgers", ("--nu", "0.001"), SMALL, 700),
+    "diffusion_reaction": ("deeponet_diffusion_reaction", (), SMALL[:4], 600),
+    "advection": ("deeponet_advection", (), SMALL, 450),
+    "burgers": ("deeponet_burgers", (), SMALL, 450),
+    "burgers_001": ("deeponet_burgers", ("--nu", "0.001"), SMALL, 450),
     "darcy": ("deeponet_darcy", ("--field", "deeponet"), ("--n-points", "200"), 300),
 }
 INTRO = """

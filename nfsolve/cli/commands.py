@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -88,6 +89,17 @@ def run_problem(problem: type[Problem], arguments: list[str] | None = None) -> i
 
 
 def _guarded(command: Callable[[], int]) -> int:
+    """Do a command; where whoever reads its output leaves, as `| head` does, stop without a word."""
+    try:
+        code = _worded(command)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered would fail once more
+        return FAILED
+    return code
+
+
+def _worded(command: Callable[[], int]) -> int:
     """Turn a user's mistake into one line and an exit code."""
     try:
         return command()

@@ -1,5 +1,8 @@
 import dataclasses
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -157,3 +160,13 @@ def test_a_swapped_optimizer_keeps_schedule_and_draws():
 )
 def test_flags_of_which_none_is_the_protocols(words, gray):
     assert read_request(ImageFit, words, "nfsolve run image").problem.gray is gray
+
+
+def test_a_reader_that_leaves_is_no_traceback():
+    words = [sys.executable, "-m", "nfsolve", "run", "burgers", "--help"]
+    buffered = os.environ | {"PYTHONUNBUFFERED": ""}
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=buffered) as run:
+        assert run.stdout is not None and run.stderr is not None
+        run.stdout.close()  # before it writes: importing torch takes longer
+        assert run.stderr.read() == b""
+    assert run.returncode == 1
