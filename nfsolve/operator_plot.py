@@ -35,7 +35,7 @@ def operator_picture(solution: Solution) -> "Figure | None":
     for name, row in chosen.items():
         panels = [axes[f"{name}{i}"] for i in range(4)]
         _row(panels, problem, solution.field, data, int(row))
-        panels[1].set_title(f"{name} of {len(order)}: relative L2 {errors[row]:.1e}")
+        panels[1].set_title(f"reference: {name} of {len(order)}, relative L2 {errors[row]:.1e}")
     _histogram(axes["e"], problem, solution.field, data, errors.numpy())
     history_panel(axes["h"], solution.history)
     return figure
