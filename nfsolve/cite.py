@@ -153,6 +153,15 @@ ENTRIES = {
   number = {4},
   year = {2022}
 }""",
+    '"physics": true': """@article{wang2021learning,
+  title = {Learning the solution operator of parametric partial differential equations with physics-informed
+           {DeepONets}},
+  author = {Wang, Sifan and Wang, Hanwen and Perdikaris, Paris},
+  journal = {Science Advances},
+  volume = {7},
+  pages = {eabi8605},
+  year = {2021}
+}""",
     "DeepONet": """@article{lu2021learning,
   title = {Learning nonlinear operators via {DeepONet} based on the universal approximation theorem of operators},
   author = {Lu, Lu and Jin, Pengzhan and Pang, Guofei and Zhang, Zhongqiang and Karniadakis, George Em},

@@ -23,7 +23,8 @@ class Solution:
 
     Attributes:
         problem: The problem.
-        field: The trained field, an `nn.Module`: points ``(n, d)`` -> values ``(n, k)``.
+        field: The trained field, an `nn.Module`: points ``(n, d)`` -> values ``(n, k)``; that of an operator takes
+            functions too, see ``trained``.
         metrics: Flat scores; keys as in the run folder's ``metrics.json``.
         history: Rows with step, seconds, evaluations, the loss, the rms of each residual, and scores.
         stopped: Why the run ended, in words.
@@ -48,6 +49,11 @@ class Solution:
     steps: int
     data: dict[str, Any] = dataclasses.field(repr=False)
     folder: Path | None = None
+
+    @property
+    def trained(self) -> nn.Module:
+        """What `nfsolve.load` would give: the field; of an operator ``trained(functions, points)``, behind checks."""
+        return self.problem.trained(self.field)
 
     @overload
     def predict(self, points: np.ndarray, batch: int = 65536) -> np.ndarray: ...

@@ -146,7 +146,7 @@ def load(folder: str | Path) -> nn.Module:
         InputError: The folder holds no run, or its files are damaged or of another problem.
     """
     solution = reopen(folder)
-    return solution.problem.trained(solution.field)
+    return solution.trained
 
 
 def reopen(folder: str | Path) -> Solution:

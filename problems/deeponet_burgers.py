@@ -14,6 +14,7 @@ from functools import partial
 from typing import ClassVar
 
 from nfsolve import Box, OperatorPDE, Recipe, Stage, interior, main, periodic
+from nfsolve._core.errors import InputError
 from nfsolve.fields import GELU, NonlinearDeepONet
 from nfsolve.functions import PeriodicField
 from nfsolve.optim import SOAP
@@ -39,6 +40,11 @@ class BurgersOperator(OperatorPDE):
     unknowns = "s"
     inputs: ClassVar[dict[str, str]] = {"u": "x"}
     evaluation = (101, 101)
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not self.nu > 0:
+            raise InputError(f"nu = {self.nu:g}", "a positive viscosity")
 
     @interior
     def momentum(self, s, s_t, s_x, s_xx):

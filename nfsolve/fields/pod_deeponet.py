@@ -121,6 +121,7 @@ def modes(snapshots: Tensor, latent: int) -> Tensor:
         raise InputError(
             f"latent = {latent} modes of {count} training functions on {rows.shape[1]} points",
             f"at most {min(count - 1, rows.shape[1])}",
+            "give a smaller latent=, as in --field.latent, or more functions",
         )
     vectors, sizes = vectors[:, :latent], sizes[:, :latent] / math.sqrt(count - 1)
     # the sign of a mode is the linear algebra library's choice

@@ -81,6 +81,7 @@ class OperatorOf(OperatorPDE):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self._check_space()
         if self.varies in self._parameters():
             self._check_ansatz()
         elif self.varies not in self.pde.conditions():
@@ -148,6 +149,28 @@ class OperatorOf(OperatorPDE):
             )
         return named[0]
 
+    def _check_space(self) -> None:
+        """Refuse a space on other coordinates, or other bounds, than those of what varies."""
+        if not isinstance(self.over, FunctionSpace):
+            raise InputError(f"over = {self.over!r}", "bounds of a number (low, high), or a space of functions")
+        if isinstance(self.over, Numbers):
+            if self.varies in self.pde.conditions():
+                raise InputError(f"numbers for the condition '{self.varies}'", "a space of functions on its face")
+            return
+        names = self.of.split()
+        for name in names:
+            if name not in self.pde.domain.names:
+                raise unknown("coordinate", name, self.pde.domain.names)
+        given = getattr(self.over, "box", (getattr(self.over, "bounds", None),) * len(names))
+        for name, bounds in zip(names, given, strict=False):
+            own = self.pde.domain.bounds[self.pde.domain.index(name)]
+            if bounds is not None and (bounds[0] > own[0] or bounds[1] < own[1]):
+                raise InputError(
+                    f"functions on [{bounds[0]:g}, {bounds[1]:g}] for {own[0]:g} <= {name} <= {own[1]:g}",
+                    "a space on all of it",
+                    f"give {type(self.over).__name__}(..., bounds=({own[0]:g}, {own[1]:g}))",
+                )
+
     def _check_ansatz(self) -> None:
         """Refuse a hard constraint that depends on the parameter: the field would have it for one value."""
         if not hasattr(self.pde, "ansatz"):
@@ -177,6 +200,8 @@ class OperatorOf(OperatorPDE):
         """Draw functions and solve for them; the PDE's own solution is scored too, where it is known."""
         data = super().load(device, dtype)
         own, mine = self.pde.load(device, dtype), self._own()
+        if isinstance(self.over, Numbers) and mine is not None and not self.over.low <= mine[0, 0] <= self.over.high:
+            mine = None  # it is none of those that are trained
         if "exact" in own and mine is not None:
             read = self.seen({self.varies: mine.to(data["like"])})
             data["own"] = {"grid": own["grid"], "exact": own["exact"], "floor": own["floor"], "functions": read}
@@ -255,6 +280,10 @@ def operator_of(
         conditions = pde.conditions()
         fixed = set(conditions[varies].sides) if varies in conditions else {"t"}
         of = " ".join(name for name in pde.domain.names if name not in fixed)
+    known = [f.name for f in dataclasses.fields(OperatorPDE) if f.init]
+    for name in options:
+        if name not in known:
+            raise unknown("option of operator_of", name, known)
     return OperatorOf(pde, varies, over, of, solver, **options)
 
 

@@ -161,6 +161,13 @@ class OperatorPDE(PDE):
 
     def load(self, device: str | torch.device, dtype: torch.dtype) -> Batch:
         """Draw training and test functions and solve for the labels."""
+        given = self.spaces()
+        if given and set(given) != set(self.inputs):
+            raise InputError(
+                f"spaces() of {', '.join(given)}",
+                f"one for each of inputs: {', '.join(self.inputs)}",
+                "name them alike",
+            )
         for name, condition in self.conditions().items():
             if condition.kind == "measured":
                 raise InputError(f"@measured '{name}' of an operator", "labels of whole functions", "see labels(...)")

@@ -9,6 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from nfsolve._core.errors import InputError, unknown
+from nfsolve._core.random import generator
+
+DRAWS = 1000  # functions that say which values are usual
 
 Given = Tensor | float | Callable[..., Any] | Sequence[Any]
 
@@ -24,6 +27,7 @@ class TrainedOperator(nn.Module):
     def __init__(self, field: nn.Module, problem: Any):
         super().__init__()
         self.field, self.problem = field, problem
+        self._ranges: dict[str, tuple[float, float]] = {}
 
     def sensor_points(self, name: str = "") -> Tensor:
         """Give the points ``(m, d)`` at which an input function is seen; the only one where no name is given."""
@@ -36,15 +40,19 @@ class TrainedOperator(nn.Module):
             functions: One input function, or several as a sequence: callables whose parameters are coordinates
                 (``lambda x: torch.sin(x)``), each a column ``(m, 1)``; or values at the sensors ``(B, m)``. A number
                 that varies is a number, or several. With several input functions a mapping of them by name.
-            x: Points ``(n, d)``.
+            x: Points ``(n, d)``, a tensor or an array.
             at: The places ``(m, d)`` of the values where values are given, or a mapping of them by name, to be
                 compared with the sensors; None trusts them.
 
         Returns:
-            Values ``(B, n, k)``, in the type of the field.
+            Values ``(B, n, k)``, in the type of the field, with gradients as torch is set.
 
         Raises:
-            InputError: Values at other places than the sensors, another number of them, or values that are not finite.
+            InputError: Values at other places than the sensors, another number of them, or values or points that are
+                not finite.
+
+        Warns:
+            UserWarning: Points or values of functions lie outside of those of the training.
         """
         names = tuple(self.problem.inputs)
         by_name: Any = functions if isinstance(functions, Mapping) else {names[0]: functions}
@@ -57,10 +65,26 @@ class TrainedOperator(nn.Module):
             raise InputError(
                 f"no input function '{missing[0]}'", f"all of {', '.join(names)}", "give a mapping of them by name"
             )
-        like = next(self.field.parameters())
+        like, x = next(self.field.parameters()), self._points(x)
         values = {n: self._values(n, by_name[n], places.get(n)).to(like) for n in names}
         self._warn_outside(x)
+        for name in names:
+            self._warn_unlike(name, values[name])
         return self.problem.answers(self.field, self.problem.seen(values), x.to(like))
+
+    def _points(self, x: Any) -> Tensor:
+        """Check points, ``(n, d)``."""
+        x, names = torch.as_tensor(x), self.problem.domain.names
+        if x.ndim != 2 or x.shape[1] != len(names):
+            raise InputError(
+                f"points of shape {tuple(x.shape)}",
+                f"(n, {len(names)}) with columns {', '.join(names)}",
+                "reshape them",
+            )
+        bad = int((~torch.isfinite(x)).any(1).sum())
+        if bad:
+            raise InputError(f"{bad} of {len(x)} points are NaN or infinite", "finite coordinates")
+        return x
 
     def _values(self, name: str, given: Any, at: Any) -> Tensor:
         """Give one input function at its sensors, ``(B, m)``."""
@@ -87,12 +111,15 @@ class TrainedOperator(nn.Module):
 
     def _evaluated(self, name: str, function: Callable[..., Any], sensors: Tensor) -> Tensor:
         own = tuple(self.problem.inputs[name].split())
-        wanted = tuple(inspect.signature(function).parameters)
         columns = {c: sensors[:, i : i + 1] for i, c in enumerate(own)}
-        strange = [c for c in wanted if c not in columns]
-        if strange:
-            raise InputError(f"input function '{name}' of ({', '.join(wanted)})", f"a function of {', '.join(own)}")
-        values = torch.as_tensor(function(*(columns[c] for c in wanted)), dtype=torch.float64)
+        needed, known = _parameters(function, own)
+        if set(needed) <= set(own):
+            values = function(*(columns[c] for c in known))
+        elif len(needed) == len(own) == 1 and own[0] in self.problem.domain.names:  # there is one thing that it can be
+            values = function(*columns.values())
+        else:
+            raise InputError(f"input function '{name}' of ({', '.join(needed)})", f"a function of {', '.join(own)}")
+        values = torch.as_tensor(values, dtype=torch.float64)
         return values.expand(len(sensors), 1).T if values.numel() == 1 else values.reshape(1, -1)
 
     def _check_places(self, name: str, at: Tensor, sensors: Tensor) -> None:
@@ -123,6 +150,39 @@ class TrainedOperator(nn.Module):
                     f"operator was trained, by up to {far:.3g} ({100 * far / (high - low):.3g} % of that interval)",
                     stacklevel=5,  # the call of the module, past torch
                 )
+
+    def _warn_unlike(self, name: str, values: Tensor) -> None:
+        """Say which values are far from those of a thousand functions drawn as for the training."""
+        space = self.problem.spaces().get(name)
+        if space is None:  # the functions are those of a file
+            return
+        if name not in self._ranges:
+            drawn = space.evaluate(space.draw(DRAWS, generator(0, "ranges")), self.sensor_points(name))
+            self._ranges[name] = (float(drawn.min()), float(drawn.max()))
+        low, high = self._ranges[name]
+        slack = 0.0 if hasattr(space, "low") else (high - low) / 4  # numbers end where they end
+        low, high = (space.low, space.high) if hasattr(space, "low") else (low, high)
+        if float(values.min()) < low - slack - 1e-6 * abs(low) or float(values.max()) > high + slack + 1e-6 * abs(high):
+            warnings.warn(
+                f"'{name}' from {float(values.min()):.3g} to {float(values.max()):.3g}, where the operator was trained "
+                f"on {low:.3g} to {high:.3g}",
+                stacklevel=5,
+            )
+
+
+def _parameters(function: Callable[..., Any], own: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Give the parameters that a function needs, and those that it is to be called with by place."""
+    try:
+        found = inspect.signature(function).parameters.values()
+    except ValueError:  # a built-in one, such as torch.sin, does not say
+        return own, own
+    places = [p for p in found if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    if any(p.kind == p.VAR_POSITIONAL for p in found):
+        return own, own
+    needed = tuple(p.name for p in places if p.default is p.empty)
+    known = [p.name for p in places]
+    last = max((i for i, n in enumerate(known) if n in own), default=-1)
+    return needed, tuple(known[: last + 1])
 
 
 _MOVE = "interpolate to sensor_points('{0}'), or give the function itself as a callable"

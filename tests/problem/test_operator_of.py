@@ -177,6 +177,11 @@ def test_it_trains_and_resumes_from_its_folder(tmp_path):
     assert figure is not None and sum(ax.get_title().startswith("input beta = ") for ax in figure.axes) == 3
 
 
+def test_a_value_that_is_not_trained_is_not_scored():
+    inside, outside = (nf.operator_of(Burgers(nu=nu), varies="nu", over=(0.02, 0.1), **SMALL) for nu in (0.02, 0.01))
+    assert "own" in loaded(inside)[0] and "own" not in loaded(outside)[0]
+
+
 def test_numbers_are_between_their_bounds():
     for space in (Numbers(0.01, 10.0), Numbers(0.01, 10.0, log=True)):
         drawn = space.draw(2000, generator())
@@ -220,6 +225,16 @@ def test_what_cannot_vary_is_named():
         nf.operator_of(Hard(), varies="both", over=GaussianField(0.2))
     with pytest.raises(InputError, match=r"condition 'momentum' \(interior\)"):
         nf.operator_of(Burgers(), varies="momentum", over=GaussianField(0.2))
+    with pytest.raises(InputError, match=r"over = 'gauss': bounds of a number"):
+        nf.operator_of(Burgers(), varies="nu", over="gauss")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"numbers for the condition 'initial': a space of functions"):
+        nf.operator_of(Burgers(), varies="initial", over=(0.0, 1.0))
+    with pytest.raises(InputError, match=r"unknown coordinate 'y': known: t, x"):
+        nf.operator_of(Burgers(), varies="nu", over=GaussianField(0.2, bounds=(-1, 1)), of="y")
+    with pytest.raises(InputError, match=r"functions on \[0, 1\] for -1 <= x <= 1: .*bounds=\(-1, 1\)"):
+        nf.operator_of(Burgers(), varies="initial", over=GaussianField(0.4))
+    with pytest.raises(InputError, match=r"unknown option of operator_of 'wrong'"):
+        nf.operator_of(Burgers(), varies="nu", over=(0.02, 0.1), wrong=3)
     with pytest.raises(InputError, match=r"data for OperatorOf: solutions"):
         nf.operator_of(Reaction(), "initial", GaussianField(1.0, bounds=(0.0, TURN)), data=True, **SMALL).load(
             "cpu", torch.float64

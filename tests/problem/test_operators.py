@@ -360,3 +360,12 @@ def test_an_operator_without_a_recipe_of_its_own_has_one():
     solution = nf.solve(Bare(tests=2, functions=8, batch=4, n_points=8), steps=2, report=None)
     assert isinstance(solution.field, nf.DeepONet) and solution.steps == 2
     assert solution.field.sensors == (100,)
+
+
+def test_spaces_are_named_as_the_inputs():
+    class Other(Heated):
+        def spaces(self):
+            return {"g": Sines()}
+
+    with pytest.raises(InputError, match=r"spaces\(\) of g: one for each of inputs: f"):
+        Other(**SMALL).load("cpu", torch.float32)

@@ -9,6 +9,7 @@ import torch
 import nfsolve as nf
 from nfsolve._core.errors import InputError
 from nfsolve.problem import TrainedOperator
+from problems.burgers import Burgers
 from tests.problem.operator_cases import Exact, Heated, Sines, heated, small
 
 
@@ -53,7 +54,7 @@ REFUSED = [
     ((torch.full((1, 9), math.nan), None), "9 values of 'f' are NaN or infinite"),
     ((torch.ones(2, 9), torch.linspace(0, 1, 9) ** 2), r"'f' at other places than its sensors, up to 0.25 away"),
     ((torch.ones(2, 9), torch.linspace(0, 1, 10)), "'f' at 10 places: its 9 sensors"),
-    ((lambda y: y, None), r"input function 'f' of \(y\): a function of x"),
+    ((lambda t, y: y, None), r"input function 'f' of \(t, y\): a function of x"),
     (({"g": torch.ones(2, 9)}, None), "unknown input function 'g'"),
     (({}, None), "no input function 'f': all of f"),
 ]
@@ -64,6 +65,43 @@ def test_functions_that_do_not_fit_are_named(given, message):
     functions, at = given
     with pytest.raises(InputError, match=message):
         operator()(functions, POINTS, at)
+
+
+def test_functions_say_their_parameters_in_many_ways():
+    def shifted(x, by=0.0):
+        return torch.sin(x) + by
+
+    same = operator()(shifted, POINTS)
+
+    def as_numpys(a, /, out=None, *, where=True):
+        return torch.sin(a)
+
+    for function in (torch.sin, as_numpys, lambda z: torch.sin(z), lambda *x: torch.sin(x[0])):
+        torch.testing.assert_close(operator()(function, POINTS), same, rtol=1e-10, atol=1e-12)
+
+
+def test_points_are_checked():
+    f = torch.zeros(1, 9)
+    assert torch.equal(operator()(f, POINTS.numpy()), operator()(f, POINTS))
+    with pytest.raises(InputError, match=r"points of shape \(6,\): \(n, 2\) with columns t, x"):
+        operator()(f, POINTS[:, 0])
+    with pytest.raises(InputError, match="1 of 6 points are NaN or infinite"):
+        operator()(f, torch.cat([POINTS[:5], torch.full((1, 2), math.nan)]))
+
+
+def test_values_that_no_training_function_has_are_said():
+    with pytest.warns(
+        UserWarning, match=r"'f' from -100 to 100, where the operator was trained on -\d.* to \d"
+    ) as caught:
+        operator()(lambda x: 100 * torch.cos(math.pi * x), POINTS)
+    assert caught[0].filename == __file__
+    problem = nf.operator_of(Burgers(), varies="nu", over=(0.02, 0.1), functions=4, tests=2, batch=2, n_points=4)
+    trained = nf.solve(problem, steps=1, report=None).trained
+    with pytest.warns(UserWarning, match=r"'nu' from 5 to 5, where the operator was trained on 0.02 to 0.1"):
+        trained(5.0, POINTS)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        trained([0.02, 0.1], POINTS)
 
 
 def test_points_outside_the_box_are_evaluated_with_a_warning():
@@ -85,6 +123,7 @@ def test_a_loaded_run_is_such_an_operator(tmp_path):
     x = POINTS.float()
     f = torch.ones(2, 9)
     assert torch.equal(loaded(f, x), solution.field.on_grid(f, x))
+    assert torch.equal(solution.trained(f, x), loaded(f, x))
 
 
 def test_a_field_of_a_plain_problem_is_loaded_as_it_is(tmp_path):

@@ -87,6 +87,11 @@ def test_steps_are_finite_and_repeat_with_the_seed(problem, tmp_path):
     assert all(word in titles for word in ("best", "median", "worst", "relative L2", "mean"))
 
 
+def test_a_viscosity_is_positive():
+    with pytest.raises(InputError, match="nu = 0: a positive viscosity"):
+        BurgersOperator(nu=0.0)
+
+
 def test_they_are_found_where_they_are():
     for cls in {type(problem) for problem in ALL}:
         assert find(f"{cls.__module__}:{cls.__name__}") is cls
