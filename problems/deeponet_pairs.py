@@ -144,7 +144,9 @@ class Known:
         last = torch.arange(count) % every == every - 1
         self.held_out, self.training = last.nonzero()[:, 0], (~last).nonzero()[:, 0]
         if len(self.held_out) < 2:
-            raise InputError(f"{count} pairs, of which every {every}th is held out", "at least 2 that are held out")
+            raise InputError(
+                f"{count} pairs, of which every {every}th is held out", "at least 2 that are held out", "say --every N"
+            )
         names = coordinates or _names(d)
         if len(names) != d:
             raise InputError(f"{len(names)} coordinates for points of {d} columns", "a name for each column")

@@ -31,14 +31,14 @@ class Pairs:
 
     def __post_init__(self) -> None:
         n, m = len(self.outputs), self.outputs.shape[1] if self.outputs.ndim in (2, 3) else -1
-        shapes = [array.shape for array in (*self.inputs, self.points, self.outputs)]
         if (
             m < 0
             or any(f.ndim != 2 or len(f) != n for f in self.inputs)
             or self.points.shape[:-1] not in ((m,), (n, m))
         ):
             raise InputError(
-                f"pairs of functions of shapes {', '.join(map(str, shapes))}",
+                f"inputs of shape {', '.join(str(f.shape) for f in self.inputs)}, points {self.points.shape}, outputs "
+                f"{self.outputs.shape}",
                 "inputs (functions, sensors), points (points, d) or (functions, points, d), outputs "
                 "(functions, points) or (functions, points, k)",
             )
@@ -84,7 +84,7 @@ def read_pairs(path: str | Path, inputs: Sequence[str] = ("f",), points: str = "
     Args:
         path: What `open_arrays` takes; only .npz is read at once.
         inputs: Names of the arrays of the input functions.
-        points: Name of the array of the points.
+        points: Name of the array of the points; with one coordinate its shape may be (points,).
         outputs: Name of the array of the output functions.
 
     Returns:
@@ -95,9 +95,10 @@ def read_pairs(path: str | Path, inputs: Sequence[str] = ("f",), points: str = "
         MissingExtra: h5py is not installed, and the file is HDF5.
     """
     arrays = open_arrays(path)
+    places = column(arrays, points, path)
     return Pairs(
         tuple(column(arrays, name, path) for name in inputs),
-        column(arrays, points, path),
+        places if places.ndim > 1 else np.asarray(places)[:, None],
         column(arrays, outputs, path),
         tuple(np.asarray(arrays[f"{name}_sensors"]) if f"{name}_sensors" in arrays else None for name in inputs),
     )

@@ -130,11 +130,17 @@ def test_values_that_are_not_finite_are_refused_with_their_row(tmp_path, monkeyp
         streamed.take([6, 3])
 
 
+def test_points_of_one_coordinate_may_be_a_row(tmp_path, monkeypatch):
+    x = np.linspace(0, 1, 5)
+    path = write("npz", tmp_path, monkeypatch, f=np.ones((3, 4)), x=x, s=np.ones((3, 5)))
+    assert np.array_equal(read_pairs(path).points, x[:, None])
+
+
 def test_bad_files_are_named(tmp_path, monkeypatch):
     path = write("npz", tmp_path, monkeypatch, **pairs())
     with pytest.raises(InputError, match="has no array 'h': it has f, g, x, s"):
         read_pairs(path, inputs=("f", "h"))
-    with pytest.raises(InputError, match=r"shapes \(7, 25\), \(5, 1\), \(7, 2\): inputs \(functions, sensors\)"):
+    with pytest.raises(InputError, match=r"inputs of shape \(7, 25\), points \(5, 1\), outputs \(7, 2\): inputs"):
         read_pairs(path, outputs="g")
     with pytest.raises(InputError, match=r"'f' of .* has shape \(7, 25\), 'x' has 5 points: one row for each"):
         FunctionFile(path)
