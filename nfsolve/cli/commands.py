@@ -1,7 +1,6 @@
 """The commands: what each does with what was said on the command line."""
 
 import dataclasses
-import inspect
 import os
 import sys
 import time
@@ -12,6 +11,7 @@ from nfsolve._core.errors import InputError, MissingExtra, unknown
 from nfsolve.cli.analyze import analyze_command
 from nfsolve.cli.compare import compare_command
 from nfsolve.cli.show import show_command
+from nfsolve.docstrings import description
 from nfsolve.fields import PRESETS
 from nfsolve.find import find, names
 from nfsolve.plot import save_pictures
@@ -211,7 +211,7 @@ def _cite(words: list[str]) -> int:
 
 
 def _first_line(cls: type) -> str:
-    return (inspect.getdoc(cls) or cls.__name__).splitlines()[0]
+    return description(cls).partition("\n")[0]
 
 
 def _folder_name(cls: type) -> str:
