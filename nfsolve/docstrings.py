@@ -19,7 +19,7 @@ def description(cls: type) -> str:
     Returns:
         Its own docstring, else the first line of its module's, else nothing.
     """
-    own = vars(cls).get("__doc__") or ""
+    own = cls.__doc__ or ""
     if own and not own.startswith(f"{cls.__name__}("):
         return inspect.cleandoc(own)
     module = getattr(sys.modules.get(cls.__module__), "__doc__", None) or ""
@@ -38,25 +38,25 @@ def argument_texts(maker: Any) -> dict[str, str]:
     """
     texts: dict[str, str] = {}
     for cls in _sources(maker.func if isinstance(maker, partial) else maker, set()):
-        doc = inspect.cleandoc(vars(cls).get("__doc__") or "")
-        for name, text in re.findall(r"^ {4}(\w+)(?: \(.*?\))?: (.+(?:\n {8}.+)*)", doc, re.M):
+        doc = inspect.cleandoc(cls.__doc__ or "")
+        for name, text in re.findall(r"^ {4}(\w+)(?: \(.*?\))?:(.*(?:\n {8}.+)*)", doc, re.M):
             plain = re.sub(r"\s*\(default: (\([^)]*\)|[^()]*)\)", "", " ".join(text.split()))
             texts.setdefault(name, plain)
     return texts
 
 
-def _sources(cls: type, seen: set[type]) -> Iterator[type]:
+def _sources(cls: Any, seen: set[Any]) -> Iterator[Any]:
     """Give a class, those that its docstring names, and its bases, each once."""
     if cls in seen or cls is object:
         return
     seen.add(cls)
     yield cls
-    for path in re.findall(r"as\s+for\s+`([\w.]+)`", vars(cls).get("__doc__") or ""):
+    for path in re.findall(r"as\s+for\s+`([\w.]+)`", cls.__doc__ or ""):
         name = path.rpartition(".")[2]
         for room in (fields, optim, weighting):
             if inspect.isclass(getattr(room, name, None)):
                 yield from _sources(getattr(room, name), seen)
-    for base in cls.__bases__:
+    for base in getattr(cls, "__bases__", ()):  # a function that makes a field has none
         yield from _sources(base, seen)
 
 
