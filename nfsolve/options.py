@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from nfsolve import fields, optim, weighting
 from nfsolve._core.errors import InputError, unknown
+from nfsolve.docstrings import argument_texts, description
 from nfsolve.problem import Problem, Recipe, Stage, Unknown
 
 SIMPLE = (int, float, bool, str, Path)
@@ -101,15 +102,16 @@ def choose(kind: str, name: str) -> Any:
     Raises:
         InputError: There is no such class; the nearest name is suggested.
     """
-    known = _known(kind)
+    found = known(kind)
     name = name.replace("-", "_")
-    name = name if name in known else LITTLE.get(name, name)
-    if name not in known:
-        raise unknown(kind.removeprefix("field.") if "." in kind else kind, name, known)
-    return known[name]
+    name = name if name in found else LITTLE.get(name, name)
+    if name not in found:
+        raise unknown(kind.removeprefix("field.") if "." in kind else kind, name, found)
+    return found[name]
 
 
-def _known(kind: str) -> dict[str, Any]:
+def known(kind: str) -> dict[str, Any]:
+    """Give the classes, or partials of one, of a kind of option, by the names that the command line uses."""
     if kind == "optimizer":
         return dict(optim.named())
     if kind == "weighting":
@@ -135,11 +137,9 @@ def _snake(name: str) -> str:
     return "".join("_" + c.lower() if c.isupper() and i else c.lower() for i, c in enumerate(name))
 
 
-def choices() -> str:
-    """Word what can be chosen by name, for the help text."""
-    return "\n".join(
-        f"--{kind} {{{','.join(_known(kind))}}}" + (" or none" if kind == "factorization" else "") for kind in KINDS
-    )
+def name_of(kind: str, cls: Any) -> str:
+    """Give the name by which the command line chooses a class, or the class's own where it has none."""
+    return next((name for name, found in known(kind).items() if found is cls), cls.__name__)
 
 
 def override(recipe: Recipe, chosen: dict[str, str]) -> Recipe:
@@ -152,9 +152,9 @@ def override(recipe: Recipe, chosen: dict[str, str]) -> Recipe:
     Returns:
         A recipe whose parts have the chosen classes with default arguments, where these are new.
     """
-    maker, keywords = _parts(recipe.field)
+    maker, keywords = parts_of(recipe.field)
     if "field" in chosen:
-        cls, preset = _parts(choose("field", chosen["field"]))
+        cls, preset = parts_of(choose("field", chosen["field"]))
         if preset or cls is not maker:
             accepted = inspect.signature(cls).parameters
             maker, keywords = cls, {name: value for name, value in keywords.items() if name in accepted} | preset
@@ -175,12 +175,13 @@ def override(recipe: Recipe, chosen: dict[str, str]) -> Recipe:
         new, (first, *later) = choose("optimizer", chosen["optimizer"]), recipe.stages
         if later:
             changes["stages"] = (Stage(new, sum(stage.steps for stage in recipe.stages)),)
-        elif _parts(first.optimizer)[0] is not new:  # schedule and draws stay: a swap changes one thing
+        elif parts_of(first.optimizer)[0] is not new:  # schedule and draws stay: a swap changes one thing
             changes["stages"] = (dataclasses.replace(first, optimizer=new),)
     return dataclasses.replace(recipe, **changes)
 
 
-def _parts(maker: Any) -> tuple[Any, dict[str, Any]]:
+def parts_of(maker: Any) -> tuple[Any, dict[str, Any]]:
+    """Give a class and the keywords of its partial."""
     if isinstance(maker, partial):
         return maker.func, dict(maker.keywords)
     return maker, {}
@@ -197,7 +198,7 @@ def dataclass_of(maker: Any, name: str, skip: tuple[str, ...] = ()) -> type | No
     Returns:
         The dataclass, or None where there are no options.
     """
-    function, given = _parts(maker)
+    function, given = parts_of(maker)
     hints = typing.get_type_hints(function.__init__ if inspect.isclass(function) else function)
     made: list[Any] = []
     for argument, parameter in inspect.signature(function).parameters.items():
@@ -207,7 +208,12 @@ def dataclass_of(maker: Any, name: str, skip: tuple[str, ...] = ()) -> type | No
         kind = option_type(hints.get(argument), default)
         if kind is not None:
             made.append((argument, kind, _default(default)))
-    return dataclasses.make_dataclass(name, made) if made else None
+    if not made:
+        return None
+    options, texts = dataclasses.make_dataclass(name, made), argument_texts(function)
+    said = "\n".join(f"    {argument}: {texts[argument]}" for argument, *_ in made if argument in texts)
+    options.__doc__ = f"{description(function).partition(chr(10))[0]}\n\nAttributes:\n{said}\n"  # the parser reads it
+    return options
 
 
 def option_type(hint: Any, default: Any) -> Any:
@@ -286,7 +292,7 @@ def _dataclass(problem: type[Problem], made: list[Any]) -> type:
     required = [m for m in made if isinstance(m[2], dataclasses.Field) and _has_no_default(m[2])]
     optional = [m for m in made if m not in required]
     made_class = dataclasses.make_dataclass(problem.__name__, [(n, t, _copy(f)) for n, t, f in required + optional])
-    made_class.__doc__ = inspect.getdoc(problem) or problem.__name__
+    made_class.__doc__ = description(problem) or problem.__name__
     return made_class
 
 
@@ -309,7 +315,7 @@ def _copy(field: Any) -> Any:
 
 def rebuilt(maker: Any, options: Any) -> Callable[..., Any]:
     """Give the partial of a class with the options that were read for it."""
-    function, given = _parts(maker)
+    function, given = parts_of(maker)
     if options is None:
         return partial(function, **given)
     read = {f.name: getattr(options, f.name) for f in dataclasses.fields(options)}

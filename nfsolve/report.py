@@ -22,7 +22,8 @@ def reporter(kind: Reporter | str | None, total: int, time_limit: float | None) 
         time_limit: Seconds of the whole run, or None.
 
     Returns:
-        A callable for rows of the history; a row with the key ``warning`` is a message.
+        A callable for rows of the history; a row with the key ``warning`` is a message, and of what is built here also
+        one with the key ``note``.
 
     Raises:
         InputError: Another word.
@@ -64,6 +65,10 @@ def summary(row: dict[str, Any]) -> str:
     return " | ".join(parts)
 
 
+def _message(row: dict[str, Any]) -> str:
+    return f"warning: {row['warning']}" if "warning" in row else row.get("note", "")
+
+
 class Bar:
     """A live progress bar with the time left.
 
@@ -87,8 +92,8 @@ class Bar:
 
     def __call__(self, row: dict[str, Any]) -> None:
         """Move the bar to the row's step, or write its warning above it."""
-        if "warning" in row:
-            self.bar.write(f"warning: {row['warning']}", file=self.bar.fp)
+        if message := _message(row):
+            self.bar.write(message, file=self.bar.fp)
             return
         self.bar.set_postfix_str(summary(row), refresh=False)
         self.bar.update(row["step"] - self.bar.n)
@@ -114,8 +119,8 @@ class Lines:
 
     def __call__(self, row: dict[str, Any]) -> None:
         """Write the row if the last line is old enough, or its warning at once."""
-        if "warning" in row:
-            print(f"warning: {row['warning']}", file=self.file or sys.stderr, flush=True)
+        if message := _message(row):
+            print(message, file=self.file or sys.stderr, flush=True)
             return
         self.row = row
         if time.monotonic() - self.last >= self.every:

@@ -2,13 +2,24 @@
 
 import dataclasses
 import inspect
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from nfsolve.options import RunOptions, choices, options_of, override, parameters_of, rebuilt, take_choices
-from nfsolve.problem import Problem
+from nfsolve.docstrings import attribute_texts, description
+from nfsolve.options import (
+    KINDS,
+    RunOptions,
+    known,
+    name_of,
+    options_of,
+    override,
+    parameters_of,
+    parts_of,
+    rebuilt,
+    take_choices,
+)
+from nfsolve.problem import Problem, Recipe
 from nfsolve.setup import make_problem, make_stages
 
 
@@ -49,7 +60,12 @@ def read_request(problem_class: type[Problem], words: list[str], prog: str) -> R
     problem = _with_parameters(problem_class, rest, prog)
     recipe = override(problem.recipe(), chosen)
     options_class = options_of(problem_class, recipe)
-    said: Any = tyro.cli(_with_help(options_class, problem_class), args=_flags(rest, options_class), prog=prog)
+    said: Any = tyro.cli(
+        _with_help(options_class, problem_class, choices(recipe, chosen)),
+        args=_flags(rest, options_class),
+        prog=prog,
+        config=(tyro.conf.SuppressFixed,),  # what cannot be written on a command line is no option
+    )
     parameters = _parameters(problem_class, said)
     stages = tuple(
         dataclasses.replace(stage, optimizer=rebuilt(stage.optimizer, getattr(said, option, None)))
@@ -68,6 +84,45 @@ def read_request(problem_class: type[Problem], words: list[str], prog: str) -> R
         "log_every": recipe.log_every,
     }
     return Request(problem, options, out)
+
+
+def choices(recipe: Recipe, chosen: dict[str, str]) -> str:
+    """Word what can be chosen by name, for the help text.
+
+    Args:
+        recipe: The recipe with the chosen classes.
+        chosen: What `nfsolve.options.take_choices` found.
+
+    Returns:
+        A line for each kind of class that the recipe's field has, with the one that the run takes.
+    """
+    field, given = parts_of(recipe.field)
+    accepted = inspect.signature(field).parameters
+    lines = ["Classes chosen by name, each with its own options:"]
+    for kind in KINDS:
+        part = kind.removeprefix("field.")
+        if kind == "field":
+            taken = name_of(kind, field)
+        elif kind == "optimizer":
+            taken = ", then ".join(name_of(kind, parts_of(stage.optimizer)[0]) for stage in recipe.stages)
+        elif kind.startswith("field."):
+            if part not in accepted:
+                continue
+            taken = _part_name(kind, given.get(part, accepted[part].default))
+        else:
+            taken = _part_name(kind, getattr(recipe, kind))
+        none = " or none" if kind == "factorization" else ""
+        word = "chosen" if kind in chosen else "default"
+        lines.append(f"--{kind} {{{','.join(known(kind))}}}{none} ({word}: {chosen.get(kind, taken)})")
+    return "\n".join(lines)
+
+
+def _part_name(kind: str, value: Any) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(_part_name(kind, item) for item in value)
+    if value is None:
+        return "none" if kind == "factorization" else "the one that fits the activation"
+    return name_of(kind, type(value))
 
 
 def _parameters(problem_class: type[Problem], said: Any) -> dict[str, Any]:
@@ -115,11 +170,11 @@ def _defaults(problem_class: type[Problem]) -> Any:
     return problem_class(**required)
 
 
-def _with_help(options_class: type, problem_class: type) -> type:
+def _with_help(options_class: type, problem_class: type, more: str = "") -> type:
     """Attach the comments and docstrings of the parameters as help texts."""
     import tyro
 
-    helps = _attribute_helps(RunOptions) | _attribute_helps(problem_class)
+    helps = attribute_texts(RunOptions) | attribute_texts(problem_class)
     made = []
     for f in dataclasses.fields(options_class):
         hint = options_class.__annotations__[f.name]
@@ -132,26 +187,5 @@ def _with_help(options_class: type, problem_class: type) -> type:
             default = dataclasses.field(default_factory=f.default_factory)
         made.append((f.name, hint, default))
     helped = dataclasses.make_dataclass(options_class.__name__, made)
-    helped.__doc__ = (
-        f"{inspect.getdoc(problem_class)}\n\nClasses chosen by name, each with its own options:\n{choices()}"
-    )
+    helped.__doc__ = f"{description(problem_class)}\n\n{more}".strip()
     return helped
-
-
-def _attribute_helps(cls: type) -> dict[str, str]:
-    """Read the comment behind, or the docstring below, each annotated attribute."""
-    helps: dict[str, str] = {}
-    for base in reversed(cls.__mro__):
-        try:
-            lines = inspect.getsource(base).splitlines()
-        except (OSError, TypeError):
-            continue
-        doc = inspect.getdoc(base) or ""
-        helps |= dict(re.findall(r"^ {4}(\w+): (.+)$", doc.partition("Attributes:")[2], re.M))
-        for line, below in zip(lines, [*lines[1:], ""], strict=True):
-            match = re.match(r"    (\w+):[^#]*(?:#\s*(.+))?$", line)
-            if match:
-                text = match[2] or "".join(re.findall(r'^    """(.+?)"""$', below))
-                if text:
-                    helps[match[1]] = text
-    return helps

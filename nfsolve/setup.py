@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -165,7 +166,8 @@ def make_stages(
     Args:
         recipe: The recipe.
         optimizer: One optimizer instead of the recipe's stages, or None.
-        steps: Steps in all, shared among the stages in proportion; None keeps the recipe's.
+        steps: Steps in all; None keeps the recipe's. Fewer shorten the longest stages first, so that a short one that
+            finishes the work of a long one stays as it is; more are shared in proportion.
         schedule: Learning-rate schedule of every stage, or None.
         redraw: Steps between draws of every stage, or None.
         warmup: Fraction of the steps of every stage over which the learning rate rises, or None.
@@ -178,16 +180,26 @@ def make_stages(
     if steps is not None:
         if steps < 0:
             raise InputError(f"steps = {steps}", "a number that is not negative")
-        ends = [0]
-        for stage in stages:
-            ends.append(ends[-1] + stage.steps)
-        marks = [round(steps * end / max(total, 1)) for end in ends]
-        stages = tuple(
-            dataclasses.replace(stage, steps=b - a) for stage, a, b in zip(stages, marks, marks[1:], strict=False)
-        )
+        shares = _shares([stage.steps for stage in stages], steps)
+        stages = tuple(dataclasses.replace(stage, steps=share) for stage, share in zip(stages, shares, strict=True))
     changes: dict[str, Any] = {"schedule": schedule, "redraw": redraw, "warmup": warmup}
     changes = {name: value for name, value in changes.items() if value is not None}
     return tuple(dataclasses.replace(stage, **changes) for stage in stages)
+
+
+def _shares(given: list[int], steps: int) -> list[int]:
+    """Divide steps among stages: fewer by a common cap on all, more in proportion."""
+    total = sum(given)
+    if steps >= total:
+        marks = [round(steps * sum(given[:i]) / max(total, 1)) for i in range(len(given) + 1)]
+        return [b - a for a, b in pairwise(marks)]
+    shares, left = [0] * len(given), steps
+    for done, i in enumerate(
+        sorted(range(len(given)), key=given.__getitem__)
+    ):  # what short ones leave goes to long ones
+        shares[i] = min(given[i], left // (len(given) - done))
+        left -= shares[i]
+    return shares
 
 
 def make_field(problem: Problem, plan: Plan) -> nn.Module:

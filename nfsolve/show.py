@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from nfsolve._core.errors import InputError
 from nfsolve._core.random import generator
+from nfsolve.docstrings import description
 from nfsolve.domains import Box, Domain
 from nfsolve.panels import array, new_figure
 from nfsolve.problem import Objective
@@ -151,9 +152,9 @@ def _legend(
 ) -> None:
     """Write each residual in the colour of its points: number, weight, where, and its first line."""
     axes.axis("off")
-    first = (inspect.getdoc(type(problem)) or "").splitlines()[:1]
+    first = description(type(problem)).partition("\n")[0]
     lines: list[tuple[str, str, bool]] = [(type(problem).__name__, "black", True)]
-    lines += [(line, "black", False) for line in textwrap.wrap("".join(first), 60)]
+    lines += [(line, "black", False) for line in textwrap.wrap(first, 60)]
     for i, (name, condition) in enumerate(conditions.items()):
         size = f" rms {rms[name]:.2e}" if name in rms else ""
         lines += [("", "black", False), (f"{name}{size}", f"C{i}", True)]

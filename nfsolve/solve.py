@@ -51,7 +51,8 @@ def solve(
         problem: The problem.
         field: A field, or a class of fields (or partial of one) that is built for the problem.
         optimizer: Takes parameters and gives a `torch.optim.Optimizer`: a class or a partial of one.
-        steps: Optimizer steps, in each window; with a recipe of several stages, of all, shared in proportion.
+        steps: Optimizer steps, in each window; with a recipe of several stages, of all: fewer
+            than the recipe's shorten the longest stages first, more are shared in proportion.
         stages: Several optimizers one after the other, instead of ``optimizer`` and ``steps``.
         factorization: Factorization of a field that is built here; the recipe's where it builds the field.
         schedule: Learning-rate schedule: constant, cosine or exponential.
@@ -97,7 +98,11 @@ def solve(
     )
     folder = RunFolder(out) if out is not None else None
     try:
-        return _runner(problem, plan, folder, report).go()
+        runner = _runner(problem, plan, folder, report)
+        if folder is not None and isinstance(report, str):  # a callable gets rows and warnings only
+            runner.report({"note": f"run folder: {folder.path}"})
+        _tell_skipped(plan, runner)
+        return runner.go()
     except InputError:
         if folder is not None:
             folder.forget()  # so that the corrected run can take its place
@@ -130,7 +135,11 @@ def resume(
     if steps is not None:
         plan.stages = (*plan.stages[:-1], dataclasses.replace(plan.stages[-1], steps=steps))
     plan.time_limit = time_limit or plan.time_limit
-    return _runner(problem, plan, runs, report, runs.load_checkpoint()).go()
+    checkpoint = runs.load_checkpoint()
+    runner = _runner(problem, plan, runs, report, checkpoint)
+    if checkpoint is None:
+        runner.report({"warning": "no checkpoint yet: starting again"})
+    return runner.go()
 
 
 def load(folder: str | Path) -> nn.Module:
@@ -170,6 +179,14 @@ def reopen(folder: str | Path) -> Solution:
             f"run '{folder}' has no checkpoint yet", "a run that was saved", f"start it: --resume {folder}"
         )
     return _runner(problem, plan, runs, None, state).reopen()
+
+
+def _tell_skipped(plan: Plan, runner: Run | March) -> None:
+    """Say in one line which stages are left without steps; where no stage has any, nobody asked for training."""
+    total, skipped = sum(stage.steps for stage in plan.stages), [i for i, s in enumerate(plan.stages, 1) if not s.steps]
+    if total and skipped:
+        which = f"stage{'s' * (len(skipped) > 1)} {', '.join(map(str, skipped))} of {len(plan.stages)}"
+        runner.report({"warning": f"no steps for {which}: {total} in all; choose more steps"})
 
 
 def _runner(

@@ -19,10 +19,12 @@ def test_lines_show_the_step_and_the_time_left():
     lines = Lines(10, every=0.0, file=file)
     lines(ROW)
     lines({"warning": "disk full"})
+    lines({"note": "run folder: here"})
     lines.close()
     assert file.getvalue().splitlines() == [
         "step 5/10 2s, 2s left | loss 1.0e-03 | momentum 2.0e-02 | error 1.00e-01",
         "warning: disk full",
+        "run folder: here",
     ]
 
 

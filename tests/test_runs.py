@@ -281,3 +281,13 @@ def test_history_survives_in_csv_with_changing_columns(tmp_path):
     folder = RunFolder(tmp_path)
     folder.write_history([{"step": 0, "loss": 1.0}, {"step": 1, "loss": 0.5, "psnr": 20.0}])
     assert (tmp_path / "history.csv").read_text().splitlines() == ["step,loss,psnr", "0,1.0,", "1,0.5,20.0"]
+
+
+@pytest.mark.parametrize("first", [0, 6])
+def test_resume_sets_the_steps_of_the_last_stage(first, tmp_path):
+    stages = (STAGES[0], Stage(optim.GaussNewton, first))
+    run(tmp_path / "run", stages=stages)
+    assert nf.resume(tmp_path / "run", steps=9).steps == 12 + 9
+    run(tmp_path / "whole", stages=(STAGES[0], Stage(optim.GaussNewton, 9)))
+    resumed, whole = state(tmp_path / "run"), state(tmp_path / "whole")
+    assert identical(resumed["system"], whole["system"])

@@ -1,7 +1,6 @@
 """The commands: what each does with what was said on the command line."""
 
 import dataclasses
-import inspect
 import os
 import sys
 import time
@@ -12,8 +11,10 @@ from nfsolve._core.errors import InputError, MissingExtra, unknown
 from nfsolve.cli.analyze import analyze_command
 from nfsolve.cli.compare import compare_command
 from nfsolve.cli.show import show_command
+from nfsolve.docstrings import description
 from nfsolve.fields import PRESETS
 from nfsolve.find import find, names
+from nfsolve.options import RunOptions
 from nfsolve.plot import save_pictures
 from nfsolve.problem import Problem
 from nfsolve.request import read_request
@@ -123,6 +124,8 @@ def _raise(error: Exception) -> int:
 def _run(words: list[str]) -> int:
     if "--resume" in words:
         return _resume(words)
+    if {"-h", "--help"} & set(words[:1]):
+        return _help_run()
     if not words or words[0].startswith("-"):
         raise InputError(
             "run without a problem",
@@ -132,10 +135,21 @@ def _run(words: list[str]) -> int:
     return _solve(find(words[0]), words[1:], words[0])
 
 
+def _help_run() -> int:
+    import tyro
+
+    print("nfsolve run WHAT [OPTIONS], or nfsolve run --resume DIR [--steps N] [--time-limit SECONDS]\n")
+    print("WHAT is a name from `nfsolve list`, FILE.py, or package.module:Class;")
+    print("nfsolve run WHAT --help shows its own options and those of its field and optimizer.\n")
+    tyro.cli(RunOptions, args=["--help"], prog="nfsolve run WHAT")  # leaves with its exit code
+    return FINISHED
+
+
 def _solve(problem_class: type[Problem], words: list[str], name: str = "") -> int:
     request = read_request(problem_class, words, f"nfsolve run {name or problem_class.__name__}")
     out = request.out or Path("runs") / f"{_folder_name(problem_class)}-{time.strftime('%Y%m%d-%H%M%S')}"
-    print(f"{_first_line(problem_class)}\nrun folder: {out}", file=sys.stderr)
+    if said := _first_line(problem_class):
+        print(said, file=sys.stderr)
     return _tell(solve(request.problem, **request.options, out=out, report=_report()))
 
 
@@ -149,7 +163,7 @@ def _resume(words: list[str]) -> int:
         resume: Path
         """the run folder"""
         steps: int | None = None
-        """new number of steps of the last optimizer"""
+        """new number of steps of the last stage"""
         time_limit: float | None = None
         """new limit in seconds, over all resumptions"""
 
@@ -211,7 +225,7 @@ def _cite(words: list[str]) -> int:
 
 
 def _first_line(cls: type) -> str:
-    return (inspect.getdoc(cls) or cls.__name__).splitlines()[0]
+    return description(cls).partition("\n")[0]
 
 
 def _folder_name(cls: type) -> str:

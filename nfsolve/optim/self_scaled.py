@@ -238,7 +238,7 @@ class SSBroyden(_SelfScaled):
 class SSBFGS(_SelfScaled):
     """Self-scaled BFGS with a strong Wolfe line search; with both scalings off, BFGS.
 
-    Arguments, attributes and errors are those of `SSBroyden`; tau = min(1, y.s / s.Bs) and phi = 1.
+    Arguments, attributes and errors as for `SSBroyden`; tau = min(1, y.s / s.Bs) and phi = 1.
 
     Reference:
         Urban, Stefanou & Pons, J. Comput. Phys. 523 (2025), arXiv 2405.04230, equations 12 and 13.

@@ -170,3 +170,71 @@ def test_a_reader_that_leaves_is_no_traceback():
         run.stdout.close()  # before it writes: importing torch takes longer
         assert run.stderr.read() == b""
     assert run.returncode == 1
+
+
+def test_help_names_the_defaults_and_the_choices_of_a_problem(capsys):
+    assert call("run", "deeponet_antiderivative", "--field", "nonlinear_deeponet", "--help") == 0
+    shown = capsys.readouterr().out
+    lines = {line.split(" ")[0]: line for line in shown.splitlines() if line.startswith("--")}
+    assert lines["--field"].endswith("(chosen: nonlinear_deeponet)")
+    assert lines["--field.activation"].endswith("(default: gelu)")
+    assert lines["--field.init"].endswith("(default: the one that fits the activation)")
+    assert lines["--field.branch"].endswith("(default: linear)")
+    assert lines["--factorization"].endswith("or none (default: none)")
+    assert lines["--optimizer"].endswith("(default: soap, then last_layer)")
+    assert lines["--weighting"].endswith("(default: constant)")
+    assert "Width of the trunk's hidden layers" in shown
+    assert "Number of products in each sum." in shown
+    assert call("run", "poisson", "--help") == 0
+    assert "--field.branch" not in capsys.readouterr().out
+
+
+def test_help_hides_what_cannot_be_said_on_a_command_line(capsys):
+    assert call("run", "deeponet_advection", "--help") == 0
+    shown = capsys.readouterr().out
+    assert "--field.branch.width" in shown
+    assert "fixed" not in shown
+
+
+def test_help_of_run_shows_its_usage(capsys):
+    assert call("run", "--help") == 0
+    shown = capsys.readouterr().out
+    assert "--resume DIR" in shown
+    assert "usage: nfsolve run WHAT" in shown
+    assert "--time-limit" in shown
+
+
+HEAT = (
+    "from dataclasses import dataclass\nfrom nfsolve import PDE, Box, interior\n"
+    "@dataclass\nclass Heat(PDE):\n    domain = Box(x=(0, 1))\n\n    @interior\n"
+    "    def flat(self, u_xx):\n        return u_xx\n"
+)
+
+
+@pytest.mark.parametrize("module", ["", '"""Heat that flows.\n\nMore."""\n'])
+def test_a_problem_without_a_docstring_is_not_described_by_its_signature(module, tmp_path, capsys):
+    (tmp_path / "heat.py").write_text(module + HEAT)
+    assert call("run", tmp_path / "heat.py", "--help") == 0
+    shown = capsys.readouterr().out
+    assert call("run", tmp_path / "heat.py", *FAST, "--out", tmp_path / "run") == 0
+    shown += (captured := capsys.readouterr()).err
+    assert "Heat(" not in shown + captured.out
+    assert shown.count("Heat that flows.") == (2 if module else 0)
+    assert captured.err.count(f"run folder: {tmp_path / 'run'}\n") == 1
+
+
+def test_a_run_that_is_refused_names_no_folder(tmp_path, capsys):
+    (tmp_path / "heat.py").write_text(HEAT + "    def load(self, device, dtype):\n        return {'x': 1 / 0}\n")
+    with pytest.raises(ZeroDivisionError):
+        call("run", tmp_path / "heat.py", *FAST, "--out", tmp_path / "run")
+    assert "run folder" not in capsys.readouterr().err
+
+
+def test_a_run_without_a_checkpoint_starts_again_and_says_so(tmp_path, capsys):
+    assert call("run", "poisson", *FAST, "--out", tmp_path / "run") == 0
+    capsys.readouterr()
+    assert call("run", "--resume", tmp_path / "run") == 0
+    assert "no checkpoint" not in capsys.readouterr().err
+    (tmp_path / "run" / "checkpoint.pt").unlink()
+    assert call("run", "--resume", tmp_path / "run") == 0
+    assert "no checkpoint yet: starting again\n" in capsys.readouterr().err

@@ -111,3 +111,23 @@ def test_warm_up_changes_the_run():
         for warmup in (None, 0.0, 0.9)
     }
     assert ends[None] == ends[0.0] != ends[0.9]
+
+
+@pytest.mark.parametrize(
+    ("given", "steps", "shares"),
+    [
+        ((2000, 2), 100, (98, 2)),
+        ((2000, 2), 3, (2, 1)),
+        ((2000, 2), 1, (1, 0)),
+        ((60, 30, 100), 150, (60, 30, 60)),
+        ((60, 60, 80), 61, (20, 20, 21)),
+        ((60, 30), 90, (60, 30)),
+        ((60, 30), 180, (120, 60)),
+        ((7,), 3, (3,)),
+        ((7,), 30, (30,)),
+        ((0, 0), 0, (0, 0)),
+    ],
+)
+def test_steps_are_shared_among_stages(given, steps, shares):
+    recipe = nf.Recipe(nf.MLP, tuple(Stage(optim.Adam, n) for n in given))
+    assert tuple(stage.steps for stage in make_stages(recipe, None, steps, None, None)) == shares
