@@ -124,6 +124,8 @@ def input_panel(axes: Any, problem: Any, values: np.ndarray, marker: str = "") -
             said.append(f"{name} (not drawn)")
         elif sensors.shape[1] > 1:
             _plane(axes, problem, problem.inputs[name].split(), sensors, rows[0])
+            if marker:
+                axes.plot(sensors[:, 0], sensors[:, 1], marker, ms=2, color="0.5", clip_on=False)
             said.append(plane := name)
         else:
             style: Any = {"marker": marker, "ms": 3, "lw": 1, "ls": ("-", "--", ":")[curves.index(name) % 3]}
