@@ -36,8 +36,9 @@ def image_panel(
     bounds: Sequence[tuple[float, float]],
     names: Sequence[str],
     title: str,
-    cmap: str = "RdBu_r",
+    cmap: str | None = None,
     symmetric: bool = False,
+    compared: Sequence[np.ndarray] = (),
 ) -> None:
     """Draw values on a 2-D grid with a colour bar; the first coordinate runs along the horizontal axis.
 
@@ -47,15 +48,34 @@ def image_panel(
         bounds: Bounds of the two coordinates.
         names: Their names.
         title: Title.
-        cmap: Colour map.
-        symmetric: Centre the colours on zero.
+        cmap: Colour map; where it is not given, that of `colour_scale`.
+        symmetric: Centre the colours on zero, as for errors.
+        compared: Other values, for which the same colours mean the same.
     """
-    limit = float(np.nanmax(np.abs(values), initial=0.0)) or 1.0  # NaN outside the domain
-    limits: dict[str, Any] = {"vmin": -limit, "vmax": limit} if symmetric else {}
+    scale = colour_scale(values, *compared, symmetric=symmetric)
+    scale["cmap"] = cmap or scale["cmap"]
     extent = (*bounds[0], *bounds[1])
-    image = axes.imshow(values.T, origin="lower", extent=extent, aspect="auto", cmap=cmap, **limits)
+    image = axes.imshow(values.T, origin="lower", extent=extent, aspect="auto", **scale)
     axes.set(title=title, xlabel=names[0], ylabel=names[1])
     axes.figure.colorbar(image, ax=axes)
+
+
+def colour_scale(*values: np.ndarray, symmetric: bool = False) -> dict[str, Any]:
+    """Choose colours for values: red and blue around zero where the sign changes, else one sequence over their range.
+
+    Args:
+        *values: Arrays that are drawn in the same colours; NaN outside the domain.
+        symmetric: Red and blue, whatever the signs.
+
+    Returns:
+        ``cmap``, ``vmin`` and ``vmax``.
+    """
+    low, high = (float(f([f(v, initial=i) for v in values])) for f, i in ((np.nanmin, np.inf), (np.nanmax, -np.inf)))
+    limit = max(abs(low), abs(high)) if low <= high else 0.0
+    # an operator that overshoots zero a little has no other sign
+    if symmetric or min(-low, high) > 0.05 * limit or not limit:
+        return {"cmap": "RdBu_r", "vmin": -(limit or 1.0), "vmax": limit or 1.0}
+    return {"cmap": "viridis", "vmin": low, "vmax": high}
 
 
 def slices_panel(

@@ -109,7 +109,7 @@ def grid_picture(solution: Solution, values: np.ndarray, exact: np.ndarray) -> "
             row[1].set(title=title, xlabel=names[0], ylabel=f"|{out} - exact|")
             row[2].axis("off")
         else:
-            image_panel(row[0], u, bounds, names, f"{out}({', '.join(names)})", symmetric=True)
+            image_panel(row[0], u, bounds, names, f"{out}({', '.join(names)})")
             image_panel(row[1], np.abs(u - v), bounds, names, title, cmap="magma")
             slices_panel(row[2], u, v, bounds, names, out)
         history_panel(row[3], solution.history) if i == 0 else row[3].axis("off")

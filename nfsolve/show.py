@@ -12,9 +12,11 @@ from nfsolve._core.errors import InputError
 from nfsolve._core.random import generator
 from nfsolve.docstrings import description
 from nfsolve.domains import Box, Domain
+from nfsolve.operator_plot import input_panel
 from nfsolve.panels import array, new_figure
-from nfsolve.problem import Objective
+from nfsolve.problem import Objective, OperatorPDE
 from nfsolve.problem.conditions import Condition
+from nfsolve.problem.families import read
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,12 +24,13 @@ if TYPE_CHECKING:
 
 MOST_POINTS = 2000  # drawn for one condition
 MOST_ARROWS = 48
+SAMPLES = 4  # input functions of an operator
 
 
 def show(problem: Any, field: nn.Module | None = None, *, seed: int = 0) -> "Figure":
     """Draw what a problem asks for and where, before any training.
 
-    More than three coordinates are projected on the first three.
+    More than three coordinates are projected on the first three. Of an operator it draws some input functions too.
 
     Args:
         problem: A `PDE`.
@@ -58,13 +61,54 @@ def show(problem: Any, field: nn.Module | None = None, *, seed: int = 0) -> "Fig
     drawn = {name: {k: array(v) for k, v in batch[name].items() if isinstance(v, Tensor)} for name in conditions}
     domain: Domain = problem.domain
     d = len(domain.names)
-    figure = new_figure(12.0, 6.0)
-    cells = figure.add_gridspec(1, 2, width_ratios=(3, 2))
+    operator = isinstance(problem, OperatorPDE)
+    if operator and "data" in batch:  # labels; where each function has its own points, those of the first
+        drawn["data"] = {"points": array(batch["data"]["points"].reshape(len(batch["data"]["points"]), -1, d)[:, 0])}
+    figure = new_figure(18.0 if operator else 12.0, 6.0)
+    cells = figure.add_gridspec(1, 3 if operator else 2, width_ratios=(3, 3, 2) if operator else (3, 2))
     axes = figure.add_subplot(cells[0], projection="3d" if d > 2 else None)
     (_line if d == 1 else _plane if d == 2 else _space)(axes, domain, drawn)
     axes.set_title(repr(domain) if len(repr(domain)) < 80 else type(domain).__name__, fontsize="small")
-    _legend(figure.add_subplot(cells[1]), problem, conditions, drawn, rms)
+    said = _functions(figure.add_subplot(cells[1]), problem, data) if operator else []
+    if "data" in drawn and operator:
+        said.append(
+            f"labels (points data): {len(drawn['data']['points'])} in a mini-batch, weight {problem.data_weight:g}"
+        )
+    _legend(figure.add_subplot(cells[-1]), problem, conditions, drawn, rms, said)
     return figure
+
+
+def _functions(axes: "Axes", problem: OperatorPDE, data: dict[str, Any]) -> list[str]:
+    """Draw some input functions as the field sees them; give in words how many there are, and where they come from."""
+    tests = data["test"]["values"]
+    train, stored = data.get("train", {}).get("values"), "coefficients" not in data["test"]
+    said = [
+        f"{name} of ({', '.join(problem.inputs[name].split())}): {len(problem.sensor_points(name))} sensors"
+        if problem.inputs[name]
+        else f"{name}: a number"
+        for name in problem.inputs
+    ]
+    if train is None:  # read one mini-batch at a time
+        kind, values = "test", tests
+    elif len(train):
+        kind, values = "training", train
+        said.append(f"{len(train)} training functions")
+    else:
+        chance = generator(problem.data_seed, "train")
+        drawn = {name: space.draw(SAMPLES, chance) for name, space in problem.spaces().items()}
+        kind, values = "training", read(problem, drawn, data["like"])[1]
+        said.append(f"training functions: {problem.batch} new ones for each mini-batch")
+    said.append(f"{len(tests)} test functions")
+    said.append(
+        "the functions come from a file" if stored else f"the functions are drawn, data_seed = {problem.data_seed}"
+    )
+    plane = max(dims := [len(coordinates.split()) for coordinates in problem.inputs.values()]) > 1 and 1 not in dims
+    values = array(values[: 1 if plane else SAMPLES])
+    input_panel(axes, problem, values, marker=".")
+    many = "one" if plane else str(len(values))
+    title = f"{many} of the {kind} functions, dots: sensors\n{axes.get_title()}"
+    axes.set_title(title, fontsize="small")
+    return said
 
 
 def _some(rows: np.ndarray, most: int) -> np.ndarray:
@@ -149,8 +193,9 @@ def _legend(
     conditions: dict[str, Condition],
     drawn: dict[str, dict[str, np.ndarray]],
     rms: dict[str, float],
+    more: list[str],
 ) -> None:
-    """Write each residual in the colour of its points: number, weight, where, and its first line."""
+    """Write each residual in the colour of its points: number, weight, where, and its first line; then more."""
     axes.axis("off")
     first = description(type(problem)).partition("\n")[0]
     lines: list[tuple[str, str, bool]] = [(type(problem).__name__, "black", True)]
@@ -162,6 +207,8 @@ def _legend(
         lines.append((f"{_where(condition)}, {n} points, weight {weight:g}", f"C{i}", False))
         said = (inspect.getdoc(getattr(problem, name)) or "").splitlines()[:1]
         lines += [(line, "black", False) for line in textwrap.wrap("".join(said), 60)]
+    lines += [("", "black", False), ("input functions", "black", True)] if more else []
+    lines += [(line, "black", False) for text in more for line in textwrap.wrap(text, 60)]
     step = min(0.045, 1.0 / len(lines))
     for row, (text, color, bold) in enumerate(lines):
         # names may hold what matplotlib would read as a formula

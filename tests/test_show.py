@@ -1,12 +1,17 @@
 import sys
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
+import torch
 
 from nfsolve import MLP, PDE, Box, Disk, Interval, Sphere, boundary, face, interior, matched, show
 from nfsolve._core.errors import InputError, MissingExtra
+from nfsolve._core.random import generator
 from nfsolve.cli import run_cli
 from problems.burgers import Burgers
+from problems.deeponet_advection import Advection
+from problems.deeponet_darcy import Darcy
 from problems.image import ImageFit
 
 
@@ -97,6 +102,37 @@ def test_faces_matched_pairs_and_the_rms_of_a_field():
     assert "@face(t=0), 7 points, weight 1" in said
     assert "@matched(x=(-1, 1)), 5 points, weight 1" in said
     assert len(figure.axes[0].lines) == 5
+
+
+@pytest.mark.parametrize("functions", [0, 6])
+def test_an_operator_shows_the_functions_it_trains_on_and_their_sensors(functions):
+    problem = Advection(functions=functions, data=functions > 0, tests=3, batch=5, n_points=7, sensors=11, data_seed=4)
+    figure = show(problem)
+    said = texts(figure)
+    assert "u of (x): 11 sensors" in said and "3 test functions" in said
+    assert "the functions are drawn, data_seed = 4" in said
+    number = "6 training functions" if functions else "training functions: 5 new ones for each mini-batch"
+    assert number in said
+    assert ("labels (points data): 7 in a mini-batch, weight 1" in said) == (functions > 0)
+    inputs = figure.axes[1]
+    assert inputs.get_title() == "4 of the training functions, dots: sensors\ninput u"
+    sensors, chance = problem.sensor_points("u"), generator(4, "train")
+    exact = problem.spaces()["u"].evaluate(problem.spaces()["u"].draw(functions or 4, chance), sensors)
+    for line, values in zip(inputs.lines, exact[:4], strict=True):
+        assert line.get_marker() == "."
+        np.testing.assert_allclose(line.get_xydata(), torch.stack([sensors[:, 0], values], 1), rtol=1e-12)
+
+
+def test_an_operator_from_a_file_shows_one_function_of_two_coordinates():
+    problem = Darcy(functions=2, tests=2, batch=2, n_points=30, symmetries=False)
+    figure = show(problem)
+    assert {"a of (x, y): 841 sensors", "2 training functions", "the functions come from a file"} <= {*texts(figure)}
+    inputs = figure.axes[1]
+    assert inputs.get_title() == "one of the training functions, dots: sensors\ninput a"
+    assert len(inputs.lines[0].get_xdata()) == 841
+    table = inputs.collections[0].get_array().reshape(29, 29).T
+    assert np.array_equal(table.flatten(), problem.stored("train")[0]["a"][0])
+    assert len(figure.axes[0].collections[-1].get_offsets()) == 30
 
 
 def test_a_problem_that_is_no_pde_is_worded(monkeypatch):

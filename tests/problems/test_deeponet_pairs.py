@@ -111,7 +111,17 @@ def test_a_run_has_scores_pictures_and_arrays_and_goes_on(kind, tmp_path):
     assert set(whole.metrics) >= {"relative_l2", "relative_l2_max", "relative_l2/s1", "relative_l2/s2"}
     assert not any("floor" in name for name in whole.metrics)
     figure = picture(whole)
-    assert figure is not None and "relative L2" in " ".join(ax.get_title() for ax in figure.axes)
+    panels = {ax.get_title(): ax for ax in figure.axes}
+    assert any("best of 4: relative L2 error" in title and "(largest of s1, s2)" in title for title in panels)
+    drawn = [panels[f"worst: {what}"] for what in ("reference s1", "operator s1", "operator - reference")]
+    scales = [(ax.images or ax.collections)[0].get_clim() for ax in drawn]
+    assert scales[0] == scales[1] and scales[2][0] == -scales[2][1]
+    if kind != "grid":
+        reference, operator, apart = (ax.collections[0].get_array() for ax in drawn)
+        np.testing.assert_allclose(apart, operator - reference, rtol=1e-12)
+        comparison = panels["worst: operator against reference"]
+        np.testing.assert_array_equal(comparison.lines[1].get_xydata(), np.stack([reference, operator], 1))
+        assert comparison.get_xlabel() == "s1, reference" and comparison.get_aspect() == 1
     problem.export(whole.field, whole.data, tmp_path)
     with np.load(tmp_path / "predictions.npz") as file:
         shape = (4, 5, 4, 2) if kind == "grid" else (4, 20, 2)
