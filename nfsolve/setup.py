@@ -166,8 +166,8 @@ def make_stages(
     Args:
         recipe: The recipe.
         optimizer: One optimizer instead of the recipe's stages, or None.
-        steps: Steps in all; None keeps the recipe's. Fewer shorten the longest stages first, so that a short one that
-            finishes the work of a long one stays as it is; more are shared in proportion.
+        steps: Steps in all; None keeps the recipe's. Others are shared in proportion, at least one for each stage
+            as long as there are enough.
         schedule: Learning-rate schedule of every stage, or None.
         redraw: Steps between draws of every stage, or None.
         warmup: Fraction of the steps of every stage over which the learning rate rises, or None.
@@ -188,17 +188,14 @@ def make_stages(
 
 
 def _shares(given: list[int], steps: int) -> list[int]:
-    """Divide steps among stages: fewer by a common cap on all, more in proportion."""
+    """Divide steps among stages in proportion; a stage keeps one step as long as there are enough."""
     total = sum(given)
-    if steps >= total:
-        marks = [round(steps * sum(given[:i]) / max(total, 1)) for i in range(len(given) + 1)]
-        return [b - a for a, b in pairwise(marks)]
-    shares, left = [0] * len(given), steps
-    for done, i in enumerate(
-        sorted(range(len(given)), key=given.__getitem__)
-    ):  # what short ones leave goes to long ones
-        shares[i] = min(given[i], left // (len(given) - done))
-        left -= shares[i]
+    marks = [round(steps * sum(given[:i]) / max(total, 1)) for i in range(len(given) + 1)]
+    shares = [b - a for a, b in pairwise(marks)]
+    for i, own in enumerate(given):
+        if own and not shares[i] and max(shares) > 1:  # a short stage finishes the work of a long one
+            shares[shares.index(max(shares))] -= 1
+            shares[i] = 1
     return shares
 
 

@@ -51,8 +51,8 @@ def solve(
         problem: The problem.
         field: A field, or a class of fields (or partial of one) that is built for the problem.
         optimizer: Takes parameters and gives a `torch.optim.Optimizer`: a class or a partial of one.
-        steps: Optimizer steps, in each window; with a recipe of several stages, of all: fewer
-            than the recipe's shorten the longest stages first, more are shared in proportion.
+        steps: Optimizer steps, in each window; those of a recipe with several
+            stages are shared in proportion, at least one for each as long as there are enough.
         stages: Several optimizers one after the other, instead of ``optimizer`` and ``steps``.
         factorization: Factorization of a field that is built here; the recipe's where it builds the field.
         schedule: Learning-rate schedule: constant, cosine or exponential.
