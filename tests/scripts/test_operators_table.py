@@ -17,8 +17,8 @@ SAID = {"device": "cpu", "threads": 1, "runs": None, "scale": 0.001}
 @pytest.mark.parametrize("name", CASES)
 def test_the_words_of_every_case_are_understood(name: str):
     case = CASES[name]
-    options = read_request(find(case.what), list(case.words), "x").options
-    assert sum(stage.steps for stage in options["stages"]) == case.steps
+    problem = read_request(find(case.what), list(case.words), "x").problem
+    assert problem.data is (name.endswith("labels") or name.startswith("darcy"))
     if case.drawn:
         read_request(find(case.what), ["--data-seed", "1"], "x")
 
