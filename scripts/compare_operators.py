@@ -1,7 +1,9 @@
 """Operators: random weight factorization, weight-scaled sines and optimizers on every problem, with tuned rates.
 
-python -m scripts.compare_operators
-python -m scripts.compare_operators --only advection --scale 1 --device cuda --processes 1
+    python -m scripts.compare_operators
+    python -m scripts.compare_operators --only advection --scale 10 --device cuda --processes 1
+
+Runs are short; a scale above 1 takes so many times the steps, with the problems' own mini-batches.
 """
 
 from nfsolve.comparison import Cell, Settings

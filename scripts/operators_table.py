@@ -104,10 +104,10 @@ INTRO = """
 # Operators, as measured
 
 Relative L2 error, mean over the test functions (500 for the antiderivative, 200 for Darcy flow, 100 elsewhere), by the
-default of each problem; a seed is that of weights and functions. "published" is what the authors name for their own
-functions and budgets: Wang, Wang & Perdikaris (Science Advances 2021; J. Sci. Comput. 2022) and Lu et al.
-(CMAME 2022). "other functions" have another correlation length than those of the training. Made by
-`python -m scripts.operators_table`.
+default of each problem but for the words in operators.json; a seed is that of weights and functions. "published" is
+what the authors name for their own functions and budgets: Wang, Wang & Perdikaris (Science Advances 2021; J. Sci.
+Comput. 2022) and Lu et al. (CMAME 2022). "other functions" have another correlation length than those of the training.
+Made by `python -m scripts.operators_table`.
 """
 
 

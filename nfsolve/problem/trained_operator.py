@@ -27,7 +27,7 @@ class TrainedOperator(nn.Module):
     def __init__(self, field: nn.Module, problem: Any):
         super().__init__()
         self.field, self.problem = field, problem
-        self._ranges: dict[str, tuple[float, float]] = {}
+        self._ranges: dict[str, tuple[float, float, float]] = {}
 
     def sensor_points(self, name: str = "") -> Tensor:
         """Give the points ``(m, d)`` at which an input function is seen; the only one where no name is given."""
@@ -157,17 +157,22 @@ class TrainedOperator(nn.Module):
         if space is None:  # the functions are those of a file
             return
         if name not in self._ranges:
-            drawn = space.evaluate(space.draw(DRAWS, generator(0, "ranges")), self.sensor_points(name))
-            self._ranges[name] = (float(drawn.min()), float(drawn.max()))
-        low, high = self._ranges[name]
-        slack = 0.0 if hasattr(space, "low") else (high - low) / 4  # numbers end where they end
-        low, high = (space.low, space.high) if hasattr(space, "low") else (low, high)
+            self._ranges[name] = self._range(name, space)
+        low, high, slack = self._ranges[name]
         if float(values.min()) < low - slack - 1e-6 * abs(low) or float(values.max()) > high + slack + 1e-6 * abs(high):
             warnings.warn(
                 f"'{name}' from {float(values.min()):.3g} to {float(values.max()):.3g}, where the operator was trained "
                 f"on {low:.3g} to {high:.3g}",
                 stacklevel=5,
             )
+
+    def _range(self, name: str, space: Any) -> tuple[float, float, float]:
+        """Give the least and the largest value at the sensors, and how far beyond them values are still usual."""
+        if hasattr(space, "low"):  # numbers end where they end
+            return space.low, space.high, 0.0
+        drawn = space.evaluate(space.draw(DRAWS, generator(0, "ranges")), self.sensor_points(name))
+        low, high = float(drawn.min()), float(drawn.max())
+        return low, high, (high - low) / 4
 
 
 def _parameters(function: Callable[..., Any], own: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
