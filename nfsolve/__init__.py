@@ -4,7 +4,7 @@ Write the physics of a problem as named residuals of a neural field; nfsolve giv
 derivatives, the optimizer, the run and the honest score::
 
     import nfsolve as nf
-    from problems.burgers import Burgers
+    from problems.pde.burgers import Burgers
 
     solution = nf.solve(Burgers(nu=0.02))
     print(solution)
@@ -14,7 +14,6 @@ from typing import Any
 
 from nfsolve import optim, weighting
 from nfsolve._core.version import VERSION
-from nfsolve.comparison import compare
 from nfsolve.domains import Box, Disk, Interval, PointCloud, Polygon, Rectangle, Sphere, periodic
 from nfsolve.fields import (
     MLP,
@@ -42,6 +41,7 @@ from nfsolve.functions import (
     GaussianField,
     PeriodicField,
 )
+from nfsolve.plot.problem import show
 from nfsolve.problem import (
     PDE,
     Objective,
@@ -57,10 +57,10 @@ from nfsolve.problem import (
     measured,
     operator_of,
 )
-from nfsolve.runs import RunFolder
-from nfsolve.show import show
-from nfsolve.solution import Solution
-from nfsolve.solve import load, reopen, resume, solve
+from nfsolve.run.folder import RunFolder
+from nfsolve.run.solution import Solution
+from nfsolve.run.solve import load, reopen, resume, solve
+from nfsolve.studies.comparison import compare
 
 __version__ = VERSION
 

@@ -116,7 +116,7 @@ def run(name: str, variant: str, seed: int, seconds: float) -> Row:
     import torch
 
     import nfsolve as nf
-    from nfsolve.find import find
+    from nfsolve.problem.registry import find
 
     torch.set_num_threads(1)
     problem = find(name)()

@@ -7,7 +7,7 @@ The scene of nerf_scene is its own ground truth and needs no data; Lego is left 
 products go through the same renderer as the gradient. The occupancy grid follows each field as it trains.
 """
 
-from nfsolve.comparison import Cell, Settings
+from nfsolve.studies.comparison import Cell, Settings
 from scripts.reproducing import Table, found, parser, reproduce
 
 LEGO = "nerf_lego_200.npz"

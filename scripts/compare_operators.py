@@ -6,7 +6,7 @@
 Runs are short; a scale above 1 takes so many times the steps, with the problems' own mini-batches.
 """
 
-from nfsolve.comparison import Cell, Settings
+from nfsolve.studies.comparison import Cell, Settings
 from scripts.reproducing import Table, parser, reproduce
 
 RWF = ("--factorization", "rwf", "--factorization.mean", "0.5")

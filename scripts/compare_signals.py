@@ -7,7 +7,7 @@ Without the data every problem takes its own signal.
 
 from collections.abc import Sequence
 
-from nfsolve.comparison import Cell, Settings
+from nfsolve.studies.comparison import Cell, Settings
 from scripts.reproducing import Table, found, parser, reproduce
 
 INITS = {"siren": ("siren",), "ws": ("ws", "--field.init.alpha", "1.5")}

@@ -18,8 +18,8 @@ from typing import Any
 import torch
 
 import nfsolve
-from nfsolve.find import find
 from nfsolve.metrics import larger_is_better
+from nfsolve.problem.registry import find
 from scripts.measuring import FOLDER, markdown, read_rows, stamp, write_rows
 
 PATH = FOLDER / "ct.json"

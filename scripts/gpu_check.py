@@ -18,9 +18,9 @@ import torch
 
 import nfsolve
 from nfsolve._core.random import generator
-from nfsolve.find import find
 from nfsolve.problem import Objective
-from nfsolve.setup import Plan, make_field
+from nfsolve.problem.registry import find
+from nfsolve.run.plan import Plan, make_field
 
 ROOT = Path(__file__).resolve().parent.parent
 TOLERANCE = {"float32": 2e-3, "float64": 1e-7}

@@ -69,7 +69,7 @@ def run(what: str, parameters: dict[str, Any], seed: int, threads: int) -> Row:
     import torch
 
     import nfsolve as nf
-    from nfsolve.find import find
+    from nfsolve.problem.registry import find
 
     torch.set_num_threads(threads)
     used = time.process_time()

@@ -19,10 +19,10 @@ import torch
 
 import nfsolve as nf
 from nfsolve._core.errors import InputError
-from nfsolve.find import find
-from nfsolve.plot import save_pictures
-from nfsolve.problem.tables import find_file
-from nfsolve.request import read_request
+from nfsolve.data.tables import find_file
+from nfsolve.options.request import read_request
+from nfsolve.plot.solution import save_pictures
+from nfsolve.problem.registry import find
 from scripts.measuring import FOLDER, Row, markdown, read_rows, stamp, write_rows
 
 LEGO, LARGE, FERN = "nerf_lego_200.npz", "nerf_lego_400.zip", "nerf_llff_fern_8.npz"

@@ -19,8 +19,8 @@ from typing import Any
 import torch
 
 import nfsolve as nf
-from nfsolve.find import find
-from nfsolve.request import read_request
+from nfsolve.options.request import read_request
+from nfsolve.problem.registry import find
 from scripts.measuring import FOLDER, Row, markdown, read_rows, stamp, write_rows
 
 

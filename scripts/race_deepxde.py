@@ -67,7 +67,7 @@ def run_ours(name: str, seed: int, budget: float) -> Row:
     import torch
 
     import nfsolve as nf
-    from nfsolve.find import find
+    from nfsolve.problem.registry import find
 
     torch.set_num_threads(1)
     problem = find(name)()
@@ -99,7 +99,7 @@ def run_theirs(name: str, seed: int, budget: float) -> Row:
     """Solve with DeepXDE; the error is also watched inside L-BFGS, whose own callbacks come every 1000 iterations."""
     import torch
 
-    from nfsolve.find import find
+    from nfsolve.problem.registry import find
 
     dde = measuring.import_deepxde("float64")
     torch.set_num_threads(1)

@@ -11,7 +11,7 @@ armadillo.
 
 import math
 
-from nfsolve.comparison import Cell, Settings
+from nfsolve.studies.comparison import Cell, Settings
 from scripts.reproducing import Table, cell, found, parser, reproduce
 
 EPOCHS, BATCH, SIDE, WIDTH = 200, 512, 256, 256

@@ -9,7 +9,7 @@ that it takes from Tancik et al. (NeurIPS 2020), the PDEs are those of the Exper
 
 import math
 
-from nfsolve.comparison import Cell, Settings
+from nfsolve.studies.comparison import Cell, Settings
 from scripts.reproducing import Table, found, parser, reproduce
 
 NETS = {

@@ -10,7 +10,7 @@ Without the data the portrait that comes with matplotlib stands in for the Kodak
 
 from dataclasses import replace
 
-from nfsolve.comparison import Cell, Settings
+from nfsolve.studies.comparison import Cell, Settings
 from scripts.reproducing import Table, cell, found, parser, reproduce
 
 METHODS = ("siren", "ws", "xavier_sine", "relu_pe", "ffn", "gauss", "mfn", "wire", "nfsl", "sinc")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nfsolve.comparison import Cell, Settings, run_cells
+from nfsolve.studies.comparison import Cell, Settings, run_cells
 from scripts.measuring import FOLDER, markdown, stamp
 
 WORK = Path("comparisons")

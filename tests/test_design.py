@@ -12,7 +12,7 @@ import torch
 
 import nfsolve as nf
 from nfsolve.cli import run_cli
-from problems.burgers import Burgers
+from problems.pde.burgers import Burgers
 
 BURGERS = '''\
 """Viscous Burgers' equation, u_t + u u_x = nu u_xx, on t in [0, 1], x in [-1, 1]."""
@@ -41,7 +41,7 @@ class Burgers(PDE):
         return u
 
 if __name__ == "__main__":
-    main(Burgers)                               # python -m problems.burgers --nu 0.02 ; the same as: nfsolve run burgers
+    main(Burgers)                               # python -m problems.pde.burgers --nu 0.02 ; the same as: nfsolve run burgers
 '''
 
 
@@ -105,7 +105,7 @@ def test_a_residual_method_compiles_and_maps():
 
 
 def test_the_main_module_of_a_problem_is_its_command():
-    module = importlib.import_module("problems.burgers")
+    module = importlib.import_module("problems.pde.burgers")
     assert Path(module.__file__).read_text().rstrip().endswith("main(Burgers)")
     with pytest.raises(SystemExit) as left:
         nf.main(module.Burgers, ["--help"])

@@ -5,10 +5,10 @@ import time
 from pathlib import Path
 
 from nfsolve._core.errors import InputError
-from nfsolve.analysis import ANALYSES, Subject, analyze
-from nfsolve.find import find
-from nfsolve.request import read_request
-from nfsolve.runs import CONFIG
+from nfsolve.options.request import read_request
+from nfsolve.problem.registry import find
+from nfsolve.run.folder import CONFIG
+from nfsolve.studies.analysis import ANALYSES, Subject, analyze
 
 HELP = f"""\
 usage: nfsolve analyze DIR [--only NAME ...] [--points N] [--out DIR]

@@ -11,17 +11,17 @@ from nfsolve._core.errors import InputError, MissingExtra, unknown
 from nfsolve.cli.analyze import analyze_command
 from nfsolve.cli.compare import compare_command
 from nfsolve.cli.show import show_command
-from nfsolve.docstrings import description
 from nfsolve.fields import PRESETS
-from nfsolve.find import find, names
-from nfsolve.options import RunOptions
-from nfsolve.plot import save_pictures
+from nfsolve.options.docstrings import description
+from nfsolve.options.options import RunOptions
+from nfsolve.options.request import read_request
+from nfsolve.plot.solution import save_pictures
 from nfsolve.problem import Problem
-from nfsolve.request import read_request
-from nfsolve.runs import RunFolder, SaveError
-from nfsolve.setup import Plan
-from nfsolve.solution import Solution
-from nfsolve.solve import reopen, resume, solve
+from nfsolve.problem.registry import find, names
+from nfsolve.run.folder import RunFolder, SaveError
+from nfsolve.run.plan import Plan
+from nfsolve.run.solution import Solution
+from nfsolve.run.solve import reopen, resume, solve
 
 FINISHED, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -214,7 +214,7 @@ def _eval(words: list[str]) -> int:
 
 
 def _cite(words: list[str]) -> int:
-    from nfsolve.cite import bibtex, used_in
+    from nfsolve.cli.cite import bibtex, used_in
 
     if words and not Path(words[0]).is_dir():
         problem = find(words[0])()

@@ -4,8 +4,8 @@ import sys
 from pathlib import Path
 
 from nfsolve._core.errors import InputError
-from nfsolve.comparison import Settings, compare
-from nfsolve.runs import CONFIG, RunFolder
+from nfsolve.run.folder import CONFIG, RunFolder
+from nfsolve.studies.comparison import Settings, compare
 
 AXIS = "--axis"
 HELP = """\

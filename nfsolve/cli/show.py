@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nfsolve._core.errors import InputError
-from nfsolve.find import find
-from nfsolve.show import show
+from nfsolve.plot.problem import show
+from nfsolve.problem.registry import find
 
 
 @dataclass

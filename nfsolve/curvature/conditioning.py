@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from nfsolve._core.errors import InputError
-from nfsolve.linalg import flatten
+from nfsolve.linalg.dense import flatten
 
 CUTOFFS = (0.0, 1e-12, 1e-10, 1e-8, 1e-6)  # relative to the largest absolute eigenvalue
 CHUNK = 64  # rows of a Hessian in one vectorized sweep: bounds its memory

@@ -14,7 +14,7 @@ from torch import Generator, Tensor
 
 from nfsolve._core.errors import InputError, unknown
 from nfsolve.curvature.sampled import sample_products
-from nfsolve.linalg import real
+from nfsolve.linalg.dense import real
 
 Quantity = Literal["row_norm", "diagonal", "gauss_newton", "root_magnitude"]
 Method = Literal["autograd", "gauss_newton", "finite_difference"]

@@ -8,7 +8,7 @@ from torch import Generator, Tensor, nn
 from nfsolve._core.errors import InputError, unknown
 from nfsolve.curvature.kronecker import KroneckerFactors, kronecker_factors
 from nfsolve.curvature.products import linear_maps
-from nfsolve.linalg import flatten, unflatten
+from nfsolve.linalg.dense import flatten, unflatten
 
 CHUNK = 64  # Jacobian columns or rows that one vectorized sweep carries: bounds its memory
 

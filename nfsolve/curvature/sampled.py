@@ -15,7 +15,7 @@ from nfsolve._core.errors import InputError
 from nfsolve.curvature.differences import central_difference, step_size
 from nfsolve.curvature.guard import check_products, foreign_operations
 from nfsolve.curvature.products import hessian_product, linear_maps
-from nfsolve.linalg import flatten, real
+from nfsolve.linalg.dense import flatten, real
 
 ONCE = (
     "differentiate twice",

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nfsolve._core.errors import InputError, unknown
 from nfsolve.curvature import Estimator
-from nfsolve.linalg import real
+from nfsolve.linalg.dense import real
 
 foreach: Any = torch  # its list operations are not in the typed interface; torch.optim is built on them
 SHARED = "shared"  # key of the state that belongs to no single parameter

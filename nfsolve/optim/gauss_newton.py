@@ -16,7 +16,7 @@ import torch
 from torch import Generator, Tensor
 
 from nfsolve._core.errors import InputError, unknown
-from nfsolve.linalg import SingularMatrix
+from nfsolve.linalg.dense import SingularMatrix
 from nfsolve.optim.linearized import Clock, Linearized, MatrixFreeForm, ParameterForm, SampleForm
 
 DIFFERENCE = 0.1  # step of the finite difference along d, as Transtrum & Sethna recommend

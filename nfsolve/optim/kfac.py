@@ -12,7 +12,7 @@ import torch
 from torch import Generator, Tensor
 
 from nfsolve._core.errors import InputError
-from nfsolve.linalg import damped_cholesky
+from nfsolve.linalg.dense import damped_cholesky
 from nfsolve.optim.gradient_method import GradientMethod, adam_direction
 
 

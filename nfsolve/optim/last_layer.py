@@ -16,7 +16,7 @@ from torch import Tensor
 
 from nfsolve._core.errors import InputError
 from nfsolve.curvature import AffineLayer, last_affine
-from nfsolve.linalg import pcg
+from nfsolve.linalg.dense import pcg
 
 TRIALS = 8  # dampings that one step tries before it gives up, each a hundred times the one before
 FLOOR = 1e-4  # smallest unit of a column, relative to the largest: a sensor at which all functions vanish keeps still

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from nfsolve._core.errors import InputError
-from nfsolve.linalg import flatten, unflatten
+from nfsolve.linalg.dense import flatten, unflatten
 
 SHARED = "shared"  # key of the state that belongs to no single parameter
 SCALE = 2.0**30  # a power of two: exact

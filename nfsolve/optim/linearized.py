@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from nfsolve.linalg import SingularMatrix, cholesky_solve, damped_cholesky, gram, pcg
+from nfsolve.linalg.dense import SingularMatrix, cholesky_solve, damped_cholesky, gram, pcg
 
 FLOOR = 1e-8  # smallest entry of D, relative to its largest: directions that the residual does not see
 PROBES = 16  # products with J^T that estimate diag(J^T J) where J is not formed

@@ -14,8 +14,8 @@ from torch import Generator, Tensor
 
 from nfsolve._core.errors import InputError, unknown
 from nfsolve.curvature import hessian_product, linear_maps
-from nfsolve.linalg import flatten, pcg, unflatten
-from nfsolve.nystrom import Nystrom, nystrom
+from nfsolve.linalg.dense import flatten, pcg, unflatten
+from nfsolve.linalg.nystrom import Nystrom, nystrom
 
 SHARED = "shared"  # key of the state that belongs to no single parameter
 HALVINGS = 12  # of the step, for one damping

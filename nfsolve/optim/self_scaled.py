@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from nfsolve._core.errors import InputError
-from nfsolve.linalg import flatten, unflatten
+from nfsolve.linalg.dense import flatten, unflatten
 from nfsolve.optim.line_search import Point, strong_wolfe
 
 SHARED = "shared"  # key of the state that belongs to no single parameter

@@ -1,16 +1,16 @@
 """Floor 4: problems as named residuals, and the objective that an optimizer sees."""
 
-from nfsolve.problem.conditions import boundary, face, interior, matched, measured
-from nfsolve.problem.evaluate import in_pieces
 from nfsolve.problem.objective import Objective
-from nfsolve.problem.operator_of import Numbers, OperatorOf, operator_of
-from nfsolve.problem.operators import OperatorPDE
-from nfsolve.problem.pde import PDE
+from nfsolve.problem.operator.of import Numbers, OperatorOf, operator_of
+from nfsolve.problem.operator.pde import OperatorPDE
+from nfsolve.problem.operator.trained import TrainedOperator
+from nfsolve.problem.pde.conditions import boundary, face, interior, matched, measured
+from nfsolve.problem.pde.evaluate import in_pieces
+from nfsolve.problem.pde.pde import PDE
+from nfsolve.problem.pde.window import check_windows, cuts_of, window_of
 from nfsolve.problem.problem import Batch, Problem
 from nfsolve.problem.recipe import Recipe, Stage
-from nfsolve.problem.trained_operator import TrainedOperator
 from nfsolve.problem.unknowns import Unknown
-from nfsolve.problem.window import check_windows, cuts_of, window_of
 
 __all__ = [
     "PDE",

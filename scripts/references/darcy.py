@@ -13,7 +13,7 @@ import torch
 
 from nfsolve._core.random import generator
 from nfsolve.functions import Thresholded
-from problems.operator_solvers import darcy, relative_gap
+from problems.operators._solvers import darcy, relative_gap
 
 SPACE = Thresholded()
 STEPS = 28  # of the stored grid

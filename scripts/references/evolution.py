@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from problems.etdrk4 import march
+from problems.operators._etdrk4 import march
 from scripts.references.spectral import on_grid, wave_numbers
 
 Table = dict[str, np.ndarray]

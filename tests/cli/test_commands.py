@@ -8,10 +8,10 @@ import pytest
 
 import nfsolve as nf
 from nfsolve.cli import run_cli
-from nfsolve.find import find, names
-from nfsolve.options import choose, override, take_choices
-from nfsolve.request import read_request
-from problems.image import ImageFit
+from nfsolve.options.options import choose, override, take_choices
+from nfsolve.options.request import read_request
+from nfsolve.problem.registry import find, names
+from problems.signals.image import ImageFit
 
 FAST = ["--steps", "3", "--n-points", "30", "--n-face", "8", "--field.width", "5"]
 
@@ -88,7 +88,7 @@ def test_run_eval_compare_cite_and_resume(tmp_path, capsys):
         (["run", "burgers", "--device", "cud"], "unknown device 'cud': did you mean 'cuda'?"),
         (["run", "missing.py"], "problem file 'missing.py' not found"),
         (["run", "nowhere.module:Class"], "unknown module 'nowhere.module'"),
-        (["run", "problems.burgers:Nothing"], "no problem 'Nothing' in problems.burgers"),
+        (["run", "problems.pde.burgers:Nothing"], "no problem 'Nothing' in problems.pde.burgers"),
         (["runn", "burgers"], "unknown command 'runn': did you mean 'run'?"),
         (["eval"], "eval with 0 folders"),
         (["eval", "nowhere"], "no run in 'nowhere'"),

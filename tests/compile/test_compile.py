@@ -9,7 +9,7 @@ import nfsolve as nf
 from nfsolve._core.random import generator
 from nfsolve.diff import partials
 from nfsolve.problem import Objective
-from problems.burgers import Burgers
+from problems.pde.burgers import Burgers
 
 
 def objective(compile: bool, **options) -> Objective:

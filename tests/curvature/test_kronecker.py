@@ -8,7 +8,7 @@ from torch.func import functional_call
 import nfsolve as nf
 from nfsolve.curvature import LeastSquares, gauss_newton_product, kronecker_factors
 from nfsolve.problem import Objective
-from problems.poisson import Poisson
+from problems.pde.poisson import Poisson
 
 
 def random(*shape: int, seed: int = 0, dtype=torch.float64) -> torch.Tensor:

@@ -19,7 +19,7 @@ from nfsolve.curvature import (
     row_norms,
     top_eigenpairs,
 )
-from nfsolve.linalg import flatten, unflatten
+from nfsolve.linalg.dense import flatten, unflatten
 
 
 def setting(n=11):

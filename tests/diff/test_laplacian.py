@@ -6,7 +6,7 @@ from nfsolve._core.errors import InputError
 from nfsolve.diff import Name, laplacian, parse, partials
 from nfsolve.diff.jets import plan
 from nfsolve.diff.reverse import cheaper, products
-from nfsolve.problem.evaluate import values
+from nfsolve.problem.pde.evaluate import values
 from tests.diff.test_partials import FUNCTIONS
 from tests.oracles import derivative
 

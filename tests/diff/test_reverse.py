@@ -9,7 +9,7 @@ from nfsolve._core.random import generator
 from nfsolve.diff import partials, reverse
 from nfsolve.diff.jets import plan
 from nfsolve.problem import Objective
-from problems.burgers import Burgers
+from problems.pde.burgers import Burgers
 from tests.oracles import derivative
 
 ORDERS = [(), (0,), (1,), (0, 1), (1, 1), (0, 0, 1), (1, 1, 1, 1)]

@@ -11,8 +11,8 @@ from nfsolve import fields as nf
 from nfsolve._core.errors import InputError
 from nfsolve.domains import Box
 from nfsolve.fields.grids import PRIMES, SLACK, GridEncoder
-from nfsolve.request import read_request
-from problems.image import ImageFit
+from nfsolve.options.request import read_request
+from problems.signals.image import ImageFit
 from tests.oracles import derivative
 
 SQUARE = Box(x=(-1, 1), y=(-1, 1))

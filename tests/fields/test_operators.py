@@ -11,9 +11,9 @@ from nfsolve import fields as nf
 from nfsolve._core.errors import InputError
 from nfsolve.diff import partials
 from nfsolve.domains import Box, periodic
-from nfsolve.options import choose, override
+from nfsolve.options.options import choose, override
 from nfsolve.problem import Recipe
-from problems.deeponet_antiderivative import Antiderivative
+from problems.operators.antiderivative import Antiderivative
 from tests.oracles import derivative
 
 STRIP = Box(t=(0, 2), x=periodic(-1, 1))

@@ -9,7 +9,7 @@ from nfsolve.curvature import KroneckerFactors, LeastSquares
 from nfsolve.optim import KFAC
 from nfsolve.optim.kfac import damped_inverse
 from nfsolve.problem import Objective
-from problems.poisson import Poisson
+from problems.pde.poisson import Poisson
 from tests.curvature.test_kronecker import filled, fit, random
 
 

@@ -16,7 +16,7 @@ from nfsolve.fields import RandomWeightFactorization, Skip, factorize
 from nfsolve.functions import GaussianField
 from nfsolve.optim import LastLayer
 from nfsolve.problem import Objective
-from tests.problem.operator_cases import generator, small
+from tests.problem.operator.cases import generator, small
 
 
 @dataclass
@@ -147,18 +147,18 @@ def test_stages_of_parts_resume_bit_identically(tmp_path, monkeypatch, stop_at):
     adam, last = partial(torch.optim.Adam, lr=1e-2), partial(LastLayer, batches=2, damping=1e-6)
     stages = (Stage(adam, 3), Stage(last, 2, only="branches"), Stage(adam, 2))
     whole = nf.solve(small(functions=0), stages=stages, report=None)
-    monkeypatch.setattr("nfsolve.loop.CHECKPOINT_SECONDS", 0.0)
-    original = nf.runs.RunFolder.save_checkpoint
+    monkeypatch.setattr("nfsolve.run.loop.CHECKPOINT_SECONDS", 0.0)
+    original = nf.RunFolder.save_checkpoint
 
     def save_then_stop(self, saved):
         original(self, saved)
         if saved["steps"] == stop_at:
             raise KeyError("stop")
 
-    monkeypatch.setattr("nfsolve.runs.RunFolder.save_checkpoint", save_then_stop)
+    monkeypatch.setattr("nfsolve.run.folder.RunFolder.save_checkpoint", save_then_stop)
     with pytest.raises(KeyError, match="stop"):
         nf.solve(small(functions=0), stages=stages, out=tmp_path / "run", report=None)
-    monkeypatch.setattr("nfsolve.runs.RunFolder.save_checkpoint", original)
+    monkeypatch.setattr("nfsolve.run.folder.RunFolder.save_checkpoint", original)
     resumed = nf.resume(tmp_path / "run", report=None)
     assert resumed.steps == whole.steps == 7
     for a, b in zip(whole.field.parameters(), resumed.field.parameters(), strict=True):

@@ -8,9 +8,9 @@ from torch import nn
 import nfsolve as nf
 from nfsolve import Stage, optim
 from nfsolve._core.errors import InputError
-from nfsolve.loop import _set_rate
-from nfsolve.setup import Plan, make_stages
-from problems.poisson import Poisson
+from nfsolve.run.loop import _set_rate
+from nfsolve.run.plan import Plan, make_stages
+from problems.pde.poisson import Poisson
 
 SMALL = partial(nf.MLP, width=4, depth=1)
 
@@ -85,7 +85,7 @@ def test_a_run_with_warm_up_resumes_bit_identically(tmp_path, monkeypatch, stop_
         return nf.solve(Poisson(n_points=20), SMALL, adam, report=None, **options)
 
     whole = run("whole")
-    monkeypatch.setattr("nfsolve.loop.CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr("nfsolve.run.loop.CHECKPOINT_SECONDS", 0.0)
     save = nf.RunFolder.save_checkpoint
 
     def save_then_die(self, saved):
@@ -93,10 +93,10 @@ def test_a_run_with_warm_up_resumes_bit_identically(tmp_path, monkeypatch, stop_
         if saved["steps"] == stop_at:
             raise KeyError
 
-    monkeypatch.setattr("nfsolve.runs.RunFolder.save_checkpoint", save_then_die)
+    monkeypatch.setattr("nfsolve.run.folder.RunFolder.save_checkpoint", save_then_die)
     with pytest.raises(KeyError):
         run("parts")
-    monkeypatch.setattr("nfsolve.runs.RunFolder.save_checkpoint", save)
+    monkeypatch.setattr("nfsolve.run.folder.RunFolder.save_checkpoint", save)
     resumed = nf.resume(tmp_path / "parts", report=None)
     assert [row["loss"] for row in resumed.history] == [row["loss"] for row in whole.history]
     weights = whole.field.state_dict()

@@ -6,8 +6,8 @@ import pytest
 
 import nfsolve as nf
 from nfsolve._core.errors import InputError
-from nfsolve.find import find
-from nfsolve.request import read_request
+from nfsolve.options.request import read_request
+from nfsolve.problem.registry import find
 from scripts.measure_gallery import CASES, SECONDS
 from scripts.operators_table import CASES as OPERATORS
 

@@ -7,16 +7,16 @@ import torch
 from nfsolve import PDE
 from nfsolve._core.arrays import read_arrays
 from nfsolve._core.random import generator
-from nfsolve.find import find
-from nfsolve.problem.tables import find_file
-from problems.allen_cahn import AllenCahn
-from problems.convection import Convection
-from problems.helmholtz import Helmholtz
-from problems.kdv import KdV
-from problems.kuramoto_sivashinsky import KuramotoSivashinsky
-from problems.poisson_5d import Poisson5D
-from problems.reaction import Reaction
-from problems.wave import Wave
+from nfsolve.data.tables import find_file
+from nfsolve.problem.registry import find
+from problems.pde.allen_cahn import AllenCahn
+from problems.pde.convection import Convection
+from problems.pde.helmholtz import Helmholtz
+from problems.pde.kdv import KdV
+from problems.pde.kuramoto_sivashinsky import KuramotoSivashinsky
+from problems.pde.poisson_5d import Poisson5D
+from problems.pde.reaction import Reaction
+from problems.pde.wave import Wave
 
 
 def loaded(problem: PDE):
@@ -100,7 +100,7 @@ def test_references_satisfy_their_equation(problem, rows, tolerance):
 
 def test_a_problem_derived_elsewhere_keeps_its_reference(tmp_path, monkeypatch):
     path = tmp_path / "mine.py"
-    path.write_text("from problems.kdv import KdV\nclass Mine(KdV):\n    pass\n")
+    path.write_text("from problems.pde.kdv import KdV\nclass Mine(KdV):\n    pass\n")
     monkeypatch.chdir(tmp_path)
     data, _ = loaded(find("mine.py")())
     assert data["sizes"] == (101, 201)

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 import nfsolve
-from nfsolve.find import find
-from problems.ct_cone import CTCone
-from problems.ct_phantom import CTPhantom
+from nfsolve.problem.registry import find
+from problems.ct.cone import CTCone
+from problems.ct.phantom import CTPhantom
 from scripts import ct_table
 from scripts.ct_table import CASES, Case, table
 

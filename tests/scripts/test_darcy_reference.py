@@ -6,7 +6,7 @@ import torch
 
 from nfsolve._core.random import generator
 from nfsolve.functions import refuse_shared
-from problems.operator_solvers import read_darcy, relative_gap
+from problems.operators._solvers import read_darcy, relative_gap
 from scripts.make_references import FOLDER, OPERATORS, write
 from scripts.references import darcy
 

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 import nfsolve as nf
-from nfsolve.find import find
+from nfsolve.problem.registry import find
 from scripts import ablate_gallery, measure_gallery
 from scripts.measure_gallery import CASES
 

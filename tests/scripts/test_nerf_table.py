@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from nfsolve.find import find
-from nfsolve.request import read_request
+from nfsolve.options.request import read_request
+from nfsolve.problem.registry import find
 from scripts import nerf_table
 from scripts.nerf_table import CASES
 
@@ -27,7 +27,7 @@ def test_the_words_of_every_case_are_understood(name: str):
 
 def test_a_case_is_measured_and_laid_out(tmp_path: Path):
     said = argparse.Namespace(steps=2, seed=3, device="cpu", threads=1, full=True, pictures=None, unlimited=False)
-    case = replace(CASES["scene"], what="problems.nerf_scene:NeRFScene", words=SMALL)
+    case = replace(CASES["scene"], what="problems.nerf.scene:NeRFScene", words=SMALL)
     row = json.loads(json.dumps(nerf_table.measure("scene", case, said)))
     assert row["steps"] == 2 and row["seed"] == 3
     assert {"psnr_heldout", "psnr_heldout_without_grid", "rays_per_second", "depth_error", "machine"} <= set(row)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from nfsolve.find import find
-from nfsolve.request import read_request
+from nfsolve.options.request import read_request
+from nfsolve.problem.registry import find
 from scripts import compare_operators, operators_table
 from scripts.operators_table import CASES
 

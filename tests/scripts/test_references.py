@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from problems.allen_cahn import AllenCahn
-from problems.etdrk4 import march
+from problems.operators._etdrk4 import march
+from problems.pde.allen_cahn import AllenCahn
 from scripts.make_references import FOLDER, REFERENCES, distance, two_levels, write
 from scripts.references import cavity, evolution
 from scripts.references.lshape import harmonic, lshape, particular

@@ -14,7 +14,7 @@ from nfsolve._core.errors import InputError
 from nfsolve._core.spec import build, describe
 from nfsolve.cli import run_cli
 from nfsolve.weighting import NTK, RBA, Causal, Constant, GradientNorm, SelfAdaptive
-from tests.test_runs import identical, state
+from tests.run.test_folder import identical, state
 
 SCHEMES = {
     "constant": Constant(),
@@ -291,7 +291,7 @@ def test_an_interrupted_run_resumes_bit_identically(tmp_path, monkeypatch, name,
     whole = nf.solve(Heat(), SMALL, out=tmp_path / "whole", **options)
     assert all("weight/initial" in row for row in whole.history)
     assert whole.history[-1]["weight/balance"] != 1.0
-    monkeypatch.setattr("nfsolve.loop.CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr("nfsolve.run.loop.CHECKPOINT_SECONDS", 0.0)
 
     class Stop(Exception):
         pass

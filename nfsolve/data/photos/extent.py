@@ -1,0 +1,151 @@
+"""Which part of space photographs show: its box, and where rays begin and end, from the data or the cameras."""
+
+import itertools
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from nfsolve._core.errors import InputError
+from nfsolve.data.photos.frames import Bounds, Frame, Layout
+from nfsolve.forward.cameras import Cameras, ndc_rays
+from nfsolve.forward.cameras.lenses import COEFFICIENTS
+
+_NARROW = 0.03  # mean squared sine between the viewing axes (10 degrees) below which their common point means nothing
+
+
+def cameras_of(frames: Sequence[Frame], sizes: Sequence[Sequence[float]], fisheye: bool) -> Cameras:
+    """Make the cameras of frames whose images have these widths and heights."""
+    numbers = [frame.intrinsics(width, height) for frame, (width, height) in zip(frames, sizes, strict=True)]
+    lenses = [[frame.lens.get(name, 0.0) for name in COEFFICIENTS] for frame in frames]
+    rows = torch.tensor(numbers, dtype=torch.float64)
+    return Cameras(
+        poses=torch.stack([torch.from_numpy(frame.pose) for frame in frames]).double(),
+        focals=rows[:, :2],
+        centres=rows[:, 2:],
+        sizes=torch.tensor(sizes).long(),
+        distortion=torch.tensor(lenses, dtype=torch.float64) if any(map(any, lenses)) else None,
+        fisheye=fisheye,
+    )
+
+
+def find_extent(
+    layout: Layout, where: str, bounds: Bounds | None, near: float | None, far: float | None, ndc: bool | None
+) -> tuple[float, float, Bounds, tuple[float, float] | None]:
+    """Decide near, far and the box; what is given comes first, then what the data say, then the cameras.
+
+    In NDC the near plane is at 1 (LLFF's unit) and the box holds all rays. Else the box is the cube of
+    ``aabb_scale``; or the cube around the point nearest to all viewing axes that just holds the largest sphere
+    there which a camera sees whole, the median over cameras; or, where the axes have no common point, what the
+    cameras see between near and far. ``near`` is then the smallest distance from a camera to the box, at least a
+    hundredth of ``far``, the largest distance from a camera to a corner.
+
+    Args:
+        layout: All frames.
+        where: What to call the data in an error.
+        bounds: The box, if given.
+        near: Where rays begin, if given.
+        far: Where they end, if given.
+        ndc: Whether to use normalised device coordinates, if given.
+
+    Returns:
+        near, far, bounds, and for NDC half width and half height of the image at distance 1.
+
+    Raises:
+        InputError: Near and far, or the box, are in the wrong order; the cameras tell no box; they do not face forward.
+    """
+    everyone = list({id(frame): frame for frames in layout.splits.values() for frame in frames}.values())
+    cameras = cameras_of(everyone, _sizes(everyone), layout.fisheye)
+    ndc = layout.forward_facing if ndc is None else ndc
+    if near is None:
+        near = 1.0 if ndc and layout.forward_facing else layout.near
+    far = layout.far if far is None else far
+    extent = None
+    if ndc:
+        extent = _half_angles(cameras)[0]
+        bounds = bounds or _ndc_hull(cameras, everyone, extent, near)
+        far = float("inf") if far is None else far
+    bounds = bounds or layout.bounds or _seen_by(cameras, where, near, far, layout.forward_facing)
+    if len(bounds) != 3 or not all(low < high for low, high in bounds):
+        raise InputError(f"the box {bounds}", "(low, high) of x, y and z with low < high")
+    gap, reach = _distances(cameras.poses[:, :3, 3], bounds)
+    far = reach if far is None else far
+    near = max(gap, 0.01 * far) if near is None else near
+    if not 0 <= near < far:
+        raise InputError(
+            f"near = {near:.6g} and far = {far:.6g}", "0 <= near < far", "give both in the unit of the poses"
+        )
+    return near, far, bounds, extent
+
+
+def view_rays(cameras: Cameras, side: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Give numbers of views, origins and directions for a grid of points over each image, edges included."""
+    line = torch.linspace(0, 1, side, dtype=cameras.poses.dtype)
+    grid = torch.cartesian_prod(line, line)
+    views = torch.arange(len(cameras)).repeat_interleave(len(grid))
+    return views, *cameras.rays(views, grid.repeat(len(cameras), 1) * cameras.sizes[views])
+
+
+def _sizes(frames: list[Frame]) -> list[list[float]]:
+    """Give widths and heights as the file says, else those of the first photograph."""
+    first: list[float] = []
+    for frame in frames:
+        if not first and not {"w", "h"} <= frame.lens.keys() and frame.image is not None:
+            height, width = frame.image().shape[:2]
+            first = [width, height]
+    return [[f.lens["w"], f.lens["h"]] if {"w", "h"} <= f.lens.keys() else first for f in frames]
+
+
+def _half_angles(cameras: Cameras) -> list[tuple[float, float]]:
+    """Give half widths and half heights of the images at distance 1."""
+    return [(w, h) for w, h in (cameras.sizes / (2 * cameras.focals)).tolist()]
+
+
+def _ndc_hull(cameras: Cameras, frames: list[Frame], extent: tuple[float, float], near: float | None) -> Bounds:
+    if near is None or near <= 0:
+        raise InputError(f"normalised device coordinates with near = {near}", "a positive near plane", "give near")
+    views, origins, directions = view_rays(cameras, 9)
+    wrong = (directions[:, 2] > -0.05) | (origins[:, 2] <= -near)
+    if bool(wrong.any()):
+        name = frames[int(views[wrong][0])].name
+        raise InputError(
+            f"view '{name}' does not look along -z from before the near plane",
+            "cameras that all face forward, for normalised device coordinates",
+            "give ndc=False and bounds",
+        )
+    start, along, length = ndc_rays(origins, directions, extent, near)
+    return _hull(torch.cat([start, start + length * along]))
+
+
+def _hull(points: Tensor) -> Bounds:
+    return tuple(zip(points.amin(0).tolist(), points.amax(0).tolist(), strict=True))
+
+
+def _seen_by(cameras: Cameras, where: str, near: float | None, far: float | None, forward: bool) -> Bounds:
+    eyes, axes = cameras.poses[:, :3, 3], -cameras.poses[:, :3, 2]
+    across = torch.eye(3, dtype=axes.dtype) - axes[:, :, None] * axes[:, None, :]
+    total = across.mean(0)
+    if not forward and float(torch.linalg.eigvalsh(total)[0]) > _NARROW:
+        middle = torch.linalg.solve(total, (across @ eyes[..., None]).mean(0))[:, 0]
+        ahead = ((middle - eyes) * axes).sum(-1)
+        if float(ahead.median()) > 0:
+            tangent = torch.tensor(_half_angles(cameras), dtype=axes.dtype).amin(-1)
+            half = float(((middle - eyes).norm(dim=-1) * torch.sin(torch.atan(tangent))).median())
+            x, y, z = middle.tolist()
+            return ((x - half, x + half), (y - half, y + half), (z - half, z + half))
+    if near is not None and far is not None:
+        _, origins, directions = view_rays(cameras, 9)
+        return _hull(torch.cat([origins + near * directions, origins + far * directions]))
+    raise InputError(
+        f"the cameras of '{where}' do not look at one place, and nothing says how far they see",
+        "cameras around a scene, or a box",
+        "give bounds, or near and far, or aabb_scale in transforms.json",
+    )
+
+
+def _distances(eyes: Tensor, bounds: Bounds) -> tuple[float, float]:
+    """Find the smallest distance from a point to the box, and the largest to a corner of it."""
+    low, high = eyes.new_tensor(bounds).unbind(-1)
+    gap = torch.maximum(low - eyes, eyes - high).clamp_min(0).norm(dim=-1)
+    corners = eyes.new_tensor(list(itertools.product(*bounds)))
+    return float(gap.min()), float(torch.cdist(eyes, corners).max())

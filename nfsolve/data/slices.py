@@ -1,0 +1,144 @@
+"""Images and volumes of attenuation, from which scans are simulated: slices in Hounsfield units, and volumes.
+
+mu = mu_water (1 + HU / 1000), with mu_water = 0.2059 / cm at 60 keV, where the beam of a medical scanner has its mean.
+Source: J. H. Hubbell, S. M. Seltzer, "Tables of X-Ray Mass Attenuation Coefficients", NIST Standard Reference
+Database 126, water.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nfsolve._core.errors import InputError
+from nfsolve.data.scans.files import check_keys, kind_of, numbers, open_arrays
+from nfsolve.forward.radon import PixelGrid, VoxelGrid
+
+MU_WATER = 0.02059  # per mm
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One image of attenuation.
+
+    Attributes:
+        name: Of the file.
+        image: Attenuation (rows, columns) >= 0, per mm; zero outside the largest circle in it.
+        pixel: Side of a pixel, in mm.
+    """
+
+    name: str
+    image: np.ndarray
+    pixel: float
+    unit = "mm"
+
+    @property
+    def grid(self) -> PixelGrid:
+        """Pixels of the image."""
+        rows, columns = self.image.shape
+        return PixelGrid(rows, columns, self.pixel)
+
+    def coarsened(self, factor: int) -> "Slice":
+        """Average blocks of factor x factor pixels."""
+        return Slice(self.name, _block_means(self.image, factor), self.pixel * factor)
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A volume of attenuation, or of anything that adds up along rays.
+
+    Attributes:
+        name: Of the file.
+        values: (nz, ny, nx): slice 0 at the smallest z, row 0 at the largest y, column 0 at the smallest x.
+        voxel: Side of a voxel, in `unit`.
+        unit: ``"mm"``, or ``"voxel"`` where the file does not say.
+    """
+
+    name: str
+    values: np.ndarray
+    voxel: float
+    unit: str
+
+    @property
+    def grid(self) -> VoxelGrid:
+        """Voxels of the volume."""
+        nz, ny, nx = self.values.shape
+        return VoxelGrid((nz, ny, nx), self.voxel)
+
+    def coarsened(self, factor: int) -> "Volume":
+        """Average blocks of factor^3 voxels."""
+        return Volume(self.name, _block_means(self.values, factor), self.voxel * factor, self.unit)
+
+
+def read_slice(path: str | Path) -> Slice:
+    """Read a slice in Hounsfield units, to be projected.
+
+    Pixels outside the largest circle in the image are taken as air: a detector as wide as the image sees the rest.
+
+    Args:
+        path: A .npz or .mat file with keys ``hu`` (rows, columns) and ``pixel_mm`` (side of a pixel), or a DICOM
+            image (.dcm, with pydicom). Row 0 lies at the largest y.
+
+    Returns:
+        Attenuation per mm.
+
+    Raises:
+        InputError: No slice, not finite, or no positive pixel.
+    """
+    return slice_of(*open_arrays(path))
+
+
+def slice_of(found: Path, arrays: dict[str, Any]) -> Slice:
+    """Make a slice from the arrays of a file that was opened; see `read_slice`."""
+    check_keys(found, arrays, {"hu": "Hounsfield units (rows, columns)", "pixel_mm": "side of a pixel in mm"})
+    hu, pixel = numbers(found, arrays, "hu"), _side(found, arrays, "pixel_mm")
+    if hu.ndim != 2 or not np.isfinite(hu).all():
+        raise InputError(f"'hu' of '{found}', of shape {hu.shape}", "one image of finite numbers was expected")
+    image = np.clip(MU_WATER * (1 + hu / 1000), 0, None)
+    y, x = (np.arange(n) - (n - 1) / 2 for n in hu.shape)
+    outside = np.hypot(y[:, None], x[None, :]) > min(hu.shape) / 2
+    return Slice(found.stem, np.where(outside, 0.0, image), pixel)
+
+
+def read_volume(path: str | Path) -> Volume:
+    """Read a volume, to be projected by a cone beam.
+
+    Args:
+        path: A .npz or .mat file with ``volume`` (nz, ny, nx), or ``vol`` (nx, ny, nz) as MATLAB's toolboxes keep it
+            with y from the front, and optionally ``scale`` (a factor on the values) and ``voxel_mm`` (side of a
+            voxel); or a .npy file of one (nz, ny, nx) array.
+
+    Returns:
+        The volume.
+
+    Raises:
+        InputError: No volume, or values that are not finite.
+    """
+    found, arrays = open_arrays(path)
+    if kind_of(arrays) != "volume":
+        check_keys(found, arrays, {"volume": "values (nz, ny, nx)"})
+    key = "volume" if "volume" in arrays else "vol"
+    values = numbers(found, arrays, key)
+    if values.ndim != 3 or not np.isfinite(values).all():
+        raise InputError(f"'{key}' of '{found}', of shape {values.shape}", "three axes of finite numbers were expected")
+    if key == "vol":
+        values = np.ascontiguousarray(values.transpose(2, 1, 0))
+    if "scale" in arrays:
+        values = values * float(numbers(found, arrays, "scale"))
+    known = "voxel_mm" in arrays
+    return Volume(found.stem, values, _side(found, arrays, "voxel_mm") if known else 1.0, "mm" if known else "voxel")
+
+
+def _side(path: Path, arrays: dict, key: str) -> float:
+    side = numbers(path, arrays, key)
+    if side.size != 1 or not 0 < side.item() < np.inf:
+        raise InputError(f"'{key}' of '{path}' is {side.tolist()}", "one positive length in mm was expected")
+    return float(side.item())
+
+
+def _block_means(values: np.ndarray, factor: int) -> np.ndarray:
+    if factor < 1 or any(n % factor for n in values.shape):
+        raise InputError(f"blocks of side {factor} in an array of shape {values.shape}", "a divisor of each side")
+    blocks = values.reshape([m for n in values.shape for m in (n // factor, factor)])
+    return blocks.mean(axis=tuple(range(1, blocks.ndim, 2)))

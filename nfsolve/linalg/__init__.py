@@ -1,0 +1,1 @@
+"""Linear algebra of the curvature methods: pure functions of tensors."""

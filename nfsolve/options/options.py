@@ -1,0 +1,324 @@
+"""Options of a run, made from the signatures of the problem, the field and the optimizers.
+
+There is no second configuration language: constructors are the configuration. ``--field NAME``,
+``--field.activation NAME``, ``--optimizer NAME`` choose a class, or a preset of one; the options of what was
+chosen follow from its constructor, with the recipe's values as defaults.
+"""
+
+import dataclasses
+import inspect
+import types
+import typing
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from nfsolve import fields, optim, weighting
+from nfsolve._core.errors import InputError, unknown
+from nfsolve.options.docstrings import argument_texts, description
+from nfsolve.problem import Problem, Recipe, Stage, Unknown
+
+SIMPLE = (int, float, bool, str, Path)
+PARTS = ("field.activation", "field.encoding", "field.init", "field.branch")
+KINDS = ("field", *PARTS, "factorization", "optimizer", "weighting")
+LITTLE = {
+    "ws": "weight_scaling",
+    "rwf": "random_weight_factorization",
+    "ff": "gaussian_fourier",
+    "grid": "feature_grid",
+    "cnn": "convolution",
+}
+
+
+@dataclasses.dataclass
+class RunOptions:
+    """Options of every run."""
+
+    seed: int = 0
+    """seed of weights and points"""
+    device: str = "auto"
+    """auto, cpu or cuda"""
+    dtype: Literal["float32", "float64"] | None = None
+    """floating-point type; default the recipe's"""
+    steps: int | None = None
+    """optimizer steps in all; default the recipe's"""
+    schedule: Literal["constant", "cosine", "exponential"] | None = None
+    """learning-rate schedule"""
+    warmup: float | None = None
+    """fraction of the steps over which the learning rate first rises linearly, in [0, 1)"""
+    redraw: int | None = None
+    """steps between draws of new points; 0 keeps the first ones"""
+    windows: int | None = None
+    """parts into which the time interval is cut, each with a field of its own; default the recipe's"""
+    carry: bool | None = None
+    """start the field of a window from the weights of the one before"""
+    time_limit: float | None = None
+    """seconds of training"""
+    tolerance: float | None = None
+    """loss at which the run has converged"""
+    compile: bool = False
+    """compile the residuals with torch.compile"""
+    out: Path | None = None
+    """run folder; default runs/NAME-DATE"""
+
+
+def take_choices(arguments: list[str]) -> tuple[dict[str, str], list[str]]:
+    """Separate the options that choose a class from the others.
+
+    Args:
+        arguments: Command-line arguments.
+
+    Returns:
+        Option -> chosen name, and the remaining arguments.
+
+    Raises:
+        InputError: A choice without a name.
+    """
+    chosen, rest = {}, []
+    items = iter(arguments)
+    for item in items:
+        option, equals, value = item.partition("=")
+        if option.removeprefix("--") in KINDS and option.startswith("--"):
+            value = value if equals else next(items, "")
+            if not value or value.startswith("--"):
+                raise InputError(f"option {option} without a name", "one, as in --optimizer adam")
+            chosen[option[2:]] = value
+        else:
+            rest.append(item)
+    return chosen, rest
+
+
+def choose(kind: str, name: str) -> Any:
+    """Find a class by the name that the command line uses.
+
+    Args:
+        kind: The option, e.g. ``"field.init"``.
+        name: Its value, e.g. ``"ws"`` or ``"weight_scaling"``.
+
+    Returns:
+        The class, or the partial of one.
+
+    Raises:
+        InputError: There is no such class; the nearest name is suggested.
+    """
+    found = known(kind)
+    name = name.replace("-", "_")
+    name = name if name in found else LITTLE.get(name, name)
+    if name not in found:
+        raise unknown(kind.removeprefix("field.") if "." in kind else kind, name, found)
+    return found[name]
+
+
+def known(kind: str) -> dict[str, Any]:
+    """Give the classes, or partials of one, of a kind of option, by the names that the command line uses."""
+    if kind == "optimizer":
+        return dict(optim.named())
+    if kind == "weighting":
+        return dict(weighting.named())
+    base = {
+        "field": fields.Field,
+        "field.activation": fields.Activation,
+        "field.encoding": fields.Encoding,
+        "field.init": fields.Init,
+        "field.branch": fields.Branch,
+        "factorization": fields.Factorization,
+    }[kind]
+    found = (getattr(fields, name) for name in fields.__all__)
+    classes = [c for c in found if inspect.isclass(c) and issubclass(c, base) and not inspect.isabstract(c)]
+    return {_snake(c.__name__): c for c in classes if c is not base} | (fields.PRESETS if kind == "field" else {})
+
+
+def _snake(name: str) -> str:
+    known = {"MLP": "mlp", "ReLU": "relu", "GELU": "gelu"}
+    if name in known:
+        return known[name]
+    name = name.replace("MLP", "Mlp").replace("POD", "Pod").replace("DeepONet", "Deeponet")
+    return "".join("_" + c.lower() if c.isupper() and i else c.lower() for i, c in enumerate(name))
+
+
+def name_of(kind: str, cls: Any) -> str:
+    """Give the name by which the command line chooses a class, or the class's own where it has none."""
+    return next((name for name, found in known(kind).items() if found is cls), cls.__name__)
+
+
+def override(recipe: Recipe, chosen: dict[str, str]) -> Recipe:
+    """Put the chosen classes in the place of the recipe's.
+
+    Args:
+        recipe: The problem's recipe.
+        chosen: What `take_choices` found.
+
+    Returns:
+        A recipe whose parts have the chosen classes with default arguments, where these are new.
+    """
+    maker, keywords = parts_of(recipe.field)
+    if "field" in chosen:
+        cls, preset = parts_of(choose("field", chosen["field"]))
+        if preset or cls is not maker:
+            accepted = inspect.signature(cls).parameters
+            maker, keywords = cls, {name: value for name, value in keywords.items() if name in accepted} | preset
+    for kind in PARTS:
+        if kind in chosen:
+            cls = choose(kind, chosen[kind])
+            if kind == "field.activation" and type(keywords.get("activation")) is not cls:
+                keywords.pop("init", None)  # the init that fits the activation, unless one is chosen below
+            if type(keywords.get(kind[6:])) is not cls:
+                keywords[kind[6:]] = cls()
+    changes: dict[str, Any] = {"field": partial(maker, **keywords)}
+    if "factorization" in chosen:
+        name = chosen["factorization"]
+        changes["factorization"] = None if name == "none" else choose("factorization", name)()
+    if "weighting" in chosen and choose("weighting", chosen["weighting"]) is not type(recipe.weighting):
+        changes["weighting"] = choose("weighting", chosen["weighting"])()
+    if "optimizer" in chosen:
+        new, (first, *later) = choose("optimizer", chosen["optimizer"]), recipe.stages
+        if later:
+            changes["stages"] = (Stage(new, sum(stage.steps for stage in recipe.stages)),)
+        elif parts_of(first.optimizer)[0] is not new:  # schedule and draws stay: a swap changes one thing
+            changes["stages"] = (dataclasses.replace(first, optimizer=new),)
+    return dataclasses.replace(recipe, **changes)
+
+
+def parts_of(maker: Any) -> tuple[Any, dict[str, Any]]:
+    """Give a class and the keywords of its partial."""
+    if isinstance(maker, partial):
+        return maker.func, dict(maker.keywords)
+    return maker, {}
+
+
+def dataclass_of(maker: Any, name: str, skip: tuple[str, ...] = ()) -> type | None:
+    """Make a dataclass whose fields are the options of a constructor.
+
+    Args:
+        maker: A class, or a partial of one, whose values become the defaults.
+        name: Name of the dataclass.
+        skip: Arguments that are no options.
+
+    Returns:
+        The dataclass, or None where there are no options.
+    """
+    function, given = parts_of(maker)
+    hints = typing.get_type_hints(function.__init__ if inspect.isclass(function) else function)
+    made: list[Any] = []
+    for argument, parameter in inspect.signature(function).parameters.items():
+        default = given.get(argument, parameter.default)
+        if argument in skip or default is inspect.Parameter.empty or parameter.kind is parameter.VAR_KEYWORD:
+            continue
+        kind = option_type(hints.get(argument), default)
+        if kind is not None:
+            made.append((argument, kind, _default(default)))
+    if not made:
+        return None
+    options, texts = dataclasses.make_dataclass(name, made), argument_texts(function)
+    said = "\n".join(f"    {argument}: {texts[argument]}" for argument, *_ in made if argument in texts)
+    options.__doc__ = f"{description(function).partition(chr(10))[0]}\n\nAttributes:\n{said}\n"  # the parser reads it
+    return options
+
+
+def option_type(hint: Any, default: Any) -> Any:
+    """Give the type of an option, or None where it cannot be written on a command line."""
+    if dataclasses.is_dataclass(default) and not isinstance(default, type):
+        return type(default)
+    if hint in SIMPLE:
+        return hint
+    origin, inside = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        return hint
+    if origin is tuple and isinstance(default, tuple) and all(isinstance(v, int | float) for v in default):
+        return tuple[(*(type(v) for v in default),)] if default else None  # type: ignore[misc]
+    if origin in (typing.Union, types.UnionType):
+        known = [t for t in inside if t in (*SIMPLE, types.NoneType) or typing.get_origin(t) is Literal]
+        if default is not None and type(default) not in known:
+            return None
+        plain = [t for t in known if t is not types.NoneType]
+        if plain:
+            return typing.Union[tuple(known)]  # noqa: UP007  # built at run time
+    return type(default) if isinstance(default, SIMPLE) and hint is None else None
+
+
+def _default(value: Any) -> Any:
+    return dataclasses.field(default_factory=lambda: value)
+
+
+def options_of(problem: type[Problem], recipe: Recipe) -> type:
+    """Make the dataclass of everything that can be said on the command line for a run.
+
+    Args:
+        problem: Class of the problem; its parameters come first.
+        recipe: The recipe with the chosen classes.
+
+    Returns:
+        A dataclass for the command-line parser.
+    """
+    made = _parameters(problem)
+    taken = {name for name, *_ in made}
+    run_hints = typing.get_type_hints(RunOptions)
+    made += [(f.name, run_hints[f.name], f) for f in dataclasses.fields(RunOptions) if f.name not in taken]
+    nested = [("field", dataclass_of(recipe.field, "field", _BUILT)), ("factorization", _type(recipe))]
+    for i, stage in enumerate(recipe.stages, 1):
+        name = "optimizer" if len(recipe.stages) == 1 else f"optimizer{i}"
+        nested.append((name, dataclass_of(stage.optimizer, name, ("params", "objective"))))
+    if dataclasses.fields(recipe.weighting):  # type: ignore[arg-type]  # every scheme is a dataclass
+        nested.append(("weighting", type(recipe.weighting)))
+    for name, kind in nested:
+        if kind is not None and name in ("factorization", "weighting"):
+            made.append((name, kind, _default(getattr(recipe, name))))
+        elif kind is not None:
+            made.append((name, kind, dataclasses.field(default_factory=kind)))
+    return _dataclass(problem, made)
+
+
+def parameters_of(problem: type[Problem]) -> type:
+    """Make the dataclass of the parameters of a problem that can be said on the command line.
+
+    Args:
+        problem: Class of the problem.
+
+    Returns:
+        A dataclass for the command-line parser.
+    """
+    return _dataclass(problem, _parameters(problem))
+
+
+def _parameters(problem: type[Problem]) -> list[Any]:
+    hints = typing.get_type_hints(problem)
+    return [
+        (f.name, hints[f.name], f) for f in dataclasses.fields(problem) if f.init and hints.get(f.name) is not Unknown
+    ]
+
+
+def _dataclass(problem: type[Problem], made: list[Any]) -> type:
+    required = [m for m in made if isinstance(m[2], dataclasses.Field) and _has_no_default(m[2])]
+    optional = [m for m in made if m not in required]
+    made_class = dataclasses.make_dataclass(problem.__name__, [(n, t, _copy(f)) for n, t, f in required + optional])
+    made_class.__doc__ = description(problem) or problem.__name__
+    return made_class
+
+
+_BUILT = ("domain", "outputs", "transform", "seed", "dtype", "device")
+
+
+def _type(recipe: Recipe) -> type | None:
+    return None if recipe.factorization is None else type(recipe.factorization)
+
+
+def _has_no_default(field: Any) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+
+
+def _copy(field: Any) -> Any:
+    if field.default_factory is not dataclasses.MISSING:
+        return dataclasses.field(default_factory=field.default_factory)
+    return dataclasses.field() if field.default is dataclasses.MISSING else dataclasses.field(default=field.default)
+
+
+def rebuilt(maker: Any, options: Any) -> Callable[..., Any]:
+    """Give the partial of a class with the options that were read for it."""
+    function, given = parts_of(maker)
+    if options is None:
+        return partial(function, **given)
+    read = {f.name: getattr(options, f.name) for f in dataclasses.fields(options)}
+    default = {n: p.default for n, p in inspect.signature(function).parameters.items()}
+    changed = {n: v for n, v in read.items() if n in given or v != default[n]}
+    return partial(function, **(given | changed))

@@ -1,0 +1,1 @@
+"""Pictures of solutions, of operators, and of problems before training."""

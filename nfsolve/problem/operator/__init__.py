@@ -1,0 +1,1 @@
+"""Problems whose unknown is an operator: from input functions to solutions of a PDE."""

@@ -1,0 +1,322 @@
+"""Operators learned from a PDE: its residual methods, unchanged, for B input functions at N shared points.
+
+Wang, Wang & Perdikaris, "Learning the solution operator of parametric partial differential equations with
+physics-informed DeepONets", Science Advances 7 (2021) eabi8605. The field's derivatives at the shared points are
+computed once for all functions (Leng, Shankar & Thiyagalingam, arXiv 2311.00860, has the same aim).
+"""
+
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Generator, Tensor, nn
+
+from nfsolve._core.errors import InputError
+from nfsolve._core.random import generator as seeded
+from nfsolve.functions import refuse_shared
+from nfsolve.problem.operator.families import as_read, input_columns, lifted, reconstruction, sensor_points, several
+from nfsolve.problem.operator.samples import axes_of, label_rows, minibatch, sample
+from nfsolve.problem.operator.scores import export_predictions, scores
+from nfsolve.problem.operator.trained import TrainedOperator
+from nfsolve.problem.pde.conditions import Condition, arguments
+from nfsolve.problem.pde.draw import box_grid, draw_rows
+from nfsolve.problem.pde.evaluate import call, one_after_another
+from nfsolve.problem.pde.pde import PDE
+from nfsolve.problem.problem import Batch
+from nfsolve.problem.recipe import Recipe, Stage
+
+QUICK_POINTS = 1000  # of the evaluation grid, for the progress line
+PIECE = 2**21  # values evaluated at once, for memory
+
+
+@dataclass
+class OperatorPDE(PDE):
+    """A PDE of which one field learns the solutions for all input functions of a family.
+
+    Residual methods name input functions and their derivatives as they name unknowns: with ``inputs = {"f": "x"}``
+    the argument ``f`` is the value of the input function at the point, and ``f_x`` its slope. A subclass gives their
+    distributions in ``spaces``, and may give a solver in ``labels``. An ``ansatz`` may name input functions too.
+
+    Attributes:
+        physics: Train on the residuals.
+        data: Train on labels, relative to the size of each solution; together with ``physics`` or alone.
+        data_weight: Weight of the labels in the loss.
+        sensors: Equidistant points along each of its coordinates at which the field sees an input function.
+        functions: Training functions; 0 draws new ones for each mini-batch, which needs no labels.
+        tests: Test functions.
+        batch: Functions in a mini-batch.
+        n_points: Points in a mini-batch, which its functions share; of the evaluation grid for labels.
+        n_face: Points for each `face`, `boundary` or `matched` residual.
+        data_seed: Seed of the functions; test functions have a stream of their own.
+        inputs: Input function -> the coordinates on which it lives, separated by spaces; none for a number.
+    """
+
+    physics: bool = field(default=True, kw_only=True)
+    data: bool = field(default=False, kw_only=True)
+    data_weight: float = field(default=1.0, kw_only=True)
+    sensors: int = field(default=100, kw_only=True)
+    functions: int = field(default=1000, kw_only=True)
+    tests: int = field(default=100, kw_only=True)
+    batch: int = field(default=64, kw_only=True)
+    n_points: int = field(default=256, kw_only=True)
+    n_face: int = field(default=64, kw_only=True)
+    data_seed: int = field(default=0, kw_only=True)
+
+    inputs: ClassVar[dict[str, str]] = {"f": "x"}
+    redraw_every: ClassVar[int] = 1
+    pointwise: ClassVar[bool] = False  # a row belongs to a point and to a function
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, low in {"sensors": 1, "functions": 0, "tests": 2, "batch": 1}.items():
+            if getattr(self, name) < low:
+                raise InputError(f"{name} = {getattr(self, name)}", f"at least {low}")
+        if not (self.physics or self.data):
+            raise InputError("neither physics nor data", "one of them, or both", "give --physics or --data")
+        if self.data and not self.functions:
+            raise InputError("functions = 0 with data", "labelled functions", "say how many, as in --functions 1000")
+        if self.adapts:
+            raise InputError(f"adaptive = {self.adaptive} for an operator", "none", "its points serve all functions")
+        taken = set(self.inputs) & {*self.outputs, *self.domain.names}
+        if taken:
+            raise InputError(f"input function '{min(taken)}'", "a name that is no coordinate and no unknown")
+
+    @abstractmethod
+    def spaces(self) -> dict[str, Any]:
+        """Give the `nfsolve.functions.FunctionSpace` of each input function, in the order of ``inputs``."""
+
+    def labels(self, *functions: Callable[[Any], np.ndarray]) -> tuple[Any, float] | None:
+        """Solve for input functions; None where there is no solver, and then no score.
+
+        Args:
+            *functions: One callable for each input function, points ``(m,)`` or ``(m, d)`` -> values ``(n, m)``.
+
+        Returns:
+            Solutions on the evaluation grid, ``(n, *evaluation)``, with k unknowns ``(n, *evaluation, k)``, and their
+            relative error.
+        """
+        return None
+
+    def stored(self, part: str) -> tuple[dict[str, Tensor], Any, float] | None:
+        """Give functions and solutions that exist already, as in a file, instead of drawing and solving.
+
+        Args:
+            part: ``train`` or ``test``.
+
+        Returns:
+            Values at the sensors ``(n, m)``, float64, by input function; solutions and their error as in `labels`.
+        """
+        return None
+
+    def shifted(self) -> "OperatorPDE | None":
+        """Give this problem with functions of another kind, to test on what was not trained for; or None."""
+        return None
+
+    def transform(self) -> Any:
+        """Give the hard constraint that the field applies; one that names input functions is applied here instead."""
+        return None if self._lifts else super().transform()
+
+    @property
+    def _lifts(self) -> tuple[str, ...]:
+        """Input functions that ``ansatz`` names."""
+        wanted = arguments(self.ansatz) if hasattr(self, "ansatz") else ()  # type: ignore[attr-defined]
+        return tuple(name for name in self.inputs if name in wanted)
+
+    def _lifting(self, like: Tensor) -> dict[str, Tensor]:
+        """Give the matrices from sensor values to coefficients, of the input functions that ``ansatz`` names."""
+        return {n: reconstruction(self.spaces()[n], self.sensor_points(n), like) for n in self._lifts}
+
+    def conditions(self) -> dict[str, Condition]:
+        """Give the marked residual methods; none without physics."""
+        return super().conditions() if self.physics else {}
+
+    def weights(self) -> dict[str, float]:
+        """Give the weights written in the marks, and that of the labels."""
+        return super().weights() | {"data": self.data_weight}
+
+    def sensor_points(self, name: str) -> Tensor:
+        """Give the points at which the field sees an input function.
+
+        Args:
+            name: The input function.
+
+        Returns:
+            Points ``(m, d)`` of its own coordinates, float64.
+        """
+        return sensor_points(self.domain, tuple(self.inputs[name].split()), self.sensors)
+
+    @property
+    def sensor_counts(self) -> Any:
+        """Number of sensors, for the field; a tuple with several input functions."""
+        return as_read([len(self.sensor_points(name)) for name in self.inputs])
+
+    def seen(self, values: dict[str, Tensor]) -> Any:
+        """Turn values at the sensors ``(n, m)`` by input function into what the field reads."""
+        return as_read([values[name] for name in self.inputs])
+
+    def load(self, device: str | torch.device, dtype: torch.dtype) -> Batch:
+        """Draw training and test functions and solve for the labels."""
+        given = self.spaces()
+        if given and set(given) != set(self.inputs):
+            raise InputError(
+                f"spaces() of {', '.join(given)}",
+                f"one for each of inputs: {', '.join(self.inputs)}",
+                "name them alike",
+            )
+        for name, condition in self.conditions().items():
+            if condition.kind == "measured":
+                raise InputError(f"@measured '{name}' of an operator", "labels of whole functions", "see labels(...)")
+        like = torch.empty(0, device=device, dtype=dtype)
+        grid, sizes = box_grid(self.domain, self.evaluation)
+        data: Batch = {"like": like, "grid": grid.to(like), "sizes": sizes}
+        data["lifting"] = self._lifting(like)
+        data["quick"] = torch.randperm(len(grid), generator=seeded(0, "quick"))[:QUICK_POINTS].to(device)
+        data["train"] = sample(self, "train", self.functions, like, sizes, labelled=self.data)
+        for part, problem in {"test": self, "ood": self.shifted()}.items():
+            if problem is not None:
+                data[part] = sample(problem, part, self.tests, like, sizes)
+                refuse_shared(data["train"]["values"], data[part]["values"])
+        return data
+
+    def snapshots(self) -> tuple[list[Tensor], Tensor]:
+        """Give the solutions for the training functions, solved for once more, to a field that is made of them.
+
+        Returns:
+            The coordinates along each axis of the evaluation grid, and solutions ``(n, *evaluation, k)``, float64.
+
+        Raises:
+            InputError: The problem trains without labels.
+        """
+        if not self.data:
+            raise InputError("a field made of training labels, without data", "labels", "give --data")
+        grid, sizes = box_grid(self.domain, self.evaluation)
+        truth = sample(self, "train", self.functions, torch.empty(0), sizes)["truth"]
+        return axes_of(grid, sizes), truth.unflatten(1, sizes)
+
+    def draw(self, data: Batch, generator: Generator) -> Batch:
+        """Draw a mini-batch of functions, and points for each part of the domain that they share."""
+        rows, coefficients, functions = minibatch(self, data, generator)
+        common = {"functions": functions, "copies": len(several(functions)[0]), "lifting": data["lifting"]}
+        batch: Batch = {}
+        for name, condition in self.conditions().items():
+            drawn = draw_rows(self, name, condition, self._count(condition), generator)
+            # the functions themselves are there even where only D has them, which refuses them
+            wanted = dict.fromkeys((*arguments(self.method(name, {})), *self.inputs))
+            inputs = input_columns(tuple(wanted), self, self.spaces(), coefficients, drawn["points"])
+            own = {key: value.to(data["like"]) for key, value in drawn.items()}
+            batch[name] = own | common | {"inputs": {key: c.to(data["like"]) for key, c in inputs.items()}}
+        if self.data:
+            places = torch.randperm(len(data["grid"]), generator=generator)[: self.n_points]
+            rows, places = rows.to(data["like"].device), places.to(data["like"].device)
+            truth = data["train"]["truth"][rows[:, None], places]
+            batch["data"] = common | label_rows(data["grid"][places], truth, data["train"]["size"][rows], data["like"])
+        return batch
+
+    def residuals(self, field: Any, batch: Batch) -> dict[str, Tensor]:
+        """Evaluate the residual methods for each function at each point, and the misfit of the labels.
+
+        Args:
+            field: A field with ``across(functions, points)``, ``(n, B k)``.
+            batch: What `draw` gave, or some of its residuals.
+
+        Returns:
+            Residual name -> ``(B n, k)``, one function after the other.
+        """
+        names, found = self.domain.names, {}
+        for name, rows in batch.items():
+            function = self.function(field, rows)
+            if name == "data":
+                values = one_after_another(function(rows["points"]), rows["copies"])
+                found[name] = (values - rows["truth"]) / rows["size"]
+            else:
+                found[name] = call(self.method(name, rows["inputs"]), function, rows, self.outputs, names)
+        return found
+
+    def function(self, field: Any, rows: Batch) -> Callable[[Tensor], Tensor]:
+        """Give the solutions for B functions side by side, points ``(n, d)`` -> ``(n, B k)``.
+
+        Args:
+            field: A field with ``across``.
+            rows: ``functions``, what the field reads of B functions; with an ``ansatz`` that names them ``lifting``.
+
+        Raises:
+            InputError: The field does not take functions.
+        """
+        if not hasattr(field, "across"):
+            raise InputError(f"a field of type {type(field).__name__}", "one that takes functions", "use DeepONet")
+        plain = partial(field.across, rows["functions"])
+        return partial(lifted, self, plain, rows) if self._lifts and not getattr(field, "from_labels", False) else plain
+
+    def method(self, name: str, inputs: dict[str, Tensor]) -> Callable[..., Tensor]:
+        """Give a residual method for rows with these values of the input functions."""
+        return getattr(self, name)
+
+    def answers(self, field: Any, functions: Any, points: Tensor) -> Tensor:
+        """Evaluate the solutions that a field gives for several functions.
+
+        Args:
+            field: The field.
+            functions: What it reads, of B functions.
+            points: Points ``(n, d)``.
+
+        Returns:
+            Values ``(B, n, k)``.
+        """
+        copies = len(several(functions)[0])
+        function = self.function(field, {"functions": functions, "lifting": self._lifting(points)})
+        parts = [function(part) for part in points.split(max(1, PIECE // copies))]
+        return torch.cat(parts).unflatten(-1, (copies, -1)).transpose(0, 1)
+
+    def errors(self, field: Any, data: Batch, part: str = "test", places: Any = slice(None)) -> Tensor:
+        """Give the relative L2 error of each function and unknown.
+
+        Args:
+            field: The field.
+            data: What `load` gave.
+            part: ``test``, or ``ood`` for functions of another kind.
+            places: Which points of the evaluation grid.
+
+        Returns:
+            ``(functions, k)``, on the CPU.
+        """
+        with torch.no_grad():
+            values = self.answers(field, data[part]["functions"], data["grid"][places])
+        truth = data[part]["truth"][:, places]
+        return ((values - truth).norm(dim=1) / truth.norm(dim=1)).cpu()
+
+    def quick_metrics(self, field: Any, data: Batch) -> dict[str, Any]:
+        """Give the mean error over the test functions on some points of the grid."""
+        if "truth" not in data["test"]:
+            return {}
+        return {"relative_l2": float(self.errors(field, data, places=data["quick"]).mean(0).max())}
+
+    def metrics(self, field: Any, data: Batch) -> dict[str, Any]:
+        """Give mean, deviation and maximum of the relative L2 errors of the worst unknown over the test functions."""
+        return scores(self, field, data)
+
+    def recipe(self) -> Recipe:
+        """Give a default for any operator: branch and trunk of four layers under SOAP.
+
+        The branch has a linear part beside its network, which alone has most of a nearly linear operator.
+        """
+        from nfsolve.fields import GELU, DeepONet, Skip
+        from nfsolve.optim import SOAP
+
+        return Recipe(
+            field=partial(DeepONet, width=64, depth=4, latent=64, activation=GELU(), branch=Skip(activation=GELU())),
+            stages=(Stage(partial(SOAP, lr=3e-3), steps=3000, schedule="cosine"),),
+            log_every=200,
+        )
+
+    def trained(self, field: nn.Module) -> nn.Module:
+        """Give what a user calls on functions of their own: the field behind checks."""
+        return TrainedOperator(field, self)
+
+    def export(self, field: Any, data: Batch, folder: Path) -> None:
+        """Write inputs, predictions and solutions of the test functions to ``predictions.npz``."""
+        export_predictions(self, field, data, folder)

@@ -1,0 +1,1 @@
+"""Problems whose residuals are the conditions of a partial differential equation."""

@@ -1,0 +1,197 @@
+"""Where conditions are sampled and solutions scored: points of a domain for each kind of mark."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+
+from nfsolve._core.errors import InputError, unknown
+from nfsolve._core.random import generator as make_generator
+from nfsolve.domains import Domain
+from nfsolve.problem.pde.conditions import Condition, arguments
+from nfsolve.sampling import sampler, sobol
+
+SCORED_POINTS = 20_000  # on the default grid
+SCORED_PICKS = 4096  # of a domain without volume
+
+
+def draw_rows(problem: Any, name: str, condition: Condition, n: int, generator: Generator) -> dict[str, Tensor]:
+    """Draw the points of one condition.
+
+    Args:
+        problem: A PDE, for its domain, sampler and ``place``.
+        name: Name of the residual, for messages.
+        condition: Its mark: interior, face, boundary or matched.
+        n: Number of points.
+        generator: CPU generator; its state moves on.
+
+    Returns:
+        ``points (n, d)``; on faces and boundaries ``normals (n, d)``; of matched values ``partners (n, d)``.
+
+    Raises:
+        InputError: The mark selects nothing of the domain.
+    """
+    domain: Domain = problem.domain
+
+    def draw(m: int, d: int) -> Tensor:
+        return sampler(problem.sampler)(m, d, generator)
+
+    if condition.kind == "interior":
+        return {"points": domain.interior(n, draw, problem.place)}
+    if condition.kind == "face":
+        return _on_faces(domain, condition, n, draw)
+    if condition.kind == "matched":
+        return _pairs(domain, name, condition, n, draw)
+    where = None if condition.where is None else _mask(problem, name, condition.where)
+    points, normals = domain.boundary(n, draw, condition.part, where, f"boundary condition '{name}'")
+    if normals.isnan().any():  # a point cloud without normals
+        wanted = [
+            a for a in arguments(getattr(problem, name)) if a.removeprefix("n_") in domain.names and a[:2] == "n_"
+        ]
+        if wanted:
+            raise InputError(f"'{wanted[0]}' in '{name}' on {domain!r}", "boundary normals", "give it normals=...")
+        return {"points": points}
+    return {"points": points, "normals": normals}
+
+
+def _on_faces(domain: Domain, condition: Condition, n: int, draw: Callable[[int, int], Tensor]) -> dict[str, Tensor]:
+    faces = domain.face(condition.sides)
+    points, normals = [], []
+    for i, (column, value, sign) in enumerate(faces):
+        share = n // len(faces) + (i < n % len(faces))
+        points.append(_at(domain, max(share, 1), column, value, draw))
+        normal = torch.zeros_like(points[-1])
+        normal[:, column] = sign
+        normals.append(normal)
+    return {"points": torch.cat(points), "normals": torch.cat(normals)}
+
+
+def _at(domain: Domain, n: int, column: int, value: float, draw: Callable[[int, int], Tensor]) -> Tensor:
+    """Draw points of the domain with one coordinate fixed."""
+
+    def place(unit: Tensor) -> Tensor:
+        points = domain.scale(unit)
+        points[:, column] = value
+        return points
+
+    return domain.interior(n, draw, place)
+
+
+def _pairs(
+    domain: Domain, name: str, condition: Condition, n: int, draw: Callable[[int, int], Tensor]
+) -> dict[str, Tensor]:
+    [(coordinate, (first, second))] = condition.sides.items()
+    column = domain.index(coordinate)
+    low, high = domain.bounds[column]
+    if domain.periodic[column]:
+        raise InputError(
+            f"@matched({coordinate}=...) of '{name}' along a periodic coordinate",
+            "a coordinate that is not periodic; the field repeats along it exactly",
+            "drop the condition",
+        )
+    if not (low <= first <= high and low <= second <= high):
+        raise InputError(
+            f"@matched({coordinate}=({first:g}, {second:g})) of '{name}'",
+            f"values in {low:g} <= {coordinate} <= {high:g}",
+        )
+    points = _at(domain, n, column, first, draw)
+    partners = points.clone()
+    partners[:, column] = second
+    lost = int((~domain.contains(partners)).sum())
+    if lost:
+        raise InputError(
+            f"{lost} of {n} partners of '{name}' at {coordinate} = {second:g} are outside {domain!r}",
+            "the same section of the domain at both values",
+        )
+    return {"points": points, "partners": partners}
+
+
+def _mask(problem: Any, name: str, where: Any) -> Callable[[Tensor, Tensor], Tensor]:
+    """Turn what the user wrote as ``where`` into a mask of points and normals."""
+    if isinstance(where, str):
+        if not callable(getattr(problem, where, None)):
+            raise unknown("method", where, (m for m in dir(type(problem)) if m[0] != "_"), f"in where= of '{name}'")
+        where = getattr(problem, where)
+    if not callable(where):
+        raise InputError(f"where={where!r} of '{name}'", "a function of coordinates, or the name of a method")
+    wanted = arguments(where)
+    names = problem.domain.names
+    known = (*names, *(f"n_{n}" for n in names))
+    for argument in wanted:
+        if argument not in known:
+            raise unknown("argument", argument, known, f"in where= of '{name}'")
+
+    def mask(points: Tensor, normals: Tensor) -> Tensor:
+        both = torch.cat([points, normals], 1)
+        found = torch.as_tensor(where(*(both[:, known.index(a)][:, None] for a in wanted)))
+        if found.dtype != torch.bool or found.numel() != len(points):
+            raise InputError(
+                f"where= of '{name}' gave {found.dtype} of shape {tuple(found.shape)}",
+                f"truth values ({len(points)}, 1)",
+                "compare columns, as in lambda x, y: (x < 0) & (y > 0)",
+            )
+        return found.reshape(-1)
+
+    return mask
+
+
+def evaluation_points(domain: Domain, sizes: tuple[int, ...] | None) -> dict[str, Any]:
+    """Lay out the points at which a solution is scored.
+
+    Args:
+        domain: The domain.
+        sizes: Points along each coordinate, or None for about 20 000 in all.
+
+    Returns:
+        As `inside_only`; for a domain without volume only ``grid``, picks from it that never change.
+    """
+    d = len(domain.names)
+    if not domain.solid:
+        chance = make_generator(0, "evaluation")
+        return {"grid": domain.interior(SCORED_PICKS, lambda n, k: sobol(n, k, chance))}
+    sizes = sizes or (max(2, round(SCORED_POINTS ** (1 / d))),) * d
+    return inside_only(domain, domain.grid(*sizes), sizes)
+
+
+def box_grid(domain: Domain, sizes: tuple[int, ...] | None) -> tuple[Tensor, tuple[int, ...]]:
+    """Lay out the points at which solutions for many functions are known, all of a grid.
+
+    Args:
+        domain: The domain.
+        sizes: As for `evaluation_points`.
+
+    Returns:
+        Points ``(prod(sizes), d)``, float64, and how many there are along each coordinate.
+
+    Raises:
+        InputError: Points of the grid are outside the domain.
+    """
+    laid = evaluation_points(domain, sizes)
+    if "inside" in laid or "sizes" not in laid:
+        raise InputError(f"an operator on {domain!r}", "a box, for its evaluation grid")
+    return laid["grid"], laid["sizes"]
+
+
+def inside_only(domain: Domain, grid: Tensor, sizes: tuple[int, ...]) -> dict[str, Any]:
+    """Keep the points of a grid that are in the domain.
+
+    Args:
+        domain: The domain.
+        grid: Points ``(prod(sizes), d)``.
+        sizes: Points along each coordinate.
+
+    Returns:
+        ``grid``, the points inside, and ``sizes``; where points are left out, ``inside``, bool ``(prod(sizes),)``.
+
+    Raises:
+        InputError: No point is inside.
+    """
+    inside = (
+        domain.contains(grid, slack=1e-6 * domain.size) if domain.solid else torch.ones(len(grid), dtype=torch.bool)
+    )
+    if not inside.any():
+        raise InputError(f"an evaluation grid of {sizes} points without one in {domain!r}", "a finer grid")
+    if inside.all():
+        return {"grid": grid, "sizes": sizes}
+    return {"grid": grid[inside], "sizes": sizes, "inside": inside}

@@ -1,0 +1,171 @@
+"""From a residual method's signature to its values: which derivatives it names, and how it gets them."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nfsolve._core.errors import InputError
+from nfsolve.diff import Name, parse, partials
+from nfsolve.problem.pde.conditions import arguments
+
+Function = Callable[[Tensor], Tensor]
+
+
+PIECE = 2**16  # points evaluated at once, for memory
+
+
+def in_pieces(field: Function, points: Tensor) -> Tensor:
+    """Evaluate a field at many points, a piece at a time, (n, d) -> (n, k)."""
+    return torch.cat([field(part) for part in points.split(PIECE)])
+
+
+def as_field(function: Callable[..., Any], coordinates: tuple[str, ...]) -> Function:
+    """Let a callable of named coordinates, such as an exact solution, stand in for a field.
+
+    Args:
+        function: A field (points ``(n, d)`` -> ``(n, k)``), or a function whose parameters are coordinate
+            names, each a column ``(n, 1)``, and that returns a column, or a tuple of columns.
+        coordinates: Names of the coordinates.
+
+    Returns:
+        A function of points ``(n, d)``.
+    """
+    if isinstance(function, nn.Module):
+        return function
+    names = tuple(inspect.signature(function).parameters)
+    if not names or not set(names) <= set(coordinates):
+        return function
+
+    def of_points(points: Tensor) -> Tensor:
+        columns = (points[..., i : i + 1] for i in map(coordinates.index, names))
+        values = function(*columns)
+        return torch.cat(values, -1) if isinstance(values, tuple | list) else values
+
+    return of_points
+
+
+_PARSED: dict[tuple[str, tuple[str, ...], tuple[str, ...]], Name] = {}  # torch.compile looks through lru_cache
+
+
+def _parse(text: str, outputs: tuple[str, ...], coordinates: tuple[str, ...]) -> Name:
+    key = (text, outputs, coordinates)
+    if key not in _PARSED:
+        _PARSED[key] = parse(text, outputs, coordinates)
+    return _PARSED[key]
+
+
+def values(
+    wanted: tuple[str, ...],
+    function: Function,
+    rows: dict[str, Any],
+    outputs: tuple[str, ...],
+    coordinates: tuple[str, ...],
+) -> dict[str, Any]:
+    """Evaluate everything that a signature names, in one derivative pass.
+
+    Args:
+        wanted: Names in the signature.
+        function: Points ``(n, d)`` -> values ``(n, k)``.
+        rows: ``points (n, d)``; on faces ``normals (n, d)``; measured columns ``NAME_data (n, 1)``. With ``copies``, a
+            number B, the function gives the values of B fields side by side, ``(n, B k)``; ``inputs`` are named
+            columns ``(B n, 1)`` of the functions that these fields belong to.
+        outputs: Names of the unknowns.
+        coordinates: Names of the coordinates.
+
+    Returns:
+        Name -> column ``(n, 1)``, or ``(B n, 1)``, one field after the other.
+
+    Raises:
+        InputError: An unknown name, or a field with another number of outputs.
+    """
+    copies = rows.get("copies", 1)
+    sides = {name: _repeated(rows[name], copies) for name in ("points", "normals") if name in rows}
+    found: dict[str, Any] = {name: sides["points"][..., i : i + 1] for i, name in enumerate(coordinates)}
+    found |= {name: column for name, column in rows.items() if name.endswith("_data")} | rows.get("inputs", {})
+    if "normals" in rows:
+        found |= {f"n_{name}": sides["normals"][..., i : i + 1] for i, name in enumerate(coordinates)}
+    found["D"] = lambda composite, along: _composite(composite, along, function, rows, outputs, coordinates)
+    names = {text: _parse(text, outputs, coordinates) for text in wanted if text not in found}
+    if names:
+        columns = partials(function, rows["points"], {name.along for name in names.values()})
+        some = next(iter(columns.values()))
+        if some.shape[-1] != copies * len(outputs):
+            raise InputError(
+                f"a field with {some.shape[-1] // copies} outputs",
+                f"{len(outputs)} ({', '.join(outputs)})",
+                "build it with FIELD.for_problem(problem)",
+            )
+        columns = {along: one_after_another(column, copies) for along, column in columns.items()}
+        found |= {text: columns[name.along][..., name.output : name.output + 1] for text, name in names.items()}
+    return {name: found[name] for name in wanted}
+
+
+def one_after_another(values: Tensor, copies: int) -> Tensor:
+    """Turn the values of several fields side by side, (n, B k), into one field after the other, (B n, k)."""
+    return values if copies == 1 else values.unflatten(-1, (copies, -1)).transpose(0, 1).flatten(0, 1)
+
+
+def _repeated(rows: Tensor, copies: int) -> Tensor:
+    return rows if copies == 1 else rows.repeat(copies, 1)
+
+
+def call(
+    method: Callable[..., Tensor],
+    function: Function,
+    rows: dict[str, Any],
+    outputs: tuple[str, ...],
+    coordinates: tuple[str, ...],
+) -> Tensor:
+    """Call a residual method with the columns that its signature names; arguments as for `values`."""
+    wanted = arguments(method)
+    found = (_pairs if "partners" in rows else values)(wanted, function, rows, outputs, coordinates)
+    return method(*(found[name] for name in wanted))
+
+
+def _pairs(
+    wanted: tuple[str, ...],
+    function: Function,
+    rows: dict[str, Any],
+    outputs: tuple[str, ...],
+    coordinates: tuple[str, ...],
+) -> dict[str, Any]:
+    """Evaluate ``u_low`` and ``u_high`` at both points of each pair, other names at the first; as `values`."""
+    found: dict[str, Any] = {}
+    for side, points in (("_low", rows["points"]), ("_high", rows["partners"])):
+        names = tuple(name.removesuffix(side) for name in wanted if name.endswith(side))
+        at = values(names, function, {**rows, "points": points}, outputs, coordinates)
+        found |= {name + side: column for name, column in at.items()}
+    rest = tuple(name for name in wanted if name not in found)
+    return found | values(rest, function, rows, outputs, coordinates)
+
+
+def _composite(
+    term: Callable[..., Tensor],
+    along: str,
+    function: Function,
+    rows: dict[str, Any],
+    outputs: tuple[str, ...],
+    coordinates: tuple[str, ...],
+) -> Tensor:
+    """Differentiate a composite term such as k u_x along a coordinate, by forward mode over the points."""
+    if along not in coordinates:
+        raise InputError(
+            f"unknown coordinate '{along}' in D(..., '{along}')", f"this problem has {', '.join(coordinates)}"
+        )
+    fixed = [name for name in arguments(term) if name in rows.get("inputs", {})]
+    if fixed:
+        raise InputError(
+            f"input function '{fixed[0]}' inside D(..., '{along}')",
+            "coordinates, unknowns and their derivatives",
+            f"write the product rule out, with {fixed[0]}_{along}",
+        )
+    direction = torch.zeros_like(rows["points"])
+    direction[..., coordinates.index(along)] = 1.0
+
+    def at(points: Tensor) -> Tensor:
+        return call(term, function, {**rows, "points": points}, outputs, coordinates)
+
+    return torch.func.jvp(at, (rows["points"],), (direction,))[1]

@@ -1,0 +1,289 @@
+"""PDEs: residual methods whose signatures name the coordinates and derivatives they need."""
+
+import copy
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, ClassVar
+
+import torch
+from torch import Generator, Tensor, nn
+
+from nfsolve._core.errors import InputError, unknown
+from nfsolve.data.tables import read_columns, read_reference
+from nfsolve.metrics import max_error, relative_l2
+from nfsolve.problem.pde.conditions import Condition, arguments
+from nfsolve.problem.pde.draw import draw_rows, evaluation_points, inside_only
+from nfsolve.problem.pde.evaluate import as_field, call
+from nfsolve.problem.problem import Batch, Callback, Problem
+from nfsolve.problem.recipe import Recipe, Stage
+from nfsolve.sampling import ADAPTIVE, by_density, retained, sampler
+
+CANDIDATES = 8  # points from which RAD and RAR-D choose one
+
+
+@dataclass
+class PDE(Problem):
+    """A problem written as residual methods marked `interior`, `face`, `boundary`, `matched` or `measured`.
+
+    The arguments of a method are coordinates (``x``), unknowns (``u``), their derivatives (``u_xx``, ``u_tx``),
+    on faces and boundaries the outward normal (``n_x``), on matched pairs ``u_low`` and ``u_high``, on measured
+    data the measured values (``u_data``), and ``D``, with which ``D(lambda k, u_x: k * u_x, "x")`` is the
+    derivative of a composite term. Each is a column ``(n, 1)``.
+
+    A subclass may define ``exact(self, t, x)`` or name a file in ``reference``, by which the solution is
+    scored, and ``ansatz(self, u, t, x)``, which the field applies last (hard constraints).
+
+    Attributes:
+        n_points: Points inside the domain for each `interior` residual.
+        n_face: Points for each `face`, `boundary` or `matched` residual.
+        sampler: How they are drawn: sobol, uniform or latin_hypercube.
+        adaptive: How points follow the residual when they are redrawn: none, rad, rar_d or r3
+            (see `nfsolve.sampling`).
+    """
+
+    n_points: int = field(default=1500, kw_only=True)
+    n_face: int = field(default=200, kw_only=True)
+    sampler: str = field(default="sobol", kw_only=True)
+    adaptive: str = field(default="none", kw_only=True)
+
+    reference: ClassVar[str] = ""
+    exact_error: ClassVar[float] = 1e-15
+    evaluation: ClassVar[tuple[int, ...] | None] = None
+    redraw_every: ClassVar[int] = 10
+    pointwise: ClassVar[bool] = True
+    score: ClassVar[str] = "relative_l2"
+    factor: ClassVar[float] = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("n_points", "n_face"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} = {getattr(self, name)}", "at least 1 point")
+        sampler(self.sampler)
+        if self.adaptive not in ADAPTIVE:
+            raise unknown("adaptive sampling", self.adaptive, ADAPTIVE)
+
+    @property
+    def adapts(self) -> bool:
+        """Whether interior points follow the residual."""
+        return self.adaptive != "none"
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the unknowns."""
+        return tuple(self.unknowns.split())
+
+    def conditions(self) -> dict[str, Condition]:
+        """Give the marked residual methods of the class, in the order of their definition.
+
+        Raises:
+            InputError: There is none.
+        """
+        found = {}
+        for cls in reversed(type(self).__mro__):
+            for name, value in vars(cls).items():
+                if isinstance(getattr(value, "condition", None), Condition):
+                    found[name] = value.condition
+                elif name in found:  # overridden without a mark
+                    del found[name]
+        if not found:
+            raise InputError(
+                f"{type(self).__name__} has no residuals",
+                "at least one method marked @interior, @face(...), @boundary or @measured(...)",
+            )
+        return found
+
+    def load(self, device: str | torch.device, dtype: torch.dtype) -> Batch:
+        """Read measured data and the reference, and lay out the evaluation grid."""
+        to = partial(torch.as_tensor, device=device, dtype=dtype)
+        data: Batch = {"like": torch.empty(0, device=device, dtype=dtype), "measured": {}}
+        names = self.domain.names
+        for name, condition in self.conditions().items():
+            if condition.kind == "measured":
+                columns = read_columns(condition.data, type(self), names, self.outputs)
+                points = torch.stack([columns[c] for c in names], -1)
+                self.domain.check_points(points, f"points of '{condition.data}'")
+                values = {f"{out}_data": to(columns[out])[:, None] for out in self.outputs if out in columns}
+                data["measured"][name] = {"points": to(points), **values}
+        exact = getattr(self, "exact", None)
+        if exact is not None:
+            laid = evaluation_points(self.domain, self.evaluation)
+            values = as_field(exact, names)(laid["grid"])
+            data |= {**laid, "grid": to(laid["grid"]), "exact": to(values), "floor": self.exact_error}
+        elif self.reference:
+            grid, values, sizes, floor = read_reference(self.reference, type(self), names, self.outputs)
+            laid = inside_only(self.domain, grid, sizes)
+            values = values[laid["inside"]] if "inside" in laid else values
+            data |= {**laid, "grid": to(laid["grid"]), "exact": to(values), "floor": floor}
+        return data
+
+    def draw(self, data: Batch, generator: Generator) -> Batch:
+        """Draw new points on every part of the domain."""
+        batch: Batch = {}
+        for name, condition in self.conditions().items():
+            if condition.kind == "measured":
+                batch[name] = data["measured"][name]
+            else:
+                batch[name] = self._draw_on(name, condition, self._count(condition), data, generator)
+        return batch
+
+    def redraw(self, data: Batch, generator: Generator, field: Callback, batch: Batch) -> Batch:
+        """Draw new points; where ``adaptive`` says so, by the residual of the field so far."""
+        drawn = self.draw(data, generator)
+        if not self.adapts:
+            return drawn
+        for name, condition in self.conditions().items():
+            if condition.kind != "measured":
+                drawn[name] = self._adapted(name, condition, data, generator, field, batch[name], drawn[name])
+        return drawn
+
+    def with_points(self, factor: float) -> "PDE":
+        """Give this problem with ``factor`` times as many points for each `interior` residual."""
+        other = copy.copy(self)
+        other.factor = factor  # type: ignore[misc]  # a class variable, so that it is no parameter
+        return other
+
+    def _count(self, condition: Condition) -> int:
+        if condition.kind == "interior":
+            return max(1, round(self.factor * (condition.points or self.n_points)))
+        return condition.points or self.n_face
+
+    def _draw_on(self, name: str, condition: Condition, n: int, data: Batch, generator: Generator) -> Batch:
+        """Draw n points where a condition holds."""
+        rows = draw_rows(self, name, condition, n, generator)
+        return {key: values.to(data["like"]) for key, values in rows.items()}
+
+    def _adapted(
+        self,
+        name: str,
+        condition: Condition,
+        data: Batch,
+        generator: Generator,
+        field: Callback,
+        before: Batch,
+        drawn: Batch,
+    ) -> Batch:
+        """Choose the points of one residual (RAD), add to those before (RAR-D), or renew the unneeded ones (R3)."""
+
+        def size(rows: Batch) -> Tensor:
+            return torch.linalg.vector_norm(self.residuals(field, {name: rows})[name], dim=1)
+
+        n = len(drawn["points"])
+        if self.adaptive == "r3":
+            keep = _rows(before, retained(size(before)))
+            order = torch.randperm(n, generator=generator)  # faces follow each other in `drawn`
+            return _joined(keep, _rows(drawn, order[: n - len(keep["points"])]))
+        pool = self._draw_on(name, condition, CANDIDATES * n, data, generator)
+        if self.adaptive == "rad":
+            return _rows(pool, by_density(size(pool), n, generator).to(drawn["points"].device))
+        more = by_density(size(pool), max(self._count(condition) // 20, 1), generator, 2.0, 0.0)
+        return _joined(before, _rows(pool, more.to(drawn["points"].device)))
+
+    def place(self, unit: Tensor) -> Tensor:
+        """Map uniform points of the unit cube to where `interior` residuals are sampled.
+
+        A problem that knows where its solution is sharp may put more points there; the mean in the loss then has
+        that density.
+
+        Args:
+            unit: Points ``(n, d)`` in [0, 1)^d.
+
+        Returns:
+            Points ``(n, d)``; those outside the domain are dropped and others drawn instead.
+        """
+        return self.domain.scale(unit)
+
+    def residuals(self, field: Callback, batch: Batch) -> dict[str, Tensor]:
+        """Evaluate the residual methods on their points.
+
+        Args:
+            field: A field, or any callable of named coordinates (such as ``exact``).
+            batch: Residual name -> ``points (n, d)`` with what belongs to them.
+
+        Returns:
+            Residual name -> ``(n, k)``.
+        """
+        function = as_field(field, self.domain.names)
+        return {
+            name: call(getattr(self, name), function, rows, self.outputs, self.domain.names)
+            for name, rows in batch.items()
+        }
+
+    def weights(self) -> dict[str, float]:
+        """Give the weights written in the marks."""
+        return {name: condition.weight for name, condition in self.conditions().items()}
+
+    def metrics(self, field: Callback, data: Batch) -> dict[str, Any]:
+        """Give the relative L2 and maximum error of each unknown, with the error of the reference itself."""
+        if "exact" not in data:
+            return {}
+        with torch.no_grad():
+            values = as_field(field, self.domain.names)(data["grid"])
+        scores: dict[str, Any] = {"relative_l2": math.nan}
+        for i, out in enumerate(self.outputs):
+            scores[f"relative_l2/{out}"] = relative_l2(values[:, i], data["exact"][:, i])
+            scores[f"max_error/{out}"] = max_error(values[:, i], data["exact"][:, i])
+            scores[f"reference_floor/{out}"] = data["floor"]
+        scores["relative_l2"] = max(scores[f"relative_l2/{out}"] for out in self.outputs)
+        return scores
+
+    def transform(self) -> nn.Module | Callable[[Tensor, Tensor], Tensor] | None:
+        """Give the hard constraint written as ``ansatz``, if there is one."""
+        if not hasattr(self, "ansatz"):
+            return None
+        return Ansatz(self)
+
+    def recipe(self) -> Recipe:
+        """Give a default for any PDE: a small tanh network in float64 under Gauss-Newton."""
+        from nfsolve.fields import MLP
+        from nfsolve.optim import GaussNewton
+
+        return Recipe(
+            field=partial(MLP, width=20, depth=3),
+            stages=(Stage(GaussNewton, steps=500),),
+            dtype="float64",
+            log_every=5,
+        )
+
+
+def _rows(batch: Batch, chosen: Any) -> Batch:
+    return {name: column[chosen] for name, column in batch.items()}
+
+
+def _joined(first: Batch, second: Batch) -> Batch:
+    return {name: torch.cat([column, second[name]]) for name, column in first.items()}
+
+
+class Ansatz:
+    """The hard constraint of a problem, as a field applies it.
+
+    Args:
+        problem: The problem.
+    """
+
+    broadcasts = True  # its columns meet as tensors do: points (n, 1, d) serve outputs (n, m, k)
+
+    def __init__(self, problem: Any):
+        self.problem = problem
+
+    def __call__(self, points: Tensor, values: Tensor) -> Tensor:
+        """Map raw outputs (n, k) at points (n, d)."""
+        return apply_ansatz(self.problem, points, values)
+
+
+def apply_ansatz(problem: Any, points: Tensor, values: Tensor, given: dict[str, Tensor] | None = None) -> Tensor:
+    """Map raw outputs (n, k) at points (n, d) through the problem's ansatz; ``given`` are further arguments (n, 1)."""
+    names, outputs = problem.domain.names, problem.outputs
+    wanted = arguments(problem.ansatz)
+    columns = {name: points[..., i : i + 1] for i, name in enumerate(names)}
+    columns |= {name: values[..., i : i + 1] for i, name in enumerate(outputs)} | (given or {})
+    missing = [name for name in wanted if name not in columns]
+    if missing:
+        raise InputError(
+            f"unknown argument '{missing[0]}' of ansatz", f"this problem has {', '.join((*outputs, *names))}"
+        )
+    result = problem.ansatz(*(columns[name] for name in wanted))
+    taken = [name for name in wanted if name in outputs]
+    changed = dict(zip(taken, result if isinstance(result, tuple) else (result,), strict=True))
+    return torch.cat([changed.get(name, columns[name]) for name in outputs], -1)

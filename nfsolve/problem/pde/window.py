@@ -1,0 +1,230 @@
+"""A PDE on a part of its time interval, which goes on from a field that was trained on the part before."""
+
+import copy
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Generator, Tensor, nn
+
+from nfsolve._core.errors import InputError
+from nfsolve.diff import parse
+from nfsolve.domains import Box, periodic
+from nfsolve.domains.product import Product
+from nfsolve.problem.operator.pde import OperatorPDE
+from nfsolve.problem.pde.conditions import Condition, arguments
+from nfsolve.problem.pde.evaluate import as_field, values
+from nfsolve.problem.pde.pde import PDE
+from nfsolve.problem.problem import Batch, Callback, Problem
+
+HANDOVER = "handover"
+"""Name of the residual by which a window continues the values of the one before; ``handover_t`` their slopes."""
+
+
+@dataclass(frozen=True)
+class Handover(Condition):
+    """Agreement with the previous field at the start of a window.
+
+    Attributes:
+        names: What agrees: unknowns, or time derivatives of one order.
+    """
+
+    names: tuple[str, ...] = ()
+
+
+class Window(PDE):
+    """What `window_of` adds to the class of a problem."""
+
+    whole: PDE
+    previous: nn.Module | None
+    handed: dict[str, Handover]
+
+    def conditions(self) -> dict[str, Condition]:
+        """Give the problem's conditions; after the first window, those at the start are replaced by the hand-over."""
+        found = super().conditions()
+        if not self.handed:
+            return found
+        kept = {name: _elsewhere(condition) for name, condition in found.items()}
+        return {name: condition for name, condition in kept.items() if condition is not None} | self.handed
+
+    def load(self, device: str | torch.device, dtype: torch.dtype) -> Batch:
+        """Load the data of the whole problem and keep what lies in the window."""
+        data = self.whole.load(device, dtype)
+        for name, rows in data["measured"].items():
+            inside = self._inside(rows["points"])
+            if not inside.any():
+                low, high = self.domain.bounds[self.domain.index("t")]
+                raise InputError(
+                    f"no data of '{name}' between t = {low:g} and {high:g}", "some in every window", "use fewer windows"
+                )
+            data["measured"][name] = {key: column[inside] for key, column in rows.items()}
+        if "grid" not in data:
+            return data
+        inside = self._inside(data["grid"])
+        rows = {key: data[key][inside] for key in ("grid", "exact") if inside.any()}
+        return {key: value for key, value in data.items() if key not in ("grid", "exact", "sizes", "inside")} | rows
+
+    def residuals(self, field: Callback, batch: Batch) -> dict[str, Tensor]:
+        """Evaluate the residual methods, and the differences to the previous field."""
+        names = self.domain.names
+        found = super().residuals(field, {name: rows for name, rows in batch.items() if name not in self.handed})
+        for name, condition in self.handed.items():
+            if name not in batch:
+                continue
+            rows = batch[name]
+            now = values(condition.names, as_field(field, names), rows, self.outputs, names)
+            found[name] = torch.cat([now[key] - rows[f"{key}_data"] for key in condition.names], -1)
+        return found
+
+    def transform(self) -> Any:
+        """Give the hard constraint of the whole problem."""
+        return self.whole.transform()
+
+    def _draw_on(self, name: str, condition: Condition, n: int, data: Batch, generator: Generator) -> Batch:
+        """Draw points; those of the hand-over know the values of the previous field."""
+        rows = super()._draw_on(name, condition, n, data, generator)
+        if isinstance(condition, Handover) and self.previous is not None:
+            with torch.no_grad():
+                before = values(condition.names, self.previous, rows, self.outputs, self.domain.names)
+            rows |= {f"{key}_data": column.detach() for key, column in before.items()}
+        return rows
+
+    def _inside(self, points: Tensor) -> Tensor:
+        column = self.domain.index("t")
+        low, high = self.domain.bounds[column]
+        slack = 1e-6 * (high - low)
+        return (points[:, column] >= low - slack) & (points[:, column] <= high + slack)
+
+
+def window_of(problem: PDE, start: float, end: float, previous: nn.Module | None = None) -> PDE:
+    """Give a problem on a part of its time interval.
+
+    The view has the problem's class, parameters and residual methods, and a domain of its own. With ``previous``,
+    every condition on the face at the start of time is replaced by agreement with that field at ``start``:
+    ``handover`` for the values of all unknowns, and ``handover_t`` for their slopes where a condition at the start
+    names one or the equations are of second order in time (and so on for higher orders). The weights and numbers
+    of points are the largest of the conditions replaced.
+
+    Args:
+        problem: The whole problem, which `check_windows` accepts.
+        start: First time of the window.
+        end: Last time of the window.
+        previous: Trained field of the window before, which is evaluated but not trained; None in the first window.
+
+    Returns:
+        The view.
+    """
+    view = copy.copy(problem)
+    view.__class__ = type(type(problem).__name__, (Window, type(problem)), {})
+    vars(view).update(domain=_part(problem.domain, start, end), whole=problem, previous=previous)
+    vars(view)["handed"] = {} if previous is None else _handovers(problem, start)
+    return view
+
+
+def check_windows(problem: Problem) -> None:
+    """Refuse a problem that cannot be marched in time.
+
+    Args:
+        problem: The problem.
+
+    Raises:
+        InputError: It has no time in a box, wants something at the end of time, or has unknown scalars.
+    """
+    kind = type(problem).__name__
+    domain: Any = getattr(problem, "domain", None)
+    box = domain.box if isinstance(domain, Product) else domain
+    operator = isinstance(problem, OperatorPDE)
+    if operator or not isinstance(problem, PDE) or not isinstance(box, Box) or "t" not in box.names:
+        raise InputError(
+            f"windows for {kind}",
+            "a PDE on a Box with a coordinate t, or its product with a shape, and no operator",
+            "leave windows at 1",
+        )
+    column = problem.domain.index("t")
+    if problem.domain.periodic[column]:
+        raise InputError(f"windows for {kind}, which is periodic in t", "a time with a start", "leave windows at 1")
+    if problem.unknown_scalars():
+        scalars = ", ".join(problem.unknown_scalars())
+        raise InputError(
+            f"windows for {kind} with unknown {scalars}", "known parameters", "all times together determine an unknown"
+        )
+    for name, condition in problem.conditions().items():
+        ends = problem.domain.face(condition.sides) if condition.kind == "face" else []
+        around = condition.kind == "boundary" and domain is box and not condition.part
+        parts = around or any(part.startswith("t=") for part in condition.part)
+        if parts or "t" in _matched(condition) or any(at == column and sign > 0 for at, _, sign in ends):
+            raise InputError(
+                f"windows with condition '{name}' at the end of time",
+                "conditions at the start, as @face, or at all times",
+                "leave windows at 1",
+            )
+
+
+def _part(domain: Any, start: float, end: float) -> Any:
+    """Give a domain between two times."""
+    if isinstance(domain, Product):
+        return Product(_part(domain.box, start, end), domain.shape)
+    pairs = zip(domain.names, domain.bounds, domain.periodic, strict=True)
+    bounds: dict[str, Any] = {name: periodic(*pair) if wraps else pair for name, pair, wraps in pairs}
+    return Box(**(bounds | {"t": (start, end)}))
+
+
+def _starts(condition: Condition) -> bool:
+    return condition.kind == "face" and "t" in condition.sides
+
+
+def _matched(condition: Condition) -> dict[str, Any]:
+    return condition.sides if condition.kind == "matched" else {}
+
+
+def _elsewhere(condition: Condition) -> Condition | None:
+    """A condition without the start of time, or None where nothing is left."""
+    if not _starts(condition):
+        return condition
+    sides = {name: ends for name, ends in condition.sides.items() if name != "t"}
+    return dataclasses.replace(condition, sides=sides) if sides else None
+
+
+def _handovers(problem: PDE, start: float) -> dict[str, Handover]:
+    """One condition for each order of time derivative that an unknown hands over."""
+    column = problem.domain.index("t")
+    conditions = problem.conditions()
+    starting = {name: condition for name, condition in conditions.items() if _starts(condition)}
+    orders = {name: _orders(problem, name, column) for name in conditions}
+    highest = dict.fromkeys(problem.outputs, 0)
+    for name, named in orders.items():
+        for out, order in named.items():
+            highest[out] = max(highest[out], order if name in starting else order - 1)
+    found: dict[str, Handover] = {}
+    for order in range(max(highest.values()) + 1):
+        replaced = [c for name, c in starting.items() if max(orders[name].values(), default=0) == order]
+        replaced = replaced or list(starting.values())
+        counts = [c.points for c in replaced if c.points is not None]
+        slopes = "t" * order and "_" + "t" * order
+        found[HANDOVER + slopes] = Handover(
+            "face",
+            {"t": start},
+            points=max(counts, default=None),
+            weight=max((c.weight for c in replaced), default=1.0),
+            names=tuple(out + slopes for out in problem.outputs if highest[out] >= order),
+        )
+    return found
+
+
+def _orders(problem: PDE, name: str, column: int) -> dict[str, int]:
+    """Highest order of time derivative of each unknown that a residual method names."""
+    names, outputs, found = problem.domain.names, problem.outputs, {}
+    for text in arguments(getattr(problem, name)):
+        if text in names or text == "D" or text.startswith("n_") or text.endswith("_data"):
+            continue
+        read = parse(text.removesuffix("_low").removesuffix("_high"), outputs, names)
+        out = outputs[read.output]
+        found[out] = max(found.get(out, 0), read.along.count(column))
+    return found
+
+
+def cuts_of(problem: PDE, windows: int) -> tuple[float, ...]:
+    """Give the times at which equally long windows begin and end, ``windows + 1`` of them."""
+    low, high = problem.domain.bounds[problem.domain.index("t")]
+    return (*(low + (high - low) * w / windows for w in range(windows)), high)

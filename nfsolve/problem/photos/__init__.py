@@ -1,6 +1,0 @@
-"""Posed photographs from files: Blender, nerfstudio, instant-ngp and LLFF layouts, in folders, zips and .npz."""
-
-from nfsolve.problem.photos.photographs import Photographs, read_photographs
-from nfsolve.problem.photos.writing import write_transforms
-
-__all__ = ["Photographs", "read_photographs", "write_transforms"]

@@ -1,0 +1,346 @@
+"""The training loop, the only one: any problem, any field, any optimizer."""
+
+import math
+import time
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nfsolve._core.errors import InputError
+from nfsolve._core.random import generator
+from nfsolve.problem import Objective, Problem, Stage
+from nfsolve.run.clock import Stopwatch
+from nfsolve.run.folder import METRICS, RunFolder, SaveError, environment
+from nfsolve.run.interrupt import Interrupt
+from nfsolve.run.plan import Plan, check_finite, make_field
+from nfsolve.run.report import reporter
+from nfsolve.run.solution import Solution
+
+CHECKPOINT_SECONDS = 10.0
+STALLED_STEPS = 5
+
+
+class Run:
+    """One run: the state that a checkpoint holds and the loop that moves it on.
+
+    Args:
+        problem: The problem.
+        plan: Field, stages and options.
+        folder: Where to save, or None.
+        report: As for `solve`.
+        checkpoint: State to resume from, or None for a new run.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        plan: Plan,
+        folder: RunFolder | None = None,
+        report: Any = None,
+        checkpoint: dict[str, Any] | None = None,
+    ):
+        self.problem, self.plan, self.folder = problem, plan, folder
+        self.field = make_field(problem, plan)
+        first = next(self.field.parameters(), None)
+        if first is None:
+            raise InputError("a field without parameters", "at least one trainable parameter")
+        dtype = first.real.dtype if first.is_complex() else first.dtype
+        self.device = first.device
+        self.data = problem.load(first.device, dtype)
+        check_finite(self.data)
+        points = generator(plan.seed, "points")
+        self.objective = Objective(problem, self.field, self.data, points, plan.compile, plan.weighting)
+        self.objective.check()
+        total = sum(stage.steps for stage in plan.stages)
+        self.report = reporter(report, total, plan.time_limit)
+        self.stage = self.step = self.steps = 0
+        self.watch = Stopwatch()
+        self.history: list[dict[str, Any]] = []
+        self.stopped = ""
+        self.failed = self.interrupted = False
+        self._fresh = False  # whether points were redrawn because the optimizer was done with those before
+        self.parts: dict[str, float] = {}  # seconds by part of a step, of the optimizers before the current one
+        self._optimizer: Any = None
+        self._resumed: dict[str, Any] | None = None
+        if checkpoint is not None:
+            self._restore(checkpoint)
+        elif folder is not None:
+            folder.start(plan.config(problem), environment(self.device))
+
+    def go(self) -> Solution:
+        """Run to the end; Ctrl-C finishes the step, saves and stops."""
+        self.stopped = ""
+        with Interrupt() as interrupt:
+            self.watch.start()
+            self._saved_at = time.perf_counter()
+            if not self.history:
+                self._log(None)
+            self._run_stage(interrupt)
+            while not self.stopped and self.stage < self._last:
+                self.stage, self.step = self.stage + 1, 0
+                self._run_stage(interrupt)
+            self.objective.choose("")
+            self.stopped = self.stopped or f"step limit: {self.steps} steps done"
+        return self._finish()
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock seconds of training, over all resumptions."""
+        return self.watch.seconds
+
+    def _run_stage(self, interrupt: Interrupt) -> None:
+        stage = self.plan.stages[self.stage]
+        optimizer = self._make_optimizer(stage)
+        redraw = self.problem.redraw_every if stage.redraw is None else stage.redraw
+        stalled, previous = 0, None
+        while self.step < stage.steps:
+            if redraw and self.step and self.step % redraw == 0:
+                self.objective.redraw()
+                previous = None
+            _set_rate(optimizer, stage, self.step)
+            self.objective.reweigh(self.steps)
+            loss = _value(optimizer.step(self.objective))
+            self.step += 1
+            self.steps += 1
+            self.watch.lap()
+            stalled = stalled + 1 if loss == previous else 0
+            previous = loss
+            reason = self._reason(optimizer, loss, stalled, interrupt.asked)
+            if redraw and reason and not self._fresh and reason == getattr(optimizer, "stop_reason", None):
+                self.objective.redraw()  # done with these points, not with the problem
+                reason, self._fresh, previous = "", True, None
+            elif not reason:
+                self._fresh = False
+            if reason or self.steps % self.plan.log_every == 0 or self.step == stage.steps:
+                self._log(loss)
+                self.watch.start()  # scores are not training
+            if reason:
+                self.stopped = reason if self._ends(reason) else ""
+                return
+            if time.perf_counter() - self._saved_at > CHECKPOINT_SECONDS:
+                self._save()
+
+    @property
+    def _last(self) -> int:
+        return len(self.plan.stages) - 1
+
+    def _ends(self, reason: str) -> bool:
+        """Whether a reason ends the run; the others end this stage, and the next one goes on."""
+        hard = self.failed or self.interrupted or reason.startswith(("time limit", "converged: loss"))
+        return hard or self.stage == self._last
+
+    def _reason(self, optimizer: Any, loss: float, stalled: int, asked: bool) -> str:
+        """Say in words why to stop, or give an empty string."""
+        if not math.isfinite(loss):
+            self.failed = True
+            return self._where_not_finite()
+        if asked:
+            self.interrupted = True
+            return "stopped by user"
+        if self.plan.tolerance is not None and loss <= self.plan.tolerance:
+            return f"converged: loss {loss:.3e} is within the tolerance {self.plan.tolerance:g}"
+        if self.plan.time_limit is not None and self.seconds >= self.plan.time_limit:
+            return f"time limit: {self.plan.time_limit:g} s"
+        if getattr(optimizer, "stop_reason", None):
+            return str(optimizer.stop_reason)
+        if stalled >= STALLED_STEPS:
+            hint = "; float32 may be the limit, try dtype float64" if self._is_float32() else ""
+            return f"no progress: the loss stayed at exactly {loss:.6e} for {stalled} steps{hint}"
+        return ""
+
+    def _is_float32(self) -> bool:
+        return next(self.field.parameters()).dtype in (torch.float32, torch.complex64)
+
+    def _where_not_finite(self) -> str:
+        name = self.objective.not_finite()
+        return f"non-finite {f'residual {name!r}' if name else 'loss'} at step {self.steps}"
+
+    def _make_optimizer(self, stage: Stage) -> Any:
+        """Make the optimizer of a stage, or restore it; later stages start on new points."""
+        self.objective.choose(stage.only)
+        self.parts, self._optimizer = self.clocked(), stage.make(list(self.objective.parameters))
+        if self._resumed is not None:
+            self._optimizer.load_state_dict(self._resumed)
+            self._resumed = None
+        elif self.stage or stage.points != 1.0:
+            self.objective.use_points(stage.points)
+            self.objective.redraw()
+        return self._optimizer
+
+    def clocked(self) -> dict[str, float]:
+        """Seconds by part of a step (Jacobian, Gram matrix ...), where optimizers count them."""
+        clock = getattr(self._optimizer, "clock", None)
+        now = clock.seconds if clock is not None else {}
+        return {part: self.parts.get(part, 0.0) + now.get(part, 0.0) for part in {**self.parts, **now}}
+
+    def _log(self, loss: float | None) -> None:
+        with torch.no_grad():
+            residuals = self.objective.residuals()
+        rms = {name: float(r.square().mean().sqrt()) for name, r in residuals.items()}
+        row: dict[str, Any] = {
+            "step": self.steps,
+            "seconds": round(self.seconds, 3),
+            "evaluations": self.objective.evaluations,
+            "loss": float(self.objective.combine(residuals)) if loss is None else loss,
+            "cpu_seconds": round(self.watch.cpu_seconds, 3),
+            **{f"rms/{name}": r for name, r in rms.items()},
+            **{f"weight/{name}": weight for name, weight in self.objective.weights.means(list(rms)).items()},
+            **{f"unknown/{name}": value for name, value in self.objective.unknown_values().items()},
+        }
+        row |= self._speeds()
+        row |= {k: v for k, v in self._score(quick=True).items() if not k.startswith("reference_floor")}
+        self.history.append(row)
+        self.report(row)
+
+    def _speeds(self) -> dict[str, float]:
+        """Say how much of what the problem counts is done a second."""
+        counts, seconds = self.problem.done(self.objective.batch), self.seconds if self.steps else math.inf
+        return {f"{name}_per_second": count / seconds for name, count in counts.items()}
+
+    def _score(self, quick: bool) -> dict[str, Any]:
+        measure = self.problem.quick_metrics if quick else self.problem.metrics
+        with torch.no_grad():
+            return measure(self.field, self.data)
+
+    def _save(self) -> None:
+        """Write a checkpoint; a failure is reported and tried again later, the older one stays."""
+        self._saved_at = time.perf_counter()
+        if self.folder is None:
+            return
+        try:
+            self.folder.save_checkpoint(self._state())
+            self.folder.write_history(self.history)
+        except SaveError as error:
+            self.report({"warning": str(error)})
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "problem": type(self.problem).__name__,
+            "stage": self.stage,
+            "step": self.step,
+            "steps": self.steps,
+            "seconds": self.seconds,
+            "cpu_seconds": self.watch.cpu_seconds,
+            "stopped": self.stopped,
+            "failed": self.failed,
+            "fresh": self._fresh,
+            "parts": self.clocked(),
+            "history": self.history,
+            "system": self.objective.system.state_dict(),
+            "objective": self.objective.state_dict(),
+            "optimizer": self._optimizer.state_dict() if self._optimizer is not None else None,
+        }
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        check_same_problem(state, self.problem)
+        load_weights(self.objective.system, state["system"])
+        self.stage, self.step, self.steps = state["stage"], state["step"], state["steps"]
+        self.watch = Stopwatch(state["seconds"], state.get("cpu_seconds", 0.0))
+        self.history = list(state["history"])
+        self.stopped, self.failed = state["stopped"], state["failed"]
+        self._fresh, self.parts = state.get("fresh", False), state.get("parts", {})
+        if self.plan.stages:
+            self.objective.use_points(self.plan.stages[self.stage].points)
+        self.objective.load_state_dict(state["objective"])
+        self._resumed = state["optimizer"]
+
+    def _finish(self) -> Solution:
+        solution = self.reopen()
+        close = getattr(self.report, "close", None)
+        if close is not None:
+            close()
+        if self.folder is None:
+            return solution
+        try:
+            self.folder.write_history(self.history)
+            if self.failed:  # the last good checkpoint stays
+                self.folder.write_json(METRICS, solution.metrics)
+                return solution
+            self.folder.save_checkpoint(self._state())
+            self.folder.save_field(self.objective.system.state_dict())
+            self.folder.write_json(METRICS, solution.metrics)
+        except SaveError as error:
+            error.solution = solution  # type: ignore[attr-defined]  # so that nothing is lost in Python
+            raise
+        return solution
+
+    def reopen(self) -> Solution:
+        """Score the field as it stands and give the solution."""
+        scores = {} if self.failed else self._score(quick=False)
+        scores |= {f"unknown/{n}": v for n, v in self.objective.unknown_values().items()}
+        scores |= self._speeds()
+        scores |= {f"seconds/{part}": round(seconds, 3) for part, seconds in self.clocked().items()}
+        scores |= {
+            "seconds": self.seconds,
+            "cpu_seconds": self.watch.cpu_seconds,
+            "evaluations": self.objective.evaluations,
+            "steps": self.steps,
+            "parameters": sum(p.numel() for p in self.objective.parameters),
+            "stopped": self.stopped,
+        }
+        return Solution(
+            problem=self.problem,
+            field=self.field,
+            metrics=scores,
+            history=self.history,
+            stopped=self.stopped,
+            failed=self.failed,
+            interrupted=self.interrupted,
+            seconds=self.seconds,
+            evaluations=self.objective.evaluations,
+            steps=self.steps,
+            data=self.data,
+            folder=self.folder.path if self.folder else None,
+        )
+
+
+def load_weights(module: nn.Module, state: dict[str, Any]) -> None:
+    """Restore weights from a checkpoint.
+
+    Args:
+        module: The field, or what holds it.
+        state: What was saved of it.
+
+    Raises:
+        InputError: They do not fit.
+    """
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as error:
+        raise InputError(
+            f"the checkpoint does not fit the field ({str(error).splitlines()[-1].strip()})",
+            "the weights of the field that config.json describes",
+        ) from error
+
+
+def check_same_problem(state: dict[str, Any], problem: Problem) -> None:
+    """Refuse the checkpoint of another problem.
+
+    Args:
+        state: What was saved.
+        problem: The problem to go on with.
+
+    Raises:
+        InputError: They are not of one class.
+    """
+    if state.get("problem") != type(problem).__name__:
+        raise InputError(
+            f"a checkpoint of {state.get('problem', 'another program')}",
+            f"one of {type(problem).__name__}",
+            "resume the folder with the problem that made it",
+        )
+
+
+def _value(loss: Any) -> float:
+    return float(loss.detach()) if isinstance(loss, Tensor) else float(loss)
+
+
+def _set_rate(optimizer: Any, stage: Stage, step: int) -> None:
+    """Set the learning rate of the step; optimizers without one have nothing to set."""
+    if stage.schedule == "constant" and not stage.warmup:
+        return
+    for group in optimizer.param_groups:
+        if "lr" in group:
+            group.setdefault("initial_lr", group["lr"])
+            group["lr"] = group["initial_lr"] * stage.rate(step)

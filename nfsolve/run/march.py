@@ -1,0 +1,228 @@
+"""Marching in time: one `Run` for each window, each of which goes on from the field of the one before."""
+
+import dataclasses
+from typing import Any
+
+import torch
+from torch import nn
+
+from nfsolve._core.errors import InputError
+from nfsolve.fields import Windows
+from nfsolve.problem import Problem, check_windows, cuts_of, window_of
+from nfsolve.run.folder import METRICS, RunFolder, SaveError
+from nfsolve.run.loop import Run, check_same_problem, load_weights
+from nfsolve.run.plan import Plan, make_field
+from nfsolve.run.report import reporter
+from nfsolve.run.solution import Solution
+
+COUNTED = ("steps", "seconds", "cpu_seconds", "evaluations")
+
+
+class March:
+    """The runs of all windows, as one run: a history, a checkpoint, a field.
+
+    Each window runs the stages of the plan on its own part of the time interval, with a field built for that part.
+    A limit of time is shared: a window may take what is left divided by the number of windows that are left.
+
+    Args:
+        problem: The problem on its whole time interval.
+        plan: Field, stages and options, with ``windows`` above 1.
+        folder: Where to save, or None.
+        report: As for `solve`.
+        checkpoint: State to resume from, or None for a new run.
+
+    Raises:
+        InputError: The problem has no time, or the field is built already.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        plan: Plan,
+        folder: RunFolder | None = None,
+        report: Any = None,
+        checkpoint: dict[str, Any] | None = None,
+    ):
+        check_windows(problem)
+        if isinstance(plan.field, nn.Module):
+            raise InputError(
+                f"windows={plan.windows} with a field that is built already",
+                "a class of fields or a partial of one, such as nfsolve.MLP",
+                "each window builds a field of its own",
+            )
+        self.problem: Any = problem
+        self.plan, self.folder = plan, folder
+        self.cuts = cuts_of(self.problem, plan.windows)
+        total = plan.windows * sum(stage.steps for stage in plan.stages)
+        self.report = reporter(report, total, plan.time_limit)
+        self.done: list[dict[str, Any]] = []  # what the checkpoint holds of each finished window
+        self.fields: list[nn.Module] = []
+        self._current: dict[str, Any] | None = None
+        if checkpoint is not None:
+            self._restore(checkpoint)
+
+    def go(self) -> Solution:
+        """Run the windows that are left; Ctrl-C, or a failure, ends the march."""
+        while True:
+            run = self._run()
+            if not self._is_over():
+                try:
+                    run.go()
+                except SaveError as error:
+                    error.solution = self._solution(run)  # type: ignore[attr-defined]  # so that nothing is lost
+                    raise
+            if run.failed or run.interrupted or len(self.done) == self.plan.windows - 1:
+                return self._finish(run)
+            self._close(run)
+
+    def reopen(self) -> Solution:
+        """Score the field as it stands and give the solution."""
+        return self._solution(self._run())
+
+    def state(self, current: dict[str, Any]) -> dict[str, Any]:
+        """Give what a checkpoint holds: the finished windows and the state of the run of the current one."""
+        return {"problem": type(self.problem).__name__, "windows": self.done, "current": current}
+
+    def shifted(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Count a row of the current window from the start of the march."""
+        before = {key: sum(window[key] for window in self.done) for key in COUNTED}
+        counts = {
+            "step": row["step"] + before["steps"],
+            "seconds": round(row["seconds"] + before["seconds"], 3),
+            "evaluations": row["evaluations"] + before["evaluations"],
+            "cpu_seconds": round(row["cpu_seconds"] + before["cpu_seconds"], 3),
+        }
+        return {**row, **counts, "window": len(self.done) + 1}
+
+    def rows(self, current: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Give the history of the finished windows and of the current one."""
+        return [row for window in self.done for row in window["history"]] + [self.shifted(row) for row in current]
+
+    def _run(self) -> Run:
+        """Make the run of the current window, new or restored."""
+        w = len(self.done)
+        previous = self.fields[-1] if self.fields else None
+        view = window_of(self.problem, self.cuts[w], self.cuts[w + 1], previous)
+        plan, used = self.plan, sum(window["seconds"] for window in self.done)
+        field = make_field(view, plan)
+        if previous is not None and plan.carry and self._current is None:
+            _carry(previous, field)
+        limit = plan.time_limit and max((plan.time_limit - used) / (plan.windows - w), 1e-9)
+        part = dataclasses.replace(plan, field=field, windows=1, time_limit=limit)
+        folder = _Part(self, self.folder) if self.folder is not None else None
+        return Run(view, part, folder, self._tell, self._current)
+
+    def _tell(self, row: dict[str, Any]) -> None:
+        self.report(row if "warning" in row else {**self.shifted(row), "windows": self.plan.windows})
+
+    def _is_over(self) -> bool:
+        """Whether the window that was restored had come to its end; the last one may go on, as a single run may."""
+        stopped = self._current["stopped"] if self._current is not None else ""
+        return bool(stopped) and stopped != "stopped by user" and len(self.done) < self.plan.windows - 1
+
+    def _close(self, run: Run) -> None:
+        """Freeze the field of a finished window and move on to the next."""
+        self.fields.append(run.field.requires_grad_(False))
+        self.done.append(
+            {
+                "field": run.field.state_dict(),
+                "history": [self.shifted(row) for row in run.history],
+                **_counts(run),
+                "parts": run.clocked(),
+            }
+        )
+        self._current = None
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        check_same_problem(state, self.problem)
+        for w, window in enumerate(state["windows"]):
+            field = make_field(window_of(self.problem, self.cuts[w], self.cuts[w + 1]), self.plan)
+            load_weights(field, window["field"])
+            self.fields.append(field.requires_grad_(False))
+            self.done.append(window)
+        self._current = state["current"]
+
+    def _finish(self, run: Run) -> Solution:
+        solution = self._solution(run)
+        close = getattr(self.report, "close", None)
+        if close is not None:
+            close()
+        if self.folder is None:
+            return solution
+        try:
+            self.folder.write_history(solution.history)
+            if not solution.failed:
+                self.folder.save_field({f"field.{name}": value for name, value in solution.field.state_dict().items()})
+            self.folder.write_json(METRICS, solution.metrics)
+        except SaveError as error:
+            error.solution = solution  # type: ignore[attr-defined]
+            raise
+        return solution
+
+    def _solution(self, run: Run) -> Solution:
+        """Put the fields of all windows so far together and score them on the whole problem."""
+        fields = [*self.fields, run.field]
+        field = Windows(fields, self.cuts[1 : len(fields)], self.problem.domain.index("t"))
+        first = next(run.field.parameters())
+        data = self.problem.load(first.device, first.real.dtype if first.is_complex() else first.dtype)
+        with torch.no_grad():
+            scores = {} if run.failed else self.problem.metrics(field, data)
+        counts = {key: value + sum(window[key] for window in self.done) for key, value in _counts(run).items()}
+        parts = [*(window["parts"] for window in self.done), run.clocked()]
+        scores |= {f"seconds/{name}": round(sum(part[name] for part in parts), 3) for name in parts[-1]}
+        stopped = f"window {len(fields)}/{self.plan.windows}: {run.stopped}"
+        parameters = sum(p.numel() for p in field.parameters())
+        return Solution(
+            problem=self.problem,
+            field=field,
+            metrics={**scores, **counts, "parameters": parameters, "stopped": stopped},
+            history=self.rows(run.history),
+            stopped=stopped,
+            failed=run.failed,
+            interrupted=run.interrupted,
+            data=data,
+            folder=self.folder.path if self.folder else None,
+            steps=counts["steps"],
+            seconds=counts["seconds"],
+            evaluations=counts["evaluations"],
+        )
+
+
+class _Part(RunFolder):
+    """The run folder as the run of one window sees it: what it saves is a part of what the march saves."""
+
+    def __init__(self, march: March, folder: RunFolder):
+        super().__init__(folder.path)
+        self.march, self.folder = march, folder
+
+    def start(self, config: dict[str, Any], environment: dict[str, Any]) -> None:
+        """Start the folder of the march with its first window."""
+        if not self.march.done:
+            self.folder.start(self.march.plan.config(self.march.problem), environment)
+
+    def save_checkpoint(self, state: dict[str, Any]) -> None:
+        """Write the checkpoint of the march."""
+        self.folder.save_checkpoint(self.march.state(state))
+
+    def write_history(self, rows: list[dict[str, Any]]) -> None:
+        """Write the history of the march."""
+        self.folder.write_history(self.march.rows(rows))
+
+    def save_field(self, state: dict[str, Any]) -> None:
+        """Leave the field to the march."""
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Leave the metrics to the march."""
+
+
+def _counts(run: Run) -> dict[str, Any]:
+    used = run.steps, run.seconds, run.watch.cpu_seconds, run.objective.evaluations
+    return dict(zip(COUNTED, used, strict=True))
+
+
+def _carry(previous: nn.Module, field: nn.Module) -> None:
+    """Start from the weights of the previous field; buffers stay, they normalise the window's own times."""
+    trained = dict(field.named_parameters())
+    with torch.no_grad():
+        for name, value in previous.named_parameters():
+            trained[name].copy_(value)

@@ -1,0 +1,195 @@
+"""The solution of a problem: the trained field, its scores, and how the run ended."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from nfsolve._core.errors import InputError, require
+from nfsolve.domains import PointCloud
+from nfsolve.problem.pde.draw import inside_only
+
+EXPORTED_POINTS = 100_000  # about, on the default grid
+CELLS = {1: "line", 2: "quad", 3: "hexahedron"}
+
+
+@dataclass
+class Solution:
+    """What `solve` gives back.
+
+    Attributes:
+        problem: The problem.
+        field: The trained field, an `nn.Module`: points ``(n, d)`` -> values ``(n, k)``; that of an operator takes
+            functions too, see ``trained``.
+        metrics: Flat scores; keys as in the run folder's ``metrics.json``.
+        history: Rows with step, seconds, evaluations, the loss, the rms of each residual, and scores.
+        stopped: Why the run ended, in words.
+        failed: Whether the result is unusable (non-finite or diverged).
+        interrupted: Whether the user stopped the run.
+        seconds: Wall-clock seconds of training, over all resumptions.
+        evaluations: Residual evaluations of the optimizers; a Jacobian counts as two.
+        steps: Optimizer steps.
+        data: What ``problem.load`` gave.
+        folder: The run folder, or None.
+    """
+
+    problem: Any
+    field: nn.Module
+    metrics: dict[str, Any]
+    history: list[dict[str, Any]] = dataclasses.field(repr=False)
+    stopped: str
+    failed: bool
+    interrupted: bool
+    seconds: float
+    evaluations: int
+    steps: int
+    data: dict[str, Any] = dataclasses.field(repr=False)
+    folder: Path | None = None
+
+    @property
+    def trained(self) -> nn.Module:
+        """What `nfsolve.load` would give: the field; of an operator ``trained(functions, points)``, behind checks."""
+        return self.problem.trained(self.field)
+
+    @overload
+    def predict(self, points: np.ndarray, batch: int = 65536) -> np.ndarray: ...
+    @overload
+    def predict(self, points: Tensor, batch: int = 65536) -> Tensor: ...
+    def predict(self, points: np.ndarray | Tensor, batch: int = 65536) -> np.ndarray | Tensor:
+        """Evaluate the field at any number of points, part by part and without gradients.
+
+        Args:
+            points: Points ``(n, d)``, on any device and of any type.
+            batch: Points at a time.
+
+        Returns:
+            Values ``(n, k)`` in the field's type: an array for an array, a tensor on the device of a tensor.
+
+        Raises:
+            InputError: Another number of columns, or ``batch`` below 1.
+        """
+        table = torch.as_tensor(points)
+        names = getattr(self.field, "inputs", None)
+        if table.ndim != 2 or (names is not None and table.shape[1] != len(names)):
+            raise InputError(
+                f"points of shape {tuple(table.shape)}",
+                f"(n, {len(names)}) with columns {', '.join(names)}" if names else "(n, d)",
+            )
+        if batch < 1:
+            raise InputError(f"batch = {batch}", "at least 1 point")
+        like = next(self.field.parameters())
+        dtype = like.real.dtype if like.is_complex() else like.dtype
+        with torch.no_grad():
+            parts = [self.field(part.to(like.device, dtype)).to(table.device) for part in table.split(batch)]
+        values = torch.cat(parts)
+        return values if isinstance(points, Tensor) else values.numpy()
+
+    def export(self, path: str | Path, shape: tuple[int, ...] | None = None) -> Path:
+        """Write the field on a grid of the domain for other programs.
+
+        ``.npz`` holds one axis for each coordinate and one array over the axes for each unknown, NaN outside the
+        domain: the layout of reference files. ``.vtu`` (VTK) holds the cells of the grid whose corners are all in
+        the domain; coordinates take the places of x, y, z in their order. Of a `PointCloud` either holds the points.
+
+        Args:
+            path: File to write; its ending chooses the format.
+            shape: Points along each coordinate; default about 100 000 in all.
+
+        Returns:
+            The path.
+
+        Raises:
+            InputError: Another ending, no domain, or more coordinates than VTK has.
+            MissingExtra: A ``.vtu`` without meshio.
+        """
+        path, domain = Path(path), getattr(self.problem, "domain", None)
+        if path.suffix not in (".npz", ".vtu"):
+            raise InputError(f"export to '{path.name}'", "a name that ends in .npz or .vtu")
+        if domain is None or not (domain.solid or isinstance(domain, PointCloud)):
+            raise InputError(
+                f"export of {type(self.problem).__name__} on {domain!r}",
+                "a domain with a grid, or a PointCloud",
+                "use predict at points of your own",
+            )
+        d = len(domain.names)
+        if path.suffix == ".vtu" and d > 3:
+            raise InputError(f"{d} coordinates for VTK", "at most 3", "write .npz")
+        if domain.solid:
+            sizes = shape or (max(2, round(EXPORTED_POINTS ** (1 / d))),) * d
+            points = domain.grid(*sizes)
+            inside = inside_only(domain, points, sizes).get("inside", torch.ones(len(points), dtype=torch.bool))
+        else:
+            sizes, points, inside = None, domain.points, torch.ones(len(domain.points), dtype=torch.bool)
+        found = self.predict(points[inside])
+        values = found.new_full((len(points), found.shape[1]), torch.nan)
+        values[inside] = found
+        names = getattr(self.field, "outputs", None) or tuple(f"u{i}" for i in range(values.shape[1]))
+        columns = {name: values[:, i].numpy() for i, name in enumerate(names)}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".vtu":
+            _write_vtu(path, points.numpy(), columns, inside.numpy(), sizes)
+        else:
+            _write_npz(path, domain, points.numpy(), columns, sizes)
+        return path
+
+    def __str__(self) -> str:
+        rows = [(name, _number(value)) for name, value in self.metrics.items() if name not in _OWN]
+        rows += [
+            ("parameters", f"{sum(p.numel() for p in self.field.parameters()):,}"),
+            ("seconds", f"{self.seconds:.1f}"),
+            ("steps", f"{self.steps:,}"),
+            ("evaluations", f"{self.evaluations:,}"),
+            ("stopped", self.stopped),
+        ]
+        width = max(len(name) for name, _ in rows)
+        title = f"{type(self.problem).__name__} by {type(self.field).__name__}"
+        lines = [title, "-" * len(title), *(f"{name:<{width}}  {value}" for name, value in rows)]
+        return "\n".join(lines)
+
+
+def _write_npz(
+    path: Path, domain: Any, points: np.ndarray, columns: dict[str, np.ndarray], sizes: tuple[int, ...] | None
+) -> None:
+    """Write axes and arrays over them; of single points, columns."""
+    arrays: dict[str, Any] = {name: points[:, i] for i, name in enumerate(domain.names)} | columns
+    if sizes is not None:
+        sides = zip(domain.names, domain.bounds, sizes, strict=True)
+        axes = {name: np.linspace(low, high, n) for name, (low, high), n in sides}
+        arrays = axes | {name: column.reshape(sizes) for name, column in columns.items()}
+    np.savez(path, **arrays)
+
+
+def _write_vtu(
+    path: Path, points: np.ndarray, columns: dict[str, np.ndarray], inside: np.ndarray, sizes: tuple[int, ...] | None
+) -> None:
+    """Write points (n, d) and their columns (n,) as cells of a grid, or as single vertices."""
+    meshio = require("meshio", extra="vtk", purpose="writing a .vtu file")
+    d = points.shape[1]
+    kind, cells = "vertex", np.arange(len(points))[:, None]
+    if sizes is not None:
+        kind, number = CELLS[d], np.arange(len(points)).reshape(sizes)
+        # VTK goes around the bottom face, then around the top one
+        around = [(0,), (1,)] if d == 1 else [(0, 0), (1, 0), (1, 1), (0, 1)]
+        corners = around if d < 3 else [(*corner, top) for top in (0, 1) for corner in around]
+        ends = [tuple(slice(s, n - 1 + s) for s, n in zip(c, sizes, strict=True)) for c in corners]
+        cells = np.stack([number[end].reshape(-1) for end in ends], 1)
+        cells = cells[inside[cells].all(1)]
+    if not len(cells):
+        raise InputError(f"a grid of sizes {sizes} without a cell in the domain", "a finer grid", "give shape=")
+    used, renumbered = np.unique(cells, return_inverse=True)
+    places = np.pad(points[used], ((0, 0), (0, 3 - d)))
+    data = {name: column[used] for name, column in columns.items()}
+    meshio.Mesh(places, [(kind, renumbered.reshape(cells.shape))], point_data=data).write(path)
+
+
+_OWN = ("seconds", "cpu_seconds", "evaluations", "steps", "parameters", "stopped")
+
+
+def _number(value: Any) -> str:
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.3e}" if value != 0 and not 1e-2 <= abs(value) < 1e4 else f"{value:.4g}"

@@ -1,0 +1,195 @@
+"""Solving a problem, and continuing or reopening a run."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from nfsolve._core.device import choose_device, choose_dtype
+from nfsolve._core.errors import InputError
+from nfsolve.problem import Problem, Stage
+from nfsolve.run.folder import RunFolder
+from nfsolve.run.loop import Run
+from nfsolve.run.march import March
+from nfsolve.run.plan import Plan, make_stages
+from nfsolve.run.solution import Solution
+from nfsolve.weighting import Weighting
+
+
+def solve(
+    problem: Problem,
+    field: nn.Module | Callable[..., nn.Module] | None = None,
+    optimizer: Callable[..., Any] | None = None,
+    *,
+    steps: int | None = None,
+    stages: tuple[Stage, ...] | None = None,
+    factorization: Any = None,
+    schedule: str | None = None,
+    warmup: float | None = None,
+    redraw: int | None = None,
+    weighting: Weighting | None = None,
+    windows: int | None = None,
+    carry: bool | None = None,
+    seed: int = 0,
+    dtype: str | torch.dtype | None = None,
+    device: str | torch.device = "cpu",
+    time_limit: float | None = None,
+    tolerance: float | None = None,
+    compile: bool = False,
+    log_every: int | None = None,
+    out: str | Path | None = None,
+    report: Callable[[dict[str, Any]], None] | str | None = "auto",
+) -> Solution:
+    """Train a field to solve a problem.
+
+    Everything that is not given comes from the problem's recipe.
+
+    Args:
+        problem: The problem.
+        field: A field, or a class of fields (or partial of one) that is built for the problem.
+        optimizer: Takes parameters and gives a `torch.optim.Optimizer`: a class or a partial of one.
+        steps: Optimizer steps, in each window; those of a recipe with several
+            stages are shared in proportion, at least one for each as long as there are enough.
+        stages: Several optimizers one after the other, instead of ``optimizer`` and ``steps``.
+        factorization: Factorization of a field that is built here; the recipe's where it builds the field.
+        schedule: Learning-rate schedule: constant, cosine or exponential.
+        warmup: Fraction of the steps of each stage over which the learning rate first rises linearly.
+        redraw: Steps between draws of new points; 0 keeps the first ones.
+        weighting: Scheme of `nfsolve.weighting` that adapts the weights of the residuals.
+        windows: Parts into which the time interval is cut. Each trains a field of its own with all the stages and
+            steps, and goes on from the field before.
+        carry: Whether the field of a window starts from the weights of the one before.
+        seed: Seed of weights and points.
+        dtype: ``float32`` or ``float64``; a field that is given keeps its own.
+        device: ``cpu``, ``cuda`` or ``auto``; a field that is given stays where it is.
+        time_limit: Seconds of training after which the run stops.
+        tolerance: Loss at which the run has converged.
+        compile: Compile the residuals with `torch.compile`.
+        log_every: Steps between rows of the history.
+        out: Run folder to write; None writes nothing.
+        report: Called with each row of the history; ``"auto"`` is a progress bar on a terminal, None is silent.
+
+    Returns:
+        The solution; how it ended is in words in ``solution.stopped``.
+
+    Raises:
+        InputError: Something given does not fit; the message says what to do.
+        SaveError: The result could not be written; the solution is its attribute ``solution``.
+    """
+    recipe = problem.recipe()
+    plan = Plan.of(
+        recipe,
+        field=recipe.field if field is None else field,
+        factorization=recipe.factorization if field is None else factorization,
+        stages=stages or make_stages(recipe, optimizer, steps, schedule, redraw, warmup),
+        dtype=recipe.dtype if dtype is None else str(choose_dtype(dtype)).removeprefix("torch."),
+        device=str(choose_device(device)),
+        log_every=recipe.log_every if log_every is None else log_every,
+        weighting=recipe.weighting if weighting is None else weighting,
+        windows=recipe.windows if windows is None else windows,
+        carry=recipe.carry if carry is None else carry,
+        seed=seed,
+        time_limit=time_limit,
+        tolerance=tolerance,
+        compile=compile,
+    )
+    folder = RunFolder(out) if out is not None else None
+    try:
+        runner = _runner(problem, plan, folder, report)
+        if folder is not None and isinstance(report, str):  # a callable gets rows and warnings only
+            runner.report({"note": f"run folder: {folder.path}"})
+        _tell_skipped(plan, runner)
+        return runner.go()
+    except InputError:
+        if folder is not None:
+            folder.forget()  # so that the corrected run can take its place
+        raise
+
+
+def resume(
+    folder: str | Path,
+    *,
+    time_limit: float | None = None,
+    steps: int | None = None,
+    report: Callable[[dict[str, Any]], None] | str | None = "auto",
+) -> Solution:
+    """Continue a run where its last checkpoint left it, bit-identically.
+
+    Args:
+        folder: The run folder.
+        time_limit: New limit in seconds over all resumptions; None keeps the run's own.
+        steps: New number of steps of the last stage; None keeps the run's own.
+        report: As for `solve`.
+
+    Returns:
+        The solution.
+
+    Raises:
+        InputError: The folder holds no run, or its files are damaged or of another problem.
+    """
+    runs = RunFolder(folder, resumed=True)
+    problem, plan = Plan.from_config(runs.config())
+    if steps is not None:
+        plan.stages = (*plan.stages[:-1], dataclasses.replace(plan.stages[-1], steps=steps))
+    plan.time_limit = time_limit or plan.time_limit
+    checkpoint = runs.load_checkpoint()
+    runner = _runner(problem, plan, runs, report, checkpoint)
+    if checkpoint is None:
+        runner.report({"warning": "no checkpoint yet: starting again"})
+    return runner.go()
+
+
+def load(folder: str | Path) -> nn.Module:
+    """Give the trained field of a run folder.
+
+    Args:
+        folder: The run folder.
+
+    Returns:
+        The field, on the CPU; of an operator problem a `nfsolve.problem.TrainedOperator` around it.
+
+    Raises:
+        InputError: The folder holds no run, or its files are damaged or of another problem.
+    """
+    solution = reopen(folder)
+    return solution.trained
+
+
+def reopen(folder: str | Path) -> Solution:
+    """Rebuild a run's solution from its folder and score it again.
+
+    Args:
+        folder: The run folder.
+
+    Returns:
+        The solution, with the metrics computed anew and the history as it was recorded.
+
+    Raises:
+        InputError: The folder holds no run, or its files are damaged or of another problem.
+    """
+    runs = RunFolder(folder)
+    problem, plan = Plan.from_config(runs.config())
+    plan.device = "cpu"
+    state = runs.load_checkpoint()
+    if state is None:
+        raise InputError(
+            f"run '{folder}' has no checkpoint yet", "a run that was saved", f"start it: --resume {folder}"
+        )
+    return _runner(problem, plan, runs, None, state).reopen()
+
+
+def _tell_skipped(plan: Plan, runner: Run | March) -> None:
+    """Say in one line which stages are left without steps; where no stage has any, nobody asked for training."""
+    total, skipped = sum(stage.steps for stage in plan.stages), [i for i, s in enumerate(plan.stages, 1) if not s.steps]
+    if total and skipped:
+        which = f"stage{'s' * (len(skipped) > 1)} {', '.join(map(str, skipped))} of {len(plan.stages)}"
+        runner.report({"warning": f"no steps for {which}: {total} in all; choose more steps"})
+
+
+def _runner(
+    problem: Problem, plan: Plan, folder: RunFolder | None, report: Any, checkpoint: dict[str, Any] | None = None
+) -> Run | March:
+    return (Run if plan.windows == 1 else March)(problem, plan, folder, report, checkpoint)

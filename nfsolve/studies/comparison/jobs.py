@@ -1,0 +1,203 @@
+"""Runs of a comparison: each in a folder of its own, in parallel processes, done once."""
+
+import csv
+import hashlib
+import json
+import multiprocessing
+import shutil
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from nfsolve._core.errors import InputError, unknown
+from nfsolve.problem.registry import find
+from nfsolve.run.folder import CHECKPOINT, CONFIG, FIELD, HISTORY, METRICS, RunFolder
+from nfsolve.run.solve import resume, solve
+from nfsolve.studies.comparison.cells import Cell
+
+CURVE_ROWS = 40  # about, of the history of each run
+ERROR = "error.txt"
+COUNTS = ("seconds", "cpu_seconds", "evaluations", "steps", "parameters", "stopped")  # what a failed run has as well
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run.
+
+    Attributes:
+        what: The problem, as for ``nfsolve run``.
+        cell: The method.
+        words: Its options besides those of the method, seed and steps.
+        seed: Seed of weights and points.
+        steps: Optimizer steps.
+    """
+
+    what: str
+    cell: Cell
+    words: tuple[str, ...]
+    seed: int
+    steps: int
+
+    def folder(self, out: Path) -> Path:
+        """Give its run folder: the same for the same run, another one for any other."""
+        said = json.dumps([self.what, self.cell.words, self.words, self.seed, self.steps])
+        return out / "runs" / self.cell.slug / f"seed{self.seed}-{hashlib.sha256(said.encode()).hexdigest()[:10]}"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run left.
+
+    Attributes:
+        metrics: Its ``metrics.json``; without scores where it failed.
+        history: Rows of numbers.
+        error: Why it failed, or empty.
+        earlier: Whether it had been done before.
+    """
+
+    metrics: dict[str, Any]
+    history: list[dict[str, float]]
+    error: str = ""
+    earlier: bool = False
+
+    @property
+    def why(self) -> str:
+        """Say how it ended."""
+        return self.error or str(self.metrics.get("stopped", "no score"))
+
+    def check(self, score: str) -> None:
+        """Refuse a score that a run without failure does not have.
+
+        Args:
+            score: Key of the metrics.
+
+        Raises:
+            InputError: There are scores, and this one is not among them.
+        """
+        known = [key for key in self.metrics if key not in COUNTS and "/" not in key]
+        if known and score not in self.metrics:
+            raise unknown("score", score, known)
+
+
+class Workers:
+    """Processes that do runs; those that are done already not again, and interrupted ones from where they stopped.
+
+    Args:
+        out: Folder of the comparison.
+        processes: Runs at the same time.
+        threads: Threads of each.
+    """
+
+    def __init__(self, out: Path, processes: int, threads: int):
+        self.out, self.processes, self.threads = out, processes, threads
+        self._pool: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> "Workers":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def perform(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Outcome]]:
+        """Do runs.
+
+        Args:
+            jobs: The runs; the same one twice is done once.
+
+        Yields:
+            Run and outcome, in the order in which they end.
+        """
+        waiting = []
+        for job in dict.fromkeys(jobs):
+            found = read(job.folder(self.out))
+            if found is None:
+                waiting.append(job)
+            else:
+                yield job, replace(found, earlier=True)
+        if self._pool is None and waiting:  # a fork of a process with threads may hang
+            self._pool = ProcessPoolExecutor(self.processes, multiprocessing.get_context("spawn"))
+        futures = {self._pool.submit(_do, job, self.out, self.threads): job for job in waiting if self._pool}
+        for future in as_completed(futures):
+            try:
+                outcome = future.result()
+            except BrokenProcessPool as error:
+                raise InputError(
+                    "a process ended before its run was done",
+                    "enough memory for all that run at the same time, and, in a script, "
+                    'a call below if __name__ == "__main__":',
+                    "start fewer processes; what is done is kept",
+                ) from error
+            yield futures[future], outcome
+
+
+def read(folder: Path) -> Outcome | None:
+    """Read what a finished run left, or None where there is none."""
+    if (folder / ERROR).is_file():
+        return Outcome({}, [], (folder / ERROR).read_text())
+    try:
+        metrics = json.loads((folder / METRICS).read_text())
+        with (folder / HISTORY).open(newline="") as file:
+            history = [{k: float(v) for k, v in row.items() if _number(v)} for row in csv.DictReader(file)]
+    except (OSError, ValueError):
+        return None
+    return None if metrics.get("stopped") == "stopped by user" else Outcome(metrics, history)
+
+
+def _number(text: str | None) -> bool:
+    try:
+        float(text or "")
+    except ValueError:
+        return False
+    return True
+
+
+def _do(job: Job, out: Path, threads: int) -> Outcome:
+    """Do one run and keep its numbers; the weights would fill the disk."""
+    import torch
+
+    torch.set_num_threads(threads)
+    # the tails of Gaussians and wavelets are subnormal numbers, on which a processor is up to five times slower: no
+    # method should pay for that, and this process does nothing else
+    torch.set_flush_denormal(True)
+    folder = job.folder(out)
+    try:
+        if not _continued(folder):
+            _run(job, folder)
+    except InputError as error:  # of this method: the others go on
+        shutil.rmtree(folder, ignore_errors=True)
+        said = str(error)
+        RunFolder(folder).write(ERROR, lambda path: path.write_text(said))
+    found = read(folder)
+    if found is None:
+        raise KeyboardInterrupt
+    for name in (CHECKPOINT, FIELD):
+        (folder / name).unlink(missing_ok=True)
+    return found
+
+
+def _continued(folder: Path) -> bool:
+    """Continue an interrupted run; remove it where that cannot be done."""
+    if not (folder / CONFIG).is_file():
+        return False
+    try:
+        resume(folder, report=None)
+    except InputError:
+        shutil.rmtree(folder, ignore_errors=True)
+        return False
+    return True
+
+
+def _run(job: Job, folder: Path) -> None:
+    request = job.cell.request(find(job.what), *job.words, "--seed", str(job.seed), "--steps", str(job.steps))
+    options = {**request.options, "log_every": max(1, job.steps // CURVE_ROWS), "report": None}
+    if "warm" not in _PROCESS:  # imports and first calls are slow, and would count for the first method only
+        _PROCESS.add("warm")
+        solve(request.problem, **{**options, "time_limit": 0.01})
+    solve(request.problem, **options, out=folder)
+
+
+_PROCESS: set[str] = set()  # what has happened in this process

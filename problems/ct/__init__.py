@@ -1,0 +1,1 @@
+"""Computed tomography: attenuation from line integrals."""

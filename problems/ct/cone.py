@@ -1,0 +1,297 @@
+"""Cone-beam tomography: find f >= 0 in a volume from its integrals along the rays from a point to a flat panel.
+
+The source turns about the z axis (Feldkamp, Davis & Kress, J. Opt. Soc. Am. A 1(6), 1984). Lengths are in units of half
+the longest side of the volume. Without --data the object is the Shepp-Logan head of ellipsoids, whose projections are
+exact; a volume that is given is projected at its own resolution and reconstructed at a coarser one. Each step evaluates
+the field at all voxels that no empty ray crosses, and compares all rays.
+
+    nfsolve run ct_cone
+    nfsolve run ct_cone --data head.npz --views 25 --counts 1e5
+"""
+
+import copy
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Generator, Tensor
+
+from nfsolve import MLP, Box, FeatureGrid, Problem, Recipe, Stage, main
+from nfsolve._core.errors import InputError, unknown
+from nfsolve.fields import ReLU
+from nfsolve.forward.counts import counted_anew, gaussian_residual, poisson_residual
+from nfsolve.forward.radon import ConeBeam, Projector
+from nfsolve.metrics import psnr, relative_l2, ssim
+from nfsolve.problem import Batch, in_pieces
+from nfsolve.reconstruct import Reconstruction, cgls, fdk, ramp_filter, sirt, total_variation
+from problems.ct._cone_output import cone_picture, write_volumes
+from problems.ct._cone_phantom import Body, Phantom, Sampled
+from problems.ct._levels import LOSSES, Loss, coarse_voxels, coarsening, compared, merged, root_gradient, support
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Callback = Callable[[Tensor], Tensor]
+CLASSICAL = ("fdk", "sirt", "cgls", "tv")
+CLASSICAL_TV = 1e-3  # of the contrast; on a head of 32^3 voxels from 50 views 32.1 dB, with 3e-4 29.8
+TRUNCATED = 0.05  # of the largest line integral: a bin at the panel's border above it has seen a cut object
+
+
+@dataclass
+class CTCone(Problem):
+    """A volume from few cone-beam projections, beside FDK, SIRT and conjugate gradients."""
+
+    data: str = ""
+    """volume to scan, a path or a name under $NFSOLVE_DATA; default the Shepp-Logan head of ellipsoids"""
+    views: int = 50
+    """projections, spread over a full turn"""
+    size: int = 64
+    """voxels along the longest side of the reconstruction"""
+    bins: int | None = None
+    """detector bins along each side of the panel; default 5/4 of the voxels"""
+    source: float = 4.0
+    """distance from the source to the axis of rotation"""
+    detector: float = 6.0
+    """distance from the source to the panel"""
+    panel: float = 4.0
+    """side of the panel; 2 detector / (source - 1) sees the whole cylinder in the volume"""
+    counts: float = 0.0
+    """photons sent to each bin, for Poisson noise; 0 is without noise"""
+    noise_seed: int = 0
+    """seed of the noise; the data do not depend on the seed of the run"""
+    loss: Loss = "filtered"
+    """how data are compared: rows under the root of the ramp, or by the noise of line integrals or of counts"""
+    tv: float = 3e-2
+    """weight of the total variation of the field"""
+    classical: tuple[str, ...] = CLASSICAL[:3]
+    """classical methods beside the field, of fdk, sirt, cgls, tv"""
+
+    unknowns = "f"
+    score = "psnr"
+    redraw_every = 0
+
+    def __post_init__(self) -> None:
+        if self.views < 1 or self.size < 11 or not 0 <= self.counts < math.inf or not self.tv >= 0:
+            raise InputError(
+                f"views = {self.views}, size = {self.size}, counts = {self.counts:g}, tv = {self.tv:g}",
+                "at least 1 view, 11 voxels (the window of SSIM), counts and tv that are not negative",
+            )
+        if not math.sqrt(2) < self.source < math.inf:
+            raise InputError(
+                f"source = {self.source:g}",
+                "more than sqrt(2), where the edges of the volume turn",
+                "give lengths in units of half the longest side of the volume",
+            )
+        for name in self.classical:
+            if name not in CLASSICAL:
+                raise unknown("classical method", name, CLASSICAL)
+        if self.loss not in LOSSES:
+            raise unknown("loss", self.loss, LOSSES)
+        if self.loss == "poisson" and not self.counts:
+            raise InputError("loss = poisson, counts = 0", "data that were counted", "give --counts 1e5, say")
+        self._coarsening = 1  # voxels and bins that training merges along each side
+
+    @property
+    def geometry(self) -> ConeBeam:
+        """Views and panel."""
+        bins = round(1.25 * self.size) if self.bins is None else self.bins
+        angles = tuple(2 * math.pi * i / self.views for i in range(self.views))
+        spacing = self.panel / max(bins, 1)
+        return ConeBeam(angles, (bins, bins), (spacing, spacing), self.source, self.detector)
+
+    @cached_property
+    def body(self) -> Body:
+        """What is scanned."""
+        return Sampled.read(self.data, self.size) if self.data else Phantom(self.size)
+
+    @property
+    def domain(self) -> Box:  # type: ignore[override]
+        """The box of the voxels."""
+        x, y, z = self.body.grid.bounds
+        return Box(x=x, y=y, z=z)
+
+    @property
+    def resolution(self) -> int:
+        """Number of voxels along the longest side."""
+        return self.size
+
+    @cached_property
+    def clean(self) -> Tensor:
+        """Line integrals without noise, (views, rows, columns)."""
+        projections = self.body.project(self.geometry)
+        border = torch.cat([projections[:, [0, -1]].flatten(), projections[:, :, [0, -1]].flatten()])
+        cut = float(border.max() / projections.max()) if projections.max() > 0 else 0.0
+        if cut > TRUNCATED:
+            reach = f"line integrals at its border reach {100 * cut:.0f} % of the largest"
+            do = f"views are truncated. Give a larger --panel than {self.panel:g}"
+            warnings.warn(f"the panel is too small: {reach}, so that {do}", stacklevel=2)
+        return projections
+
+    @cached_property
+    def counted(self) -> tuple[Tensor, Tensor]:
+        """Line integrals measured by counting photons, and their numbers, both (views, rows, columns)."""
+        return counted_anew(self.clean, self.counts, self.noise_seed)
+
+    @property
+    def projections(self) -> Tensor:
+        """Measured line integrals, (views, rows, columns)."""
+        return self.counted[0] if self.counts else self.clean
+
+    @property
+    def window(self) -> str:
+        """Window on the ramp: noise is largest where the ramp is."""
+        return "hann" if self.counts else "ram-lak"
+
+    @cached_property
+    def contrast(self) -> float:
+        """A typical large attenuation, from FDK on coarse voxels."""
+        coarse = fdk(self.projections, self.geometry, coarse_voxels(self.body.grid, max(1, self.size // 32)), "hann")
+        return max(float(coarse.image.quantile(0.99)), 1e-12)
+
+    def transform(self) -> Callable[[Tensor, Tensor], Tensor]:
+        """Attenuations are not negative: softplus, in units of the contrast."""
+        contrast = self.contrast
+        return lambda x, raw: contrast * torch.nn.functional.softplus(raw - 1)
+
+    def load(self, device: str | torch.device, dtype: torch.dtype) -> Batch:
+        """Make the data of each resolution that the recipe asks for, and the truth to compare with."""
+        wanted = sorted({1, *(coarsening(stage.points, 3) for stage in self.recipe().stages)})
+        levels = {c: self._level(c, device, dtype) for c in wanted}
+        return {"levels": levels, "reference": self.body.truth().to(device, dtype), "classical": {}}
+
+    def _level(self, c: int, device: Any, dtype: torch.dtype) -> Batch:
+        fine, grid = self.geometry, coarse_voxels(self.body.grid, c)
+        rows, columns = (n // c for n in fine.n_bins)  # what remains at the border is air
+        geometry = replace(fine, n_bins=(rows, columns), spacing=tuple(c * width for width in fine.spacing))
+        p = merged(self.projections, c).reshape(-1, 1)
+        projector = Projector(geometry, grid, dtype, device)
+        inside = support(projector, p.to(device, dtype), self.counts * c**2, grid.shape)
+        level = {"points": grid.centres(dtype, device)[inside], "projections": p}
+        if self.counts:
+            level["counts"] = merged(self.counted[1], c).reshape(-1, 1) * c**2
+        level = {name: values.to(device, dtype) for name, values in level.items()}
+        fixed = {"inside": inside, "grid": grid, "geometry": geometry, "projector": projector}
+        return level | fixed | {"incident": self.counts * c**2}
+
+    def with_points(self, factor: float) -> "CTCone":
+        """Merge voxels and bins in training, so that the number of voxels becomes ``factor`` times as large."""
+        coarse = copy.copy(self)
+        coarse._coarsening = coarsening(factor, 3)
+        return coarse
+
+    def draw(self, data: Batch, generator: Generator) -> Batch:
+        """Take all voxels, at the resolution of the stage."""
+        return data["levels"][self._coarsening]
+
+    def volume(self, field: Callback, batch: Batch) -> Tensor:
+        """Evaluate a field at the centres of the voxels that no empty ray crosses, (nz, ny, nx)."""
+        values = in_pieces(field, batch["points"])
+        shape = batch["grid"].shape
+        return values.new_zeros(math.prod(shape), 1).index_put((batch["inside"],), values).reshape(shape)
+
+    def residuals(self, field: Callback, batch: Batch) -> dict[str, Tensor]:
+        """Compare line integrals; and the square root of the length of the gradient, if its total counts."""
+        volume = self.volume(field, batch)
+        q, p = batch["projector"](volume.reshape(-1, 1)), batch["projections"]
+        if self.loss == "poisson":
+            misfit = poisson_residual(q, batch["counts"], batch["incident"])
+        elif self.loss == "gaussian":
+            misfit = gaussian_residual(q, p, batch.get("counts", self.contrast**-2))
+        else:
+            misfit = self._filtered(q - p, batch["geometry"]) / self.contrast
+        residuals = {"projections": misfit}
+        if self.tv:
+            residuals["variation"] = root_gradient(volume / self.contrast)
+        return residuals
+
+    def weights(self) -> dict[str, float]:
+        """Weigh the total variation."""
+        return {"variation": self.tv} if self.tv else {}
+
+    def _filtered(self, misfit: Tensor, geometry: ConeBeam) -> Tensor:
+        """Misfit with its rows under the square root of the ramp, scaled so that its rms is about that of f."""
+        spacing = geometry.spacing[1] * geometry.source / geometry.detector  # at the axis
+        rows = ramp_filter(misfit.reshape(-1, geometry.n_bins[1]), spacing, self.window, power=0.5)
+        area = (self.panel * self.source / self.detector) ** 2
+        box = math.prod(high - low for low, high in self.body.grid.bounds)
+        return math.sqrt(math.pi * area / box) * rows.reshape(-1, 1)
+
+    def image(self, field: Callback, data: Batch) -> Tensor:
+        """Evaluate a field at the voxels of the finest level, (nz, ny, nx)."""
+        return self.volume(field, data["levels"][1])
+
+    def classical_images(self, data: Batch) -> dict[str, Reconstruction]:
+        """Reconstruct by the classical methods, once for each run."""
+        done: dict[str, Reconstruction] = data["classical"]
+        fine = data["levels"][1]
+        A, y, shape, geometry = fine["projector"], fine["projections"], fine["grid"].shape, fine["geometry"]
+        methods: dict[str, Callable[[], Reconstruction]] = {
+            "fdk": lambda: fdk(y.reshape(geometry.shape), geometry, fine["grid"], self.window),
+            "sirt": lambda: sirt(A, y, shape),
+            "cgls": lambda: cgls(A, y, shape),
+            "tv": lambda: self.total_variation(data, CLASSICAL_TV),
+        }
+        for name in self.classical:
+            if name not in done:
+                found = methods[name]()
+                done[name] = replace(found, image=found.image.clamp(min=0))
+        return done
+
+    def total_variation(self, data: Batch, weight: float, iterations: int = 1500) -> Reconstruction:
+        """Reconstruct by least total variation, with a weight in units of the contrast."""
+        fine = data["levels"][1]
+        system = fine["projector"], fine["projections"], fine["grid"].shape
+        return total_variation(*system, weight * self.contrast, iterations, weights=fine.get("counts"))
+
+    def scores(self, volume: Tensor, data: Batch) -> dict[str, Any]:
+        """Score a volume against the truth (SSIM: the mean over slices), and the fit of its projections."""
+        fine, truth = data["levels"][1], data["reference"]
+        peak = float(truth.max())
+        found: dict[str, Any] = {"psnr": psnr(volume, truth, peak)}
+        if min(truth.shape[1:]) >= 11:  # the window of SSIM
+            found["ssim"] = ssim(volume.permute(1, 2, 0), truth.permute(1, 2, 0), peak)
+        return found | {"residual": relative_l2(fine["projector"](volume.reshape(-1, 1)), fine["projections"])}
+
+    def metrics(self, field: Callback, data: Batch) -> dict[str, Any]:
+        """Score the field and the classical volumes."""
+        return compared(self.image(field, data), self.classical_images(data), partial(self.scores, data=data))
+
+    def quick_metrics(self, field: Callback, data: Batch) -> dict[str, Any]:
+        """Score the field."""
+        truth = data["reference"]
+        return {"psnr": psnr(self.image(field, data), truth, float(truth.max()))}
+
+    def _volumes(self, field: Callback, data: Batch) -> dict[str, Tensor]:
+        classical = {name: found.image for name, found in self.classical_images(data).items()}
+        return {"truth": data["reference"], "field": self.image(field, data)} | classical
+
+    def picture(self, field: Callback, data: Batch, history: list[dict[str, Any]]) -> "Figure":
+        """Draw three slices of truth, field and classical volumes, and their errors."""
+        return cone_picture(self._volumes(field, data), self.body.grid)
+
+    def export(self, field: Callback, data: Batch, folder: Path) -> None:
+        """Write the volumes as arrays, and that of the field as TIFF, and as NIfTI where nibabel is installed."""
+        write_volumes(self._volumes(field, data), self.body.grid.voxel * self.body.unit, self.geometry, folder)
+
+    def recipe(self) -> Recipe:
+        """A small ReLU network on feature grids, coarse to fine, all rays in each step of Adam."""
+        grid = FeatureGrid(levels=4, coarsest=8, finest=max(self.size, 8), features=2)
+        adam = torch.optim.Adam
+        return Recipe(
+            field=partial(MLP, width=32, depth=1, activation=ReLU(), encoding=grid),
+            stages=(
+                Stage(partial(adam, lr=1e-2), steps=60, schedule="cosine", points=1 / 64),
+                Stage(partial(adam, lr=1e-2), steps=60, schedule="cosine", points=1 / 8),
+                Stage(partial(adam, lr=2e-2), steps=80, schedule="cosine"),
+            ),
+            log_every=10,
+        )
+
+
+if __name__ == "__main__":
+    main(CTCone)

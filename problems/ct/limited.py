@@ -1,0 +1,96 @@
+"""Computed tomography from a limited arc: a disc with holes, scanned by a fan beam over less than half a turn.
+
+What a short arc does not show must come from what is known of the object. The scanner is that of the Helsinki
+Tomography Challenge 2022 (A. Meaney, F. S. de Moura, M. Juvonen, S. Siltanen, Zenodo 7418878), whose files
+``ct_scan --limited`` takes; the disc here is made of ellipses, with exact chords, averaged over the bins, and Poisson
+noise. Reconstructions are judged as in the challenge, by the correlation of their segmentation with the true one.
+`problems.ct._tomography` says how the field is fitted.
+
+    nfsolve run ct_limited
+    nfsolve run ct_limited --arc 60 --size 256
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from nfsolve import main
+from nfsolve._core.errors import InputError
+from nfsolve.data.scans.scan import Scan
+from nfsolve.forward.ellipses import Ellipse, ellipse_image, ellipse_sinogram
+from nfsolve.forward.radon import FanBeam, PixelGrid
+from problems.ct._tomography import Tomography
+
+DISC, ACRYLIC = 35.0, 0.033  # mm and per mm, of the discs of the challenge
+SOURCE, DETECTOR, PANEL = 410.66, 553.74, 112.0  # mm, of its scanner
+FIELD = 75.9  # mm, side of its images
+
+
+@dataclass
+class CTLimited(Tomography):
+    """A disc with holes from a limited arc of a fan beam, beside the classical methods."""
+
+    arc: float = 90.0
+    """degrees from the first view to the last"""
+    step: float = 1.0
+    """degrees between views"""
+    size: int = 128
+    """pixels along each side of the image; the detector has twice as many bins"""
+    holes: int = 6
+    """elliptical holes in the disc"""
+    counts: float = 5e4
+    """photons sent to each bin, for Poisson noise; 0 is without noise"""
+    noise_seed: int = 0
+    """seed of holes and noise; the data do not depend on the seed of the run"""
+
+    peak: float = ACRYLIC
+    """attenuation of acrylic, which is known, per mm; 0 is not known"""
+
+    score = "matthews"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.step <= self.arc <= 360 or self.size < 16 or self.holes < 0 or not 0 <= self.counts < math.inf:
+            raise InputError(
+                f"arc = {self.arc:g}, step = {self.step:g}, size = {self.size}, holes = {self.holes}, "
+                f"counts = {self.counts:g}",
+                "0 < step <= arc <= 360 degrees, at least 16 pixels, no negative holes or counts",
+            )
+
+    @property
+    def steps(self) -> tuple[int, int]:
+        """Optimizer steps at half the resolution, and at the full one; a short arc wants more."""
+        return (600, 300) if self.arc < 150 else super().steps
+
+    def measure(self) -> Scan:
+        """Make disc and sinogram, and count photons where there is noise."""
+        angles = np.radians(np.arange(0, self.arc + 1e-9, self.step))
+        n_bins = 2 * self.size
+        geometry = FanBeam(tuple(angles), n_bins, PANEL / n_bins, SOURCE, DETECTOR)
+        grid = PixelGrid(self.size, self.size, FIELD / self.size)
+        disc = disc_with_holes(self.holes, self.noise_seed)
+        truth = ellipse_image(disc, grid).numpy()
+        exact = Scan("disc", ellipse_sinogram(disc, geometry).numpy(), geometry, reference=truth, grid=grid)
+        return replace(exact, segmentation=truth > ACRYLIC / 2).counted(self.counts, self.noise_seed)
+
+
+def disc_with_holes(n: int, seed: int) -> list[Ellipse]:
+    """Make a disc of acrylic with up to n elliptical holes that touch neither each other nor the rim, in mm."""
+    generator = torch.Generator().manual_seed(seed)
+    ellipses = [Ellipse(ACRYLIC, DISC, DISC)]
+    for _ in range(200):
+        if len(ellipses) > n:
+            break
+        x, y, a, b, angle = torch.rand(5, generator=generator).tolist()
+        hole = Ellipse(-ACRYLIC, 2.5 + 6 * a, 2.5 + 6 * b, DISC * (2 * x - 1), DISC * (2 * y - 1), 180 * angle)
+        reach = max(hole.a, hole.b)
+        apart = (math.hypot(hole.x - o.x, hole.y - o.y) > reach + max(o.a, o.b) + 1 for o in ellipses[1:])
+        if math.hypot(hole.x, hole.y) + reach < DISC - 2 and all(apart):
+            ellipses.append(hole)
+    return ellipses
+
+
+if __name__ == "__main__":
+    main(CTLimited)

@@ -1,0 +1,1 @@
+"""Radiance fields from posed photographs, and absorption from X-ray pictures."""

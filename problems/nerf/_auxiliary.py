@@ -1,0 +1,72 @@
+"""What inverse rendering can train beside its field: a network that gives colours, and corrections of camera poses.
+
+The network reads features of the field and spherical harmonics of the viewing direction, as the second network of
+Mueller et al., "Instant neural graphics primitives", ACM TOG 41 (2022), section 5.4, with one hidden layer as in NeRF.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from nfsolve.fields import ReLU
+from nfsolve.fields.layers import Layers
+from nfsolve.forward.cameras import PoseCorrections
+
+if TYPE_CHECKING:
+    from problems.nerf._radiance import Radiance
+
+Callback = Callable[[Tensor], Tensor]
+COLOURS = ("harmonics", "network")
+FEATURES, WIDTH = 15, 64  # features of the field that the network reads, and its width
+CAREFUL = 0.1  # radians and lengths for which a weight of 1 stands in the correction of a pose
+
+
+def outputs(problem: "Radiance") -> str:
+    """Name what the field gives beside the density, for each point."""
+    if problem.colour == "network":
+        return " ".join(f"f{k + 1}" for k in range(FEATURES))
+    return " ".join(f"{c}{k or ''}" for k in range((problem.view + 1) ** 2) for c in "rgb")
+
+
+def companions(problem: "Radiance", seed: int) -> dict[str, nn.Module]:
+    """Make the network of colours and the corrections of the poses, where they are wanted."""
+    made: dict[str, nn.Module] = {}
+    if problem.colour == "network":
+        reads = FEATURES + (problem.view + 1) ** 2
+        made["colour"] = Layers(reads, WIDTH, 1, ReLU(), None, seed, None, None, "colour").stack(3)
+    if problem.refine_poses:
+        made["poses"] = PoseCorrections(len(problem.photographs["train"].cameras), fix_first=False, unit=CAREFUL)
+    return made
+
+
+def companion(field: Callback, name: str) -> Any:
+    """Give what is trained with a field, or None."""
+    return dict(getattr(field, "companions", {})).get(name)
+
+
+def colours(field: Callback, given: Tensor, harmonics: Tensor) -> Tensor:
+    """Give red, green and blue ``(n, 3)`` from what the field gave of them and the harmonics of the directions."""
+    network = companion(field, "colour")
+    if network is None:
+        return torch.sigmoid((given.unflatten(1, (-1, 3)) * harmonics[..., None]).sum(1))
+    return torch.sigmoid(network(torch.cat([given, harmonics], -1)))
+
+
+def poses(field: Callback, given: Tensor) -> Tensor:
+    """Give the poses of the training views as the field was trained with them."""
+    corrections = companion(field, "poses")
+    return given if corrections is None else corrections(given)
+
+
+def pose_metrics(field: Callback) -> dict[str, float]:
+    """Say by how much the training views were moved in the mean."""
+    corrections = companion(field, "poses")
+    if corrections is None:
+        return {}
+    turns, shifts = corrections.motions().split(3, -1)
+    return {
+        "pose_correction_degrees": float(torch.rad2deg(turns.norm(dim=-1)).mean()),
+        "pose_correction_distance": float(shifts.norm(dim=-1).mean()),
+    }

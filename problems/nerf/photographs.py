@@ -1,0 +1,76 @@
+"""A scene from photographs with known cameras (NeRF): density and colours in a box, for views from anywhere.
+
+nfsolve run nerf --data FOLDER          transforms.json of Blender, nerfstudio or instant-ngp, or LLFF
+nfsolve run nerf --data nerf_lego_200.npz --downscale 2
+nfsolve run nerf --data FOLDER --field mlp --field.encoding positional
+"""
+
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+
+from nfsolve import MLP, Recipe, Stage, main
+from nfsolve._core.errors import InputError
+from nfsolve.data.photos import Photographs, read_photographs
+from nfsolve.data.photos.photographs import BACKGROUNDS
+from nfsolve.fields import FeatureGrid, ReLU
+from problems.nerf._radiance import Radiance
+
+
+@dataclass
+class NeRF(Radiance):
+    """The density and the colours of a scene from your own posed photographs."""
+
+    data: str = ""
+    """folder, .zip or .npz: transforms.json of Blender, nerfstudio or instant-ngp, or poses_bounds.npy of LLFF"""
+    downscale: float = 1.0
+    """how many times smaller the images are made"""
+    background: str | None = None
+    """colour behind the scene: white, black, or red,green,blue in [0, 1]; default the layout's"""
+    bounds: tuple[float, float, float, float, float, float] | None = None
+    """box of the scene, low and high of x, y and z; default from the data or the cameras"""
+    near: float | None = None
+    """distance at which rays begin"""
+    far: float | None = None
+    """distance at which they end"""
+    ndc: bool | None = None
+    """normalised device coordinates, for cameras that all face forward; default for LLFF"""
+    hold_out: int = 8
+    """every hold_out-th view is held out where the data do not say which"""
+    samples: int = 128
+    """steps of the march along the diagonal of the box"""
+
+    needs = "--data PATH, photographs with poses"
+
+    def take(self, split: str) -> Photographs:
+        """Read the photographs."""
+        if not self.data:
+            raise InputError("nerf without photographs", "--data PATH", "without data of your own, run nerf_scene")
+        box = None if self.bounds is None else tuple(zip(self.bounds[::2], self.bounds[1::2], strict=True))
+        options = {"downscale": self.downscale, "background": self._colour(), "bounds": box}
+        options |= {"near": self.near, "far": self.far, "ndc": self.ndc, "hold_out": self.hold_out}
+        return read_photographs(self.data, split, **options)
+
+    def _colour(self) -> str | tuple[float, ...] | None:
+        if self.background is None or self.background in BACKGROUNDS or "," not in self.background:
+            return self.background
+        try:
+            return tuple(float(value) for value in self.background.split(","))
+        except ValueError as error:
+            raise InputError(
+                f"background '{self.background}'", "white, black, or three numbers as in 0.2,0.4,1"
+            ) from error
+
+    def recipe(self) -> Recipe:
+        """A small network on trainable grids."""
+        adam = partial(torch.optim.Adam, lr=1e-2, betas=(0.9, 0.99), eps=1e-15, fused=True)
+        return Recipe(
+            field=partial(MLP, width=64, depth=1, activation=ReLU(), encoding=FeatureGrid(2, 32, 128, 4)),
+            stages=(Stage(adam, steps=4000, schedule="cosine"),),
+            log_every=100,
+        )
+
+
+if __name__ == "__main__":
+    main(NeRF)

@@ -1,0 +1,1 @@
+"""Solution operators of PDEs, learned from physics, from labels, or from both."""

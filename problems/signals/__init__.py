@@ -1,0 +1,1 @@
+"""Fields fitted to signals: images, sound, data on the sphere, occupancy of shapes."""

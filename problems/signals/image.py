@@ -1,0 +1,291 @@
+"""A photograph as a function: find v on the plane with v(x_i, y_i) = colour of pixel i.
+
+Every second pixel of every second row is given; the others are held out and score the field (the protocol of
+Tancik et al., "Fourier features let networks learn high frequency functions", NeurIPS 2020, section 6.1). The set-ups
+of three papers are ``--protocol ws``, ``preconditioners`` and ``rwf`` (see `problems.signals._protocols`); parameters
+that are given win over the protocol's. Without --image it is the portrait of Grace Hopper (U.S. Navy, public domain)
+that comes with matplotlib.
+
+    nfsolve run image
+    nfsolve run image --image holiday.jpg --size 512
+    nfsolve run image --protocol ws --lattice 2 --field siren
+"""
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+from nfsolve import Box, Problem, Recipe, main
+from nfsolve._core.errors import InputError, require, unknown
+from nfsolve._core.random import generator as make_generator
+from nfsolve.data.pictures import crop, read, shrink, squeeze
+from nfsolve.metrics import psnr, ssim
+from nfsolve.plot import panels
+from nfsolve.problem import Batch, in_pieces
+from problems.signals._protocols import PROTOCOLS, Fit, Protocol, recipe
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Callback = Callable[[Tensor], Tensor]
+QUICK = 2**13  # pixels of each kind in a row of the history
+ZOOM = 48  # side of the enlarged part in the picture, pixels
+
+
+@dataclass
+class ImageFit(Problem):
+    """A photograph from a quarter of its pixels, or from all of them."""
+
+    image: str = ""
+    """picture to fit, a path or a name under $NFSOLVE_DATA; default the portrait of matplotlib"""
+    protocol: Literal["default", "ws", "preconditioners", "rwf"] = "default"
+    """set-up of a paper; it decides what is not given below, coordinates, scores and recipe"""
+    size: int | None = None
+    """longest side in pixels; larger pictures are shrunk"""
+    gray: bool | None = None
+    """fit brightness instead of colours"""
+    lattice: int | None = None
+    """given are every lattice-th pixel of every lattice-th row; 1 gives all and holds none out"""
+    batch: int | None = None
+    """pixels in a mini-batch; 0 takes all that are given"""
+    fit: Fit | None = None
+    """how a larger picture gets its size: keep its shape, squeeze it into a square, or crop one out of its centre"""
+
+    pointwise = True
+
+    def __post_init__(self) -> None:
+        if self.protocol not in PROTOCOLS:
+            raise unknown("protocol", self.protocol, PROTOCOLS)
+        now = self.setup
+        if now.fit not in ("shrink", "squeeze", "crop"):
+            raise unknown("fit", now.fit, ("shrink", "squeeze", "crop"))
+        if now.size < 22 or not 1 <= now.lattice <= now.size // 11 or now.batch < 0:
+            raise InputError(
+                f"size = {now.size}, lattice = {now.lattice}, batch = {now.batch}",
+                "at least 22 pixels, a lattice of 1 to size / 11, and a batch that is not negative",
+            )
+
+    @property
+    def setup(self) -> Protocol:
+        """The protocol with what is given here in its place."""
+        given = {name: getattr(self, name) for name in ("size", "gray", "lattice", "batch", "fit")}
+        return dataclasses.replace(PROTOCOLS[self.protocol], **{k: v for k, v in given.items() if v is not None})
+
+    @property
+    def domain(self) -> Box:  # type: ignore[override]
+        """The square that the coordinates of the pixels span."""
+        grid = self.setup.grid
+        if grid == "corners":
+            return Box(row=(-1, 1), column=(-1, 1))
+        return Box(x=(-1, 1), y=(-1, 1)) if grid == "centres" else Box(x=(0, 1), y=(0, 1))
+
+    @property
+    def unknowns(self) -> str:  # type: ignore[override]
+        """Names of the channels."""
+        return "v" if self.setup.gray else "r g b"
+
+    @property
+    def score(self) -> str:
+        """The key of the metrics by which fields are compared."""
+        return "psnr_heldout" if self.setup.lattice > 1 else "psnr"
+
+    @property
+    def resolution(self) -> int:
+        """Number of pixels along the longer axis that are given."""
+        return -(-max(self._read().shape[:2]) // self.setup.lattice)
+
+    @property
+    def adapts(self) -> bool:
+        """Whether a checkpoint must hold the mini-batch: where an epoch goes on."""
+        return self.setup.epochs
+
+    def transform(self) -> Callable[[Tensor, Tensor], Tensor] | None:
+        """Give the map that the field applies last."""
+        return _sigmoid if self.setup.squash else None
+
+    def _read(self) -> Tensor:
+        now = self.setup
+        picture = read(self.image, now.gray, type(self), now.luma)
+        if now.fit == "shrink":
+            return shrink(picture, now.size)
+        return (squeeze if now.fit == "squeeze" else crop)(picture, now.size, now.kernel)
+
+    def load(self, device: str | torch.device, dtype: torch.dtype) -> Batch:
+        """Read the picture (height, width, channels) in [0, 1], and take the given pixels out of it."""
+        now, picture = self.setup, self._read().to(device, dtype)
+        points = now.points(*picture.shape[:2]).to(device, dtype)
+        given = torch.zeros(picture.shape[:2], dtype=torch.bool, device=device)
+        given[:: now.lattice, :: now.lattice] = True
+        held = ~given
+        if now.middle and now.lattice > 1:
+            half, held = now.lattice // 2, torch.zeros_like(given)
+            held[half :: now.lattice, half :: now.lattice] = True
+        if self.batch is not None and self.batch > int(given.sum()):
+            raise InputError(
+                f"batch = {self.batch} of {int(given.sum())} pixels that are given",
+                "at most as many as there are",
+                "write 0 for all of them",
+            )
+        chance = make_generator(0, "quick scores")
+        masks = {"given": given, "heldout": held} if now.lattice > 1 else {"given": given}
+        return {
+            **{name: {"points": points[mask], "values": picture[mask]} for name, mask in masks.items()},
+            "some": {n: torch.randperm(int(m.sum()), generator=chance)[:QUICK].to(device) for n, m in masks.items()},
+            "points": points.reshape(-1, 2),
+            "picture": picture,
+            "mask": given,
+            "held": held,
+        }
+
+    def draw(self, data: Batch, generator: Generator) -> Batch:
+        """Pick pixels at random among those given, or start an epoch through all of them."""
+        now, n = self.setup, len(data["given"]["points"])
+        if not 0 < now.batch < n:
+            return {"colour": data["given"]}
+        if now.epochs:
+            return self._take(data, torch.randperm(n, generator=generator), 0)
+        index = torch.randint(n, (now.batch,), generator=generator)
+        return {"colour": {name: rows[index.to(rows.device)] for name, rows in data["given"].items()}}
+
+    def redraw(self, data: Batch, generator: Generator, field: Callback, batch: Batch) -> Batch:
+        """Pick again; within an epoch, take the next pixels of its order."""
+        epoch = batch.get("epoch")
+        if epoch is None or int(epoch["end"]) >= len(epoch["order"]):
+            return self.draw(data, generator)
+        return self._take(data, epoch["order"], int(epoch["end"]))
+
+    def _take(self, data: Batch, order: Tensor, start: int) -> Batch:
+        end = min(start + self.setup.batch, len(order))
+        rows = {name: values[order[start:end].to(values.device)] for name, values in data["given"].items()}
+        return {"colour": rows, "epoch": {"order": order, "end": torch.tensor(end)}}
+
+    def residuals(self, field: Callback, batch: Batch) -> dict[str, Tensor]:
+        """v(x, y) minus the colours of the pixels."""
+        pixels = batch["colour"]
+        return {"colour": field(pixels["points"]) - pixels["values"]}
+
+    def metrics(self, field: Callback, data: Batch) -> dict[str, Any]:
+        """Score given and held-out pixels, the whole picture, and bicubic interpolation."""
+        now, picture, mask, held = self.setup, data["picture"], data["mask"], data["held"]
+        largest = float(picture.max())
+        image = evaluate(field, data["points"], now.clip).reshape(picture.shape)
+        scores = {"psnr": now.decibels(image[mask], picture[mask], largest), "ssim": ssim(image, picture)}
+        if now.lattice > 1:
+            cubic = self.bicubic(picture)
+            scores["psnr_heldout"] = now.decibels(image[held], picture[held], largest)
+            scores["psnr_heldout_bicubic"] = now.decibels(cubic[held], picture[held], largest)
+        return scores
+
+    def quick_metrics(self, field: Callback, data: Batch) -> dict[str, Any]:
+        """Score the same few thousand pixels of each kind every time."""
+        now, largest, scores = self.setup, float(data["picture"].max()), {}
+        for name, key in (("given", "psnr"), ("heldout", "psnr_heldout")):
+            if name in data:
+                points, values = (data[name][part][data["some"][name]] for part in ("points", "values"))
+                scores[key] = now.decibels(evaluate(field, points, now.clip), values.clamp(0, 1), largest)
+        return scores
+
+    def bicubic(self, picture: Tensor) -> Tensor:
+        """Interpolate the given pixels of a picture (height, width, channels) by cubic convolution."""
+        step = self.setup.lattice
+        coarse = picture[::step, ::step].movedim(-1, 0)[None]
+        height, width = (step * (n - 1) + 1 for n in coarse.shape[2:])
+        fine = F.interpolate(coarse, (height, width), mode="bicubic", align_corners=True)
+        rest = (0, picture.shape[1] - width, 0, picture.shape[0] - height)  # beyond the last given row and column
+        return F.pad(fine, rest, mode="replicate")[0].movedim(0, -1).clamp(0, 1)
+
+    def finer(self, field: Callback, data: Batch, factor: int) -> Tensor:
+        """Evaluate the field on pixels that are `factor` times smaller."""
+        height, width, channels = data["picture"].shape
+        points = self.setup.points(factor * height, factor * width).to(data["points"])
+        return evaluate(field, points.reshape(-1, 2)).reshape(factor * height, factor * width, channels)
+
+    def picture(self, field: Callback, data: Batch, history: list[dict[str, Any]]) -> "Figure":
+        """Draw the picture, the field, the error, the history, and an enlarged part."""
+        truth = data["picture"]
+        image = evaluate(field, data["points"]).reshape(truth.shape)
+        error = (image - truth).abs().mean(-1)
+        figure = panels.new_figure(15.5, 8.6)
+        axes = figure.subplots(2, 4)
+        scores = self.metrics(field, data)
+        _show(axes[0, 0], truth, f"photograph, {truth.shape[1]} x {truth.shape[0]} pixels")
+        _show(axes[0, 1], image, f"field: {psnr(image, truth):.1f} dB, SSIM {scores['ssim']:.3f}")
+        shown = axes[0, 2].imshow(panels.array(error), cmap="magma", vmin=0, vmax=0.15)
+        axes[0, 2].set(title=f"absolute error, mean {float(error.mean()):.4f}", xticks=[], yticks=[])
+        figure.colorbar(shown, ax=axes[0, 2], shrink=0.8)
+        panels.score_panel(
+            axes[0, 3], history, {"psnr": "given pixels", "psnr_heldout": "held-out pixels"}, "PSNR / dB"
+        )
+        self._zooms(axes, data, self.finer(field, data, 4), scores)
+        return figure
+
+    def _zooms(self, axes: Any, data: Batch, fine: Tensor, scores: dict[str, Any]) -> None:
+        truth, step = data["picture"], self.setup.lattice
+        top, left = _detail(truth, ZOOM, step)
+        cut = (slice(top, top + ZOOM), slice(left, left + ZOOM))
+        ends = [slice(4 * part.start, 4 * part.stop) for part in cut]
+        _show(axes[1, 0], truth[cut][::step, ::step], f"given, 1 pixel of {step**2}")
+        cubic = scores.get("psnr_heldout_bicubic")
+        label = f", held-out {cubic:.2f} dB" if cubic is not None else ""
+        _show(axes[1, 1], self.bicubic(truth)[cut], f"bicubic{label}")
+        held_out = scores.get("psnr_heldout")
+        label = f", held-out {held_out:.2f} dB" if held_out is not None else ""
+        _show(axes[1, 2], fine[ends[0], ends[1]], f"field at 4 x resolution{label}")
+        _show(axes[1, 3], truth[cut], "photograph")
+        box = {"fill": False, "edgecolor": "red", "linewidth": 1.5}
+        rectangle = require("matplotlib.patches", extra="plot", purpose="drawing a picture").Rectangle
+        axes[0, 0].add_patch(rectangle((left - 0.5, top - 0.5), ZOOM, ZOOM, **box))
+
+    def export(self, field: Callback, data: Batch, folder: Path) -> None:
+        """Write the field as PNG, at the picture's own resolution and at four times of it."""
+        import imageio.v3 as iio
+
+        for factor, name in ((1, "field.png"), (4, "field_4x.png")):
+            iio.imwrite(folder / name, _bytes(self.finer(field, data, factor)))
+
+    def recipe(self) -> Recipe:
+        """Give the protocol's; by default a sine network with weights scaled moderately, mini-batches, Adam."""
+        return recipe(self.protocol, self.setup)
+
+
+def evaluate(field: Callback, points: Tensor, clip: bool = True) -> Tensor:
+    """Evaluate colours in pieces, cut to [0, 1] as a picture is when it is saved."""
+    values = in_pieces(field, points)
+    return values.clamp(0, 1) if clip else values
+
+
+def _sigmoid(points: Tensor, values: Tensor) -> Tensor:
+    return torch.sigmoid(values)
+
+
+def _detail(picture: Tensor, side: int, step: int) -> tuple[int, int]:
+    """Find the square with the most detail; its corner lies on the lattice."""
+    gray = picture.mean(-1)
+    edges = F.pad(gray.diff(dim=0).abs(), (0, 0, 0, 1)) + F.pad(gray.diff(dim=1).abs(), (0, 1))
+    side = min(side, *gray.shape)
+    means = F.avg_pool2d(edges[None, None], side, stride=step)[0, 0]
+    best = int(means.argmax())
+    return step * (best // means.shape[1]), step * (best % means.shape[1])
+
+
+def _show(axes: Any, values: Tensor, title: str) -> None:
+    pixels = panels.array(values).clip(0, 1)
+    gray = {"cmap": "gray", "vmin": 0, "vmax": 1} if pixels.shape[-1] == 1 else {}
+    axes.imshow(pixels.squeeze(-1) if gray else pixels, interpolation="nearest", **gray)
+    axes.set(title=title, xticks=[], yticks=[])
+
+
+def _bytes(values: Tensor) -> np.ndarray:
+    pixels = (255 * panels.array(values).clip(0, 1)).round().astype(np.uint8)
+    return pixels[..., 0] if pixels.shape[-1] == 1 else pixels
+
+
+if __name__ == "__main__":
+    main(ImageFit)

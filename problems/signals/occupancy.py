@@ -1,0 +1,288 @@
+"""A solid as a function: find o on [-1, 1]^3 with o = 1 inside and o = 0 outside.
+
+Labelled points near the surface and in the cube are given, others score the field (Mescheder et al., "Occupancy
+networks", CVPR 2019; the sampling is that of Hertz et al., "SAPE", NeurIPS 2021). Without --mesh the solid is a ball
+cut to a gyroid's wall, |sin kx cos ky + sin ky cos kz + sin kz cos kx| < c, whose labels are exact.
+
+    nfsolve run occupancy
+    nfsolve run occupancy --mesh mesh_armadillo.npz --points occ_points_armadillo.npz --protocol preconditioners
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+from nfsolve import MLP, Box, GaussianFourier, Problem, Recipe, Sine, Stage, main, weight_scaling
+from nfsolve._core.errors import InputError, MissingExtra, unknown
+from nfsolve._core.random import generator
+from nfsolve.data.tables import find_file
+from nfsolve.fields import Gaussian, ReLU
+from nfsolve.meshes import Implicit, Mesh, Solid, View, around, level_set, read_points, render, root_cross_entropy
+from nfsolve.metrics import iou
+from nfsolve.plot import panels
+from nfsolve.problem import Batch, in_pieces
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Callback = Callable[[Tensor], Tensor]
+QUICK, ALL = 2**13, 2**18  # at most this many points of each set are scored: for the progress line, at the end
+WAVE, WALL, RADIUS = 7.0, 0.5, 0.85  # of the gyroid ball: k, c, and the ball's radius
+NEAR, WIDE = 0.01, 0.1  # standard deviations of the points near the surface
+SLICE = 192  # pixels along a side of the slice that is drawn
+PROBABILITY = 0.5  # a point is inside where its occupancy is above
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a protocol decides besides field and optimizer.
+
+    Attributes:
+        loss: ``mse`` or ``bce``.
+        batch: Points in a mini-batch.
+        pool: Labelled training points.
+        mix: Shares of points NEAR the surface, of points WIDE of it, and of uniform ones.
+        fit: How a mesh is put into the cube, see `Mesh.frame`.
+        reach: How far it reaches there.
+        tests: Held-out points of each kind, where no file brings them.
+        near: Standard deviation of the held-out points around the surface.
+    """
+
+    loss: str = "mse"
+    batch: int = 4096
+    pool: int = 300_000
+    mix: tuple[float, float, float] = (1 / 3, 1 / 3, 1 / 3)
+    fit: str = "box"
+    reach: float = 0.9
+    tests: int = 50_000
+    near: float = NEAR
+
+
+SETTINGS = {
+    "default": Setting(),
+    # Chng, Saratchandran & Lucey 2025. Their code scores the last training batch at logit 0.5, labels the outside 1,
+    # draws ten sets and times optimizer.step only; here: held-out points, logit 0, inside 1, one set, whole steps
+    "preconditioners": Setting("bce", 50_000, 1_000_000, fit="sphere", reach=0.95, tests=100_000),
+    # Yeom, Lee & Lee 2025 tell only the metric: the batch is that of the line above, the rest our default
+    "ws": Setting("mse", 50_000, 1_000_000, tests=100_000),
+    # Tancik et al. 2020: the box is [0, 1]^3 there, so that N(0, 0.01) is 0.02 here; they draw new points each step
+    "rwf": Setting("bce", 32_768, 2_000_000, mix=(0.0, 0.0, 1.0), reach=1.0, tests=2**18, near=0.02),
+}
+
+
+@dataclass
+class Occupancy(Problem):
+    """A solid from labelled points: inside or outside."""
+
+    mesh: str = ""
+    """watertight mesh: npz with vertices and faces, OBJ, PLY, STL or OFF; default a gyroid ball"""
+    points: str = ""
+    """held-out points of that mesh, npz with points_uniform, occ_uniform, points_near, occ_near; default own ones"""
+    protocol: Literal["default", "preconditioners", "ws", "rwf"] = "default"
+    """set-up of a paper: preconditioners (arXiv 2402.08784), ws (ICLR 2025), rwf (arXiv 2210.01274)"""
+    loss: Literal["mse", "bce"] | None = None
+    """mse: the field is the occupancy; bce: the field is its logit, cross-entropy; default the protocol's"""
+    batch: int | None = None
+    """points in a mini-batch; 0 takes the whole pool; default the protocol's"""
+    pool: int | None = None
+    """labelled training points, drawn once; default the protocol's"""
+    resolution: int = 128
+    """points along each axis for the mesh that is extracted"""
+    azimuth: float = 210.0
+    """side from which the picture shows the solid, degrees around the y axis"""
+
+    domain = Box(x=(-1, 1), y=(-1, 1), z=(-1, 1))
+    unknowns = "o"
+    pointwise = True
+    score = "iou_near"
+    needs = "nothing; the extra 'mesh' for --mesh and for the extracted mesh"
+
+    def __post_init__(self) -> None:
+        for name, known in (("protocol", tuple(SETTINGS)), ("loss", (None, "mse", "bce"))):
+            if getattr(self, name) not in known:
+                raise unknown(name, str(getattr(self, name)), [k for k in known if k])
+        pool, batch = self._setting("pool"), self._setting("batch")
+        if pool < 1 or batch < 0 or self.resolution < 8:
+            came = f"pool = {pool}, batch = {batch}, resolution = {self.resolution}"
+            raise InputError(came, "a positive pool, a batch that is not negative, and a resolution of at least 8")
+        if batch > pool:
+            raise InputError(
+                f"batch = {batch} is larger than the pool of {pool} points",
+                "a mini-batch out of the pool",
+                "give a smaller --batch or a larger --pool; --batch 0 takes the whole pool",
+            )
+        if self.points and not self.mesh:
+            raise InputError(f"points = '{self.points}' without a mesh", "--mesh, the solid that these points score")
+
+    def _setting(self, name: str) -> Any:
+        """Give a parameter, or the protocol's value where it is None."""
+        own = getattr(self, name, None)
+        return getattr(SETTINGS[self.protocol], name) if own is None else own
+
+    @property
+    def level(self) -> float:
+        """The field's value at which the occupancy is PROBABILITY."""
+        return PROBABILITY if self._setting("loss") == "mse" else math.log(PROBABILITY / (1 - PROBABILITY))
+
+    def load(self, device: str | torch.device, dtype: torch.dtype) -> Batch:
+        """Draw the pool and the held-out points of the solid, and label them."""
+        solid, centre, scale = self.solid()
+        setting, pool = SETTINGS[self.protocol], self._setting("pool")
+        near, wide = (round(share * pool) for share in setting.mix[:2])
+        parts = zip((near, wide, pool - near - wide), (NEAR, WIDE, None), strict=True)
+        train, test = generator(0, "occupancy training"), generator(0, "occupancy test")
+        sets = {"pool": torch.cat([around(solid, n, deviation, train) for n, deviation in parts])}
+        if not self.points:
+            sets["uniform"] = around(solid, setting.tests, None, test)
+            sets["near"] = around(solid, setting.tests, setting.near, test)
+        data = {name: {"points": x, "values": solid.contains(x).double()} for name, x in sets.items()}
+        if self.points:
+            data |= self._held_out(solid, centre, scale)
+        return {name: {k: v.to(device, dtype) for k, v in rows.items()} for name, rows in data.items()}
+
+    def solid(self) -> tuple[Mesh | Implicit, np.ndarray, float]:
+        """Give the solid in the cube, and where it came from: x there = scale x here + centre."""
+        if not self.mesh:
+            return Implicit(gyroid_ball), np.zeros(3), 1.0
+        mesh = Mesh.read(find_file(self.mesh, type(self)))
+        centre, scale = mesh.frame(self._setting("fit"), self._setting("reach"))
+        return mesh.moved(centre, scale), centre, scale
+
+    def _held_out(self, solid: Solid, centre: np.ndarray, scale: float) -> Batch:
+        """Read labelled points, bring them into the cube, and try a few of them on the mesh."""
+        path = find_file(self.points, type(self))
+        sets = {}
+        for name, (points, labels) in read_points(path, centre, scale).items():
+            agree = (solid.contains(points[:2000]) == labels[:2000]).double().mean()
+            if agree < 0.99:
+                raise InputError(
+                    f"{100 * float(1 - agree):.0f} % of the {name} points of '{path}' are labelled other than the mesh",
+                    "points of this very mesh, in the frame that the file's centre and scale say",
+                )
+            sets[name] = {"points": points, "values": labels.double()}
+        return sets
+
+    def draw(self, data: Batch, generator: Generator) -> Batch:
+        """Pick points at random out of the pool."""
+        pool, batch = data["pool"], self._setting("batch")
+        if batch == 0:
+            return {"occupancy": pool}
+        index = torch.randint(len(pool["points"]), (batch,), generator=generator).to(pool["points"].device)
+        return {"occupancy": {name: rows[index] for name, rows in pool.items()}}
+
+    def residuals(self, field: Callback, batch: Batch) -> dict[str, Tensor]:
+        """Difference to the label, or the signed root of the cross-entropy."""
+        values, labels = field(batch["occupancy"]["points"]), batch["occupancy"]["values"]
+        mse = self._setting("loss") == "mse"
+        return {"occupancy": values - labels if mse else root_cross_entropy(values, labels)}
+
+    def metrics(self, field: Callback, data: Batch) -> dict[str, Any]:
+        """Score held-out points, uniform and near the surface, and points of the pool."""
+        return self._scores(field, data, ALL)
+
+    def quick_metrics(self, field: Callback, data: Batch) -> dict[str, Any]:
+        """Score a part of the same points."""
+        return self._scores(field, data, QUICK)
+
+    def _scores(self, field: Callback, data: Batch, most: int) -> dict[str, Any]:
+        scores = {}
+        for key, name in (("iou", "uniform"), ("iou_near", "near"), ("iou_train", "pool")):
+            step = -(-len(data[name]["points"]) // most)
+            points, values = (data[name][k][::step] for k in ("points", "values"))
+            inside = (in_pieces(field, points) > self.level).to(values)
+            scores[key] = iou(inside, values)
+        return scores
+
+    def surface(self, field: Callback, data: Batch) -> Mesh:
+        """Extract the field's surface by marching cubes, in the cube."""
+
+        def value(points: np.ndarray) -> np.ndarray:
+            return panels.array(in_pieces(field, torch.from_numpy(points).to(data["near"]["points"]))).reshape(-1)
+
+        return level_set(value, self.resolution, self.level)
+
+    def export(self, field: Callback, data: Batch, folder: Path) -> None:
+        """Write the field's surface as PLY, in the coordinates of the mesh that was given."""
+        try:
+            _, centre, scale = self.solid()
+            self.surface(field, data).moved(-centre / scale, 1 / scale).write(folder / "surface.ply")
+        except (MissingExtra, InputError) as error:
+            print(f"no mesh: {error}")
+
+    def picture(self, field: Callback, data: Batch, history: list[dict[str, Any]]) -> "Figure":
+        """Draw the solid and the field, shaded and cut, and the history."""
+        solid = self.solid()[0]
+        figure = panels.new_figure(13, 8.4)
+        axes = figure.subplots(2, 3)
+        scores = self.metrics(field, data)
+        self._view(
+            axes[0, 0],
+            f"solid: {Path(self.mesh).name or 'gyroid ball'}",
+            lambda: solid if isinstance(solid, Mesh) else solid.mesh(self.resolution),
+        )
+        title = f"field: IoU {scores['iou']:.4f}, near the surface {scores['iou_near']:.4f}"
+        self._view(axes[0, 1], title, lambda: self.surface(field, data))
+        self._slices(axes[1], solid, field, data["near"]["points"])
+        labels = {"iou": "uniform", "iou_near": "near the surface", "iou_train": "training points"}
+        panels.score_panel(axes[0, 2], history, labels, "IoU")
+        return figure
+
+    def _view(self, axes: Any, title: str, surface: Callable[[], Mesh]) -> None:
+        axes.set(title=title, xticks=[], yticks=[])
+        try:
+            axes.imshow(render(surface(), View(azimuth=self.azimuth), 360)[0], cmap="gray", vmin=0, vmax=1)
+        except (MissingExtra, InputError) as error:
+            axes.text(0.5, 0.5, str(error), ha="center", va="center", wrap=True, transform=axes.transAxes)
+
+    def _slices(self, axes: Any, solid: Solid, field: Callback, like: Tensor) -> None:
+        """Draw labels, field and errors on the plane z = 0."""
+        line = torch.linspace(-1, 1, SLICE, dtype=torch.float64)
+        y, x = torch.meshgrid(line, line, indexing="ij")
+        points = torch.stack([x, y, torch.zeros_like(x)], -1).reshape(-1, 3)
+        truth = solid.contains(points).reshape(SLICE, SLICE).numpy()
+        values = panels.array(in_pieces(field, points.to(like))).reshape(SLICE, SLICE)
+        occupancy = values if self.level else 1 / (1 + np.exp(-values.clip(-50, 50)))
+        wrong = (values > self.level).astype(float) - truth
+        shown = {"origin": "lower", "extent": (-1, 1, -1, 1)}
+        axes[0].imshow(truth, cmap="gray_r", **shown)
+        axes[0].set(title="solid, cut at z = 0", xlabel="x", ylabel="y")
+        axes[1].imshow(occupancy, cmap="gray_r", vmin=0, vmax=1, **shown)
+        axes[1].set(title="occupancy of the field", xlabel="x", ylabel="y")
+        axes[2].imshow(wrong, cmap="RdBu_r", vmin=-1, vmax=1, **shown)
+        axes[2].set(title=f"wrong: {100 * abs(wrong).mean():.2f} % (red: too much)", xlabel="x", ylabel="y")
+
+    def recipe(self) -> Recipe:
+        """A sine network with scaled weights; or the protocol's field and optimizer."""
+        adam = torch.optim.Adam
+        if self.protocol == "preconditioners":  # sigma = 0.09; 200 epochs of 20 batches; ESGD there: lr = 0.15
+            field = partial(MLP, width=256, depth=4, activation=Gaussian(1 / (math.sqrt(2) * 0.09)))
+            return Recipe(field=field, stages=(Stage(partial(adam, lr=1e-4), steps=4000),))
+        if self.protocol == "ws":  # field and rate of its image script; the steps are ours
+            field = partial(MLP, width=512, depth=4, activation=Sine(30.0), init=weight_scaling(alpha=2.5))
+            return Recipe(field=field, stages=(Stage(partial(adam, lr=1e-4), steps=1000),))
+        if self.protocol == "rwf":
+            encoding = GaussianFourier(features=256, scale=6.0)  # sigma = 12 on [0, 1]
+            field = partial(MLP, width=256, depth=7, activation=ReLU(), encoding=encoding)
+            return Recipe(field=field, stages=(Stage(partial(adam, lr=5e-4), steps=10_000, schedule="exponential"),))
+        return Recipe(
+            field=partial(MLP, width=128, depth=4, activation=Sine(30.0), init=weight_scaling(alpha=1.25)),
+            stages=(Stage(partial(adam, lr=1e-3), steps=1000, schedule="cosine"),),
+        )
+
+
+def gyroid_ball(x: Tensor) -> Tensor:
+    """Evaluate the solid of the default, (n, 3) -> (n, 1), negative inside: the wall of a gyroid within a ball."""
+    wave = WAVE * x
+    gyroid = (torch.sin(wave) * torch.cos(wave.roll(-1, 1))).sum(1, keepdim=True)
+    return torch.maximum(x.norm(dim=1, keepdim=True) - RADIUS, (gyroid.abs() - WALL) / WAVE)
+
+
+if __name__ == "__main__":
+    main(Occupancy)

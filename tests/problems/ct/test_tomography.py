@@ -1,0 +1,273 @@
+"""What problems of tomography share: residuals and their scales, bounds, coarse levels, files."""
+
+import json
+import math
+from dataclasses import replace
+from functools import partial, partialmethod
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+import torch
+
+import nfsolve
+from nfsolve import MLP, Stage
+from nfsolve._core.random import generator
+from nfsolve.data.scans.scan import Scan
+from nfsolve.forward.ellipses import SHEPP_LOGAN, ellipse_image, ellipse_sinogram
+from nfsolve.forward.radon import FanBeam, ParallelBeam, PixelGrid, Projector
+from nfsolve.metrics import psnr, relative_l2
+from problems.ct._levels import EDGE
+from problems.ct._tomography import LENGTH, Tomography
+from problems.ct.limited import CTLimited
+from problems.ct.phantom import CTPhantom
+from problems.ct.scan import CTScan
+
+SMALL = {"views": 8, "size": 32, "classical": ()}
+TINY = partial(MLP, width=8, depth=1)
+
+
+def given(scan, **options):
+    """A problem of tomography with this scan."""
+
+    class Given(Tomography):
+        def measure(self):
+            return scan
+
+    return Given(size=scan.grid.rows, **options)
+
+
+def projected(geometry, size=64, width=2.0):
+    """A scan without error: what the projector makes of the head's pixels."""
+    grid = PixelGrid(size, size, width / size)
+    truth = ellipse_image(SHEPP_LOGAN, grid)
+    sinogram = Projector(geometry, grid)(truth.reshape(-1, 1)).reshape(geometry.shape)
+    return Scan("head", sinogram.numpy(), geometry, "", reference=truth.numpy(), grid=grid)
+
+
+def residuals_of(problem, data, image):
+    """Residuals of pixel values (rows, columns) in the place of a field."""
+    return problem.residuals(lambda points: image.reshape(-1, 1), problem.draw(data, generator(0, "points")))
+
+
+def pixelwise(problem, image):
+    """A field with the values of an image, at the pixels and at the finer points of its average."""
+
+    def field(points):
+        side = round((len(points) / image.numel()) ** 0.5)
+        return image.repeat_interleave(side, 0).repeat_interleave(side, 1).reshape(-1, 1).to(points)
+
+    return field
+
+
+@pytest.fixture
+def short_tv(monkeypatch):
+    monkeypatch.setattr(Tomography, "total_variation", partialmethod(Tomography.total_variation, iterations=100))
+
+
+def rms(values):
+    return float(values.square().mean().sqrt())
+
+
+TURN = tuple(np.radians(np.arange(0.0, 360.0, 4.0)))
+
+
+@pytest.mark.parametrize(
+    ("geometry", "within"),
+    [(ParallelBeam.half_turn(60, 64), 0.03), (FanBeam(TURN, 64, 3 / 64, 6.0, 9.0), 0.1)],  # as wide as the image
+    ids=["parallel", "fan"],
+)
+@pytest.mark.parametrize("unit", [1.0, 25.0])
+def test_the_filtered_residual_of_a_perturbation_has_its_norm_whatever_the_unit_of_length(geometry, within, unit):
+    lengths = [name for name in ("spacing", "source", "detector") if hasattr(geometry, name)]
+    geometry = replace(geometry, **{name: unit * getattr(geometry, name) for name in lengths})
+    problem = given(projected(geometry, width=2 * unit))
+    data = problem.load("cpu", torch.float64)
+    truth, pixels = data["reference"], data["levels"][1]["pixels"]
+    bump = torch.exp(-20 * (pixels / unit - 0.2).square().sum(-1)).reshape(truth.shape)
+    exact, changed = (residuals_of(problem, data, image)["filtered"] for image in (truth, truth + bump))
+    assert rms(exact) < 1e-10
+    assert rms(changed) * problem.contrast == pytest.approx(rms(bump), rel=within)
+
+
+@pytest.mark.parametrize(("loss", "name"), [("poisson", "counts"), ("gaussian", "sinogram")])
+def test_residuals_matched_to_the_noise_have_size_one_at_the_truth(loss, name):
+    scan = projected(ParallelBeam.half_turn(40, 64)).counted(1e4, seed=0)
+    problem = given(scan, loss=loss)
+    data = problem.load("cpu", torch.float64)
+    found = residuals_of(problem, data, data["reference"])
+    assert set(found) == {name, "variation"}
+    assert rms(found[name]) == pytest.approx(1, abs=0.05)
+
+
+def test_a_bin_without_photons_counts_in_the_poisson_loss_alone():
+    scan = projected(ParallelBeam.half_turn(10, 32), 32).counted(2.0, seed=0)
+    assert 0 < (scan.counts == 0).sum() < scan.counts.size
+    none = torch.from_numpy(scan.counts == 0).reshape(-1)
+    for loss, name in (("poisson", "counts"), ("gaussian", "sinogram"), ("filtered", "sinogram")):
+        problem = given(scan, loss=loss, tv=0.0)
+        data = problem.load("cpu", torch.float64)
+        found = residuals_of(problem, data, data["reference"])[name][none]
+        assert torch.isfinite(found).all()
+        assert bool((found.abs() > 0.1).all()) == (loss == "poisson")
+
+
+def test_bins_without_a_beam_have_no_poisson_residual():
+    scan = projected(ParallelBeam.half_turn(10, 32), 32).counted(1e4, seed=0)
+    scan.counts[:, 5] = scan.incident[:, 5] = 0  # as `read_scan` gives a dead column
+    problem = given(scan, loss="poisson", tv=0.0)
+    data = problem.load("cpu", torch.float32)
+    image = data["reference"].float().requires_grad_()
+    found = residuals_of(problem, data, image)["counts"]
+    assert torch.equal(found.reshape(10, 32)[:, 5], torch.zeros(10))
+    assert torch.isfinite(torch.autograd.grad(found.square().sum(), image)[0]).all()
+
+
+def test_the_variation_of_a_step_is_the_length_of_its_edge_at_every_resolution():
+    means = []
+    for size in (32, 64, 128):
+        problem = CTPhantom(views=4, size=size)
+        data = problem.load("cpu", torch.float64)
+        step = torch.zeros(size, size, dtype=torch.float64)
+        step[:, size // 2 :] = 3 * problem.contrast
+        flat, edge = (residuals_of(problem, data, image)["variation"] for image in (0 * step, step))
+        assert float(flat.square().mean()) == pytest.approx(EDGE)
+        means.append(float((edge.square() - flat.square()).mean()))
+    assert means == pytest.approx([3 / LENGTH] * 3, rel=0.06)
+    assert means[2] == pytest.approx(3 / LENGTH, rel=0.02)
+    assert residuals_of(problem, data, step.T)["variation"].square().mean() == pytest.approx(
+        float(edge.square().mean())
+    )
+    assert CTPhantom(tv=0.25).weights()["variation"] == 0.25
+    assert "variation" not in residuals_of(CTPhantom(views=4, size=128, tv=0.0), data, step)
+
+
+@pytest.mark.parametrize("peak", [0.0, 0.4])
+def test_a_known_peak_bounds_the_field_and_the_classical_images(peak, short_tv):
+    problem = CTPhantom(views=8, size=32, peak=peak)
+    data = problem.load("cpu", torch.float32)
+    field = MLP.for_problem(problem, width=8, depth=1)
+    for parameter in field.parameters():
+        parameter.data.mul_(100)
+    values = field(2 * torch.rand(200, 2, generator=torch.Generator().manual_seed(0)) - 1).detach()
+    images = {name: other.image for name, other in problem.classical_images(data).items()}
+    assert set(images) == {"fbp", "sirt", "tv"}
+    assert values.shape == (200, 1)
+    for image in (values, *images.values()):
+        assert image.min() >= 0
+        assert float(image.max()) == pytest.approx(peak) if peak else image.max() > 0.5
+
+
+@pytest.mark.parametrize("size", [32, 33])
+def test_coarse_levels_are_the_scan_of_wider_bins(size):
+    problem = CTPhantom(views=5, size=size)
+    data = problem.load("cpu", torch.float64)
+    assert set(data["levels"]) == {1}
+    coarse = problem.with_points(0.25).draw(data, generator(0, "points"))
+    assert set(data["levels"]) == {1, 2}
+    assert problem.with_points(0.25).draw(data, generator(1, "points")) is coarse
+    assert problem.draw(data, generator(0, "points")) is data["levels"][1]
+    assert coarse["geometry"].shape == (5, 16)
+    assert coarse["shape"] == (math.ceil(size / 2),) * 2 and len(coarse["pixels"]) == math.prod(coarse["shape"])
+    exact = ellipse_sinogram(SHEPP_LOGAN, coarse["geometry"]).reshape(-1, 1)
+    assert relative_l2(coarse["sinogram"], exact) < 0.015  # both sample the chords within a bin, and differently
+
+
+def test_coarse_levels_add_up_photons():
+    problem = CTPhantom(views=5, size=32, counts=1e4, loss="poisson")
+    data = problem.load("cpu", torch.float64)
+    fine, coarse = data["levels"][1], problem.with_points(1 / 16).draw(data, generator(0, "points"))
+    assert torch.equal(coarse["counts"], fine["counts"].reshape(-1, 4).sum(1, keepdim=True))
+    assert (coarse["incident"] == 4e4).all() and (fine["incident"] == 1e4).all()
+    assert torch.equal(coarse["precision"], coarse["counts"])
+
+
+def test_a_coarse_stage_comes_first_and_a_resumed_run_is_the_same(tmp_path):
+    stages = (
+        Stage(partial(torch.optim.Adam, lr=1e-2), 3, schedule="cosine", points=0.25),
+        Stage(partial(torch.optim.Adam, lr=1e-2), 4, schedule="cosine"),
+    )
+    options = {"field": TINY, "stages": stages, "seed": 2, "report": None}
+    whole = nfsolve.solve(CTPhantom(**SMALL), **options, out=tmp_path / "whole")
+    nfsolve.solve(CTPhantom(**SMALL), **options, out=tmp_path / "part", time_limit=1e-9)
+    assert json.loads((tmp_path / "part" / "metrics.json").read_text())["steps"] < 7
+    again = nfsolve.resume(tmp_path / "part", time_limit=1e9, report=None)
+    for name, value in whole.field.state_dict().items():
+        assert torch.equal(value, again.field.state_dict()[name]), name
+    assert whole.metrics["psnr"] == again.metrics["psnr"]
+    assert nfsolve.reopen(tmp_path / "whole").metrics["psnr"] == whole.metrics["psnr"]
+
+
+def test_large_images_and_short_arcs_train_at_half_the_resolution_first():
+    for short in (CTLimited(size=64), CTScan(data="not read", limited=True)):
+        assert [stage.points for stage in short.recipe().stages] == [0.25, 1.0]
+    assert [stage.points for stage in CTLimited(size=64, arc=180.0).recipe().stages] == [1.0]
+    assert [stage.points for stage in CTPhantom(size=256).recipe().stages] == [0.25, 1.0]
+    assert [stage.points for stage in CTPhantom(size=128).recipe().stages] == [1.0]
+
+
+def test_scores_of_the_exact_image_and_of_the_classical_ones(short_tv):
+    problem = CTPhantom(views=20, size=48, classical=("tv", "fbp"))
+    data = problem.load("cpu", torch.float32)
+    field = pixelwise(problem, data["reference"])
+    found = problem.metrics(field, data)
+    assert found["psnr"] > 100 and found["ssim"] == pytest.approx(1) and found["residual"] < 0.05
+    assert 18 < found["psnr_fbp"] < found["psnr_tv"] < 40
+    assert 0 <= found["gap_tv"] < 1 and "gap_fbp" not in found and "psnr_sirt" not in found
+    quick = problem.quick_metrics(field, data)
+    assert set(quick) == {"psnr", "ssim", "residual"} and problem.score in quick
+    first = problem.classical_images(data)
+    assert problem.classical_images(data)["tv"] is first["tv"]  # once for each run
+
+
+def history():
+    return [{"step": s, "seconds": float(s), "loss": 1.0 / (s + 1), "psnr": 10.0 + s} for s in range(3)]
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["with reference", "without"])
+def test_picture_and_files_show_the_reconstruction(known, tmp_path, short_tv):
+    scan = projected(ParallelBeam.half_turn(8, 32), 32)
+    truth = torch.from_numpy(scan.reference)
+    problem = given(scan if known else replace(scan, reference=None))
+    data = problem.load("cpu", torch.float32)
+    field = pixelwise(problem, truth)
+    figure = problem.picture(field, data, history())
+    titles = [axes.get_title() for axes in figure.axes]
+    for name in ("neural field", "filtered back-projection", "SIRT", "total variation"):
+        assert any(title.startswith(name) and ("dB" in title) == known for title in titles)
+        assert any(title.startswith(f"error of {name}") for title in titles) == known
+    assert ("reference" in titles) == known
+    assert any(title.startswith("sinogram p\n8 views, 32 bins") for title in titles)
+    figure.savefig(tmp_path / "solution.png", dpi=30)
+    problem.export(field, data, tmp_path)
+    arrays = np.load(tmp_path / "reconstruction.npz")
+    images = {"image", "fbp", "sirt", "tv"} | ({"reference"} if known else set())
+    assert set(arrays) == images | {"sinogram", "angles_deg", "pixel"}
+    assert all(arrays[name].shape == (32, 32) and arrays[name].dtype == np.float32 for name in images)
+    assert np.allclose(arrays["angles_deg"], np.arange(8) * 22.5) and arrays["pixel"] == 2 / 32
+    assert np.array_equal(arrays["sinogram"], scan.sinogram)
+    written = iio.imread(tmp_path / "reconstruction.tiff")
+    assert written.dtype == np.float32 and np.array_equal(written, arrays["image"])
+    assert np.allclose(written, truth.numpy(), atol=1e-6)
+    saved = torch.from_numpy(iio.imread(tmp_path / "reconstruction.png") / 255)
+    assert psnr(saved, truth / truth.max()) > 50
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"tv": -1.0}, r"^tv = -1: a finite number of at least 0"),
+        ({"classical_tv": math.nan}, "^classical_tv = nan"),
+        ({"peak": math.inf}, "^peak = inf: a finite number"),
+        ({"loss": "l1"}, "unknown loss 'l1'.*filtered, gaussian, poisson"),
+        ({"classical": ("sart",)}, "unknown classical method 'sart'.*sirt"),
+    ],
+)
+def test_bad_parameters_are_worded(options, words):
+    with pytest.raises(ValueError, match=words):
+        CTPhantom(**options)
+
+
+def test_the_poisson_loss_wants_counts():
+    with pytest.raises(ValueError, match="loss poisson for 'Shepp-Logan', which has no counts: a scan with counts"):
+        CTPhantom(**SMALL, loss="poisson").load("cpu", torch.float32)

@@ -1,0 +1,137 @@
+"""A user's own photographs from folder to mesh, every swap in one line, X-ray views, and mistakes by name."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+import nfsolve as nf
+from nfsolve._core.errors import InputError
+from nfsolve.cli import run_cli
+from nfsolve.data.photos import write_transforms
+from nfsolve.forward.ellipsoids import SHEPP_LOGAN_3D, ellipsoid_values
+from nfsolve.options.request import read_request
+from problems.nerf.absorption import NeRFAbsorption
+from problems.nerf.photographs import NeRF
+from problems.nerf.scene import NeRFScene
+
+QUICK = ["--points", "300", "--samples", "24", "--cells", "8", "--frames", "2", "--video", "16", "--mesh", "16"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The analytic scene, written with a lens, a focal length and a principal point of its own for each frame."""
+    problem = NeRFScene(size=16, views=9)
+    plain = problem.photographs["train"]
+    cameras, n = plain.cameras, len(plain.cameras)
+    step = torch.arange(n, dtype=torch.float64)[:, None]
+    lenses = torch.cat([0.01 * step - 0.05, 0 * step + 0.01, 0 * step, 0 * step, 0.001 * step, 0 * step], -1)
+    centres = cameras.centres + torch.cat([0.1 * step, -0.1 * step], -1)
+    cameras = replace(cameras, focals=cameras.focals * (1 + step / 50), centres=centres, distortion=lenses)
+    bent = replace(plain, cameras=cameras)
+    colours = problem.exact(bent.rays(*cameras.locate(torch.arange(len(plain.colours)))))["rgb"]
+    path = tmp_path_factory.mktemp("photographs") / "mine"
+    write_transforms(path, replace(bent, colours=colours))
+    return path
+
+
+def test_a_users_own_folder_end_to_end(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    box = ["--bounds", "-0.92", "0.92", "-0.92", "0.92", "-0.66", "0.44"]
+    words = ["run", "problems.nerf.photographs:NeRF", "--data", str(folder), "--background", "white"]
+    words += [*box, *QUICK, "--steps", "5"]
+    assert run_cli([*words, "--out", str(tmp_path / "run")]) == 0
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert {"psnr_heldout", "ssim_heldout", "psnr", "evaluations_saved", "rays_per_second"} <= set(metrics)
+    written = {path.name for path in (tmp_path / "run").iterdir()}
+    assert {"heldout_0.png", "depth_0.png", "normals_0.png", "maps_0.npz", "orbit.gif", "solution.png"} <= written
+    assert run_cli(["run", "--resume", str(tmp_path / "run"), "--steps", "7"]) == 0
+    solution = nf.reopen(tmp_path / "run")
+    assert solution.steps == 7
+    assert solution.problem.photographs["train"].cameras.distortion is not None
+    assert [len(solution.problem.photographs[split].cameras) for split in ("train", "test")] == [7, 2]
+    assert "rays per second" in capsys.readouterr().out.replace("_", " ")
+
+
+def test_the_right_cameras_explain_the_photographs(folder: Path):
+    """The exact scene seen through the lenses that were read back: only rounding to eight bits is left."""
+    problem = NeRF(data=str(folder), background="white", bounds=(-0.92, 0.92, -0.92, 0.92, -0.66, 0.44), view=0)
+    exact = NeRFScene(size=16, views=2)
+    for split, photographs in problem.photographs.items():
+        rays = photographs.rays(*photographs.cameras.locate(torch.arange(len(photographs.colours))))
+        off = exact.exact(rays)["rgb"] - photographs.colours
+        assert float(off.abs().max()) < 0.5 / 255 + 1e-6, split
+
+
+SWAPS = [
+    "--field.encoding grid",
+    "--field.encoding positional",
+    "--field.encoding ff",
+    "--field ws",
+    "--field siren",
+    "--field wire",
+    "--field gauss",
+    "--field wavelet",
+    "--field mfn",
+    "--field modified_mlp",
+    "--field.activation gaussian --field.encoding identity",
+    "--factorization rwf",
+    "--optimizer esgd",
+    "--optimizer muon --field.depth 3",
+    "--view 0",
+]
+
+
+@pytest.mark.parametrize("swap", SWAPS)
+def test_every_swap_is_one_line(folder: Path, swap: str):
+    words = ["--data", str(folder), "--background", "white", *swap.split(), *QUICK, "--steps", "2"]
+    request = read_request(NeRF, words, "nfsolve run nerf")
+    field = request.options["field"]
+    small = {"width": 8} if "width" in field.keywords or "field" in swap else {}
+    request.options["field"] = type(field)(field.func, **(field.keywords | small))
+    solution = nf.solve(request.problem, **request.options, report=None)
+    assert not solution.failed
+    assert math.isfinite(solution.metrics["psnr_heldout"])
+
+
+def test_mistakes_are_named(folder: Path):
+    with pytest.raises(InputError, match="nerf without photographs: --data PATH"):
+        nf.solve(NeRF(), steps=1, report=None)
+    with pytest.raises(InputError, match="background '1,a,0': white, black, or three numbers as in 0.2,0.4,1"):
+        _ = NeRF(data=str(folder), background="1,a,0").domain
+    with pytest.raises(InputError, match="near = 5 and far = 2: 0 <= near < far"):
+        _ = NeRF(data=str(folder), near=5.0, far=2.0).domain
+    with pytest.raises(InputError, match="no ray of the"):
+        _ = NeRF(data=str(folder), bounds=(50.0, 51.0, 50.0, 51.0, 50.0, 51.0)).domain
+    assert NeRF(data=str(folder), background="0.2,0.4,1").behind == (0.2, 0.4, 1.0)
+    assert NeRF(data=str(folder)).behind == (0.0, 0.0, 0.0)
+
+
+ABSORPTION = {"size": 12, "views": 4, "points": 500, "cells": 8, "frames": 2, "video": 16, "mesh": 24}
+
+
+def test_the_exact_volume_explains_its_xray_views():
+    problem = NeRFAbsorption(**(ABSORPTION | {"samples": 1500, "points": 45_000}))
+    data = problem.load("cpu", torch.float64)
+
+    def exact(points: torch.Tensor) -> torch.Tensor:
+        return ellipsoid_values(SHEPP_LOGAN_3D, points)
+
+    residual = problem.residuals(exact, problem.draw(data, torch.Generator().manual_seed(0)))["colour"]
+    assert residual.shape == (30, 3)
+    assert float(residual.abs().max()) < 2e-3
+    scores = problem.metrics(exact, data)
+    assert scores["psnr_heldout"] > 60
+    assert scores["relative_l2/mu"] == 0
+
+
+def test_xray_views_run_from_the_command_line(tmp_path: Path):
+    words = [word for name, value in ABSORPTION.items() for word in (f"--{name}", str(value))]
+    out = tmp_path / "run"
+    assert run_cli(["run", "problems.nerf.absorption:NeRFAbsorption", *words, "--steps", "3", "--out", str(out)]) == 0
+    assert "relative_l2/mu" in json.loads((out / "metrics.json").read_text())
+    written = {path.name for path in out.iterdir()}
+    assert {"heldout_0.png", "orbit.gif", "solution.png"} <= written
+    assert not any("depth" in name or "normals" in name for name in written)

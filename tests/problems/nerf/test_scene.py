@@ -1,0 +1,201 @@
+"""The analytic scene: exact truth, the exact field gives no residual, the occupancy grid, pictures and exports."""
+
+import importlib.util
+import math
+from pathlib import Path
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+import torch
+
+import nfsolve
+from nfsolve._core.errors import InputError
+from nfsolve._core.random import generator
+from nfsolve.forward import cameras, rendering
+from nfsolve.forward.rendering import spherical_harmonics
+from nfsolve.meshes import Mesh
+from problems.nerf.scene import BALLS, PEAK, SLAB, TARGET, WIDTH, NeRFScene, bare, scene
+
+HAS_NERFACC = importlib.util.find_spec("nerfacc") is not None
+SMALL = {"size": 12, "views": 3, "points": 400, "samples": 40, "cells": 12, "frames": 3, "video": 16, "mesh": 32}
+
+
+@pytest.fixture(scope="module")
+def data() -> dict:
+    return NeRFScene(**SMALL).load("cpu", torch.float64)
+
+
+def test_scene_is_solid_inside_and_empty_outside_with_colours_in_range():
+    middles = torch.tensor([centre for centre, _, _ in BALLS] + [SLAB[0]], dtype=torch.float64)
+    torch.testing.assert_close(scene(middles)[:, 0], torch.full((4,), PEAK, dtype=torch.float64))
+    points = NeRFScene.domain.scale(torch.rand(5000, 3, generator=generator(0, "x"), dtype=torch.float64))
+    sigma, logits = scene(points).split([1, 3], -1)
+    assert 0.1 < float((sigma > 0).double().mean()) < 0.5
+    assert bool(torch.isfinite(logits).all())
+    for column, ends in enumerate(NeRFScene.domain.bounds):
+        for end in ends:  # nothing sticks out of the box
+            face = points.clone()
+            face[:, column] = end
+            assert float(scene(face)[:, 0].max()) == 0
+
+
+def test_truth_equals_plain_quadrature():
+    problem = NeRFScene(**SMALL)
+    view = bare(cameras.orbit(1, 3.2, 0.5, target=TARGET), 10, WIDTH, problem.domain.bounds)
+    rays = view.rays(*view.cameras.pixels(0))
+    truth = problem.truth(rays)
+    cut = rendering.stratified(rays["near"], rays["far"], 2000)
+    values = scene(cut.points(rays["origins"], rays["directions"]))
+    plain = rendering.composite(cut, values[:, :1], torch.sigmoid(values[:, 1:]), engine="torch")
+    assert 0.2 < float(truth["opacity"].mean()) < 0.9
+    torch.testing.assert_close(truth["rgb"], plain.channels + 1 - plain.opacity, rtol=0, atol=1e-3)
+    torch.testing.assert_close(truth["opacity"], plain.opacity, rtol=0, atol=1e-5)
+    torch.testing.assert_close(truth["depth"], plain.depth(), rtol=0, atol=1e-3)
+    solid = truth["opacity"][:, 0] > 0.5
+    assert float((truth["normal"] * rays["directions"]).sum(-1)[solid].max()) < 0, "surfaces face the camera"
+
+
+def test_exact_scene_gives_no_residual_and_a_perfect_score(data: dict):
+    problem = NeRFScene(**(SMALL | {"points": 20_000, "samples": 500}))
+    residuals = problem.residuals(scene, problem.draw(data, generator(0, "points")))
+    assert residuals["colour"].shape == (40, 3)
+    assert float(residuals["colour"].square().mean().sqrt()) < 3e-3
+    scores = problem.metrics(scene, data)
+    assert scores["psnr_heldout"] > 55
+    assert scores["ssim_heldout"] > 0.999
+    assert scores["psnr"] > 55
+    assert scores["depth_error"] < 1e-3
+    assert scores["normal_error_degrees"] < 3
+    assert scores["evaluations_saved"] > 0.5
+    assert scores["renderer"] == ("nerfacc" if HAS_NERFACC else "torch")
+
+
+def test_a_wrong_scene_is_scored_as_wrong(data: dict):
+    scores = NeRFScene(**SMALL).metrics(lambda x: scene(x + 0.1), data)
+    assert scores["psnr_heldout"] < 25
+    assert scores["depth_error"] > 0.005
+    assert scores["normal_error_degrees"] > 2
+    assert "scene" not in scores
+
+
+def test_a_scene_without_density_is_said_to_be_empty(data: dict):
+    scores = NeRFScene(**SMALL).metrics(lambda x: 0 * scene(x), data)
+    assert scores["scene"].startswith("empty: no density was found")
+
+
+def test_the_occupancy_grid_saves_evaluations_and_changes_nothing_that_is_seen(data: dict):
+    problem, full = NeRFScene(**SMALL), NeRFScene(**(SMALL | {"cells": 1}))
+    few, all_ = (p.metrics(scene, data) for p in (problem, full))
+    assert abs(all_["evaluations_saved"]) < 0.03
+    assert few["evaluations_saved"] > 0.5
+    assert abs(few["psnr_heldout"] - all_["psnr_heldout"]) < 0.01
+
+
+def test_redraws_prune_by_the_field_and_keep_the_number_of_samples(data: dict):
+    problem, random = NeRFScene(**SMALL), generator(0, "points")
+    first = problem.draw(data, random)
+    assert bool(first["grid"]["occupied"].all())
+    batch = first
+    for _ in range(3):
+        batch = problem.redraw(data, random, scene, batch)
+    assert len(first["colour"]["rgb"]) == 10 < len(batch["colour"]["rgb"])
+    assert 200 < len(batch["samples"]["t"]) < 800
+    assert batch["rays"] > 10 + len(batch["colour"]["rgb"])
+    points = batch["colour"]["origins"][batch["samples"]["ray"]]
+    points = points + batch["samples"]["t"] * batch["colour"]["directions"][batch["samples"]["ray"]]
+    assert float((scene(points)[:, 0] > 0).double().mean()) > 0.5
+
+
+def test_draws_follow_the_generator(data: dict):
+    problem = NeRFScene(**SMALL)
+    first, again, other = (problem.draw(data, generator(seed, "points"))["samples"] for seed in (1, 1, 2))
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert first["t"].shape != other["t"].shape or not torch.equal(first["t"], other["t"])
+
+
+def test_colours_but_not_density_depend_on_the_view(data: dict):
+    problem = NeRFScene(**(SMALL | {"view": 1}))
+    rays = {name: rows[60:90] for name, rows in data["test"].rays(*data["test"].cameras.pixels(0)).items()}
+    samples = problem.march(rays, problem.grid("cpu"))
+    coefficients = torch.zeros(1, 13, dtype=torch.float64)
+    coefficients[0, 0], coefficients[0, 1:4], coefficients[0, 10] = 4.0, 0.3, 0.5  # red of the third harmonic
+    turned = rays | {"viewing": -rays["viewing"]}
+    seen, other = (problem.see(lambda x: coefficients.expand(len(x), -1), r, samples) for r in (rays, turned))
+    for name in ("opacity", "depth"):
+        torch.testing.assert_close(seen[name], other[name], rtol=0, atol=0)
+    harmonic = spherical_harmonics(rays["viewing"], 1)[:, 3:]
+    expected = torch.sigmoid(torch.cat([0.3 + 0.5 * harmonic, torch.full_like(rays["viewing"][:, :2], 0.3)], -1))
+    torch.testing.assert_close(seen["rgb"], seen["opacity"] * expected + 1 - seen["opacity"])
+    assert problem.unknowns == "sigma r g b r1 g1 b1 r2 g2 b2 r3 g3 b3"
+
+
+@pytest.mark.skipif(not HAS_NERFACC, reason="nerfacc not installed")
+def test_both_engines_give_the_same_residual(data: dict):
+    batch = NeRFScene(**SMALL).draw(data, generator(0, "points"))
+    ours, theirs = (NeRFScene(**SMALL, backend=name).residuals(scene, batch)["colour"] for name in ("torch", "nerfacc"))
+    torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
+
+
+def test_transform_gives_densities_and_nearly_empty_space_at_the_start():
+    problem = NeRFScene(**SMALL)
+    raw = 5 * torch.randn(500, 4, generator=generator(0, "x"), dtype=torch.float64)
+    values = problem.transform()(raw[:, :3], raw)
+    assert float(values[:, 0].min()) > 0
+    assert torch.equal(values[:, 1:], raw[:, 1:])
+    start = float(problem.transform()(torch.zeros(1, 3), torch.zeros(1, 4))[0, 0])
+    assert 0.05 < 1 - math.exp(-start * problem.step * 96) < 0.5
+
+
+def test_steps_are_finite_and_repeat_with_the_seed():
+    first, again, other = (nfsolve.solve(NeRFScene(**SMALL), steps=3, seed=seed, report=None) for seed in (0, 0, 1))
+    assert not first.failed
+    assert math.isfinite(first.metrics["psnr_heldout"])
+    x = torch.rand(50, 3, generator=generator(0, "x"))
+    assert torch.equal(first.field(x), again.field(x))
+    assert not torch.equal(first.field(x), other.field(x))
+    assert first.metrics["rays_per_second"] > 0
+
+
+def test_a_resumed_run_is_the_run_that_never_stopped(tmp_path: Path):
+    problem, options = NeRFScene(**SMALL), {"report": None, "schedule": "constant"}
+    whole = nfsolve.solve(problem, steps=40, out=tmp_path / "whole", **options)
+    nfsolve.solve(problem, steps=21, out=tmp_path / "half", **options)
+    resumed = nfsolve.resume(tmp_path / "half", steps=40, report=None)
+    for name, value in whole.field.state_dict().items():
+        assert torch.equal(value, resumed.field.state_dict()[name]), name
+    assert whole.metrics["psnr_heldout"] == resumed.metrics["psnr_heldout"]
+    assert [row["loss"] for row in whole.history[-1:]] == [row["loss"] for row in resumed.history[-1:]]
+
+
+def test_picture_and_exports(data: dict, tmp_path: Path):
+    problem = NeRFScene(**SMALL)
+    history = [{"seconds": 1.0, "loss": 0.1, "psnr_heldout": 20.0}] * 2
+    with torch.no_grad():
+        figure = problem.picture(scene, data, history)
+        problem.export(scene, data, tmp_path)
+    assert any("dB" in ax.get_title() for ax in figure.axes)
+    frames = iio.imread(tmp_path / "orbit.gif")
+    assert frames.shape[:3] == (3, 16, 32)
+    assert not (frames[0] == frames[1]).all()
+    assert iio.imread(tmp_path / "heldout_0.png").shape == (240, 480, 3)
+    maps = np.load(tmp_path / "maps_0.npz")
+    solid = data["truth"][0]["opacity"] > 0.9
+    depth = torch.from_numpy(maps["depth"]).reshape(-1, 1)[solid]
+    torch.testing.assert_close(depth, data["truth"][0]["depth"][solid], rtol=0.01, atol=0)
+    if importlib.util.find_spec("skimage") and importlib.util.find_spec("trimesh"):
+        mesh = Mesh.read(tmp_path / "mesh.ply")
+        (left, right), (bottom, top) = ((mesh.vertices[:, i].min(), mesh.vertices[:, i].max()) for i in (0, 2))
+        assert (left, right) == pytest.approx((-SLAB[1][0], SLAB[1][0]), abs=0.06)
+        assert (bottom, top) == pytest.approx((SLAB[0][2] - SLAB[1][2], BALLS[0][0][2] + BALLS[0][1]), abs=0.06)
+
+
+def test_bad_parameters_are_named():
+    with pytest.raises(InputError, match="points = 0: at least 1"):
+        NeRFScene(points=0)
+    with pytest.raises(InputError, match="size = 0, views = 30: at least 1 of each"):
+        NeRFScene(size=0)
+    with pytest.raises(InputError, match="spherical harmonics of degree 4"):
+        NeRFScene(view=4)
+    with pytest.raises(InputError, match="unknown rendering engine 'cuda'"):
+        NeRFScene(backend="cuda")

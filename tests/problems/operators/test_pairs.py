@@ -1,0 +1,235 @@
+"""An operator from a user's file: what a mini-batch holds, every kind of file, what is refused, what comes out."""
+
+import math
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import nfsolve as nf
+from nfsolve._core.errors import InputError
+from nfsolve.fields import PODDeepONet
+from nfsolve.options.request import read_request
+from nfsolve.plot.solution import picture
+from nfsolve.problem.registry import find
+from problems.operators.pairs import PairsOperator, grid_sizes
+
+COUNT, SENSORS = 23, 6
+
+
+def columns(kind: str) -> dict[str, np.ndarray]:
+    """Pairs s = (sum of c_j x^j y, and 100 times its square) of f = sum of c_j z^j."""
+    chance = np.random.default_rng(3)
+    c, z = chance.normal(size=(COUNT, 3)), np.linspace(-1, 1, SENSORS)
+    if kind == "grid":
+        x = np.stack(np.meshgrid(np.linspace(0, 2, 5), np.linspace(1, 2, 4), indexing="ij"), -1).reshape(-1, 2)
+    else:
+        x = chance.uniform((0, 1), (2, 2), ((COUNT,) if kind == "unaligned" else ()) + (20, 2))
+    powers = x[..., :1] ** np.arange(3) * x[..., 1:]
+    s = np.einsum("nj,npj->np", c, np.broadcast_to(powers, (COUNT, 20, 3)))
+    f = c @ z ** np.arange(3)[:, None]
+    return {"f": f, "x": x, "s": np.stack([s, 100 * s**2], -1), "f_sensors": z[:, None]}
+
+
+def write(folder: Path, kind: str, ending: str = "npz", **changes) -> Path:
+    arrays = {name: array for name, array in (columns(kind) | changes).items() if array is not None}
+    path = folder / f"{kind}.{ending}"
+    if ending == "npz":
+        np.savez(path, **arrays)
+    elif ending == "h5":
+        h5py = pytest.importorskip("h5py")
+        with h5py.File(path, "w") as file:
+            for name, array in arrays.items():
+                file[name] = array
+    else:
+        path.mkdir()
+        for name, array in arrays.items():
+            np.save(path / f"{name}.npy", array)
+    return path
+
+
+def problem_of(path: Path, **options) -> PairsOperator:
+    return PairsOperator(str(path), **{"every": 5, "batch": 3, "n_points": 7, **options})
+
+
+def chance(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+KINDS = ("grid", "scattered", "unaligned")
+SMALL = partial(nf.DeepONet, width=4, depth=1, latent=3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_residuals_are_those_of_one_pair_after_the_other(kind, tmp_path):
+    """The oracle: each point with its function and its label, found again in the arrays of the file."""
+    problem, arrays = problem_of(write(tmp_path, kind)), columns(kind)
+    data = problem.load("cpu", torch.float64)
+    batch = problem.draw(data, chance())
+    field = nf.DeepONet.for_problem(problem, width=4, depth=1, latent=3, dtype=torch.float64)
+    r = problem.residuals(field, batch)["data"].reshape(3, 7, 2)
+    seen = (arrays["f"] - np.mean(f := arrays["f"][np.arange(COUNT) % 5 != 4])) / f.std(ddof=1)
+    for b, read in enumerate(batch["data"]["functions"]):
+        row = int(np.abs(seen - read.numpy()).sum(1).argmin())
+        assert row % 5 != 4
+        np.testing.assert_allclose(seen[row], read, rtol=1e-12)
+        x = torch.from_numpy(arrays["x"][row] if kind == "unaligned" else arrays["x"])
+        s = torch.from_numpy(arrays["s"][row])
+        expected = (field(x, read[None]) - s) / s.square().mean(0).sqrt()
+        at = batch["data"]["points"][:, b] if kind == "unaligned" else batch["data"]["points"]
+        places = torch.cdist(at, x).argmin(1)
+        assert len(places.unique()) == 7
+        torch.testing.assert_close(r[b], expected[places], rtol=1e-9, atol=1e-12)
+    held = arrays["s"][4::5]
+    errors = problem.errors(field, data)
+    values = torch.stack(
+        [
+            field(torch.from_numpy(arrays["x"][i] if kind == "unaligned" else arrays["x"]), g[None])
+            for i, g in zip(range(4, COUNT, 5), data["test"]["functions"], strict=True)
+        ]
+    )
+    gap = (values.detach().numpy() - held) ** 2
+    np.testing.assert_allclose(errors, np.sqrt(gap.sum(1) / (held**2).sum(1)), rtol=1e-10)
+
+
+def test_files_of_every_kind_give_the_same_run(tmp_path):
+    found = []
+    for ending in ("npz", "h5", "npy"):
+        problem = problem_of(write(tmp_path, "unaligned", ending))
+        solution = nf.solve(problem, SMALL, steps=2, report=None)
+        assert not solution.failed
+        found.append(torch.cat([p.flatten() for p in solution.field.parameters()]))
+    assert torch.equal(found[0], found[1]) and torch.equal(found[0], found[2])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_run_has_scores_pictures_and_arrays_and_goes_on(kind, tmp_path):
+    problem, run = problem_of(write(tmp_path, kind)), tmp_path / "run"
+    whole = nf.solve(problem, SMALL, steps=2, out=run, report=None)
+    assert set(whole.metrics) >= {"relative_l2", "relative_l2_max", "relative_l2/s1", "relative_l2/s2"}
+    assert not any("floor" in name for name in whole.metrics)
+    figure = picture(whole)
+    panels = {ax.get_title(): ax for ax in figure.axes}
+    assert any("best of 4: relative L2 error" in title and "(largest of s1, s2)" in title for title in panels)
+    drawn = [panels[f"worst: {what}"] for what in ("reference s1", "operator s1", "operator - reference")]
+    scales = [(ax.images or ax.collections)[0].get_clim() for ax in drawn]
+    assert scales[0] == scales[1] and scales[2][0] == -scales[2][1]
+    if kind != "grid":
+        reference, operator, apart = (ax.collections[0].get_array() for ax in drawn)
+        np.testing.assert_allclose(apart, operator - reference, rtol=1e-12)
+        comparison = panels["worst: operator against reference"]
+        np.testing.assert_array_equal(comparison.lines[1].get_xydata(), np.stack([reference, operator], 1))
+        assert comparison.get_xlabel() == "s1, reference" and comparison.get_aspect() == 1
+    problem.export(whole.field, whole.data, tmp_path)
+    with np.load(tmp_path / "predictions.npz") as file:
+        shape = (4, 5, 4, 2) if kind == "grid" else (4, 20, 2)
+        assert file["predicted"].shape == file["solved"].shape == shape
+        assert file["x"].shape == {"grid": (5,), "scattered": (20,), "unaligned": (4, 20)}[kind]
+        if kind == "unaligned":
+            np.testing.assert_allclose(file["y"], columns(kind)["x"][4::5, :, 1], rtol=1e-6)
+    trained, x = nf.load(run), torch.full((5, 2), 1.5)
+    squared = torch.linspace(-1, 1, SENSORS, dtype=torch.float64)[None] ** 2
+    assert torch.equal(trained(lambda x: x**2, x), trained(squared, x, at=problem.sensor_points("f")))
+
+
+def test_resuming_gives_the_same_numbers(tmp_path):
+    problem, run = problem_of(write(tmp_path, "unaligned", "npy")), tmp_path / "run"
+    options = {"optimizer": torch.optim.Adam, "schedule": "constant", "report": None}
+    whole = nf.solve(problem, nf.DeepONet, steps=6, **options)
+    nf.solve(problem, nf.DeepONet, steps=3, out=run, **options)
+    resumed = nf.resume(run, steps=6, report=None)
+    for a, b in zip(whole.field.parameters(), resumed.field.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_modes_need_a_grid(tmp_path):
+    problem = problem_of(write(tmp_path, "grid"))
+    solution = nf.solve(problem, partial(PODDeepONet, latent=2, width=4), steps=2, report=None)
+    held_out = columns("grid")["s"][4]
+    grid, mean = problem.snapshots()[0], problem.snapshots()[1].mean(0)
+    assert [len(axis) for axis in grid] == [5, 4] and mean.shape == (5, 4, 2)
+    training = columns("grid")["s"][np.arange(COUNT) % 5 != 4]
+    torch.testing.assert_close(mean.reshape(20, 2), torch.from_numpy(training.mean(0)))
+    torch.testing.assert_close(
+        solution.field.basis(solution.data["grid"])[1], mean.reshape(20, 2).float(), rtol=1e-4, atol=1e-4
+    )
+    assert np.abs(training - held_out).sum((1, 2)).min() > 0
+    with pytest.raises(InputError, match=r"modes of labels that are not on a uniform grid"):
+        PODDeepONet.for_problem(problem_of(write(tmp_path, "scattered")))
+
+
+def test_grids_are_recognized():
+    a, b = torch.linspace(0, 1, 5), torch.linspace(3, 4, 3)
+    grid = torch.cartesian_prod(a, b)
+    assert grid_sizes(grid) == (5, 3)
+    assert grid_sizes(grid.flip(0)) == grid_sizes(grid**2) == grid_sizes(torch.cat([grid, grid])[1:16]) == (15,)
+    assert grid_sizes(a[:, None]) == grid_sizes(a[:, None] ** 2) == (5,)
+
+
+def test_several_functions_and_names(tmp_path):
+    path = write(tmp_path, "grid", g=np.random.default_rng(0).normal(size=(COUNT, 4)), f_sensors=None)
+    problem = problem_of(path, reads="g f", coordinates="t z")
+    assert problem.domain.names == ("t", "z") and problem.domain.bounds == ((0, 2), (1, 2))
+    assert problem.sensor_counts == (4, 6) and problem.inputs == {"g": "sensor", "f": "sensor"}
+    solution = nf.solve(problem, SMALL, steps=2, report=None)
+    assert solution.metrics["relative_l2"] > 0 and picture(solution) is not None
+    trained = problem.trained(solution.field)
+    with pytest.raises(InputError, match=r"input function 'f' of \(t\): a function of sensor"):
+        trained({"g": torch.ones(1, 4), "f": lambda t: t}, torch.ones(3, 2))
+
+
+def spoilt(name: str) -> np.ndarray:
+    array = columns("grid")[name].copy()
+    array[7] = math.nan
+    return array
+
+
+def repeated() -> np.ndarray:
+    f = columns("grid")["f"].copy()
+    f[9] = f[2]
+    return f
+
+
+REFUSED = [
+    ({"f": repeated()}, {}, r"1 of 4 test functions are training functions \(test 1 is training 2\)"),
+    ({"s": spoilt("s")}, {}, r"'the outputs' has values that are not finite in row 7"),
+    ({"f": spoilt("f")}, {}, r"'an input' has values that are not finite in row 7"),
+    ({"s": None}, {}, r"has no array 's': it has f, "),
+    ({"f_sensors": np.zeros(5)}, {}, r"places of 5 sensors: 6, of finite coordinates"),
+    ({"s": columns("grid")["s"] * (np.arange(COUNT) != 4)[:, None, None]}, {}, r"s of held-out pair 4 is zero"),
+    ({}, {"every": 1}, r"every = 1: at least 2"),
+    ({}, {"every": 20}, r"23 pairs, of which every 20th is held out: at least 2 that are held out"),
+    ({}, {"coordinates": "t"}, r"1 coordinates for points of 2 columns"),
+    ({}, {"coordinates": "f y"}, r"'f' for a coordinate and a function"),
+]
+
+
+@pytest.mark.parametrize(("arrays", "options", "message"), REFUSED)
+@pytest.mark.parametrize("ending", ["npz", "npy"])
+def test_bad_pairs_are_named(arrays, options, message, ending, tmp_path):
+    path = write(tmp_path, "grid", ending, **arrays)
+
+    def run():
+        nf.solve(problem_of(path, **options), SMALL, steps=9, report=None)
+
+    with pytest.raises(InputError, match=message):
+        run()
+
+
+def test_the_command_line_reads_the_file_and_asks_for_it(tmp_path, monkeypatch, capsys):
+    write(tmp_path, "grid")
+    monkeypatch.setenv("NFSOLVE_DATA", str(tmp_path))
+    cls = find("problems.operators.pairs:PairsOperator")
+    words = "--pairs grid.npz --every 4 --steps 2 --field.latent 5 --n-points 9"
+    request = read_request(cls, words.split(" "), "run")
+    solution = nf.solve(request.problem, **request.options, report=None)
+    assert solution.steps == 2 and not solution.failed
+    with pytest.raises(SystemExit):
+        read_request(cls, ["--help"], "run")
+    assert "--pairs" in capsys.readouterr().out
+    with pytest.raises(InputError, match=r"no pairs of functions: a file or folder with f, x and s. Give --pairs"):
+        nf.solve(PairsOperator(), steps=1, report=None)
+    with pytest.raises(InputError, match=r"data file 'none.npz' not found"):
+        nf.solve(PairsOperator("none.npz"), steps=1, report=None)

@@ -1,0 +1,127 @@
+"""Inverse problems: diffusivity field, and coefficients of the flow behind a cylinder."""
+
+import numpy as np
+import pytest
+import torch
+
+from nfsolve._core.errors import InputError
+from nfsolve._core.random import generator
+from problems.pde.inverse_diffusivity import InverseDiffusivity
+from problems.pde.wake import Wake
+
+
+def loaded(problem):
+    data = problem.load("cpu", torch.float64)
+    return data, problem.draw(data, generator(0, "points"))
+
+
+def test_exact_diffusivity_satisfies_the_equations_and_noiseless_data():
+    problem = InverseDiffusivity(noise=0.0)
+    data, batch = loaded(problem)
+    residuals = problem.residuals(problem.exact, batch)
+    assert set(residuals) == set(problem.weights()) == {"first", "second", "measurements"}
+    assert all(r.abs().max() < 1e-12 for r in residuals.values())
+    assert residuals["measurements"].shape == (1600, 2)
+    wrong = problem.residuals(lambda x, y: (*problem.exact(x, y)[:2], 1 + 0 * x), batch)
+    assert wrong["first"].abs().max() > 1 and wrong["second"].abs().max() > 1
+    assert problem.metrics(problem.exact, data)["relative_l2/k"] == 0
+
+
+def test_noise_has_the_size_asked_for_and_its_own_seed():
+    clean, noisy, again, other = (
+        InverseDiffusivity(noise=n, noise_seed=s).load("cpu", torch.float64)["sensors"]["u_data"]
+        for n, s in ((0.0, 0), (0.05, 0), (0.05, 0), (0.05, 1))
+    )
+    assert float((noisy - clean).std() / clean.square().mean().sqrt()) == pytest.approx(0.05, rel=0.1)
+    assert torch.equal(noisy, again) and not torch.equal(noisy, other)
+
+
+def test_two_experiments_never_lose_the_diffusivity_together():
+    # k is seen where grad u or grad w is not zero
+    problem = InverseDiffusivity()
+    points = problem.domain.grid(41, 41).requires_grad_()
+    size = 0
+    for value in problem.exact(points[:, :1], points[:, 1:])[:2]:
+        size = size + torch.autograd.grad(value.sum(), points)[0].square().sum(1)
+    assert size.min() > 0.9
+
+
+@pytest.mark.parametrize("options", [{"noise": -1.0}, {"sensors": 1}, {"noise": float("nan")}])
+def test_bad_options_of_the_diffusivity_are_worded(options):
+    with pytest.raises(InputError, match="noise that is not negative and at least 2 sensors"):
+        InverseDiffusivity(**options)
+
+
+def decaying_vortices(t, x, y):
+    """Taylor & Green: an exact flow with lambda1 = 1, lambda2 = 0.01."""
+    fall = torch.exp(-2 * 0.01 * t)
+    u = -torch.cos(x) * torch.sin(y) * fall
+    v = torch.sin(x) * torch.cos(y) * fall
+    return u, v, -(torch.cos(2 * x) + torch.cos(2 * y)) / 4 * fall**2
+
+
+@pytest.fixture
+def wake_file(tmp_path):
+    x, y = (a.ravel() for a in np.meshgrid(np.linspace(1, 8, 12), np.linspace(-2, 2, 9), indexing="ij"))
+    t = np.linspace(0, 19.9, 7)
+    columns = [torch.from_numpy(a) for a in np.broadcast_arrays(t[None], x[:, None], y[:, None])]
+    u, v, p = (a.numpy() for a in decaying_vortices(*columns))
+    path = tmp_path / "flow.npz"
+    np.savez(path, X_star=np.stack([x, y], 1), t=t, U_star=np.stack([u, v], 1), p_star=p)
+    return path
+
+
+def test_the_wake_reads_its_file_and_an_exact_flow_satisfies_it(wake_file):
+    problem = Wake(data=str(wake_file), duration=20.0, n_data=300, n_points=50)
+    data, batch = loaded(problem)
+    problem.lambda1, problem.lambda2 = 1.0, 0.01  # as the objective binds them
+    residuals = problem.residuals(decaying_vortices, batch)
+    assert set(residuals) == {"along", "across", "incompressible", "measurements"}
+    for name, r in residuals.items():
+        assert r.abs().max() < 1e-13, name
+    problem.lambda1 = 0.9
+    assert problem.residuals(decaying_vortices, batch)["along"].abs().max() > 1e-2
+
+    def shifted(points):
+        u, v, p = decaying_vortices(*points.T[:, :, None])
+        return torch.cat([u, v, p + 5], 1)
+
+    scores = problem.metrics(shifted, data)
+    assert scores["relative_l2"] < 1e-15 and scores["relative_l2/p"] < 1e-14
+    assert scores["reference_floor/u"] > 0
+
+
+def test_the_noise_of_the_wake_is_relative_to_each_velocity(wake_file):
+    clean, noisy = (
+        Wake(data=str(wake_file), duration=20.0, n_data=700, noise=n).load("cpu", torch.float64)["probes"]
+        for n in (0.0, 0.1)
+    )
+    assert torch.equal(clean["points"], noisy["points"])
+    with np.load(wake_file) as arrays:
+        spread = arrays["U_star"].std((0, 2))
+    for name, size in zip(("u_data", "v_data"), spread, strict=True):
+        assert float((noisy[name] - clean[name]).std()) == pytest.approx(0.1 * size, rel=0.1)
+
+
+def test_bad_wake_files_and_options_are_worded(wake_file, tmp_path):
+    with pytest.raises(InputError, match="data file 'nowhere.npz' not found"):
+        Wake(data="nowhere.npz").load("cpu", torch.float64)
+    np.savez(tmp_path / "other.npz", X_star=np.zeros((3, 2)), t=np.zeros(2))
+    with pytest.raises(InputError, match=r"has arrays .*X_star \(points, 2\), t \(times\)"):
+        Wake(data=str(tmp_path / "other.npz")).load("cpu", torch.float64)
+    with pytest.raises(InputError, match="n_data = 3000: at most the 108 values up to that time"):
+        Wake(data=str(wake_file)).load("cpu", torch.float64)
+    with pytest.raises(InputError, match="duration = 21: a time between 0.2 and 20"):
+        Wake(duration=21.0)
+    with pytest.raises(InputError, match="at least 1 measurement and noise not negative"):
+        Wake(noise=-0.1)
+
+
+def test_the_real_wake_is_read(data_folder):
+    if not (data_folder / "pde_cylinder_wake_nektar.npz").is_file():
+        pytest.skip("needs pde_cylinder_wake_nektar.npz in $NFSOLVE_DATA")
+    problem = Wake()
+    data, batch = loaded(problem)
+    assert batch["measurements"]["points"].shape == (3000, 3)
+    problem.domain.check_points(batch["measurements"]["points"])
+    assert data["middle"]["u"].shape == (5000, 1)
