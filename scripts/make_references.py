@@ -22,7 +22,7 @@ from scripts.references.darcy import darcy_operator
 from scripts.references.lshape import lshape
 
 Table = dict[str, np.ndarray]
-FOLDER = Path(__file__).resolve().parent.parent / "problems" / "references"
+PROBLEMS = Path(__file__).resolve().parent.parent / "problems"
 QUANTUM = 2.0**-40  # values are stored as multiples of it: 1e-12 is far below every use, and the files compress
 
 
@@ -56,6 +56,11 @@ REFERENCES: dict[str, Callable[[], tuple[Table, float]]] = {
 OPERATORS: dict[str, Callable[[Path], tuple[Path, float]]] = {"darcy_operator": darcy_operator}
 
 
+def home(name: str) -> Path:
+    """Return the folder where the gallery looks for a reference."""
+    return PROBLEMS / ("operators" if name in OPERATORS else "pde") / "references"
+
+
 def write(name: str, folder: Path) -> tuple[Path, float]:
     """Compute one reference and write it.
 
@@ -79,12 +84,13 @@ def write(name: str, folder: Path) -> tuple[Path, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", choices=[[], *REFERENCES, *OPERATORS], help="default: all but operators")
-    parser.add_argument("--folder", type=Path, default=FOLDER)
+    parser.add_argument("--folder", type=Path, help="default: where the gallery looks for them")
     said = parser.parse_args()
-    said.folder.mkdir(parents=True, exist_ok=True)
     for name in said.names or REFERENCES:
         start = time.perf_counter()
-        path, error = write(name, said.folder)
+        folder = said.folder or home(name)
+        folder.mkdir(parents=True, exist_ok=True)
+        path, error = write(name, folder)
         print(f"{path}: error {error:.1e}, {path.stat().st_size / 1000:.0f} kB, {time.perf_counter() - start:.0f} s")
 
 

@@ -81,4 +81,6 @@ def nystrom(
     factor = torch.linalg.cholesky(core)
     root = torch.linalg.solve_triangular(factor, (sketch + shift * tests).T, upper=False).T
     vectors, singular, _ = torch.linalg.svd(root, full_matrices=False)
-    return Nystrom(vectors.to(dtype), (singular.square() - shift).clamp_min(0).to(dtype))
+    values = singular.square() - shift
+    values = values.where(values > 1e-15 * shift, 0.0)  # smaller ones are rounding of the shift
+    return Nystrom(vectors.to(dtype), values.to(dtype))

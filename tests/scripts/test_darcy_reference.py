@@ -7,7 +7,7 @@ import torch
 from nfsolve._core.random import generator
 from nfsolve.functions import refuse_shared
 from problems.operators._solvers import read_darcy, relative_gap
-from scripts.make_references import FOLDER, OPERATORS, write
+from scripts.make_references import OPERATORS, home, write
 from scripts.references import darcy
 
 
@@ -42,7 +42,7 @@ def test_an_interrupted_run_is_continued(tmp_path, monkeypatch):
 
 
 def test_the_stored_functions_are_those_of_the_seed_and_state_their_error():
-    path = FOLDER / "darcy_operator.npz"
+    path = home("darcy_operator") / "darcy_operator.npz"
     assert path.stat().st_size < 2_000_000
     data = read_darcy(path)
     assert data["a"].shape == data["u"].shape == (darcy.TRAIN, 29, 29)

@@ -3,7 +3,7 @@ import pytest
 
 from problems.operators._etdrk4 import march
 from problems.pde.allen_cahn import AllenCahn
-from scripts.make_references import FOLDER, REFERENCES, distance, two_levels, write
+from scripts.make_references import REFERENCES, distance, home, two_levels, write
 from scripts.references import cavity, evolution
 from scripts.references.lshape import harmonic, lshape, particular
 from scripts.references.spectral import on_grid, wave_numbers
@@ -11,7 +11,7 @@ from scripts.references.spectral import on_grid, wave_numbers
 
 @pytest.mark.parametrize("name", REFERENCES)
 def test_files_are_small_and_state_their_error(name):
-    path = FOLDER / f"{name}.npz"
+    path = home(name) / f"{name}.npz"
     assert path.stat().st_size < 200_000
     with np.load(path) as table:
         assert 0 < float(table["error"]) < 1e-3
@@ -20,7 +20,7 @@ def test_files_are_small_and_state_their_error(name):
 @pytest.mark.parametrize(("name", "times"), [("allen_cahn", 21), ("kdv", 41), ("kuramoto_sivashinsky", 101)])
 def test_a_coarse_solution_agrees_with_the_file(name, times):
     coarse = getattr(evolution, name)(0, times)
-    with np.load(FOLDER / f"{name}.npz") as table:
+    with np.load(home(name) / f"{name}.npz") as table:
         stored = {n: table[n][:times] if n != "x" else table[n] for n in ("t", "x", "u")}
         error = float(table["error"])
     np.testing.assert_array_equal(coarse["t"], stored["t"])
@@ -88,7 +88,7 @@ def test_the_l_shape_terms_solve_the_equation_exactly():
 
 
 def test_the_bound_of_the_l_shape_holds_for_a_coarse_solution():
-    with np.load(FOLDER / "lshape.npz") as table:
+    with np.load(home("lshape") / "lshape.npz") as table:
         stored = {n: table[n] for n in ("x", "y", "u")}
     coarse, bound = lshape(12)
     assert 1e-9 < bound < 1e-3
@@ -126,6 +126,6 @@ def test_corner_functions_move_with_the_lid():
 
 def test_a_coarse_cavity_agrees_with_the_file_and_states_its_error():
     coarse, error = cavity.cavity(100.0, (28, 36))
-    with np.load(FOLDER / "cavity_100.npz") as table:
+    with np.load(home("cavity_100") / "cavity_100.npz") as table:
         stored = {n: table[n] for n in ("x", "y", "u", "v")}
     assert distance(coarse, stored) < error < 1e-4
