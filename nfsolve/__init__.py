@@ -53,9 +53,9 @@ from nfsolve.problem import (
     boundary,
     face,
     interior,
-    matched,
     measured,
     operator_of,
+    paired,
 )
 from nfsolve.run.folder import RunFolder
 from nfsolve.run.solution import Solution
@@ -107,10 +107,10 @@ __all__ = [
     "interior",
     "load",
     "main",
-    "matched",
     "measured",
     "operator_of",
     "optim",
+    "paired",
     "periodic",
     "preset",
     "reopen",

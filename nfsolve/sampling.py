@@ -116,7 +116,7 @@ def by_density(magnitude: Tensor, n: int, generator: Generator, power: float = 1
 
 
 def retained(magnitude: Tensor) -> Tensor:
-    """Give the points that R3 keeps: those with a residual above the mean.
+    """Return the points that R3 keeps: those with a residual above the mean.
 
     Args:
         magnitude: Size of the residual at each point ``(n,)``.

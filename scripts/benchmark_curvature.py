@@ -88,7 +88,7 @@ def measure(steps: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[
 
 
 def rows_of(field: str, times: dict[str, list[float]]) -> list[Row]:
-    """Give one row for each optimizer: milliseconds, ratios to Adam, and the amortised ratio."""
+    """Return one row for each optimizer: milliseconds, ratios to Adam, and the amortised ratio."""
     adam = times["Adam"]
 
     def ratio(name: str) -> float:

@@ -29,7 +29,7 @@ ROUNDS, SLICE = 12, 0.06  # rounds of the interleaved timing, CPU seconds of one
 
 
 def peak_bytes(step: Callable[[], float]) -> int:
-    """Give the peak of what torch holds during a step above what it held before, from the profiler's record."""
+    """Return the peak of what torch holds during a step above what it held before, from the profiler's record."""
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
         step()
     with tempfile.TemporaryDirectory() as folder:
@@ -110,7 +110,7 @@ def run_child(name: str, width: int, dtype: str) -> list[Row]:
 
 
 def best(rows: list[Row]) -> Row:
-    """Give the fastest of our engines."""
+    """Return the fastest of our engines."""
     return max((row for row in rows if row["method"] not in (NESTED, "deepxde")), key=lambda row: row["ratio"])
 
 

@@ -59,7 +59,7 @@ class Case:
         self.force = (a * torch.sin(3 * here) + b * torch.cos(5 * here)).to(device, kind)
 
     def gradient(self, way: str) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Give the loss and its gradient; ``way`` says how the columns s, s_t and s_xx are made."""
+        """Return the loss and its gradient; ``way`` says how the columns s, s_t and s_xx are made."""
         s, s_t, s_xx = WAYS[way](self)
         loss = (s_t - DIFFUSION * s_xx - REACTION * s * s - self.force).square().mean()
         return loss.detach(), torch.autograd.grad(loss, list(self.field.parameters()))

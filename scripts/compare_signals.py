@@ -37,7 +37,7 @@ def main() -> None:
         "ct": ("ct_phantom", ["--size", "64", "--views", "30", *sine, "--field.depth", "3"], 200),
         "pde": (
             "helmholtz",
-            [*sine, "--field.activation.omega", "5", "--field.depth", "3", "--dtype", "float32", "--redraw", "1"],
+            [*sine, "--field.activation.omega", "5", "--field.depth", "3", "--dtype", "float32", "--resample", "1"],
             200,
         ),
     }

@@ -82,7 +82,7 @@ def indices(case: Case) -> list[tuple[int, ...]]:
 
 
 def evaluator(case: Case, engine: str, field: torch.nn.Module) -> Callable[[Tensor], Tensor]:
-    """Give points -> residual by one engine."""
+    """Return points -> residual by one engine."""
     if engine == NESTED:
         return lambda points: by_nested_reverse(case, field, points)
     along = indices(case)
@@ -96,7 +96,7 @@ def evaluator(case: Case, engine: str, field: torch.nn.Module) -> Callable[[Tens
 
 
 def make_step(case: Case, engine: str, width: int, dtype: str) -> Callable[[], float]:
-    """Give a function that does one Adam step and returns the loss before it (DeepXDE's always the first one)."""
+    """Return a function that does one Adam step and returns the loss before it (DeepXDE's always the first one)."""
     if engine == "deepxde":
         return make_deepxde_step(case, width, dtype)
     field, points = make_net(case, width, getattr(torch, dtype)), make_points(case, getattr(torch, dtype))

@@ -33,7 +33,7 @@ def two_levels(compute: Callable[[int], Table]) -> tuple[Table, float]:
 
 
 def distance(table: Table, reference: Table) -> float:
-    """Give the largest relative L2 difference of an unknown, where both are known (not NaN)."""
+    """Return the largest relative L2 difference of an unknown, where both are known (not NaN)."""
     gaps = []
     for name, values in reference.items():
         if values.ndim < 2:

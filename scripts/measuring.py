@@ -33,7 +33,7 @@ def _processor() -> str:
 
 
 def stamp(threads: int = 1) -> Row:
-    """Give the columns that every row has: machine, date, versions."""
+    """Return the columns that every row has: machine, date, versions."""
     import torch
 
     from nfsolve._core.version import VERSION
@@ -46,7 +46,7 @@ def stamp(threads: int = 1) -> Row:
 
 
 def deepxde_version() -> str:
-    """Give the version of DeepXDE, or an empty string where it is not installed."""
+    """Return the version of DeepXDE, or an empty string where it is not installed."""
     try:
         return importlib.metadata.version("deepxde")
     except importlib.metadata.PackageNotFoundError:

@@ -38,7 +38,7 @@ class Clock:
         self.curve: list[list[float]] = []
 
     def seconds(self) -> float:
-        """Give the CPU seconds that count, so far."""
+        """Return the CPU seconds that count, so far."""
         return time.process_time() - self.start - self.watching
 
     def due(self) -> bool:
@@ -112,7 +112,7 @@ def run_theirs(name: str, seed: int, budget: float) -> Row:
     model = rival.build(dde, problem)
     watch = clock.uncounted(lambda: clock.record(_error(model, problem, grid, data)) if clock.due() else None)
 
-    class Watch(dde.callbacks.Callback):
+    class Watch(dde.callbacks.FieldFunction):
         def on_epoch_end(self) -> None:
             watch()
 
@@ -179,7 +179,7 @@ def run_child(name: str, method: str, seed: int, budget: float) -> Row:
 
 
 def at(curve: list[list[float]], seconds: float) -> float:
-    """Give the error of the last recorded field not later than some CPU seconds (the first one, where none is)."""
+    """Return the error of the last recorded field not later than some CPU seconds (the first one, where none is)."""
     return next((error for s, error in reversed(curve) if s <= seconds), curve[0][1])
 
 

@@ -50,7 +50,7 @@ def main() -> None:
     image = ["--protocol", "rwf", "--size", str(size), "--field.width", str(width)]
     scan = ["--size", str(size // 2), "--views", "20", "--field.width", str(width), "--field.depth", "3"]
     pde = ["--field", "mlp", "--field.activation", "tanh", "--field.width", "32", "--field.depth", "3"]
-    pde += ["--optimizer", "adam", "--dtype", "float32", "--schedule", "exponential", "--redraw", "1"]
+    pde += ["--optimizer", "adam", "--dtype", "float32", "--schedule", "exponential", "--resample", "1"]
     pde += ["--n-points", "500"]
     reproduce(
         "reproduce_rwf",

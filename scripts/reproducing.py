@@ -42,7 +42,7 @@ class Table:
 def parser(
     description: str, scale: float = 0.25, means: str = "pixels a side and on the width; 1 is the paper"
 ) -> argparse.ArgumentParser:
-    """Give the options that all reproductions have; ``scale`` is the default factor on what ``means`` says."""
+    """Return the options that all reproductions have; ``scale`` is the default factor on what ``means`` says."""
     made = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     made.add_argument("--scale", type=float, default=scale, help=f"factor on {means}")
     made.add_argument("--seeds", type=int, default=3, help="reported seeds")
@@ -53,12 +53,12 @@ def parser(
 
 
 def found(name: str) -> str:
-    """Give the name of a file under $NFSOLVE_DATA, or an empty string, with which a problem takes its own data."""
+    """Return the name of a file under $NFSOLVE_DATA, or an empty string, with which a problem takes its own data."""
     return name if (Path(os.environ.get("NFSOLVE_DATA", ".")) / name).is_file() else ""
 
 
 def cell(name: str, *words: str, rates: Sequence[float] = (), **labels: str) -> Cell:
-    """Give a method by its name and options, with more labels where claims are to be made along axes."""
+    """Return a method by its name and options, with more labels where claims are to be made along axes."""
     return Cell(tuple(labels.items()) or (("method", name),), words, tuple(rates))
 
 

@@ -74,7 +74,7 @@ def test_importing_a_solver_in_scientific_code():
 
 def test_every_swap_is_one_line():
     p = Burgers(n_points=60)
-    options = {"steps": 2, "redraw": 0}
+    options = {"steps": 2, "resample": 0}
     field = nf.MLP.for_problem(p, activation=nf.Sine(30), init=nf.weight_scaling(alpha=1.5))
     nf.factorize(field, nf.RandomWeightFactorization(mean=1.0, std=0.1))
     points = p.domain.grid(3, 3)

@@ -7,7 +7,7 @@ from nfsolve.sampling import SAMPLERS, by_density, latin_hypercube, retained, sa
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
-def test_samples_fill_the_cube_repeat_by_seed_and_really_redraw(name):
+def test_samples_fill_the_cube_repeat_by_seed_and_really_resample(name):
     draw = sampler(name)
     source = generator(3, "points")
     first, second = draw(64, 3, source), draw(64, 3, source)

@@ -302,7 +302,7 @@ def used_in(config: dict[str, Any]) -> list[str]:
 
 
 def bibtex(methods: list[str]) -> str:
-    """Give the BibTeX of nfsolve and of some methods.
+    """Return the BibTeX of nfsolve and of some methods.
 
     Args:
         methods: Keys of `ENTRIES`.

@@ -81,7 +81,7 @@ def conditioning(matrix: Tensor, cutoffs: Sequence[float] = CUTOFFS) -> Conditio
 
 
 def preconditioned(matrix: Tensor, diagonal: Tensor) -> Tensor:
-    """Give D^{-1/2} H D^{-1/2}.
+    """Return D^{-1/2} H D^{-1/2}.
 
     Args:
         matrix: H ``(n, n)``.
@@ -96,7 +96,7 @@ def preconditioned(matrix: Tensor, diagonal: Tensor) -> Tensor:
 
 
 def row_norms(matrix: Tensor) -> Tensor:
-    """Give the 2-norms of the rows of a matrix, the equilibration D^E."""
+    """Return the 2-norms of the rows of a matrix, the equilibration D^E."""
     return torch.linalg.vector_norm(matrix, dim=1)
 
 

@@ -30,7 +30,7 @@ def step_size(parameters: Sequence[Tensor], direction: Sequence[Tensor]) -> floa
 
 
 def relative_length(parameters: Sequence[Tensor], direction: Sequence[Tensor]) -> float:
-    """Give |theta| / |v|, where theta moves; 1 where theta or v is zero."""
+    """Return |theta| / |v|, where theta moves; 1 where theta or v is zero."""
     moved = [(p, v) for p, v in zip(parameters, direction, strict=True) if v.any()]
     size = sum(float(torch.linalg.vector_norm(p.detach())) ** 2 for p, _ in moved) ** 0.5
     length = sum(float(torch.linalg.vector_norm(v)) ** 2 for _, v in moved) ** 0.5

@@ -96,7 +96,7 @@ class Estimator:
             )
 
     def start(self, seed: int) -> State:
-        """Give the state before the first step."""
+        """Return the state before the first step."""
         return {"steps": 0, "since": 0, "refreshes": 0, "generator": Generator().manual_seed(seed).get_state()}
 
     def due(self, state: State) -> bool:
@@ -138,7 +138,7 @@ class Estimator:
         state["since"] += 1
 
     def blend(self, average: Tensor | None, value: Tensor, state: State) -> Tensor:
-        """Give the average with one more value, after `accept`; an old one may be overwritten.
+        """Return the average with one more value, after `accept`; an old one may be overwritten.
 
         Args:
             average: Before, or None at the first refresh.
@@ -155,11 +155,11 @@ class Estimator:
         return torch.lerp(value, torch.zeros_like(value) if average is None else average, self.decay)
 
     def curvature(self, average: Tensor) -> Tensor:
-        """Give the magnitude of the curvature from an average, before the division by `correction`."""
+        """Return the magnitude of the curvature from an average, before the division by `correction`."""
         return average.sqrt() if self.quantity in ROOTS else average.abs()
 
     def correction(self, state: State) -> float:
-        """Give the divisor of `curvature` that removes the start of the moving average at zero."""
+        """Return the divisor of `curvature` that removes the start of the moving average at zero."""
         if self.average != "ema":
             return 1.0
         weight = 1 - self.decay ** state[self.bias_correction]

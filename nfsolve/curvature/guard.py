@@ -95,7 +95,7 @@ def relative_gap(
     direction: Sequence[Tensor],
     product: Sequence[Tensor],
 ) -> float | None:
-    """Give the distance of a product to central differences, relative to the larger of the two.
+    """Return the distance of a product to central differences, relative to the larger of the two.
 
     Args:
         evaluate: As for `check_products`.

@@ -82,7 +82,7 @@ class _Recorder(TorchFunctionMode):
 def kronecker_factors(
     residual: Callable[[], Tensor], parameters: Iterable[Tensor], generator: Generator, samples: int = 1
 ) -> list[KroneckerFactors]:
-    """Give the Kronecker factors of every linear layer whose weight is one of some parameters.
+    """Return the Kronecker factors of every linear layer whose weight is one of some parameters.
 
     Rows of inputs count as independent. They are where each residual depends on one row, as in a fit of values; where
     it depends on several (Taylor channels of a derivative, points of a ray, two calls of the field) the products

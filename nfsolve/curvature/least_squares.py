@@ -92,25 +92,25 @@ class LeastSquares:
         return loss.detach()
 
     def loss(self) -> Tensor:
-        """Give the loss at the current parameters with its graph; gradients stay as they are."""
+        """Return the loss at the current parameters with its graph; gradients stay as they are."""
         self.evaluations += 1
         return flatten([self._residual_function({**self._trained, **self._fixed})]).square().sum()
 
     def eager_loss(self) -> Tensor:
-        """Give the loss with a graph that can be differentiated twice: as `loss`, but never compiled."""
+        """Return the loss with a graph that can be differentiated twice: as `loss`, but never compiled."""
         return self.loss()
 
     def parts(self) -> list[Tensor]:
-        """Give the residuals at the current parameters one by one; the loss is their sum of squares."""
+        """Return the residuals at the current parameters one by one; the loss is their sum of squares."""
         return [self._residual_function({**self._trained, **self._fixed})]
 
     def stacked(self, theta: Tensor) -> Tensor:
-        """Give the residual vector ``(N,)`` at theta ``(P,)``."""
+        """Return the residual vector ``(N,)`` at theta ``(P,)``."""
         self.evaluations += 1
         return self._at(theta)
 
     def jacobian(self, theta: Tensor) -> tuple[Tensor, Tensor]:
-        """Give the residual and its Jacobian, for any differentiable residual.
+        """Return the residual and its Jacobian, for any differentiable residual.
 
         With fewer parameters than residuals by forward mode, P sweeps; else, or where an operation lacks
         forward mode (an inner `torch.autograd.grad`), by reverse mode, N sweeps.
@@ -134,7 +134,7 @@ class LeastSquares:
         return self._by_rows(theta)
 
     def linearize(self, theta: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
-        """Give the residual and products with its Jacobian J, which is never formed.
+        """Return the residual and products with its Jacobian J, which is never formed.
 
         Args:
             theta: Parameters ``(P,)``.
@@ -159,7 +159,7 @@ class LeastSquares:
         return residual.detach(), counted(ahead), counted(back)
 
     def kronecker_factors(self, generator: Generator, samples: int = 1) -> list[KroneckerFactors]:
-        """Give the Kronecker factors of the Gauss-Newton matrix 2 J^T J, layer by layer, at the current parameters.
+        """Return the Kronecker factors of the Gauss-Newton matrix 2 J^T J, layer by layer, at the current parameters.
 
         Args:
             generator: CPU generator of the random signs.
@@ -176,7 +176,7 @@ class LeastSquares:
         return kronecker_factors(residual, self.parameters, generator, samples)
 
     def theta(self) -> Tensor:
-        """Give the current parameters as one vector ``(P,)``, a copy."""
+        """Return the current parameters as one vector ``(P,)``, a copy."""
         return flatten([p.detach() for p in self._trained.values()])
 
     @torch.no_grad()
@@ -186,7 +186,7 @@ class LeastSquares:
             self._trained[name].copy_(value)
 
     def unflatten(self, theta: Tensor) -> dict[str, Tensor]:
-        """Give the trained parameters of a vector ``(P,)`` by name."""
+        """Return the trained parameters of a vector ``(P,)`` by name."""
         return unflatten(theta, self._trained)
 
     def _at(self, theta: Tensor) -> Tensor:

@@ -52,7 +52,7 @@ def ntk_by_parameter(
 
 
 def ntk_traces(function: Callable[[Any, Tensor], Tensor], params: dict[str, Tensor], x: Tensor) -> dict[str, float]:
-    """Give the trace of each parameter's part of the kernel, a chunk of points at a time.
+    """Return the trace of each parameter's part of the kernel, a chunk of points at a time.
 
     Args:
         function: As for `empirical_ntk`.
@@ -101,7 +101,7 @@ class NTKProduct:
         self.size, self.products = made.numel(), 0
 
     def __call__(self, v: Tensor) -> Tensor:
-        """Give K v ``(N,)``."""
+        """Return K v ``(N,)``."""
         self.products += 1
         return self._forward(self._backward(v.to(self._like))).detach()
 
@@ -125,7 +125,7 @@ class NTKProduct:
 def top_eigenpairs(
     apply: Callable[[Tensor], Tensor], n: int, k: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Give the largest eigenvalues of a symmetric matrix and their vectors, by Lanczos iteration (ARPACK).
+    """Return the largest eigenvalues of a symmetric matrix and their vectors, by Lanczos iteration (ARPACK).
 
     Args:
         apply: v ``(n,)`` -> A v ``(n,)``.
@@ -155,7 +155,7 @@ def top_eigenpairs(
 
 
 def kernel_alignment(kernel: Tensor, y: Tensor) -> float:
-    """Give the alignment A = y^T K y / (|K|_F |y|^2) of a kernel with a target; 1 where K is y y^T.
+    """Return the alignment A = y^T K y / (|K|_F |y|^2) of a kernel with a target; 1 where K is y y^T.
 
     Args:
         kernel: ``(n, n)``.
@@ -168,7 +168,7 @@ def kernel_alignment(kernel: Tensor, y: Tensor) -> float:
 
 
 def captured_energy(vectors: Tensor, y: Tensor) -> Tensor:
-    """Give the share of a target's energy in the first k eigenvectors, E_k = sum over i <= k of (v_i^T y)^2 / |y|^2.
+    """Return the share of a target's energy in the first k eigenvectors, E_k = sum over i <= k of (v_i^T y)^2 / |y|^2.
 
     Args:
         vectors: Orthonormal columns ``(n, m)``, those of the largest eigenvalues first.
@@ -181,7 +181,7 @@ def captured_energy(vectors: Tensor, y: Tensor) -> Tensor:
 
 
 def condition_number(matrix: Tensor, cutoff: float = 0.0) -> float:
-    """Give the ratio of the largest to the smallest eigenvalue of a symmetric positive semidefinite matrix.
+    """Return the ratio of the largest to the smallest eigenvalue of a symmetric positive semidefinite matrix.
 
     Args:
         matrix: ``(n, n)``, symmetric.

@@ -81,7 +81,7 @@ def gauss_newton_product(residual: Callable[[Tensor], Tensor], theta: Tensor, ve
 
 
 def linear_maps(residual: Tensor, theta: Tensor) -> tuple[LinearMap, LinearMap]:
-    """Give v -> J v and w -> J^T w for a residual that is there with its graph.
+    """Return v -> J v and w -> J^T w for a residual that is there with its graph.
 
     Both sweeps go backward, J v through the graph of J^T w, which is linear in w: all products share the two graphs,
     where forward mode would evaluate the residual again for each (four times slower for small networks).

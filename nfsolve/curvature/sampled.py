@@ -191,7 +191,7 @@ def _join(closure: Any, parameters: Sequence[Tensor], vectors: Sequence[Tensor])
 
 
 def _split(closure: Any, parameters: Sequence[Tensor], vector: Tensor) -> list[Tensor]:
-    """Give the parts of theta that belong to the parameters."""
+    """Return the parts of theta that belong to the parameters."""
     parts = {id(p): part for p, part in zip(closure.parameters, closure.unflatten(vector).values(), strict=True)}
     return [parts.get(id(p), torch.zeros_like(p)).detach() for p in parameters]
 

@@ -12,7 +12,7 @@ AXES = ("time", "level")  # before (lat, lon), in this order
 
 
 def unit_vectors(lat: np.ndarray, lon: np.ndarray) -> np.ndarray:
-    """Give the unit vectors (cos lat cos lon, cos lat sin lon, sin lat) of a grid.
+    """Return the unit vectors (cos lat cos lon, cos lat sin lon, sin lat) of a grid.
 
     Args:
         lat: Latitudes ``(n_lat,)``, degrees.
@@ -26,7 +26,7 @@ def unit_vectors(lat: np.ndarray, lon: np.ndarray) -> np.ndarray:
 
 
 def band_areas(lat: np.ndarray) -> np.ndarray:
-    """Give the area of the band around each latitude, half way to its neighbours, as a share of the sphere.
+    """Return the area of the band around each latitude, half way to its neighbours, as a share of the sphere.
 
     On an even grid that is cos(lat) times a constant, and at a pole the small cap around it.
 
@@ -67,7 +67,7 @@ def random_harmonics(lat: np.ndarray, lon: np.ndarray, degree: int, power: float
 
 
 def legendre(x: np.ndarray, degree: int) -> Iterator[tuple[int, int, np.ndarray]]:
-    """Give the associated Legendre functions, fully normalised, by the stable recursion over the degree.
+    """Return the associated Legendre functions, fully normalised, by the stable recursion over the degree.
 
     Args:
         x: Sines of latitudes ``(n,)``.

@@ -62,7 +62,7 @@ def write_wav(path: Path, samples: np.ndarray, rate: int, kind: Any) -> None:
 
 
 def decode(raw: np.ndarray) -> np.ndarray:
-    """Give samples as float64 shares of full scale; integers of 8 bits have no sign in wav files, their zero is 128."""
+    """Return samples as float64 shares of full scale; 8-bit integers are unsigned in wav files, with 128 as zero."""
     if raw.dtype.kind == "f":
         return raw.astype(np.float64)
     bits = 8 * raw.dtype.itemsize
@@ -70,7 +70,7 @@ def decode(raw: np.ndarray) -> np.ndarray:
 
 
 def encode(samples: np.ndarray, kind: Any) -> np.ndarray:
-    """Give shares of full scale as samples of a type; integers are rounded and cut, not wrapped around."""
+    """Return shares of full scale as samples of a type; integers are rounded and cut, not wrapped around."""
     dtype = np.dtype(kind)
     if dtype.kind == "f":
         return samples.astype(dtype)

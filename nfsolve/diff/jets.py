@@ -24,17 +24,17 @@ class Unsupported(TypeError):
 
 
 def laplacian(columns: Iterable[int]) -> Index:
-    """Give the index of the sum of the second derivatives along some columns."""
+    """Return the index of the sum of the second derivatives along some columns."""
     return tuple(sorted(-1 - column for column in columns))
 
 
 def summands(index: Index) -> list[Index]:
-    """Give the plain indices whose derivatives an index adds up: itself, where it is plain."""
+    """Return the plain indices whose derivatives an index adds up: itself, where it is plain."""
     return [(-1 - entry, -1 - entry) for entry in index] if index and index[0] < 0 else [index]
 
 
 def order_of(index: Index) -> int:
-    """Give the order of a derivative."""
+    """Return the order of a derivative."""
     return len(summands(index)[0])
 
 
@@ -94,7 +94,7 @@ _PLANS: dict[tuple[Index, ...], Plan] = {}  # a plain dict, because torch.compil
 
 
 def plan(wanted: Iterable[Index]) -> Plan:
-    """Give the plan of a set of multi-indices; plans are kept."""
+    """Return the plan of a set of multi-indices; plans are kept."""
     key = tuple(sorted(wanted))
     if key not in _PLANS:
         _PLANS[key] = Plan(key)
@@ -204,7 +204,7 @@ class Jet:
         return Jet(self.channels * other, self.plan)
 
     def reciprocal(self) -> "Jet":
-        """Give one over the jet."""
+        """Return one over the jet."""
         inverse = 1 / self.channels[0]
         terms = [(-1) ** m * math.factorial(m) * inverse ** (m + 1) for m in range(self.plan.order + 1)]
         return self.compose(terms)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from nfsolve._core.errors import InputError
-from nfsolve.domains.domain import Domain, Draw, Piece
+from nfsolve.domains.domain import Domain, Piece, UnitSampler
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Box(Domain):
         return outside + beyond.amax(-1, keepdim=True).clamp(max=0)
 
     def own_pieces(self) -> list[Piece]:
-        """Give the sides as pieces named ``x=0``; periodic coordinates have none."""
+        """Return the sides as pieces named ``x=0``; periodic coordinates have none."""
         lengths = [high - low for low, high in self.bounds]
         return [
             Piece(
@@ -111,9 +111,9 @@ class Box(Domain):
         normals[:, column] = sign
         return points, normals
 
-    def interior(self, n: int, draw: Draw, place: Callable[[Tensor], Tensor] | None = None) -> Tensor:
-        """Draw points; the unit cube fills a box, so none is rejected."""
-        return (place or self.scale)(draw(n, len(self.names)))
+    def interior(self, n: int, sample: UnitSampler, place: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        """UnitSampler points; the unit cube fills a box, so none is rejected."""
+        return (place or self.scale)(sample(n, len(self.names)))
 
     def check_points(self, points: Tensor, what: str = "points") -> None:
         """Refuse points that are not in the box.

@@ -68,7 +68,7 @@ class PointCloud(Domain):
         return torch.cat(nearest) if nearest else points[:, :1]
 
     def own_pieces(self) -> list[Piece]:
-        """Give the boundary points as one piece; none where there are none."""
+        """Return the boundary points as one piece; none where there are none."""
         return [] if self.rim is None else [Piece(("boundary",), 1.0, self._on_rim)]
 
     def _on_rim(self, unit: Tensor) -> tuple[Tensor, Tensor]:

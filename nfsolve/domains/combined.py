@@ -68,7 +68,7 @@ class Combined(Domain):
         return torch.maximum(a, b if self.operation == "&" else -b)
 
     def own_pieces(self) -> list[Piece]:
-        """Give what survives of both boundaries; normals of what is taken away point into it."""
+        """Return what survives of both boundaries; normals of what is taken away point into it."""
         flip = -1.0 if self.operation == "-" else 1.0
         return [
             Piece(

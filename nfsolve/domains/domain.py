@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from nfsolve._core.errors import InputError, unknown
-from nfsolve.domains.pieces import Draw, Mask, Piece, accepted, on_pieces
+from nfsolve.domains.pieces import Mask, Piece, UnitSampler, accepted, on_pieces
 
 
 class Domain(ABC):
@@ -66,10 +66,10 @@ class Domain(ABC):
 
     @abstractmethod
     def own_pieces(self) -> list[Piece]:
-        """Give the pieces of the boundary under the names of the shape."""
+        """Return the pieces of the boundary under the names of the shape."""
 
     def pieces(self) -> list[Piece]:
-        """Give the pieces of the boundary with all their names.
+        """Return the pieces of the boundary with all their names.
 
         Returns:
             The pieces; none for a domain without boundary.
@@ -83,7 +83,7 @@ class Domain(ABC):
         return tuple(dict.fromkeys(name for piece in self.pieces() for name in piece.names))
 
     def named(self, label: str) -> Self:
-        """Give the same domain with a further name for its whole boundary, such as ``"hole"``.
+        """Return the same domain with a further name for its whole boundary, such as ``"hole"``.
 
         Args:
             label: The name, for ``@boundary(part="hole")``.
@@ -96,7 +96,7 @@ class Domain(ABC):
         return other
 
     def index(self, name: str) -> int:
-        """Give the column of a coordinate.
+        """Return the column of a coordinate.
 
         Args:
             name: Coordinate name.
@@ -211,12 +211,12 @@ class Domain(ABC):
             f"mark the residual @boundary, or @boundary(part=...) with one of {', '.join(self.parts) or 'no parts'}",
         )
 
-    def interior(self, n: int, draw: Draw, place: Callable[[Tensor], Tensor] | None = None) -> Tensor:
-        """Draw points inside the domain.
+    def interior(self, n: int, sample: UnitSampler, place: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        """UnitSampler points inside the domain.
 
         Args:
             n: Number of points.
-            draw: Draws points of the unit cube.
+            sample: Samples points of the unit cube.
             place: Maps them into the bounds, where not `scale` does.
 
         Returns:
@@ -233,21 +233,21 @@ class Domain(ABC):
             return (points,), keep
 
         what = f"the interior of {self!r}"
-        return accepted(n, len(self.names), draw, candidates, what, "it is empty or very thin: check its parts")[0]
+        return accepted(n, len(self.names), sample, candidates, what, "it is empty or very thin: check its parts")[0]
 
     def boundary(
         self,
         n: int,
-        draw: Draw,
+        sample: UnitSampler,
         part: str | tuple[str, ...] = (),
         where: Mask | None = None,
         what: str = "boundary condition",
     ) -> tuple[Tensor, Tensor]:
-        """Draw points on the boundary, uniform by length or area.
+        """UnitSampler points on the boundary, uniform by length or area.
 
         Args:
             n: Number of points.
-            draw: Draws points of the unit cube.
+            sample: Samples points of the unit cube.
             part: Names of parts; empty takes the whole boundary.
             where: A further condition on points and normals, or None.
             what: What asks for them, for messages.
@@ -259,7 +259,7 @@ class Domain(ABC):
             InputError: The domain has no boundary or no such part, or nothing of it satisfies ``where``.
         """
         pieces = self._chosen((part,) if isinstance(part, str) else tuple(part), what)
-        return on_pieces(pieces, n, self.boundary_dims, draw, where, what)
+        return on_pieces(pieces, n, self.boundary_dims, sample, where, what)
 
     def _chosen(self, part: tuple[str, ...], what: str) -> list[Piece]:
         pieces = self.pieces()

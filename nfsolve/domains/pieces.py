@@ -9,7 +9,7 @@ from torch import Tensor
 
 from nfsolve._core.errors import InputError
 
-Draw = Callable[[int, int], Tensor]
+UnitSampler = Callable[[int, int], Tensor]
 """Points of the unit cube: (n, d) -> ``(n, d)`` in [0, 1)^d, new ones at every call."""
 
 Mask = Callable[[Tensor, Tensor], Tensor]
@@ -37,15 +37,15 @@ class Piece:
 
 
 def on_pieces(
-    pieces: list[Piece], n: int, dims: int, draw: Draw, where: Mask | None, what: str
+    pieces: list[Piece], n: int, dims: int, sample: UnitSampler, where: Mask | None, what: str
 ) -> tuple[Tensor, Tensor]:
-    """Draw points on pieces of a boundary, uniform by length or area over all of them together.
+    """UnitSampler points on pieces of a boundary, uniform by length or area over all of them together.
 
     Args:
         pieces: At least one.
         n: Number of points.
         dims: Unit coordinates that each point needs.
-        draw: Draws points of the unit cube.
+        sample: Samples points of the unit cube.
         where: A further condition, or None.
         what: What asks for the points, for the message.
 
@@ -79,24 +79,24 @@ def on_pieces(
         do = "the other parts of the domain cut this one away"
     else:
         do = "check `where`: it gets columns (n, 1) and is True where the condition holds"
-    points, normals = accepted(n, dims, draw, candidates, what, do)
+    points, normals = accepted(n, dims, sample, candidates, what, do)
     return points, normals
 
 
 def accepted(
     n: int,
     dims: int,
-    draw: Draw,
+    sample: UnitSampler,
     candidates: Callable[[Tensor], tuple[tuple[Tensor, ...], Tensor]],
     what: str,
     do: str,
 ) -> tuple[Tensor, ...]:
-    """Draw until n candidates are accepted; they are the first ones of one sequence, so their evenness stays.
+    """UnitSampler until n candidates are accepted; they are the first ones of one sequence, so their evenness stays.
 
     Args:
         n: Number to accept.
         dims: Dimension of the unit cube.
-        draw: Draws points of the unit cube.
+        sample: Samples points of the unit cube.
         candidates: Unit points -> arrays with one row for each, and which rows are accepted.
         what: What is sought, for the message.
         do: What to do when nothing is found.
@@ -109,7 +109,7 @@ def accepted(
     """
     tries = n
     while True:
-        arrays, keep = candidates(draw(tries, dims))
+        arrays, keep = candidates(sample(tries, dims))
         rows = keep.nonzero()[:n, 0]
         if len(rows) == n:
             return tuple(array[rows] for array in arrays)

@@ -89,7 +89,7 @@ class Polygon(Domain):
         return torch.where(inside, -distance, distance)[:, None]
 
     def own_pieces(self) -> list[Piece]:
-        """Give the edges as pieces."""
+        """Return the edges as pieces."""
         normals = self.orientation * torch.stack([self.edges[:, 1], -self.edges[:, 0]], 1) / self.lengths[:, None]
         return [
             Piece((f"edge {i}",), float(self.lengths[i]), partial(_on_edge, self.corners[i], self.edges[i], normals[i]))

@@ -60,7 +60,7 @@ class Product(Domain):
         return self.box.contains(first, slack) & self.shape.contains(second, slack)
 
     def own_pieces(self) -> list[Piece]:
-        """Give the pieces of the shape, at all values of the box."""
+        """Return the pieces of the shape, at all values of the box."""
         return [
             Piece(piece.names, piece.size, partial(self._place, piece), partial(self._keep, piece))
             for piece in self.shape.pieces()

@@ -51,7 +51,7 @@ class Ball(Domain):
         return torch.linalg.vector_norm(away, dim=-1, keepdim=True) - self.radius
 
     def own_pieces(self) -> list[Piece]:
-        """Give the whole rim as one piece."""
+        """Return the whole rim as one piece."""
         size = 2 * math.pi * self.radius if self.dimension == 2 else 4 * math.pi * self.radius**2
         return [Piece((self.part,), size, self._on_rim)]
 

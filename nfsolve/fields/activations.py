@@ -48,7 +48,7 @@ class Activation(ABC):
         """
 
     def rate(self, layer: int) -> float | None:
-        """Give the angular frequency omega of a layer, None where the function does not oscillate."""
+        """Return the angular frequency omega of a layer, None where the function does not oscillate."""
         return None
 
 
@@ -105,7 +105,7 @@ class Sine(Activation):
         return torch.sin(self.rate(layer) * z)
 
     def rate(self, layer: int) -> float:
-        """Give the angular frequency of a layer."""
+        """Return the angular frequency of a layer."""
         return self.omega if layer == 0 or self.hidden is None else self.hidden
 
 
@@ -129,7 +129,7 @@ class Finer(Activation):
         return torch.sin(self.omega * (torch.abs(z) + 1) * z)
 
     def rate(self, layer: int) -> float:
-        """Give the angular frequency at z = 0."""
+        """Return the angular frequency at z = 0."""
         return self.omega
 
     @property
@@ -159,7 +159,7 @@ _SINC_SERIES = [(-1) ** j / math.factorial(2 * j + 1) for j in range(11)]
 
 
 def sinc(y: Tensor) -> Tensor:
-    """Give sin(y) / y with every derivative right at and near y = 0.
+    """Return sin(y) / y with every derivative right at and near y = 0.
 
     Args:
         y: Any shape.
@@ -193,7 +193,7 @@ class Sinc(Activation):
         return sinc(self.omega * z)
 
     def rate(self, layer: int) -> float:
-        """Give the angular frequency of a layer."""
+        """Return the angular frequency of a layer."""
         return self.omega
 
 
@@ -217,7 +217,7 @@ class Gabor(Activation):
         return torch.cos(self.omega * z) * torch.exp(-y * y)
 
     def rate(self, layer: int) -> float:
-        """Give the angular frequency of a layer."""
+        """Return the angular frequency of a layer."""
         return self.omega
 
 
@@ -272,7 +272,7 @@ class ComplexGabor(Activation):
         return torch.cat([decay * torch.cos(phase), decay * torch.sin(phase)], -1)
 
     def rate(self, layer: int) -> float:
-        """Give the angular frequency of a layer."""
+        """Return the angular frequency of a layer."""
         return self.omega
 
 

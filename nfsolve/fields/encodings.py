@@ -29,7 +29,7 @@ class Encoder(nn.Module):
         self.out_features = out_features
 
     def forward(self, x: Tensor) -> Tensor:
-        """Give the coordinates as they are."""
+        """Return the coordinates as they are."""
         return x
 
 
@@ -65,7 +65,7 @@ class Waves(Encoder):
         return torch.cat([z[..., : self.plain], *parts] if self.plain else parts, -1)
 
     def rows(self) -> Tensor:
-        """Give the matrix."""
+        """Return the matrix."""
         return self.matrix
 
 
@@ -84,7 +84,7 @@ class TrainablePeriods(Waves):
         self.harmonics = (len(matrix) - plain) // len(periods)
 
     def rows(self) -> Tensor:
-        """Give the matrix for the present periods."""
+        """Return the matrix for the present periods."""
         waves = self.matrix[self.plain :] / self.periods.repeat(self.harmonics)[:, None]
         return torch.cat([self.matrix[: self.plain], waves])
 

@@ -36,7 +36,7 @@ class Factorization(ABC):
         """
 
     def layers(self, module: nn.Module) -> list[nn.Linear]:
-        """Give the linear layers of a module that this factorization is for."""
+        """Return the linear layers of a module that this factorization is for."""
         return [layer for layer in module.modules() if isinstance(layer, nn.Linear)]
 
 
@@ -56,7 +56,7 @@ class RowScale(nn.Module):
         self.register_buffer("scale", scale, persistent=False)
 
     def forward(self, s: Tensor, v: Tensor) -> Tensor:
-        """Give the weight ``(rows, columns)``."""
+        """Return the weight ``(rows, columns)``."""
         return (torch.exp(s) if self.log else s)[:, None] * v
 
     def right_inverse(self, weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -97,7 +97,7 @@ class Direction(nn.Module):
     """(g, V) -> diag(g / |v|) V."""
 
     def forward(self, g: Tensor, v: Tensor) -> Tensor:
-        """Give the weight ``(rows, columns)``."""
+        """Return the weight ``(rows, columns)``."""
         return (g / torch.linalg.vector_norm(v, dim=1))[:, None] * v
 
     def right_inverse(self, weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -171,7 +171,7 @@ class AdaptiveActivation(Factorization):
             parametrize.register_parametrization(layer, "bias", Steepened(a, self.n))
 
     def layers(self, module: nn.Module) -> list[nn.Linear]:
-        """Give the linear layers that an activation follows."""
+        """Return the linear layers that an activation follows."""
         linear = super().layers
         followed = [layer for m in module.modules() if isinstance(m, Dense) for layer in linear(m)]
         return followed or linear(module)[:-1]

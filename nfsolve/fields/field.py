@@ -172,7 +172,7 @@ def _dtype(dtype: torch.dtype | None) -> torch.dtype:
 
 
 def _coordinates(domain: Domain, harmonics: int) -> tuple[Waves, tuple[str, ...]]:
-    """Give the module that normalises coordinates and embeds the periodic ones, and its features' names.
+    """Return the module that normalises coordinates and embeds the periodic ones, and its features' names.
 
     One linear map does it all: a plain product with a buffer breaks nested jvp under torch.compile.
     """

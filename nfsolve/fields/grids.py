@@ -156,7 +156,7 @@ class FeatureGrid(Encoding):
                 )
 
     def resolutions(self) -> list[int]:
-        """Give the number of points along an axis for each level, the coarsest first."""
+        """Return the number of points along an axis for each level, the coarsest first."""
         steps = max(self.levels - 1, 1)
         ratio = self.coarsest / self.finest
         return [round(self.finest * ratio ** (level / steps)) for level in reversed(range(self.levels))]

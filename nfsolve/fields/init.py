@@ -65,7 +65,7 @@ class Init(ABC):
         """
 
     def for_problem(self, problem: Any) -> "Init":
-        """Give the initialisation with what it takes from a problem, where it takes anything."""
+        """Return the initialisation with what it takes from a problem, where it takes anything."""
         return self
 
 
@@ -152,7 +152,7 @@ class WeightScaling(Init):
                 layer.weight.mul_(factors[place.index])
 
     def factors(self, place: Place) -> tuple[float, ...]:
-        """Give alpha for each layer but the last.
+        """Return alpha for each layer but the last.
 
         Args:
             place: Any place in the network.
@@ -198,7 +198,7 @@ def weight_scaling(
     resolution: int | None = None,
     kappa: float = 0.3,
 ) -> WeightScaling:
-    """Give the weight-scaling initialisation.
+    """Return the weight-scaling initialisation.
 
     Args:
         alpha: One factor, one for each layer but the last, or ``"auto"``.
@@ -240,7 +240,7 @@ class FrequencyScaling(Init):
 
 
 def default_init(activation: Activation) -> Init:
-    """Give the initialisation that an activation's authors use.
+    """Return the initialisation that an activation's authors use.
 
     Args:
         activation: The activation.

@@ -106,7 +106,7 @@ class PODDeepONet(Separable):
 
 
 def modes(snapshots: Tensor, latent: int) -> Tensor:
-    """Give mean and scaled modes, ``(points, k + k * latent)``, of labels ``(functions, *grid, k)``.
+    """Return mean and scaled modes, ``(points, k + k * latent)``, of labels ``(functions, *grid, k)``.
 
     Raises:
         InputError: Labels that are not finite, or fewer modes than asked for.

@@ -24,7 +24,7 @@ Maker = partial[Field]
 
 
 def _mlp(activation: Any, init: Init, encoding: Encoding | None = None) -> Maker:
-    """Give an MLP with all three parts named, so that none of a recipe's stays where a preset is chosen."""
+    """Return an MLP with all three parts named, so that none of a recipe's stays where a preset is chosen."""
     return partial(MLP, activation=activation, encoding=encoding or Identity(), init=init)
 
 
@@ -73,7 +73,7 @@ PRESETS: dict[str, Maker] = {
 
 
 def preset(name: str, **options: Any) -> Maker:
-    """Give a known kind of field, to be built for a problem.
+    """Return a known kind of field, to be built for a problem.
 
     Args:
         name: One of `PRESETS`.

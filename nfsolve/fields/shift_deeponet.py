@@ -84,7 +84,7 @@ class ShiftDeepONet(Operator):
         return products.unflatten(-1, (k, -1)).sum(-1).sum(-2) + self.bias
 
     def moved(self, x: Tensor, functions: Sequence[Tensor]) -> Tensor:
-        """Give the points in each frame, ``(..., n, frames, d)``."""
+        """Return the points in each frame, ``(..., n, frames, d)``."""
         shape = (self.config["frames"], len(self.inputs), len(self.free) + 1)
         moves = self.shift(joined(functions)).unflatten(-1, shape)
         unit = torch.sub(x, self.middle) * (1 / self.radius)

@@ -59,7 +59,7 @@ class FunctionFile(FunctionSpace):
     def _range(self, functions: int) -> tuple[int, int]:
         return self.rows or (0, functions)
 
-    def draw(self, n: int, generator: Generator) -> Tensor:
+    def sample(self, n: int, generator: Generator) -> Tensor:
         """Pick functions; as in `FunctionSpace`."""
         f = column(open_arrays(self.path), self.name, self.path)
         first, end = self._range(len(f))
@@ -77,7 +77,7 @@ class FunctionFile(FunctionSpace):
 
 
 def _spline(values: np.ndarray) -> np.ndarray:
-    """Give the B-spline coefficients (n, m + 2) of the not-a-knot interpolants of values (n, m)."""
+    """Return the B-spline coefficients (n, m + 2) of the not-a-knot interpolants of values (n, m)."""
     m = values.shape[1]
     bands = np.zeros((9, m + 2))  # bands[4 + i - j, j] is entry (i, j)
     for distance, weight in ((-1, 1 / 6), (0, 4 / 6), (1, 1 / 6)):

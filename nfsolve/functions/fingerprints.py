@@ -11,7 +11,7 @@ from nfsolve._core.errors import InputError
 
 
 def fingerprints(values: Tensor) -> list[bytes]:
-    """Give a short hash of each function, the same on every machine.
+    """Return a short hash of each function, the same on every machine.
 
     Args:
         values: Functions at their sensors ``(n, m)``, or any rows that tell them apart.
@@ -45,5 +45,5 @@ def refuse_shared(train: Tensor | Iterable[Tensor], test: Tensor) -> None:
             f"{len(shared)} of {len(test)} test functions are training functions (test {shared[0][0]} is training "
             f"{shared[0][1]})",
             "test functions that training never sees",
-            "draw them with another seed, or take other rows of the file",
+            "sample them with another seed, or take other rows of the file",
         )

@@ -30,14 +30,14 @@ class Harmonics(FunctionSpace):
 
     @abstractmethod
     def frequencies(self) -> Tensor:
-        """Give w ``(h, d)``, float64, one of each pair w and -w; the first is zero."""
+        """Return w ``(h, d)``, float64, one of each pair w and -w; the first is zero."""
 
     @abstractmethod
     def variances(self, w: Tensor) -> Tensor:
-        """Give the variances ``(h,)`` of a_j, which are those of b_j too."""
+        """Return the variances ``(h,)`` of a_j, which are those of b_j too."""
 
-    def draw(self, n: int, generator: Generator) -> Tensor:
-        """Draw functions; as in `FunctionSpace`."""
+    def sample(self, n: int, generator: Generator) -> Tensor:
+        """UnitSampler functions; as in `FunctionSpace`."""
         deviations = self.variances(self.frequencies()).sqrt()
         deviations = torch.cat([deviations, deviations[1:]])
         return deviations * torch.randn(n, len(deviations), generator=generator, dtype=torch.float64)
@@ -104,7 +104,7 @@ class GaussianField(Harmonics):
         return [math.ceil(REACH["rbf"] * period / (2 * math.pi * self.length)) for period in self._periods()]
 
     def frequencies(self) -> Tensor:
-        """Give the lattice of frequencies; as in `Harmonics`."""
+        """Return the lattice of frequencies; as in `Harmonics`."""
         ranges = [torch.arange(-j, j + 1, dtype=torch.float64) for j in self._counts()]
         lattice = torch.cartesian_prod(*ranges).reshape(-1, len(ranges))
         # the lattice is symmetric and in order: its second half has one of each pair, from zero on
@@ -112,7 +112,7 @@ class GaussianField(Harmonics):
         return half * torch.tensor([2 * math.pi / period for period in self._periods()], dtype=torch.float64)
 
     def variances(self, w: Tensor) -> Tensor:
-        """Give the spectral density times the density of the lattice; as in `Harmonics`."""
+        """Return the spectral density times the density of the lattice; as in `Harmonics`."""
         d, nu, l2 = len(self.box), SMOOTHNESS[self.kernel], self.length**2
         squared = w.square().sum(1)
         if self.kernel == "rbf":
@@ -151,12 +151,12 @@ class PeriodicField(Harmonics):
         require_interval(*self.bounds)
 
     def frequencies(self) -> Tensor:
-        """Give 2 pi k / period; as in `Harmonics`."""
+        """Return 2 pi k / period; as in `Harmonics`."""
         k = torch.arange(self.modes + 1, dtype=torch.float64)[:, None]
         return 2 * math.pi / (self.bounds[1] - self.bounds[0]) * k
 
     def variances(self, w: Tensor) -> Tensor:
-        """Give twice the eigenvalues, because cos and sin have mean square 1/2; as in `Harmonics`."""
+        """Return twice the eigenvalues, because cos and sin have mean square 1/2; as in `Harmonics`."""
         k = torch.arange(1, self.modes + 1, dtype=torch.float64)
         eigenvalues = self.sigma**2 * (4 * math.pi**2 * k**2 + self.tau**2) ** -self.alpha
         return torch.cat([torch.zeros(1, dtype=torch.float64), 2 * eigenvalues])

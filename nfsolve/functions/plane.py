@@ -33,8 +33,8 @@ class NeumannField(FunctionSpace):
     def __post_init__(self) -> None:
         require_positive(tau=self.tau, alpha=self.alpha, modes=self.modes - 1)
 
-    def draw(self, n: int, generator: Generator) -> Tensor:
-        """Draw functions; as in `FunctionSpace`, the coefficient of (i, j) at i modes + j - 1."""
+    def sample(self, n: int, generator: Generator) -> Tensor:
+        """UnitSampler functions; as in `FunctionSpace`, the coefficient of (i, j) at i modes + j - 1."""
         squares = (math.pi * torch.arange(self.modes, dtype=torch.float64)) ** 2
         deviations = (squares[:, None] + squares + self.tau**2) ** (-self.alpha / 2)
         deviations[1:] *= math.sqrt(2)  # a cosine has mean square 1/2
@@ -52,7 +52,7 @@ class NeumannField(FunctionSpace):
         """Evaluate functions on a square lattice, one coordinate after the other, without the basis as a matrix.
 
         Args:
-            coefficients: What `draw` gave ``(n, k)``.
+            coefficients: What `sample` gave ``(n, k)``.
             axis: Positions ``(m,)`` along x, and along y.
 
         Returns:
@@ -82,9 +82,9 @@ class Thresholded(FunctionSpace):
         if self.below == self.above:
             raise InputError(f"below = above = {self.below:g}", "two values")
 
-    def draw(self, n: int, generator: Generator) -> Tensor:
-        """Draw the functions that are compared with zero; as in `FunctionSpace`."""
-        return self.space.draw(n, generator)
+    def sample(self, n: int, generator: Generator) -> Tensor:
+        """UnitSampler the functions that are compared with zero; as in `FunctionSpace`."""
+        return self.space.sample(n, generator)
 
     def basis(self, x: Tensor) -> Tensor:
         """Evaluate the basis of the functions that are compared with zero; as in `FunctionSpace`."""

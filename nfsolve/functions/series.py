@@ -30,8 +30,8 @@ class ChebyshevSeries(FunctionSpace):
         require_positive(terms=self.terms, size=self.size)
         require_interval(*self.bounds)
 
-    def draw(self, n: int, generator: Generator) -> Tensor:
-        """Draw functions; as in `FunctionSpace`."""
+    def sample(self, n: int, generator: Generator) -> Tensor:
+        """UnitSampler functions; as in `FunctionSpace`."""
         return self.size * _uniform(n, self.terms, generator)
 
     def basis(self, x: Tensor) -> Tensor:
@@ -64,8 +64,8 @@ class FourierSeries(FunctionSpace):
         require_positive(modes=self.modes, size=self.size)
         require_interval(*self.bounds)
 
-    def draw(self, n: int, generator: Generator) -> Tensor:
-        """Draw functions; as in `FunctionSpace`."""
+    def sample(self, n: int, generator: Generator) -> Tensor:
+        """UnitSampler functions; as in `FunctionSpace`."""
         k = torch.arange(1, self.modes + 1, dtype=torch.float64)
         sizes = torch.cat([torch.ones(1, dtype=torch.float64), k**-self.decay, k**-self.decay])
         return self.size * sizes * _uniform(n, len(sizes), generator)

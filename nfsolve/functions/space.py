@@ -19,8 +19,8 @@ class FunctionSpace(ABC):
     """A distribution over functions f(x) = sum_j c_j phi_j(x), as a dataclass of Python numbers."""
 
     @abstractmethod
-    def draw(self, n: int, generator: Generator) -> Tensor:
-        """Draw functions.
+    def sample(self, n: int, generator: Generator) -> Tensor:
+        """UnitSampler functions.
 
         Args:
             n: How many.
@@ -45,7 +45,7 @@ class FunctionSpace(ABC):
         """Evaluate functions at common points.
 
         Args:
-            coefficients: What `draw` gave ``(n, k)``.
+            coefficients: What `sample` gave ``(n, k)``.
             x: Points ``(m, d)``.
 
         Returns:

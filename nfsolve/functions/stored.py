@@ -55,7 +55,7 @@ def _tried(reader: Any, path: Path) -> Any:
 
 
 def column(arrays: Mapping[str, Any], name: str, path: str | Path) -> Any:
-    """Give one array, or say which ones there are."""
+    """Return one array, or say which ones there are."""
     if name not in arrays:
         raise InputError(f"'{path}' has no array '{name}'", f"it has {', '.join(arrays) or 'none'}")
     return arrays[name]

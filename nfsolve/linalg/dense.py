@@ -41,7 +41,7 @@ class CGResult(NamedTuple):
 
 
 def gram(matrix: Tensor) -> Tensor:
-    """Give the lower triangle of matrix^T matrix in float64.
+    """Return the lower triangle of matrix^T matrix in float64.
 
     Args:
         matrix: ``(n, p)``, any real floating dtype.

@@ -24,7 +24,7 @@ class Nystrom(NamedTuple):
     values: Tensor
 
     def preconditioner(self, damping: float) -> Callable[[Tensor], Tensor]:
-        """Give v -> P^{-1} v for systems with A + damping I.
+        """Return v -> P^{-1} v for systems with A + damping I.
 
         Args:
             damping: Positive.

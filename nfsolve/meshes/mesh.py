@@ -119,7 +119,7 @@ class Mesh:
         return int((uses == 1).sum()), int((wrong & (uses > 2)).sum()), int((wrong & (uses == 2)).sum())
 
     def volume(self) -> float:
-        """Give the enclosed volume; negative for a mesh that is inside out."""
+        """Return the enclosed volume; negative for a mesh that is inside out."""
         a, b, c = np.moveaxis((self.vertices - self.vertices.mean(0))[self.faces], 1, 0)
         return float(np.einsum("ij,ij->", a, np.cross(b, c)) / 6)
 
@@ -140,7 +140,7 @@ class Mesh:
         return centre, float(size / reach)
 
     def moved(self, centre: np.ndarray, scale: float) -> "Mesh":
-        """Give the mesh in another frame, (vertices - centre) / scale."""
+        """Return the mesh in another frame, (vertices - centre) / scale."""
         return Mesh((self.vertices - centre) / scale, self.faces)
 
     def contains(self, points: Tensor) -> Tensor:

@@ -45,7 +45,7 @@ def around(solid: Solid, n: int, deviation: float | None, generator: Generator) 
 
 
 def root_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Give a residual whose square is the cross-entropy of a logit z and a label y, -log p(y).
+    """Return a residual whose square is the cross-entropy of a logit z and a label y, -log p(y).
 
     r = (1 - 2 y) sqrt(softplus(s)) with s = (1 - 2 y) z: positive where the occupancy is too high, as the
     difference to a label is. It has no zero and no kink; far on the right side, where softplus underflows and the

@@ -31,7 +31,7 @@ class View:
     reach: float = 1.1
 
     def axes(self) -> np.ndarray:
-        """Give the directions right, up and towards the camera as rows, ``(3, 3)``."""
+        """Return the directions right, up and towards the camera as rows, ``(3, 3)``."""
         a, e = math.radians(self.azimuth), math.radians(self.elevation)
         towards = np.array([math.sin(a) * math.cos(e), math.sin(e), math.cos(a) * math.cos(e)])
         right = np.array([math.cos(a), 0.0, -math.sin(a)])
@@ -112,7 +112,7 @@ def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _normals(mesh: Mesh) -> np.ndarray:
-    """Give area-weighted normals at the vertices, ``(V, 3)``, not normalised."""
+    """Return area-weighted normals at the vertices, ``(V, 3)``, not normalised."""
     a, b, c = np.moveaxis(mesh.vertices[mesh.faces], 1, 0)
     flat = np.repeat(np.cross(b - a, c - a), 3, axis=0)
     index = mesh.faces.reshape(-1)

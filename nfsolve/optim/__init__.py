@@ -45,7 +45,7 @@ __all__ = [
 
 
 def named() -> dict[str, type[torch.optim.Optimizer]]:
-    """Give the optimizers by the names that the command line uses.
+    """Return the optimizers by the names that the command line uses.
 
     Returns:
         Name -> class.

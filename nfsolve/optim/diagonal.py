@@ -141,7 +141,7 @@ class Diagonal(torch.optim.Optimizer):
         foreach._foreach_addcdiv_(values, averaged, divisors, value=-rate * correction / weight)
 
     def _divisor(self, p: Tensor, group: dict[str, Any], estimator: Estimator, refreshes: int) -> Tensor:
-        """Give the uncorrected divisor, which changes at refreshes only; absolute damping is still to be added."""
+        """Return the uncorrected divisor, which changes at refreshes only; absolute damping is still to be added."""
         key = (refreshes, _is_absolute(group), group["damping"])
         kept = self._divisors.get(p)
         if kept is not None and kept[0] == key:

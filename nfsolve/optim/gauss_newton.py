@@ -180,7 +180,7 @@ class GaussNewton(torch.optim.Optimizer):
         )
 
     def _try(self, objective: Any, theta: Tensor, model: Linearized, damping: float) -> "_Trial | None":
-        """Give the step for a damping, or None where it is not finite or the acceleration too large."""
+        """Return the step for a damping, or None where it is not finite or the acceleration too large."""
         group = self.param_groups[0]
         try:
             damping = model.factor(damping)

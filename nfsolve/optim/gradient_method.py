@@ -104,7 +104,7 @@ def average_square(state: dict[str, Any], gradient: Tensor, beta2: float, eps: f
 
 
 def adam_direction(state: dict[str, Any], gradient: Tensor, group: dict[str, Any], steps: int) -> Tensor:
-    """Give Adam's step for a learning rate of 1, and take the gradient into its averages.
+    """Return Adam's step for a learning rate of 1, and take the gradient into its averages.
 
     Args:
         state: Of the parameter; empty before the first step.

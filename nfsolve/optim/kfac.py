@@ -171,7 +171,7 @@ class KFAC(GradientMethod):
 
 
 def _joined(weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Give the gradients of a layer as one matrix, the bias as its last column."""
+    """Return the gradients of a layer as one matrix, the bias as its last column."""
     assert weight.grad is not None
     return weight.grad if bias is None or bias.grad is None else torch.cat([weight.grad, bias.grad[:, None]], 1)
 
@@ -182,7 +182,7 @@ def _subtract(p: Tensor, move: Tensor, rate: float, group: dict[str, Any]) -> No
 
 
 def damped_inverse(factor: Tensor, share: float) -> Tensor:
-    """Give (C + share * mean eigenvalue)^(-1), computed in float64.
+    """Return (C + share * mean eigenvalue)^(-1), computed in float64.
 
     With share = sqrt(damping) for both factors of a layer, this is the factored Tikhonov damping A + pi sqrt(lambda),
     G + sqrt(lambda) / pi with pi^2 = (tr A / dim A) / (tr G / dim G) and lambda = damping (tr A / dim A)(tr G / dim G).

@@ -27,7 +27,7 @@ class LastLayer(torch.optim.Optimizer):
 
     Args:
         params: Parameters, among them the weight of the layer; the others stay as they are.
-        batches: Mini-batches drawn for one step; from an objective without ``redraw`` there is one.
+        batches: Mini-batches drawn for one step; from an objective without ``resample`` there is one.
         damping: mu, relative to a diagonal of ones in the normal equations; what functions show little of is kept from
             growing. A step starts from it and takes more only where the loss would not fall.
         cg_tolerance: Relative residual at which conjugate gradients stop.
@@ -70,7 +70,7 @@ class LastLayer(torch.optim.Optimizer):
         """Do one step; where no layer is apt, or no damping lowers the loss of the last mini-batch, parameters stay.
 
         Args:
-            objective: Offers ``parts()``, and ``redraw()`` where there are mini-batches.
+            objective: Offers ``parts()``, and ``resample()`` where there are mini-batches.
 
         Returns:
             The mean loss of the mini-batches before the step.
@@ -87,10 +87,10 @@ class LastLayer(torch.optim.Optimizer):
         self.stop_reason = ""
         group = self.param_groups[0]
         sums = _Sums()
-        batches = group["batches"] if hasattr(objective, "redraw") else 1
+        batches = group["batches"] if hasattr(objective, "resample") else 1
         for i in range(batches):
             if i:
-                objective.redraw()
+                objective.resample()
             try:
                 layer = last_affine(objective.parts, group["params"])
             except InputError as error:  # another field than the recipe's, a factorized one, say: it stays as it is
@@ -174,7 +174,7 @@ class _Normal(NamedTuple):
     scale: Tensor
 
     def solve(self, damping: float, tolerance: float, most: int) -> Tensor:
-        """Give the damped step, (out, h)."""
+        """Return the damped step, (out, h)."""
         shape = self.gradient.shape
         left, u = torch.linalg.eigh(self.grams.mean(0))
         right, v = torch.linalg.eigh(self.inputs.T @ self.inputs)

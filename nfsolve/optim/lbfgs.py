@@ -33,7 +33,7 @@ class LBFGS(torch.optim.LBFGS):
     """L-BFGS whose steps are few inner iterations, so that a run sees, saves and stops between any two.
 
     On an objective with ``loss()``, a step on unchanged points takes the last gradient instead of evaluating it
-    again, and where the points were redrawn, the pair (s, y) that spans the redraw is made of gradients on the
+    again, and where the points were resampled, the pair (s, y) that spans the resample is made of gradients on the
     older points alone.
 
     Args:
@@ -114,7 +114,7 @@ class LBFGS(torch.optim.LBFGS):
         super().load_state_dict(copy.deepcopy(state_dict))
 
     def _known(self, closure: Any, shared: dict[str, Any]) -> "_Trial | None":
-        """Give loss and gradient where they are known; where the points are others, make the stored pair ready."""
+        """Return loss and gradient where they are known; where the points are others, make the stored pair ready."""
         if "loss" not in shared or not hasattr(closure, "loss"):
             return None
         older = shared["gradient"].to(self._params[0].device)
@@ -163,7 +163,7 @@ class LBFGS(torch.optim.LBFGS):
             return
         dtype = self._params[0].real.dtype
         if dtype == torch.float64:
-            why = "the line search finds no lower loss; redraw the points, or go on with SSBroyden or GaussNewton"
+            why = "the line search finds no lower loss; resample the points, or go on with SSBroyden or GaussNewton"
         else:
             why = f"the step is below what {str(dtype).removeprefix('torch.')} resolves; try dtype float64"
         self.stop_reason = f"stopped after {self.state[self._params[0]]['n_iter']} iterations: {why}"

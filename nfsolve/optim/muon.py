@@ -80,7 +80,7 @@ class Muon(torch.optim.Optimizer):
         return loss
 
     def state_dict(self) -> dict[str, Any]:
-        """Give the state of both parts."""
+        """Return the state of both parts."""
         return {"muon": self._parts[0].state_dict(), "adam": self._parts[1].state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

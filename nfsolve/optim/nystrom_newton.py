@@ -117,7 +117,7 @@ class NystromNewtonCG(torch.optim.Optimizer):
         super().load_state_dict(copy.deepcopy(state_dict))
 
     def _curvature(self, objective: Any, theta: Tensor, residual: Tensor) -> Callable[[Tensor], Tensor]:
-        """Give v -> C v at theta."""
+        """Return v -> C v at theta."""
         shared = self._shared()
 
         def hessian(v: Tensor) -> Tensor:
@@ -177,7 +177,7 @@ class NystromNewtonCG(torch.optim.Optimizer):
     def _backtrack(
         self, objective: Any, theta: Tensor, loss: float, direction: Tensor, slope: float
     ) -> tuple[float, float]:
-        """Give the first length of 1, 1/2, 1/4, ... with enough decrease, and that decrease; zeros where none has."""
+        """Return the first length of 1, 1/2, 1/4, ... with enough decrease, and that decrease; zeros where none has."""
         length = 1.0
         for _ in range(HALVINGS):
             now = float(objective.stacked(theta + length * direction).detach().square().sum())
@@ -204,6 +204,6 @@ class NystromNewtonCG(torch.optim.Optimizer):
 
 
 def _gauss_newton(residual: Tensor, theta: Tensor) -> Callable[[Tensor], Tensor]:
-    """Give v -> 2 J^T J v, the Hessian of |r|^2 without its term that vanishes with r."""
+    """Return v -> 2 J^T J v, the Hessian of |r|^2 without its term that vanishes with r."""
     forward, backward = linear_maps(residual, theta)
     return lambda v: 2 * backward(forward(v))

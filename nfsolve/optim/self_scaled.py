@@ -51,13 +51,13 @@ class _SelfScaled(torch.optim.Optimizer):
 
     @abstractmethod
     def _factors(self, b: float, h: float, n: int) -> tuple[float, float, float]:
-        """Give tau, phi and the tau of the first update."""
+        """Return tau, phi and the tau of the first update."""
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Tensor:  # type: ignore[override]
         """Do one quasi-Newton iteration; where none lowers the loss, the parameters stay and `stop_reason` says so.
 
-        The loss may be another one than at the last step, as when points are redrawn: H is kept then.
+        The loss may be another one than at the last step, as when points are resampled: H is kept then.
 
         Args:
             closure: Called it gives the loss and leaves gradients; with a ``loss()`` that gives the loss alone, an

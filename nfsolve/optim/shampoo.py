@@ -118,7 +118,7 @@ def _refresh(state: dict[str, Any], damping: float) -> None:
 
 
 def inverse_root(covariance: Tensor, order: int, damping: float) -> Tensor:
-    """Give (C + damping * largest eigenvalue)^(-1 / order), computed in float64.
+    """Return (C + damping * largest eigenvalue)^(-1 / order), computed in float64.
 
     Args:
         covariance: C, symmetric positive semidefinite ``(n, n)``; where it is zero the root is the identity.

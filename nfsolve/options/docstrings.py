@@ -11,7 +11,7 @@ from nfsolve import fields, optim, weighting
 
 
 def description(cls: type) -> str:
-    """Give the docstring of a class, and never the signature that `dataclasses.dataclass` writes where there is none.
+    """Return the docstring of a class, and never the signature that `dataclasses.dataclass` writes where there is none.
 
     Args:
         cls: The class.
@@ -46,7 +46,7 @@ def argument_texts(maker: Any) -> dict[str, str]:
 
 
 def _sources(cls: Any, seen: set[Any]) -> Iterator[Any]:
-    """Give a class, those that its docstring names, and its bases, each once."""
+    """Return a class, those that its docstring names, and its bases, each once."""
     if cls in seen or cls is object:
         return
     seen.add(cls)

@@ -47,7 +47,7 @@ class RunOptions:
     """learning-rate schedule"""
     warmup: float | None = None
     """fraction of the steps over which the learning rate first rises linearly, in [0, 1)"""
-    redraw: int | None = None
+    resample: int | None = None
     """steps between draws of new points; 0 keeps the first ones"""
     windows: int | None = None
     """parts into which the time interval is cut, each with a field of its own; default the recipe's"""
@@ -111,7 +111,7 @@ def choose(kind: str, name: str) -> Any:
 
 
 def known(kind: str) -> dict[str, Any]:
-    """Give the classes, or partials of one, of a kind of option, by the names that the command line uses."""
+    """Return the classes, or partials of one, of a kind of option, by the names that the command line uses."""
     if kind == "optimizer":
         return dict(optim.named())
     if kind == "weighting":
@@ -138,7 +138,7 @@ def _snake(name: str) -> str:
 
 
 def name_of(kind: str, cls: Any) -> str:
-    """Give the name by which the command line chooses a class, or the class's own where it has none."""
+    """Return the name by which the command line chooses a class, or the class's own where it has none."""
     return next((name for name, found in known(kind).items() if found is cls), cls.__name__)
 
 
@@ -181,7 +181,7 @@ def override(recipe: Recipe, chosen: dict[str, str]) -> Recipe:
 
 
 def parts_of(maker: Any) -> tuple[Any, dict[str, Any]]:
-    """Give a class and the keywords of its partial."""
+    """Return a class and the keywords of its partial."""
     if isinstance(maker, partial):
         return maker.func, dict(maker.keywords)
     return maker, {}
@@ -217,7 +217,7 @@ def dataclass_of(maker: Any, name: str, skip: tuple[str, ...] = ()) -> type | No
 
 
 def option_type(hint: Any, default: Any) -> Any:
-    """Give the type of an option, or None where it cannot be written on a command line."""
+    """Return the type of an option, or None where it cannot be written on a command line."""
     if dataclasses.is_dataclass(default) and not isinstance(default, type):
         return type(default)
     if hint in SIMPLE:
@@ -314,7 +314,7 @@ def _copy(field: Any) -> Any:
 
 
 def rebuilt(maker: Any, options: Any) -> Callable[..., Any]:
-    """Give the partial of a class with the options that were read for it."""
+    """Return the partial of a class with the options that were read for it."""
     function, given = parts_of(maker)
     if options is None:
         return partial(function, **given)

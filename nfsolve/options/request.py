@@ -73,7 +73,7 @@ def read_request(problem_class: type[Problem], words: list[str], prog: str) -> R
     )
     common = {f.name: getattr(said, f.name) for f in dataclasses.fields(RunOptions) if f.name not in parameters}
     out = common.pop("out", None)
-    changes = [common.pop(name, None) for name in ("steps", "schedule", "redraw", "warmup")]  # the stages hold them
+    changes = [common.pop(name, None) for name in ("steps", "schedule", "resample", "warmup")]  # the stages hold them
     options = {
         **common,
         "field": rebuilt(recipe.field, getattr(said, "field", None)),

@@ -180,7 +180,7 @@ def _histogram(axes: Any, problem: Any, field: Any, data: dict[str, Any], errors
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Give round numbers for a logarithmic axis, on which matplotlib would label powers of ten or too many."""
+    """Return round numbers for a logarithmic axis, on which matplotlib would label powers of ten or too many."""
     if high < 10 * low:
         ticker = require("matplotlib.ticker", extra="plot", purpose="drawing a picture")
         return ticker.MaxNLocator(6).tick_values(low, high).tolist()

@@ -170,12 +170,12 @@ def spectrogram_panel(axes: "Axes", wave: np.ndarray, rate: float, title: str) -
 
 
 def array(values: Tensor) -> np.ndarray:
-    """Give a tensor as a float64 array on the CPU, for drawing."""
+    """Return a tensor as a float64 array on the CPU, for drawing."""
     return values.detach().double().cpu().numpy()
 
 
 def colours(n: int) -> list[Any]:
-    """Give n colours that can be told apart.
+    """Return n colours that can be told apart.
 
     Args:
         n: How many.

@@ -50,7 +50,7 @@ def show(problem: Any, field: nn.Module | None = None, *, seed: int = 0) -> "Fig
     rms: dict[str, float] = {}
     if field is None:
         data = problem.load("cpu", torch.float64)
-        batch = problem.draw(data, generator(seed, "points"))
+        batch = problem.sample(data, generator(seed, "points"))
     else:
         like = next(field.parameters())
         data = problem.load(like.device, like.dtype)
@@ -95,7 +95,7 @@ def _functions(axes: "Axes", problem: OperatorPDE, data: dict[str, Any]) -> list
         said.append(f"{len(train)} training functions")
     else:
         chance = generator(problem.data_seed, "train")
-        drawn = {name: space.draw(SAMPLES, chance) for name, space in problem.spaces().items()}
+        drawn = {name: space.sample(SAMPLES, chance) for name, space in problem.spaces().items()}
         kind, values = "training", read(problem, drawn, data["like"])[1]
         said.append(f"training functions: {problem.batch} new ones for each mini-batch")
     said.append(f"{len(tests)} test functions")
@@ -122,7 +122,7 @@ def _markers(name: str, i: int, rows: dict[str, np.ndarray]) -> dict[str, Any]:
 
 
 def _arrows(domain: Domain, rows: dict[str, np.ndarray], common: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Give starts and vectors of the normals that are drawn, a twentieth of the picture long."""
+    """Return starts and vectors of the normals that are drawn, a twentieth of the picture long."""
     starts, normals = _some(rows["points"], MOST_ARROWS), _some(rows["normals"], MOST_ARROWS)
     sides = np.array([high - low for low, high in domain.bounds])
     return starts, 0.06 * normals * (domain.size if common else sides)

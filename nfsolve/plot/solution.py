@@ -66,7 +66,7 @@ def picture(solution: Solution) -> "Figure | None":
 
 
 def _on_grid(values: Tensor, data: dict[str, Any]) -> np.ndarray:
-    """Give values (n, k) as an array over the grid, with NaN outside the domain."""
+    """Return values (n, k) as an array over the grid, with NaN outside the domain."""
     values = values.double()
     if "inside" in data:
         inside = data["inside"].to(values.device)

@@ -4,17 +4,18 @@ from nfsolve.problem.objective import Objective
 from nfsolve.problem.operator.of import Numbers, OperatorOf, operator_of
 from nfsolve.problem.operator.pde import OperatorPDE
 from nfsolve.problem.operator.trained import TrainedOperator
-from nfsolve.problem.pde.conditions import boundary, face, interior, matched, measured
+from nfsolve.problem.pde.conditions import boundary, face, interior, measured, paired
 from nfsolve.problem.pde.evaluate import in_pieces
 from nfsolve.problem.pde.pde import PDE
 from nfsolve.problem.pde.window import check_windows, cuts_of, window_of
-from nfsolve.problem.problem import Batch, Problem
+from nfsolve.problem.problem import Batch, FieldFunction, Problem
 from nfsolve.problem.recipe import Recipe, Stage
 from nfsolve.problem.unknowns import Unknown
 
 __all__ = [
     "PDE",
     "Batch",
+    "FieldFunction",
     "Numbers",
     "Objective",
     "OperatorOf",
@@ -30,8 +31,8 @@ __all__ = [
     "face",
     "in_pieces",
     "interior",
-    "matched",
     "measured",
     "operator_of",
+    "paired",
     "window_of",
 ]

@@ -38,7 +38,7 @@ class Objective(LeastSquares):
 
     Called, it is an ordinary closure: gradients are zeroed, the loss ``sum of weight * mean(residual**2)`` is
     evaluated and differentiated. `residuals` gives the named residuals, `stacked` and `jacobian` (of
-    `LeastSquares`) the vector whose squared norm is the loss. Points stay fixed until `redraw`, weights until
+    `LeastSquares`) the vector whose squared norm is the loss. Points stay fixed until `resample`, weights until
     `reweigh`.
 
     Args:
@@ -74,7 +74,7 @@ class Objective(LeastSquares):
         self._evaluate = torch.compile(self._evaluate_eagerly) if compile else self._evaluate_eagerly
         super().__init__(self._stack_at, dict(self.system.named_parameters()))
         self._drawn_from = self.generator.get_state()
-        self._place(problem.draw(data, generator))
+        self._place(problem.sample(data, generator))
 
     def choose(self, only: str) -> None:
         """Train only the parameters of the field whose names begin with ``only``; empty takes all."""
@@ -86,16 +86,16 @@ class Objective(LeastSquares):
         self.problem = self.problem.with_points(factor)
 
     @torch.no_grad()
-    def redraw(self) -> None:
+    def resample(self) -> None:
         """Draw new points, rays or a mini-batch."""
         self._drawn_from = self.generator.get_state()
         bound = self._bound(self.system.unknowns.values())
-        self._place(bound.redraw(self.data, self.generator, self.system.field, self.batch))
+        self._place(bound.resample(self.data, self.generator, self.system.field, self.batch))
 
     def _place(self, batch: Batch) -> None:
         before, self.batch = self.batch, batch
         self._sizes: dict[str, int] | None = None  # rows of each residual on these points
-        self.weights.redrawn(before, self)
+        self.weights.resampled(before, self)
 
     def reweigh(self, step: int) -> None:
         """Let the weighting scheme act before optimizer step ``step``, where its turn has come."""
@@ -116,15 +116,15 @@ class Objective(LeastSquares):
         return self._named_at(params, self.batch)
 
     def unknown_values(self) -> dict[str, float]:
-        """Give the current values of the unknown scalars."""
+        """Return the current values of the unknown scalars."""
         return {name: float(value.detach()) for name, value in self.system.unknowns.values().items()}
 
     def loss(self) -> Tensor:
-        """Give the loss with its graph, without side effects on gradients."""
+        """Return the loss with its graph, without side effects on gradients."""
         return self._loss_of(self.residuals())
 
     def eager_loss(self) -> Tensor:
-        """Give the loss with a graph that can be differentiated twice; that of a compiled evaluation cannot."""
+        """Return the loss with a graph that can be differentiated twice; that of a compiled evaluation cannot."""
         return self._loss_of(self._evaluate_eagerly(self.batch))
 
     def _loss_of(self, residuals: dict[str, Tensor]) -> Tensor:
@@ -133,7 +133,7 @@ class Objective(LeastSquares):
         return self.combine(residuals)
 
     def combine(self, residuals: dict[str, Tensor]) -> Tensor:
-        """Give the loss of evaluated residuals, with the current weights."""
+        """Return the loss of evaluated residuals, with the current weights."""
         terms = [self.weights.term(name, r) for name, r in residuals.items()]
         return sum(terms[1:], terms[0])
 
@@ -147,7 +147,7 @@ class Objective(LeastSquares):
         return ""
 
     def jacobian(self, theta: Tensor) -> tuple[Tensor, Tensor]:
-        """Give the stacked residual and its Jacobian; row by row where the problem is pointwise.
+        """Return the stacked residual and its Jacobian; row by row where the problem is pointwise.
 
         Args:
             theta: Parameters ``(P,)``.
@@ -170,7 +170,7 @@ class Objective(LeastSquares):
         return torch.cat(rows), jacobian
 
     def state_dict(self) -> dict[str, Any]:
-        """Give what a resumed run needs: the count, and the current points or where they were drawn from."""
+        """Return what a resumed run needs: the count, and the current points or where they were drawn from."""
         state = {"drawn_from": self._drawn_from, "evaluations": self.evaluations, "weighting": self.weights.state}
         if self.problem.adapts:  # these points depend on a field that is gone
             state |= {"batch": self.batch, "generator": self.generator.get_state()}
@@ -186,11 +186,11 @@ class Objective(LeastSquares):
             self._place(tree_map(lambda x: x.to(device) if isinstance(x, Tensor) else x, state["batch"]))
         else:
             self.generator.set_state(state["drawn_from"])
-            self._place(self.problem.draw(self.data, self.generator))
+            self._place(self.problem.sample(self.data, self.generator))
         self.weights.restore(state.get("weighting", {}), self)
 
     def some_rows(self, name: str, most: int) -> Tensor:
-        """Give the Jacobian of some rows of one residual, without its weight.
+        """Return the Jacobian of some rows of one residual, without its weight.
 
         Args:
             name: Name of the residual.
@@ -268,7 +268,7 @@ class Objective(LeastSquares):
         return problem.residuals(self.system.field, batch)
 
     def _bound(self, values: dict[str, Tensor]) -> Problem:
-        """Give the problem with its unknown scalars replaced by tensors."""
+        """Return the problem with its unknown scalars replaced by tensors."""
         if not values:
             return self.problem
         bound = copy.copy(self.problem)
@@ -277,7 +277,7 @@ class Objective(LeastSquares):
         return bound
 
     def parts(self) -> list[Tensor]:
-        """Give the residuals ``(n, k)``, scaled so that the loss is their sum of squares."""
+        """Return the residuals ``(n, k)``, scaled so that the loss is their sum of squares."""
         return self._scaled(self._evaluate_eagerly(self.batch))
 
     def _stack_at(self, params: dict[str, Tensor]) -> Tensor:

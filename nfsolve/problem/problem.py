@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Batch = dict[str, Any]
 """Tensors by name, possibly nested; what one evaluation of the residuals sees."""
 
-Callback = Callable[[Tensor], Tensor]
+FieldFunction = Callable[[Tensor], Tensor]
 """A field or anything that stands in for one: points (n, d) -> values (n, k)."""
 
 
@@ -27,12 +27,12 @@ class Problem(ABC):
     """A dataclass of Python numbers that turns a field into named residuals.
 
     It never holds tensors: it exists before device and dtype are chosen. `load` makes the fixed data,
-    `draw` picks what one evaluation sees, `residuals` is pure.
+    `sample` picks what one evaluation sees, `residuals` is pure.
 
     Attributes:
         domain: Coordinates, bounds and shape, a `nfsolve.domains.Domain`.
         unknowns: Names of the field's outputs, separated by spaces.
-        redraw_every: Optimizer steps between draws, where the recipe does not say.
+        resample_every: Optimizer steps between draws, where the recipe does not say.
         score: Key of ``metrics.json`` by which methods are compared and tuned.
         needs: What a run needs besides nfsolve itself, in words for ``nfsolve list``.
         pointwise: Whether row i of residual NAME depends on row i of ``batch[NAME]`` only.
@@ -40,7 +40,7 @@ class Problem(ABC):
 
     domain: ClassVar[Any]
     unknowns: ClassVar[str] = "u"
-    redraw_every: ClassVar[int] = 1
+    resample_every: ClassVar[int] = 1
     pointwise: ClassVar[bool] = False
     score: ClassVar[str] = ""
     needs: ClassVar[str] = "nothing"
@@ -57,7 +57,7 @@ class Problem(ABC):
         """
         return {}
 
-    def draw(self, data: Batch, generator: Generator) -> Batch:
+    def sample(self, data: Batch, generator: Generator) -> Batch:
         """Pick points, rays or a mini-batch.
 
         Args:
@@ -70,11 +70,11 @@ class Problem(ABC):
         return data
 
     def with_points(self, factor: float) -> "Problem":
-        """Give this problem with another number of points, where it draws any."""
+        """Return this problem with another number of points, where it draws any."""
         return self
 
-    def redraw(self, data: Batch, generator: Generator, field: Callback, batch: Batch) -> Batch:
-        """Pick again, knowing the field so far; `draw` unless overridden.
+    def resample(self, data: Batch, generator: Generator, field: FieldFunction, batch: Batch) -> Batch:
+        """Pick again, knowing the field so far; `sample` unless overridden.
 
         Args:
             data: What `load` gave.
@@ -85,15 +85,15 @@ class Problem(ABC):
         Returns:
             What `residuals` gets next.
         """
-        return self.draw(data, generator)
+        return self.sample(data, generator)
 
     @abstractmethod
-    def residuals(self, field: Callback, batch: Batch) -> dict[str, Tensor]:
+    def residuals(self, field: FieldFunction, batch: Batch) -> dict[str, Tensor]:
         """Evaluate the named residuals; a pure function.
 
         Args:
             field: Points ``(n, d)`` -> values ``(n, k)``.
-            batch: What `draw` gave.
+            batch: What `sample` gave.
 
         Returns:
             Name -> residual ``(n, k)``. The loss is the sum of ``weight * mean(residual**2)``.
@@ -101,14 +101,14 @@ class Problem(ABC):
 
     @property
     def adapts(self) -> bool:
-        """Whether `redraw` looks at the field, so that a checkpoint must hold the points themselves."""
+        """Whether `resample` looks at the field, so that a checkpoint must hold the points themselves."""
         return False
 
     def weights(self) -> dict[str, float]:
-        """Give the weight of each residual in the loss; a missing name weighs 1."""
+        """Return the weight of each residual in the loss; a missing name weighs 1."""
         return {}
 
-    def metrics(self, field: Callback, data: Batch) -> dict[str, Any]:
+    def metrics(self, field: FieldFunction, data: Batch) -> dict[str, Any]:
         """Score a field.
 
         Args:
@@ -120,7 +120,7 @@ class Problem(ABC):
         """
         return {}
 
-    def quick_metrics(self, field: Callback, data: Batch) -> dict[str, Any]:
+    def quick_metrics(self, field: FieldFunction, data: Batch) -> dict[str, Any]:
         """Score a field cheaply, for the progress line; `metrics` unless overridden."""
         return self.metrics(field, data)
 
@@ -135,7 +135,7 @@ class Problem(ABC):
         """
         return {}
 
-    def picture(self, field: Callback, data: Batch, history: list[dict[str, Any]]) -> "Figure | None":
+    def picture(self, field: FieldFunction, data: Batch, history: list[dict[str, Any]]) -> "Figure | None":
         """Draw the solution; None where there is nothing to draw.
 
         Args:
@@ -148,27 +148,27 @@ class Problem(ABC):
         """
         return None
 
-    def export(self, field: Callback, data: Batch, folder: Path) -> None:
+    def export(self, field: FieldFunction, data: Batch, folder: Path) -> None:
         """Write what the user takes away (an image, a volume, an animation) into the run folder."""
         return
 
     def trained(self, field: nn.Module) -> nn.Module:
-        """Give what `nfsolve.load` hands to a user: the trained field, unless the problem knows how it is called."""
+        """Return what `nfsolve.load` hands to a user: the trained field, unless the problem knows how it is called."""
         return field
 
     @abstractmethod
     def recipe(self) -> Recipe:
-        """Give the best known field and optimizers."""
+        """Return the best known field and optimizers."""
 
     def transform(self) -> nn.Module | Callable[[Tensor, Tensor], Tensor] | None:
-        """Give a map (points, raw outputs) -> outputs that the field applies last, or None."""
+        """Return a map (points, raw outputs) -> outputs that the field applies last, or None."""
         return None
 
-    def companions(self, seed: int) -> dict[str, nn.Module]:
-        """Give what is trained with the field and goes where it goes, such as corrections of what measured it.
+    def auxiliary_modules(self, seed: int) -> dict[str, nn.Module]:
+        """Return what is trained with the field and goes where it goes, such as corrections of what measured it.
 
-        A run puts them into ``field.companions``, a `torch.nn.ModuleDict` in the field's type: optimizers, checkpoints
-        and a field that is loaded have them, and `residuals` and `metrics` reach them by ``field.companions[name]``.
+        A run puts them into ``field.auxiliary``, a `torch.nn.ModuleDict` in the field's type: optimizers, checkpoints
+        and a field that is loaded have them, and `residuals` and `metrics` reach them by ``field.auxiliary[name]``.
 
         Args:
             seed: Seed of their weights.
@@ -179,5 +179,5 @@ class Problem(ABC):
         return {}
 
     def unknown_scalars(self) -> dict[str, Unknown]:
-        """Give the parameters that are learned beside the field."""
+        """Return the parameters that are learned beside the field."""
         return {name: value for name, value in vars(self).items() if isinstance(value, Unknown)}

@@ -19,8 +19,8 @@ class Stage:
     Attributes:
         optimizer: Takes parameters and gives a `torch.optim.Optimizer`; a class or a `functools.partial`.
         steps: Number of optimizer steps.
-        redraw: Steps between draws of new points, rays or mini-batches; None takes the problem's
-            ``redraw_every``, 0 never redraws.
+        resample: Steps between draws of new points, rays or mini-batches; None takes the problem's
+            ``resample_every``, 0 never resamples.
         schedule: Factor on the learning rate: ``constant``, ``cosine`` (to zero) or ``exponential``
             (to one hundredth), over the steps of the stage. Optimizers without a learning rate have no schedule.
         points: Factor on the number of points inside the domain: a stage that finds the shape of the solution needs
@@ -32,7 +32,7 @@ class Stage:
 
     optimizer: Callable[..., Any]
     steps: int
-    redraw: int | None = None
+    resample: int | None = None
     schedule: str = "constant"
     points: float = 1.0
     warmup: float = 0.0
@@ -41,8 +41,10 @@ class Stage:
     def __post_init__(self) -> None:
         if self.schedule not in SCHEDULES:
             raise unknown("schedule", self.schedule, SCHEDULES)
-        if self.steps < 0 or (self.redraw or 0) < 0:
-            raise InputError(f"a stage with steps={self.steps}, redraw={self.redraw}", "numbers that are not negative")
+        if self.steps < 0 or (self.resample or 0) < 0:
+            raise InputError(
+                f"a stage with steps={self.steps}, resample={self.resample}", "numbers that are not negative"
+            )
         if not self.points > 0:
             raise InputError(f"a stage with points={self.points}", "a positive factor on the number of points")
         if not 0 <= self.warmup < 1:
@@ -76,7 +78,7 @@ class Stage:
             ) from error
 
     def rate(self, step: int) -> float:
-        """Give the factor on the learning rate.
+        """Return the factor on the learning rate.
 
         Args:
             step: Number of steps of this stage that are done.

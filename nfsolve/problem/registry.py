@@ -16,7 +16,7 @@ GROUP = "nfsolve.problems"
 
 
 def names() -> dict[str, str]:
-    """Give the installed problems: name -> ``module:Class``."""
+    """Return the installed problems: name -> ``module:Class``."""
     return {entry.name: entry.value for entry in importlib.metadata.entry_points(group=GROUP)}
 
 

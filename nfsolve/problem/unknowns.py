@@ -48,7 +48,7 @@ class Unknowns(nn.Module):
         )
 
     def values(self) -> dict[str, Tensor]:
-        """Give the value of each unknown, a 0-dimensional tensor."""
+        """Return the value of each unknown, a 0-dimensional tensor."""
         return {
             name: F.softplus(self.raw[name]) if unknown.positive else self.raw[name] * 1.0
             for name, unknown in self.specifications.items()

@@ -84,7 +84,7 @@ def total_variation(
 
 
 def differences(image: Tensor) -> Tensor:
-    """Give the forward differences along each axis, (axes, *shape); zero at the far border."""
+    """Return the forward differences along each axis, (axes, *shape); zero at the far border."""
     steps = image.new_zeros(image.dim(), *image.shape)
     for axis, step in enumerate(steps):
         step.narrow(axis, 0, image.shape[axis] - 1).copy_(image.diff(dim=axis))

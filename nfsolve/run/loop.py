@@ -59,7 +59,7 @@ class Run:
         self.history: list[dict[str, Any]] = []
         self.stopped = ""
         self.failed = self.interrupted = False
-        self._fresh = False  # whether points were redrawn because the optimizer was done with those before
+        self._fresh = False  # whether points were resampled because the optimizer was done with those before
         self.parts: dict[str, float] = {}  # seconds by part of a step, of the optimizers before the current one
         self._optimizer: Any = None
         self._resumed: dict[str, Any] | None = None
@@ -92,11 +92,11 @@ class Run:
     def _run_stage(self, interrupt: Interrupt) -> None:
         stage = self.plan.stages[self.stage]
         optimizer = self._make_optimizer(stage)
-        redraw = self.problem.redraw_every if stage.redraw is None else stage.redraw
+        resample = self.problem.resample_every if stage.resample is None else stage.resample
         stalled, previous = 0, None
         while self.step < stage.steps:
-            if redraw and self.step and self.step % redraw == 0:
-                self.objective.redraw()
+            if resample and self.step and self.step % resample == 0:
+                self.objective.resample()
                 previous = None
             _set_rate(optimizer, stage, self.step)
             self.objective.reweigh(self.steps)
@@ -107,8 +107,8 @@ class Run:
             stalled = stalled + 1 if loss == previous else 0
             previous = loss
             reason = self._reason(optimizer, loss, stalled, interrupt.asked)
-            if redraw and reason and not self._fresh and reason == getattr(optimizer, "stop_reason", None):
-                self.objective.redraw()  # done with these points, not with the problem
+            if resample and reason and not self._fresh and reason == getattr(optimizer, "stop_reason", None):
+                self.objective.resample()  # done with these points, not with the problem
                 reason, self._fresh, previous = "", True, None
             elif not reason:
                 self._fresh = False
@@ -165,7 +165,7 @@ class Run:
             self._resumed = None
         elif self.stage or stage.points != 1.0:
             self.objective.use_points(stage.points)
-            self.objective.redraw()
+            self.objective.resample()
         return self._optimizer
 
     def clocked(self) -> dict[str, float]:

@@ -80,7 +80,7 @@ class March:
         return self._solution(self._run())
 
     def state(self, current: dict[str, Any]) -> dict[str, Any]:
-        """Give what a checkpoint holds: the finished windows and the state of the run of the current one."""
+        """Return what a checkpoint holds: the finished windows and the state of the run of the current one."""
         return {"problem": type(self.problem).__name__, "windows": self.done, "current": current}
 
     def shifted(self, row: dict[str, Any]) -> dict[str, Any]:
@@ -95,7 +95,7 @@ class March:
         return {**row, **counts, "window": len(self.done) + 1}
 
     def rows(self, current: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Give the history of the finished windows and of the current one."""
+        """Return the history of the finished windows and of the current one."""
         return [row for window in self.done for row in window["history"]] + [self.shifted(row) for row in current]
 
     def _run(self) -> Run:

@@ -84,7 +84,7 @@ class Plan:
                 {
                     "optimizer": describe(s.optimizer),
                     "steps": s.steps,
-                    "redraw": s.redraw,
+                    "resample": s.resample,
                     "schedule": s.schedule,
                     "points": s.points,
                     "warmup": s.warmup,
@@ -158,7 +158,7 @@ def make_stages(
     optimizer: Callable[..., Any] | None,
     steps: int | None,
     schedule: str | None,
-    redraw: int | None,
+    resample: int | None,
     warmup: float | None = None,
 ) -> tuple[Stage, ...]:
     """Override the stages of a recipe.
@@ -169,7 +169,7 @@ def make_stages(
         steps: Steps in all; None keeps the recipe's. Others are shared in proportion, at least one for each stage
             as long as there are enough.
         schedule: Learning-rate schedule of every stage, or None.
-        redraw: Steps between draws of every stage, or None.
+        resample: Steps between draws of every stage, or None.
         warmup: Fraction of the steps of every stage over which the learning rate rises, or None.
 
     Returns:
@@ -182,7 +182,7 @@ def make_stages(
             raise InputError(f"steps = {steps}", "a number that is not negative")
         shares = _shares([stage.steps for stage in stages], steps)
         stages = tuple(dataclasses.replace(stage, steps=share) for stage, share in zip(stages, shares, strict=True))
-    changes: dict[str, Any] = {"schedule": schedule, "redraw": redraw, "warmup": warmup}
+    changes: dict[str, Any] = {"schedule": schedule, "resample": resample, "warmup": warmup}
     changes = {name: value for name, value in changes.items() if value is not None}
     return tuple(dataclasses.replace(stage, **changes) for stage in stages)
 
@@ -200,7 +200,7 @@ def _shares(given: list[int], steps: int) -> list[int]:
 
 
 def make_field(problem: Problem, plan: Plan) -> nn.Module:
-    """Give the field of a plan with the problem's companions, building it where it is not built yet.
+    """Return the field of a plan with the problem's auxiliary modules, building it where it is not built yet.
 
     Args:
         problem: The problem.
@@ -213,11 +213,11 @@ def make_field(problem: Problem, plan: Plan) -> nn.Module:
         InputError: What should build the field does not.
     """
     field = plan.field if isinstance(plan.field, nn.Module) else _built(problem, plan)
-    made, held = problem.companions(plan.seed), dict(getattr(field, "companions", {}))
+    made, held = problem.auxiliary_modules(plan.seed), dict(getattr(field, "auxiliary", {}))
     like = next(field.parameters(), None)
     if made and like is not None:  # those of a field that was trained before go on
         both = nn.ModuleDict({name: held.get(name, module) for name, module in made.items()})
-        field.companions = both.to(like.device, like.real.dtype)
+        field.auxiliary = both.to(like.device, like.real.dtype)
     return field
 
 

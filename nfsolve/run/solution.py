@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from nfsolve._core.errors import InputError, require
 from nfsolve.domains import PointCloud
-from nfsolve.problem.pde.draw import inside_only
+from nfsolve.problem.pde.sample import inside_only
 
 EXPORTED_POINTS = 100_000  # about, on the default grid
 CELLS = {1: "line", 2: "quad", 3: "hexahedron"}

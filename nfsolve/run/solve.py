@@ -29,7 +29,7 @@ def solve(
     factorization: Any = None,
     schedule: str | None = None,
     warmup: float | None = None,
-    redraw: int | None = None,
+    resample: int | None = None,
     weighting: Weighting | None = None,
     windows: int | None = None,
     carry: bool | None = None,
@@ -57,7 +57,7 @@ def solve(
         factorization: Factorization of a field that is built here; the recipe's where it builds the field.
         schedule: Learning-rate schedule: constant, cosine or exponential.
         warmup: Fraction of the steps of each stage over which the learning rate first rises linearly.
-        redraw: Steps between draws of new points; 0 keeps the first ones.
+        resample: Steps between draws of new points; 0 keeps the first ones.
         weighting: Scheme of `nfsolve.weighting` that adapts the weights of the residuals.
         windows: Parts into which the time interval is cut. Each trains a field of its own with all the stages and
             steps, and goes on from the field before.
@@ -84,7 +84,7 @@ def solve(
         recipe,
         field=recipe.field if field is None else field,
         factorization=recipe.factorization if field is None else factorization,
-        stages=stages or make_stages(recipe, optimizer, steps, schedule, redraw, warmup),
+        stages=stages or make_stages(recipe, optimizer, steps, schedule, resample, warmup),
         dtype=recipe.dtype if dtype is None else str(choose_dtype(dtype)).removeprefix("torch."),
         device=str(choose_device(device)),
         log_every=recipe.log_every if log_every is None else log_every,
@@ -143,7 +143,7 @@ def resume(
 
 
 def load(folder: str | Path) -> nn.Module:
-    """Give the trained field of a run folder.
+    """Return the trained field of a run folder.
 
     Args:
         folder: The run folder.

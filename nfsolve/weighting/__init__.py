@@ -20,7 +20,7 @@ __all__ = [
 
 
 def named() -> dict[str, type[Weighting]]:
-    """Give the schemes by the names that the command line uses.
+    """Return the schemes by the names that the command line uses.
 
     Returns:
         Name -> class.

@@ -31,7 +31,7 @@ class _Balance(Weighting):
 
     @abstractmethod
     def sizes(self, terms: Terms) -> dict[str, Tensor]:
-        """Give the size of each residual, a positive scalar, without its weight."""
+        """Return the size of each residual, a positive scalar, without its weight."""
 
     def update(self, state: State, terms: Terms) -> State:
         """Move the running mean; where the sizes are not finite or all zero, keep it."""
@@ -43,7 +43,7 @@ class _Balance(Weighting):
         return {name: self.decay * state.get(name, 1.0) + (1 - self.decay) * value for name, value in now.items()}
 
     def factors(self, state: State, terms: Terms) -> dict[str, Tensor]:
-        """Give the weights themselves."""
+        """Return the weights themselves."""
         return state
 
 
@@ -60,7 +60,7 @@ class GradientNorm(_Balance):
     """
 
     def sizes(self, terms: Terms) -> dict[str, Tensor]:
-        """Give the norm of each gradient."""
+        """Return the norm of each gradient."""
         parameters = terms.parameters
         terms.evaluations += 1
         with torch.enable_grad():
@@ -98,7 +98,7 @@ class NTK(_Balance):
             raise InputError(f"NTK with points={self.points}", "at least 1")
 
     def sizes(self, terms: Terms) -> dict[str, Tensor]:
-        """Give the mean squared norm of the rows of each Jacobian."""
+        """Return the mean squared norm of the rows of each Jacobian."""
         terms.evaluations += 1
         names = list(terms.residuals())
         terms.evaluations += len(names)

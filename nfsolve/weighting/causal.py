@@ -22,7 +22,7 @@ class Causal(Weighting):
 
     L_k is the mean square of the interior residuals on the points of chunk k, summed over residuals, without
     weights; a chunk without points has L_k = 0. Each point takes the weight of its chunk, so the loss is the
-    paper's mean over chunks where these have equally many points. Weights of chunks outlive a redraw: new points
+    paper's mean over chunks where these have equally many points. Weights of chunks outlive a resample: new points
     take those of the chunks they fall into.
 
     Attributes:
@@ -77,7 +77,7 @@ class Causal(Weighting):
         return {"epsilon": epsilon, "chunks": torch.exp(-epsilon * before)}
 
     def factors(self, state: State, terms: Terms) -> dict[str, Tensor]:
-        """Give each point the weight of its chunk."""
+        """Return each point the weight of its chunk."""
         if "chunks" not in state:
             return {}
         return {name: state["chunks"][self._chunk(name, terms)][:, None] for name in self._interior(terms)}

@@ -1,7 +1,7 @@
 """One weight for each entry of each residual, which grows where the residual stays large.
 
-The weights belong to the points: where points are redrawn, they restart. So let points stay for a while
-(``redraw=0``, or a large number of steps). Measured data are never redrawn, and keep theirs.
+The weights belong to the points: where points are resampled, they restart. So let points stay for a while
+(``resample=0``, or a large number of steps). Measured data are never resampled, and keep theirs.
 """
 
 import math
@@ -18,7 +18,7 @@ from nfsolve.weighting.scheme import State, Terms, Weighting
 class _Pointwise(Weighting):
     """State: residual name -> lambda, of the shape of the residual."""
 
-    def redrawn(self, state: State, kept: set[str]) -> State:
+    def resampled(self, state: State, kept: set[str]) -> State:
         """Keep what belongs to points that are still there."""
         return {name: value for name, value in state.items() if name in kept}
 
@@ -64,7 +64,7 @@ class SelfAdaptive(_Pointwise):
         return new
 
     def factors(self, state: State, terms: Terms) -> dict[str, Tensor]:
-        """Give the masks."""
+        """Return the masks."""
         return {name: value**self.power for name, value in state.items()}
 
 
@@ -106,5 +106,5 @@ class RBA(_Pointwise):
         return new
 
     def factors(self, state: State, terms: Terms) -> dict[str, Tensor]:
-        """Give lambda**2."""
+        """Return lambda**2."""
         return {name: value.square() for name, value in state.items()}

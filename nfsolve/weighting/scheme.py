@@ -40,7 +40,7 @@ class Terms(Protocol):
         ...
 
     def some_rows(self, name: str, most: int) -> Tensor:
-        """Give the Jacobian of up to ``most`` rows of one residual, without weight, ``(m, P)``."""
+        """Return the Jacobian of up to ``most`` rows of one residual, without weight, ``(m, P)``."""
         ...
 
 
@@ -78,7 +78,7 @@ class Weighting(ABC):
 
     @abstractmethod
     def factors(self, state: State, terms: Terms) -> dict[str, Tensor]:
-        """Give the factors on the squared residuals.
+        """Return the factors on the squared residuals.
 
         Args:
             state: What `update` gave, or empty.
@@ -89,8 +89,8 @@ class Weighting(ABC):
             name has factor 1.
         """
 
-    def redrawn(self, state: State, kept: set[str]) -> State:
-        """Give the state after points were redrawn; unchanged unless it belongs to the points.
+    def resampled(self, state: State, kept: set[str]) -> State:
+        """Return the state after points were resampled; unchanged unless it belongs to the points.
 
         Args:
             state: The state so far.
@@ -113,7 +113,7 @@ class Constant(Weighting):
         return state
 
     def factors(self, state: State, terms: Terms) -> dict[str, Tensor]:
-        """Give none."""
+        """Return none."""
         return {}
 
 
@@ -139,11 +139,11 @@ class Weights:
         if self.scheme.every and step % self.scheme.every == 0:
             self.restore(self.scheme.update(self.state, terms), terms)
 
-    def redrawn(self, before: dict[str, Any], terms: Terms) -> None:
+    def resampled(self, before: dict[str, Any], terms: Terms) -> None:
         """Follow a draw of new points: state that belongs to points that are gone is forgotten."""
         if terms.batch is not before:
             kept = {name for name, rows in terms.batch.items() if rows is before.get(name)}
-            self.restore(self.scheme.redrawn(self.state, kept), terms)
+            self.restore(self.scheme.resampled(self.state, kept), terms)
 
     def restore(self, state: State, terms: Terms) -> None:
         """Take a state, on whatever device it is."""
@@ -152,19 +152,19 @@ class Weights:
         self._factors = self.scheme.factors(self.state, terms)
 
     def term(self, name: str, residual: Tensor) -> Tensor:
-        """Give what a residual ``(n, k)`` adds to the loss."""
+        """Return what a residual ``(n, k)`` adds to the loss."""
         squares = residual.square()
         if name in self._factors:
             squares = self._factors[name] * squares
         return self.stated.get(name, 1.0) * squares.mean()
 
     def scale(self, name: str, residual: Tensor) -> float | Tensor:
-        """Give the factor on the rows of a residual with which its squared norm is its term of the loss."""
+        """Return the factor on the rows of a residual with which its squared norm is its term of the loss."""
         scale = math.sqrt(self.stated.get(name, 1.0) / residual.numel())
         return scale * self._factors[name].sqrt() if name in self._factors else scale
 
     def means(self, names: list[str]) -> dict[str, float]:
-        """Give the mean weight of each residual, for the history; nothing where they never change."""
+        """Return the mean weight of each residual, for the history; nothing where they never change."""
         if not self.scheme.every:
             return {}
         factors = {name: float(self._factors[name].mean()) if name in self._factors else 1.0 for name in names}

@@ -59,7 +59,7 @@ def merged(projections: Tensor, c: int) -> Tensor:
 
 
 def support(projector: Projector, p: Tensor, counts: float, shape: tuple[int, int, int]) -> Tensor:
-    """Give the indices of the voxels that no empty ray crosses, and of their neighbours: elsewhere f = 0, as f >= 0."""
+    """Return the indices of voxels that no empty ray crosses, and of their neighbours; elsewhere f = 0, as f >= 0."""
     threshold = EMPTY * float(p.max()) + (3 / math.sqrt(counts) if counts else 0.0)  # noise of rays through air
     crossed = projector.adjoint((p < threshold).to(p)).reshape(1, 1, *shape) > 0
     return F.max_pool3d((~crossed).to(p), 3, 1, 1).reshape(-1).nonzero()[:, 0]

@@ -29,7 +29,7 @@ from nfsolve.forward.counts import gaussian_residual, poisson_residual
 from nfsolve.forward.radon import FanBeam, PixelGrid, Projector
 from nfsolve.metrics import matthews, otsu, psnr, relative_l2, ssim
 from nfsolve.plot import panels
-from nfsolve.problem import Batch, in_pieces
+from nfsolve.problem import Batch, FieldFunction, in_pieces
 from nfsolve.reconstruct import Reconstruction, filtered_back_projection, ramp_filter, sirt, total_variation
 from problems.ct._levels import LOSSES, Loss, coarse_pixels, coarsening, compared, grouped, root_gradient
 from problems.ct._picture import tomography_picture
@@ -37,7 +37,6 @@ from problems.ct._picture import tomography_picture
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Callback = Callable[[Tensor], Tensor]
 CLASSICAL = ("fbp", "sirt", "tv")
 LOW = 30.0  # weight of the plain misfit beside the filtered one
 LENGTH = 128  # the total variation is that per 1 / LENGTH of the width, whatever the pixels
@@ -62,7 +61,7 @@ class Tomography(Problem):
 
     unknowns = "f"
     score = "psnr"
-    redraw_every = 0
+    resample_every = 0
 
     def __post_init__(self) -> None:
         for name in self.classical:
@@ -165,14 +164,14 @@ class Tomography(Problem):
         coarse._merged = coarsening(factor, 2)
         return coarse
 
-    def draw(self, data: Batch, generator: Generator) -> Batch:
+    def sample(self, data: Batch, generator: Generator) -> Batch:
         """Take all pixels, at the resolution of the stage."""
         levels, pixels = data["levels"], data["levels"][1]["pixels"]
         if self._merged not in levels:
             levels[self._merged] = self._level(self._merged, pixels.device, pixels.dtype)
         return levels[self._merged]
 
-    def residuals(self, field: Callback, batch: Batch) -> dict[str, Tensor]:
+    def residuals(self, field: FieldFunction, batch: Batch) -> dict[str, Tensor]:
         """Compare line integrals; the squares of "variation" are lengths of differences between pixels."""
         image = field(batch["pixels"])
         q, p = batch["projector"](image), batch["sinogram"]
@@ -200,7 +199,7 @@ class Tomography(Problem):
         rows = ramp_filter(misfit.reshape(geometry.shape), geometry.spacing / magnified, power=0.5)
         return math.sqrt(math.pi / self.width) * rows.reshape(-1, 1)
 
-    def image(self, field: Callback, data: Batch, samples: int = 2) -> Tensor:
+    def image(self, field: FieldFunction, data: Batch, samples: int = 2) -> Tensor:
         """Average the field over each pixel, by samples x samples points, (rows, columns), row 0 on top."""
         pixels = data["levels"][1]["pixels"]
         fine = self.grid.refined(samples)
@@ -246,19 +245,19 @@ class Tomography(Problem):
             found["matthews"] = matthews(image > otsu(image), data["segmentation"])
         return found | {"residual": relative_l2(level["projector"](image.reshape(-1, 1)), level["sinogram"])}
 
-    def metrics(self, field: Callback, data: Batch) -> dict[str, Any]:
+    def metrics(self, field: FieldFunction, data: Batch) -> dict[str, Any]:
         """Score the field and the classical images."""
         return compared(self.image(field, data), self.classical_images(data), partial(self.scores, data=data))
 
-    def quick_metrics(self, field: Callback, data: Batch) -> dict[str, Any]:
+    def quick_metrics(self, field: FieldFunction, data: Batch) -> dict[str, Any]:
         """Score the field at the centres of the pixels."""
         return self.scores(self.image(field, data, samples=1), data)
 
-    def picture(self, field: Callback, data: Batch, history: list[dict[str, Any]]) -> "Figure":
+    def picture(self, field: FieldFunction, data: Batch, history: list[dict[str, Any]]) -> "Figure":
         """Draw reference, field and classical images, their errors, the sinogram and how it is fitted."""
         return tomography_picture(self, self.image(field, data), data, history)
 
-    def export(self, field: Callback, data: Batch, folder: Path) -> None:
+    def export(self, field: FieldFunction, data: Batch, folder: Path) -> None:
         """Write the images and the sinogram as arrays, and the field's image as PNG (0 to 255) and TIFF (float32)."""
         import imageio.v3 as iio
 

@@ -27,7 +27,7 @@ from nfsolve.fields import ReLU
 from nfsolve.forward.counts import counted_anew, gaussian_residual, poisson_residual
 from nfsolve.forward.radon import ConeBeam, Projector
 from nfsolve.metrics import psnr, relative_l2, ssim
-from nfsolve.problem import Batch, in_pieces
+from nfsolve.problem import Batch, FieldFunction, in_pieces
 from nfsolve.reconstruct import Reconstruction, cgls, fdk, ramp_filter, sirt, total_variation
 from problems.ct._cone_output import cone_picture, write_volumes
 from problems.ct._cone_phantom import Body, Phantom, Sampled
@@ -36,7 +36,6 @@ from problems.ct._levels import LOSSES, Loss, coarse_voxels, coarsening, compare
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Callback = Callable[[Tensor], Tensor]
 CLASSICAL = ("fdk", "sirt", "cgls", "tv")
 CLASSICAL_TV = 1e-3  # of the contrast; on a head of 32^3 voxels from 50 views 32.1 dB, with 3e-4 29.8
 TRUNCATED = 0.05  # of the largest line integral: a bin at the panel's border above it has seen a cut object
@@ -73,7 +72,7 @@ class CTCone(Problem):
 
     unknowns = "f"
     score = "psnr"
-    redraw_every = 0
+    resample_every = 0
 
     def __post_init__(self) -> None:
         if self.views < 1 or self.size < 11 or not 0 <= self.counts < math.inf or not self.tv >= 0:
@@ -184,17 +183,17 @@ class CTCone(Problem):
         coarse._coarsening = coarsening(factor, 3)
         return coarse
 
-    def draw(self, data: Batch, generator: Generator) -> Batch:
+    def sample(self, data: Batch, generator: Generator) -> Batch:
         """Take all voxels, at the resolution of the stage."""
         return data["levels"][self._coarsening]
 
-    def volume(self, field: Callback, batch: Batch) -> Tensor:
+    def volume(self, field: FieldFunction, batch: Batch) -> Tensor:
         """Evaluate a field at the centres of the voxels that no empty ray crosses, (nz, ny, nx)."""
         values = in_pieces(field, batch["points"])
         shape = batch["grid"].shape
         return values.new_zeros(math.prod(shape), 1).index_put((batch["inside"],), values).reshape(shape)
 
-    def residuals(self, field: Callback, batch: Batch) -> dict[str, Tensor]:
+    def residuals(self, field: FieldFunction, batch: Batch) -> dict[str, Tensor]:
         """Compare line integrals; and the square root of the length of the gradient, if its total counts."""
         volume = self.volume(field, batch)
         q, p = batch["projector"](volume.reshape(-1, 1)), batch["projections"]
@@ -221,7 +220,7 @@ class CTCone(Problem):
         box = math.prod(high - low for low, high in self.body.grid.bounds)
         return math.sqrt(math.pi * area / box) * rows.reshape(-1, 1)
 
-    def image(self, field: Callback, data: Batch) -> Tensor:
+    def image(self, field: FieldFunction, data: Batch) -> Tensor:
         """Evaluate a field at the voxels of the finest level, (nz, ny, nx)."""
         return self.volume(field, data["levels"][1])
 
@@ -257,24 +256,24 @@ class CTCone(Problem):
             found["ssim"] = ssim(volume.permute(1, 2, 0), truth.permute(1, 2, 0), peak)
         return found | {"residual": relative_l2(fine["projector"](volume.reshape(-1, 1)), fine["projections"])}
 
-    def metrics(self, field: Callback, data: Batch) -> dict[str, Any]:
+    def metrics(self, field: FieldFunction, data: Batch) -> dict[str, Any]:
         """Score the field and the classical volumes."""
         return compared(self.image(field, data), self.classical_images(data), partial(self.scores, data=data))
 
-    def quick_metrics(self, field: Callback, data: Batch) -> dict[str, Any]:
+    def quick_metrics(self, field: FieldFunction, data: Batch) -> dict[str, Any]:
         """Score the field."""
         truth = data["reference"]
         return {"psnr": psnr(self.image(field, data), truth, float(truth.max()))}
 
-    def _volumes(self, field: Callback, data: Batch) -> dict[str, Tensor]:
+    def _volumes(self, field: FieldFunction, data: Batch) -> dict[str, Tensor]:
         classical = {name: found.image for name, found in self.classical_images(data).items()}
         return {"truth": data["reference"], "field": self.image(field, data)} | classical
 
-    def picture(self, field: Callback, data: Batch, history: list[dict[str, Any]]) -> "Figure":
+    def picture(self, field: FieldFunction, data: Batch, history: list[dict[str, Any]]) -> "Figure":
         """Draw three slices of truth, field and classical volumes, and their errors."""
         return cone_picture(self._volumes(field, data), self.body.grid)
 
-    def export(self, field: Callback, data: Batch, folder: Path) -> None:
+    def export(self, field: FieldFunction, data: Batch, folder: Path) -> None:
         """Write the volumes as arrays, and that of the field as TIFF, and as NIfTI where nibabel is installed."""
         write_volumes(self._volumes(field, data), self.body.grid.voxel * self.body.unit, self.geometry, folder)
 

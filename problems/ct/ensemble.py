@@ -54,7 +54,7 @@ class Ensemble:
     reference: Tensor | None = None
 
     def metrics(self) -> dict[str, float]:
-        """Give the rms of the spread over that of the mean; and of known images, how the spread tells the error.
+        """Return the rms of the spread over that of the mean; and of known images, how the spread tells the error.
 
         Returns:
             ``ensemble_spread``; with a reference also ``psnr_ensemble``, of the mean, ``ensemble_error``, the rms of

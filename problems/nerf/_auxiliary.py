@@ -4,7 +4,6 @@ The network reads features of the field and spherical harmonics of the viewing d
 Mueller et al., "Instant neural graphics primitives", ACM TOG 41 (2022), section 5.4, with one hidden layer as in NeRF.
 """
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,11 +12,11 @@ from torch import Tensor, nn
 from nfsolve.fields import ReLU
 from nfsolve.fields.layers import Layers
 from nfsolve.forward.cameras import PoseCorrections
+from nfsolve.problem import FieldFunction
 
 if TYPE_CHECKING:
     from problems.nerf._radiance import Radiance
 
-Callback = Callable[[Tensor], Tensor]
 COLOURS = ("harmonics", "network")
 FEATURES, WIDTH = 15, 64  # features of the field that the network reads, and its width
 CAREFUL = 0.1  # radians and lengths for which a weight of 1 stands in the correction of a pose
@@ -30,7 +29,7 @@ def outputs(problem: "Radiance") -> str:
     return " ".join(f"{c}{k or ''}" for k in range((problem.view + 1) ** 2) for c in "rgb")
 
 
-def companions(problem: "Radiance", seed: int) -> dict[str, nn.Module]:
+def auxiliary_modules(problem: "Radiance", seed: int) -> dict[str, nn.Module]:
     """Make the network of colours and the corrections of the poses, where they are wanted."""
     made: dict[str, nn.Module] = {}
     if problem.colour == "network":
@@ -41,26 +40,26 @@ def companions(problem: "Radiance", seed: int) -> dict[str, nn.Module]:
     return made
 
 
-def companion(field: Callback, name: str) -> Any:
-    """Give what is trained with a field, or None."""
-    return dict(getattr(field, "companions", {})).get(name)
+def companion(field: FieldFunction, name: str) -> Any:
+    """Return what is trained with a field, or None."""
+    return dict(getattr(field, "auxiliary", {})).get(name)
 
 
-def colours(field: Callback, given: Tensor, harmonics: Tensor) -> Tensor:
-    """Give red, green and blue ``(n, 3)`` from what the field gave of them and the harmonics of the directions."""
+def colours(field: FieldFunction, given: Tensor, harmonics: Tensor) -> Tensor:
+    """Return red, green and blue ``(n, 3)`` from what the field gave of them and the harmonics of the directions."""
     network = companion(field, "colour")
     if network is None:
         return torch.sigmoid((given.unflatten(1, (-1, 3)) * harmonics[..., None]).sum(1))
     return torch.sigmoid(network(torch.cat([given, harmonics], -1)))
 
 
-def poses(field: Callback, given: Tensor) -> Tensor:
-    """Give the poses of the training views as the field was trained with them."""
+def poses(field: FieldFunction, given: Tensor) -> Tensor:
+    """Return the poses of the training views as the field was trained with them."""
     corrections = companion(field, "poses")
     return given if corrections is None else corrections(given)
 
 
-def pose_metrics(field: Callback) -> dict[str, float]:
+def pose_metrics(field: FieldFunction) -> dict[str, float]:
     """Say by how much the training views were moved in the mean."""
     corrections = companion(field, "poses")
     if corrections is None:

@@ -2,7 +2,6 @@
 
 import importlib.util
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,14 +15,13 @@ from nfsolve.data.photos import Photographs
 from nfsolve.meshes import Mesh, level_set
 from nfsolve.metrics import psnr
 from nfsolve.plot import panels
-from nfsolve.problem import Batch, in_pieces
+from nfsolve.problem import Batch, FieldFunction, in_pieces
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from problems.nerf._radiance import Radiance
 
-Callback = Callable[[Tensor], Tensor]
 SHOWN = 2  # held-out views that are exported and drawn
 LARGE = 200  # longest side of the images in the picture, pixels
 SMALL = 240  # images are enlarged by a whole number up to about this side
@@ -31,7 +29,7 @@ SOLID = 0.5  # opacity above which a ray has depth and normal
 PACE = 12  # frames a second
 
 
-def export(problem: "Radiance", field: Callback, data: Batch, folder: Path) -> None:
+def export(problem: "Radiance", field: FieldFunction, data: Batch, folder: Path) -> None:
     """Write held-out views beside their renderings, depth and normals, a video around the scene, and a mesh."""
     import imageio.v3 as iio
 
@@ -54,7 +52,7 @@ def export(problem: "Radiance", field: Callback, data: Batch, folder: Path) -> N
             print(f"no mesh: {error}")
 
 
-def write_video(problem: "Radiance", field: Callback, path: Photographs, grid: Any, folder: Path) -> None:
+def write_video(problem: "Radiance", field: FieldFunction, path: Photographs, grid: Any, folder: Path) -> None:
     """Write the views of a path beside their depth as GIF, and as MP4 where imageio-ffmpeg is installed."""
     import imageio.v3 as iio
 
@@ -67,7 +65,7 @@ def write_video(problem: "Radiance", field: Callback, path: Photographs, grid: A
         iio.imwrite(folder / "orbit.mp4", np.stack(frames), fps=PACE, macro_block_size=2)
 
 
-def surface(problem: "Radiance", field: Callback, data: Batch) -> Mesh:
+def surface(problem: "Radiance", field: FieldFunction, data: Batch) -> Mesh:
     """Extract the surface of one density, in the coordinates of the rays."""
     colours = data["train"].colours
     low, high = np.array(problem.domain.bounds).T
@@ -81,7 +79,7 @@ def surface(problem: "Radiance", field: Callback, data: Batch) -> Mesh:
     return Mesh(low + (mesh.vertices + 1) / 2 * (high - low), mesh.faces)
 
 
-def picture(problem: "Radiance", field: Callback, data: Batch, history: list[dict[str, Any]]) -> "Figure":
+def picture(problem: "Radiance", field: FieldFunction, data: Batch, history: list[dict[str, Any]]) -> "Figure":
     """Draw two held-out views with errors, depth and normals, and the history."""
     figure = panels.new_figure(14.0, 8.2)
     rows: list[Any] = [list("abcde"), list("fghij"), list("kkkkk")]
@@ -97,7 +95,7 @@ def picture(problem: "Radiance", field: Callback, data: Batch, history: list[dic
 
 
 def _view_panels(
-    axes: list[Any], problem: "Radiance", field: Callback, test: Photographs, view: int, grid: Any
+    axes: list[Any], problem: "Radiance", field: FieldFunction, test: Photographs, view: int, grid: Any
 ) -> None:
     stride = -(-int(test.cameras.sizes[view].max()) // LARGE)
     seen = problem.render_view(field, test, view, grid, normals=True, stride=stride)

@@ -24,7 +24,7 @@ from nfsolve._core.random import generator as seeded
 from nfsolve.data.photos import Photographs
 from nfsolve.forward.cameras import aim
 from nfsolve.forward.rendering import OccupancyGrid, Samples, accumulate, composite, engine, spherical_harmonics
-from nfsolve.problem import Batch, in_pieces
+from nfsolve.problem import Batch, FieldFunction, in_pieces
 from problems.nerf import _auxiliary as beside
 from problems.nerf import _pictures as pictures
 from problems.nerf import _scores as scores
@@ -32,7 +32,6 @@ from problems.nerf import _scores as scores
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Callback = Callable[[Tensor], Tensor]
 THIN = 5.0  # logarithm of a step's transparency at the start, when it absorbs exp(-THIN) of the light
 THICK = 8.0  # logarithm of the largest optical depth of a step
 LOOKS = 2  # points inside each cell at which a trained field is asked for density before it is rendered
@@ -82,7 +81,7 @@ class Radiance(Problem):
         """Make or read the photographs of a split, ``"train"`` or ``"test"``; both have one box and background."""
 
     def truth(self, rays: Batch) -> Batch | None:
-        """Give exact opacity, depth and normals along rays, where they are known."""
+        """Return exact opacity, depth and normals along rays, where they are known."""
         return None
 
     @property
@@ -131,9 +130,9 @@ class Radiance(Problem):
         step = self.step
         return lambda x, raw: torch.cat([(raw[:, :1] - THIN).clamp(max=THICK).exp() / step, raw[:, 1:]], -1)
 
-    def companions(self, seed: int) -> dict[str, nn.Module]:
+    def auxiliary_modules(self, seed: int) -> dict[str, nn.Module]:
         """Make the network of colours and the corrections of the poses, where they are wanted."""
-        return beside.companions(self, seed)
+        return beside.auxiliary_modules(self, seed)
 
     def load(self, device: str | torch.device, dtype: torch.dtype) -> Batch:
         """Take the photographs, and the truth of the held-out ones where it is known."""
@@ -147,11 +146,11 @@ class Radiance(Problem):
         """Make an occupancy grid in which everything is occupied."""
         return OccupancyGrid(self.domain.bounds, self.cells, self.threshold, device=device, **options)
 
-    def draw(self, data: Batch, generator: Generator) -> Batch:
+    def sample(self, data: Batch, generator: Generator) -> Batch:
         """Pick pixels of all training views, and march along their rays through the whole box."""
         return self._draw(data, generator, self.grid(data["train"].colours.device), self.points // self.samples, 0)
 
-    def redraw(self, data: Batch, generator: Generator, field: Callback, batch: Batch) -> Batch:
+    def resample(self, data: Batch, generator: Generator, field: FieldFunction, batch: Batch) -> Batch:
         """Pick as many pixels as the samples on the last rays suggest, and march only where the field has density."""
         grid = self.grid(data["train"].colours.device)
         grid.load_state_dict(batch["grid"])
@@ -192,7 +191,7 @@ class Radiance(Problem):
         near, far = rays["near"][samples.ray], rays["far"][samples.ray]
         return samples.keep((samples.t > near) & (samples.t < far))
 
-    def residuals(self, field: Callback, batch: Batch) -> dict[str, Tensor]:
+    def residuals(self, field: FieldFunction, batch: Batch) -> dict[str, Tensor]:
         """Rendered minus photographed colours."""
         rays = batch["colour"]
         samples = Samples(**batch["samples"], n_rays=len(rays["rgb"]))
@@ -201,7 +200,7 @@ class Radiance(Problem):
             rays = rays | self.photographs["train"].cut(*aim(poses, rays["towards"]))
         return {"colour": self.see(field, rays, samples)["rgb"] - rays["rgb"]}
 
-    def see(self, field: Callback, rays: Batch, samples: Samples, normals: float = 0.0) -> Batch:
+    def see(self, field: FieldFunction, rays: Batch, samples: Samples, normals: float = 0.0) -> Batch:
         """Integrate a field along rays: colours, opacity, depth, number of samples; normals by differences this far."""
         points = samples.points(rays["origins"], rays["directions"])
         values = field(points)
@@ -217,7 +216,7 @@ class Radiance(Problem):
         return found
 
     @torch.no_grad()
-    def look(self, field: Callback, data: Batch) -> OccupancyGrid:
+    def look(self, field: FieldFunction, data: Batch) -> OccupancyGrid:
         """Find out where a trained field has density, at the corners of all cells and inside them."""
         colours, ends = data["train"].colours, [self.cells + 1] * 3
         grid, density = self.grid(colours.device, every=1, warmup=LOOKS, decay=1.0), _density(field)
@@ -229,7 +228,7 @@ class Radiance(Problem):
         return grid
 
     @torch.no_grad()
-    def render(self, field: Callback, rays: Batch, grid: OccupancyGrid, normals: bool = False) -> Batch:
+    def render(self, field: FieldFunction, rays: Batch, grid: OccupancyGrid, normals: bool = False) -> Batch:
         """Render any number of rays, in pieces."""
         names, columns = zip(*rays.items(), strict=True)
         pieces = zip(*(column.split(max(1, PIECE // self.samples)) for column in columns), strict=True)
@@ -239,7 +238,7 @@ class Radiance(Problem):
 
     def render_view(
         self,
-        field: Callback,
+        field: FieldFunction,
         photographs: Photographs,
         view: int,
         grid: OccupancyGrid,
@@ -253,28 +252,28 @@ class Radiance(Problem):
         seen = self.render(field, rays, grid, normals) | {"reach": rays["far"] - rays["near"]}
         return {name: rows.unflatten(0, views.shape) for name, rows in seen.items()}
 
-    def metrics(self, field: Callback, data: Batch) -> dict[str, Any]:
+    def metrics(self, field: FieldFunction, data: Batch) -> dict[str, Any]:
         """Score the held-out views: means of PSNR and SSIM; depth and normals where they are known."""
         return scores.metrics(self, field, data)
 
-    def quick_metrics(self, field: Callback, data: Batch) -> dict[str, Any]:
+    def quick_metrics(self, field: FieldFunction, data: Batch) -> dict[str, Any]:
         """Score a few pixels of all held-out views."""
         return {"psnr_heldout": scores.some_pixels(self, field, data, "test", self.look(field, data))}
 
-    def picture(self, field: Callback, data: Batch, history: list[dict[str, Any]]) -> "Figure":
+    def picture(self, field: FieldFunction, data: Batch, history: list[dict[str, Any]]) -> "Figure":
         """Draw held-out views and the history."""
         return pictures.picture(self, field, data, history)
 
-    def export(self, field: Callback, data: Batch, folder: Path) -> None:
+    def export(self, field: FieldFunction, data: Batch, folder: Path) -> None:
         """Write rendered views, depth, normals, a video and a mesh."""
         pictures.export(self, field, data, folder)
 
 
-def _density(field: Callback) -> Callback:
+def _density(field: FieldFunction) -> FieldFunction:
     return lambda points: in_pieces(lambda some: field(some)[:, :1], points)
 
 
-def _outwards(field: Callback, points: Tensor, step: float, reach: float) -> Tensor:
+def _outwards(field: FieldFunction, points: Tensor, step: float, reach: float) -> Tensor:
     """Slope of the transparency of a step, exp(-sigma step), at points, (n, 3), by central differences.
 
     Density itself is steepest deep inside, where nothing is seen, and its derivatives on a grid are those of one cell.

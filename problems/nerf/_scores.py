@@ -1,6 +1,5 @@
 """How inverse rendering is scored: held-out views, surfaces where they are known, and how far cameras were moved."""
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -8,18 +7,17 @@ from torch import Tensor
 
 from nfsolve.forward.rendering import OccupancyGrid, engine
 from nfsolve.metrics import psnr, ssim
-from nfsolve.problem import Batch
+from nfsolve.problem import Batch, FieldFunction
 from problems.nerf._auxiliary import pose_metrics, poses
 
 if TYPE_CHECKING:
     from problems.nerf._radiance import Radiance
 
-Callback = Callable[[Tensor], Tensor]
 QUICK = 2**11  # pixels that are scored for the progress line
 EMPTY = 1e-3  # mean opacity below which a scene has no density
 
 
-def metrics(problem: "Radiance", field: Callback, data: Batch) -> dict[str, Any]:
+def metrics(problem: "Radiance", field: FieldFunction, data: Batch) -> dict[str, Any]:
     """Score the held-out views: means of PSNR and SSIM; depth and normals where they are known."""
     test, grid, known = data["test"], problem.look(field, data), data["truth"]
     rows = []
@@ -60,9 +58,9 @@ def surface_errors(seen: Batch, truth: Batch) -> dict[str, float]:
 
 
 def some_pixels(
-    problem: "Radiance", field: Callback, data: Batch, split: str, grid: OccupancyGrid, most: int = QUICK
+    problem: "Radiance", field: FieldFunction, data: Batch, split: str, grid: OccupancyGrid, most: int = QUICK
 ) -> float:
-    """Give the PSNR of some pixels of all views of a split, those for training from where the field says they are."""
+    """Return the PSNR of some pixels of all views of a split, those for training from where the field says they are."""
     some = data[split]
     every = -(-len(some.colours) // most) | 1  # odd, so that it is no multiple of a width
     index = torch.arange(0, len(some.colours), every, device=some.colours.device)

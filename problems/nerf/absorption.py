@@ -26,8 +26,8 @@ from nfsolve.forward.ellipsoids import SHEPP_LOGAN_3D, ellipsoid_integrals, elli
 from nfsolve.forward.rendering import Samples, composite
 from nfsolve.metrics import psnr, relative_l2
 from nfsolve.plot import panels
-from nfsolve.problem import Batch, in_pieces
-from problems.nerf._radiance import Callback, Radiance
+from nfsolve.problem import Batch, FieldFunction, in_pieces
+from problems.nerf._radiance import Radiance
 from problems.nerf.scene import all_rays, bare
 
 if TYPE_CHECKING:
@@ -84,19 +84,19 @@ class NeRFAbsorption(Radiance):
         """Make attenuations positive, and small at first."""
         return lambda x, raw: F.softplus(raw - 3)
 
-    def see(self, field: Callback, rays: Batch, samples: Samples, normals: float = 0.0) -> Batch:
+    def see(self, field: FieldFunction, rays: Batch, samples: Samples, normals: float = 0.0) -> Batch:
         """Integrate absorption alone; the intensity is the same in all three colours."""
         seen = composite(samples, field(samples.points(rays["origins"], rays["directions"])), engine=self.backend)
         found = {"rgb": seen.transmitted.expand(-1, 3), "opacity": seen.opacity}
         return found | {"count": samples.counts()[:, None]}
 
-    def metrics(self, field: Callback, data: Batch) -> dict[str, Any]:
+    def metrics(self, field: FieldFunction, data: Batch) -> dict[str, Any]:
         """Score the held-out views, and the attenuation itself."""
         volume = data["volume"]
         error = relative_l2(in_pieces(field, volume["points"]), volume["mu"])
         return super().metrics(field, data) | {"relative_l2/mu": error}
 
-    def picture(self, field: Callback, data: Batch, history: list[dict[str, Any]]) -> "Figure":
+    def picture(self, field: FieldFunction, data: Batch, history: list[dict[str, Any]]) -> "Figure":
         """Draw a held-out view, cuts through the attenuation, and the history."""
         figure = panels.new_figure(14.0, 8.2)
         axes = figure.subplot_mosaic([list("abc"), list("def"), list("kkk")], height_ratios=[4, 4, 3])

@@ -24,10 +24,10 @@ from nfsolve.data.photos import Photographs
 from nfsolve.data.photos.frames import Bounds
 from nfsolve.fields import ReLU
 from nfsolve.forward import cameras, rendering
-from nfsolve.problem import Batch
+from nfsolve.problem import Batch, FieldFunction
 from problems.nerf import _scores as scores
 from problems.nerf._auxiliary import poses
-from problems.nerf._radiance import Callback, Radiance
+from problems.nerf._radiance import Radiance
 
 BALLS = (  # centre, radius, colour
     ((0.36, 0.08, -0.02), 0.40, (0.90, 0.28, 0.18)),
@@ -126,13 +126,13 @@ class NeRFScene(Radiance):
         return replace(seen, cameras=replace(seen.cameras, poses=moved))
 
     def stands(self, split: str) -> Tensor:
-        """Give the exact poses of a split, ``(n, 4, 4)``."""
+        """Return the exact poses of a split, ``(n, 4, 4)``."""
         if split == "train":
             return cameras.dome(self.views, RADIUS, (math.radians(8), math.radians(75)), target=TARGET)
         return cameras.orbit(HELD_OUT, RADIUS, ELEVATION, start=0.4, target=TARGET)
 
     def truth(self, rays: Batch) -> Batch:
-        """Give exact opacity, depth and normals."""
+        """Return exact opacity, depth and normals."""
         return self.exact(rays, normals=1e-5)
 
     def exact(self, rays: Batch, normals: float = 0.0) -> Batch:
@@ -147,10 +147,10 @@ class NeRFScene(Radiance):
         return {name: torch.cat([part[name] for part in seen]) for name in seen[0]}
 
     def plain(self) -> "NeRFScene":
-        """Give the problem that fits `scene`, whose colours depend on no direction."""
+        """Return the problem that fits `scene`, whose colours depend on no direction."""
         return replace(self, view=0, colour="harmonics")
 
-    def metrics(self, field: Callback, data: Batch) -> dict[str, Any]:
+    def metrics(self, field: FieldFunction, data: Batch) -> dict[str, Any]:
         """Score the field, beside the normals that exact density would get; compare poses that were wrong or refined.
 
         Poses are compared after the similarity that brings the cameras' places closest to the exact ones, since
@@ -200,7 +200,7 @@ def bare(poses: Tensor, size: int, angle: float, bounds: Bounds) -> Photographs:
 
 
 def all_rays(photographs: Photographs) -> Batch:
-    """Give the rays of all pixels of all views, in their order."""
+    """Return the rays of all pixels of all views, in their order."""
     n = int(photographs.cameras.sizes.prod(-1).sum())
     return photographs.rays(*photographs.cameras.locate(torch.arange(n)))
 

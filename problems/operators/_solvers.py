@@ -40,7 +40,7 @@ def with_error(solver: Callable[..., np.ndarray], functions: Functions, **option
 
 
 def relative_gap(values: np.ndarray, reference: np.ndarray) -> float:
-    """Give the largest relative L2 difference of two sets of solutions (n, ...)."""
+    """Return the largest relative L2 difference of two sets of solutions (n, ...)."""
     gap, size = ((a.reshape(len(a), -1) ** 2).sum(1) for a in (values - reference, reference))
     return float(np.sqrt(gap / size).max())
 
@@ -80,7 +80,7 @@ def diffusion_reaction(
 
 
 def chebyshev(n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Give n + 1 Chebyshev points of [0, 1] and the matrix of the second derivative there.
+    """Return n + 1 Chebyshev points of [0, 1] and the matrix of the second derivative there.
 
     Reference:
         L. N. Trefethen, "Spectral Methods in MATLAB", 2000, chapter 6.
@@ -93,7 +93,7 @@ def chebyshev(n: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def interpolation(nodes: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Give the matrix from values at Chebyshev points (k,) to those of their polynomial at x (m,): (m, k).
+    """Return the matrix from values at Chebyshev points (k,) to those of their polynomial at x (m,): (m, k).
 
     Reference:
         J.-P. Berrut, L. N. Trefethen, SIAM Review 46 (2004) 501, equation 5.4.
@@ -241,7 +241,7 @@ def darcy(a: np.ndarray, cells: int = 1, tolerance: float = 1e-8) -> np.ndarray:
 
 
 def _conductances(a: np.ndarray, cells: int) -> np.ndarray:
-    """Give the flux between nodes that are neighbours along the second axis: (n, m, m - 1), inner ones across."""
+    """Return the flux between nodes that are neighbours along the second axis: (n, m, m - 1), inner ones across."""
     m = (a.shape[1] - 1) // cells
     trapezoid = np.full(cells + 1, 1 / cells)
     trapezoid[[0, -1]] /= 2

@@ -28,9 +28,9 @@ from problems.operators._solvers import advection, with_error
 class Speeds(GaussianField):
     """Gaussian random fields, each raised by a constant so that its minimum is 1."""
 
-    def draw(self, n, generator):
+    def sample(self, n, generator):
         """Draw fields and raise them: the first function of the basis is 1."""
-        coefficients = super().draw(n, generator)
+        coefficients = super().sample(n, generator)
         x = torch.linspace(*self.box[0], 1001, dtype=torch.float64)[:, None]
         coefficients[:, 0] += 1 - self.evaluate(coefficients, x).amin(1)
         return coefficients

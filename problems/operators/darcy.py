@@ -105,14 +105,14 @@ class Darcy(OperatorPDE):
 
 
 def turned(values: Tensor, symmetry: tuple[tuple[int, ...], bool]) -> Tensor:
-    """Give functions on the grid, ``(..., 29, 29)``, behind a symmetry of the square: swapped and then flipped."""
+    """Return functions on the grid, ``(..., 29, 29)``, behind a symmetry of the square: swapped and then flipped."""
     flips, swap = symmetry
     values = values.flip(flips) if flips else values
     return values.mT if swap else values
 
 
 def moved(points: Tensor, symmetry: tuple[tuple[int, ...], bool]) -> Tensor:
-    """Give the points ``(n, 2)`` that a symmetry takes to these, where the function behind it has their values."""
+    """Return the points ``(n, 2)`` that a symmetry takes to these, where the function behind it has their values."""
     flips, swap = symmetry
     columns = [1 - c if axis in flips else c for axis, c in zip((-2, -1), points.unbind(1), strict=True)]
     return torch.stack(columns[::-1] if swap else columns, 1)

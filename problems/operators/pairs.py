@@ -75,7 +75,7 @@ class PairsOperator(OperatorPDE):
         return {}
 
     def sensor_points(self, name):
-        """Give the places of the sensors; their numbers where the file does not have them."""
+        """Return the places of the sensors; their numbers where the file does not have them."""
         return self._known.places[name]
 
     def seen(self, values):
@@ -107,7 +107,7 @@ class PairsOperator(OperatorPDE):
             "test": {"functions": functions, "values": values, "truth": truth.to(device)},
         }
 
-    def draw(self, data, generator):
+    def sample(self, data, generator):
         """Read a mini-batch of pairs, some points of each."""
         known, like = self._known, data["like"]
         rows = known.training[torch.randperm(len(known.training), generator=generator)[: self.batch]]
@@ -121,7 +121,7 @@ class PairsOperator(OperatorPDE):
         return {"data": {"functions": functions, "copies": len(rows), "lifting": {}} | labelled}
 
     def snapshots(self):
-        """Give the first training labels, where they are on a uniform grid; as in `OperatorPDE`."""
+        """Return the first training labels, where they are on a uniform grid; as in `OperatorPDE`."""
         _, points, truth = self._known.first
         sizes = grid_sizes(points) if self._known.pairs.aligned else ()
         if len(sizes) < len(self.domain.names):
@@ -187,7 +187,7 @@ def _names(d: int) -> list[str]:
 
 
 def _bounds(pairs: Pairs) -> list[tuple[float, float]]:
-    """Give the box of all points, which may be too many for memory."""
+    """Return the box of all points, which may be too many for memory."""
     lows, highs = [], []
     for rows in _parts(np.arange(len(pairs.points))):
         points = rows_of(pairs.points, rows, "the points").flatten(0, -2)
@@ -197,7 +197,7 @@ def _bounds(pairs: Pairs) -> list[tuple[float, float]]:
 
 
 def grid_sizes(points: Tensor) -> tuple[int, ...]:
-    """Give the points along each coordinate of a uniform grid, the last one running first; else their number.
+    """Return the points along each coordinate of a uniform grid, the last one running first; else their number.
 
     Args:
         points: Points ``(n, d)``.
@@ -212,7 +212,7 @@ def grid_sizes(points: Tensor) -> tuple[int, ...]:
 
 
 def rescaled(mean: list[float], size: list[float], x: Tensor, u: Tensor) -> Tensor:
-    """Give raw outputs ``(n, k)`` a mean and a deviation; the points do not matter."""
+    """Return raw outputs ``(n, k)`` a mean and a deviation; the points do not matter."""
     return u * u.new_tensor(size) + u.new_tensor(mean)
 
 

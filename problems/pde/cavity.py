@@ -75,7 +75,7 @@ class Cavity(PDE):
         return data
 
     def metrics(self, field, data):
-        """Give the errors of the velocities, away from the lid's corners."""
+        """Return the errors of the velocities, away from the lid's corners."""
         if "velocity" not in data:
             return {}
         found = velocity(field, data["points"])
@@ -113,7 +113,7 @@ class Cavity(PDE):
 
 
 def velocity(field: Any, points: Tensor) -> Tensor:
-    """Give u = psi_y and v = -psi_x at points ``(n, 2)``, as ``(n, 2)``."""
+    """Return u = psi_y and v = -psi_x at points ``(n, 2)``, as ``(n, 2)``."""
     slopes = partials(field, points, {(0,), (1,)})
     return torch.cat([slopes[1,][:, :1], -slopes[0,][:, :1]], 1)
 

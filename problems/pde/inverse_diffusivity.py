@@ -91,9 +91,9 @@ class InverseDiffusivity(PDE):
         sensors = {name: value.to(device, dtype) for name, value in rows.items()}
         return super().load(device, dtype) | {"sensors": sensors}
 
-    def draw(self, data, generator):
+    def sample(self, data, generator):
         """Draw new points inside; the sensors stay."""
-        return super().draw(data, generator) | {"measurements": data["sensors"]}
+        return super().sample(data, generator) | {"measurements": data["sensors"]}
 
     def weights(self):
         """Weigh equations and measurements."""

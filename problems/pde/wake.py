@@ -105,16 +105,16 @@ class Wake(PDE):
             key: {name: value.to(device, dtype) for name, value in table.items()} for key, table in tables.items()
         }
 
-    def draw(self, data, generator):
+    def sample(self, data, generator):
         """Draw new points inside; the measurements stay."""
-        return super().draw(data, generator) | {"measurements": data["probes"]}
+        return super().sample(data, generator) | {"measurements": data["probes"]}
 
     def weights(self):
         """Weigh equations and measurements."""
         return super().weights() | {"measurements": self.data_weight}
 
     def metrics(self, field, data):
-        """Give the errors in the snapshot in the middle; of the pressure up to a constant."""
+        """Return the errors in the snapshot in the middle; of the pressure up to a constant."""
         middle = data["middle"]
         with torch.no_grad():
             values = field(middle["points"])
@@ -166,7 +166,7 @@ def read_wake(name: str) -> dict[str, np.ndarray]:
 
 
 def snapshot(arrays: dict[str, np.ndarray], places: np.ndarray, times: np.ndarray) -> dict[str, torch.Tensor]:
-    """Give points (t, x, y), velocities and pressure at indices of places and times ``(n,)``."""
+    """Return points (t, x, y), velocities and pressure at indices of places and times ``(n,)``."""
     columns = [arrays["t"].ravel()[times], *arrays["X_star"][places].T]
     u, v = arrays["U_star"][places, :, times].T
     table = {"points": np.stack(columns, 1), "u": u[:, None], "v": v[:, None]}

@@ -61,7 +61,7 @@ class Protocol:
     squash: bool = False
 
     def points(self, height: int, width: int) -> Tensor:
-        """Give the coordinates of pixels, (height, width, 2), row 0 on top."""
+        """Return the coordinates of pixels, (height, width, 2), row 0 on top."""
         if self.grid == "centres":
             return pixel_centres(height, width)
         sizes = (height, width)
@@ -72,7 +72,7 @@ class Protocol:
         return torch.stack([columns, rows], -1)
 
     def decibels(self, image: Tensor, truth: Tensor, largest: float) -> float:
-        """Give the PSNR as the protocol defines it.
+        """Return the PSNR as the protocol defines it.
 
         Args:
             image: Values, any shape.
@@ -110,7 +110,7 @@ EPOCHS = 200  # of the preconditioners protocol
 
 
 def recipe(name: str, protocol: Protocol) -> Recipe:
-    """Give the recipe of a protocol.
+    """Return the recipe of a protocol.
 
     Args:
         name: Its name.
@@ -141,7 +141,7 @@ def recipe(name: str, protocol: Protocol) -> Recipe:
 
 
 def pixel_centres(height: int, width: int) -> Tensor:
-    """Give the centres (x, y) of pixels, (height, width, 2); the longer side spans [-1, 1], row 0 on top."""
+    """Return the centres (x, y) of pixels, (height, width, 2); the longer side spans [-1, 1], row 0 on top."""
     side = 2 / max(height, width)
     x = (torch.arange(width, dtype=torch.float64) - (width - 1) / 2) * side
     y = ((height - 1) / 2 - torch.arange(height, dtype=torch.float64)) * side

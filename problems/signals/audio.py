@@ -10,7 +10,6 @@ arpeggio of plucked strings, made from a formula.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -26,12 +25,11 @@ from nfsolve.data.sounds import read_wav, write_wav
 from nfsolve.data.tables import find_file
 from nfsolve.metrics import psnr, snr
 from nfsolve.plot import panels
-from nfsolve.problem import Batch, in_pieces
+from nfsolve.problem import Batch, FieldFunction, in_pieces
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Callback = Callable[[Tensor], Tensor]
 FEWEST = 32  # samples of a clip
 ZOOM = 200  # samples of the enlarged part in the picture
 QUICK = 16384  # samples of the quick score, about
@@ -83,7 +81,7 @@ class AudioFit(Problem):
         return "psnr_heldout" if self.of("lattice") > 1 else "psnr"
 
     def of(self, name: str) -> Any:
-        """Give a parameter, or the protocol's value where it was not given."""
+        """Return a parameter, or the protocol's value where it was not given."""
         value = getattr(self, name)
         return PROTOCOLS[self.protocol][name] if value is None else value
 
@@ -127,7 +125,7 @@ class AudioFit(Problem):
         given = {"points": points[mask], "values": values[mask]}
         return {"given": given, "points": points, "wave": values, "mask": mask} | shape
 
-    def draw(self, data: Batch, generator: Generator) -> Batch:
+    def sample(self, data: Batch, generator: Generator) -> Batch:
         """Pick samples at random among those given."""
         given, batch = data["given"], self.of("batch")
         if batch == 0 or batch >= len(given["points"]):
@@ -135,11 +133,11 @@ class AudioFit(Problem):
         index = torch.randint(len(given["points"]), (batch,), generator=generator)
         return {"sound": {name: rows[index.to(rows.device)] for name, rows in given.items()}}
 
-    def residuals(self, field: Callback, batch: Batch) -> dict[str, Tensor]:
+    def residuals(self, field: FieldFunction, batch: Batch) -> dict[str, Tensor]:
         """v(t) minus the samples."""
         return {"sound": field(batch["sound"]["points"]) - batch["sound"]["values"]}
 
-    def metrics(self, field: Callback, data: Batch) -> dict[str, Any]:
+    def metrics(self, field: FieldFunction, data: Batch) -> dict[str, Any]:
         """Score given and held-out samples, and a cubic spline through the given ones.
 
         PSNR has peak 1, the largest amplitude |v|; a peak-to-peak convention would say 6.02 dB more. A field of
@@ -151,14 +149,14 @@ class AudioFit(Problem):
             scores["psnr_heldout_spline"] = psnr(spline(data)[rest], data["wave"][rest])
         return scores
 
-    def quick_metrics(self, field: Callback, data: Batch) -> dict[str, Any]:
+    def quick_metrics(self, field: FieldFunction, data: Batch) -> dict[str, Any]:
         """Score some thousand samples."""
         lattice = self.of("lattice")
         # one more than a multiple of the lattice, so that given and held-out samples keep their shares
         some = slice(None, None, 1 + lattice * (len(data["wave"]) // (QUICK * lattice)))
         return _scores(in_pieces(field, data["points"][some]), data["wave"][some], data["mask"][some])
 
-    def picture(self, field: Callback, data: Batch, history: list[dict[str, Any]]) -> "Figure":
+    def picture(self, field: FieldFunction, data: Batch, history: list[dict[str, Any]]) -> "Figure":
         """Draw waveform, error, an enlarged part, the spectrograms and the history."""
         wave, given = panels.array(data["wave"])[:, 0], panels.array(data["mask"]) > 0
         sound = panels.array(in_pieces(field, data["points"]))[:, 0]
@@ -186,7 +184,7 @@ class AudioFit(Problem):
         panels.score_panel(axes[1, 2], history, labels)
         return figure
 
-    def _zoom(self, axes: Any, field: Callback, data: Batch, wave: np.ndarray) -> None:
+    def _zoom(self, axes: Any, field: FieldFunction, data: Batch, wave: np.ndarray) -> None:
         """Draw the loudest part, with the field between the samples."""
         n, given = len(wave), data["mask"].cpu().numpy()
         width = min(ZOOM, n)
@@ -204,7 +202,7 @@ class AudioFit(Problem):
         axes.set(title=f"the loudest {1e3 * (at[-1] - at[0]):.0f} ms")
         axes.legend(loc="upper right", fontsize="small")
 
-    def export(self, field: Callback, data: Batch, folder: Path) -> None:
+    def export(self, field: FieldFunction, data: Batch, folder: Path) -> None:
         """Write clip and field as wav, at the file's amplitude, sample rate and type of samples."""
         points = torch.linspace(-1, 1, len(data["original"]), dtype=torch.float64)[:, None].to(data["points"])
         sound = data["peak"] * panels.array(in_pieces(field, points))[:, 0]
@@ -212,7 +210,7 @@ class AudioFit(Problem):
             write_wav(folder / name, samples, data["rate"], data["kind"])
 
     def recipe(self) -> Recipe:
-        """Give a sine network with weights scaled, Adam.
+        """Return a sine network with weights scaled, Adam.
 
         ``ws`` is SIREN's audio protocol (256 wide, 4 sine layers, omega_0 = 3000 on [-1, 1] and 30 behind, Adam at
         1e-4, full batch) from a weight-scaling initialisation (Yeom, Lee & Lee, ICLR 2025, arXiv 2410.04779).

@@ -28,13 +28,12 @@ from nfsolve._core.random import generator as make_generator
 from nfsolve.data.pictures import crop, read, shrink, squeeze
 from nfsolve.metrics import psnr, ssim
 from nfsolve.plot import panels
-from nfsolve.problem import Batch, in_pieces
+from nfsolve.problem import Batch, FieldFunction, in_pieces
 from problems.signals._protocols import PROTOCOLS, Fit, Protocol, recipe
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Callback = Callable[[Tensor], Tensor]
 QUICK = 2**13  # pixels of each kind in a row of the history
 ZOOM = 48  # side of the enlarged part in the picture, pixels
 
@@ -107,7 +106,7 @@ class ImageFit(Problem):
         return self.setup.epochs
 
     def transform(self) -> Callable[[Tensor, Tensor], Tensor] | None:
-        """Give the map that the field applies last."""
+        """Return the map that the field applies last."""
         return _sigmoid if self.setup.squash else None
 
     def _read(self) -> Tensor:
@@ -144,7 +143,7 @@ class ImageFit(Problem):
             "held": held,
         }
 
-    def draw(self, data: Batch, generator: Generator) -> Batch:
+    def sample(self, data: Batch, generator: Generator) -> Batch:
         """Pick pixels at random among those given, or start an epoch through all of them."""
         now, n = self.setup, len(data["given"]["points"])
         if not 0 < now.batch < n:
@@ -154,11 +153,11 @@ class ImageFit(Problem):
         index = torch.randint(n, (now.batch,), generator=generator)
         return {"colour": {name: rows[index.to(rows.device)] for name, rows in data["given"].items()}}
 
-    def redraw(self, data: Batch, generator: Generator, field: Callback, batch: Batch) -> Batch:
+    def resample(self, data: Batch, generator: Generator, field: FieldFunction, batch: Batch) -> Batch:
         """Pick again; within an epoch, take the next pixels of its order."""
         epoch = batch.get("epoch")
         if epoch is None or int(epoch["end"]) >= len(epoch["order"]):
-            return self.draw(data, generator)
+            return self.sample(data, generator)
         return self._take(data, epoch["order"], int(epoch["end"]))
 
     def _take(self, data: Batch, order: Tensor, start: int) -> Batch:
@@ -166,12 +165,12 @@ class ImageFit(Problem):
         rows = {name: values[order[start:end].to(values.device)] for name, values in data["given"].items()}
         return {"colour": rows, "epoch": {"order": order, "end": torch.tensor(end)}}
 
-    def residuals(self, field: Callback, batch: Batch) -> dict[str, Tensor]:
+    def residuals(self, field: FieldFunction, batch: Batch) -> dict[str, Tensor]:
         """v(x, y) minus the colours of the pixels."""
         pixels = batch["colour"]
         return {"colour": field(pixels["points"]) - pixels["values"]}
 
-    def metrics(self, field: Callback, data: Batch) -> dict[str, Any]:
+    def metrics(self, field: FieldFunction, data: Batch) -> dict[str, Any]:
         """Score given and held-out pixels, the whole picture, and bicubic interpolation."""
         now, picture, mask, held = self.setup, data["picture"], data["mask"], data["held"]
         largest = float(picture.max())
@@ -183,7 +182,7 @@ class ImageFit(Problem):
             scores["psnr_heldout_bicubic"] = now.decibels(cubic[held], picture[held], largest)
         return scores
 
-    def quick_metrics(self, field: Callback, data: Batch) -> dict[str, Any]:
+    def quick_metrics(self, field: FieldFunction, data: Batch) -> dict[str, Any]:
         """Score the same few thousand pixels of each kind every time."""
         now, largest, scores = self.setup, float(data["picture"].max()), {}
         for name, key in (("given", "psnr"), ("heldout", "psnr_heldout")):
@@ -201,13 +200,13 @@ class ImageFit(Problem):
         rest = (0, picture.shape[1] - width, 0, picture.shape[0] - height)  # beyond the last given row and column
         return F.pad(fine, rest, mode="replicate")[0].movedim(0, -1).clamp(0, 1)
 
-    def finer(self, field: Callback, data: Batch, factor: int) -> Tensor:
+    def finer(self, field: FieldFunction, data: Batch, factor: int) -> Tensor:
         """Evaluate the field on pixels that are `factor` times smaller."""
         height, width, channels = data["picture"].shape
         points = self.setup.points(factor * height, factor * width).to(data["points"])
         return evaluate(field, points.reshape(-1, 2)).reshape(factor * height, factor * width, channels)
 
-    def picture(self, field: Callback, data: Batch, history: list[dict[str, Any]]) -> "Figure":
+    def picture(self, field: FieldFunction, data: Batch, history: list[dict[str, Any]]) -> "Figure":
         """Draw the picture, the field, the error, the history, and an enlarged part."""
         truth = data["picture"]
         image = evaluate(field, data["points"]).reshape(truth.shape)
@@ -243,7 +242,7 @@ class ImageFit(Problem):
         rectangle = require("matplotlib.patches", extra="plot", purpose="drawing a picture").Rectangle
         axes[0, 0].add_patch(rectangle((left - 0.5, top - 0.5), ZOOM, ZOOM, **box))
 
-    def export(self, field: Callback, data: Batch, folder: Path) -> None:
+    def export(self, field: FieldFunction, data: Batch, folder: Path) -> None:
         """Write the field as PNG, at the picture's own resolution and at four times of it."""
         import imageio.v3 as iio
 
@@ -251,11 +250,11 @@ class ImageFit(Problem):
             iio.imwrite(folder / name, _bytes(self.finer(field, data, factor)))
 
     def recipe(self) -> Recipe:
-        """Give the protocol's; by default a sine network with weights scaled moderately, mini-batches, Adam."""
+        """Return the protocol's; by default a sine network with weights scaled moderately, mini-batches, Adam."""
         return recipe(self.protocol, self.setup)
 
 
-def evaluate(field: Callback, points: Tensor, clip: bool = True) -> Tensor:
+def evaluate(field: FieldFunction, points: Tensor, clip: bool = True) -> Tensor:
     """Evaluate colours in pieces, cut to [0, 1] as a picture is when it is saved."""
     values = in_pieces(field, points)
     return values.clamp(0, 1) if clip else values

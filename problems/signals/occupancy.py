@@ -27,12 +27,11 @@ from nfsolve.fields import Gaussian, ReLU
 from nfsolve.meshes import Implicit, Mesh, Solid, View, around, level_set, read_points, render, root_cross_entropy
 from nfsolve.metrics import iou
 from nfsolve.plot import panels
-from nfsolve.problem import Batch, in_pieces
+from nfsolve.problem import Batch, FieldFunction, in_pieces
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Callback = Callable[[Tensor], Tensor]
 QUICK, ALL = 2**13, 2**18  # at most this many points of each set are scored: for the progress line, at the end
 WAVE, WALL, RADIUS = 7.0, 0.5, 0.85  # of the gyroid ball: k, c, and the ball's radius
 NEAR, WIDE = 0.01, 0.1  # standard deviations of the points near the surface
@@ -122,7 +121,7 @@ class Occupancy(Problem):
             raise InputError(f"points = '{self.points}' without a mesh", "--mesh, the solid that these points score")
 
     def _setting(self, name: str) -> Any:
-        """Give a parameter, or the protocol's value where it is None."""
+        """Return a parameter, or the protocol's value where it is None."""
         own = getattr(self, name, None)
         return getattr(SETTINGS[self.protocol], name) if own is None else own
 
@@ -148,7 +147,7 @@ class Occupancy(Problem):
         return {name: {k: v.to(device, dtype) for k, v in rows.items()} for name, rows in data.items()}
 
     def solid(self) -> tuple[Mesh | Implicit, np.ndarray, float]:
-        """Give the solid in the cube, and where it came from: x there = scale x here + centre."""
+        """Return the solid in the cube, and where it came from: x there = scale x here + centre."""
         if not self.mesh:
             return Implicit(gyroid_ball), np.zeros(3), 1.0
         mesh = Mesh.read(find_file(self.mesh, type(self)))
@@ -169,7 +168,7 @@ class Occupancy(Problem):
             sets[name] = {"points": points, "values": labels.double()}
         return sets
 
-    def draw(self, data: Batch, generator: Generator) -> Batch:
+    def sample(self, data: Batch, generator: Generator) -> Batch:
         """Pick points at random out of the pool."""
         pool, batch = data["pool"], self._setting("batch")
         if batch == 0:
@@ -177,21 +176,21 @@ class Occupancy(Problem):
         index = torch.randint(len(pool["points"]), (batch,), generator=generator).to(pool["points"].device)
         return {"occupancy": {name: rows[index] for name, rows in pool.items()}}
 
-    def residuals(self, field: Callback, batch: Batch) -> dict[str, Tensor]:
+    def residuals(self, field: FieldFunction, batch: Batch) -> dict[str, Tensor]:
         """Difference to the label, or the signed root of the cross-entropy."""
         values, labels = field(batch["occupancy"]["points"]), batch["occupancy"]["values"]
         mse = self._setting("loss") == "mse"
         return {"occupancy": values - labels if mse else root_cross_entropy(values, labels)}
 
-    def metrics(self, field: Callback, data: Batch) -> dict[str, Any]:
+    def metrics(self, field: FieldFunction, data: Batch) -> dict[str, Any]:
         """Score held-out points, uniform and near the surface, and points of the pool."""
         return self._scores(field, data, ALL)
 
-    def quick_metrics(self, field: Callback, data: Batch) -> dict[str, Any]:
+    def quick_metrics(self, field: FieldFunction, data: Batch) -> dict[str, Any]:
         """Score a part of the same points."""
         return self._scores(field, data, QUICK)
 
-    def _scores(self, field: Callback, data: Batch, most: int) -> dict[str, Any]:
+    def _scores(self, field: FieldFunction, data: Batch, most: int) -> dict[str, Any]:
         scores = {}
         for key, name in (("iou", "uniform"), ("iou_near", "near"), ("iou_train", "pool")):
             step = -(-len(data[name]["points"]) // most)
@@ -200,7 +199,7 @@ class Occupancy(Problem):
             scores[key] = iou(inside, values)
         return scores
 
-    def surface(self, field: Callback, data: Batch) -> Mesh:
+    def surface(self, field: FieldFunction, data: Batch) -> Mesh:
         """Extract the field's surface by marching cubes, in the cube."""
 
         def value(points: np.ndarray) -> np.ndarray:
@@ -208,7 +207,7 @@ class Occupancy(Problem):
 
         return level_set(value, self.resolution, self.level)
 
-    def export(self, field: Callback, data: Batch, folder: Path) -> None:
+    def export(self, field: FieldFunction, data: Batch, folder: Path) -> None:
         """Write the field's surface as PLY, in the coordinates of the mesh that was given."""
         try:
             _, centre, scale = self.solid()
@@ -216,7 +215,7 @@ class Occupancy(Problem):
         except (MissingExtra, InputError) as error:
             print(f"no mesh: {error}")
 
-    def picture(self, field: Callback, data: Batch, history: list[dict[str, Any]]) -> "Figure":
+    def picture(self, field: FieldFunction, data: Batch, history: list[dict[str, Any]]) -> "Figure":
         """Draw the solid and the field, shaded and cut, and the history."""
         solid = self.solid()[0]
         figure = panels.new_figure(13, 8.4)
@@ -241,7 +240,7 @@ class Occupancy(Problem):
         except (MissingExtra, InputError) as error:
             axes.text(0.5, 0.5, str(error), ha="center", va="center", wrap=True, transform=axes.transAxes)
 
-    def _slices(self, axes: Any, solid: Solid, field: Callback, like: Tensor) -> None:
+    def _slices(self, axes: Any, solid: Solid, field: FieldFunction, like: Tensor) -> None:
         """Draw labels, field and errors on the plane z = 0."""
         line = torch.linspace(-1, 1, SLICE, dtype=torch.float64)
         y, x = torch.meshgrid(line, line, indexing="ij")

@@ -9,7 +9,6 @@ others are held out. Without --data it is a random sum of spherical harmonics.
     nfsolve run sphere --data t2m.npz --variable t2m
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,12 +24,11 @@ from nfsolve.data.latlon import band_areas, random_harmonics, read_map, unit_vec
 from nfsolve.data.tables import find_file
 from nfsolve.metrics import psnr
 from nfsolve.plot import panels
-from nfsolve.problem import Batch, in_pieces
+from nfsolve.problem import Batch, FieldFunction, in_pieces
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Callback = Callable[[Tensor], Tensor]
 FEWEST = 6  # rows, and columns, that are given
 DEGREE = 30  # of the spherical harmonics of the default field
 QUICK = 8192  # points of the quick score, about
@@ -79,7 +77,7 @@ class SphereFit(Problem):
         return "psnr_heldout" if self.of("lattice") > 1 else "psnr"
 
     def of(self, name: str) -> Any:
-        """Give a parameter, or the protocol's value where it was not given."""
+        """Return a parameter, or the protocol's value where it was not given."""
         value = getattr(self, name)
         return PROTOCOLS[self.protocol][name] if value is None else value
 
@@ -118,7 +116,7 @@ class SphereFit(Problem):
         shape = {"lat": lat, "lon": lon, "range": float(high - low), "middle": float(low + high) / 2}
         return {"given": chosen, "cumulated": cumulated, "mask": mask, **flat, **shape}
 
-    def draw(self, data: Batch, generator: Generator) -> Batch:
+    def sample(self, data: Batch, generator: Generator) -> Batch:
         """Pick points among those given, in proportion to their areas; a full batch weighs its residuals instead."""
         given, batch = data["given"], self.of("batch")
         if batch == 0 or batch >= len(given["points"]):
@@ -128,12 +126,12 @@ class SphereFit(Problem):
         drawn = {name: given[name][index.to(given[name].device)] for name in ("points", "values")}
         return {"field": drawn | {"weights": torch.ones_like(drawn["values"])}}
 
-    def residuals(self, field: Callback, batch: Batch) -> dict[str, Tensor]:
+    def residuals(self, field: FieldFunction, batch: Batch) -> dict[str, Tensor]:
         """v(x) minus the values, times the root of the area's weight."""
         points = batch["field"]
         return {"field": points["weights"].sqrt() * (field(points["points"]) - points["values"])}
 
-    def metrics(self, field: Callback, data: Batch) -> dict[str, Any]:
+    def metrics(self, field: FieldFunction, data: Batch) -> dict[str, Any]:
         """Score given and held-out points by area, and a bicubic spline through the given ones.
 
         The peak of PSNR is the range of the whole field, max - min; rmse is in the unit of the data.
@@ -147,7 +145,7 @@ class SphereFit(Problem):
             scores["psnr_heldout_spline"] = _weighted(self.spline(data)[rest], data, rest)
         return scores
 
-    def quick_metrics(self, field: Callback, data: Batch) -> dict[str, Any]:
+    def quick_metrics(self, field: FieldFunction, data: Batch) -> dict[str, Any]:
         """Score some thousand points."""
         # prime to rows and columns of the lattice, so that given and held-out points keep their shares
         step = max(1, len(data["points"]) // QUICK)
@@ -167,12 +165,12 @@ class SphereFit(Problem):
         fitted = RectBivariateSpline(rows, around, np.tile(given, 3), s=0)
         return torch.from_numpy(fitted(lat.clip(rows[0], rows[-1]), lon).reshape(-1, 1)).to(data["values"])
 
-    def on_grid(self, field: Callback, data: Batch, lat: np.ndarray, lon: np.ndarray) -> np.ndarray:
+    def on_grid(self, field: FieldFunction, data: Batch, lat: np.ndarray, lon: np.ndarray) -> np.ndarray:
         """Evaluate the field in the unit of the data on latitudes and longitudes, (n_lat, n_lon)."""
         points = torch.from_numpy(unit_vectors(lat, lon).reshape(-1, 3)).to(data["points"])
         return data["middle"] + data["range"] / 2 * panels.array(in_pieces(field, points)).reshape(len(lat), len(lon))
 
-    def picture(self, field: Callback, data: Batch, history: list[dict[str, Any]]) -> "Figure":
+    def picture(self, field: FieldFunction, data: Batch, history: list[dict[str, Any]]) -> "Figure":
         """Draw data, field, error, history, and the field seen from above both poles."""
         lat, lon, half = data["lat"], data["lon"], data["range"] / 2
         shape = (len(lat), len(lon))
@@ -198,7 +196,7 @@ class SphereFit(Problem):
             panel.set(title=f"field from above the {name} pole", xlabel="x", ylabel="y", aspect="equal")
         return figure
 
-    def from_above(self, field: Callback, data: Batch, side: int, size: int = 240) -> np.ndarray:
+    def from_above(self, field: FieldFunction, data: Batch, side: int, size: int = 240) -> np.ndarray:
         """Evaluate the field on the half of the sphere around a pole as seen from outside, NaN beside it."""
         x = np.linspace(-1, 1, size)
         x, y = np.meshgrid(x, x)
@@ -209,7 +207,7 @@ class SphereFit(Problem):
         disk[inside] = data["middle"] + data["range"] / 2 * values
         return disk
 
-    def export(self, field: Callback, data: Batch, folder: Path) -> None:
+    def export(self, field: FieldFunction, data: Batch, folder: Path) -> None:
         """Write the field on an even grid, as arrays in the unit of the data and as a map."""
         import imageio.v3 as iio
 
@@ -224,7 +222,7 @@ class SphereFit(Problem):
         iio.imwrite(folder / "field.png", picture[::-1].round().astype(np.uint8))  # north on top
 
     def recipe(self) -> Recipe:
-        """Give a sine network with weights scaled, Adam.
+        """Return a sine network with weights scaled, Adam.
 
         ``ws`` is a weight-scaling initialisation (Yeom, Lee & Lee, ICLR 2025, arXiv 2410.04779) of a SIREN, Adam at
         1e-4, full batch, as in the paper's code for images. The paper's settings for the sphere are not known: unit

@@ -23,7 +23,7 @@ EXCLUDED = 0.05  # distance from the lid's corners within which the velocity is 
 
 
 def basis(degree: int, s: np.ndarray) -> list[np.ndarray]:
-    """Give Shen's polynomials with value and slope zero at 0 and 1, with two derivatives (SISC 15 (1994) 1489).
+    """Return Shen's polynomials with value and slope zero at 0 and 1, with two derivatives (SISC 15 (1994) 1489).
 
     Args:
         degree: Their largest degree.
@@ -46,13 +46,13 @@ def basis(degree: int, s: np.ndarray) -> list[np.ndarray]:
 
 
 def scraper() -> tuple[float, float, float]:
-    """Give f = b sin(phi) + c phi cos(phi) + d phi sin(phi), f = 0 on both sides, f' = -1 on the lid and 0 below."""
+    """Return f = b sin(phi) + c phi cos(phi) + d phi sin(phi), f = 0 on both sides, f' = -1 on the lid and 0 below."""
     c = 4 / (np.pi**2 - 4)
     return -c * np.pi**2 / 4, c, c * np.pi / 2
 
 
 def angular(order: int, degree: int = 40) -> list[np.ndarray]:
-    """Give f_0 .. f_order of psi = sum Re^n r^(n + 1) f_n(phi), as Legendre coefficients on [0, pi / 2].
+    """Return f_0 .. f_order of psi = sum Re^n r^(n + 1) f_n(phi), as Legendre coefficients on [0, pi / 2].
 
     With h_n = (n + 1)^2 f_n + f_n'', the equation at order n is (n - 1)^2 h_n + h_n'' = sum over i + j = n - 1 of
     (i + 1) f_i h_j' - (j - 1) f_i' h_j, and f_n = f_n' = 0 on lid and wall for n > 0; solved by collocation.
@@ -81,7 +81,7 @@ def along(coefficients: np.ndarray, order: int, s: np.ndarray) -> np.ndarray:
 
 
 def fade(s: np.ndarray) -> list[np.ndarray]:
-    """Give a polynomial that is 1 + O(s^(FLAT + 1)) at 0 and has a zero of order STEEP at 1, with two derivatives."""
+    """Return a polynomial that is 1 + O(s^(FLAT + 1)) at 0 and has a zero of order STEEP at 1, with two derivatives."""
     series = [comb(STEEP - 1 + k, k) for k in range(FLAT + 1)]  # of (1 - s)^-STEEP
     p = Polynomial([1, -1]) ** STEEP * Polynomial(series)
     return [p(s), p.deriv(1)(s), p.deriv(2)(s)]

@@ -53,7 +53,7 @@ def darcy_operator(
     Returns:
         The file, and the largest relative L2 error of a solution among those that are solved on a finer grid too.
     """
-    drawn = torch.cat([SPACE.draw(n, generator(0, name)) for name, n in (("train", train), ("test", test))])
+    drawn = torch.cat([SPACE.sample(n, generator(0, name)) for name, n in (("train", train), ("test", test))])
     parts = []
     for first in range(0, len(drawn), CHUNK):
         part = folder / f"darcy_operator.{train}.{test}.{fine}.{cells}.{first}.part.npz"

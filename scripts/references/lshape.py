@@ -15,7 +15,7 @@ RADIUS = np.sqrt(2.0)
 
 
 def particular(z: np.ndarray) -> np.ndarray:
-    """Give a function with -laplace = 1 and the logarithmic singularities of u at all six corners.
+    """Return a function with -laplace = 1 and the logarithmic singularities of u at all six corners.
 
     Between sides at a right angle, u = -Im(w^2 log w) / pi + analytic, with w = z from the corner on, turned
     so that the sides are the positive real and imaginary axes; at the re-entrant corner the coefficient is -1 / (3 pi).
@@ -34,7 +34,7 @@ def _square_log(w: np.ndarray) -> np.ndarray:
 
 
 def harmonic(z: np.ndarray, degree: int) -> np.ndarray:
-    """Give harmonic functions: r^(2 k / 3) sin(2 k phi / 3) at the re-entrant corner, and polynomials.
+    """Return harmonic functions: r^(2 k / 3) sin(2 k phi / 3) at the re-entrant corner, and polynomials.
 
     Args:
         z: Points ``(n,)``.
@@ -52,7 +52,7 @@ def harmonic(z: np.ndarray, degree: int) -> np.ndarray:
 
 
 def boundary(n: int) -> np.ndarray:
-    """Give n points on each of six sides, clustered at the corners as Chebyshev nodes are."""
+    """Return n points on each of six sides, clustered at the corners as Chebyshev nodes are."""
     corners = np.array([0, 1, 1 - 1j, -1 - 1j, -1 + 1j, 1j])
     s = (1 - np.cos(np.pi * (np.arange(n) + 0.5) / n)) / 2
     return np.concatenate([a + (b - a) * s for a, b in zip(corners, np.roll(corners, -1), strict=True)])

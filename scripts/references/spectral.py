@@ -4,7 +4,7 @@ import numpy as np
 
 
 def wave_numbers(n: int) -> np.ndarray:
-    """Give the wave numbers pi k, k = 0 .. n/2, of real functions of period 2."""
+    """Return the wave numbers pi k, k = 0 .. n/2, of real functions of period 2."""
     return np.pi * np.arange(n // 2 + 1)
 
 

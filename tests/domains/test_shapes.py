@@ -38,7 +38,7 @@ SHAPES = {
 }
 
 
-def draw(seed=0):
+def sample(seed=0):
     chance = generator(seed, "points")
     return lambda n, d: sobol(n, d, chance)
 
@@ -47,7 +47,7 @@ def kept(domain, n=4096):
     """The size of the boundary, from the pieces and the share of each that survives."""
     total = 0.0
     for piece in domain.pieces():
-        points, normals = piece.place(draw(3)(n, domain.boundary_dims))
+        points, normals = piece.place(sample(3)(n, domain.boundary_dims))
         total += piece.size * (1.0 if piece.keep is None else float(piece.keep(points, normals).double().mean()))
     return total
 
@@ -55,7 +55,7 @@ def kept(domain, n=4096):
 @pytest.mark.parametrize("name", SHAPES)
 def test_volumes_and_boundaries_have_their_closed_forms(name):
     domain, volume, rim = SHAPES[name]
-    unit = draw(1)(2**14, len(domain.names))
+    unit = sample(1)(2**14, len(domain.names))
     low, high = torch.tensor(domain.bounds, dtype=torch.float64).T
     inside = domain.contains(low + unit * (high - low)).double().mean()
     assert float(inside * (high - low).prod()) == pytest.approx(volume, rel=5e-3)
@@ -65,7 +65,7 @@ def test_volumes_and_boundaries_have_their_closed_forms(name):
 @pytest.mark.parametrize("name", SHAPES)
 def test_normals_have_length_one_and_point_outward(name):
     domain = SHAPES[name][0]
-    points, normals = domain.boundary(400, draw())
+    points, normals = domain.boundary(400, sample())
     assert points.shape == normals.shape == (400, len(domain.names))
     assert (torch.linalg.vector_norm(normals, dim=1) - 1).abs().max() < 1e-12
     assert domain.signed_distance(points).abs().max() < 1e-9
@@ -79,8 +79,8 @@ def test_normals_have_length_one_and_point_outward(name):
 @pytest.mark.parametrize("name", ["disk", "sphere", "L", "square with a hole", "cube without ball"])
 def test_the_signed_distance_is_the_distance_to_the_nearest_boundary_point(name):
     domain = SHAPES[name][0]
-    near = domain.boundary(4000, draw())[0]
-    points = domain.scale(draw(2)(200, len(domain.names)))
+    near = domain.boundary(4000, sample())[0]
+    points = domain.scale(sample(2)(200, len(domain.names)))
     expected = torch.cdist(points, near).amin(1)
     found = domain.signed_distance(points)[:, 0]
     assert torch.equal(found < 0, domain.contains(points, slack=-1e-8))
@@ -92,23 +92,23 @@ def test_the_signed_distance_is_the_distance_to_the_nearest_boundary_point(name)
 @pytest.mark.parametrize("name", SHAPES)
 def test_interior_points_are_inside_and_repeat_by_seed(name):
     domain = SHAPES[name][0]
-    points = domain.interior(300, draw())
+    points = domain.interior(300, sample())
     assert points.shape == (300, len(domain.names))
     assert points.dtype == torch.float64
     domain.check_points(points)
-    assert torch.equal(points, domain.interior(300, draw()))
+    assert torch.equal(points, domain.interior(300, sample()))
 
 
 def test_the_points_are_uniform():
-    points = Disk(x=0, y=0, radius=1).interior(4000, draw())
+    points = Disk(x=0, y=0, radius=1).interior(4000, sample())
     radius = torch.linalg.vector_norm(points, dim=1)
     assert float((radius < 0.5).double().mean()) == pytest.approx(0.25, abs=0.01)
-    points, _ = L.boundary(4000, draw())
+    points, _ = L.boundary(4000, sample())
     assert float((points[:, 1] == 0).double().mean()) == pytest.approx(2 / 8, abs=0.005)
-    points, _ = Sphere(x=0, y=0, z=0, radius=1).boundary(4000, draw())
+    points, _ = Sphere(x=0, y=0, z=0, radius=1).boundary(4000, sample())
     for column in range(3):  # equal slices of a sphere have equal area
         assert float((points[:, column] > 0.5).double().mean()) == pytest.approx(0.25, abs=0.01)
-    points, _ = (SQUARE - HOLE).boundary(4000, draw())
+    points, _ = (SQUARE - HOLE).boundary(4000, sample())
     rim = (torch.linalg.vector_norm(points - torch.tensor([0.2, 0.0]), dim=1) < 0.5001).double().mean()
     assert float(rim) == pytest.approx(math.pi / (8 + math.pi), abs=0.01)
 
@@ -116,28 +116,28 @@ def test_the_points_are_uniform():
 def test_parts_are_chosen_by_name():
     domain = SQUARE - HOLE.named("hole") - Disk(x=-0.7, y=-0.7, radius=0.1)
     assert domain.parts == ("x=-1", "x=1", "y=-1", "y=1", "rim", "hole")
-    points, normals = domain.boundary(50, draw(), "hole")
+    points, normals = domain.boundary(50, sample(), "hole")
     center = torch.tensor([0.2, 0.0], dtype=torch.float64)
     assert torch.allclose(points + 0.5 * normals, center.expand_as(points))  # into the hole
-    points, normals = domain.boundary(60, draw(), ("x=-1", "y=1"))
+    points, normals = domain.boundary(60, sample(), ("x=-1", "y=1"))
     assert set(map(tuple, normals.tolist())) == {(-1.0, 0.0), (0.0, 1.0)}
-    points, _ = L.boundary(10, draw(), "edge 3")
+    points, _ = L.boundary(10, sample(), "edge 3")
     assert (points[:, 0] == 1).all() and (points[:, 1] >= 1).all()
     with pytest.raises(InputError, match="unknown boundary part 'hol': did you mean 'hole'.*In condition"):
-        domain.boundary(5, draw(), "hol", what="condition")
+        domain.boundary(5, sample(), "hol", what="condition")
 
 
 def test_a_part_that_is_cut_away_and_an_empty_domain_are_worded():
     half = SQUARE - Box(x=(0.5, 2), y=(-2, 2))
-    half.boundary(5, draw())
+    half.boundary(5, sample())
     with pytest.raises(InputError, match="wall selects nothing: some points; 0 of .* cut this one away"):
-        half.boundary(5, draw(), "y=2", what="wall")
+        half.boundary(5, sample(), "y=2", what="wall")
     with pytest.raises(InputError, match=r"the interior of \(Disk.* selects nothing.*It is empty or very thin"):
-        (HOLE - SQUARE).interior(5, draw())
+        (HOLE - SQUARE).interior(5, sample())
     with pytest.raises(InputError, match="is empty: domains that overlap"):
         Disk(x=0, y=0, radius=1) & Disk(x=3, y=0, radius=1)
     with pytest.raises(InputError, match=r"nowhere selects nothing.*Check `where`"):
-        SQUARE.boundary(5, draw(), where=lambda points, normals: points[:, 0] > 2, what="nowhere")
+        SQUARE.boundary(5, sample(), where=lambda points, normals: points[:, 0] > 2, what="nowhere")
 
 
 def test_periodic_coordinates_have_no_boundary():
@@ -147,7 +147,7 @@ def test_periodic_coordinates_have_no_boundary():
     with pytest.raises(InputError, match=r"face x = 0 of a periodic coordinate.*write x=\(0, 1\)"):
         box.face({"x": 0})
     with pytest.raises(InputError, match="on Box.*, which has no boundary"):
-        Box(x=periodic(0, 1)).boundary(5, draw())
+        Box(x=periodic(0, 1)).boundary(5, sample())
     with pytest.raises(InputError, match="with a periodic coordinate: one only in the first"):
         box | Disk(x=0, y=0, radius=1)
 
@@ -156,9 +156,9 @@ def test_a_product_lets_a_shape_stand_through_time():
     domain = Box(t=(0, 2), nu=(0.1, 0.2)) * (SQUARE - HOLE)
     assert domain.names == ("t", "nu", "x", "y")
     assert domain.bounds == ((0, 2), (0.1, 0.2), (-1, 1), (-1, 1))
-    inside = domain.interior(200, draw())
+    inside = domain.interior(200, sample())
     assert (SQUARE - HOLE).contains(inside[:, 2:]).all()
-    points, normals = domain.boundary(400, draw())
+    points, normals = domain.boundary(400, sample())
     assert (normals[:, :2] == 0).all()
     assert 0 <= points[:, 0].min() < 0.05 and 1.95 < points[:, 0].max() <= 2
     assert (SQUARE - HOLE).signed_distance(points[:, 2:]).abs().max() < 1e-9
@@ -173,19 +173,19 @@ def test_a_product_lets_a_shape_stand_through_time():
 
 
 def test_a_point_cloud_gives_its_points_and_their_boundary():
-    inside = HOLE.interior(50, draw())
-    rim, normals = HOLE.boundary(20, draw())
+    inside = HOLE.interior(50, sample())
+    rim, normals = HOLE.boundary(20, sample())
     cloud = PointCloud(inside.numpy(), boundary=rim.tolist(), normals=3 * normals)
-    assert set(map(tuple, cloud.interior(500, draw()).tolist())) == set(map(tuple, inside.tolist()))
-    points, outward = cloud.boundary(100, draw())
+    assert set(map(tuple, cloud.interior(500, sample()).tolist())) == set(map(tuple, inside.tolist()))
+    points, outward = cloud.boundary(100, sample())
     assert torch.allclose(points - 0.5 * outward, torch.tensor([0.2, 0.0], dtype=torch.float64).expand_as(points))
     assert cloud.contains(torch.cat([inside, rim])).all()
     assert not cloud.contains(inside + 1e-3).any()
     moving = Box(t=(0, 1)) * cloud
-    assert cloud.contains(moving.interior(100, draw())[:, 1:]).all()
-    assert cloud.contains(moving.boundary(100, draw())[0][:, 1:]).all()
+    assert cloud.contains(moving.interior(100, sample())[:, 1:]).all()
+    assert cloud.contains(moving.boundary(100, sample())[0][:, 1:]).all()
     with pytest.raises(InputError, match="which has no boundary.*give a PointCloud boundary=points"):
-        PointCloud(inside).boundary(5, draw())
+        PointCloud(inside).boundary(5, sample())
     with pytest.raises(InputError, match="domains with a volume"):
         cloud - HOLE
 
@@ -222,5 +222,5 @@ def test_points_outside_a_shape_are_counted_and_located():
 
 
 def test_float32_points_on_the_boundary_count_as_inside():
-    points = Disk(x=1, y=-2, radius=0.5).boundary(500, draw())[0]
+    points = Disk(x=1, y=-2, radius=0.5).boundary(500, sample())[0]
     assert Disk(x=1, y=-2, radius=0.5).contains(points.float()).all()

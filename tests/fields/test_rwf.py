@@ -33,7 +33,7 @@ class Row(nn.Module):
                 p.sub_(rate * g)
 
     def factors(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Give s and V."""
+        """Return s and V."""
         parts = self.linear.parametrizations["weight"]
         scale = parts.original0.detach()
         return (scale.exp() if parts[0].log else scale), parts.original1.detach().clone()

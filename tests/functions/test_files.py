@@ -65,7 +65,7 @@ def generator(seed: int = 0) -> torch.Generator:
 @pytest.mark.parametrize("kind", KINDS)
 def test_functions_of_a_file_run_as_scipys_splines(kind, tmp_path, monkeypatch):
     space = FunctionFile(write(kind, tmp_path, monkeypatch, f=F, x=X))
-    c = space.draw(7, generator())
+    c = space.sample(7, generator())
     x = torch.cat([torch.linspace(-1, 2, 49), torch.tensor([0.1234])]).double()[:, None]
     values = space.evaluate(c, x).numpy()
     order = np.argsort(values.mean(1))
@@ -82,13 +82,13 @@ def test_functions_are_drawn_once_each_from_the_rows_that_are_named(tmp_path, mo
     path = write("npz", tmp_path, monkeypatch, f=F, x=X)
     train, test = FunctionFile(path, rows=(0, 4)), FunctionFile(path, rows=(4, 7))
     at = torch.from_numpy(X)[:, None]
-    drawn = train.evaluate(train.draw(4, generator()), at), test.evaluate(test.draw(3, generator()), at)
+    drawn = train.evaluate(train.sample(4, generator()), at), test.evaluate(test.sample(3, generator()), at)
     assert len(set(fingerprints(drawn[0]))) == 4
     assert set(fingerprints(torch.cat(drawn))) == set(fingerprints(torch.from_numpy(F)))
     refuse_shared(*drawn)
-    assert not torch.equal(train.draw(4, generator(1)), train.draw(4, generator()))
+    assert not torch.equal(train.sample(4, generator(1)), train.sample(4, generator()))
     with pytest.raises(InputError, match=r"4 functions wanted of 'data.npz': 3 rows, each used once"):
-        test.draw(4, generator())
+        test.sample(4, generator())
     with pytest.raises(InputError, match=r"rows 4 to 9 of .*: it has 7 functions"):
         FunctionFile(path, rows=(4, 9))
 
@@ -166,7 +166,7 @@ def test_hdf5_without_its_library_names_the_extra(tmp_path, monkeypatch):
 
 def test_shared_functions_are_found_and_refused():
     space, x = GaussianField(), torch.linspace(0, 1, 20, dtype=torch.float64)[:, None]
-    train, test = (space.evaluate(space.draw(n, generator(n)), x) for n in (50, 10))
+    train, test = (space.evaluate(space.sample(n, generator(n)), x) for n in (50, 10))
     refuse_shared(train, test)
     test[7] = train[12] * (1 + 1e-15)
     with pytest.raises(InputError, match=r"1 of 10 test functions are training functions \(test 7 is training 12\): "):

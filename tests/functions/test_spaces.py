@@ -83,7 +83,7 @@ def test_covariance_on_a_rectangle_is_isotropic(kernel):
 def test_samples_have_the_covariance(space):
     n = 20000
     x = torch.linspace(0, 1, 11, dtype=torch.float64)[:, None]
-    f = space.evaluate(space.draw(n, generator()), x).numpy()
+    f = space.evaluate(space.sample(n, generator()), x).numpy()
     expected = covariance(space, x)
     # the standard error of a sample covariance is at most sqrt(2 / n) of the largest variance
     assert np.abs(f.T @ f / n - expected).max() < 5 * math.sqrt(2 / n) * expected.max()
@@ -98,7 +98,7 @@ def test_the_periodic_covariance_inverts_its_operator():
     r = np.abs(x.numpy() - x.numpy().T)
     expected = 4 * np.cosh(3 * (0.5 - r)) / (6 * math.sinh(1.5)) - 4 / 9
     assert np.abs(covariance(space, x) - expected).max() < 1e-4
-    f = space.evaluate(space.draw(5, generator()), torch.tensor([[0.2], [1.2]], dtype=torch.float64))
+    f = space.evaluate(space.sample(5, generator()), torch.tensor([[0.2], [1.2]], dtype=torch.float64))
     torch.testing.assert_close(f[:, 0], f[:, 1])
 
 
@@ -110,7 +110,7 @@ def test_the_initial_values_of_burgers_have_the_published_size():
 def test_neumann_fields_solve_the_equation_of_their_covariance():
     # (-Laplacian + tau^2) f is white noise for alpha = 2: coefficients of orthonormal functions of variance 1
     n, space = 4000, NeumannField(modes=4)
-    c = space.draw(n, generator())
+    c = space.sample(n, generator())
     k = math.pi * torch.arange(4, dtype=torch.float64)
     eigenvalues = (k[:, None] ** 2 + k**2 + 9).flatten()[1:]
     size = torch.ones(4, dtype=torch.float64)
@@ -139,18 +139,18 @@ def test_chebyshev_polynomials_and_fourier_series_are_what_they_say():
     z = 2 * math.pi * 0.2 / 1.5
     expected = [1, math.cos(z), math.cos(2 * z), math.sin(z), math.sin(2 * z)]
     np.testing.assert_allclose(fourier.basis(x).numpy(), [expected, expected], atol=1e-13)
-    drawn = FourierSeries(3, size=2.0, decay=2.0).draw(1000, generator()).abs().amax(0)
+    drawn = FourierSeries(3, size=2.0, decay=2.0).sample(1000, generator()).abs().amax(0)
     np.testing.assert_allclose(drawn, [2, 2, 0.5, 2 / 9, 2, 0.5, 2 / 9], rtol=0.02)
-    assert 0.99 < float(ChebyshevSeries().draw(100, generator()).abs().max()) <= 1
+    assert 0.99 < float(ChebyshevSeries().sample(100, generator()).abs().max()) <= 1
 
 
 @pytest.mark.parametrize("name", SPACES)
 def test_seeds_types_and_descriptions(name):
     space = SPACES[name]
-    c = space.draw(4, generator())
+    c = space.sample(4, generator())
     assert c.dtype == torch.float64
-    assert torch.equal(c, space.draw(4, generator()))
-    assert not torch.equal(c, space.draw(4, generator(1)))
+    assert torch.equal(c, space.sample(4, generator()))
+    assert not torch.equal(c, space.sample(4, generator(1)))
     x = torch.rand(5, dimensions(space), generator=generator())
     values = space.evaluate(c, x)
     assert values.shape == (4, 5) and values.dtype == torch.float32
@@ -161,13 +161,13 @@ def test_seeds_types_and_descriptions(name):
 def test_the_first_functions_of_a_seed_are_these():
     # eigenvectors would leave signs to the linear algebra library; a sum of cosines does not
     x = torch.tensor([[0.25]], dtype=torch.float64)
-    assert float(GaussianField().evaluate(GaussianField().draw(1, generator()), x)) == pytest.approx(-2.71563752907)
-    assert float(PeriodicField().evaluate(PeriodicField().draw(1, generator()), x)) == pytest.approx(0.00737353262662)
+    assert float(GaussianField().evaluate(GaussianField().sample(1, generator()), x)) == pytest.approx(-2.71563752907)
+    assert float(PeriodicField().evaluate(PeriodicField().sample(1, generator()), x)) == pytest.approx(0.00737353262662)
 
 
 def test_thresholded_fields_have_two_values_and_lattices_agree_with_points():
     space = Thresholded(NeumannField(modes=10))
-    c = space.draw(3, generator())
+    c = space.sample(3, generator())
     axis = torch.linspace(0, 1, 6, dtype=torch.float64)
     points = torch.cartesian_prod(axis, axis)
     smooth = space.space.on_lattice(c, axis).flatten(1)

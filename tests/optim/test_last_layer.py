@@ -102,7 +102,7 @@ def test_a_linear_problem_is_solved_over_all_its_batches_in_one_step():
     rows, rights = [], []
     for i in range(6):
         if i:
-            again.redraw()
+            again.resample()
         layer = last_affine(again.parts, list(again.system.field.branches.parameters()))
         rows.append(by_rows(layer))
         rights.append(layer.residual.flatten())

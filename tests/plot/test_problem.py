@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from nfsolve import MLP, PDE, Box, Disk, Interval, Sphere, boundary, face, interior, matched, show
+from nfsolve import MLP, PDE, Box, Disk, Interval, Sphere, boundary, face, interior, paired, show
 from nfsolve._core.errors import InputError, MissingExtra
 from nfsolve._core.random import generator
 from nfsolve.cli import run_cli
@@ -91,7 +91,7 @@ def test_faces_matched_pairs_and_the_rms_of_a_field():
         def start(self, u):
             return 0 * u + 3
 
-        @matched(x=(-1, 1), points=5)
+        @paired(x=(-1, 1), points=5)
         def ends(self, u_low, u_high):
             return u_low - u_high
 
@@ -100,7 +100,7 @@ def test_faces_matched_pairs_and_the_rms_of_a_field():
     said = texts(figure)
     assert "start rms 3.00e+00" in said
     assert "@face(t=0), 7 points, weight 1" in said
-    assert "@matched(x=(-1, 1)), 5 points, weight 1" in said
+    assert "@paired(x=(-1, 1)), 5 points, weight 1" in said
     assert len(figure.axes[0].lines) == 5
 
 
@@ -117,7 +117,7 @@ def test_an_operator_shows_the_functions_it_trains_on_and_their_sensors(function
     inputs = figure.axes[1]
     assert inputs.get_title() == "4 of the training functions, dots: sensors\ninput u"
     sensors, chance = problem.sensor_points("u"), generator(4, "train")
-    exact = problem.spaces()["u"].evaluate(problem.spaces()["u"].draw(functions or 4, chance), sensors)
+    exact = problem.spaces()["u"].evaluate(problem.spaces()["u"].sample(functions or 4, chance), sensors)
     for line, values in zip(inputs.lines, exact[:4], strict=True):
         assert line.get_marker() == "."
         np.testing.assert_allclose(line.get_xydata(), torch.stack([sensors[:, 0], values], 1), rtol=1e-12)

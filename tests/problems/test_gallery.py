@@ -21,7 +21,7 @@ from problems.pde.wave import Wave
 
 def loaded(problem: PDE):
     data = problem.load("cpu", torch.float64)
-    return data, problem.draw(data, generator(0, "points"))
+    return data, problem.sample(data, generator(0, "points"))
 
 
 # residuals of the exact solution, relative to the largest term of the equation

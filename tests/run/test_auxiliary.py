@@ -21,23 +21,23 @@ class Shifted(Problem):
     offset: float = 0.3
     domain = Box(x=(-1, 1))
 
-    def companions(self, seed: int) -> dict[str, nn.Module]:
+    def auxiliary_modules(self, seed: int) -> dict[str, nn.Module]:
         layer = nn.Linear(1, 1, dtype=torch.float64)
         with torch.no_grad():
             layer.weight.fill_(1.0)
             layer.bias.fill_(0.01 * seed)
         return {"gauge": layer.requires_grad_(True)}
 
-    def draw(self, data: Batch, generator: Generator) -> Batch:
+    def sample(self, data: Batch, generator: Generator) -> Batch:
         return {"data": {"points": 2 * torch.rand(40, 1, generator=generator) - 1}}
 
     def residuals(self, field: Any, batch: Batch) -> dict[str, Tensor]:
         x = batch["data"]["points"]
-        moved = field.companions["gauge"](x)
+        moved = field.auxiliary["gauge"](x)
         return {"data": moved - x - self.offset + 0 * field(x)}
 
     def metrics(self, field: Any, data: Batch) -> dict[str, float]:
-        return {"found": float(field.companions["gauge"](torch.zeros(1, 1)))}
+        return {"found": float(field.auxiliary["gauge"](torch.zeros(1, 1)))}
 
     def recipe(self) -> Recipe:
         return Recipe(field=partial(nf.MLP, width=4, depth=1), stages=(Stage(partial(torch.optim.Adam, lr=0.05), 150),))
@@ -55,7 +55,7 @@ def test_they_are_saved_loaded_and_resumed_with_the_field(tmp_path: Path):
     whole = nf.solve(Shifted(), steps=20, **options)
     half = nf.solve(Shifted(), steps=10, out=tmp_path / "run", **options)
     assert half.history[0]["found"] == pytest.approx(0.03), "made with the seed of the run, in the type of the field"
-    assert torch.equal(nf.load(tmp_path / "run").companions["gauge"].bias, half.field.companions["gauge"].bias)
+    assert torch.equal(nf.load(tmp_path / "run").auxiliary["gauge"].bias, half.field.auxiliary["gauge"].bias)
     resumed = nf.resume(tmp_path / "run", steps=20, report=None)
     for name, value in whole.field.state_dict().items():
         assert torch.equal(value, resumed.field.state_dict()[name]), name

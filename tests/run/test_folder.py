@@ -22,8 +22,8 @@ from problems.pde.poisson import Poisson
 
 SMALL = partial(MLP, width=6, depth=1)
 STAGES = (
-    Stage(partial(optim.Adam, lr=1e-2), 12, redraw=5, schedule="cosine"),
-    Stage(optim.GaussNewton, 14, redraw=4, points=0.5),
+    Stage(partial(optim.Adam, lr=1e-2), 12, resample=5, schedule="cosine"),
+    Stage(optim.GaussNewton, 14, resample=4, points=0.5),
     Stage(partial(optim.LBFGS, max_iter=3, line_search_fn="strong_wolfe"), 6),
     Stage(partial(optim.ESGD, lr=1e-2, refresh_every=3, warmup=2), 12),
 )

@@ -27,7 +27,7 @@ SMALL = partial(MLP, width=10, depth=2, activation=Sine(1.0))
 
 def march(out=None, **options):
     problem = Convection(beta=4.0, n_points=30, n_face=10)
-    options = {"steps": 6, "windows": 3, "dtype": "float64", "redraw": 4, "log_every": 3} | options
+    options = {"steps": 6, "windows": 3, "dtype": "float64", "resample": 4, "log_every": 3} | options
     return nf.solve(problem, partial(MLP, width=6, depth=1), optim.GaussNewton, out=out, **options)
 
 
@@ -44,7 +44,9 @@ def saved(folder):
 
 def test_convection_in_three_windows():
     problem = Convection(beta=2.0, n_points=60, n_face=20)
-    solution = nf.solve(problem, SMALL, optim.GaussNewton, steps=20, windows=3, dtype="float64", redraw=5, log_every=5)
+    solution = nf.solve(
+        problem, SMALL, optim.GaussNewton, steps=20, windows=3, dtype="float64", resample=5, log_every=5
+    )
     assert solution.metrics["relative_l2"] < 1e-2
     assert solution.steps == solution.metrics["steps"] == 60
     assert solution.stopped == "window 3/3: step limit: 20 steps done"
@@ -62,7 +64,7 @@ def test_convection_in_three_windows():
 
 def test_a_wave_hands_over_its_slope():
     problem = Wave(beta=1, c=1.0, n_points=80, n_face=20)
-    solution = nf.solve(problem, SMALL, optim.GaussNewton, steps=20, windows=2, dtype="float64", redraw=0)
+    solution = nf.solve(problem, SMALL, optim.GaussNewton, steps=20, windows=2, dtype="float64", resample=0)
     assert solution.metrics["relative_l2"] < 1e-2
     x = torch.linspace(0, 1, 30, dtype=torch.float64)[:, None]
     points = torch.cat([torch.full_like(x, 0.5), x], 1)

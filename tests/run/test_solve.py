@@ -24,7 +24,7 @@ SMALL = partial(nf.MLP, width=8, depth=2)
 )
 def test_any_optimizer_runs_in_the_same_loop(optimizer):
     problem = Poisson(n_points=100)
-    solution = nf.solve(problem, SMALL, optimizer, steps=30, redraw=0, dtype="float64")
+    solution = nf.solve(problem, SMALL, optimizer, steps=30, resample=0, dtype="float64")
     assert solution.history[-1]["loss"] < solution.history[0]["loss"]
     assert solution.steps == 30
     assert solution.evaluations >= 30
@@ -49,7 +49,7 @@ def test_the_reasons_are_worded():
 
 def test_a_stalled_optimizer_is_not_silent_about_float32():
     solution = nf.solve(
-        Poisson(n_points=100), SMALL, partial(torch.optim.SGD, lr=0.0), steps=100, redraw=0, dtype="float32"
+        Poisson(n_points=100), SMALL, partial(torch.optim.SGD, lr=0.0), steps=100, resample=0, dtype="float32"
     )
     assert solution.stopped.startswith("no progress: the loss stayed at exactly")
     assert "try dtype float64" in solution.stopped

@@ -36,7 +36,7 @@ def test_an_interrupted_run_is_continued(tmp_path, monkeypatch):
     }
     assert 1e-3 < error < 2e-2
     assert float(data["error"]) == pytest.approx(error, rel=0.1)
-    a, u = solutions(darcy.SPACE.draw(2, generator(0, "test")), 1, 2)
+    a, u = solutions(darcy.SPACE.sample(2, generator(0, "test")), 1, 2)
     np.testing.assert_array_equal(data["test_a"], a)
     assert relative_gap(data["test_u"], u) < 1e-4
 
@@ -48,7 +48,7 @@ def test_the_stored_functions_are_those_of_the_seed_and_state_their_error():
     assert data["a"].shape == data["u"].shape == (darcy.TRAIN, 29, 29)
     assert data["test_a"].shape == data["test_u"].shape == (darcy.TEST, 29, 29)
     assert 1e-5 < float(data["error"]) < 1e-3
-    a, u = darcy.solutions(darcy.SPACE.draw(darcy.TEST, generator(0, "test"))[:2], 4, 4)
+    a, u = darcy.solutions(darcy.SPACE.sample(darcy.TEST, generator(0, "test"))[:2], 4, 4)
     np.testing.assert_array_equal(data["test_a"][:2], a)
     assert relative_gap(u, data["test_u"][:2]) < 2e-3
     assert not data["u"][:, 0].any() and not data["u"][:, :, -1].any()

@@ -102,7 +102,7 @@ class ToyProblem(Problem):
     def load(self, device, dtype):
         return {"x": torch.tensor([[1.0], [2.0]], dtype=dtype)}
 
-    def draw(self, data, generator):
+    def sample(self, data, generator):
         return dict(data) if self.fresh else data
 
     def residuals(self, field, batch):
@@ -201,10 +201,10 @@ def test_rba_by_hand():
 def test_pointwise_weights_restart_with_their_points():
     subject = toy(RBA())
     subject.reweigh(0)
-    subject.redraw()  # the same points again
+    subject.resample()  # the same points again
     assert set(factors(subject)) == {"first", "second"}
     subject.problem.fresh = True
-    subject.redraw()
+    subject.resample()
     assert factors(subject) == {}
     assert float(subject()) == pytest.approx(90 + 100)
 
@@ -221,9 +221,9 @@ class Decay(PDE):
     def initial(self, u):
         return u - 1
 
-    def draw(self, data, generator):
+    def sample(self, data, generator):
         t = torch.tensor([0.1, 0.9, 1.5, 2.2, 2.9, 3.0], dtype=torch.float64)[:, None]
-        initial = super().draw(data, generator)["initial"]
+        initial = super().sample(data, generator)["initial"]
         return {"balance": {"points": torch.cat([t, t * 0], 1)}, "initial": initial}
 
 
@@ -247,7 +247,7 @@ def test_causal_by_hand_in_three_chunks():
     assert factors(subject)["balance"].reshape(-1).tolist() == pytest.approx([w[0]] * 2 + [w[1]] + [w[2]] * 3)
     assert "initial" not in factors(subject)
     assert float(subject()) == pytest.approx((2 * w[0] + 4 * w[1] + 3 * 0.25 * w[2]) / 6 + 0.0)
-    subject.redraw()  # new points take the weights of their chunks
+    subject.resample()  # new points take the weights of their chunks
     assert factors(subject)["balance"].reshape(-1).tolist() == pytest.approx([w[0]] * 2 + [w[1]] + [w[2]] * 3)
 
 
@@ -279,7 +279,7 @@ def test_causal_needs_a_time():
         toy(Causal()).check()
 
 
-STAGES = (Stage(partial(optim.Adam, lr=1e-2), 8, redraw=5), Stage(optim.GaussNewton, 5, redraw=4))
+STAGES = (Stage(partial(optim.Adam, lr=1e-2), 8, resample=5), Stage(optim.GaussNewton, 5, resample=4))
 
 
 @pytest.mark.parametrize(
@@ -363,5 +363,5 @@ def test_points_follow_from_measurements_that_stay(tmp_path, monkeypatch):
 
     subject = objective(RBA(), Probed())
     subject.reweigh(0)
-    subject.redraw()
+    subject.resample()
     assert set(factors(subject)) == {"probes"}

@@ -79,7 +79,7 @@ def find_extent(
 
 
 def view_rays(cameras: Cameras, side: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Give numbers of views, origins and directions for a grid of points over each image, edges included."""
+    """Return numbers of views, origins and directions for a grid of points over each image, edges included."""
     line = torch.linspace(0, 1, side, dtype=cameras.poses.dtype)
     grid = torch.cartesian_prod(line, line)
     views = torch.arange(len(cameras)).repeat_interleave(len(grid))
@@ -87,7 +87,7 @@ def view_rays(cameras: Cameras, side: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _sizes(frames: list[Frame]) -> list[list[float]]:
-    """Give widths and heights as the file says, else those of the first photograph."""
+    """Return widths and heights as the file says, else those of the first photograph."""
     first: list[float] = []
     for frame in frames:
         if not first and not {"w", "h"} <= frame.lens.keys() and frame.image is not None:
@@ -97,7 +97,7 @@ def _sizes(frames: list[Frame]) -> list[list[float]]:
 
 
 def _half_angles(cameras: Cameras) -> list[tuple[float, float]]:
-    """Give half widths and half heights of the images at distance 1."""
+    """Return half widths and half heights of the images at distance 1."""
     return [(w, h) for w, h in (cameras.sizes / (2 * cameras.focals)).tolist()]
 
 

@@ -28,7 +28,7 @@ class Frame:
     image: Callable[[], Tensor] | None
 
     def intrinsics(self, width: float, height: float) -> tuple[float, float, float, float]:
-        """Give f_x, f_y, c_x, c_y in pixels of an image of this size."""
+        """Return f_x, f_y, c_x, c_y in pixels of an image of this size."""
         lens = self.lens
         focal = {
             "x": lens.get("fl_x") or _focal(width, lens.get("camera_angle_x")),

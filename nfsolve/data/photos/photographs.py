@@ -54,13 +54,13 @@ class Photographs:
         return replace(self, colours=self.colours.to(device, dtype), cameras=self.cameras.to(device, dtype))
 
     def image(self, view: int) -> Tensor:
-        """Give one photograph, ``(height, width, 3)``."""
+        """Return one photograph, ``(height, width, 3)``."""
         counts = self.cameras.sizes.prod(-1).tolist()
         width, height = self.cameras.sizes[view].tolist()
         return self.colours.split(counts)[view].reshape(height, width, 3)
 
     def rays(self, views: Tensor, pixels: Tensor, poses: Tensor | None = None) -> dict[str, Tensor]:
-        """Give the rays of some pixels, cut to the box and to [near, far].
+        """Return the rays of some pixels, cut to the box and to [near, far].
 
         Args:
             views: Number of the view for each pixel ``(m,)``.

@@ -97,7 +97,7 @@ def _listed(head: dict[str, Any], frames: list[Frame]) -> dict[str, list[Frame]]
 
 
 def _aabb(head: dict[str, Any]) -> Bounds | None:
-    """Give the cube of side aabb_scale around (0.5, 0.5, 0.5) in the coordinates ``scale * x + offset``."""
+    """Return the cube of side aabb_scale around (0.5, 0.5, 0.5) in the coordinates ``scale * x + offset``."""
     if "aabb_scale" not in head:
         return None
     side, scale = (float(_numbers(f"'{key}'", head.get(key, 0.33), 0)) for key in ("aabb_scale", "scale"))

@@ -74,7 +74,7 @@ def check_keys(path: Path, arrays: Mapping[str, Any], meaning: Mapping[str, str]
 
 
 def numbers(path: Path, arrays: Mapping[str, Any], key: str) -> np.ndarray:
-    """Give an array of a file in double precision.
+    """Return an array of a file in double precision.
 
     Args:
         path: The file.

@@ -32,7 +32,7 @@ NOT_AIR = 0.05  # of the largest line integral, on average over the views: the o
 
 
 def general_layout(path: Path, arrays: dict[str, Any]) -> dict[str, Any]:
-    """Give the arrays of the known layouts the names of the general one; see `scans.read_scan`.
+    """Return the arrays of the known layouts the names of the general one; see `scans.read_scan`.
 
     Args:
         path: The file.
@@ -71,7 +71,7 @@ def general_layout(path: Path, arrays: dict[str, Any]) -> dict[str, Any]:
 
 
 def angles_of(path: Path, known: dict[str, Any], unit: str) -> np.ndarray:
-    """Give the angles of the views.
+    """Return the angles of the views.
 
     Args:
         path: The file.
@@ -106,13 +106,13 @@ def angles_of(path: Path, known: dict[str, Any], unit: str) -> np.ndarray:
 
 
 def once_around(degrees: np.ndarray) -> list[int]:
-    """Give the indices of all views but a last one that repeats the first after a full turn."""
+    """Return the indices of all views but a last one that repeats the first after a full turn."""
     again = len(degrees) > 1 and abs(abs(degrees[-1] - degrees[0]) - 360) < SAME_DEGREES
     return list(range(len(degrees) - again))
 
 
 def arc_of(path: Path, known: dict[str, Any]) -> tuple[float, float] | None:
-    """Give the ends of the limited arc that a file names, in degrees; None where it names none."""
+    """Return the ends of the limited arc that a file names, in degrees; None where it names none."""
     if "limited_angles_deg" not in known:
         return None
     arc = numbers(path, known, "limited_angles_deg")
@@ -155,7 +155,7 @@ def without_drift(path: Path, data: dict[str, Any], air: int) -> dict[str, Any]:
 
 
 def measured(path: Path, known: dict[str, Any], row: int, n_views: int, mask_bad: bool) -> dict[str, Any]:
-    """Give the line integrals, and the counts that they come from.
+    """Return the line integrals, and the counts that they come from.
 
     Args:
         path: The file.

@@ -100,7 +100,7 @@ def _polynomial(s: Tensor, coefficients: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _shift(x: Tensor, coefficients: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
-    """Give (u, v) of the OPENCV model, and du/dx, du/dy = dv/dx, dv/dy."""
+    """Return (u, v) of the OPENCV model, and du/dx, du/dy = dv/dx, dv/dy."""
     p1, p2 = coefficients[:, 4:5], coefficients[:, 5:]
     a, b = x[:, :1], x[:, 1:]
     square = a * a + b * b

@@ -48,7 +48,7 @@ class Pinhole:
         return pixel_centres(self.width, self.height, dtype=dtype, device=device)
 
     def rays(self, poses: Tensor, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Give the rays that pixels see.
+        """Return the rays that pixels see.
 
         Args:
             poses: One pose ``(4, 4)`` for all pixels, or one for each, ``(n, 4, 4)``.
@@ -124,7 +124,7 @@ def aim(poses: Tensor, towards: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def in_camera(poses: Tensor, points: Tensor) -> Tensor:
-    """Give world points ``(n, 3)`` in the camera's frame: x to the right, y down, z forward. Undoes `aim`."""
+    """Return world points ``(n, 3)`` in the camera's frame: x to the right, y down, z forward. Undoes `aim`."""
     offset = points - poses[..., :3, 3]
     return _flip((poses[..., :3, :3].transpose(-1, -2) @ offset[..., None])[..., 0])
 

@@ -85,7 +85,7 @@ class PoseCorrections(nn.Module):
         return poses @ rigid_motion(self.motions())
 
     def motions(self) -> Tensor:
-        """Give the rotation vector, in radians, and the translation of each view, ``(n_views, 6)``."""
+        """Return the rotation vector, in radians, and the translation of each view, ``(n_views, 6)``."""
         return self.unit * torch.cat([self.twists.new_zeros(self.fixed, 6), self.twists])
 
 

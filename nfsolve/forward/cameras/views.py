@@ -78,7 +78,7 @@ class Cameras:
         return torch.full((len(centres),), view, device=centres.device), centres
 
     def rays(self, views: Tensor, pixels: Tensor, poses: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Give the rays that some pixels of some views see.
+        """Return the rays that some pixels of some views see.
 
         Args:
             views: Number of the view for each pixel ``(m,)``.
@@ -91,7 +91,7 @@ class Cameras:
         return aim((self.poses if poses is None else poses)[views], self.towards(views, pixels))
 
     def towards(self, views: Tensor, pixels: Tensor) -> Tensor:
-        """Give the directions ``(m, 3)`` before their cameras that pixels see, see `aim`; they know no pose."""
+        """Return the directions ``(m, 3)`` before their cameras that pixels see, see `aim`; they know no pose."""
         points = (pixels - self.centres[views]) / self.focals[views]
         if self.distortion is None and not self.fisheye:
             return torch.cat([points, torch.ones_like(points[:, :1])], -1)

@@ -67,7 +67,7 @@ class ConeBeam:
         return replace(self, angles=tuple(self.angles[i] for i in views))
 
     def rays(self, dtype: torch.dtype = torch.float64, device: Any = "cpu") -> tuple[Tensor, Tensor]:
-        """Give each ray's nearest point to the origin and its unit direction, both (views * rows * columns, 3)."""
+        """Return each ray's nearest point to the origin and its unit direction, both (views * rows * columns, 3)."""
         across, along = (torch.nn.functional.pad(a, (0, 1))[:, None, None] for a in axes(self.angles))
         up = across.new_tensor([0.0, 0.0, 1.0])
         v, u = self.offsets()

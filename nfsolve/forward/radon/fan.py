@@ -61,7 +61,7 @@ class FanBeam:
         return replace(self, angles=tuple(self.angles[i] for i in views))
 
     def rays(self, dtype: torch.dtype = torch.float64, device: Any = "cpu") -> tuple[Tensor, Tensor]:
-        """Give each ray's nearest point to the axis and its unit direction, both (views * bins, 2)."""
+        """Return each ray's nearest point to the axis and its unit direction, both (views * bins, 2)."""
         across, along = (axis[:, None] for axis in axes(self.angles))
         fan = torch.atan(self.offsets() / self.detector)[:, None]
         directions = fan.cos() * along + fan.sin() * across

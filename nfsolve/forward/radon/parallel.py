@@ -60,7 +60,7 @@ class ParallelBeam:
         return replace(self, angles=tuple(self.angles[i] for i in views))
 
     def rays(self, dtype: torch.dtype = torch.float64, device: Any = "cpu") -> tuple[Tensor, Tensor]:
-        """Give the foot point s n and unit direction (-sin t, cos t) of each ray, both (views * bins, 2)."""
+        """Return the foot point s n and unit direction (-sin t, cos t) of each ray, both (views * bins, 2)."""
         across, along = axes(self.angles)
         feet = self.offsets()[:, None] * across[:, None]
         directions = along[:, None].expand_as(feet)

@@ -11,7 +11,7 @@ from nfsolve._core.errors import InputError
 
 
 def checked_angles(angles: Sequence[float]) -> tuple[float, ...]:
-    """Give angles as a tuple of floats, or refuse them.
+    """Return angles as a tuple of floats, or refuse them.
 
     Args:
         angles: One angle per view, in radians.
@@ -57,6 +57,6 @@ def bin_centres(
 
 
 def axes(angles: Sequence[float]) -> tuple[Tensor, Tensor]:
-    """Give the detector axis n = (cos t, sin t) and the central ray (-sin t, cos t), both (views, 2)."""
+    """Return the detector axis n = (cos t, sin t) and the central ray (-sin t, cos t), both (views, 2)."""
     t = torch.tensor(angles, dtype=torch.float64)
     return torch.stack([t.cos(), t.sin()], -1), torch.stack([-t.sin(), t.cos()], -1)

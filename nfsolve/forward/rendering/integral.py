@@ -44,7 +44,7 @@ class Rendering(NamedTuple):
         return -torch.expm1(-self.optical_depth)
 
     def depth(self, least: float = 1e-3) -> Tensor:
-        """Give the mean distance at which light was absorbed.
+        """Return the mean distance at which light was absorbed.
 
         Args:
             least: Opacity up to which rays have depth 0: a mean has no meaning there and its gradient would explode.

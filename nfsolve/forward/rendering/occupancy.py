@@ -99,7 +99,7 @@ class OccupancyGrid:
         return self.occupied[self._cells(points.unbind(-1))]
 
     def _cells(self, columns: Sequence[Tensor]) -> Tensor:
-        """Give the numbers of the cells that points of the box lie in, from one tensor for each coordinate."""
+        """Return the numbers of the cells that points of the box lie in, from one tensor for each coordinate."""
         cells = torch.zeros_like(columns[0], dtype=torch.int32)
         for column, (low, high) in zip(columns, self.bounds, strict=True):
             place = ((column - low) / (high - low) * self.resolution).int().clamp_(0, self.resolution - 1)
@@ -137,7 +137,7 @@ class OccupancyGrid:
         return self._march(origins, directions, step, start)
 
     def state_dict(self) -> dict[str, Any]:
-        """Give what a resumed run needs, tensors and one number."""
+        """Return what a resumed run needs, tensors and one number."""
         return {"density": self.density, "occupied": self.occupied, "calls": self.calls}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

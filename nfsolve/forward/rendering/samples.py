@@ -44,7 +44,7 @@ class Samples(NamedTuple):
         return self.t1 - self.t0
 
     def points(self, origins: Tensor, directions: Tensor) -> Tensor:
-        """Give the points o + t d.
+        """Return the points o + t d.
 
         Args:
             origins: ``(n_rays, d)``.
@@ -56,7 +56,7 @@ class Samples(NamedTuple):
         return origins[self.ray] + self.t * directions[self.ray]
 
     def keep(self, mask: Tensor) -> "Samples":
-        """Give the samples marked in ``mask``, ``(n, 1)``, true or false."""
+        """Return the samples marked in ``mask``, ``(n, 1)``, true or false."""
         rows = mask[:, 0]
         return Samples(self.t0[rows], self.t1[rows], self.t[rows], self.ray[rows], self.n_rays)
 
@@ -65,7 +65,7 @@ class Samples(NamedTuple):
         return torch.bincount(self.ray, minlength=self.n_rays)
 
     def slots(self) -> tuple[int, Tensor]:
-        """Give the most samples on a ray, m, and each sample's place ``(n,)`` in a flat padded ``(n_rays, m)``."""
+        """Return the most samples on a ray, m, and each sample's place ``(n,)`` in a flat padded ``(n_rays, m)``."""
         if self.each is not None:
             return self.each, torch.arange(len(self.t), device=self.t.device)
         counts = self.counts()

@@ -72,7 +72,7 @@ def input_columns(
 
 
 def reconstruction(space: Any, sensors: Tensor, like: Tensor) -> Tensor:
-    """Give the matrix from values at the sensors to the coefficients of a function with these values.
+    """Return the matrix from values at the sensors to the coefficients of a function with these values.
 
     Of all such functions it is the likeliest, for independent coefficients of the variances that draws have: without
     them, a wave and its alias between the sensors would share the amplitude.
@@ -85,32 +85,32 @@ def reconstruction(space: Any, sensors: Tensor, like: Tensor) -> Tensor:
     Returns:
         ``(k, m)``.
     """
-    deviations = space.draw(1000, generator(0, "variances")).square().mean(0).sqrt()
+    deviations = space.sample(1000, generator(0, "variances")).square().mean(0).sqrt()
     smallest = torch.finfo(like.dtype).eps ** 0.7  # rounding of the values, amplified, stays below what is left out
     matrix = deviations[:, None] * torch.linalg.pinv(space.basis(sensors) * deviations, rtol=smallest)
     return matrix.to(like)
 
 
 def read(problem: Any, coefficients: Coefficients, like: Tensor) -> tuple[Any, Tensor]:
-    """Give what the field reads of some functions, and their values at all sensors, (n, m), float64."""
+    """Return what the field reads of some functions, and their values at all sensors, (n, m), float64."""
     spaces = problem.spaces()
     values = {name: spaces[name].evaluate(c, problem.sensor_points(name)) for name, c in coefficients.items()}
     return as_seen(problem, values, like)
 
 
 def as_seen(problem: Any, values: dict[str, Tensor], like: Tensor) -> tuple[Any, Tensor]:
-    """Give what the field reads of values at the sensors (n, m) by input function, and them in one row."""
+    """Return what the field reads of values at the sensors (n, m) by input function, and them in one row."""
     seen = problem.seen({name: column.to(like) for name, column in values.items()})
     return seen, torch.cat([values[name] for name in problem.inputs], 1)
 
 
 def several(functions: Any) -> tuple[Tensor, ...]:
-    """Give what a field reads of its input functions as a tuple."""
+    """Return what a field reads of its input functions as a tuple."""
     return functions if isinstance(functions, tuple) else (functions,)
 
 
 def as_read(functions: list[Any]) -> Any:
-    """Give what there is of each input function as a field reads it: alone, or a tuple where there are several."""
+    """Return what there is of each input function as a field reads it: alone, or a tuple where there are several."""
     return functions[0] if len(functions) == 1 else tuple(functions)
 
 
@@ -137,7 +137,7 @@ def lifted(problem: Any, plain: Callable[[Tensor], Tensor], rows: dict[str, Any]
 
 
 def as_callable(space: Any, coefficients: Tensor) -> Callable[[Any], np.ndarray]:
-    """Give functions as a solver takes them: points ``(m,)`` or ``(m, d)`` -> values ``(n, m)``, float64 arrays."""
+    """Return functions as a solver takes them: points ``(m,)`` or ``(m, d)`` -> values ``(n, m)``, float64 arrays."""
 
     def of_points(x: Any) -> np.ndarray:
         points = torch.as_tensor(np.asarray(x, np.float64))

@@ -17,9 +17,9 @@ from nfsolve.functions import FunctionSpace
 from nfsolve.metrics import relative_l2
 from nfsolve.problem.operator.pde import OperatorPDE
 from nfsolve.problem.pde.conditions import Condition, arguments
-from nfsolve.problem.pde.draw import evaluation_points
 from nfsolve.problem.pde.evaluate import as_field
 from nfsolve.problem.pde.pde import PDE
+from nfsolve.problem.pde.sample import evaluation_points
 from nfsolve.problem.problem import Batch
 
 
@@ -46,7 +46,7 @@ class Numbers(FunctionSpace):
                 "low < high, both finite" + (" and positive" if self.log else ""),
             )
 
-    def draw(self, n: int, generator: Generator) -> Tensor:
+    def sample(self, n: int, generator: Generator) -> Tensor:
         """Draw numbers; as in `FunctionSpace`."""
         unit = torch.rand(n, 1, generator=generator, dtype=torch.float64)
         if self.log:
@@ -54,7 +54,7 @@ class Numbers(FunctionSpace):
         return self.low + (self.high - self.low) * unit
 
     def basis(self, x: Tensor) -> Tensor:
-        """Give ones; as in `FunctionSpace`."""
+        """Return ones; as in `FunctionSpace`."""
         return torch.ones(len(x), 1, dtype=x.dtype, device=x.device)
 
     def scaled(self, values: Tensor) -> Tensor:
@@ -101,7 +101,7 @@ class OperatorOf(OperatorPDE):
     inputs = property(lambda self: {self.varies: self.of})  # type: ignore[assignment]
 
     def spaces(self) -> dict[str, Any]:
-        """Give the space of what varies."""
+        """Return the space of what varies."""
         return {self.varies: self.over}
 
     def seen(self, values: dict[str, Tensor]) -> Any:
@@ -110,7 +110,7 @@ class OperatorOf(OperatorPDE):
         return self.over.scaled(read) if isinstance(self.over, Numbers) else read
 
     def conditions(self) -> dict[str, Condition]:
-        """Give those of the PDE; none without physics."""
+        """Return those of the PDE; none without physics."""
         return self.pde.conditions() if self.physics else {}
 
     def place(self, unit: Tensor) -> Tensor:
@@ -118,7 +118,7 @@ class OperatorOf(OperatorPDE):
         return self.pde.place(unit)
 
     def method(self, name: str, inputs: dict[str, Tensor]) -> Callable[..., Tensor]:
-        """Give a residual method of the PDE, with what varies in its place."""
+        """Return a residual method of the PDE, with what varies in its place."""
         if name == self.varies:
             return _difference(self._argument(), name)
         return getattr(self._with(inputs[self.varies]) if self._numeric(inputs) else self.pde, name)
@@ -127,7 +127,7 @@ class OperatorOf(OperatorPDE):
         return self.varies in inputs and self.varies in self._parameters()
 
     def _with(self, value: Any) -> PDE:
-        """Give the PDE with another value of the parameter, which may be a column."""
+        """Return the PDE with another value of the parameter, which may be a column."""
         bound = copy.copy(self.pde)
         object.__setattr__(bound, self.varies, value)
         return bound
@@ -208,7 +208,7 @@ class OperatorOf(OperatorPDE):
         return data
 
     def _own(self) -> Tensor | None:
-        """Give what varies as the PDE itself has it, at the sensors, ``(1, m)``; None where it cannot be told."""
+        """Return what varies as the PDE itself has it, at the sensors, ``(1, m)``; None where it cannot be told."""
         sensors = self.sensor_points(self.varies)
         if self.varies in self._parameters():
             return torch.full((1, len(sensors)), float(getattr(self.pde, self.varies)), dtype=torch.float64)

@@ -24,9 +24,9 @@ from nfsolve.problem.operator.samples import axes_of, label_rows, minibatch, sam
 from nfsolve.problem.operator.scores import export_predictions, scores
 from nfsolve.problem.operator.trained import TrainedOperator
 from nfsolve.problem.pde.conditions import Condition, arguments
-from nfsolve.problem.pde.draw import box_grid, draw_rows
 from nfsolve.problem.pde.evaluate import call, one_after_another
 from nfsolve.problem.pde.pde import PDE
+from nfsolve.problem.pde.sample import box_grid, sample_rows
 from nfsolve.problem.problem import Batch
 from nfsolve.problem.recipe import Recipe, Stage
 
@@ -51,7 +51,7 @@ class OperatorPDE(PDE):
         tests: Test functions.
         batch: Functions in a mini-batch.
         n_points: Points in a mini-batch, which its functions share; of the evaluation grid for labels.
-        n_face: Points for each `face`, `boundary` or `matched` residual.
+        n_face: Points for each `face`, `boundary` or `paired` residual.
         data_seed: Seed of the functions; test functions have a stream of their own.
         inputs: Input function -> the coordinates on which it lives, separated by spaces; none for a number.
     """
@@ -68,7 +68,7 @@ class OperatorPDE(PDE):
     data_seed: int = field(default=0, kw_only=True)
 
     inputs: ClassVar[dict[str, str]] = {"f": "x"}
-    redraw_every: ClassVar[int] = 1
+    resample_every: ClassVar[int] = 1
     pointwise: ClassVar[bool] = False  # a row belongs to a point and to a function
 
     def __post_init__(self) -> None:
@@ -88,7 +88,7 @@ class OperatorPDE(PDE):
 
     @abstractmethod
     def spaces(self) -> dict[str, Any]:
-        """Give the `nfsolve.functions.FunctionSpace` of each input function, in the order of ``inputs``."""
+        """Return the `nfsolve.functions.FunctionSpace` of each input function, in the order of ``inputs``."""
 
     def labels(self, *functions: Callable[[Any], np.ndarray]) -> tuple[Any, float] | None:
         """Solve for input functions; None where there is no solver, and then no score.
@@ -103,7 +103,7 @@ class OperatorPDE(PDE):
         return None
 
     def stored(self, part: str) -> tuple[dict[str, Tensor], Any, float] | None:
-        """Give functions and solutions that exist already, as in a file, instead of drawing and solving.
+        """Return functions and solutions that exist already, as in a file, instead of drawing and solving.
 
         Args:
             part: ``train`` or ``test``.
@@ -114,11 +114,11 @@ class OperatorPDE(PDE):
         return None
 
     def shifted(self) -> "OperatorPDE | None":
-        """Give this problem with functions of another kind, to test on what was not trained for; or None."""
+        """Return this problem with functions of another kind, to test on what was not trained for; or None."""
         return None
 
     def transform(self) -> Any:
-        """Give the hard constraint that the field applies; one that names input functions is applied here instead."""
+        """Return the hard constraint that the field applies; one that names input functions is applied here instead."""
         return None if self._lifts else super().transform()
 
     @property
@@ -128,19 +128,19 @@ class OperatorPDE(PDE):
         return tuple(name for name in self.inputs if name in wanted)
 
     def _lifting(self, like: Tensor) -> dict[str, Tensor]:
-        """Give the matrices from sensor values to coefficients, of the input functions that ``ansatz`` names."""
+        """Return the matrices from sensor values to coefficients, of the input functions that ``ansatz`` names."""
         return {n: reconstruction(self.spaces()[n], self.sensor_points(n), like) for n in self._lifts}
 
     def conditions(self) -> dict[str, Condition]:
-        """Give the marked residual methods; none without physics."""
+        """Return the marked residual methods; none without physics."""
         return super().conditions() if self.physics else {}
 
     def weights(self) -> dict[str, float]:
-        """Give the weights written in the marks, and that of the labels."""
+        """Return the weights written in the marks, and that of the labels."""
         return super().weights() | {"data": self.data_weight}
 
     def sensor_points(self, name: str) -> Tensor:
-        """Give the points at which the field sees an input function.
+        """Return the points at which the field sees an input function.
 
         Args:
             name: The input function.
@@ -184,7 +184,7 @@ class OperatorPDE(PDE):
         return data
 
     def snapshots(self) -> tuple[list[Tensor], Tensor]:
-        """Give the solutions for the training functions, solved for once more, to a field that is made of them.
+        """Return the solutions for the training functions, solved for once more, to a field that is made of them.
 
         Returns:
             The coordinates along each axis of the evaluation grid, and solutions ``(n, *evaluation, k)``, float64.
@@ -198,13 +198,13 @@ class OperatorPDE(PDE):
         truth = sample(self, "train", self.functions, torch.empty(0), sizes)["truth"]
         return axes_of(grid, sizes), truth.unflatten(1, sizes)
 
-    def draw(self, data: Batch, generator: Generator) -> Batch:
+    def sample(self, data: Batch, generator: Generator) -> Batch:
         """Draw a mini-batch of functions, and points for each part of the domain that they share."""
         rows, coefficients, functions = minibatch(self, data, generator)
         common = {"functions": functions, "copies": len(several(functions)[0]), "lifting": data["lifting"]}
         batch: Batch = {}
         for name, condition in self.conditions().items():
-            drawn = draw_rows(self, name, condition, self._count(condition), generator)
+            drawn = sample_rows(self, name, condition, self._count(condition), generator)
             # the functions themselves are there even where only D has them, which refuses them
             wanted = dict.fromkeys((*arguments(self.method(name, {})), *self.inputs))
             inputs = input_columns(tuple(wanted), self, self.spaces(), coefficients, drawn["points"])
@@ -222,7 +222,7 @@ class OperatorPDE(PDE):
 
         Args:
             field: A field with ``across(functions, points)``, ``(n, B k)``.
-            batch: What `draw` gave, or some of its residuals.
+            batch: What `sample` gave, or some of its residuals.
 
         Returns:
             Residual name -> ``(B n, k)``, one function after the other.
@@ -238,7 +238,7 @@ class OperatorPDE(PDE):
         return found
 
     def function(self, field: Any, rows: Batch) -> Callable[[Tensor], Tensor]:
-        """Give the solutions for B functions side by side, points ``(n, d)`` -> ``(n, B k)``.
+        """Return the solutions for B functions side by side, points ``(n, d)`` -> ``(n, B k)``.
 
         Args:
             field: A field with ``across``.
@@ -253,7 +253,7 @@ class OperatorPDE(PDE):
         return partial(lifted, self, plain, rows) if self._lifts and not getattr(field, "from_labels", False) else plain
 
     def method(self, name: str, inputs: dict[str, Tensor]) -> Callable[..., Tensor]:
-        """Give a residual method for rows with these values of the input functions."""
+        """Return a residual method for rows with these values of the input functions."""
         return getattr(self, name)
 
     def answers(self, field: Any, functions: Any, points: Tensor) -> Tensor:
@@ -273,7 +273,7 @@ class OperatorPDE(PDE):
         return torch.cat(parts).unflatten(-1, (copies, -1)).transpose(0, 1)
 
     def errors(self, field: Any, data: Batch, part: str = "test", places: Any = slice(None)) -> Tensor:
-        """Give the relative L2 error of each function and unknown.
+        """Return the relative L2 error of each function and unknown.
 
         Args:
             field: The field.
@@ -290,17 +290,17 @@ class OperatorPDE(PDE):
         return ((values - truth).norm(dim=1) / truth.norm(dim=1)).cpu()
 
     def quick_metrics(self, field: Any, data: Batch) -> dict[str, Any]:
-        """Give the mean error over the test functions on some points of the grid."""
+        """Return the mean error over the test functions on some points of the grid."""
         if "truth" not in data["test"]:
             return {}
         return {"relative_l2": float(self.errors(field, data, places=data["quick"]).mean(0).max())}
 
     def metrics(self, field: Any, data: Batch) -> dict[str, Any]:
-        """Give mean, deviation and maximum of the relative L2 errors of the worst unknown over the test functions."""
+        """Return mean, deviation and maximum of the relative L2 errors of the worst unknown over the test functions."""
         return scores(self, field, data)
 
     def recipe(self) -> Recipe:
-        """Give a default for any operator: branch and trunk of four layers under SOAP.
+        """Return a default for any operator: branch and trunk of four layers under SOAP.
 
         The branch has a linear part beside its network, which alone has most of a nearly linear operator.
         """
@@ -314,7 +314,7 @@ class OperatorPDE(PDE):
         )
 
     def trained(self, field: nn.Module) -> nn.Module:
-        """Give what a user calls on functions of their own: the field behind checks."""
+        """Return what a user calls on functions of their own: the field behind checks."""
         return TrainedOperator(field, self)
 
     def export(self, field: Any, data: Batch, folder: Path) -> None:

@@ -39,7 +39,7 @@ def sample(
         found = {"functions": functions, "values": values}
     else:
         chance, spaces = generator(problem.data_seed, purpose), problem.spaces()
-        coefficients = {name: space.draw(n, chance) for name, space in spaces.items()}
+        coefficients = {name: space.sample(n, chance) for name, space in spaces.items()}
         functions, values = read(problem, coefficients, like)
         found = {"coefficients": coefficients, "functions": functions, "values": values}
         callables = (as_callable(spaces[name], coefficients[name]) for name in problem.inputs)
@@ -63,7 +63,7 @@ def minibatch(problem: Any, data: dict[str, Any], chance: Generator) -> tuple[Te
         Their rows, their coefficients where they are drawn, and what the field reads of them.
     """
     if not problem.functions:
-        coefficients = {name: space.draw(problem.batch, chance) for name, space in problem.spaces().items()}
+        coefficients = {name: space.sample(problem.batch, chance) for name, space in problem.spaces().items()}
         return torch.empty(0), coefficients, read(problem, coefficients, data["like"])[0]
     train = data["train"]
     rows = torch.randperm(len(train["values"]), generator=chance)[: problem.batch]
@@ -90,7 +90,7 @@ def labelled_by(solved: Any, n: int, sizes: tuple[int, ...], outputs: tuple[str,
 
 
 def label_rows(points: Tensor, truth: Tensor, size: Tensor, like: Tensor) -> dict[str, Tensor]:
-    """Give the rows of a mini-batch that compare a field with labels.
+    """Return the rows of a mini-batch that compare a field with labels.
 
     Args:
         points: Points ``(n, d)`` of all functions, or ``(n, B, d)``, each function its own.
@@ -110,7 +110,7 @@ def label_rows(points: Tensor, truth: Tensor, size: Tensor, like: Tensor) -> dic
 
 
 def axes_of(points: Tensor, sizes: tuple[int, ...]) -> list[Tensor]:
-    """Give the coordinates along each axis of a grid of points ``(prod(sizes), d)``.
+    """Return the coordinates along each axis of a grid of points ``(prod(sizes), d)``.
 
     Of points that are no grid, as ``sizes`` of another length say, it gives each coordinate of all of them ``(n,)``; of
     those that each function has for itself, ``(n, B, d)``, ``(B, n)``.

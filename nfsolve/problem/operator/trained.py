@@ -30,7 +30,7 @@ class TrainedOperator(nn.Module):
         self._ranges: dict[str, tuple[float, float, float]] = {}
 
     def sensor_points(self, name: str = "") -> Tensor:
-        """Give the points ``(m, d)`` at which an input function is seen; the only one where no name is given."""
+        """Return the points ``(m, d)`` at which an input function is seen; the only one where no name is given."""
         return self.problem.sensor_points(name or next(iter(self.problem.inputs)))
 
     def forward(self, functions: Given | Mapping[str, Given], x: Tensor, at: Any = None) -> Tensor:
@@ -87,7 +87,7 @@ class TrainedOperator(nn.Module):
         return x
 
     def _values(self, name: str, given: Any, at: Any) -> Tensor:
-        """Give one input function at its sensors, ``(B, m)``."""
+        """Return one input function at its sensors, ``(B, m)``."""
         sensors = self.sensor_points(name)
         if callable(given) and not isinstance(given, Tensor):
             given = [given]
@@ -167,16 +167,16 @@ class TrainedOperator(nn.Module):
             )
 
     def _range(self, name: str, space: Any) -> tuple[float, float, float]:
-        """Give the least and the largest value at the sensors, and how far beyond them values are still usual."""
+        """Return the least and the largest value at the sensors, and how far beyond them values are still usual."""
         if hasattr(space, "low"):  # numbers end where they end
             return space.low, space.high, 0.0
-        drawn = space.evaluate(space.draw(DRAWS, generator(0, "ranges")), self.sensor_points(name))
+        drawn = space.evaluate(space.sample(DRAWS, generator(0, "ranges")), self.sensor_points(name))
         low, high = float(drawn.min()), float(drawn.max())
         return low, high, (high - low) / 4
 
 
 def _parameters(function: Callable[..., Any], own: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Give the parameters that a function needs, and those that it is to be called with by place."""
+    """Return the parameters that a function needs, and those that it is to be called with by place."""
     try:
         found = inspect.signature(function).parameters.values()
     except ValueError:  # a built-in one, such as torch.sin, does not say

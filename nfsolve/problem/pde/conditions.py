@@ -14,8 +14,8 @@ class Condition:
     """Where a residual method holds and how it is sampled.
 
     Attributes:
-        kind: ``interior``, ``face``, ``boundary``, ``matched`` or ``measured``.
-        sides: For a face, coordinate -> one end of its interval or both; for matched values, the two places.
+        kind: ``interior``, ``face``, ``boundary``, ``paired`` or ``measured``.
+        sides: For a face, coordinate -> one end of its interval or both; for paired values, the two places.
         part: Names of the parts of the boundary; empty means all of it.
         where: For a boundary, a function of coordinates and normals that says where, or a method's name.
         data: For measured data, the name of the file.
@@ -139,10 +139,10 @@ def boundary(
     return lambda method: _mark(method, condition)
 
 
-def matched(
+def paired(
     *, points: int | None = None, weight: float = 1.0, **pair: tuple[float, float]
 ) -> Callable[[Method], Method]:
-    """Mark a residual that compares the field at two values of one coordinate: ``@matched(x=(-1, 1))``.
+    """Mark a residual that compares the field at two values of one coordinate: ``@paired(x=(-1, 1))``.
 
     In its signature ``u_low`` and ``u_x_low`` are at the first value, ``u_high`` and ``u_x_high`` at the second,
     at the same other coordinates: ``u_high - u_low`` asks softly for what ``periodic`` bounds give exactly.
@@ -162,10 +162,10 @@ def matched(
     numbers = [v for v in values if isinstance(v, int | float)] if isinstance(values, tuple | list) else []
     if len(pair) != 1 or len(numbers) != 2 or len(values) != 2 or numbers[0] == numbers[1]:
         raise InputError(
-            f"@matched({', '.join(f'{k}={v!r}' for k, v in pair.items())})",
-            "one coordinate and two different values, as in @matched(x=(-1, 1))",
+            f"@paired({', '.join(f'{k}={v!r}' for k, v in pair.items())})",
+            "one coordinate and two different values, as in @paired(x=(-1, 1))",
         )
-    return lambda method: _mark(method, Condition("matched", dict(pair), points=points, weight=weight))
+    return lambda method: _mark(method, Condition("paired", dict(pair), points=points, weight=weight))
 
 
 def measured(data: str, *, weight: float = 1.0) -> Callable[[Method], Method]:
@@ -185,6 +185,6 @@ def measured(data: str, *, weight: float = 1.0) -> Callable[[Method], Method]:
 
 
 def arguments(method: Method) -> tuple[str, ...]:
-    """Give the names in a residual method's signature, without self."""
+    """Return the names in a residual method's signature, without self."""
     names = tuple(inspect.signature(method).parameters)
     return names[1:] if names[:1] == ("self",) else names

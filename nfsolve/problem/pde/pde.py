@@ -14,9 +14,9 @@ from nfsolve._core.errors import InputError, unknown
 from nfsolve.data.tables import read_columns, read_reference
 from nfsolve.metrics import max_error, relative_l2
 from nfsolve.problem.pde.conditions import Condition, arguments
-from nfsolve.problem.pde.draw import draw_rows, evaluation_points, inside_only
 from nfsolve.problem.pde.evaluate import as_field, call
-from nfsolve.problem.problem import Batch, Callback, Problem
+from nfsolve.problem.pde.sample import evaluation_points, inside_only, sample_rows
+from nfsolve.problem.problem import Batch, FieldFunction, Problem
 from nfsolve.problem.recipe import Recipe, Stage
 from nfsolve.sampling import ADAPTIVE, by_density, retained, sampler
 
@@ -25,10 +25,10 @@ CANDIDATES = 8  # points from which RAD and RAR-D choose one
 
 @dataclass
 class PDE(Problem):
-    """A problem written as residual methods marked `interior`, `face`, `boundary`, `matched` or `measured`.
+    """A problem written as residual methods marked `interior`, `face`, `boundary`, `paired` or `measured`.
 
     The arguments of a method are coordinates (``x``), unknowns (``u``), their derivatives (``u_xx``, ``u_tx``),
-    on faces and boundaries the outward normal (``n_x``), on matched pairs ``u_low`` and ``u_high``, on measured
+    on faces and boundaries the outward normal (``n_x``), on paired pairs ``u_low`` and ``u_high``, on measured
     data the measured values (``u_data``), and ``D``, with which ``D(lambda k, u_x: k * u_x, "x")`` is the
     derivative of a composite term. Each is a column ``(n, 1)``.
 
@@ -37,9 +37,9 @@ class PDE(Problem):
 
     Attributes:
         n_points: Points inside the domain for each `interior` residual.
-        n_face: Points for each `face`, `boundary` or `matched` residual.
+        n_face: Points for each `face`, `boundary` or `paired` residual.
         sampler: How they are drawn: sobol, uniform or latin_hypercube.
-        adaptive: How points follow the residual when they are redrawn: none, rad, rar_d or r3
+        adaptive: How points follow the residual when they are resampled: none, rad, rar_d or r3
             (see `nfsolve.sampling`).
     """
 
@@ -51,7 +51,7 @@ class PDE(Problem):
     reference: ClassVar[str] = ""
     exact_error: ClassVar[float] = 1e-15
     evaluation: ClassVar[tuple[int, ...] | None] = None
-    redraw_every: ClassVar[int] = 10
+    resample_every: ClassVar[int] = 10
     pointwise: ClassVar[bool] = True
     score: ClassVar[str] = "relative_l2"
     factor: ClassVar[float] = 1.0
@@ -75,7 +75,7 @@ class PDE(Problem):
         return tuple(self.unknowns.split())
 
     def conditions(self) -> dict[str, Condition]:
-        """Give the marked residual methods of the class, in the order of their definition.
+        """Return the marked residual methods of the class, in the order of their definition.
 
         Raises:
             InputError: There is none.
@@ -118,19 +118,19 @@ class PDE(Problem):
             data |= {**laid, "grid": to(laid["grid"]), "exact": to(values), "floor": floor}
         return data
 
-    def draw(self, data: Batch, generator: Generator) -> Batch:
+    def sample(self, data: Batch, generator: Generator) -> Batch:
         """Draw new points on every part of the domain."""
         batch: Batch = {}
         for name, condition in self.conditions().items():
             if condition.kind == "measured":
                 batch[name] = data["measured"][name]
             else:
-                batch[name] = self._draw_on(name, condition, self._count(condition), data, generator)
+                batch[name] = self._sample_on(name, condition, self._count(condition), data, generator)
         return batch
 
-    def redraw(self, data: Batch, generator: Generator, field: Callback, batch: Batch) -> Batch:
+    def resample(self, data: Batch, generator: Generator, field: FieldFunction, batch: Batch) -> Batch:
         """Draw new points; where ``adaptive`` says so, by the residual of the field so far."""
-        drawn = self.draw(data, generator)
+        drawn = self.sample(data, generator)
         if not self.adapts:
             return drawn
         for name, condition in self.conditions().items():
@@ -139,7 +139,7 @@ class PDE(Problem):
         return drawn
 
     def with_points(self, factor: float) -> "PDE":
-        """Give this problem with ``factor`` times as many points for each `interior` residual."""
+        """Return this problem with ``factor`` times as many points for each `interior` residual."""
         other = copy.copy(self)
         other.factor = factor  # type: ignore[misc]  # a class variable, so that it is no parameter
         return other
@@ -149,9 +149,9 @@ class PDE(Problem):
             return max(1, round(self.factor * (condition.points or self.n_points)))
         return condition.points or self.n_face
 
-    def _draw_on(self, name: str, condition: Condition, n: int, data: Batch, generator: Generator) -> Batch:
+    def _sample_on(self, name: str, condition: Condition, n: int, data: Batch, generator: Generator) -> Batch:
         """Draw n points where a condition holds."""
-        rows = draw_rows(self, name, condition, n, generator)
+        rows = sample_rows(self, name, condition, n, generator)
         return {key: values.to(data["like"]) for key, values in rows.items()}
 
     def _adapted(
@@ -160,7 +160,7 @@ class PDE(Problem):
         condition: Condition,
         data: Batch,
         generator: Generator,
-        field: Callback,
+        field: FieldFunction,
         before: Batch,
         drawn: Batch,
     ) -> Batch:
@@ -174,7 +174,7 @@ class PDE(Problem):
             keep = _rows(before, retained(size(before)))
             order = torch.randperm(n, generator=generator)  # faces follow each other in `drawn`
             return _joined(keep, _rows(drawn, order[: n - len(keep["points"])]))
-        pool = self._draw_on(name, condition, CANDIDATES * n, data, generator)
+        pool = self._sample_on(name, condition, CANDIDATES * n, data, generator)
         if self.adaptive == "rad":
             return _rows(pool, by_density(size(pool), n, generator).to(drawn["points"].device))
         more = by_density(size(pool), max(self._count(condition) // 20, 1), generator, 2.0, 0.0)
@@ -194,7 +194,7 @@ class PDE(Problem):
         """
         return self.domain.scale(unit)
 
-    def residuals(self, field: Callback, batch: Batch) -> dict[str, Tensor]:
+    def residuals(self, field: FieldFunction, batch: Batch) -> dict[str, Tensor]:
         """Evaluate the residual methods on their points.
 
         Args:
@@ -211,11 +211,11 @@ class PDE(Problem):
         }
 
     def weights(self) -> dict[str, float]:
-        """Give the weights written in the marks."""
+        """Return the weights written in the marks."""
         return {name: condition.weight for name, condition in self.conditions().items()}
 
-    def metrics(self, field: Callback, data: Batch) -> dict[str, Any]:
-        """Give the relative L2 and maximum error of each unknown, with the error of the reference itself."""
+    def metrics(self, field: FieldFunction, data: Batch) -> dict[str, Any]:
+        """Return the relative L2 and maximum error of each unknown, with the error of the reference itself."""
         if "exact" not in data:
             return {}
         with torch.no_grad():
@@ -229,13 +229,13 @@ class PDE(Problem):
         return scores
 
     def transform(self) -> nn.Module | Callable[[Tensor, Tensor], Tensor] | None:
-        """Give the hard constraint written as ``ansatz``, if there is one."""
+        """Return the hard constraint written as ``ansatz``, if there is one."""
         if not hasattr(self, "ansatz"):
             return None
         return Ansatz(self)
 
     def recipe(self) -> Recipe:
-        """Give a default for any PDE: a small tanh network in float64 under Gauss-Newton."""
+        """Return a default for any PDE: a small tanh network in float64 under Gauss-Newton."""
         from nfsolve.fields import MLP
         from nfsolve.optim import GaussNewton
 

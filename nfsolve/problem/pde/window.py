@@ -16,7 +16,7 @@ from nfsolve.problem.operator.pde import OperatorPDE
 from nfsolve.problem.pde.conditions import Condition, arguments
 from nfsolve.problem.pde.evaluate import as_field, values
 from nfsolve.problem.pde.pde import PDE
-from nfsolve.problem.problem import Batch, Callback, Problem
+from nfsolve.problem.problem import Batch, FieldFunction, Problem
 
 HANDOVER = "handover"
 """Name of the residual by which a window continues the values of the one before; ``handover_t`` their slopes."""
@@ -41,7 +41,7 @@ class Window(PDE):
     handed: dict[str, Handover]
 
     def conditions(self) -> dict[str, Condition]:
-        """Give the problem's conditions; after the first window, those at the start are replaced by the hand-over."""
+        """Return the problem's conditions; after the first window, those at the start are replaced by the hand-over."""
         found = super().conditions()
         if not self.handed:
             return found
@@ -65,7 +65,7 @@ class Window(PDE):
         rows = {key: data[key][inside] for key in ("grid", "exact") if inside.any()}
         return {key: value for key, value in data.items() if key not in ("grid", "exact", "sizes", "inside")} | rows
 
-    def residuals(self, field: Callback, batch: Batch) -> dict[str, Tensor]:
+    def residuals(self, field: FieldFunction, batch: Batch) -> dict[str, Tensor]:
         """Evaluate the residual methods, and the differences to the previous field."""
         names = self.domain.names
         found = super().residuals(field, {name: rows for name, rows in batch.items() if name not in self.handed})
@@ -78,12 +78,12 @@ class Window(PDE):
         return found
 
     def transform(self) -> Any:
-        """Give the hard constraint of the whole problem."""
+        """Return the hard constraint of the whole problem."""
         return self.whole.transform()
 
-    def _draw_on(self, name: str, condition: Condition, n: int, data: Batch, generator: Generator) -> Batch:
+    def _sample_on(self, name: str, condition: Condition, n: int, data: Batch, generator: Generator) -> Batch:
         """Draw points; those of the hand-over know the values of the previous field."""
-        rows = super()._draw_on(name, condition, n, data, generator)
+        rows = super()._sample_on(name, condition, n, data, generator)
         if isinstance(condition, Handover) and self.previous is not None:
             with torch.no_grad():
                 before = values(condition.names, self.previous, rows, self.outputs, self.domain.names)
@@ -98,7 +98,7 @@ class Window(PDE):
 
 
 def window_of(problem: PDE, start: float, end: float, previous: nn.Module | None = None) -> PDE:
-    """Give a problem on a part of its time interval.
+    """Return a problem on a part of its time interval.
 
     The view has the problem's class, parameters and residual methods, and a domain of its own. With ``previous``,
     every condition on the face at the start of time is replaced by agreement with that field at ``start``:
@@ -162,7 +162,7 @@ def check_windows(problem: Problem) -> None:
 
 
 def _part(domain: Any, start: float, end: float) -> Any:
-    """Give a domain between two times."""
+    """Return a domain between two times."""
     if isinstance(domain, Product):
         return Product(_part(domain.box, start, end), domain.shape)
     pairs = zip(domain.names, domain.bounds, domain.periodic, strict=True)
@@ -175,7 +175,7 @@ def _starts(condition: Condition) -> bool:
 
 
 def _matched(condition: Condition) -> dict[str, Any]:
-    return condition.sides if condition.kind == "matched" else {}
+    return condition.sides if condition.kind == "paired" else {}
 
 
 def _elsewhere(condition: Condition) -> Condition | None:
@@ -225,6 +225,6 @@ def _orders(problem: PDE, name: str, column: int) -> dict[str, int]:
 
 
 def cuts_of(problem: PDE, windows: int) -> tuple[float, ...]:
-    """Give the times at which equally long windows begin and end, ``windows + 1`` of them."""
+    """Return the times at which equally long windows begin and end, ``windows + 1`` of them."""
     low, high = problem.domain.bounds[problem.domain.index("t")]
     return (*(low + (high - low) * w / windows for w in range(windows)), high)

@@ -65,7 +65,7 @@ class BesselAnalysis:
     field_ratios: np.ndarray
 
     def summary(self) -> dict[str, Any]:
-        """Give the numbers of the table."""
+        """Return the numbers of the table."""
         rows: dict[str, Any] = {"identity, largest error": max(h.identity_error for h in self.harmonics)}
         rows["FFT against J_k, largest error"] = max(
             float(np.abs(h.expansion - h.measured).max()) for h in self.harmonics
@@ -79,12 +79,12 @@ class BesselAnalysis:
 
 
 def network(x: np.ndarray, w1: float, w2: float, w3: float) -> np.ndarray:
-    """Give W3 sin(W2 sin(W1 x))."""
+    """Return W3 sin(W2 sin(W1 x))."""
     return w3 * np.sin(w2 * np.sin(w1 * x))
 
 
 def expansion(x: np.ndarray, w1: float, w2: float, w3: float, orders: Sequence[int]) -> np.ndarray:
-    """Give 2 W3 sum over k of J_k(W2) sin(k W1 x); the orders are positive and odd."""
+    """Return 2 W3 sum over k of J_k(W2) sin(k W1 x); the orders are positive and odd."""
     return 2 * w3 * sum((jv(k, w2) * np.sin(k * w1 * x) for k in orders), np.zeros_like(x))
 
 
@@ -110,12 +110,12 @@ def harmonics(w2: float, alpha: float = 1.0, orders: Sequence[int] = ORDERS) -> 
 
 
 def ratios(w2: float, orders: Sequence[int] = ORDERS) -> np.ndarray:
-    """Give J_{k+2}(W2) / J_k(W2) for all orders but the last."""
+    """Return J_{k+2}(W2) / J_k(W2) for all orders but the last."""
     return np.array([jv(k + 2, w2) / jv(k, w2) for k in orders[:-1]])
 
 
 def lemma_bounds(w2: np.ndarray | float, k: int) -> tuple[Any, Any]:
-    """Give the two bounds of the ratio lemma."""
+    """Return the two bounds of the ratio lemma."""
     square = np.square(w2)
     return square / ((2 * k + 2) * (2 * k + 4)), square / ((2 * k + 1) * (2 * k + 3))
 

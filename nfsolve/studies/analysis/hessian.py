@@ -78,7 +78,7 @@ class HessianAnalysis:
     missing: str = ""
 
     def summary(self) -> dict[str, Any]:
-        """Give the numbers of the table: kappa at a cut-off, and largest over median eigenvalue."""
+        """Return the numbers of the table: kappa at a cut-off, and largest over median eigenvalue."""
         rows: dict[str, Any] = {"task": self.task}
         for h in self.hessians:
             at = f"{h.name}, {h.moment}, {h.parameters} parameters"
@@ -94,7 +94,7 @@ class HessianAnalysis:
 
 
 def signal(x: Tensor) -> Tensor:
-    """Give the target of the regression, three tones, at ``(n, 1)``."""
+    """Return the target of the regression, three tones, at ``(n, 1)``."""
     return sum((a * torch.sin(math.pi * f * x + p) for f, a, p in TONES), torch.zeros_like(x))
 
 
@@ -130,7 +130,7 @@ def hessian_of(name: str, moment: str, objective: LeastSquares) -> Hessian:
 
 
 def regression(field: nn.Module, points: int = 128) -> LeastSquares:
-    """Give the mean squared error of a field on [-1, 1] to `signal`.
+    """Return the mean squared error of a field on [-1, 1] to `signal`.
 
     Args:
         field: One coordinate, one output.
@@ -196,7 +196,7 @@ def analyse(subject: Subject | None = None, width: int = 12, depth: int = 3, ste
 
 
 def parts_of(subject: Subject | None) -> dict[str, Any]:
-    """Give activation, encoding and initialisation of a subject's MLP; empty where it is built otherwise."""
+    """Return activation, encoding and initialisation of a subject's MLP; empty where it is built otherwise."""
     maker = getattr(subject, "maker", None)
     if not isinstance(maker, partial) or maker.func is not MLP:
         return {}

@@ -93,7 +93,7 @@ class HyperbolaAnalysis:
     multipliers: dict[str, float]
 
     def summary(self) -> dict[str, Any]:
-        """Give the numbers of the table."""
+        """Return the numbers of the table."""
         rows: dict[str, Any] = {}
         for path in self.paths:
             told = f"{path.drift:.2e}, {path.drift_tenth:.2e} at a tenth"
@@ -114,12 +114,12 @@ class HyperbolaAnalysis:
 
 
 def loss(w: Any) -> Any:
-    """Give a scalar loss with two minima, (w + 1)^2 (w - 2)^2 / 8."""
+    """Return a scalar loss with two minima, (w + 1)^2 (w - 2)^2 / 8."""
     return (w - MINIMA[0]) ** 2 * (w - MINIMA[1]) ** 2 / 8
 
 
 def slope(w: Any) -> Any:
-    """Give its derivative."""
+    """Return its derivative."""
     a, b = MINIMA
     return (w - a) * (w - b) * (2 * w - a - b) / 4
 
@@ -183,7 +183,7 @@ def induced_step(mean: float, generator: Generator, eta: float = 1e-5) -> Induce
 
 
 def set_distance(first: float, second: float, radius: float) -> float:
-    """Give the distance between the hyperbolas s v = first and s v = second with 0 < s <= radius.
+    """Return the distance between the hyperbolas s v = first and s v = second with 0 < s <= radius.
 
     Args:
         first: Product on one.
@@ -200,7 +200,7 @@ def set_distance(first: float, second: float, radius: float) -> float:
 
 
 def invariants(field: nn.Module) -> dict[str, tuple[Tensor, Tensor]]:
-    """Give s^2 - |v|^2 and s^2 of every factorized row, by layer."""
+    """Return s^2 - |v|^2 and s^2 of every factorized row, by layer."""
     found = {}
     for name, module in field.named_modules():
         if parametrize.is_parametrized(module, "weight"):

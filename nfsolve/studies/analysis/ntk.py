@@ -68,7 +68,7 @@ class Kernel:
         return float(self.eigenvalues[0]) / self.mean
 
     def energy_at(self, share: float) -> float:
-        """Give the energy of the target in the first ``share`` of all eigenvectors, NaN where it is not known."""
+        """Return the energy of the target in the first ``share`` of all eigenvectors, NaN where it is not known."""
         k = max(1, round(share * self.rows))
         return float(self.energy[k - 1]) if k <= len(self.energy) else math.nan
 
@@ -88,7 +88,7 @@ class KernelAnalysis:
     kernels: tuple[Kernel, ...]
 
     def summary(self) -> dict[str, Any]:
-        """Give the numbers of the table."""
+        """Return the numbers of the table."""
         rows: dict[str, Any] = {"points": self.lattice}
         for kernel in self.kernels:
             at = f"step {kernel.step}"
@@ -171,7 +171,7 @@ def kernel_at(subject: Subject, sample: Sample, target: Tensor | None, step: int
 
 
 def layer_of(name: str) -> str:
-    """Give the layer that a parameter belongs to: ``body.0.linear`` for its weight and bias, however factorized."""
+    """Return the layer that a parameter belongs to: ``body.0.linear`` for its weight and bias, however factorized."""
     return name.split(".parametrizations.")[0].removesuffix(".weight").removesuffix(".bias")
 
 

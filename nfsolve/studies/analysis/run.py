@@ -45,7 +45,7 @@ class Report:
     note: str = ""
 
     def numbers(self) -> dict[str, Any]:
-        """Give everything as plain data."""
+        """Return everything as plain data."""
         found = {name: {"summary": plain(result.summary()), **plain(result)} for name, result in self.results.items()}
         return {"analyses": found, "skipped": self.skipped, "seconds": self.seconds, "note": self.note}
 

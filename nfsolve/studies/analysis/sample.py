@@ -26,7 +26,7 @@ class Sample:
     words: str
 
     def thinned(self, most: int) -> "Sample":
-        """Give at most so many points: every s-th along each axis of a lattice, or a fixed random choice.
+        """Return at most so many points: every s-th along each axis of a lattice, or a fixed random choice.
 
         Raises:
             InputError: Fewer than 4 points are asked for.
@@ -52,7 +52,7 @@ class Sample:
 
 
 def lattice_sizes(points: Tensor) -> tuple[int, ...] | None:
-    """Give the sizes of the lattice that points ``(n, d)`` form, the first axis slowest; None where they form none.
+    """Return the sizes of the lattice that points ``(n, d)`` form, the first axis slowest; None where they form none.
 
     Axes may run in any order and direction: sizes follow the order of the rows.
     """

@@ -66,7 +66,7 @@ class SignalAnalysis:
     predicted: str
 
     def summary(self) -> dict[str, Any]:
-        """Give the numbers of the table."""
+        """Return the numbers of the table."""
         rows: dict[str, Any] = {"loss": self.loss}
         for step, layers in self.moments.items():
             at = f"step {step}"

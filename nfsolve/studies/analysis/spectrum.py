@@ -64,7 +64,7 @@ class SpectrumAnalysis:
     unit: float
 
     def summary(self) -> dict[str, Any]:
-        """Give the numbers of the table."""
+        """Return the numbers of the table."""
         rows: dict[str, Any] = {"grid": self.grid}
         limit = 2 * math.pi * self.nyquist * self.unit
         for name, value in self.bandwidth.items():
@@ -77,7 +77,7 @@ class SpectrumAnalysis:
 
 
 def radial_power(values: Tensor, spacing: tuple[float, ...], window: bool = True) -> Radial:
-    """Give the power over radial frequency of values on a grid, less their mean.
+    """Return the power over radial frequency of values on a grid, less their mean.
 
     Args:
         values: ``(*sizes)``.

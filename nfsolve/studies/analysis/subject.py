@@ -152,17 +152,17 @@ class Subject:
 
     @contextmanager
     def at(self, step: int) -> Iterator[nn.Module]:
-        """Give the field with the parameters of a step."""
+        """Return the field with the parameters of a step."""
         with torch.no_grad():
             self.field.load_state_dict(self.states[step])  # copies into float64
         yield self.field
 
     def parameters(self) -> dict[str, Tensor]:
-        """Give the field's trained parameters as they are, detached."""
+        """Return the field's trained parameters as they are, detached."""
         return {name: p.detach() for name, p in self.field.named_parameters() if p.requires_grad}
 
     def function(self) -> Callable[[dict[str, Tensor], Tensor], Tensor]:
-        """Give (parameters, points ``(n, d)``) -> the outputs' projection on (1, .., 1)/sqrt(k), ``(n, 1)``."""
+        """Return (parameters, points ``(n, d)``) -> the outputs' projection on (1, .., 1)/sqrt(k), ``(n, 1)``."""
 
         def values(params: dict[str, Tensor], x: Tensor) -> Tensor:
             return project(functional_call(self.field, params, (x,)))
@@ -170,7 +170,7 @@ class Subject:
         return values
 
     def sample(self, most: int | None = None) -> Sample:
-        """Give points with the target where the problem has one, else a lattice of its domain.
+        """Return points with the target where the problem has one, else a lattice of its domain.
 
         Args:
             most: At most so many points; None gives all.

@@ -72,7 +72,7 @@ class ZeroAnalysis:
     rows: tuple[Zeros, ...]
 
     def summary(self) -> dict[str, Any]:
-        """Give the numbers of the table."""
+        """Return the numbers of the table."""
         table: dict[str, Any] = {"loss": self.loss}
         for row in self.rows:
             parts = (f"{tau:g}: {row.product[tau]:.4f} / {row.gradient[tau]:.4f}" for tau in TAUS)
@@ -152,7 +152,7 @@ def _by_activation(name: str, options: dict[str, Any], subject: Subject, sample:
     draws = generator(0, "batches")
     batch: list[Tensor] = [sample.points[:BATCH], values[:BATCH]]
 
-    def redraw() -> None:
+    def resample() -> None:
         index = torch.randint(len(sample.points), (BATCH,), generator=draws)
         batch[:] = [sample.points[index], values[index]]
 
@@ -160,7 +160,7 @@ def _by_activation(name: str, options: dict[str, Any], subject: Subject, sample:
         return (field(batch[0]) - batch[1]).square().mean()
 
     def closure() -> Tensor:
-        redraw()
+        resample()
         for p in field.parameters():
             p.grad = None
         value = loss()
@@ -168,7 +168,7 @@ def _by_activation(name: str, options: dict[str, Any], subject: Subject, sample:
         return value.detach()
 
     named = dict(field.named_parameters())
-    redraw()
+    resample()
     rows = [zero_fractions(name, 0, loss, named)]
     if steps:
         train(closure, list(field.parameters()), steps, RATE)

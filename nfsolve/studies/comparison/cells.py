@@ -65,7 +65,7 @@ class Cell:
             raise InputError(f"cell '{self.name}' with options '{said}'", "options of nfsolve run") from leave
 
     def rate(self, problem: type[Problem], *words: str) -> float | None:
-        """Give the learning rate that its optimizer has without tuning.
+        """Return the learning rate that its optimizer has without tuning.
 
         Args:
             problem: Class of the problem.

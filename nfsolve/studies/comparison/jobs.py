@@ -42,7 +42,7 @@ class Job:
     steps: int
 
     def folder(self, out: Path) -> Path:
-        """Give its run folder: the same for the same run, another one for any other."""
+        """Return its run folder: the same for the same run, another one for any other."""
         said = json.dumps([self.what, self.cell.words, self.words, self.seed, self.steps])
         return out / "runs" / self.cell.slug / f"seed{self.seed}-{hashlib.sha256(said.encode()).hexdigest()[:10]}"
 

@@ -69,22 +69,22 @@ class Comparison:
         return list(dict.fromkeys(result.budget for result in self.results))
 
     def of(self, budget: str, cell: Cell) -> list[Result]:
-        """Give the runs of one method at one budget, by seed."""
+        """Return the runs of one method at one budget, by seed."""
         return [result for result in self.results if result.budget == budget and result.cell == cell]
 
     def scores(self, budget: str, cell: Cell, key: str = "") -> list[float]:
-        """Give a score of each seed; NaN where a run failed."""
+        """Return a score of each seed; NaN where a run failed."""
         found = (result.outcome.metrics.get(key or self.score) for result in self.of(budget, cell))
         return [float(value) if isinstance(value, int | float) else math.nan for value in found]
 
     def goal(self, budget: str) -> float:
-        """Give the score whose time is reported: what every seed of the baseline reached, unless one was named."""
+        """Return the score whose time is reported: what every seed of the baseline reached, unless one was named."""
         if self.target is not None:
             return self.target
         return (min if larger_is_better(self.score) else max)(self.scores(budget, self.cells[0]))
 
     def reached(self, budget: str, cell: Cell, column: str) -> float:
-        """Give the mean over seeds of the steps, evaluations or seconds at which the goal was first reached.
+        """Return the mean over seeds of the steps, evaluations or seconds at which the goal was first reached.
 
         Args:
             budget: The budget.
@@ -99,7 +99,7 @@ class Comparison:
         )
 
     def rows(self) -> list[dict[str, Any]]:
-        """Give one flat row of plain values for each method and budget."""
+        """Return one flat row of plain values for each method and budget."""
         return [self._row(budget, cell) for budget in self.budgets for cell in self.cells]
 
     def _row(self, budget: str, cell: Cell) -> dict[str, Any]:
@@ -130,7 +130,7 @@ class Comparison:
         }
 
     def claims(self) -> list[str]:
-        """Give a sentence for each value of each axis: its gain over the best method without it.
+        """Return a sentence for each value of each axis: its gain over the best method without it.
 
         Both are the best ones of the table, so that a reader can check the sentence; the gain is paired by seed. With
         many methods and few seeds, the best of many is a little lucky.
@@ -181,7 +181,7 @@ class Comparison:
         return head + f"gain {gain:+.3g} +- {error:.2g} (n = {len(gains)}), {ratio:+.1f} standard errors: {verdict}."
 
     def table(self) -> str:
-        """Give the Markdown tables, one for each budget."""
+        """Return the Markdown tables, one for each budget."""
         return "\n".join(self._table(budget) for budget in self.budgets)
 
     def _table(self, budget: str) -> str:
@@ -213,7 +213,7 @@ class Comparison:
         return "\n".join([*lines, ""])
 
     def text(self) -> str:
-        """Give tables, claims and protocol as Markdown."""
+        """Return tables, claims and protocol as Markdown."""
         return "\n".join([self.table(), "", *(f"- {claim}" for claim in self.claims()), "", self.protocol(), ""])
 
     def protocol(self) -> str:
@@ -263,13 +263,13 @@ class Comparison:
 
 
 def mean(values: Iterable[float]) -> float:
-    """Give the mean; NaN of nothing."""
+    """Return the mean; NaN of nothing."""
     known = list(values)
     return sum(known) / len(known) if known else math.nan
 
 
 def standard_error(values: Sequence[float]) -> float:
-    """Give the standard error of the mean; NaN for fewer than two values, or where one is missing."""
+    """Return the standard error of the mean; NaN for fewer than two values, or where one is missing."""
     if len(values) < 2 or not all(math.isfinite(value) for value in values):
         return math.nan
     return statistics.stdev(values) / math.sqrt(len(values))

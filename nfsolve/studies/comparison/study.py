@@ -232,7 +232,7 @@ class _Study:
         return Job(self.what, cell, (*self.options, *self.tuned_with, *words), self.settings.tune_seed, steps)
 
     def _beyond(self, cell: Cell, tried: Sequence[float | None], found: dict[Job, Outcome]) -> Sequence[float | None]:
-        """Give the rate beyond the best one where that lies at the edge of those that were tried."""
+        """Return the rate beyond the best one where that lies at the edge of those that were tried."""
         known = sorted(rate for rate in tried if rate is not None)
         job = self._best(found)
         if len(known) < 2 or job is None:
@@ -284,7 +284,7 @@ class _Study:
         ]
 
     def _steps(self, budget: Budget, best: dict[Cell, "_Tuned"], cell: Cell) -> int:
-        """Give the steps that cost a method what the baseline's cost, by what both cost when they were tuned."""
+        """Return the steps that cost a method what the baseline's cost, by what both cost when they were tuned."""
         baseline, own = best[self.cells[0]].costs[budget], best[cell].costs[budget]
         total = baseline * self.steps
         if budget == "seconds" and self.settings.seconds is not None:

@@ -21,7 +21,7 @@ class Sines(FunctionSpace):
 
     scale: float = 1.0
 
-    def draw(self, n: int, generator: Generator) -> Tensor:
+    def sample(self, n: int, generator: Generator) -> Tensor:
         z = torch.randn(n, MODES, generator=generator, dtype=torch.float64)
         return self.scale * z / torch.arange(1, MODES + 1, dtype=torch.float64)
 

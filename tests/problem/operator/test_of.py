@@ -29,7 +29,7 @@ def generator(seed: int = 0) -> torch.Generator:
 
 def loaded(problem):
     data = problem.load("cpu", torch.float64)
-    return data, problem.draw(data, generator())
+    return data, problem.sample(data, generator())
 
 
 def test_residuals_are_those_of_the_pde_with_each_value():
@@ -184,7 +184,7 @@ def test_a_value_that_is_not_trained_is_not_scored():
 
 def test_numbers_are_between_their_bounds():
     for space in (Numbers(0.01, 10.0), Numbers(0.01, 10.0, log=True)):
-        drawn = space.draw(2000, generator())
+        drawn = space.sample(2000, generator())
         scaled = space.scaled(drawn)
         assert float(drawn.min()) >= 0.01 and float(drawn.max()) <= 10
         assert float(scaled.min()) >= -1 and float(scaled.max()) <= 1

@@ -20,7 +20,7 @@ from tests.problem.operator.cases import SMALL, Exact, Heated, Sines, generator,
 
 def loaded(problem, dtype=torch.float64, seed=0):
     data = problem.load("cpu", dtype)
-    return data, problem.draw(data, generator(seed))
+    return data, problem.sample(data, generator(seed))
 
 
 def test_the_exact_operator_gives_no_residual_and_a_perfect_score():
@@ -72,7 +72,7 @@ class Everything(Heated):
     def ends(self, s, s_x, n_x, f):
         return s - n_x * s_x - f
 
-    @nf.matched(x=(0, 1))
+    @nf.paired(x=(0, 1))
     def pairs(self, s_low, s_x_high, t):
         return s_low - s_x_high * t
 
@@ -135,7 +135,7 @@ def test_functions_are_known_between_the_sensors(dtype, tolerance):
         (PeriodicField(), torch.arange(100, dtype=torch.float64)[:, None] / 100),
         (GaussianField(0.2), torch.linspace(0, 1, 100, dtype=torch.float64)[:, None]),
     ):
-        c = space.draw(20, generator(5))
+        c = space.sample(20, generator(5))
         seen = space.evaluate(c, sensors).to(dtype)
         found = seen @ reconstruction(space, sensors, like).T
         gap = (space.evaluate(found, x.to(dtype)).double() - space.evaluate(c, x)).abs().max()
@@ -171,7 +171,7 @@ def test_known_error_gives_the_known_score():
 def test_draws_follow_the_generator_and_new_functions_come_with_zero():
     for problem in (small(), small(functions=0), small(data=True, physics=False)):
         data, first = loaded(problem, seed=1)
-        again, other = problem.draw(data, generator(1)), problem.draw(data, generator(2))
+        again, other = problem.sample(data, generator(1)), problem.sample(data, generator(2))
         name = next(iter(first))
         assert all(torch.equal(first[name][k], again[name][k]) for k in ("points", "functions"))
         assert not torch.equal(first[name]["points"], other[name]["points"])
@@ -349,7 +349,7 @@ def test_an_operator_needs_spaces():
 
     with pytest.raises(TypeError, match="abstract"):
         Without()
-    assert Sines().draw(2, generator()).shape == (2, 4)
+    assert Sines().sample(2, generator()).shape == (2, 4)
 
 
 def test_an_operator_without_a_recipe_of_its_own_has_one():

@@ -137,8 +137,8 @@ def test_the_test_functions_may_not_be_training_functions():
     class Same(Heated):
         def spaces(self):
             class Fixed(Sines):
-                def draw(self, n, generator):
-                    return super().draw(n, torch.Generator().manual_seed(0))
+                def sample(self, n, generator):
+                    return super().sample(n, torch.Generator().manual_seed(0))
 
             return {"f": Fixed()}
 

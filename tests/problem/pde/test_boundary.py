@@ -17,7 +17,7 @@ from nfsolve import (
     boundary,
     face,
     interior,
-    matched,
+    paired,
     periodic,
     solve,
 )
@@ -30,7 +30,7 @@ RING = Disk(x=0, y=0, radius=1) - Disk(x=0, y=0, radius=0.5).named("hole")
 
 
 def drawn(problem: PDE, seed: int = 0):
-    return problem.draw(problem.load("cpu", torch.float64), generator(seed, "points"))
+    return problem.sample(problem.load("cpu", torch.float64), generator(seed, "points"))
 
 
 def largest(problem: PDE, exact=None) -> dict[str, float]:
@@ -204,7 +204,7 @@ class Around(PDE):
     def advection(self, u_t, u_x):
         return u_t + u_x
 
-    @matched(x=(-1, 1), points=25)
+    @paired(x=(-1, 1), points=25)
     def ends(self, u_low, u_high, u_x_low, u_x_high, x_low, x_high, t, t_high):
         return torch.cat([u_high - u_low, u_x_high - u_x_low, x_high - x_low - 2, t - t_high], -1)
 
@@ -274,8 +274,8 @@ def test_adaptive_points_stay_in_the_domain(adaptive):
     problem = DiskPoisson(adaptive=adaptive)
     field = MLP.for_problem(problem, width=4, depth=1, dtype=torch.float64)
     data, chance = problem.load("cpu", torch.float64), generator(0, "points")
-    before = problem.draw(data, chance)
-    points = problem.redraw(data, chance, field, before)["balance"]["points"]
+    before = problem.sample(data, chance)
+    points = problem.resample(data, chance, field, before)["balance"]["points"]
     assert problem.domain.contains(points).all()
     assert not torch.equal(points[-1], before["balance"]["points"][-1])
 
@@ -302,9 +302,9 @@ def on(domain, mark, **more):
         (RING, face(x=1), r"face x=1 of .*@boundary\(part=...\) with one of rim, hole"),
         (PointCloud([[0, 0], [1, 1]]), boundary, "boundary condition 'wall' on PointCloud.*which has no boundary"),
         (Box(x=periodic(0, 1)), face(x=0), "of a periodic coordinate"),
-        (Box(x=periodic(0, 1)), matched(x=(0, 1)), "@matched.* of 'wall' along a periodic coordinate"),
-        (Box(x=(0, 1)), matched(x=(0, 2)), r"values in 0 <= x <= 1"),
-        (Polygon([(0, 0), (1, 0), (0, 1)]), matched(x=(0, 0.5)), "partners of 'wall' at x = 0.5 are outside Polygon"),
+        (Box(x=periodic(0, 1)), paired(x=(0, 1)), "@paired.* of 'wall' along a periodic coordinate"),
+        (Box(x=(0, 1)), paired(x=(0, 2)), r"values in 0 <= x <= 1"),
+        (Polygon([(0, 0), (1, 0), (0, 1)]), paired(x=(0, 0.5)), "partners of 'wall' at x = 0.5 are outside Polygon"),
     ],
 )
 def test_conditions_that_do_not_fit_the_domain_are_worded(domain, mark, message):
@@ -344,7 +344,7 @@ def test_two_conditions_of_one_name_are_worded():
 def test_bad_marks_are_worded():
     for wrong in ({}, {"x": 1}, {"x": (0, 0)}, {"x": (0, 1), "y": (0, 1)}):
         with pytest.raises(InputError, match="one coordinate and two different values"):
-            matched(**wrong)
+            paired(**wrong)
     with pytest.raises(InputError, match="weight=-1 for condition 'wall': a number that is not negative"):
         on(RING, boundary(weight=-1))
     with pytest.raises(InputError, match="points=0 for condition"):

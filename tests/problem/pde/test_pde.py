@@ -15,7 +15,7 @@ from problems.pde.poisson import Poisson
 
 def drawn(problem: PDE, seed: int = 0):
     data = problem.load("cpu", torch.float64)
-    return problem.draw(data, generator(seed, "points"))
+    return problem.sample(data, generator(seed, "points"))
 
 
 def test_exact_solutions_satisfy_their_equations():
@@ -63,8 +63,8 @@ def test_draws_repeat_by_seed_and_differ_between_draws():
     problem = Burgers()
     data = problem.load("cpu", torch.float64)
     source = generator(1, "points")
-    first, second = problem.draw(data, source), problem.draw(data, source)
-    again = problem.draw(data, generator(1, "points"))
+    first, second = problem.sample(data, source), problem.sample(data, source)
+    again = problem.sample(data, generator(1, "points"))
     assert torch.equal(first["momentum"]["points"], again["momentum"]["points"])
     assert not torch.equal(first["momentum"]["points"], second["momentum"]["points"])
 
@@ -285,13 +285,13 @@ def zero(points):
 
 
 @pytest.mark.parametrize("adaptive", ["rad", "rar_d", "r3"])
-def test_points_follow_the_residual_when_they_are_redrawn(adaptive):
+def test_points_follow_the_residual_when_they_are_resampled(adaptive):
     problem = Layer(adaptive=adaptive)
     data, source = problem.load("cpu", torch.float64), generator(0, "points")
-    batch = problem.draw(data, source)
+    batch = problem.sample(data, source)
     near = [float((batch[name]["points"][:, 1].abs() < 0.1).double().mean()) for name in ("peak", "start")]
     for _ in range(4):
-        batch = problem.redraw(data, source, zero, batch)
+        batch = problem.resample(data, source, zero, batch)
     after = [float((batch[name]["points"][:, 1].abs() < 0.1).double().mean()) for name in ("peak", "start")]
     assert all(b > 1.5 * a for a, b in zip(near, after, strict=True))
     sizes = {"rad": 400, "rar_d": 400 + 4 * 20, "r3": 400}
@@ -303,10 +303,10 @@ def test_stages_may_ask_for_fewer_points():
     problem = Layer()
     fewer = problem.with_points(0.25)
     data = problem.load("cpu", torch.float64)
-    batch = fewer.draw(data, generator(0, "points"))
+    batch = fewer.sample(data, generator(0, "points"))
     assert len(batch["peak"]["points"]) == 100
     assert len(batch["start"]["points"]) == 100
-    assert len(problem.draw(data, generator(0, "points"))["peak"]["points"]) == 400
+    assert len(problem.sample(data, generator(0, "points"))["peak"]["points"]) == 400
     with pytest.raises(InputError, match="points=0"):
         Stage(GaussNewton, 3, points=0)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from nfsolve import MLP, PDE, Box, Unknown, boundary, face, interior, matched, measured, periodic
+from nfsolve import MLP, PDE, Box, Unknown, boundary, face, interior, measured, paired, periodic
 from nfsolve._core.errors import InputError
 from nfsolve.domains import Disk
 from nfsolve.problem import check_windows, window_of
@@ -41,9 +41,9 @@ def field_for(problem, seed=0):
     return MLP.for_problem(problem, width=6, depth=2, seed=seed, dtype=torch.float64)
 
 
-def draw(problem):
+def sample(problem):
     data = problem.load("cpu", torch.float64)
-    return problem.draw(data, torch.Generator().manual_seed(0))
+    return problem.sample(data, torch.Generator().manual_seed(0))
 
 
 def test_the_first_window_is_the_problem_on_a_part_of_its_time():
@@ -53,7 +53,7 @@ def test_the_first_window_is_the_problem_on_a_part_of_its_time():
     assert view.domain == Box(t=(0, 0.25), x=(0, 1))
     assert problem.domain == Box(t=(0, 1), x=(0, 1))
     assert list(view.conditions()) == list(problem.conditions())
-    batch = draw(view)
+    batch = sample(view)
     assert float(batch["balance"]["points"][:, 0].max()) <= 0.25
     assert not batch["shape"]["points"][:, 0].any()
 
@@ -66,7 +66,7 @@ def test_later_windows_take_over_values_and_slopes():
     assert list(conditions) == ["balance", "ends", "handover", "handover_t"]
     assert (conditions["handover"].weight, conditions["handover_t"].weight) == (1000.0, 100.0)
     assert view.weights()["handover"] == 1000.0
-    batch = draw(view)
+    batch = sample(view)
     assert torch.equal(batch["handover"]["points"][:, 0], torch.full((8,), 0.5, dtype=torch.float64))
     same = view.residuals(previous, batch)
     assert not same["handover"].any()
@@ -90,7 +90,7 @@ def test_the_order_in_time_decides_what_is_handed_over():
     assert conditions["handover"].names == ("u", "v")
     assert conditions["handover_t"].names == ("u_t",)
     assert (conditions["handover"].weight, conditions["handover"].points) == (3.0, 7)
-    residuals = view.residuals(field_for(view, seed=1), draw(view))
+    residuals = view.residuals(field_for(view, seed=1), sample(view))
     assert residuals["handover"].shape == (7, 2)
     assert residuals["handover_t"].shape == (7, 1)
     assert view.domain.periodic == (True, False)
@@ -111,7 +111,7 @@ def test_a_hard_constraint_at_the_start_is_handed_over_too():
     problem = Hard(n_face=6)
     view = window_of(problem, 0.5, 1.0, field_for(window_of(problem, 0.0, 0.5)))
     assert list(view.conditions()) == ["heat", "handover"]
-    assert draw(view)["handover"]["u_data"].shape == (6, 1)
+    assert sample(view)["handover"]["u_data"].shape == (6, 1)
 
 
 def test_faces_that_share_a_condition_with_the_start_keep_it():
@@ -136,7 +136,7 @@ def test_adaptive_points_bring_the_values_of_the_previous_field():
         problem = Wave(n_points=20, n_face=8, adaptive=adaptive)
         view = window_of(problem, 0.5, 1.0, field_for(problem))
         data, generator = view.load("cpu", torch.float64), torch.Generator().manual_seed(0)
-        batch = view.redraw(data, generator, field_for(view, seed=1), view.draw(data, generator))
+        batch = view.resample(data, generator, field_for(view, seed=1), view.sample(data, generator))
         rows = batch["handover"]
         assert torch.allclose(rows["u_data"], view.previous(rows["points"]), rtol=1e-12)
 
@@ -181,7 +181,7 @@ def test_a_shape_at_all_times():
     problem = Plate(n_points=10, n_face=5)
     check_windows(problem)
     view = window_of(problem, 0.5, 1.0, field_for(problem))
-    batch = draw(view)
+    batch = sample(view)
     assert list(batch) == ["heat", "rim", "handover"]
     assert float(batch["rim"]["points"][:, 0].min()) >= 0.5
     assert torch.equal(batch["handover"]["points"][:, 0], torch.full((5,), 0.5, dtype=torch.float64))
@@ -210,7 +210,7 @@ def test_problems_that_cannot_be_marched_are_worded():
     refused(at_the_end, zero=face(t=(0, 1))(zero))
     refused(at_the_end, zero=boundary(zero))
     refused(at_the_end, zero=boundary(part="t=1")(zero))
-    refused("windows with condition 'match' at the end", match=matched(t=(0, 1))(match))
+    refused("windows with condition 'match' at the end", match=paired(t=(0, 1))(match))
     refused(
         "windows for Heat with unknown k: known parameters.*All times together",
         k=Unknown(1.0),

@@ -66,7 +66,7 @@ def standing_in(problem, data, volume):
 
 def residual_of(problem, data, volume):
     field = standing_in(problem, data, volume)
-    return problem.residuals(field, problem.draw(data, generator(0, "points")))["projections"]
+    return problem.residuals(field, problem.sample(data, generator(0, "points")))["projections"]
 
 
 def test_the_exact_volume_scores_perfectly_and_leaves_the_error_of_the_grid(small):
@@ -129,7 +129,7 @@ def test_coarse_levels_merge_voxels_bins_and_counts():
     assert coarse["incident"] == 4 * fine["incident"]
     first = fine["projections"].reshape(6, 20, 20)[0, 8:10, 4:6].mean()
     assert coarse["projections"].reshape(6, 10, 10)[0, 4, 2] == pytest.approx(float(first))
-    batch = problem.with_points(1 / 8).draw(data, generator(0, "points"))
+    batch = problem.with_points(1 / 8).sample(data, generator(0, "points"))
     assert batch["grid"].shape == (8, 8, 8)
 
 

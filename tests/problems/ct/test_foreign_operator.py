@@ -37,14 +37,14 @@ class Fit(Problem):
 
     domain = Box(x=(-1, 1), y=(-1, 1))
     unknowns = "f"
-    redraw_every = 0
+    resample_every = 0
 
     def load(self, device, dtype):
         measure = foreign(Tomography(), GRID.shape, GEOMETRY.shape, dtype, device)
         y = ellipse_sinogram(SHEPP_LOGAN, GEOMETRY).reshape(-1, 1)
         return {"measure": measure, "pixels": GRID.centres(dtype, device), "y": y.to(device, dtype)}
 
-    def draw(self, data, generator):
+    def sample(self, data, generator):
         return data
 
     def residuals(self, field, batch):

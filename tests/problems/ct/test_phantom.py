@@ -21,7 +21,7 @@ def rms(values):
 
 def filtered(problem, data, image):
     """Filtered residual of pixel values (size, size) in the place of a field, as an error of the image."""
-    batch = problem.draw(data, generator(0, "points"))
+    batch = problem.sample(data, generator(0, "points"))
     return problem.contrast * problem.residuals(lambda points: image.reshape(-1, 1), batch)["filtered"]
 
 

@@ -47,7 +47,7 @@ def projected(geometry, size=64, width=2.0):
 
 def residuals_of(problem, data, image):
     """Residuals of pixel values (rows, columns) in the place of a field."""
-    return problem.residuals(lambda points: image.reshape(-1, 1), problem.draw(data, generator(0, "points")))
+    return problem.residuals(lambda points: image.reshape(-1, 1), problem.sample(data, generator(0, "points")))
 
 
 def pixelwise(problem, image):
@@ -163,10 +163,10 @@ def test_coarse_levels_are_the_scan_of_wider_bins(size):
     problem = CTPhantom(views=5, size=size)
     data = problem.load("cpu", torch.float64)
     assert set(data["levels"]) == {1}
-    coarse = problem.with_points(0.25).draw(data, generator(0, "points"))
+    coarse = problem.with_points(0.25).sample(data, generator(0, "points"))
     assert set(data["levels"]) == {1, 2}
-    assert problem.with_points(0.25).draw(data, generator(1, "points")) is coarse
-    assert problem.draw(data, generator(0, "points")) is data["levels"][1]
+    assert problem.with_points(0.25).sample(data, generator(1, "points")) is coarse
+    assert problem.sample(data, generator(0, "points")) is data["levels"][1]
     assert coarse["geometry"].shape == (5, 16)
     assert coarse["shape"] == (math.ceil(size / 2),) * 2 and len(coarse["pixels"]) == math.prod(coarse["shape"])
     exact = ellipse_sinogram(SHEPP_LOGAN, coarse["geometry"]).reshape(-1, 1)
@@ -176,7 +176,7 @@ def test_coarse_levels_are_the_scan_of_wider_bins(size):
 def test_coarse_levels_add_up_photons():
     problem = CTPhantom(views=5, size=32, counts=1e4, loss="poisson")
     data = problem.load("cpu", torch.float64)
-    fine, coarse = data["levels"][1], problem.with_points(1 / 16).draw(data, generator(0, "points"))
+    fine, coarse = data["levels"][1], problem.with_points(1 / 16).sample(data, generator(0, "points"))
     assert torch.equal(coarse["counts"], fine["counts"].reshape(-1, 4).sum(1, keepdim=True))
     assert (coarse["incident"] == 4e4).all() and (fine["incident"] == 1e4).all()
     assert torch.equal(coarse["precision"], coarse["counts"])

@@ -38,7 +38,7 @@ def test_wrong_poses_are_corrected(refined: nf.Solution):
     found = refined.metrics
     assert found["pose_error_degrees/given"] > 5
     assert found["pose_error_degrees"] < 0.75 * found["pose_error_degrees/given"]
-    moved = refined.field.companions["poses"].motions().detach()
+    moved = refined.field.auxiliary["poses"].motions().detach()
     assert found["pose_correction_degrees"] == pytest.approx(float(moved[:, :3].norm(dim=-1).mean()) * 180 / math.pi)
     assert found["pose_correction_distance"] == pytest.approx(float(moved[:, 3:].norm(dim=-1).mean()))
     assert found["psnr"] > found["psnr_heldout"], "held-out views stay where they are"
@@ -50,7 +50,7 @@ def test_a_refined_run_is_loaded_evaluated_and_cited(refined: nf.Solution, capsy
     again = nf.load(out)
     for name, value in refined.field.state_dict().items():
         assert torch.equal(value, again.state_dict()[name]), name
-    assert {"companions.colour.0.linear.weight", "companions.poses.twists"} <= set(again.state_dict())
+    assert {"auxiliary.colour.0.linear.weight", "auxiliary.poses.twists"} <= set(again.state_dict())
     (out / "metrics.json").unlink()
     assert run_cli(["eval", str(out)]) == 0
     found = json.loads((out / "metrics.json").read_text())
@@ -77,7 +77,7 @@ class Exact(torch.nn.Module):
 
     def __init__(self, problem: NeRFScene):
         super().__init__()
-        self.companions = torch.nn.ModuleDict(problem.companions(0)).double()
+        self.auxiliary = torch.nn.ModuleDict(problem.auxiliary_modules(0)).double()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return scene(x)
@@ -87,8 +87,8 @@ def test_the_slope_along_a_correction_is_that_of_finite_differences():
     problem = NeRFScene(**TINY, pose_noise=1.0, refine_poses=True)
     data = problem.load("cpu", torch.float64)
     field = Exact(problem)
-    batch = problem.redraw(data, generator(0, "x"), field, problem.draw(data, generator(0, "x")))
-    twists = field.companions["poses"].twists
+    batch = problem.resample(data, generator(0, "x"), field, problem.sample(data, generator(0, "x")))
+    twists = field.auxiliary["poses"].twists
 
     def loss() -> torch.Tensor:
         return problem.residuals(field, batch)["colour"].square().sum()
@@ -107,8 +107,8 @@ def test_the_slope_along_a_correction_is_that_of_finite_differences():
 def test_colours_by_a_network_read_features_and_the_view():
     problem = NeRFScene(**TINY, view=2, colour="network")
     assert problem.unknowns.split() == ["sigma", *(f"f{k}" for k in range(1, 16))]
-    network = problem.companions(0)["colour"].double()
-    assert torch.equal(network[0].linear.weight, problem.companions(0)["colour"][0].linear.weight.double())
+    network = problem.auxiliary_modules(0)["colour"].double()
+    assert torch.equal(network[0].linear.weight, problem.auxiliary_modules(0)["colour"][0].linear.weight.double())
     data = problem.load("cpu", torch.float64)
     rays = {name: rows[100:110] for name, rows in data["test"].rays(*data["test"].cameras.pixels(0)).items()}
     samples = problem.march(rays, problem.grid("cpu"))
@@ -116,7 +116,7 @@ def test_colours_by_a_network_read_features_and_the_view():
     def field(x: torch.Tensor) -> torch.Tensor:
         return torch.cat([0 * x[:, :1] + 4, x.repeat(1, 5)], -1)
 
-    field.companions = {"colour": network}
+    field.auxiliary = {"colour": network}
     points = samples.points(rays["origins"], rays["directions"])
     both = torch.cat([points.repeat(1, 5), spherical_harmonics(rays["viewing"], 2)[samples.ray]], -1)
     expected = torch.zeros(10, 3, dtype=torch.float64)

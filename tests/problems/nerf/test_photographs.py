@@ -119,7 +119,7 @@ def test_the_exact_volume_explains_its_xray_views():
     def exact(points: torch.Tensor) -> torch.Tensor:
         return ellipsoid_values(SHEPP_LOGAN_3D, points)
 
-    residual = problem.residuals(exact, problem.draw(data, torch.Generator().manual_seed(0)))["colour"]
+    residual = problem.residuals(exact, problem.sample(data, torch.Generator().manual_seed(0)))["colour"]
     assert residual.shape == (30, 3)
     assert float(residual.abs().max()) < 2e-3
     scores = problem.metrics(exact, data)

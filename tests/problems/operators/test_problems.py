@@ -107,7 +107,7 @@ def test_they_are_found_where_they_are():
 
 def test_speeds_are_at_least_one():
     space = Speeds(0.2)
-    u = space.evaluate(space.draw(50, torch.Generator().manual_seed(0)), torch.linspace(0, 1, 501).double()[:, None])
+    u = space.evaluate(space.sample(50, torch.Generator().manual_seed(0)), torch.linspace(0, 1, 501).double()[:, None])
     assert float(u.min()) > 1 - 1e-6
     torch.testing.assert_close(u.amin(1), torch.ones(50).double(), rtol=0, atol=1e-4)
 
@@ -150,7 +150,7 @@ def test_the_symmetries_of_the_square_are_those_of_the_labels():
     problem = Darcy(symmetries=False, functions=1)
     _, labels, error = problem.stored("train")
     lattice = torch.linspace(0, 1, 897, dtype=torch.float64)
-    a = problem.spaces()["a"].on_lattice(problem.spaces()["a"].draw(1, generator(0, "train")), lattice)
+    a = problem.spaces()["a"].on_lattice(problem.spaces()["a"].sample(1, generator(0, "train")), lattice)
     for symmetry in SYMMETRIES[2:4]:  # the smallest ones of which all are made
         solved = torch.from_numpy(darcy(turned(a, symmetry).numpy(), 4)[:, ::8, ::8])
         assert float((solved - turned(labels, symmetry)).norm() / solved.norm()) < error

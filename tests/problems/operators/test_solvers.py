@@ -23,7 +23,7 @@ from problems.operators._solvers import (
 
 
 def functions(space, n: int, seed: int = 0):
-    c = space.draw(n, torch.Generator().manual_seed(seed))
+    c = space.sample(n, torch.Generator().manual_seed(seed))
     return lambda x: space.evaluate(c, torch.tensor(x, dtype=torch.float64)[:, None]).numpy()
 
 
@@ -145,7 +145,7 @@ def test_burgers_with_a_closed_form():
 
 def two_valued(n: int, m: int) -> np.ndarray:
     space = Thresholded(NeumannField(modes=16))
-    c = space.draw(n, torch.Generator().manual_seed(0))
+    c = space.sample(n, torch.Generator().manual_seed(0))
     return space.on_lattice(c, torch.linspace(0, 1, m + 1, dtype=torch.float64)).numpy()
 
 

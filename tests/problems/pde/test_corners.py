@@ -15,7 +15,7 @@ from problems.pde.lshape import LShape, corner
 
 def loaded(problem):
     data = problem.load("cpu", torch.float64)
-    return data, problem.draw(data, generator(0, "points"))
+    return data, problem.sample(data, generator(0, "points"))
 
 
 def on_grid(data):

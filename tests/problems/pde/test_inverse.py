@@ -12,7 +12,7 @@ from problems.pde.wake import Wake
 
 def loaded(problem):
     data = problem.load("cpu", torch.float64)
-    return data, problem.draw(data, generator(0, "points"))
+    return data, problem.sample(data, generator(0, "points"))
 
 
 def test_exact_diffusivity_satisfies_the_equations_and_noiseless_data():

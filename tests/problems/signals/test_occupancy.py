@@ -51,7 +51,7 @@ def exact(x):
 def test_the_exact_solid_has_no_residual_and_perfect_scores():
     problem = Occupancy(**SMALL)
     data = problem.load("cpu", torch.float32)
-    batch = problem.draw(data, torch.Generator().manual_seed(0))
+    batch = problem.sample(data, torch.Generator().manual_seed(0))
     assert batch["occupancy"]["points"].shape == (500, 3)
     assert batch["occupancy"]["values"].shape == (500, 1)
     assert problem.residuals(lambda x: exact(x.double()).float(), batch)["occupancy"].abs().max() == 0

@@ -53,7 +53,7 @@ def test_the_exact_field_has_no_residual_and_perfect_scores(map_file):
     problem = small(map_file)
     data = problem.load("cpu", torch.float64)
     exact = scaled(data)
-    batch = problem.draw(data, torch.Generator().manual_seed(0))
+    batch = problem.sample(data, torch.Generator().manual_seed(0))
     assert problem.residuals(exact, batch)["field"].abs().max() < 1e-12
     assert (data["middle"], data["range"]) == pytest.approx((280, 60))
     scores = problem.metrics(exact, data)
@@ -89,7 +89,7 @@ def test_only_lattice_points_are_given_and_a_pole_is_one_point(map_file, lattice
     assert torch.equal(mask[1:-1], inner[1:-1])
     assert mask[0].all()
     assert mask[-1].all() == (24 % lattice == 0)
-    drawn = problem.draw(data, torch.Generator().manual_seed(1))["field"]
+    drawn = problem.sample(data, torch.Generator().manual_seed(1))["field"]
     assert drawn["points"].shape == (64, 3)
     assert torch.cdist(drawn["points"], data["given"]["points"]).min(1).values.max() < 1e-6
     assert problem.score == ("psnr_heldout" if lattice > 1 else "psnr")
@@ -99,16 +99,16 @@ def test_only_lattice_points_are_given_and_a_pole_is_one_point(map_file, lattice
 def test_points_are_drawn_by_area(map_file):
     problem = small(map_file, lattice=1, batch=0)
     data = problem.load("cpu", torch.float64)
-    assert problem.draw(data, torch.Generator())["field"] is data["given"]
+    assert problem.sample(data, torch.Generator())["field"] is data["given"]
     problem = small(map_file, lattice=1, batch=1199)
     generator = torch.Generator().manual_seed(0)
-    z = torch.cat([problem.draw(data, generator)["field"]["points"][:, 2] for _ in range(20)])
+    z = torch.cat([problem.sample(data, generator)["field"]["points"][:, 2] for _ in range(20)])
     square = float((data["weights"][:, 0] * data["points"][:, 2] ** 2).mean())
     assert square == pytest.approx(1 / 3, abs=3e-3)  # uniform on the sphere
     error = float(z.square().std()) / math.sqrt(len(z))
     assert abs(float(z.square().mean()) - square) < 4 * error
     whole = problem.residuals(lambda p: 0 * p[:, :1], {"field": data["given"]})["field"].square().mean()
-    sampled = problem.residuals(lambda p: 0 * p[:, :1], problem.draw(data, generator))["field"].square().mean()
+    sampled = problem.residuals(lambda p: 0 * p[:, :1], problem.sample(data, generator))["field"].square().mean()
     assert float(sampled) == pytest.approx(float(whole), rel=0.25)
 
 

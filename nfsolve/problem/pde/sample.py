@@ -16,35 +16,35 @@ SCORED_POINTS = 20_000  # on the default grid
 SCORED_PICKS = 4096  # of a domain without volume
 
 
-def draw_rows(problem: Any, name: str, condition: Condition, n: int, generator: Generator) -> dict[str, Tensor]:
-    """Draw the points of one condition.
+def sample_rows(problem: Any, name: str, condition: Condition, n: int, generator: Generator) -> dict[str, Tensor]:
+    """UnitSampler the points of one condition.
 
     Args:
         problem: A PDE, for its domain, sampler and ``place``.
         name: Name of the residual, for messages.
-        condition: Its mark: interior, face, boundary or matched.
+        condition: Its mark: interior, face, boundary or paired.
         n: Number of points.
         generator: CPU generator; its state moves on.
 
     Returns:
-        ``points (n, d)``; on faces and boundaries ``normals (n, d)``; of matched values ``partners (n, d)``.
+        ``points (n, d)``; on faces and boundaries ``normals (n, d)``; of paired values ``partners (n, d)``.
 
     Raises:
         InputError: The mark selects nothing of the domain.
     """
     domain: Domain = problem.domain
 
-    def draw(m: int, d: int) -> Tensor:
+    def sample(m: int, d: int) -> Tensor:
         return sampler(problem.sampler)(m, d, generator)
 
     if condition.kind == "interior":
-        return {"points": domain.interior(n, draw, problem.place)}
+        return {"points": domain.interior(n, sample, problem.place)}
     if condition.kind == "face":
-        return _on_faces(domain, condition, n, draw)
-    if condition.kind == "matched":
-        return _pairs(domain, name, condition, n, draw)
+        return _on_faces(domain, condition, n, sample)
+    if condition.kind == "paired":
+        return _pairs(domain, name, condition, n, sample)
     where = None if condition.where is None else _mask(problem, name, condition.where)
-    points, normals = domain.boundary(n, draw, condition.part, where, f"boundary condition '{name}'")
+    points, normals = domain.boundary(n, sample, condition.part, where, f"boundary condition '{name}'")
     if normals.isnan().any():  # a point cloud without normals
         wanted = [
             a for a in arguments(getattr(problem, name)) if a.removeprefix("n_") in domain.names and a[:2] == "n_"
@@ -55,47 +55,47 @@ def draw_rows(problem: Any, name: str, condition: Condition, n: int, generator: 
     return {"points": points, "normals": normals}
 
 
-def _on_faces(domain: Domain, condition: Condition, n: int, draw: Callable[[int, int], Tensor]) -> dict[str, Tensor]:
+def _on_faces(domain: Domain, condition: Condition, n: int, sample: Callable[[int, int], Tensor]) -> dict[str, Tensor]:
     faces = domain.face(condition.sides)
     points, normals = [], []
     for i, (column, value, sign) in enumerate(faces):
         share = n // len(faces) + (i < n % len(faces))
-        points.append(_at(domain, max(share, 1), column, value, draw))
+        points.append(_at(domain, max(share, 1), column, value, sample))
         normal = torch.zeros_like(points[-1])
         normal[:, column] = sign
         normals.append(normal)
     return {"points": torch.cat(points), "normals": torch.cat(normals)}
 
 
-def _at(domain: Domain, n: int, column: int, value: float, draw: Callable[[int, int], Tensor]) -> Tensor:
-    """Draw points of the domain with one coordinate fixed."""
+def _at(domain: Domain, n: int, column: int, value: float, sample: Callable[[int, int], Tensor]) -> Tensor:
+    """UnitSampler points of the domain with one coordinate fixed."""
 
     def place(unit: Tensor) -> Tensor:
         points = domain.scale(unit)
         points[:, column] = value
         return points
 
-    return domain.interior(n, draw, place)
+    return domain.interior(n, sample, place)
 
 
 def _pairs(
-    domain: Domain, name: str, condition: Condition, n: int, draw: Callable[[int, int], Tensor]
+    domain: Domain, name: str, condition: Condition, n: int, sample: Callable[[int, int], Tensor]
 ) -> dict[str, Tensor]:
     [(coordinate, (first, second))] = condition.sides.items()
     column = domain.index(coordinate)
     low, high = domain.bounds[column]
     if domain.periodic[column]:
         raise InputError(
-            f"@matched({coordinate}=...) of '{name}' along a periodic coordinate",
+            f"@paired({coordinate}=...) of '{name}' along a periodic coordinate",
             "a coordinate that is not periodic; the field repeats along it exactly",
             "drop the condition",
         )
     if not (low <= first <= high and low <= second <= high):
         raise InputError(
-            f"@matched({coordinate}=({first:g}, {second:g})) of '{name}'",
+            f"@paired({coordinate}=({first:g}, {second:g})) of '{name}'",
             f"values in {low:g} <= {coordinate} <= {high:g}",
         )
-    points = _at(domain, n, column, first, draw)
+    points = _at(domain, n, column, first, sample)
     partners = points.clone()
     partners[:, column] = second
     lost = int((~domain.contains(partners)).sum())
