@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from nfsolve import InputError, face
+from nfsolve import face
+from nfsolve._core.errors import InputError
 from nfsolve.problem.pde.evaluate import call
 
 
