@@ -115,6 +115,10 @@ class Objective(LeastSquares):
         """
         return self._named_at(params, self.batch)
 
+    def bound(self) -> Problem:
+        """Return the problem with the current values of its unknown scalars."""
+        return self._bound(self.system.unknowns.values())
+
     def unknown_values(self) -> dict[str, float]:
         """Return the current values of the unknown scalars."""
         return {name: float(value.detach()) for name, value in self.system.unknowns.values().items()}
