@@ -58,7 +58,8 @@ def with_transform(field: nn.Module, problem: Any) -> nn.Module:
     Raises:
         InputError: The field has a transform that is not the problem's, so that one of them would be lost.
     """
-    own, wanted = getattr(field, "transform", None), problem.transform()
+    own: Any = getattr(field, "transform", None)
+    wanted = problem.transform()
     ansatz = _is_ansatz(own)
     if wanted is None:
         if ansatz:
