@@ -1,7 +1,7 @@
 """Residuals that couple their points: the Jacobian is that of the whole, and the run says so."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pytest
 import torch
@@ -56,12 +56,12 @@ COUPLED = {"mean", "square", "difference", "running", "against_first"}
 
 
 def objective(problem, dtype=torch.float64, zero=False):
-    field = MLP.for_problem(problem, width=4, depth=1, dtype=dtype)
+    net = MLP.for_problem(problem, width=4, depth=1, dtype=dtype)
     if zero:
         with torch.no_grad():
-            for p in field.parameters():
+            for p in net.parameters():
                 p.zero_()
-    return Objective(problem, field, problem.load("cpu", dtype), generator(0, "points"))
+    return Objective(problem, net, problem.load("cpu", dtype), generator(0, "points"))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -89,7 +89,7 @@ def test_the_jacobian_of_coupled_residuals_is_that_of_the_whole():
 class Eigen(PDE):
     """-u'' = E u between walls, with the mean of u^2 equal to 1: E = pi^2."""
 
-    E: Unknown = Unknown(8.0)
+    E: Unknown = field(default=Unknown(8.0))
     domain = Box(x=(0, 1))
     unknowns = "u"
 
