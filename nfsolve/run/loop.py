@@ -76,7 +76,12 @@ class Run:
             self.watch.start()
             self._saved_at = time.perf_counter()
             if not self.history:
+<<<<<<< HEAD
                 self._log()
+=======
+                self._warn()
+                self._log(None)
+>>>>>>> main
             self._run_stage(interrupt)
             while not self.stopped and self.stage < self._last:
                 self.stage, self.step = self.stage + 1, 0
@@ -84,6 +89,12 @@ class Run:
             self.objective.choose("")
             self.stopped = self.stopped or f"step limit: {self.steps} steps done"
         return self._finish()
+
+    def _warn(self) -> None:
+        """Say before training what the user may not expect of the problem."""
+        for name in sorted(self.objective.coupled):
+            text = f"residual '{name}' couples its points, so its Jacobian is evaluated as a whole, which takes longer"
+            self.report({"warning": text})
 
     @property
     def seconds(self) -> float:

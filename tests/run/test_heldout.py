@@ -40,7 +40,7 @@ class Poisson(PDE):
 class Holed(Poisson):
     """Poisson equation on a square minus a disk."""
 
-    domain = BOX - nfsolve.domains.Disk((0.0, 0.0), 0.5, names=("x", "y"))
+    domain = BOX - nfsolve.Disk(x=0, y=0, radius=0.5)
 
 
 @dataclass
@@ -60,8 +60,8 @@ class Decay(PDE):
 
 def solved(problem, field, steps=15, **options):
     options.setdefault("dtype", "float64")
-    stages = (Stage(GaussNewton, steps=steps, resample=options.pop("resample", 0)),)
-    return nfsolve.solve(problem, field=field, optimizer=stages, **options)
+    stages = (Stage(GaussNewton, steps=steps, resample=0),)
+    return nfsolve.solve(problem, field=field, stages=stages, **options)
 
 
 @pytest.mark.parametrize("kind", [Holed, Poisson])
