@@ -1,6 +1,7 @@
 """Residuals on points that were never trained on: whether a field solves the equation or only fits its points."""
 
 import math
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -15,7 +16,9 @@ NEGLIGIBLE = 1e-12  # a smaller residual is rounding; of shorter types 100 of th
 PIECE = 2**14  # points whose derivatives are held at once
 
 
-def held_out(problem: Problem, field: Any, data: Any, batch: Any, seed: int) -> dict[str, float]:
+def held_out(
+    problem: Problem, field: Any, data: Any, batch: Any, seed: int, coupled: Collection[str] = ()
+) -> dict[str, float]:
     """Evaluate the residuals of a field on fresh points.
 
     Args:
@@ -24,6 +27,7 @@ def held_out(problem: Problem, field: Any, data: Any, batch: Any, seed: int) -> 
         data: What ``problem.load`` gave.
         batch: What the field was trained on; each residual gets at least as many fresh points.
         seed: Seed of the run; the fresh points have a stream of their own.
+        coupled: Residuals of which a row depends on other points too, so that they are evaluated as a whole.
 
     Returns:
         ``heldout/NAME``, the root mean square, and ``heldout_max/NAME``; empty where a problem has no fresh points.
@@ -31,7 +35,7 @@ def held_out(problem: Problem, field: Any, data: Any, batch: Any, seed: int) -> 
     found: dict[str, float] = {}
     with torch.no_grad():
         for name, rows in problem.fresh(data, generator(seed, "heldout"), batch).items():
-            parts = _pieces(rows) if problem.pointwise else [rows]
+            parts = _pieces(rows) if problem.pointwise and name not in coupled else [rows]
             r = torch.cat([problem.residuals(field, {name: part})[name] for part in parts])
             found[f"heldout/{name}"] = rms(r)
             found[f"heldout_max/{name}"] = float(r.abs().max())

@@ -76,12 +76,8 @@ class Run:
             self.watch.start()
             self._saved_at = time.perf_counter()
             if not self.history:
-<<<<<<< HEAD
-                self._log()
-=======
                 self._warn()
-                self._log(None)
->>>>>>> main
+                self._log()
             self._run_stage(interrupt)
             while not self.stopped and self.stage < self._last:
                 self.stage, self.step = self.stage + 1, 0
@@ -221,7 +217,8 @@ class Run:
             residuals = objective.residuals()
             scores = {"loss": float(objective.combine(residuals))}
         scores |= {f"rms/{name}": rms(r) for name, r in residuals.items()}
-        return scores | held_out(objective.bound(), self.field, self.data, objective.batch, self.plan.seed)
+        problem, whole = objective.bound(), objective.coupled
+        return scores | held_out(problem, self.field, self.data, objective.batch, self.plan.seed, whole)
 
     def _save(self) -> None:
         """Write a checkpoint; a failure is reported and tried again later, the older one stays."""

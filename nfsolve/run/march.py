@@ -167,7 +167,7 @@ class March:
         """
         rows = [window["history"][-1] for window in self.done] + run.history[-1:]
         view = window_of(self.problem, self.cuts[0], self.cuts[len(self.done) + 1])
-        fresh = held_out(view, field, data, {}, self.plan.seed)
+        fresh = held_out(view, field, data, {}, self.plan.seed, run.objective.coupled)
         loss = {"loss": run.history[-1]["loss"]} if run.history else {}
         return loss | mean_rms(rows) | fresh
 
