@@ -17,7 +17,7 @@ class Unknown:
     """A scalar parameter of the equation that is found from data.
 
     Attributes:
-        initial: Value at the start.
+        initial: Value at the start; its size is also the unit in which the scalar is learned.
         positive: Keep it positive, by a softplus.
     """
 
@@ -52,7 +52,7 @@ class Unknowns(nn.Module):
     def values(self) -> dict[str, Tensor]:
         """Return the value of each unknown, a 0-dimensional tensor."""
         return {
-            name: F.softplus(self.raw[name]) if unknown.positive else self.raw[name] * 1.0
+            name: _scale(unknown) * (F.softplus(self.raw[name]) if unknown.positive else self.raw[name])
             for name, unknown in self.specifications.items()
         }
 
@@ -72,7 +72,11 @@ class NoNumbers(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
+def _scale(unknown: Unknown) -> float:
+    """Return the size of the start value: what is trained begins at about 1, whatever the unit."""
+    return abs(float(unknown.initial)) or 1.0
+
+
 def _unconstrained(unknown: Unknown) -> float:
-    if not unknown.positive:
-        return float(unknown.initial)
-    return unknown.initial + math.log(-math.expm1(-unknown.initial))  # inverse of softplus
+    start = unknown.initial / _scale(unknown)
+    return start + math.log(-math.expm1(-start)) if unknown.positive else start  # inverse of softplus

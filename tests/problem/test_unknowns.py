@@ -9,6 +9,7 @@ import torch
 import nfsolve as nf
 from nfsolve import PDE, Box, Unknown, interior
 from nfsolve._core.errors import InputError
+from nfsolve.problem.unknowns import Unknowns
 
 WAYS = {
     "math": lambda k: math.exp(k),
@@ -45,3 +46,19 @@ def test_an_unknown_in_no_residual_is_named_before_training():
     nf.solve(Rate(), steps=1, report=rows.append)
     assert "'positive' occurs in no residual" in rows[0]["warning"]
     assert not any("'k'" in row.get("warning", "") for row in rows)
+
+
+@pytest.mark.parametrize("positive", [True, False])
+@pytest.mark.parametrize("size", [1e-12, 1e-6, 1.0, 1e3, 1e12])
+def test_unknowns_of_any_size_are_learned_alike(size, positive):
+    unknowns = Unknowns({"k": Unknown(size, positive=positive), "like": Unknown(1.0, positive=positive)})
+    assert unknowns.values()["k"].item() == pytest.approx(size, rel=1e-14)
+    assert unknowns.raw["k"].item() == unknowns.raw["like"].item()
+    optimizer = torch.optim.Adam(unknowns.parameters(), lr=0.1)
+    for _ in range(300):
+        optimizer.zero_grad()
+        found = unknowns.values()
+        loss = (found["k"] / size - 3) ** 2 + (found["like"] - 3) ** 2
+        loss.backward()
+        optimizer.step()
+    assert found["k"].item() / size == pytest.approx(3, rel=1e-2)
