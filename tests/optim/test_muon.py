@@ -43,4 +43,4 @@ def test_mistakes_are_worded():
     with pytest.raises(InputError, match="at least 3 real weight matrices.*Use Adam or SOAP"):
         Muon(network()[:4])
     with pytest.raises(InputError, match="lr >= 0"):
-        Muon(network(), lr=0.0)
+        Muon(network(), lr=-1.0)
