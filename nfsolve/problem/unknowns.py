@@ -2,10 +2,12 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from nfsolve._core.errors import InputError
 
@@ -53,6 +55,21 @@ class Unknowns(nn.Module):
             name: F.softplus(self.raw[name]) if unknown.positive else self.raw[name] * 1.0
             for name, unknown in self.specifications.items()
         }
+
+
+class NoNumbers(TorchFunctionMode):
+    """Refuses that a tensor with a gradient becomes a Python number, as in ``math.exp(k)``: the gradient is lost."""
+
+    _conversions = (Tensor.__float__, Tensor.__int__, Tensor.__complex__, Tensor.item, Tensor.tolist)
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run an operation, unless it makes a number of a tensor with a gradient."""
+        if func in self._conversions and args[0].requires_grad:
+            raise InputError(
+                "An unknown scalar must stay a tensor to be learned, but a residual turned it into a Python number",
+                do="use torch functions, as in `torch.exp(self.k)` instead of `math.exp(self.k)`",
+            )
+        return func(*args, **(kwargs or {}))
 
 
 def _unconstrained(unknown: Unknown) -> float:
