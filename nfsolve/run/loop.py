@@ -88,6 +88,9 @@ class Run:
 
     def _warn(self) -> None:
         """Say before training what the user may not expect of the problem."""
+        for name in self.objective.unused:
+            text = f"unknown scalar '{name}' occurs in no residual, so it keeps its start value"
+            self.report({"warning": text})
         for name in sorted(self.objective.coupled):
             text = f"residual '{name}' couples its points, so its Jacobian is evaluated as a whole, which takes longer"
             self.report({"warning": text})
