@@ -75,6 +75,7 @@ class Run:
             self.watch.start()
             self._saved_at = time.perf_counter()
             if not self.history:
+                self._warn()
                 self._log(None)
             self._run_stage(interrupt)
             while not self.stopped and self.stage < self._last:
@@ -83,6 +84,12 @@ class Run:
             self.objective.choose("")
             self.stopped = self.stopped or f"step limit: {self.steps} steps done"
         return self._finish()
+
+    def _warn(self) -> None:
+        """Say before training what the user may not expect of the problem."""
+        for name in sorted(self.objective.coupled):
+            text = f"residual '{name}' couples its points, so its Jacobian is evaluated as a whole, which takes longer"
+            self.report({"warning": text})
 
     @property
     def seconds(self) -> float:
