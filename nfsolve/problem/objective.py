@@ -15,7 +15,7 @@ from nfsolve.curvature import LeastSquares
 from nfsolve.diff import Unsupported, jacobian_by_rows
 from nfsolve.problem.coupling import couples, perturbed
 from nfsolve.problem.problem import Batch, Problem
-from nfsolve.problem.unknowns import Unknowns
+from nfsolve.problem.unknowns import NoNumbers, Unknowns
 from nfsolve.weighting import Constant, Weighting, Weights
 
 Evaluate = Callable[[nn.Module, dict[str, Tensor]], Any]
@@ -74,6 +74,7 @@ class Objective(LeastSquares):
         self.batch: Batch = {}
         self._latest: dict[str, Tensor] = {}
         self._recordable: dict[str, bool] = {}  # residual name -> whether its Jacobian comes from linear layers
+        self.unused: tuple[str, ...] = ()  # unknown scalars in no residual, which `check` finds
         self._coupled: frozenset[str] | None = None
         self._evaluate = torch.compile(self._evaluate_eagerly) if compile else self._evaluate_eagerly
         super().__init__(self._stack_at, dict(self.system.named_parameters()))
@@ -118,6 +119,10 @@ class Objective(LeastSquares):
             InputError: A residual does not have one row for each point.
         """
         return self._named_at(params, self.batch)
+
+    def bound(self) -> Problem:
+        """Return the problem with the current values of its unknown scalars."""
+        return self._bound(self.system.unknowns.values())
 
     def unknown_values(self) -> dict[str, float]:
         """Return the current values of the unknown scalars."""
@@ -326,7 +331,7 @@ class Objective(LeastSquares):
 
         Raises:
             InputError: A residual is empty, is no ``(n, k)``, or has another number of rows than its points; or the
-                weighting scheme is not for this problem.
+                weighting scheme is not for this problem, or an unknown scalar becomes a Python number.
         """
         with torch.no_grad():
             residuals = self._evaluate_eagerly(self.batch)
@@ -344,6 +349,21 @@ class Objective(LeastSquares):
                     "a (n, 1) column was probably combined with a (n,) vector: keep columns, as in x[:, :1]",
                 )
         self.weights.scheme.check(self)
+        self.unused = self._unused()
+
+    def _unused(self) -> tuple[str, ...]:
+        """Return the unknown scalars that occur in no residual; refuse those that become Python numbers."""
+        raw = self.system.unknowns.raw
+        if not len(raw):
+            return ()
+        fixed = {f"field.{name}": p.detach() for name, p in self.system.field.named_parameters()}
+        with torch.enable_grad(), NoNumbers():
+            terms = [r.abs().sum() for r in self._named_at(fixed, self.batch).values()]
+        total = sum(terms[1:], terms[0])
+        if not total.requires_grad:
+            return tuple(raw)
+        gradients = torch.autograd.grad(total, list(raw.values()), allow_unused=True)
+        return tuple(name for name, g in zip(raw, gradients, strict=True) if g is None)
 
 
 def _some(n: int, most: int) -> Tensor:
