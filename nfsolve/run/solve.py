@@ -149,6 +149,8 @@ def resume(
     time_limit: float | None = None,
     steps: int | None = None,
     report: Callable[[dict[str, Any]], None] | str | None = "auto",
+    problem: Problem | type[Problem] | None = None,
+    trust: bool = False,
 ) -> Solution:
     """Continue a run where its last checkpoint left it, bit-identically.
 
@@ -157,6 +159,9 @@ def resume(
         time_limit: New limit in seconds over all resumptions; None keeps the run's own.
         steps: New number of steps of the last stage; None keeps the run's own.
         report: As for `solve`.
+        problem: The problem, or its class for the recorded parameters; None takes the recorded one, which must be
+            installed, part of nfsolve, or imported already.
+        trust: Whether the recorded file or module may be run to find the problem.
 
     Returns:
         The solution.
@@ -165,22 +170,25 @@ def resume(
         InputError: The folder holds no run, or its files are damaged or of another problem.
     """
     runs = RunFolder(folder, resumed=True)
-    problem, plan = Plan.from_config(runs.config())
+    known, plan = Plan.from_config(runs.config(), problem, trust)
     if steps is not None:
         plan.stages = (*plan.stages[:-1], dataclasses.replace(plan.stages[-1], steps=steps))
     plan.time_limit = time_limit or plan.time_limit
     checkpoint = runs.load_checkpoint()
-    runner = _runner(problem, plan, runs, report, checkpoint)
+    runner = _runner(known, plan, runs, report, checkpoint)
     if checkpoint is None:
         runner.report({"warning": "no checkpoint yet: starting again"})
     return runner.go()
 
 
-def load(folder: str | Path) -> nn.Module:
+def load(folder: str | Path, *, problem: Problem | type[Problem] | None = None, trust: bool = False) -> nn.Module:
     """Return the trained field of a run folder.
 
     Args:
         folder: The run folder.
+        problem: The problem, or its class for the recorded parameters; None takes the recorded one, which must be
+            installed, part of nfsolve, or imported already.
+        trust: Whether the recorded file or module may be run to find the problem.
 
     Returns:
         The field, on the CPU; of an operator problem a `nfsolve.problem.TrainedOperator` around it.
@@ -188,15 +196,18 @@ def load(folder: str | Path) -> nn.Module:
     Raises:
         InputError: The folder holds no run, or its files are damaged or of another problem.
     """
-    solution = reopen(folder)
+    solution = reopen(folder, problem=problem, trust=trust)
     return solution.trained
 
 
-def reopen(folder: str | Path) -> Solution:
+def reopen(folder: str | Path, *, problem: Problem | type[Problem] | None = None, trust: bool = False) -> Solution:
     """Rebuild a run's solution from its folder and score it again.
 
     Args:
         folder: The run folder.
+        problem: The problem, or its class for the recorded parameters; None takes the recorded one, which must be
+            installed, part of nfsolve, or imported already.
+        trust: Whether the recorded file or module may be run to find the problem.
 
     Returns:
         The solution, with the metrics computed anew and the history as it was recorded.
@@ -205,14 +216,14 @@ def reopen(folder: str | Path) -> Solution:
         InputError: The folder holds no run, or its files are damaged or of another problem.
     """
     runs = RunFolder(folder)
-    problem, plan = Plan.from_config(runs.config())
+    known, plan = Plan.from_config(runs.config(), problem, trust)
     plan.device = "cpu"
     state = runs.load_checkpoint()
     if state is None:
         raise InputError(
             f"run '{folder}' has no checkpoint yet", "a run that was saved", f"start it: --resume {folder}"
         )
-    return _runner(problem, plan, runs, None, state).reopen()
+    return _runner(known, plan, runs, None, state).reopen()
 
 
 def _tell_skipped(plan: Plan, runner: Run | March) -> None:
