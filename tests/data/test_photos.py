@@ -373,7 +373,7 @@ def test_what_is_no_scene_is_named(tmp_path: Path):
 def test_damaged_images_are_named(tmp_path: Path):
     folder = nerfstudio(tmp_path)
     (folder / "train" / "r_1.png").write_text("no picture")
-    with pytest.raises(InputError, match=r"image '.*r_1.png' could not be read"):
+    with pytest.raises(InputError, match=r"image '.*r_1.png' must be a picture"):
         read_photographs(folder)
 
 
