@@ -15,7 +15,7 @@ demo: $(READY)
 	$(BIN)/nfsolve run burgers --time-limit 60 --out runs/burgers-demo-$$(date +%Y%m%d-%H%M%S)
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8
 	$(BIN)/python -m pytest -p no:cacheprovider tests/compile
 
 lint: $(READY)

@@ -13,6 +13,10 @@ derivatives, the optimizer, the run and the honest score::
 from typing import Any
 
 from nfsolve import optim, weighting
+from nfsolve._core.errors import InputError, MissingExtra
+from nfsolve._core.errors import require as require_extra
+from nfsolve._core.errors import unknown as unknown_name
+from nfsolve._core.random import generator
 from nfsolve._core.version import VERSION
 from nfsolve.domains import Box, Disk, Interval, PointCloud, Polygon, Rectangle, Sphere, periodic
 from nfsolve.fields import (
@@ -44,6 +48,7 @@ from nfsolve.functions import (
 from nfsolve.plot.problem import show
 from nfsolve.problem import (
     PDE,
+    FieldFunction,
     Objective,
     OperatorPDE,
     Problem,
@@ -57,7 +62,7 @@ from nfsolve.problem import (
     operator_of,
     paired,
 )
-from nfsolve.run.folder import RunFolder
+from nfsolve.run.folder import RunFolder, SaveError
 from nfsolve.run.solution import Solution
 from nfsolve.run.solve import load, reopen, resume, solve
 from nfsolve.studies.comparison import compare
@@ -73,13 +78,16 @@ __all__ = [
     "Disk",
     "FeatureGrid",
     "Field",
+    "FieldFunction",
     "FourierFilterNetwork",
     "FourierSeries",
     "FunctionSpace",
     "GaborFilterNetwork",
     "GaussianField",
     "GaussianFourier",
+    "InputError",
     "Interval",
+    "MissingExtra",
     "ModifiedMLP",
     "Objective",
     "OperatorPDE",
@@ -93,6 +101,7 @@ __all__ = [
     "Rectangle",
     "ResidualMLP",
     "RunFolder",
+    "SaveError",
     "Sine",
     "Solution",
     "Sphere",
@@ -104,6 +113,7 @@ __all__ = [
     "face",
     "factorize",
     "fold",
+    "generator",
     "interior",
     "load",
     "main",
@@ -114,9 +124,11 @@ __all__ = [
     "periodic",
     "preset",
     "reopen",
+    "require_extra",
     "resume",
     "show",
     "solve",
+    "unknown_name",
     "weight_scaling",
     "weighting",
 ]

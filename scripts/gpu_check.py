@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 import nfsolve
-from nfsolve._core.random import generator
+from nfsolve import generator
 from nfsolve.problem import Objective
 from nfsolve.problem.registry import find
 from nfsolve.run.plan import Plan, make_field

@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 import nfsolve as nf
-from nfsolve._core.errors import InputError
+from nfsolve import InputError
 from nfsolve.data.tables import find_file
 from nfsolve.options.request import read_request
 from nfsolve.plot.solution import save_pictures

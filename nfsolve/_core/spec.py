@@ -10,9 +10,16 @@ import inspect
 from functools import partial
 from typing import Any
 
+import torch
+from torch import nn
+
 from nfsolve._core.errors import InputError
 
 TRUSTED = ("nfsolve", "problems", "torch.optim")
+# rooms of nfsolve that write files, start runs or import code; no part of a description comes from them
+ACTING = tuple(
+    f"nfsolve.{room}" for room in ("__main__", "_core", "cli", "options", "plot", "problem.registry", "run", "studies")
+)
 
 
 def describe(value: Any) -> Any:
@@ -73,7 +80,7 @@ def build(data: Any, trusted: tuple[str, ...] = TRUSTED) -> Any:
     arguments = {key: build(item, trusted) for key, item in data.items() if key != kind}
     if kind is None:
         return arguments
-    target = _find(data[kind], trusted)
+    target = _find(data[kind], kind, trusted)
     try:
         return target(**arguments) if kind == "call" else partial(target, **arguments)
     except TypeError as error:
@@ -84,22 +91,36 @@ def _path(value: Any) -> str:
     return f"{value.__module__}:{value.__qualname__}"
 
 
-def _find(path: str, trusted: tuple[str, ...]) -> Any:
-    module, _, name = path.partition(":")
-    if not any(module == root or module.startswith(root + ".") for root in trusted):
+def _find(path: str, kind: str, trusted: tuple[str, ...]) -> Any:
+    module, _, name = str(path).partition(":")
+    inside = any(module == root or module.startswith(root + ".") for root in trusted)
+    if not inside or module.endswith(".__main__") or any(module == r or module.startswith(r + ".") for r in ACTING):
         raise InputError(
-            f"config names '{path}'",
-            f"something of {', '.join(trusted)}",
-            "check where this config comes from: loading it would run that code",
+            f"config.json may name what belongs to {', '.join(trusted)} and describes a run, got '{path}'",
+            do="check where this config comes from, because loading it would run that code",
         )
     try:
-        found = importlib.import_module(module)
-        for part in name.split("."):
-            found = getattr(found, part)
-    except (ImportError, AttributeError) as error:
+        found = vars(importlib.import_module(module))[name]  # one name: no walk through what the module imports
+    except (ImportError, KeyError) as error:
         raise InputError(
-            f"config names '{path}', which does not exist here",
-            "an object of this version of nfsolve",
-            "install the version named in environment.json",
+            f"config.json names '{path}', which does not exist here",
+            do="install the version of nfsolve named in environment.json",
         ) from error
+    if not _may_be_built(found, kind, trusted):
+        raise InputError(
+            f"config.json may {kind} a dataclass, a module of PyTorch or an optimizer, got '{path}'",
+            do="check where this config comes from, because loading it would run that code",
+        )
     return found
+
+
+def _may_be_built(found: Any, kind: str, trusted: tuple[str, ...]) -> bool:
+    """Whether `describe` writes such an object: one that is defined, not only imported, in a trusted module."""
+    home = getattr(found, "__module__", None) or ""
+    if not any(home == root or home.startswith(root + ".") for root in trusted):
+        return False
+    if any(home == room or home.startswith(room + ".") for room in ACTING):
+        return False
+    if isinstance(found, type):
+        return dataclasses.is_dataclass(found) or issubclass(found, nn.Module | torch.optim.Optimizer)
+    return kind == "partial" and inspect.isfunction(found)

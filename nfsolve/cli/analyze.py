@@ -11,13 +11,14 @@ from nfsolve.run.folder import CONFIG
 from nfsolve.studies.analysis import ANALYSES, Subject, analyze
 
 HELP = f"""\
-usage: nfsolve analyze DIR [--only NAME ...] [--points N] [--out DIR]
+usage: nfsolve analyze DIR [--trust] [--only NAME ...] [--points N] [--out DIR]
        nfsolve analyze WHAT [--steps N] [--every M] [--only NAME ...] [--points N] [--out DIR] [options of run]
 
   DIR        a run folder: its trained field, and the initial one built anew; results go into it
   WHAT       a problem: its initial field; with --steps N also along N steps of training
   --only     some of {" ".join(ANALYSES)}; default all
   --every M  steps between the moments that are analysed; default a quarter of --steps
+  --trust    run the file or module that defines the problem of the run folder
   --points N largest number of rows of the tangent kernel; default 576
   --out DIR  folder for analysis.json and analysis_NAME.png; default analysis-NAME-DATE
 
@@ -46,6 +47,7 @@ def analyze_command(words: list[str]) -> int:
     points, rest = _take_number("--points", rest)
     every, rest = _take_number("--every", rest)
     if (Path(what) / CONFIG).is_file():
+        trust, rest = "--trust" in rest, [word for word in rest if word != "--trust"]
         out = Path(what)
         if rest[:1] == ["--out"] and len(rest) == 2:
             out = Path(rest[1])
@@ -55,7 +57,7 @@ def analyze_command(words: list[str]) -> int:
                 "--only, --points or --out",
                 "name a problem instead of the folder to analyse another run",
             )
-        subject = Subject.of_folder(what)
+        subject = Subject.of_folder(what, trust=trust)
     elif Path(what).is_dir():
         raise InputError(f"folder '{what}' holds no run", f"one with {CONFIG}", "or name a problem")
     else:

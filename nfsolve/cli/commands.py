@@ -17,7 +17,7 @@ from nfsolve.options.options import RunOptions
 from nfsolve.options.request import read_request
 from nfsolve.plot.solution import save_pictures
 from nfsolve.problem import Problem
-from nfsolve.problem.registry import find, names
+from nfsolve.problem.registry import find, is_own, names, where
 from nfsolve.run.folder import RunFolder, SaveError
 from nfsolve.run.plan import Plan
 from nfsolve.run.solution import Solution
@@ -29,11 +29,11 @@ USAGE = """\
 usage: nfsolve COMMAND ...
 
   run WHAT [options]      solve a problem: a name from `nfsolve list`, FILE.py, or package.module:Class
-  run --resume DIR        continue a run where it stopped
+  run --resume DIR        continue a run where it stopped; --trust runs the file that defines its problem
   show WHAT [--out PNG]   draw its domain, points, conditions and normals before training
   analyze DIR|WHAT        tangent kernel, harmonics, gradients, spectra and curvature of a run or a problem
   list                    all problems, with one line each
-  eval DIR                score a run folder again and draw its pictures
+  eval DIR [--trust]      score a run folder again and draw its pictures
   compare DIR DIR ...     the metrics of several runs side by side
   compare WHAT --axis A V1 V2 ... [--axis ...]
                           methods compared fairly: tuned, equal evaluations and seconds, several seeds
@@ -138,7 +138,7 @@ def _run(words: list[str]) -> int:
 def _help_run() -> int:
     import tyro
 
-    print("nfsolve run WHAT [OPTIONS], or nfsolve run --resume DIR [--steps N] [--time-limit SECONDS]\n")
+    print("nfsolve run WHAT [OPTIONS], or nfsolve run --resume DIR [--steps N] [--time-limit SECONDS] [--trust]\n")
     print("WHAT is a name from `nfsolve list`, FILE.py, or package.module:Class;")
     print("nfsolve run WHAT --help shows its own options and those of its field and optimizer.\n")
     tyro.cli(RunOptions, args=["--help"], prog="nfsolve run WHAT")  # leaves with its exit code
@@ -166,9 +166,12 @@ def _resume(words: list[str]) -> int:
         """new number of steps of the last stage"""
         time_limit: float | None = None
         """new limit in seconds, over all resumptions"""
+        trust: tyro.conf.FlagCreatePairsOff[bool] = False
+        """run the file or module that defines the problem of this run"""
 
     said = tyro.cli(Resume, args=[w for w in words if w.startswith("-") or _is_value(w, words)], prog="nfsolve run")
-    return _tell(resume(said.resume, steps=said.steps, time_limit=said.time_limit, report=_report()))
+    limits = {"steps": said.steps, "time_limit": said.time_limit}
+    return _tell(resume(said.resume, **limits, report=_report(), trust=said.trust))
 
 
 def _is_value(word: str, words: list[str]) -> bool:
@@ -189,7 +192,8 @@ def _tell(solution: Solution) -> int:
             print(f"wrote {path}", file=sys.stderr)
     print(f"\n{solution}")
     if solution.interrupted:
-        print(f"\ncontinue with: nfsolve run --resume {folder}", file=sys.stderr)
+        flag = "" if is_own(where(solution.problem)) else " --trust"
+        print(f"\ncontinue with: nfsolve run --resume {folder}{flag}", file=sys.stderr)
         return INTERRUPTED
     return FAILED if solution.failed else FINISHED
 
@@ -205,9 +209,10 @@ def _list(words: list[str]) -> int:
 
 
 def _eval(words: list[str]) -> int:
+    trust, words = "--trust" in words, [word for word in words if word != "--trust"]
     if len(words) != 1:
         raise InputError(f"eval with {len(words)} folders", "one: nfsolve eval DIR")
-    solution = reopen(words[0])
+    solution = reopen(words[0], trust=trust)
     solution.interrupted = solution.failed = False
     RunFolder(words[0]).write_json("metrics.json", solution.metrics)
     return _tell(solution)

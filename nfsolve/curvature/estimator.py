@@ -141,7 +141,7 @@ class Estimator:
         """Return the average with one more value, after `accept`; an old one may be overwritten.
 
         Args:
-            average: Before, or None at the first refresh.
+            average: Before, or None at the first refresh of the parameter.
             value: Of this refresh.
             state: With this refresh counted.
 
@@ -152,7 +152,9 @@ class Estimator:
             return value if average is None else torch.maximum(average.mul_(self.decay), value)
         if self.average == "mean":
             return value if average is None else average.lerp_(value, 1 / state["refreshes"])
-        return torch.lerp(value, torch.zeros_like(value) if average is None else average, self.decay)
+        if average is None:  # a parameter that joins late starts as if all refreshes before had shown this value
+            return torch.lerp(value, torch.zeros_like(value), self.decay ** state["refreshes"])
+        return torch.lerp(value, average, self.decay)
 
     def curvature(self, average: Tensor) -> Tensor:
         """Return the magnitude of the curvature from an average, before the division by `correction`."""

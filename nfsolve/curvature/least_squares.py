@@ -84,8 +84,8 @@ class LeastSquares:
 
     def __call__(self) -> Tensor:
         """Zero the gradients, evaluate the loss, differentiate it, and give it detached."""
-        for parameter in self._trained.values():
-            parameter.grad = None
+        for parameter in (*self._trained.values(), *self._fixed.values()):
+            parameter.grad = None  # of frozen ones too: an old gradient would go on moving them
         with torch.enable_grad():
             loss = self.loss()
             loss.backward(inputs=self.parameters)

@@ -7,7 +7,7 @@ import inspect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self
 
 import torch
 from torch import Tensor, nn
@@ -53,6 +53,7 @@ class Field(nn.Module, ABC):
         inputs: Coordinate names.
         outputs: Output names.
         config: ``{"call": class name, **options}``, enough to build the field again on its domain.
+        transformable: Whether the field, where it has no transform, takes that of a problem.
 
     Raises:
         InputError: A size that is not positive, or outputs without names.
@@ -61,6 +62,7 @@ class Field(nn.Module, ABC):
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     config: dict[str, Any]
+    transformable: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -76,7 +78,7 @@ class Field(nn.Module, ABC):
         name = type(self).__name__
         check_counts(name, **{k: v for k, v in options.items() if k in SIZES})
         self.inputs = tuple(domain.names)
-        self.outputs = _names(outputs)
+        self.outputs = output_names(outputs)
         self.config = {"call": name, **options}
         self.transform = transform
         dtype = _dtype(dtype)
@@ -153,7 +155,8 @@ class Field(nn.Module, ABC):
         return f"({', '.join(self.inputs)}) -> ({', '.join(self.outputs)})"
 
 
-def _names(outputs: str | tuple[str, ...]) -> tuple[str, ...]:
+def output_names(outputs: str | tuple[str, ...]) -> tuple[str, ...]:
+    """Return the names of outputs; refuse none, or one that occurs twice."""
     names = tuple(outputs.split() if isinstance(outputs, str) else outputs)
     if not names or len(set(names)) < len(names):
         raise InputError(

@@ -5,7 +5,7 @@ Lu, Meng, Cai, Mao, Goswami, Zhang & Karniadakis, CMAME 393 (2022), arXiv 2111.0
 
 import math
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +44,8 @@ class PODDeepONet(Separable):
         InputError: A size that is not positive, labels that are not finite or do not fit grid and outputs, or more
             modes than the labels have.
     """
+
+    transformable: ClassVar[bool] = False  # the modes have what the labels share
 
     def __init__(
         self,

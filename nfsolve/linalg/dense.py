@@ -200,7 +200,7 @@ def unflatten(vector: Tensor, like: Any) -> Any:
         like: Tree whose structure, shapes and dtypes the result takes.
 
     Returns:
-        A tree of views where no dtype changes; works under `torch.func` transformations.
+        A tree, of views for real tensors whose dtype does not change; works under `torch.func` transformations.
 
     Raises:
         InputError: The vector has another number of entries than the tree.
@@ -214,7 +214,9 @@ def unflatten(vector: Tensor, like: Any) -> Any:
     parts = []
     for piece, leaf in zip(torch.split(vector, sizes), leaves, strict=True):
         if leaf.is_complex():
-            part = torch.view_as_complex(piece.reshape(*leaf.shape, 2)).to(leaf.dtype)
+            pairs = piece.reshape(*leaf.shape, 2)
+            # no view: torch refuses one that begins behind an odd number of real entries
+            part = torch.complex(pairs[..., 0], pairs[..., 1]).to(leaf.dtype)
         else:
             part = piece.reshape(leaf.shape).to(leaf.dtype)
         parts.append(part)

@@ -72,6 +72,8 @@ def nystrom(
     sketch = torch.stack([apply(v.to(dtype)) for v in tests.T], 1).double()
     if not torch.isfinite(sketch).all():
         raise InputError("products with entries that are not finite", "finite ones", "look for NaN in the residuals")
+    # rows of zeros are those of variables that A does not know: the shift must not give them a part in U
+    tests = tests * sketch.any(1, keepdim=True)
     # the shift keeps the small core positive definite in the precision of the products
     shift = n**0.5 * torch.finfo(dtype).eps * float(torch.linalg.matrix_norm(sketch)) + torch.finfo(torch.float64).tiny
     core = tests.T @ sketch

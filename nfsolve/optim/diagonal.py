@@ -51,8 +51,6 @@ class Diagonal(torch.optim.Optimizer):
         if settings["damping"] is None:
             settings["damping"] = DAMPING[mode]
         super().__init__(params, {"nesterov": False, "rate_warmup": 0.0} | settings)
-        for group in self.param_groups:
-            self._check(group)
         estimator = _estimator(self.param_groups[0])
         # under a name of its own: torch casts state that belongs to a parameter to its type when it loads
         self.state[SHARED] = estimator.start(seed) | {"guard": guard}  # type: ignore[index]
@@ -64,6 +62,15 @@ class Diagonal(torch.optim.Optimizer):
         super().__setstate__(state)
         self.stop_reason = ""
         self._divisors: dict[Tensor, tuple[tuple[Any, ...], Tensor]] = {}
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add parameters with settings of their own; the next step estimates their curvature and moves them."""
+        super().add_param_group(param_group)
+        try:
+            self._check(self.param_groups[-1])
+        except InputError:
+            self.param_groups.pop()
+            raise
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Tensor:  # type: ignore[override]
@@ -84,7 +91,7 @@ class Diagonal(torch.optim.Optimizer):
         self._check_closure(closure, estimator)
         self.stop_reason = ""
         shared: dict[str, Any] = self.state[SHARED]  # type: ignore[index]
-        if estimator.due(shared):
+        if estimator.due(shared) or self._has_newcomers():
             loss = self._refresh(closure, estimator, shared)
             if self.stop_reason:
                 return loss
@@ -117,15 +124,23 @@ class Diagonal(torch.optim.Optimizer):
             state["curvature"] = _estimator(group).blend(state.get("curvature"), value, shared)
         return sample.loss
 
+    def _has_newcomers(self) -> bool:
+        """Whether a parameter that was thawed or added waits for its first curvature."""
+        parameters = (p for group in self.param_groups for p in group["params"])
+        return any(p.requires_grad and "curvature" not in self.state.get(p, {}) for p in parameters)
+
     def _move(self, group: dict[str, Any], shared: dict[str, Any]) -> None:
         """Move the parameters of a group, all tensors at once."""
-        moved = [p for p in group["params"] if p.grad is not None and "curvature" in self.state[p]]
+        moved = [p for p in group["params"] if p.requires_grad and p.grad is not None and "curvature" in self.state[p]]
         if not moved:
             return
         steps, momentum, estimator = shared["steps"], group["momentum"], _estimator(group)
         gradients = [real(p.grad) for p in moved]  # type: ignore[arg-type]
         states = [self.state[p] for p in moved]
-        averaged = [s.setdefault("momentum", torch.zeros_like(g)) for s, g in zip(states, gradients, strict=True)]
+        for s, g in zip(states, gradients, strict=True):
+            if "momentum" not in s:  # one that joins late starts as if all gradients before had been this one
+                s["momentum"] = g * (1 - momentum ** (steps - 1))
+        averaged = [s["momentum"] for s in states]
         foreach._foreach_lerp_(averaged, gradients, 1 - momentum)
         weight = 1 - momentum**steps
         if group["nesterov"]:
@@ -155,10 +170,10 @@ class Diagonal(torch.optim.Optimizer):
 
     def _check(self, group: dict[str, Any]) -> None:
         lr, momentum, damping, weight_decay = (group[k] for k in ("lr", "momentum", "damping", "weight_decay"))
-        if not (lr > 0 and 0 <= momentum < 1 and damping >= 0 and weight_decay >= 0 and 0 <= group["rate_warmup"] < 1):
+        if not (lr >= 0 and 0 <= momentum < 1 and damping >= 0 and weight_decay >= 0 and 0 <= group["rate_warmup"] < 1):
             raise InputError(
                 f"{type(self).__name__} with {lr=}, {momentum=}, {damping=}, {weight_decay=}",
-                "lr > 0, momentum and rate_warmup in [0, 1), damping and weight_decay >= 0",
+                "lr >= 0, momentum and rate_warmup in [0, 1), damping and weight_decay >= 0",
             )
         _estimator(group)
 

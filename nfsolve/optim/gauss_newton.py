@@ -7,7 +7,6 @@ derivative of r along d (Transtrum & Sethna, arXiv 1201.5885, section 3). It is 
 IMM-REP-1999-05).
 """
 
-import copy
 import math
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -18,6 +17,7 @@ from torch import Generator, Tensor
 from nfsolve._core.errors import InputError, unknown
 from nfsolve.linalg.dense import SingularMatrix
 from nfsolve.optim.linearized import Clock, Linearized, MatrixFreeForm, ParameterForm, SampleForm
+from nfsolve.optim.one_group import SHARED, OneGroup
 
 DIFFERENCE = 0.1  # step of the finite difference along d, as Transtrum & Sethna recommend
 SMALLEST = 1e-17  # smallest mu: below, it is lost in rounding
@@ -27,10 +27,9 @@ ENOUGH = 0.9  # a correction that leaves more than this of the loss is the last 
 LEAST_GAIN = 1e-4  # part of the predicted decrease that an accepted step must bring
 TRIALS = 12  # dampings that one step tries before it gives up
 FORMS = ("auto", "parameters", "samples", "matrix_free")
-SHARED = "shared"  # key of the state that belongs to no single parameter
 
 
-class GaussNewton(torch.optim.Optimizer):
+class GaussNewton(OneGroup):
     """Levenberg-Marquardt on an objective's residuals, for one group of parameters.
 
     Points must stay fixed within a step. Matrices and their factorizations are float64 whatever the parameters are.
@@ -87,11 +86,14 @@ class GaussNewton(torch.optim.Optimizer):
         defaults = {"damping": damping, "acceleration": acceleration, "corrections": corrections}
         defaults |= {"momentum": momentum, "form": form, "cg_tolerance": cg_tolerance, "cg_steps": cg_steps}
         super().__init__(params, defaults | {"max_bytes": max_bytes})
-        if len(self.param_groups) != 1:
-            raise InputError(f"GaussNewton with {len(self.param_groups)} parameter groups", "one group")
         self.state[SHARED] = {"generator": Generator().manual_seed(seed).get_state()}  # type: ignore[index]
         self.stop_reason = ""
         self.clock = Clock()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore what torch keeps of an optimizer; a copy starts a clock of its own."""
+        super().__setstate__(state)
+        self.__dict__.setdefault("clock", Clock())
 
     @torch.no_grad()
     def step(self, objective: Any = None) -> Tensor:  # type: ignore[override]
@@ -125,13 +127,12 @@ class GaussNewton(torch.optim.Optimizer):
         self._search(objective, theta, model, float(loss))
         return loss
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore a state; the given one stays independent of later steps."""
-        super().load_state_dict(copy.deepcopy(state_dict))
-
     def _linearize(self, objective: Any, theta: Tensor) -> tuple[Linearized | None, Tensor]:
         """Linearize in the form that fits; None where something is not finite, with the loss."""
         group, shared = self.param_groups[0], self._shared()
+        if self._thawed_or_frozen(shared):
+            shared.pop("scaling", None)
+            shared.pop("step", None)
         form, before = self._form(objective, theta), shared.get("scaling")
         if form == "matrix_free":
             generator = Generator()
@@ -234,12 +235,7 @@ class GaussNewton(torch.optim.Optimizer):
     def _form(self, objective: Any, theta: Tensor) -> str:
         """Choose the form, after a check that the objective is about these parameters and that matrices fit."""
         group, shared = self.param_groups[0], self._shared()
-        if [id(p) for p in objective.parameters] != [id(p) for p in group["params"]]:
-            raise InputError(
-                "an objective with other parameters than the optimizer",
-                "the same ones in the same order",
-                "make the optimizer with objective.parameters",
-            )
+        self._check_objective(objective)
         if "rows" not in shared:
             shared["rows"] = objective.stacked(theta).numel()
         n, p, limit = shared["rows"], theta.numel(), group["max_bytes"]

@@ -33,15 +33,25 @@ class GradientMethod(torch.optim.Optimizer, ABC):
 
     def __init__(self, params: Iterable[Tensor], defaults: dict[str, Any]):
         super().__init__(params, defaults)
-        for p in (p for group in self.param_groups for p in group["params"]):
-            if p.is_complex():
-                raise InputError(
-                    f"{type(self).__name__} with a complex parameter of shape {tuple(p.shape)}",
-                    "real ones, as the bases are those of real covariances",
-                    "use Adam or ESGD, or train real and imaginary parts as two parameters",
-                )
         self.state[SHARED] = {"steps": 0}  # type: ignore[index]
         self.stop_reason = ""
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore what torch keeps of an optimizer."""
+        super().__setstate__(state)
+        self.stop_reason = ""
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add real parameters with options of their own; the next step moves them."""
+        super().add_param_group(param_group)
+        shape = next((tuple(p.shape) for p in self.param_groups[-1]["params"] if p.is_complex()), None)
+        if shape is not None:
+            self.param_groups.pop()
+            raise InputError(
+                f"{type(self).__name__} needs real parameters, as its matrices are real covariances of the gradient, "
+                f"but got a complex parameter of shape {shape}",
+                do="use Adam or ESGD, or train real and imaginary parts as two parameters",
+            )
 
     @property
     def shared(self) -> dict[str, Any]:
@@ -63,12 +73,14 @@ class GradientMethod(torch.optim.Optimizer, ABC):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        given = [(p, group) for group in self.param_groups for p in group["params"] if p.grad is not None]
+        given = [(p, group) for group in self.param_groups for p in group["params"] if _moves(p)]
         if not all(bool(torch.isfinite(p.grad).all()) for p, _ in given):
             self.stop_reason = f"non-finite gradient at step {self.shared['steps'] + 1}: parameters unchanged"
             return loss
         self.shared["steps"] += 1
-        self._move_all(given, self.shared["steps"], loss)
+        for p, _ in given:  # each has its own count, so that one that joins late has its own correction of the start
+            self.state[p]["steps"] = self.state[p].get("steps", 0) + 1
+        self._move_all(given, loss)
         return loss
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -76,8 +88,12 @@ class GradientMethod(torch.optim.Optimizer, ABC):
         super().load_state_dict(copy.deepcopy(state_dict))
 
     @abstractmethod
-    def _move_all(self, given: list[tuple[Tensor, dict[str, Any]]], steps: int, loss: Any) -> None:
-        """Move the parameters that have a gradient, each given with its group, in step number ``steps``."""
+    def _move_all(self, given: list[tuple[Tensor, dict[str, Any]]], loss: Any) -> None:
+        """Move the parameters that have a gradient, each given with its group; their ``steps`` count this one."""
+
+
+def _moves(p: Tensor) -> bool:
+    return p.requires_grad and p.grad is not None
 
 
 def start_moments(state: dict[str, Any], like: Tensor) -> None:
@@ -103,21 +119,21 @@ def average_square(state: dict[str, Any], gradient: Tensor, beta2: float, eps: f
     return (state["square"] / correction).sqrt_().add_(eps)
 
 
-def adam_direction(state: dict[str, Any], gradient: Tensor, group: dict[str, Any], steps: int) -> Tensor:
+def adam_direction(state: dict[str, Any], gradient: Tensor, group: dict[str, Any]) -> Tensor:
     """Return Adam's step for a learning rate of 1, and take the gradient into its averages.
 
     Args:
-        state: Of the parameter; empty before the first step.
+        state: Of the parameter; holds ``steps``, with this one.
         gradient: The gradient.
         group: Holds ``betas`` and ``eps``.
-        steps: Steps, with this one.
 
     Returns:
         Direction to subtract, of the shape of the gradient.
     """
     if "square" not in state:
         start_moments(state, gradient)
-    beta1, beta2 = group["betas"]
+        state["steps"] = 1  # steps before were of another kind
+    (beta1, beta2), steps = group["betas"], state["steps"]
     state["momentum"].lerp_(gradient, 1 - beta1)
     root = average_square(state, gradient, beta2, group["eps"], steps)
     return state["momentum"] / (1 - beta1**steps) / root

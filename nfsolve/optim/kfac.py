@@ -69,9 +69,9 @@ class KFAC(GradientMethod):
         weight_decay: float = 0.0,
         seed: int = 0,
     ):
-        if not (lr > 0 and all(0 <= b < 1 for b in (momentum, decay, *betas))):
+        if not (lr >= 0 and all(0 <= b < 1 for b in (momentum, decay, *betas))):
             raise InputError(
-                f"KFAC with {lr=}, {momentum=}, {decay=}, {betas=}", "lr > 0, momentum, decay and betas in [0, 1)"
+                f"KFAC with {lr=}, {momentum=}, {decay=}, {betas=}", "lr >= 0, momentum, decay and betas in [0, 1)"
             )
         if not (damping >= 0 and clip > 0 and rest >= 0 and eps > 0 and weight_decay >= 0):
             raise InputError(
@@ -138,11 +138,11 @@ class KFAC(GradientMethod):
         for f in found:
             state = self.state[f.weight]
             for name, now in (("inputs", f.inputs), ("outputs", f.outputs)):
-                state[name] = torch.lerp(state[name], now, weight) if name in state else now
+                state[name] = torch.lerp(state[name], now, weight) if _fits(state, name, now) else now
                 state[f"{name}_inverse"] = damped_inverse(state[name], group["damping"] ** 0.5)
         return True
 
-    def _move_all(self, given: list[tuple[Tensor, dict[str, Any]]], steps: int, loss: Any) -> None:
+    def _move_all(self, given: list[tuple[Tensor, dict[str, Any]]], loss: Any) -> None:
         parameters, groups = self._parameters(), {id(p): group for p, group in given}
         layers = [(parameters[w], parameters[b] if b >= 0 else None) for w, b in self.shared["layers"]]
         layers = [(w, b) for w, b in layers if id(w) in groups and (b is None or id(b) in groups)]
@@ -156,18 +156,26 @@ class KFAC(GradientMethod):
         nu = torch.where(predicted > limit, limit / predicted, 1.0)
         for (weight, bias), u in zip(layers, steps_of_one, strict=True):
             group = groups.pop(id(weight))
-            velocity = self.state[weight].setdefault("velocity", torch.zeros_like(u))
-            velocity.lerp_(nu * u, 1 - group["momentum"])
-            move = velocity / (1 - group["momentum"] ** steps)
+            state = self.state[weight]
+            if not _fits(state, "velocity", u):
+                state["velocity"], state["velocities"] = torch.zeros_like(u), 0
+            state["velocities"] += 1
+            state["velocity"].lerp_(nu * u, 1 - group["momentum"])
+            move = state["velocity"] / (1 - group["momentum"] ** state["velocities"])
             _subtract(weight, move[:, : weight.shape[1]], group["lr"], group)
             if bias is not None:
                 _subtract(bias, move[:, -1], group["lr"], groups.pop(id(bias)))
         for p, group in given:
             if id(p) in groups:
-                _subtract(p, adam_direction(self.state[p], p.grad, group, steps), group["lr"] * group["rest"], group)  # type: ignore[arg-type]
+                _subtract(p, adam_direction(self.state[p], p.grad, group), group["lr"] * group["rest"], group)  # type: ignore[arg-type]
 
     def _parameters(self) -> list[Tensor]:
         return [p for group in self.param_groups for p in group["params"]]
+
+
+def _fits(state: dict[str, Any], name: str, now: Tensor) -> bool:
+    """Whether there is a value of the same shape: a bias that was thawed or frozen adds or takes a column."""
+    return name in state and state[name].shape == now.shape
 
 
 def _joined(weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -17,12 +17,13 @@ from torch import Tensor
 from nfsolve._core.errors import InputError
 from nfsolve.curvature import AffineLayer, last_affine
 from nfsolve.linalg.dense import pcg
+from nfsolve.optim.one_group import OneGroup
 
 TRIALS = 8  # dampings that one step tries before it gives up, each a hundred times the one before
 FLOOR = 1e-4  # smallest unit of a column, relative to the largest: a sensor at which all functions vanish keeps still
 
 
-class LastLayer(torch.optim.Optimizer):
+class LastLayer(OneGroup):
     """Solves for the last linear layer that reads input functions, damped, over the functions of several mini-batches.
 
     Args:
@@ -61,8 +62,6 @@ class LastLayer(torch.optim.Optimizer):
             )
         defaults = {"batches": batches, "damping": damping, "cg_tolerance": cg_tolerance, "cg_steps": cg_steps}
         super().__init__(params, defaults | {"max_bytes": max_bytes})
-        if len(self.param_groups) != 1:
-            raise InputError(f"LastLayer with {len(self.param_groups)} parameter groups", "one group")
         self.stop_reason = ""
 
     @torch.no_grad()
@@ -92,7 +91,7 @@ class LastLayer(torch.optim.Optimizer):
             if i:
                 objective.resample()
             try:
-                layer = last_affine(objective.parts, group["params"])
+                layer = last_affine(objective.parts, self._trained)
             except InputError as error:  # another field than the recipe's, a factorized one, say: it stays as it is
                 self.stop_reason = f"no last layer to solve for: {error}"
                 return torch.stack([r.square().sum() for r in objective.parts()]).sum()

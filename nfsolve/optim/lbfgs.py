@@ -5,7 +5,6 @@ history goes on from step to step. torch drops curvature pairs with y.s < 1e-10,
 about that size; here it sees the loss times 2^30, as the directions do not depend on its unit.
 """
 
-import copy
 import math
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -16,8 +15,8 @@ from torch import Tensor
 
 from nfsolve._core.errors import InputError
 from nfsolve.linalg.dense import flatten, unflatten
+from nfsolve.optim.one_group import SHARED, OneGroup
 
-SHARED = "shared"  # key of the state that belongs to no single parameter
 SCALE = 2.0**30  # a power of two: exact
 TRIALS = 25  # evaluations of one line search
 PATIENCE = 10  # steps without a new lowest loss on the same points after which the method has stopped
@@ -29,7 +28,7 @@ class _Trial(NamedTuple):
     gradient: Tensor
 
 
-class LBFGS(torch.optim.LBFGS):
+class LBFGS(OneGroup, torch.optim.LBFGS):
     """L-BFGS whose steps are few inner iterations, so that a run sees, saves and stops between any two.
 
     On an objective with ``loss()``, a step on unchanged points takes the last gradient instead of evaluating it
@@ -65,12 +64,20 @@ class LBFGS(torch.optim.LBFGS):
         history_size: int = 50,
         line_search_fn: str | None = "strong_wolfe",
     ):
-        if max_iter < 1:
-            raise InputError(f"LBFGS with {max_iter=}", "at least 1 iteration a step")
+        if max_iter < 1 or not lr >= 0:
+            raise InputError(
+                f"LBFGS needs lr at least 0 and max_iter at least 1, but got {lr=} and {max_iter=}",
+                do="choose a learning rate near 1 and at least one iteration a step",
+            )
         max_eval = 1 + TRIALS * max_iter if max_eval is None else max_eval
         # torch's tolerances of 1e-7 and 1e-9 end a fit at a loss of about 1e-9; here only rounding does
         super().__init__(params, lr, max_iter, max_eval, tolerance_grad, tolerance_change, history_size, line_search_fn)
         self.stop_reason = ""
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore what torch keeps of an optimizer; its LBFGS needs two attributes more, which it leaves out."""
+        super().__setstate__(state)
+        self._params, self._numel_cache = self.param_groups[0]["params"], None
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any]) -> Tensor:  # type: ignore[override]
@@ -84,10 +91,17 @@ class LBFGS(torch.optim.LBFGS):
         """
         self.stop_reason = ""
         shared: dict[str, Any] = self.state.setdefault(SHARED, {})  # type: ignore[call-overload]
+        if self._thawed_or_frozen(shared):  # what is stored is of another space
+            self.state.pop(self._params[0], None)
+            for key in ("loss", "gradient", "lowest"):
+                shared.pop(key, None)
         first = self._known(closure, shared) or self._evaluate(closure)
         if not math.isfinite(first.loss):
             self.stop_reason = "non-finite loss: parameters unchanged"
             return torch.tensor(first.loss)
+        if self.param_groups[0]["lr"] == 0:  # a line search of length 0 has no curvature to learn from
+            shared.pop("loss", None)
+            return first.gradient.new_tensor(first.loss)
         seen = deque([first], maxlen=TRIALS + 1)
         fresh = True
 
@@ -109,10 +123,6 @@ class LBFGS(torch.optim.LBFGS):
         self._explain(shared, first, torch.equal(self._theta(), first.theta), hasattr(closure, "loss"))
         return first.gradient.new_tensor(first.loss)
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore a state; the given one stays independent of later steps."""
-        super().load_state_dict(copy.deepcopy(state_dict))
-
     def _known(self, closure: Any, shared: dict[str, Any]) -> "_Trial | None":
         """Return loss and gradient where they are known; where the points are others, make the stored pair ready."""
         if "loss" not in shared or not hasattr(closure, "loss"):
@@ -133,7 +143,7 @@ class LBFGS(torch.optim.LBFGS):
     def _evaluate(self, closure: Any) -> "_Trial":
         with torch.enable_grad():
             loss = closure()
-        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in self._params]
+        gradients = [p.grad if p.requires_grad and p.grad is not None else torch.zeros_like(p) for p in self._params]
         return _Trial(
             self._theta(), float(loss.detach() if isinstance(loss, Tensor) else loss), flatten(gradients).clone()
         )

@@ -13,6 +13,8 @@ from torch import Tensor
 
 from nfsolve._core.errors import InputError
 
+MUON, ADAM = ("lr", "momentum", "weight_decay"), ("lr", "betas", "weight_decay")  # options of the two parts
+
 
 class Muon(torch.optim.Optimizer):
     """Orthogonalized momentum for the matrices between the first and the last, Adam for everything else.
@@ -20,7 +22,7 @@ class Muon(torch.optim.Optimizer):
     The update of each matrix is scaled to the root mean square of Adam's, so that one learning rate fits both.
 
     Args:
-        params: Parameters, in the order of the layers.
+        params: Parameters or groups, in the order of the layers; ones that are added later get Adam.
         lr: Learning rate of both.
         momentum: Decay of Muon's momentum.
         betas: Decays of Adam.
@@ -38,28 +40,39 @@ class Muon(torch.optim.Optimizer):
         betas: tuple[float, float] = (0.9, 0.999),
         weight_decay: float = 0.0,
     ):
-        if not (lr > 0 and 0 <= momentum < 1 and all(0 <= b < 1 for b in betas) and weight_decay >= 0):
+        if not (lr >= 0 and 0 <= momentum < 1 and all(0 <= b < 1 for b in betas) and weight_decay >= 0):
             raise InputError(
                 f"Muon with {lr=}, {momentum=}, {betas=}, {weight_decay=}",
-                "lr > 0, momentum and betas in [0, 1), weight_decay >= 0",
+                "lr >= 0, momentum and betas in [0, 1), weight_decay >= 0",
             )
-        given = list(params)
+        options = {"lr": lr, "momentum": momentum, "betas": betas, "weight_decay": weight_decay}
+        super().__init__(params, options)
+        given = [p for group in self.param_groups for p in group["params"]]
         hidden = [p for p in given if p.ndim == 2 and not p.is_complex()][1:-1]
         if not hidden:
             raise InputError(
-                f"Muon with {len(given)} parameters, no real weight matrix between a first and a last one",
-                "a network with at least 3 of them",
-                "use Adam or SOAP",
+                "Muon needs a network with at least 3 real weight matrices, as it moves those between the first and "
+                f"the last, but got {len(given)} parameters without one between",
+                do="use Adam or SOAP",
             )
         chosen = {id(p) for p in hidden}
-        rest = [p for p in given if id(p) not in chosen]
-        options: dict[str, Any] = {"lr": lr, "weight_decay": weight_decay}
+        groups = self.param_groups
         self._parts = (
-            torch.optim.Muon(hidden, momentum=momentum, adjust_lr_fn="match_rms_adamw", **options),
-            torch.optim.AdamW(rest, betas=betas, **options),
+            torch.optim.Muon(_part(groups, MUON, lambda p: id(p) in chosen), adjust_lr_fn="match_rms_adamw"),
+            torch.optim.AdamW(_part(groups, ADAM, lambda p: id(p) not in chosen)),
         )
-        super().__init__(given, options)
         self._join()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Keep the parts, which torch's own selection leaves out, in copies."""
+        return {**super().__getstate__(), "_parts": self._parts}
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add parameters; after the start they get Adam, as their place among the layers is not known."""
+        super().add_param_group(param_group)
+        if hasattr(self, "_parts"):
+            self._parts[1].add_param_group(_part(self.param_groups[-1:], ADAM, lambda p: True)[0])
+            self._join()
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
@@ -92,3 +105,14 @@ class Muon(torch.optim.Optimizer):
     def _join(self) -> None:
         # the very groups of the parts, so that a schedule reaches them
         self.param_groups = [group for part in self._parts for group in part.param_groups]
+
+
+def _part(
+    groups: list[dict[str, Any]], names: tuple[str, ...], chosen: Callable[[Tensor], bool]
+) -> list[dict[str, Any]]:
+    """Return the groups with the chosen parameters and the options that one part takes."""
+    parts = [
+        {"params": [p for p in group["params"] if chosen(p)]} | {name: group[name] for name in names}
+        for group in groups
+    ]
+    return [part for part in parts if part["params"]]

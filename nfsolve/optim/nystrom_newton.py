@@ -4,7 +4,6 @@ Rathore, Lei, Frangella, Lu & Udell, ICML 2024, arXiv 2402.01868, algorithms 2 t
 the Gauss-Newton matrix 2 J^T J, which is never indefinite, and the damping adapts by the gain ratio.
 """
 
-import copy
 import math
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -16,14 +15,14 @@ from nfsolve._core.errors import InputError, unknown
 from nfsolve.curvature import hessian_product, linear_maps
 from nfsolve.linalg.dense import flatten, pcg, unflatten
 from nfsolve.linalg.nystrom import Nystrom, nystrom
+from nfsolve.optim.one_group import SHARED, OneGroup
 
-SHARED = "shared"  # key of the state that belongs to no single parameter
 HALVINGS = 12  # of the step, for one damping
 TRIALS = 5  # dampings that one step tries before it gives up
 SMALLEST, LARGEST = 1e-17, 1e10  # damping
 
 
-class NystromNewtonCG(torch.optim.Optimizer):
+class NystromNewtonCG(OneGroup):
     """Damped Newton steps by preconditioned conjugate gradients, for more parameters than a matrix has room for.
 
     A step solves (C + damping I) d = -gradient, C the Gauss-Newton matrix or the Hessian, known by products only, and
@@ -73,8 +72,6 @@ class NystromNewtonCG(torch.optim.Optimizer):
             raise unknown("curvature", curvature, ("gauss_newton", "hessian"))
         defaults = {"damping": damping, "rank": rank, "refresh_every": refresh_every, "cg_steps": cg_steps}
         super().__init__(params, defaults | {"cg_tolerance": cg_tolerance, "curvature": curvature, "armijo": armijo})
-        if len(self.param_groups) != 1:
-            raise InputError(f"NystromNewtonCG with {len(self.param_groups)} parameter groups", "one group")
         generator = Generator().manual_seed(seed)
         self.state[SHARED] = {"since": 0, "products": 0, "generator": generator.get_state()}  # type: ignore[index]
         self.stop_reason = ""
@@ -91,12 +88,16 @@ class NystromNewtonCG(torch.optim.Optimizer):
 
         Raises:
             TypeError: A plain closure.
+            InputError: The objective has other parameters.
         """
         if not hasattr(objective, "stacked"):
             raise TypeError(
                 f"NystromNewtonCG got a {type(objective).__name__} without residuals: it needs an objective with "
                 "stacked(theta). Pass LeastSquares(residual_function, parameters), or use nf.solve"
             )
+        self._check_objective(objective)
+        if self._thawed_or_frozen(self._shared()):
+            self._shared().pop("vectors", None)
         self.stop_reason = ""
         theta = objective.theta().requires_grad_()
         with torch.enable_grad():
@@ -111,10 +112,6 @@ class NystromNewtonCG(torch.optim.Optimizer):
         else:
             self._descend(objective, theta.detach(), float(loss), gradient, self._curvature(objective, theta, residual))
         return loss
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore a state; the given one stays independent of later steps."""
-        super().load_state_dict(copy.deepcopy(state_dict))
 
     def _curvature(self, objective: Any, theta: Tensor, residual: Tensor) -> Callable[[Tensor], Tensor]:
         """Return v -> C v at theta."""

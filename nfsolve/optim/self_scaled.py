@@ -5,7 +5,6 @@ self-scaled Broyden family (Al-Baali, Comput. Optim. Appl. 9 (1998) 191) as in U
 523 (2025), arXiv 2405.04230, equations 7 to 23.
 """
 
-import copy
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
@@ -17,12 +16,12 @@ from torch import Tensor
 from nfsolve._core.errors import InputError
 from nfsolve.linalg.dense import flatten, unflatten
 from nfsolve.optim.line_search import Point, strong_wolfe
+from nfsolve.optim.one_group import SHARED, OneGroup
 
-SHARED = "shared"  # key of the state that belongs to no single parameter
 SMALLEST_CURVATURE = 1e-14  # of y.s relative to |y| |s|; below it, y is rounding
 
 
-class _SelfScaled(torch.optim.Optimizer):
+class _SelfScaled(OneGroup):
     """What both methods share: the line search, the update of H, refusals and the state."""
 
     def __init__(
@@ -36,16 +35,13 @@ class _SelfScaled(torch.optim.Optimizer):
         max_evaluations: int = 25,
         max_bytes: float = 3e8,
     ):
-        self._name = type(self).__name__
         if not (0 < c1 < c2 < 1 and tolerance >= 0 and max_evaluations >= 1 and max_bytes > 0):
             raise InputError(
-                f"{self._name} with {c1=}, {c2=}, {tolerance=}, {max_evaluations=}, {max_bytes=}",
+                f"{type(self).__name__} with {c1=}, {c2=}, {tolerance=}, {max_evaluations=}, {max_bytes=}",
                 "0 < c1 < c2 < 1, tolerance >= 0, max_evaluations >= 1, max_bytes > 0",
             )
         defaults = {"c1": c1, "c2": c2, "tolerance": tolerance, "scaling": scaling, "initial_scaling": initial_scaling}
         super().__init__(params, defaults | {"max_evaluations": max_evaluations, "max_bytes": max_bytes})
-        if len(self.param_groups) != 1:
-            raise InputError(f"{self._name} with {len(self.param_groups)} parameter groups", "one group")
         self._check_parameters()
         self.stop_reason = ""
 
@@ -68,14 +64,19 @@ class _SelfScaled(torch.optim.Optimizer):
 
         Raises:
             TypeError: No closure.
+            InputError: Thawed parameters that the method cannot take, as at the start.
         """
         if closure is None:
             raise TypeError(
-                f"{self._name} got no closure: pass an nfsolve objective, or a closure as torch's LBFGS takes"
+                f"{type(self).__name__} got no closure: pass an nfsolve objective, or a closure as torch's LBFGS takes"
             )
         self.stop_reason = ""
         shared = self._shared()
-        theta = flatten(self._parameters)
+        if self._thawed_or_frozen(shared):
+            self._check_parameters()
+            for key in ("loss", "gradient", "direction", "inverse"):  # of another number of parameters
+                shared.pop(key, None)
+        theta = flatten(self._trained)
         self._refresh(closure, shared, theta)
         loss, steepest = shared["loss"], float(shared["gradient"].abs().max())
         if not math.isfinite(loss) or not math.isfinite(steepest):
@@ -87,10 +88,6 @@ class _SelfScaled(torch.optim.Optimizer):
         else:
             self._iterate(closure, shared, theta)
         return theta.new_tensor(loss)
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore a state; the given one stays independent of later steps."""
-        super().load_state_dict(copy.deepcopy(state_dict))
 
     def _iterate(self, closure: Any, shared: dict[str, Any], theta: Tensor) -> None:
         found = self._search(closure, shared, theta)
@@ -167,34 +164,30 @@ class _SelfScaled(torch.optim.Optimizer):
         shared["inverse"] = torch.eye(len(gradient), dtype=gradient.dtype, device=gradient.device)
         shared["direction"], shared["updates"] = -gradient, 0
 
-    @property
-    def _parameters(self) -> list[Tensor]:
-        return [p for p in self.param_groups[0]["params"] if p.requires_grad]
-
     def _gradient(self) -> Tensor:
-        return flatten([torch.zeros_like(p) if p.grad is None else p.grad for p in self._parameters])
+        return flatten([torch.zeros_like(p) if p.grad is None else p.grad for p in self._trained])
 
     def _assign(self, theta: Tensor) -> None:
-        for parameter, value in zip(self._parameters, unflatten(theta, self._parameters), strict=True):
+        for parameter, value in zip(self._trained, unflatten(theta, self._trained), strict=True):
             parameter.copy_(value)
 
     def _shared(self) -> dict[str, Any]:
         # under a name of its own: torch casts state that belongs to a parameter to its type when it loads
         shared = self.state.setdefault(SHARED, {})  # type: ignore[call-overload]
-        device = self._parameters[0].device
+        device = self._trained[0].device
         for key in ("inverse", "gradient", "direction"):
             if key in shared:
                 shared[key] = shared[key].to(device)
         return shared
 
     def _check_parameters(self) -> None:
-        parameters = self._parameters
+        parameters = self._trained
         if not parameters:
-            raise InputError(f"{self._name} without parameters that require gradients", "at least one")
+            raise InputError(f"{type(self).__name__} without parameters that require gradients", "at least one")
         narrow = next((p.dtype for p in parameters if p.dtype not in (torch.float64, torch.complex128)), None)
         if narrow is not None:
             raise InputError(
-                f"{self._name} with {str(narrow).removeprefix('torch.')} parameters",
+                f"{type(self).__name__} with {str(narrow).removeprefix('torch.')} parameters",
                 "float64, as differences of gradients lose all digits in lower precision",
                 "build the field with dtype float64, or use Adam, SOAP or ESGD",
             )
@@ -202,7 +195,7 @@ class _SelfScaled(torch.optim.Optimizer):
         limit = self.param_groups[0]["max_bytes"]
         if 8 * n * n > limit:
             raise InputError(
-                f"{self._name} with {n} parameters needs an inverse Hessian of {8 * n * n:,} bytes",
+                f"{type(self).__name__} with {n} parameters needs an inverse Hessian of {8 * n * n:,} bytes",
                 f"at most {limit:,.0f} bytes",
                 "use a smaller field, raise max_bytes, or use LBFGS",
             )

@@ -60,10 +60,10 @@ class Shampoo(GradientMethod):
         weight_decay: float = 0.0,
     ):
         decay = betas[1] if shampoo_beta is None else shampoo_beta
-        if not (lr > 0 and 0 <= betas[0] < 1 and 0 <= betas[1] <= 1 and 0 <= decay <= 1):
+        if not (lr >= 0 and 0 <= betas[0] < 1 and 0 <= betas[1] <= 1 and 0 <= decay <= 1):
             raise InputError(
                 f"Shampoo with {lr=}, {betas=}, {shampoo_beta=}",
-                "lr > 0, betas in [0, 1) and [0, 1], shampoo_beta in [0, 1]",
+                "lr >= 0, betas in [0, 1) and [0, 1], shampoo_beta in [0, 1]",
             )
         if not (damping > 0 and eps > 0 and weight_decay >= 0 and precondition_frequency >= 1 and max_size >= 0):
             raise InputError(
@@ -76,14 +76,14 @@ class Shampoo(GradientMethod):
         defaults |= {"precondition_frequency": precondition_frequency, "max_size": max_size}
         super().__init__(params, defaults | {"graft": graft, "damping": damping})
 
-    def _move_all(self, given: list[tuple[Tensor, dict[str, Any]]], steps: int, loss: Any) -> None:
+    def _move_all(self, given: list[tuple[Tensor, dict[str, Any]]], loss: Any) -> None:
         for p, group in given:
-            self._move(p, group, steps)
+            self._move(p, group)
 
-    def _move(self, p: Tensor, group: dict[str, Any], steps: int) -> None:
-        state, gradient = self.state[p], p.grad
+    def _move(self, p: Tensor, group: dict[str, Any]) -> None:
+        state, gradient, steps = self.state[p], p.grad, self.state[p]["steps"]
         assert gradient is not None
-        fresh = not state
+        fresh = steps == 1
         if fresh:
             start_moments(state, p)
         average_sides(state, gradient, group["shampoo_beta"], group["max_size"])

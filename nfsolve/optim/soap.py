@@ -49,10 +49,10 @@ class SOAP(GradientMethod):
         weight_decay: float = 0.0,
     ):
         decays = (*betas, betas[1] if shampoo_beta is None else shampoo_beta)
-        if not (lr > 0 and all(0 <= b < 1 for b in decays) and eps > 0 and weight_decay >= 0):
+        if not (lr >= 0 and all(0 <= b < 1 for b in decays) and eps > 0 and weight_decay >= 0):
             raise InputError(
                 f"SOAP with {lr=}, {betas=}, {shampoo_beta=}, {eps=}, {weight_decay=}",
-                "lr and eps > 0, decays in [0, 1), weight_decay >= 0",
+                "lr >= 0, eps > 0, decays in [0, 1), weight_decay >= 0",
             )
         if precondition_frequency < 1 or max_size < 0:
             raise InputError(
@@ -61,14 +61,14 @@ class SOAP(GradientMethod):
         defaults = {"lr": lr, "betas": betas, "shampoo_beta": decays[2], "eps": eps, "weight_decay": weight_decay}
         super().__init__(params, defaults | {"precondition_frequency": precondition_frequency, "max_size": max_size})
 
-    def _move_all(self, given: list[tuple[Tensor, dict[str, Any]]], steps: int, loss: Any) -> None:
+    def _move_all(self, given: list[tuple[Tensor, dict[str, Any]]], loss: Any) -> None:
         for p, group in given:
-            self._move(p, group, steps)
+            self._move(p, group)
 
-    def _move(self, p: Tensor, group: dict[str, Any], steps: int) -> None:
-        state, gradient = self.state[p], p.grad
+    def _move(self, p: Tensor, group: dict[str, Any]) -> None:
+        state, gradient, steps = self.state[p], p.grad, self.state[p]["steps"]
         assert gradient is not None
-        if not state:
+        if steps == 1:
             start_moments(state, p)
             average_sides(state, gradient, 0.0, group["max_size"], min_size=2)
             for side in SIDES:

@@ -10,8 +10,6 @@ from nfsolve.options.docstrings import attribute_texts, description
 from nfsolve.options.options import (
     KINDS,
     RunOptions,
-    known,
-    name_of,
     options_of,
     override,
     parameters_of,
@@ -20,6 +18,7 @@ from nfsolve.options.options import (
     take_choices,
 )
 from nfsolve.problem import Problem, Recipe
+from nfsolve.problem.names import known, name_of
 from nfsolve.run.plan import make_problem, make_stages
 
 

@@ -13,11 +13,14 @@ from torch.utils._pytree import tree_map
 from nfsolve._core.errors import InputError
 from nfsolve.curvature import LeastSquares
 from nfsolve.diff import Unsupported, jacobian_by_rows
+from nfsolve.problem.coupling import couples, perturbed
 from nfsolve.problem.problem import Batch, Problem
-from nfsolve.problem.unknowns import Unknowns
+from nfsolve.problem.unknowns import NoNumbers, Unknowns
 from nfsolve.weighting import Constant, Weighting, Weights
 
 Evaluate = Callable[[nn.Module, dict[str, Tensor]], Any]
+
+WHOLE_ROWS = 64  # rows of the Jacobian of a coupled residual that are differentiated at once, for memory
 
 
 class System(nn.Module):
@@ -71,6 +74,8 @@ class Objective(LeastSquares):
         self.batch: Batch = {}
         self._latest: dict[str, Tensor] = {}
         self._recordable: dict[str, bool] = {}  # residual name -> whether its Jacobian comes from linear layers
+        self.unused: tuple[str, ...] = ()  # unknown scalars in no residual, which `check` finds
+        self._coupled: frozenset[str] | None = None
         self._evaluate = torch.compile(self._evaluate_eagerly) if compile else self._evaluate_eagerly
         super().__init__(self._stack_at, dict(self.system.named_parameters()))
         self._drawn_from = self.generator.get_state()
@@ -115,6 +120,10 @@ class Objective(LeastSquares):
         """
         return self._named_at(params, self.batch)
 
+    def bound(self) -> Problem:
+        """Return the problem with the current values of its unknown scalars."""
+        return self._bound(self.system.unknowns.values())
+
     def unknown_values(self) -> dict[str, float]:
         """Return the current values of the unknown scalars."""
         return {name: float(value.detach()) for name, value in self.system.unknowns.values().items()}
@@ -146,8 +155,28 @@ class Objective(LeastSquares):
                         return name
         return ""
 
+    @property
+    def coupled(self) -> frozenset[str]:
+        """Names of the residuals of a pointwise problem that couple their points all the same; found once."""
+        if self._coupled is None:
+            pointwise = self.problem.pointwise and not any(p.is_complex() for p in self.parameters)
+            with torch.no_grad():
+                names = self._evaluate_eagerly(self.batch) if pointwise else ()
+            self._coupled = frozenset(name for name in names if self._couples(name))
+        return self._coupled
+
+    def _couples(self, name: str) -> bool:
+        def evaluate(params: dict[str, Tensor], rows: Batch) -> Tensor:
+            with torch.no_grad():
+                return self._named_at(params, {name: rows})[name]
+
+        now = {key: p.detach() for key, p in self.system.named_parameters()}
+        return couples(evaluate, self.batch[name], (perturbed(now), now))
+
     def jacobian(self, theta: Tensor) -> tuple[Tensor, Tensor]:
         """Return the stacked residual and its Jacobian; row by row where the problem is pointwise.
+
+        A residual that couples its points (see `coupled`) is differentiated as a whole.
 
         Args:
             theta: Parameters ``(P,)``.
@@ -199,7 +228,7 @@ class Objective(LeastSquares):
         Returns:
             ``(m, P)``; always the same choice among as many rows.
         """
-        if not self.problem.pointwise or any(p.is_complex() for p in self.parameters):
+        if not self.problem.pointwise or name in self.coupled or any(p.is_complex() for p in self.parameters):
             with torch.enable_grad():
                 flat = self._evaluate_eagerly(self.batch)[name].reshape(-1)
                 rows = [flat[i] for i in _some(flat.numel(), most)]
@@ -212,12 +241,13 @@ class Objective(LeastSquares):
 
     def _fill(self, name: str, params: dict[str, Tensor], out: Tensor) -> Tensor:
         """Write the scaled Jacobian (n k, P) of one residual and give its scaled rows (n k,)."""
-        if self._recordable.get(name, True):
+        if name not in self.coupled and self._recordable.get(name, True):
             try:
                 return self._recorded(name, params, out)
             except Unsupported:
                 self._recordable[name] = False
-        r, jacobian = self._mapped(name, params, self.batch[name])
+        differentiate = self._whole if name in self.coupled else self._mapped
+        r, jacobian = differentiate(name, params, self.batch[name])
         scale = self.weights.scale(name, r) * torch.ones_like(r)
         torch.mul(jacobian, scale.reshape(-1, 1), out=out)
         return (scale * r).reshape(-1)
@@ -253,6 +283,16 @@ class Objective(LeastSquares):
         columns, r = vmap(jacrev(row, has_aux=True), in_dims=(None, 0))(params, rows)
         n, k = r.shape
         return r, torch.cat([columns[key].reshape(n * k, -1) for key in params], 1)
+
+    def _whole(self, name: str, params: dict[str, Tensor], rows: Batch) -> tuple[Tensor, Tensor]:
+        """Residual (n, k) and Jacobian (n k, P) of points that depend on each other."""
+
+        def residual(values: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+            r = self._named_at(values, {name: rows})[name]
+            return r, r
+
+        columns, r = jacrev(residual, has_aux=True, chunk_size=WHOLE_ROWS)(params)
+        return r, torch.cat([columns[key].reshape(r.numel(), -1) for key in params], 1)
 
     def _named_at(self, params: dict[str, Tensor] | None, batch: Batch) -> dict[str, Tensor]:
         if params is None:
@@ -291,7 +331,7 @@ class Objective(LeastSquares):
 
         Raises:
             InputError: A residual is empty, is no ``(n, k)``, or has another number of rows than its points; or the
-                weighting scheme is not for this problem.
+                weighting scheme is not for this problem, or an unknown scalar becomes a Python number.
         """
         with torch.no_grad():
             residuals = self._evaluate_eagerly(self.batch)
@@ -309,6 +349,21 @@ class Objective(LeastSquares):
                     "a (n, 1) column was probably combined with a (n,) vector: keep columns, as in x[:, :1]",
                 )
         self.weights.scheme.check(self)
+        self.unused = self._unused()
+
+    def _unused(self) -> tuple[str, ...]:
+        """Return the unknown scalars that occur in no residual; refuse those that become Python numbers."""
+        raw = self.system.unknowns.raw
+        if not len(raw):
+            return ()
+        fixed = {f"field.{name}": p.detach() for name, p in self.system.field.named_parameters()}
+        with torch.enable_grad(), NoNumbers():
+            terms = [r.abs().sum() for r in self._named_at(fixed, self.batch).values()]
+        total = sum(terms[1:], terms[0])
+        if not total.requires_grad:
+            return tuple(raw)
+        gradients = torch.autograd.grad(total, list(raw.values()), allow_unused=True)
+        return tuple(name for name, g in zip(raw, gradients, strict=True) if g is None)
 
 
 def _some(n: int, most: int) -> Tensor:

@@ -87,6 +87,19 @@ class Problem(ABC):
         """
         return self.sample(data, generator)
 
+    def fresh(self, data: Batch, generator: Generator, batch: Batch) -> Batch:
+        """Draw points that were never trained on, to see whether the residuals are small between trained points.
+
+        Args:
+            data: What `load` gave.
+            generator: CPU generator; the only source of chance.
+            batch: What was trained on last.
+
+        Returns:
+            Rows for `residuals`, at least as many as in ``batch``; empty where a problem has nothing fresh to draw.
+        """
+        return {}
+
     @abstractmethod
     def residuals(self, field: FieldFunction, batch: Batch) -> dict[str, Tensor]:
         """Evaluate the named residuals; a pure function.

@@ -13,6 +13,7 @@ from nfsolve._core.errors import InputError, nearest
 from nfsolve.problem import Problem
 
 GROUP = "nfsolve.problems"
+OWN = ("nfsolve", "problems")
 
 
 def names() -> dict[str, str]:
@@ -54,6 +55,54 @@ def find(what: str) -> type[Problem]:
     return found
 
 
+def recall(what: str, name: str = "", trust: bool = False) -> type[Problem]:
+    """Find the class of a recorded problem without running code of a stranger.
+
+    Args:
+        what: What `where` gave.
+        name: Name of the class, where ``what`` is a file.
+        trust: Whether a file or module that this process has not imported may be imported.
+
+    Returns:
+        The class.
+
+    Raises:
+        InputError: Finding it would run a file or module that was not named by the user, or there is no such problem.
+    """
+    found = _imported(what, name)
+    if found is not None:
+        return found
+    if not trust and not is_own(what):
+        raise InputError(
+            f"the problem of this run is in '{what}', which would have to be run first and was not imported here",
+            do="import it, give problem=, or add --trust on the command line if you trust the file",
+        )
+    return _in_file(Path(what), name) if what.endswith(".py") else find(what)
+
+
+def is_own(what: str) -> bool:
+    """Return whether a problem is installed or comes with nfsolve, so that a run folder may name it."""
+    known = names()
+    module = known.get(what, what).partition(":")[0]
+    if what.endswith(".py") or module.endswith(".__main__"):
+        return False
+    return module.partition(".")[0] in OWN or module in {target.partition(":")[0] for target in known.values()}
+
+
+def _imported(what: str, name: str) -> type[Problem] | None:
+    """Return a class of a module that this process runs or has imported."""
+    if what.endswith(".py"):
+        path = Path(what).resolve()
+        files = [(m, getattr(m, "__file__", None)) for m in list(sys.modules.values())]
+        modules = [m for m, file in files if isinstance(file, str) and Path(file).name == path.name]
+        modules = [m for m in modules if Path(str(m.__file__)).resolve() == path]
+    else:
+        module_name, _, name = names().get(what, what).partition(":")
+        modules = [sys.modules[module_name]] if module_name in sys.modules else []
+    found: list[Any] = [vars(module).get(name) for module in modules]
+    return next((cls for cls in found if _is_problem(cls)), None)
+
+
 def where(problem: Problem) -> str:
     """Say what finds the class of a problem again: ``module:Class``, or the path of its file.
 
@@ -73,7 +122,7 @@ def where(problem: Problem) -> str:
     return f"{cls.__module__}:{cls.__qualname__}"
 
 
-def _in_file(path: Path) -> type[Problem]:
+def _in_file(path: Path, name: str = "") -> type[Problem]:
     if not path.is_file():
         raise InputError(f"problem file '{path}' not found", "a Python file that defines one problem")
     spec = importlib.util.spec_from_file_location(path.stem, path)
@@ -83,10 +132,12 @@ def _in_file(path: Path) -> type[Problem]:
     sys.modules[path.stem] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     found = _problems_of(module)
-    if len(found) != 1:
+    if name in found:
+        return found[name]
+    if name or len(found) != 1:
         raise InputError(
             f"'{path}' defines {len(found)} problems ({', '.join(found) or 'none'})",
-            "exactly one subclass of PDE or Problem",
+            f"one named {name}" if name else "exactly one subclass of PDE or Problem",
             "put each into its own file, or give package.module:Class",
         )
     return next(iter(found.values()))

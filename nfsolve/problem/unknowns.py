@@ -2,10 +2,12 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from nfsolve._core.errors import InputError
 
@@ -15,7 +17,7 @@ class Unknown:
     """A scalar parameter of the equation that is found from data.
 
     Attributes:
-        initial: Value at the start.
+        initial: Value at the start; its size is also the unit in which the scalar is learned.
         positive: Keep it positive, by a softplus.
     """
 
@@ -50,12 +52,31 @@ class Unknowns(nn.Module):
     def values(self) -> dict[str, Tensor]:
         """Return the value of each unknown, a 0-dimensional tensor."""
         return {
-            name: F.softplus(self.raw[name]) if unknown.positive else self.raw[name] * 1.0
+            name: _scale(unknown) * (F.softplus(self.raw[name]) if unknown.positive else self.raw[name])
             for name, unknown in self.specifications.items()
         }
 
 
+class NoNumbers(TorchFunctionMode):
+    """Refuses that a tensor with a gradient becomes a Python number, as in ``math.exp(k)``: the gradient is lost."""
+
+    _conversions = (Tensor.__float__, Tensor.__int__, Tensor.__complex__, Tensor.item, Tensor.tolist)
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run an operation, unless it makes a number of a tensor with a gradient."""
+        if func in self._conversions and args[0].requires_grad:
+            raise InputError(
+                "An unknown scalar must stay a tensor to be learned, but a residual turned it into a Python number",
+                do="use torch functions, as in `torch.exp(self.k)` instead of `math.exp(self.k)`",
+            )
+        return func(*args, **(kwargs or {}))
+
+
+def _scale(unknown: Unknown) -> float:
+    """Return the size of the start value: what is trained begins at about 1, whatever the unit."""
+    return abs(float(unknown.initial)) or 1.0
+
+
 def _unconstrained(unknown: Unknown) -> float:
-    if not unknown.positive:
-        return float(unknown.initial)
-    return unknown.initial + math.log(-math.expm1(-unknown.initial))  # inverse of softplus
+    start = unknown.initial / _scale(unknown)
+    return start + math.log(-math.expm1(-start)) if unknown.positive else start  # inverse of softplus

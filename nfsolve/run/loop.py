@@ -12,6 +12,7 @@ from nfsolve._core.random import generator
 from nfsolve.problem import Objective, Problem, Stage
 from nfsolve.run.clock import Stopwatch
 from nfsolve.run.folder import METRICS, RunFolder, SaveError, environment
+from nfsolve.run.heldout import held_out, rms, warnings
 from nfsolve.run.interrupt import Interrupt
 from nfsolve.run.plan import Plan, check_finite, make_field
 from nfsolve.run.report import reporter
@@ -46,7 +47,7 @@ class Run:
         if first is None:
             raise InputError("a field without parameters", "at least one trainable parameter")
         dtype = first.real.dtype if first.is_complex() else first.dtype
-        self.device = first.device
+        self.device, self._dtype = first.device, dtype
         self.data = problem.load(first.device, dtype)
         check_finite(self.data)
         points = generator(plan.seed, "points")
@@ -75,7 +76,8 @@ class Run:
             self.watch.start()
             self._saved_at = time.perf_counter()
             if not self.history:
-                self._log(None)
+                self._warn()
+                self._log()
             self._run_stage(interrupt)
             while not self.stopped and self.stage < self._last:
                 self.stage, self.step = self.stage + 1, 0
@@ -83,6 +85,15 @@ class Run:
             self.objective.choose("")
             self.stopped = self.stopped or f"step limit: {self.steps} steps done"
         return self._finish()
+
+    def _warn(self) -> None:
+        """Say before training what the user may not expect of the problem."""
+        for name in self.objective.unused:
+            text = f"unknown scalar '{name}' occurs in no residual, so it keeps its start value"
+            self.report({"warning": text})
+        for name in sorted(self.objective.coupled):
+            text = f"residual '{name}' couples its points, so its Jacobian is evaluated as a whole, which takes longer"
+            self.report({"warning": text})
 
     @property
     def seconds(self) -> float:
@@ -113,7 +124,7 @@ class Run:
             elif not reason:
                 self._fresh = False
             if reason or self.steps % self.plan.log_every == 0 or self.step == stage.steps:
-                self._log(loss)
+                self._log()
                 self.watch.start()  # scores are not training
             if reason:
                 self.stopped = reason if self._ends(reason) else ""
@@ -174,18 +185,17 @@ class Run:
         now = clock.seconds if clock is not None else {}
         return {part: self.parts.get(part, 0.0) + now.get(part, 0.0) for part in {**self.parts, **now}}
 
-    def _log(self, loss: float | None) -> None:
+    def _log(self) -> None:
         with torch.no_grad():
             residuals = self.objective.residuals()
-        rms = {name: float(r.square().mean().sqrt()) for name, r in residuals.items()}
         row: dict[str, Any] = {
             "step": self.steps,
             "seconds": round(self.seconds, 3),
             "evaluations": self.objective.evaluations,
-            "loss": float(self.objective.combine(residuals)) if loss is None else loss,
+            "loss": float(self.objective.combine(residuals)),  # of the parameters to which the residuals belong
             "cpu_seconds": round(self.watch.cpu_seconds, 3),
-            **{f"rms/{name}": r for name, r in rms.items()},
-            **{f"weight/{name}": weight for name, weight in self.objective.weights.means(list(rms)).items()},
+            **{f"rms/{name}": rms(r) for name, r in residuals.items()},
+            **{f"weight/{name}": weight for name, weight in self.objective.weights.means(list(residuals)).items()},
             **{f"unknown/{name}": value for name, value in self.objective.unknown_values().items()},
         }
         row |= self._speeds()
@@ -202,6 +212,16 @@ class Run:
         measure = self.problem.quick_metrics if quick else self.problem.metrics
         with torch.no_grad():
             return measure(self.field, self.data)
+
+    def _residual_scores(self) -> dict[str, float]:
+        """Evaluate the loss and the residuals on the trained points, and the residuals on fresh ones."""
+        objective = self.objective
+        with torch.no_grad():
+            residuals = objective.residuals()
+            scores = {"loss": float(objective.combine(residuals))}
+        scores |= {f"rms/{name}": rms(r) for name, r in residuals.items()}
+        problem, whole = objective.bound(), objective.coupled
+        return scores | held_out(problem, self.field, self.data, objective.batch, self.plan.seed, whole)
 
     def _save(self) -> None:
         """Write a checkpoint; a failure is reported and tried again later, the older one stays."""
@@ -247,6 +267,8 @@ class Run:
 
     def _finish(self) -> Solution:
         solution = self.reopen()
+        for message in solution.warnings:
+            self.report({"warning": message})
         close = getattr(self.report, "close", None)
         if close is not None:
             close()
@@ -267,7 +289,7 @@ class Run:
 
     def reopen(self) -> Solution:
         """Score the field as it stands and give the solution."""
-        scores = {} if self.failed else self._score(quick=False)
+        scores = {} if self.failed else self._residual_scores() | self._score(quick=False)
         scores |= {f"unknown/{n}": v for n, v in self.objective.unknown_values().items()}
         scores |= self._speeds()
         scores |= {f"seconds/{part}": round(seconds, 3) for part, seconds in self.clocked().items()}
@@ -291,6 +313,7 @@ class Run:
             evaluations=self.objective.evaluations,
             steps=self.steps,
             data=self.data,
+            warnings=[] if self.failed else warnings(scores, self._dtype),
             folder=self.folder.path if self.folder else None,
         )
 

@@ -10,6 +10,7 @@ from nfsolve._core.errors import InputError
 from nfsolve.fields import Windows
 from nfsolve.problem import Problem, check_windows, cuts_of, window_of
 from nfsolve.run.folder import METRICS, RunFolder, SaveError
+from nfsolve.run.heldout import held_out, mean_rms, warnings
 from nfsolve.run.loop import Run, check_same_problem, load_weights
 from nfsolve.run.plan import Plan, make_field
 from nfsolve.run.report import reporter
@@ -159,6 +160,17 @@ class March:
             raise
         return solution
 
+    def _residual_scores(self, run: Run, field: Windows, data: Any) -> dict[str, float]:
+        """Evaluate the residuals of the joined field at fresh points of all windows so far.
+
+        The loss is that of the last window; the trained residuals are those of all windows together.
+        """
+        rows = [window["history"][-1] for window in self.done] + run.history[-1:]
+        view = window_of(self.problem, self.cuts[0], self.cuts[len(self.done) + 1])
+        fresh = held_out(view, field, data, {}, self.plan.seed, run.objective.coupled)
+        loss = {"loss": run.history[-1]["loss"]} if run.history else {}
+        return loss | mean_rms(rows) | fresh
+
     def _solution(self, run: Run) -> Solution:
         """Put the fields of all windows so far together and score them on the whole problem."""
         fields = [*self.fields, run.field]
@@ -166,7 +178,7 @@ class March:
         first = next(run.field.parameters())
         data = self.problem.load(first.device, first.real.dtype if first.is_complex() else first.dtype)
         with torch.no_grad():
-            scores = {} if run.failed else self.problem.metrics(field, data)
+            scores = {} if run.failed else self._residual_scores(run, field, data) | self.problem.metrics(field, data)
         counts = {key: value + sum(window[key] for window in self.done) for key, value in _counts(run).items()}
         parts = [*(window["parts"] for window in self.done), run.clocked()]
         scores |= {f"seconds/{name}": round(sum(part[name] for part in parts), 3) for name in parts[-1]}
@@ -181,6 +193,7 @@ class March:
             failed=run.failed,
             interrupted=run.interrupted,
             data=data,
+            warnings=[] if run.failed else warnings(scores, data["like"].dtype),
             folder=self.folder.path if self.folder else None,
             steps=counts["steps"],
             seconds=counts["seconds"],

@@ -14,9 +14,10 @@ from nfsolve._core.device import choose_device, choose_dtype
 from nfsolve._core.errors import InputError
 from nfsolve._core.spec import TRUSTED, build, describe
 from nfsolve._core.version import VERSION
-from nfsolve.fields import factorize
+from nfsolve.fields import Field, factorize
+from nfsolve.fields.transformed import with_transform
 from nfsolve.problem import Problem, Recipe, Stage
-from nfsolve.problem.registry import find, where
+from nfsolve.problem.registry import recall, where
 from nfsolve.weighting import Constant, Weighting
 
 
@@ -74,7 +75,11 @@ class Plan:
         given = getattr(self.field, "config", {}) if isinstance(self.field, nn.Module) else {}
         return {
             "nfsolve": VERSION,
-            "problem": {"what": where(problem), "parameters": describe(parameters)},
+            "problem": {
+                "what": where(problem),
+                "class": type(problem).__qualname__,
+                "parameters": describe(parameters),
+            },
             "field": describe(_recipe_of(self.field)),
             "factorization": describe(given.get("factorization", self.factorization)),
             "weighting": describe(self.weighting),
@@ -96,11 +101,15 @@ class Plan:
         }
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> tuple[Problem, "Plan"]:
+    def from_config(
+        cls, config: dict[str, Any], problem: Problem | type[Problem] | None = None, trust: bool = False
+    ) -> tuple[Problem, "Plan"]:
         """Rebuild the problem and the plan of a run.
 
         Args:
             config: What `config` gave.
+            problem: The problem, or its class for the recorded parameters; None takes the recorded one.
+            trust: Whether a file or module that this process has not imported may be run to find the problem.
 
         Returns:
             The problem and the plan.
@@ -109,8 +118,11 @@ class Plan:
             InputError: Something in it does not exist here, or cannot be rebuilt.
         """
         try:
-            what, parameters = config["problem"]["what"], config["problem"]["parameters"]
-            problem_class = find(what)
+            recorded = config["problem"]
+            what, parameters = recorded["what"], recorded["parameters"]
+            if problem is None:
+                problem = recall(what, recorded["class"], trust)
+            problem_class = problem if isinstance(problem, type) else type(problem)
             trusted = (*TRUSTED, problem_class.__module__)
             stages = tuple(Stage(**(s | {"optimizer": build(s["optimizer"], trusted)})) for s in config["stages"])
             plan = cls(
@@ -126,6 +138,8 @@ class Plan:
             raise InputError(
                 f"config.json lacks or misplaces {error}", "what this version of nfsolve writes"
             ) from error
+        if isinstance(problem, Problem):
+            return problem, plan
         return make_problem(problem_class, build(parameters, trusted)), plan
 
 
@@ -212,7 +226,10 @@ def make_field(problem: Problem, plan: Plan) -> nn.Module:
     Raises:
         InputError: What should build the field does not.
     """
-    field = plan.field if isinstance(plan.field, nn.Module) else _built(problem, plan)
+    given = isinstance(plan.field, nn.Module)
+    field = plan.field if given else _built(problem, plan)
+    if given or not isinstance(field, Field):  # `for_problem` gave the others their transform
+        field = with_transform(field, problem)
     made, held = problem.auxiliary_modules(plan.seed), dict(getattr(field, "auxiliary", {}))
     like = next(field.parameters(), None)
     if made and like is not None:  # those of a field that was trained before go on

@@ -35,6 +35,7 @@ class Solution:
         steps: Optimizer steps.
         data: What ``problem.load`` gave.
         folder: The run folder, or None.
+        warnings: What a user should know of the solution, such as residuals that are larger between trained points.
     """
 
     problem: Any
@@ -49,6 +50,7 @@ class Solution:
     steps: int
     data: dict[str, Any] = dataclasses.field(repr=False)
     folder: Path | None = None
+    warnings: list[str] = dataclasses.field(default_factory=list)
 
     @property
     def trained(self) -> nn.Module:
@@ -148,6 +150,7 @@ class Solution:
         width = max(len(name) for name, _ in rows)
         title = f"{type(self.problem).__name__} by {type(self.field).__name__}"
         lines = [title, "-" * len(title), *(f"{name:<{width}}  {value}" for name, value in rows)]
+        lines += [f"warning: {message}" for message in self.warnings]
         return "\n".join(lines)
 
 

@@ -11,6 +11,7 @@ from torch import nn
 from nfsolve._core.device import choose_device, choose_dtype
 from nfsolve._core.errors import InputError
 from nfsolve.problem import Problem, Stage
+from nfsolve.problem.names import by_name
 from nfsolve.run.folder import RunFolder
 from nfsolve.run.loop import Run
 from nfsolve.run.march import March
@@ -21,21 +22,22 @@ from nfsolve.weighting import Weighting
 
 def solve(
     problem: Problem,
-    field: nn.Module | Callable[..., nn.Module] | None = None,
-    optimizer: Callable[..., Any] | None = None,
+    field: nn.Module | Callable[..., nn.Module] | str | None = None,
+    optimizer: Callable[..., Any] | str | None = None,
     *,
+    lr: float | None = None,
     steps: int | None = None,
     stages: tuple[Stage, ...] | None = None,
     factorization: Any = None,
     schedule: str | None = None,
     warmup: float | None = None,
     resample: int | None = None,
-    weighting: Weighting | None = None,
+    weighting: Weighting | str | None = None,
     windows: int | None = None,
     carry: bool | None = None,
     seed: int = 0,
     dtype: str | torch.dtype | None = None,
-    device: str | torch.device = "cpu",
+    device: str | torch.device = "auto",
     time_limit: float | None = None,
     tolerance: float | None = None,
     compile: bool = False,
@@ -49,16 +51,18 @@ def solve(
 
     Args:
         problem: The problem.
-        field: A field, or a class of fields (or partial of one) that is built for the problem.
-        optimizer: Takes parameters and gives a `torch.optim.Optimizer`: a class or a partial of one.
+        field: A field, or a class of fields (or partial of one) that is built for the problem, or its name as on the
+            command line.
+        optimizer: Takes parameters and returns a `torch.optim.Optimizer`: a class, a partial of one, or its name.
+        lr: Learning rate of ``optimizer``.
         steps: Optimizer steps, in each window; those of a recipe with several
             stages are shared in proportion, at least one for each as long as there are enough.
         stages: Several optimizers one after the other, instead of ``optimizer`` and ``steps``.
-        factorization: Factorization of a field that is built here; the recipe's where it builds the field.
+        factorization: Factorization of a field that is built here, or its name; the recipe's where it builds the field.
         schedule: Learning-rate schedule: constant, cosine or exponential.
         warmup: Fraction of the steps of each stage over which the learning rate first rises linearly.
         resample: Steps between draws of new points; 0 keeps the first ones.
-        weighting: Scheme of `nfsolve.weighting` that adapts the weights of the residuals.
+        weighting: Scheme of `nfsolve.weighting` that adapts the weights of the residuals, or its name.
         windows: Parts into which the time interval is cut. Each trains a field of its own with all the stages and
             steps, and goes on from the field before.
         carry: Whether the field of a window starts from the weights of the one before.
@@ -80,11 +84,26 @@ def solve(
         SaveError: The result could not be written; the solution is its attribute ``solution``.
     """
     recipe = problem.recipe()
+    of_stages = {
+        "optimizer": optimizer,
+        "steps": steps,
+        "schedule": schedule,
+        "resample": resample,
+        "warmup": warmup,
+    }
+    _refuse_contradictions(field, factorization, stages, of_stages)
+    if lr is not None and optimizer is None:
+        raise InputError(f"lr belongs to an optimizer, got lr={lr:g} alone", do="name it, as in optimizer='adam'")
+    field, maker = by_name("field", field), by_name("optimizer", optimizer, lr)
+    if isinstance(weighting, str):
+        weighting = by_name("weighting", weighting)()
+    if isinstance(factorization, str):
+        factorization = by_name("factorization", factorization)()
     plan = Plan.of(
         recipe,
         field=recipe.field if field is None else field,
-        factorization=recipe.factorization if field is None else factorization,
-        stages=stages or make_stages(recipe, optimizer, steps, schedule, resample, warmup),
+        factorization=recipe.factorization if field is None and factorization is None else factorization,
+        stages=stages or make_stages(recipe, maker, steps, schedule, resample, warmup),
         dtype=recipe.dtype if dtype is None else str(choose_dtype(dtype)).removeprefix("torch."),
         device=str(choose_device(device)),
         log_every=recipe.log_every if log_every is None else log_every,
@@ -109,12 +128,29 @@ def solve(
         raise
 
 
+def _refuse_contradictions(field: Any, factorization: Any, stages: Any, of_stages: dict[str, Any]) -> None:
+    """Raise where one argument would make another one unheard."""
+    if factorization is not None and isinstance(field, nn.Module):
+        raise InputError(
+            "factorization= applies to a field that solve builds, got one that is built",
+            do="call nfsolve.factorize(field, factorization) before, and leave the argument out",
+        )
+    given = [name for name, value in of_stages.items() if value is not None]
+    if stages and given:
+        raise InputError(
+            f"stages= says everything about the optimizers, got {' and '.join(f'{name}=' for name in given)} as well",
+            do="put these into the stages, or leave stages= out",
+        )
+
+
 def resume(
     folder: str | Path,
     *,
     time_limit: float | None = None,
     steps: int | None = None,
     report: Callable[[dict[str, Any]], None] | str | None = "auto",
+    problem: Problem | type[Problem] | None = None,
+    trust: bool = False,
 ) -> Solution:
     """Continue a run where its last checkpoint left it, bit-identically.
 
@@ -123,6 +159,9 @@ def resume(
         time_limit: New limit in seconds over all resumptions; None keeps the run's own.
         steps: New number of steps of the last stage; None keeps the run's own.
         report: As for `solve`.
+        problem: The problem, or its class for the recorded parameters; None takes the recorded one, which must be
+            installed, part of nfsolve, or imported already.
+        trust: Whether the recorded file or module may be run to find the problem.
 
     Returns:
         The solution.
@@ -131,22 +170,25 @@ def resume(
         InputError: The folder holds no run, or its files are damaged or of another problem.
     """
     runs = RunFolder(folder, resumed=True)
-    problem, plan = Plan.from_config(runs.config())
+    known, plan = Plan.from_config(runs.config(), problem, trust)
     if steps is not None:
         plan.stages = (*plan.stages[:-1], dataclasses.replace(plan.stages[-1], steps=steps))
     plan.time_limit = time_limit or plan.time_limit
     checkpoint = runs.load_checkpoint()
-    runner = _runner(problem, plan, runs, report, checkpoint)
+    runner = _runner(known, plan, runs, report, checkpoint)
     if checkpoint is None:
         runner.report({"warning": "no checkpoint yet: starting again"})
     return runner.go()
 
 
-def load(folder: str | Path) -> nn.Module:
+def load(folder: str | Path, *, problem: Problem | type[Problem] | None = None, trust: bool = False) -> nn.Module:
     """Return the trained field of a run folder.
 
     Args:
         folder: The run folder.
+        problem: The problem, or its class for the recorded parameters; None takes the recorded one, which must be
+            installed, part of nfsolve, or imported already.
+        trust: Whether the recorded file or module may be run to find the problem.
 
     Returns:
         The field, on the CPU; of an operator problem a `nfsolve.problem.TrainedOperator` around it.
@@ -154,15 +196,18 @@ def load(folder: str | Path) -> nn.Module:
     Raises:
         InputError: The folder holds no run, or its files are damaged or of another problem.
     """
-    solution = reopen(folder)
+    solution = reopen(folder, problem=problem, trust=trust)
     return solution.trained
 
 
-def reopen(folder: str | Path) -> Solution:
+def reopen(folder: str | Path, *, problem: Problem | type[Problem] | None = None, trust: bool = False) -> Solution:
     """Rebuild a run's solution from its folder and score it again.
 
     Args:
         folder: The run folder.
+        problem: The problem, or its class for the recorded parameters; None takes the recorded one, which must be
+            installed, part of nfsolve, or imported already.
+        trust: Whether the recorded file or module may be run to find the problem.
 
     Returns:
         The solution, with the metrics computed anew and the history as it was recorded.
@@ -171,14 +216,14 @@ def reopen(folder: str | Path) -> Solution:
         InputError: The folder holds no run, or its files are damaged or of another problem.
     """
     runs = RunFolder(folder)
-    problem, plan = Plan.from_config(runs.config())
+    known, plan = Plan.from_config(runs.config(), problem, trust)
     plan.device = "cpu"
     state = runs.load_checkpoint()
     if state is None:
         raise InputError(
             f"run '{folder}' has no checkpoint yet", "a run that was saved", f"start it: --resume {folder}"
         )
-    return _runner(problem, plan, runs, None, state).reopen()
+    return _runner(known, plan, runs, None, state).reopen()
 
 
 def _tell_skipped(plan: Plan, runner: Run | March) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
-from nfsolve._core.errors import MissingExtra, require
+from nfsolve import MissingExtra, require_extra
 from nfsolve.forward.radon import ConeBeam, VoxelGrid
 from nfsolve.metrics import psnr
 from nfsolve.plot import panels
@@ -77,7 +77,7 @@ def write_volumes(volumes: dict[str, Tensor], voxel: float, geometry: ConeBeam, 
     field = arrays["field"]
     iio.imwrite(folder / "reconstruction.tif", field)
     try:
-        nibabel: Any = require("nibabel", extra="ct", purpose="writing NIfTI")
+        nibabel: Any = require_extra("nibabel", extra="ct", purpose="writing NIfTI")
     except MissingExtra as error:
         print(f"no NIfTI file: {error}")
         return

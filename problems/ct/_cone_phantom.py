@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nfsolve._core.errors import InputError
+from nfsolve import InputError
 from nfsolve.data.slices import read_volume
 from nfsolve.forward.ellipsoids import SHEPP_LOGAN_3D, ellipsoid_projections, ellipsoid_volume
 from nfsolve.forward.radon import ConeBeam, VoxelGrid, line_integrals

@@ -21,8 +21,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import avg_pool2d, softplus
 
-from nfsolve import MLP, Box, FeatureGrid, Problem, Recipe, Stage
-from nfsolve._core.errors import InputError, unknown
+from nfsolve import MLP, Box, FeatureGrid, InputError, Problem, Recipe, Stage, unknown_name
 from nfsolve.data.scans.scan import Scan
 from nfsolve.fields import ReLU
 from nfsolve.forward.counts import gaussian_residual, poisson_residual
@@ -66,9 +65,9 @@ class Tomography(Problem):
     def __post_init__(self) -> None:
         for name in self.classical:
             if name not in CLASSICAL:
-                raise unknown("classical method", name, CLASSICAL)
+                raise unknown_name("classical method", name, CLASSICAL)
         if self.loss not in LOSSES:
-            raise unknown("loss", self.loss, LOSSES)
+            raise unknown_name("loss", self.loss, LOSSES)
         for name in ("tv", "classical_tv", "peak"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise InputError(f"{name} = {getattr(self, name):g}", "a finite number of at least 0 was expected")

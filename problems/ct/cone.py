@@ -21,8 +21,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Generator, Tensor
 
-from nfsolve import MLP, Box, FeatureGrid, Problem, Recipe, Stage, main
-from nfsolve._core.errors import InputError, unknown
+from nfsolve import MLP, Box, FeatureGrid, InputError, Problem, Recipe, Stage, main, unknown_name
 from nfsolve.fields import ReLU
 from nfsolve.forward.counts import counted_anew, gaussian_residual, poisson_residual
 from nfsolve.forward.radon import ConeBeam, Projector
@@ -88,9 +87,9 @@ class CTCone(Problem):
             )
         for name in self.classical:
             if name not in CLASSICAL:
-                raise unknown("classical method", name, CLASSICAL)
+                raise unknown_name("classical method", name, CLASSICAL)
         if self.loss not in LOSSES:
-            raise unknown("loss", self.loss, LOSSES)
+            raise unknown_name("loss", self.loss, LOSSES)
         if self.loss == "poisson" and not self.counts:
             raise InputError("loss = poisson, counts = 0", "data that were counted", "give --counts 1e5, say")
         self._coarsening = 1  # voxels and bins that training merges along each side

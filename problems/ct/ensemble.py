@@ -24,8 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nfsolve import solve
-from nfsolve._core.errors import InputError
+from nfsolve import InputError, solve
 from nfsolve.metrics import psnr
 from nfsolve.plot import panels
 from nfsolve.problem import Batch

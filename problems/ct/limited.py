@@ -16,8 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from nfsolve import main
-from nfsolve._core.errors import InputError
+from nfsolve import InputError, main
 from nfsolve.data.scans.scan import Scan
 from nfsolve.forward.ellipses import Ellipse, ellipse_image, ellipse_sinogram
 from nfsolve.forward.radon import FanBeam, PixelGrid

@@ -10,8 +10,7 @@ ways. `problems.ct._tomography` says how the field is fitted.
 import math
 from dataclasses import dataclass
 
-from nfsolve import main
-from nfsolve._core.errors import InputError
+from nfsolve import InputError, main
 from nfsolve.data.scans.scan import Scan
 from nfsolve.forward.ellipses import SHEPP_LOGAN, ellipse_image, ellipse_sinogram
 from nfsolve.forward.radon import ParallelBeam, PixelGrid

@@ -24,8 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
-from nfsolve import main
-from nfsolve._core.errors import InputError
+from nfsolve import InputError, main
 from nfsolve.data.scans.files import kind_of, open_arrays
 from nfsolve.data.scans.scan import AngleUnit, Scan, scan_of
 from nfsolve.data.slices import Slice, slice_of

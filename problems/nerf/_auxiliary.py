@@ -40,14 +40,14 @@ def auxiliary_modules(problem: "Radiance", seed: int) -> dict[str, nn.Module]:
     return made
 
 
-def companion(field: FieldFunction, name: str) -> Any:
+def auxiliary(field: FieldFunction, name: str) -> Any:
     """Return what is trained with a field, or None."""
     return dict(getattr(field, "auxiliary", {})).get(name)
 
 
 def colours(field: FieldFunction, given: Tensor, harmonics: Tensor) -> Tensor:
     """Return red, green and blue ``(n, 3)`` from what the field gave of them and the harmonics of the directions."""
-    network = companion(field, "colour")
+    network = auxiliary(field, "colour")
     if network is None:
         return torch.sigmoid((given.unflatten(1, (-1, 3)) * harmonics[..., None]).sum(1))
     return torch.sigmoid(network(torch.cat([given, harmonics], -1)))
@@ -55,13 +55,13 @@ def colours(field: FieldFunction, given: Tensor, harmonics: Tensor) -> Tensor:
 
 def poses(field: FieldFunction, given: Tensor) -> Tensor:
     """Return the poses of the training views as the field was trained with them."""
-    corrections = companion(field, "poses")
+    corrections = auxiliary(field, "poses")
     return given if corrections is None else corrections(given)
 
 
 def pose_metrics(field: FieldFunction) -> dict[str, float]:
     """Say by how much the training views were moved in the mean."""
-    corrections = companion(field, "poses")
+    corrections = auxiliary(field, "poses")
     if corrections is None:
         return {}
     turns, shifts = corrections.motions().split(3, -1)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nfsolve._core.errors import InputError, MissingExtra
+from nfsolve import InputError, MissingExtra
 from nfsolve.data.photos import Photographs
 from nfsolve.meshes import Mesh, level_set
 from nfsolve.metrics import psnr

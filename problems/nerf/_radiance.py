@@ -18,9 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from nfsolve import Box, Problem
-from nfsolve._core.errors import InputError, unknown
-from nfsolve._core.random import generator as seeded
+from nfsolve import Box, InputError, Problem, unknown_name
+from nfsolve import generator as seeded
 from nfsolve.data.photos import Photographs
 from nfsolve.forward.cameras import aim
 from nfsolve.forward.rendering import OccupancyGrid, Samples, accumulate, composite, engine, spherical_harmonics
@@ -73,7 +72,7 @@ class Radiance(Problem):
                 raise InputError(f"{name} = {getattr(self, name)}", f"at least {least}")
         spherical_harmonics(torch.zeros(1, 3), self.view)
         if self.colour not in beside.COLOURS:
-            raise unknown("colour", self.colour, beside.COLOURS)
+            raise unknown_name("colour", self.colour, beside.COLOURS)
         engine(self.backend)
 
     @abstractmethod

@@ -16,9 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nfsolve import MLP, Box, Recipe, Stage, main
-from nfsolve._core.errors import InputError
-from nfsolve._core.random import generator
+from nfsolve import MLP, Box, InputError, Recipe, Stage, generator, main
 from nfsolve.data.photos import Photographs
 from nfsolve.fields import FeatureGrid, ReLU
 from nfsolve.forward import cameras

@@ -10,8 +10,7 @@ from functools import partial
 
 import torch
 
-from nfsolve import MLP, Recipe, Stage, main
-from nfsolve._core.errors import InputError
+from nfsolve import MLP, InputError, Recipe, Stage, main
 from nfsolve.data.photos import Photographs, read_photographs
 from nfsolve.data.photos.photographs import BACKGROUNDS
 from nfsolve.fields import FeatureGrid, ReLU

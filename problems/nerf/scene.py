@@ -17,9 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nfsolve import MLP, Box, GaussianFourier, Recipe, Stage, main
-from nfsolve._core.errors import InputError
-from nfsolve._core.random import generator
+from nfsolve import MLP, Box, GaussianFourier, InputError, Recipe, Stage, generator, main
 from nfsolve.data.photos import Photographs
 from nfsolve.data.photos.frames import Bounds
 from nfsolve.fields import ReLU

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from scipy.fft import dstn
 
-from nfsolve._core.arrays import read_arrays
-from nfsolve._core.errors import InputError
+from nfsolve import InputError
+from nfsolve.data import read_arrays
 from problems.operators._etdrk4 import march
 
 Functions = Callable[[np.ndarray], np.ndarray]

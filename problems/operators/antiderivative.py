@@ -15,8 +15,7 @@ from functools import partial
 import numpy as np
 from numpy.polynomial import chebyshev
 
-from nfsolve import Box, DeepONet, OperatorPDE, Recipe, Stage, interior, main
-from nfsolve._core.errors import InputError
+from nfsolve import Box, DeepONet, InputError, OperatorPDE, Recipe, Stage, interior, main
 from nfsolve.fields import GELU, Linear
 from nfsolve.functions import GaussianField
 from nfsolve.optim import SOAP, LastLayer

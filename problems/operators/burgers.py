@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import ClassVar
 
-from nfsolve import Box, OperatorPDE, Recipe, Stage, interior, main, periodic
-from nfsolve._core.errors import InputError
+from nfsolve import Box, InputError, OperatorPDE, Recipe, Stage, interior, main, periodic
 from nfsolve.fields import GELU, NonlinearDeepONet
 from nfsolve.functions import PeriodicField
 from nfsolve.optim import SOAP

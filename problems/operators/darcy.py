@@ -15,8 +15,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from nfsolve import Box, OperatorPDE, Recipe, Stage, main
-from nfsolve._core.errors import InputError
+from nfsolve import Box, InputError, OperatorPDE, Recipe, Stage, main
 from nfsolve.data.tables import find_file
 from nfsolve.fields import GELU, Convolution, PODDeepONet
 from nfsolve.functions import Thresholded

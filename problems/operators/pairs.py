@@ -17,9 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nfsolve import Box, OperatorPDE, main
-from nfsolve._core.errors import InputError
-from nfsolve._core.random import generator as seeded
+from nfsolve import Box, InputError, OperatorPDE, main
+from nfsolve import generator as seeded
 from nfsolve.data.tables import find_file
 from nfsolve.functions import Pairs, read_pairs, refuse_shared
 from nfsolve.functions.stored import rows_of

@@ -13,9 +13,7 @@ from functools import partial
 
 import torch
 
-from nfsolve import MLP, PDE, Box, Recipe, Stage, interior, main
-from nfsolve._core.errors import InputError
-from nfsolve._core.random import generator
+from nfsolve import MLP, PDE, Box, InputError, Recipe, Stage, generator, interior, main
 from nfsolve.optim import GaussNewton
 
 

@@ -17,9 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from nfsolve import MLP, PDE, Box, Recipe, Sine, Stage, Unknown, interior, main
-from nfsolve._core.errors import InputError
-from nfsolve._core.random import generator
+from nfsolve import MLP, PDE, Box, InputError, Recipe, Sine, Stage, Unknown, generator, interior, main
 from nfsolve.data.tables import find_file, read_arrays
 from nfsolve.metrics import relative_l2
 from nfsolve.optim import GaussNewton

@@ -19,8 +19,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from nfsolve import MLP, Box, Problem, Recipe, Sine, Stage, main, weight_scaling
-from nfsolve._core.errors import InputError
+from nfsolve import MLP, Box, InputError, Problem, Recipe, Sine, Stage, main, weight_scaling
 from nfsolve.data.sounds import read_wav, write_wav
 from nfsolve.data.tables import find_file
 from nfsolve.metrics import psnr, snr

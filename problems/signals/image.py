@@ -22,9 +22,8 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from nfsolve import Box, Problem, Recipe, main
-from nfsolve._core.errors import InputError, require, unknown
-from nfsolve._core.random import generator as make_generator
+from nfsolve import Box, InputError, Problem, Recipe, main, require_extra, unknown_name
+from nfsolve import generator as make_generator
 from nfsolve.data.pictures import crop, read, shrink, squeeze
 from nfsolve.metrics import psnr, ssim
 from nfsolve.plot import panels
@@ -61,10 +60,10 @@ class ImageFit(Problem):
 
     def __post_init__(self) -> None:
         if self.protocol not in PROTOCOLS:
-            raise unknown("protocol", self.protocol, PROTOCOLS)
+            raise unknown_name("protocol", self.protocol, PROTOCOLS)
         now = self.setup
         if now.fit not in ("shrink", "squeeze", "crop"):
-            raise unknown("fit", now.fit, ("shrink", "squeeze", "crop"))
+            raise unknown_name("fit", now.fit, ("shrink", "squeeze", "crop"))
         if now.size < 22 or not 1 <= now.lattice <= now.size // 11 or now.batch < 0:
             raise InputError(
                 f"size = {now.size}, lattice = {now.lattice}, batch = {now.batch}",
@@ -239,7 +238,7 @@ class ImageFit(Problem):
         _show(axes[1, 2], fine[ends[0], ends[1]], f"field at 4 x resolution{label}")
         _show(axes[1, 3], truth[cut], "photograph")
         box = {"fill": False, "edgecolor": "red", "linewidth": 1.5}
-        rectangle = require("matplotlib.patches", extra="plot", purpose="drawing a picture").Rectangle
+        rectangle = require_extra("matplotlib.patches", extra="plot", purpose="drawing a picture").Rectangle
         axes[0, 0].add_patch(rectangle((left - 0.5, top - 0.5), ZOOM, ZOOM, **box))
 
     def export(self, field: FieldFunction, data: Batch, folder: Path) -> None:

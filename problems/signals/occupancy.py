@@ -19,9 +19,21 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from nfsolve import MLP, Box, GaussianFourier, Problem, Recipe, Sine, Stage, main, weight_scaling
-from nfsolve._core.errors import InputError, MissingExtra, unknown
-from nfsolve._core.random import generator
+from nfsolve import (
+    MLP,
+    Box,
+    GaussianFourier,
+    InputError,
+    MissingExtra,
+    Problem,
+    Recipe,
+    Sine,
+    Stage,
+    generator,
+    main,
+    unknown_name,
+    weight_scaling,
+)
 from nfsolve.data.tables import find_file
 from nfsolve.fields import Gaussian, ReLU
 from nfsolve.meshes import Implicit, Mesh, Solid, View, around, level_set, read_points, render, root_cross_entropy
@@ -106,7 +118,7 @@ class Occupancy(Problem):
     def __post_init__(self) -> None:
         for name, known in (("protocol", tuple(SETTINGS)), ("loss", (None, "mse", "bce"))):
             if getattr(self, name) not in known:
-                raise unknown(name, str(getattr(self, name)), [k for k in known if k])
+                raise unknown_name(name, str(getattr(self, name)), [k for k in known if k])
         pool, batch = self._setting("pool"), self._setting("batch")
         if pool < 1 or batch < 0 or self.resolution < 8:
             came = f"pool = {pool}, batch = {batch}, resolution = {self.resolution}"

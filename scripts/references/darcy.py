@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from nfsolve._core.random import generator
+from nfsolve import generator
 from nfsolve.functions import Thresholded
 from problems.operators._solvers import darcy, relative_gap
 

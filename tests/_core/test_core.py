@@ -86,10 +86,38 @@ class Strange:
 
 
 def test_only_trusted_modules_are_built():
-    with pytest.raises(InputError, match="config names .*Strange'"):
+    with pytest.raises(InputError, match="config.json may name .*Strange'"):
         build(describe(Strange()))
     assert build(describe(Strange(4)), (__name__,)) == Strange(4)
     with pytest.raises(InputError, match="does not exist here"):
         build({"call": "nfsolve.fields:Nothing"})
     with pytest.raises(InputError, match="arguments .*'omegaa'"):
         build({"call": "nfsolve.fields.activations:Sine", "omegaa": 1})
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "nfsolve.run.folder:os.system",
+        "nfsolve.run.folder:os",
+        "nfsolve.fields.mlp:torch.load",
+        "nfsolve._core.spec:importlib.import_module",
+        "nfsolve.problem.registry:find",
+        "nfsolve.problem.registry:sys",
+        "nfsolve.problem.registry:Path",
+        "nfsolve.cli:run_cli",
+        "nfsolve.__main__:run_cli",
+        "nfsolve:solve",
+        "nfsolve:load",
+        "nfsolve:Solution",
+        "torch.optim.adam:torch.load",
+        "torch.optim.adam:cast",
+        "os:system",
+        "problems:os",
+    ],
+)
+def test_a_description_calls_nothing_but_what_describe_writes(path):
+    with pytest.raises(InputError):
+        build({"call": path})
+    with pytest.raises(InputError):
+        build({"partial": path})

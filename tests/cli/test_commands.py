@@ -8,8 +8,9 @@ import pytest
 
 import nfsolve as nf
 from nfsolve.cli import run_cli
-from nfsolve.options.options import choose, override, take_choices
+from nfsolve.options.options import override, take_choices
 from nfsolve.options.request import read_request
+from nfsolve.problem.names import choose
 from nfsolve.problem.registry import find, names
 from problems.signals.image import ImageFit
 

@@ -11,8 +11,9 @@ from nfsolve import fields as nf
 from nfsolve._core.errors import InputError
 from nfsolve.diff import partials
 from nfsolve.domains import Box, periodic
-from nfsolve.options.options import choose, override
+from nfsolve.options.options import override
 from nfsolve.problem import Recipe
+from nfsolve.problem.names import choose
 from problems.operators.antiderivative import Antiderivative
 from tests.oracles import derivative
 

@@ -12,9 +12,10 @@ from nfsolve import fields as nf
 from nfsolve._core.errors import InputError
 from nfsolve._core.spec import build, describe
 from nfsolve.domains import Box
-from nfsolve.options.options import choose, override
+from nfsolve.options.options import override
 from nfsolve.options.request import read_request
 from nfsolve.problem import Recipe
+from nfsolve.problem.names import choose
 from problems.signals.image import ImageFit
 
 SQUARE = Box(x=(-1, 1), y=(-1, 1))

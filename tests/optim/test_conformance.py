@@ -108,3 +108,191 @@ def test_a_method_that_needs_float64_says_so(name):
 def test_every_named_optimizer_has_a_row():
     rows = {getattr(row, "func", row) for row in ROWS.values()}
     assert set(optim.named().values()) <= rows
+
+
+# How torch.optim users meet an optimizer: parameters of every kind, groups, copies, thawed and added parameters.
+
+MADE = {name: row for name, row in ROWS.items() if name != "last_layer"}  # which solves for one layer and rests else
+# rates that suit the network below
+MADE |= {name: partial(MADE[name], lr=0.03) for name in ("sgd", "jacobi", "diag_gn", "esgd")}
+MADE |= {"esgd_gauss_newton": partial(ROWS["esgd_gauss_newton"], lr=0.005)}
+ONE_GROUP = tuple(name for name in MADE if name.startswith(("gauss", "ss", "nystrom", "lbfgs")))
+MOVED_BY_GRADIENT = tuple(name for name in MADE if name not in ONE_GROUP)
+REAL_ONLY = ("kfac", "shampoo", "soap")
+HAS_RATE = (*MOVED_BY_GRADIENT, "lbfgs")
+X = torch.linspace(-1, 1, 20, dtype=torch.float64)[:, None]
+
+
+def network() -> nn.Sequential:
+    net = nn.Sequential(nn.Linear(1, 4), nn.Tanh(), nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 1)).double()
+    source = torch.Generator().manual_seed(1)
+    for p in net.parameters():
+        p.data.copy_(0.6 * torch.randn(p.shape, generator=source, dtype=torch.float64))
+    return net
+
+
+def fit(net: nn.Module, **extra: nn.Parameter) -> LeastSquares:
+    """A fit by a network, and what further parameters add to it; names decide how."""
+    y = torch.sin(3 * X)
+
+    def residual(values):
+        own = {name: value for name, value in values.items() if name not in extra}
+        r = (torch.func.functional_call(net, own, (X,)) - y) / len(X) ** 0.5
+        if "scalar" in values:
+            r = r + 0.1 * values["scalar"]
+        if "complex" in values:
+            r = r + 0.1 * (values["complex"] * torch.exp(1j * X)).sum(1, keepdim=True).real
+        if "flat" in values:
+            r = r + 0 * values["flat"].sum()
+        return r
+
+    return LeastSquares(residual, {**extra, **dict(net.named_parameters())})
+
+
+def rate(made, lr):
+    for group in made.param_groups:
+        group["lr"] = lr
+
+
+@pytest.mark.parametrize("name", MADE)
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_thawed_layer_moves_at_once_and_not_too_far(name, whole):
+    net = network()
+    thawed = list(net[2].parameters()) if whole else [net[2].bias]
+    for p in thawed:
+        p.requires_grad_(False)
+    before = [p.detach().clone() for p in thawed]
+    made = MADE[name](list(net.parameters()))
+    for _ in range(13):
+        made.step(fit(net))
+    assert all(torch.equal(p, b) for p, b in zip(thawed, before, strict=True))
+    for p in thawed:
+        p.requires_grad_(True)
+    first = float(made.step(fit(net)))
+    assert all(not torch.equal(p, b) for p, b in zip(thawed, before, strict=True))
+    for _ in range(5):
+        made.step(fit(net))
+    assert float(fit(net).loss().detach()) < 2 * first + 0.05
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_a_layer_that_is_frozen_later_rests(name):
+    net = network()
+    made = MADE[name](list(net.parameters()))
+    for _ in range(4):
+        made.step(fit(net))
+    net[2].requires_grad_(False)
+    before, other = net[2].weight.detach().clone(), net[4].weight.detach().clone()
+    for _ in range(4):
+        made.step(fit(net))
+    assert torch.equal(net[2].weight, before)
+    assert not torch.equal(net[4].weight, other)
+
+
+@pytest.mark.parametrize("name", MOVED_BY_GRADIENT)
+def test_an_added_group_moves_at_once_with_its_own_rate(name):
+    net, late, resting = network(), nn.Parameter(torch.ones(()).double()), nn.Parameter(torch.ones(()).double())
+    made = MADE[name](list(net.parameters()))
+    for _ in range(13):
+        made.step(fit(net))
+    made.add_param_group({"params": [late]})
+    made.step(fit(net, scalar=late))
+    assert late != 1
+    made.add_param_group({"params": [resting], "lr": 0.0})
+    made.step(fit(net, scalar=resting))
+    assert resting == 1
+
+
+@pytest.mark.parametrize("name", [*ONE_GROUP, "last_layer"])
+def test_a_second_group_is_refused_in_words(name):
+    net = network()
+    made = ROWS[name](list(net.parameters()))
+    with pytest.raises(InputError, match="needs one parameter group.*Pass all parameters as one list"):
+        made.add_param_group({"params": [nn.Parameter(torch.ones(2).double())]})
+    with pytest.raises(InputError, match="needs one parameter group"):
+        ROWS[name]([{"params": [p]} for p in net.parameters()])
+    assert len(made.param_groups) == 1
+    ROWS[name]([{"params": list(net.parameters())}])
+
+
+@pytest.mark.parametrize("name", MOVED_BY_GRADIENT)
+def test_groups_have_rates_of_their_own(name):
+    net = network()
+    groups = [
+        {"params": list(net[0].parameters()), "lr": 0.0},
+        {"params": [*net[2].parameters(), *net[4].parameters()]},
+    ]
+    made = MADE[name](groups)
+    before = net[0].weight.detach().clone(), net[2].weight.detach().clone()
+    for _ in range(3):
+        made.step(fit(net))
+    assert torch.equal(net[0].weight, before[0])
+    assert not torch.equal(net[2].weight, before[1])
+
+
+@pytest.mark.parametrize("name", HAS_RATE)
+def test_a_rate_of_zero_rests_and_a_warm_up_goes_on_from_it(name):
+    net = network()
+    before = [p.detach().clone() for p in net.parameters()]
+    made = MADE[name](list(net.parameters()), lr=0.0)
+    for _ in range(3):
+        made.step(fit(net))
+    assert all(torch.equal(p, b) for p, b in zip(net.parameters(), before, strict=True))
+    rate(made, 0.01)
+    first = float(made.step(fit(net)))
+    for _ in range(5):
+        last = float(made.step(fit(net)))
+    assert last < first
+
+
+@pytest.mark.parametrize("name", HAS_RATE)
+@pytest.mark.parametrize("lr", [-1.0, float("nan")])
+def test_a_negative_rate_is_refused(name, lr):
+    if lr == lr or name not in ("adam", "adamw", "sgd"):
+        with pytest.raises(ValueError, match="lr|learning rate"):
+            MADE[name](list(network().parameters()), lr=lr)
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_a_copy_goes_on_as_the_original(name):
+    net = network()
+    made = ROWS[name](list(net.parameters()))
+    for _ in range(4):
+        made.step(fit(net))
+    other, copied = copy.deepcopy((net, made))
+    assert not {id(p) for g in copied.param_groups for p in g["params"]} & {id(p) for p in net.parameters()}
+    assert getattr(copied, "stop_reason", "") == "" or copied.stop_reason == made.stop_reason
+    for _ in range(4):
+        assert torch.equal(made.step(fit(net)), copied.step(fit(other)))
+    assert all(torch.equal(p, q) for p, q in zip(net.parameters(), other.parameters(), strict=True))
+
+
+KINDS = {
+    "scalar": lambda: nn.Parameter(torch.ones((), dtype=torch.float64)),
+    "unused": lambda: nn.Parameter(torch.ones(3, dtype=torch.float64)),
+    "flat": lambda: nn.Parameter(torch.ones(3, dtype=torch.float64)),
+    "complex": lambda: nn.Parameter(torch.ones(2, dtype=torch.complex128)),
+    "frozen": lambda: nn.Parameter(torch.ones(3, dtype=torch.float64), requires_grad=False),
+}
+
+
+@pytest.mark.parametrize("name", MADE)
+@pytest.mark.parametrize("kinds", [*((kind,) for kind in KINDS), ("scalar", "complex"), tuple(KINDS)])
+def test_every_kind_of_parameter_moves_or_rests_or_is_refused(name, kinds):
+    net, extra = network(), {kind: KINDS[kind]() for kind in kinds}
+    given = [*extra.values(), *net.parameters()]
+    if "complex" in kinds and name in REAL_ONLY:
+        with pytest.raises(InputError, match="needs real parameters"):
+            MADE[name](given)
+        return
+    made = MADE[name](given)
+    first = float(made.step(fit(net, **extra)))
+    for _ in range(8):
+        last = float(made.step(fit(net, **extra)))
+    assert last < first
+    for kind, p in extra.items():
+        rests = kind in ("unused", "flat", "frozen")
+        decays = name == "adamw" and kind == "flat"  # a gradient of zeros lets the weights decay, as in torch
+        if not decays:
+            assert bool((p.detach() == 1).all()) == rests, kind
+        assert bool(torch.isfinite(torch.view_as_real(p) if p.is_complex() else p).all())

@@ -73,7 +73,7 @@ def test_mistakes_are_worded():
     goal, _ = quadratic()
     with pytest.raises(TypeError, match=r"ESGD got a closure without loss\(\)"):
         ESGD(goal.parameters).step(lambda: torch.zeros(1))
-    with pytest.raises(InputError, match="lr > 0"):
+    with pytest.raises(InputError, match="lr >= 0"):
         ESGD(goal.parameters, lr=-1.0)
     with pytest.raises(InputError, match="refresh_every >= 1"):
         ESGD(goal.parameters, refresh_every=0)

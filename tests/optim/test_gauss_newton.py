@@ -140,5 +140,5 @@ def test_reasons_and_errors_are_worded():
         GaussNewton(flat.parameters).step(goal)
     with pytest.raises(InputError, match="damping and max_bytes > 0"):
         GaussNewton(goal.parameters, damping=-1.0)
-    with pytest.raises(InputError, match="2 parameter groups"):
+    with pytest.raises(InputError, match="needs one parameter group"):
         GaussNewton([{"params": [nn.Parameter(torch.ones(1))]}, {"params": [nn.Parameter(torch.ones(1))]}])

@@ -179,10 +179,10 @@ def test_reasons_and_mistakes_are_worded():
     made.step(script)
     assert made.stop_reason == "non-finite gradient at step 1: parameters unchanged"
     assert torch.equal(script.weight, before)
-    with pytest.raises(InputError, match="KFAC with a complex parameter.*Use Adam or ESGD"):
+    with pytest.raises(InputError, match="KFAC needs real parameters.*complex parameter.*Use Adam or ESGD"):
         KFAC([nn.Parameter(torch.ones(3, dtype=torch.complex64))])
-    with pytest.raises(InputError, match="lr > 0, momentum, decay and betas"):
-        KFAC([w], lr=0.0)
+    with pytest.raises(InputError, match="lr >= 0, momentum, decay and betas"):
+        KFAC([w], lr=-1.0)
     with pytest.raises(InputError, match="clip and eps > 0"):
         KFAC([w], clip=0.0)
     with pytest.raises(InputError, match="precondition_frequency and samples >= 1"):

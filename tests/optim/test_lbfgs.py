@@ -141,7 +141,7 @@ def test_other_reasons_are_worded():
         if made.stop_reason:
             break
     assert made.stop_reason.startswith(("stopped after", "converged: the gradient is zero"))
-    with pytest.raises(InputError, match="LBFGS with max_iter=0: at least 1 iteration a step"):
+    with pytest.raises(InputError, match="LBFGS needs .*max_iter at least 1, but got lr=1.0 and max_iter=0"):
         LBFGS(goal.parameters, max_iter=0)
 
 

@@ -40,7 +40,7 @@ def test_a_schedule_reaches_both_parts_before_and_after_loading():
 
 
 def test_mistakes_are_worded():
-    with pytest.raises(InputError, match="no real weight matrix between a first and a last one.*Use Adam or SOAP"):
+    with pytest.raises(InputError, match="at least 3 real weight matrices.*Use Adam or SOAP"):
         Muon(network()[:4])
-    with pytest.raises(InputError, match="lr > 0"):
-        Muon(network(), lr=0.0)
+    with pytest.raises(InputError, match="lr >= 0"):
+        Muon(network(), lr=-1.0)

@@ -131,10 +131,10 @@ def test_reasons_and_mistakes_are_worded():
     optimizer.step()
     assert optimizer.stop_reason == "non-finite gradient at step 1: parameters unchanged"
     assert torch.equal(w, torch.ones(2, 2))
-    with pytest.raises(InputError, match=r"Shampoo with a complex parameter of shape \(3,\).*Use Adam or ESGD"):
+    with pytest.raises(InputError, match=r"Shampoo needs real.*complex parameter of shape \(3,\).*Use Adam or ESGD"):
         Shampoo([nn.Parameter(torch.ones(3, dtype=torch.complex64))])
-    with pytest.raises(InputError, match="lr > 0, betas in"):
-        Shampoo([w], lr=0.0)
+    with pytest.raises(InputError, match="lr >= 0, betas in"):
+        Shampoo([w], lr=-1.0)
     with pytest.raises(InputError, match="damping and eps > 0"):
         Shampoo([w], damping=0.0)
     with pytest.raises(InputError, match="unknown graft 'adan': did you mean 'adam'?"):

@@ -109,9 +109,9 @@ def test_reasons_and_mistakes_are_worded():
     optimizer.step()
     assert optimizer.stop_reason == "non-finite gradient at step 1: parameters unchanged"
     assert torch.equal(w, torch.ones(2, 2))
-    with pytest.raises(InputError, match=r"SOAP with a complex parameter of shape \(3,\).*Use Adam or ESGD"):
+    with pytest.raises(InputError, match=r"SOAP needs real.*complex parameter of shape \(3,\).*Use Adam or ESGD"):
         SOAP([nn.Parameter(torch.ones(3, dtype=torch.complex64))])
-    with pytest.raises(InputError, match="lr and eps > 0"):
-        SOAP([w], lr=0.0)
+    with pytest.raises(InputError, match="lr >= 0, eps > 0"):
+        SOAP([w], lr=-1.0)
     with pytest.raises(InputError, match="precondition_frequency >= 1"):
         SOAP([w], precondition_frequency=0)

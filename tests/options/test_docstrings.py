@@ -5,7 +5,8 @@ import pytest
 
 from nfsolve import fields, optim
 from nfsolve.options.docstrings import argument_texts, attribute_texts, description
-from nfsolve.options.options import KINDS, RunOptions, dataclass_of, known
+from nfsolve.options.options import RunOptions, dataclass_of
+from nfsolve.problem.names import KINDS, known
 
 NO_OPTIONS = ("domain", "outputs", "transform", "seed", "dtype", "device", "params", "objective")
 

@@ -130,3 +130,46 @@ def test_rows_reach_the_reporter():
     nf.solve(Poisson(n_points=20), SMALL, optim.GaussNewton, steps=6, log_every=2, report=rows.append)
     assert [row["step"] for row in rows] == [0, 2, 4, 6]
     assert {"loss", "rms/balance", "rms/sides", "relative_l2", "evaluations"} <= rows[-1].keys()
+
+
+def test_names_choose_as_on_the_command_line():
+    options = {"steps": 2, "report": None, "dtype": "float64"}
+    named = nf.solve(Poisson(), "siren", "adam", lr=1e-4, weighting="gradient_norm", **options)
+    given = nf.solve(
+        Poisson(),
+        nf.preset("siren"),
+        partial(torch.optim.Adam, lr=1e-4),
+        weighting=nf.weighting.GradientNorm(),
+        **options,
+    )
+    assert named.history[-1]["loss"] == given.history[-1]["loss"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"optimizer": "adamm"}, "unknown optimizer 'adamm': did you mean 'adam'"),
+        ({"field": "sirenn"}, "unknown field 'sirenn'"),
+        ({"weighting": "ntkk"}, "unknown weighting 'ntkk'"),
+        ({"lr": 0.1}, "lr belongs to an optimizer, got lr=0.1 alone"),
+        ({"optimizer": "gauss_newton", "lr": 0.1}, "'gauss_newton' has no learning rate, got lr=0.1"),
+        ({"stages": (nf.Stage(torch.optim.Adam, 2),), "steps": 5}, "got steps= as well"),
+        (
+            {"stages": (nf.Stage(torch.optim.Adam, 2),), "optimizer": "adam", "schedule": "cosine"},
+            "optimizer= and sched",
+        ),
+    ],
+)
+def test_contradictions_and_unknown_names_are_refused(options, message):
+    with pytest.raises(nf.InputError, match=message):
+        nf.solve(Poisson(), **options, report=None)
+
+
+def test_a_factorization_reaches_a_field_that_is_built_and_is_refused_for_one_that_exists():
+    factored = nf.solve(
+        Poisson(), partial(nf.MLP, width=8, depth=1), factorization="rwf", optimizer="adam", steps=1, report=None
+    )
+    assert factored.field.config["factorization"] == nf.RandomWeightFactorization()
+    built = nf.MLP.for_problem(Poisson(), width=8, depth=1)
+    with pytest.raises(nf.InputError, match="applies to a field that solve builds"):
+        nf.solve(Poisson(), built, factorization="rwf", steps=1, report=None)

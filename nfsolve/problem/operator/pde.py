@@ -217,6 +217,11 @@ class OperatorPDE(PDE):
             batch["data"] = common | label_rows(data["grid"][places], truth, data["train"]["size"][rows], data["like"])
         return batch
 
+    def fresh(self, data: Batch, generator: Generator, batch: Batch) -> Batch:
+        """Draw another mini-batch of functions, at fresh points; labels have no fresh ones."""
+        drawn = self.with_points(max(self.factor, 1.0)).sample(data, generator)
+        return {name: drawn[name] for name in self.conditions()}
+
     def residuals(self, field: Any, batch: Batch) -> dict[str, Tensor]:
         """Evaluate the residual methods for each function at each point, and the misfit of the labels.
 

@@ -82,10 +82,13 @@ def interior(method: Method | None = None, /, *, points: int | None = None, weig
     return lambda method: _mark(method, condition)
 
 
-def face(*, points: int | None = None, weight: float = 1.0, **sides: Any) -> Callable[[Method], Method]:
+def face(
+    method: Method | None = None, /, *, points: int | None = None, weight: float = 1.0, **sides: Any
+) -> Callable[[Method], Method]:
     """Mark a residual that holds on sides of the box: ``@face(t=0)``, ``@face(x=(-1, 1))``.
 
     Args:
+        method: Only there to refuse a bare ``@face`` in words.
         points: Number of points on all these sides together; default ``n_face`` of the problem.
         weight: Factor on its mean square in the loss.
         **sides: Coordinate -> one end of its interval, or both.
@@ -96,8 +99,11 @@ def face(*, points: int | None = None, weight: float = 1.0, **sides: Any) -> Cal
     Raises:
         InputError: No side is named.
     """
-    if not sides:
-        raise InputError("@face without a side", "a coordinate and its end, as in @face(x=(-1, 1))")
+    if method is not None or not sides:
+        raise InputError(
+            "`@face` needs a coordinate and its end, but it was used without a side",
+            do="write `@face(x=(-1, 1))` or `@face(t=0)`, or `@boundary` for the whole boundary",
+        )
     return lambda method: _mark(method, Condition("face", sides, points=points, weight=weight))
 
 

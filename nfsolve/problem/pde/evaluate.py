@@ -122,7 +122,24 @@ def call(
     """Call a residual method with the columns that its signature names; arguments as for `values`."""
     wanted = arguments(method)
     found = (_pairs if "partners" in rows else values)(wanted, function, rows, outputs, coordinates)
-    return method(*(found[name] for name in wanted))
+    residual = method(*(found[name] for name in wanted))
+    if not isinstance(residual, Tensor):
+        _check_residual(method, residual)
+    return residual
+
+
+def _check_residual(method: Callable[..., Any], residual: Any) -> None:
+    """Refuse a residual that is no tensor, in words that name the method and its place."""
+    came = "None" if residual is None else f"a {type(residual).__name__}"
+    advice = "return a column, (n, 1)"
+    if residual is None:
+        advice = "add the missing return"
+    elif isinstance(residual, tuple | list):
+        advice = "join the columns with torch.cat([...], -1), or write one method for each equation"
+    code = getattr(method, "__code__", None)
+    place = f" ({code.co_filename}, line {code.co_firstlineno})" if code is not None else ""
+    name = getattr(method, "__name__", "residual")
+    raise InputError(f"`{name}` must return a tensor of shape (n, k), but it returned {came}{place}", do=advice)
 
 
 def _pairs(

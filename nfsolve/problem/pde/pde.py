@@ -138,6 +138,17 @@ class PDE(Problem):
                 drawn[name] = self._adapted(name, condition, data, generator, field, batch[name], drawn[name])
         return drawn
 
+    def fresh(self, data: Batch, generator: Generator, batch: Batch) -> Batch:
+        """Draw points for every condition of the whole problem, except on measured data, which have no others."""
+        whole = self.with_points(1.0)
+        conditions = {name: c for name, c in self.conditions().items() if c.kind != "measured"}
+        drawn = {name: rows for name, rows in whole.sample(data, generator).items() if name in conditions}
+        for name, rows in drawn.items():
+            trained = len(batch[name]["points"]) if name in batch else 0
+            if trained > len(rows["points"]):  # points were added where the residual was large, or by a factor
+                drawn[name] = whole._sample_on(name, conditions[name], trained, data, generator)
+        return drawn
+
     def with_points(self, factor: float) -> "PDE":
         """Return this problem with ``factor`` times as many points for each `interior` residual."""
         other = copy.copy(self)

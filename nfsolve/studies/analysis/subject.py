@@ -93,11 +93,12 @@ class Subject:
         return cls.of_field(problem, field, states, plan.seed, plan.field)
 
     @classmethod
-    def of_folder(cls, folder: str | Path) -> "Subject":
+    def of_folder(cls, folder: str | Path, trust: bool = False) -> "Subject":
         """Take the trained field of a run folder, and the initial one built anew.
 
         Args:
             folder: The run folder.
+            trust: Whether the file or module that defines its problem may be run.
 
         Returns:
             The subject.
@@ -105,8 +106,8 @@ class Subject:
         Raises:
             InputError: The folder holds no run, or its files are damaged.
         """
-        solution = reopen(folder)
-        problem, plan = Plan.from_config(RunFolder(folder).config())
+        solution = reopen(folder, trust=trust)
+        problem, plan = Plan.from_config(RunFolder(folder).config(), trust=trust)
         states, note = {}, ""
         if plan.windows == 1 and not isinstance(plan.field, nn.Module):
             states[0] = _copied(make_field(problem, dataclasses.replace(plan, device="cpu")))

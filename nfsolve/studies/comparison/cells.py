@@ -9,9 +9,9 @@ from functools import partial
 from typing import Any
 
 from nfsolve._core.errors import InputError
-from nfsolve.options.options import KINDS
 from nfsolve.options.request import Request, read_request
 from nfsolve.problem import Problem
+from nfsolve.problem.names import KINDS
 from nfsolve.problem.registry import names
 
 SHORT = {"init": "field.init", "activation": "field.activation", "encoding": "field.encoding", "lr": "optimizer.lr"}

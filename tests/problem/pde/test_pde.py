@@ -257,7 +257,7 @@ def test_hard_constraints_hold_exactly():
 
 
 def test_bad_faces_and_point_counts_are_worded():
-    with pytest.raises(InputError, match="@face without a side"):
+    with pytest.raises(InputError, match="needs a coordinate and its end"):
         face()
     with pytest.raises(InputError, match="n_points = 0: at least 1 point"):
         Burgers(n_points=0)

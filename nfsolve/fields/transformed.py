@@ -1,0 +1,92 @@
+"""A module of the user's own with the names of a problem and its output transform."""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from nfsolve._core.errors import InputError
+from nfsolve.fields.field import Domain, Transform, output_names
+
+
+class Transformed(nn.Module):
+    """A plain module whose outputs go through the transform of a problem, such as its ansatz.
+
+    Args:
+        module: Maps points ``(n, d)`` to raw outputs ``(n, k)``.
+        domain: Names of the coordinates.
+        outputs: Names of the outputs, separated by spaces or as a tuple.
+        transform: Maps coordinates ``(n, d)`` and raw outputs ``(n, k)`` to ``(n, k)``.
+
+    Attributes:
+        inputs: Coordinate names.
+        outputs: Output names.
+    """
+
+    def __init__(self, module: nn.Module, domain: Domain, outputs: str | tuple[str, ...], transform: Transform):
+        super().__init__()
+        self.module, self.transform = module, transform
+        self.inputs, self.outputs = tuple(domain.names), output_names(outputs)
+
+    def forward(self, x: Tensor, *functions: Tensor) -> Tensor:
+        """Evaluate the module at points ``(n, d)`` and transform its outputs, ``(n, k)``.
+
+        Raises:
+            InputError: The module has another number of outputs.
+        """
+        y = self.module(x, *functions)
+        if y.shape[-1] != len(self.outputs):
+            raise InputError(
+                f"The field must have {len(self.outputs)} outputs ({', '.join(self.outputs)}), got {y.shape[-1]}",
+                do="change the width of its last layer",
+            )
+        return self.transform(x, y)
+
+
+def with_transform(field: nn.Module, problem: Any) -> nn.Module:
+    """Return a field that applies the transform of a problem, whatever the field was built for.
+
+    The transform of a field that was built for the same kind of problem gives way to that of this problem, which may
+    have other parameters. A plain module is wrapped.
+
+    Args:
+        field: A field that was built already.
+        problem: The problem; has ``transform()``, ``domain`` and ``unknowns``.
+
+    Returns:
+        The field, or a wrapper around the module.
+
+    Raises:
+        InputError: The field has a transform that is not the problem's, so that one of them would be lost.
+    """
+    own: Any = getattr(field, "transform", None)
+    wanted = problem.transform()
+    ansatz = _is_ansatz(own)
+    if wanted is None:
+        if ansatz:
+            raise InputError(
+                f"The field was built with the ansatz of {type(own.problem).__name__}, and this problem has none",
+                do="build the field for this problem, or set `field.transform = None`",
+            )
+        return field
+    if not hasattr(field, "transform"):
+        return Transformed(field, problem.domain, problem.unknowns, wanted)
+    if own is None and not getattr(field, "transformable", True):
+        return field
+    if own is None or (ansatz and _is_ansatz(wanted)):
+        field.transform = wanted
+    elif _kind(own) != _kind(wanted):
+        raise InputError(
+            "The field has a transform that is not the transform (or ansatz) of the problem",
+            do="set `field.transform = None` for that of the problem, or write both into the ansatz",
+        )
+    return field
+
+
+def _is_ansatz(transform: Any) -> bool:
+    return hasattr(transform, "problem")
+
+
+def _kind(transform: Any) -> str:
+    """Name what made a transform: two closures of one function, or two objects of one class, are of one kind."""
+    named = transform if hasattr(transform, "__qualname__") else type(transform)
+    return f"{named.__module__}.{named.__qualname__}"

@@ -1,0 +1,59 @@
+"""What optimizers with one parameter group share: a refusal of more groups, copies, and notice of thawed parameters."""
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nfsolve._core.errors import InputError
+
+SHARED = "shared"  # key of the state that belongs to no single parameter
+
+
+class OneGroup(torch.optim.Optimizer):
+    """An optimizer that treats its parameters as one vector; a base of optimizers, not one to choose.
+
+    Attributes:
+        stop_reason: Why no further step makes sense, in words; empty while there is no reason.
+
+    Raises:
+        InputError: A second parameter group, at the start or later.
+    """
+
+    stop_reason = ""
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Take the first parameter group and refuse any other."""
+        if self.param_groups:
+            raise InputError(
+                f"{type(self).__name__} needs one parameter group, as it moves all parameters as one vector, "
+                "but got a second one",
+                do="pass all parameters as one list to a new optimizer, or use Adam, SOAP or ESGD",
+            )
+        super().add_param_group(param_group)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore a state; the given one stays independent of later steps."""
+        super().load_state_dict(copy.deepcopy(state_dict))
+
+    @property
+    def _trained(self) -> list[Tensor]:
+        """The parameters that require a gradient."""
+        return [p for p in self.param_groups[0]["params"] if p.requires_grad]
+
+    def _thawed_or_frozen(self, shared: dict[str, Any]) -> bool:
+        """Whether other parameters require a gradient than at the last call, so that stored vectors do not fit."""
+        before, now = shared.get("trained"), [p.requires_grad for p in self.param_groups[0]["params"]]
+        shared["trained"] = now
+        return before is not None and before != now
+
+    def _check_objective(self, objective: Any) -> None:
+        """Refuse an objective about other parameters than those of the optimizer that require a gradient."""
+        if [id(p) for p in objective.parameters] != [id(p) for p in self._trained]:
+            raise InputError(
+                f"{type(self).__name__} needs an objective that trains the same parameters in the same order as the "
+                "optimizer, but got an objective with other parameters",
+                do="make the optimizer with objective.parameters, and a new objective after parameters are frozen, "
+                "thawed or added",
+            )

@@ -1,0 +1,45 @@
+"""Whether a residual couples its points, as a mean or a normalisation integral over them does."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+from torch.utils._pytree import tree_leaves, tree_map
+
+Parameters = dict[str, Tensor]
+
+
+def couples(evaluate: Callable[[Parameters, Any], Tensor], rows: Any, candidates: Iterable[Parameters]) -> bool:
+    """Return whether the residual of some points changes when the others are left out.
+
+    Args:
+        evaluate: Parameters and rows by name -> residual ``(n, k)``.
+        rows: Tensors of n rows, such as ``points (n, d)``.
+        candidates: Parameters to try; the first that give finite values decide.
+
+    Returns:
+        False for a single point, and where no value is finite.
+    """
+    n = len(tree_leaves(rows)[0])
+    # a third in random order: the halves of a Sobol sequence have nearly the same means
+    chosen = torch.randperm(n, generator=Generator().manual_seed(0))[: max(n // 3, 1)]
+    some = tree_map(lambda leaf: leaf[chosen], rows)
+    for params in candidates:
+        whole = evaluate(params, rows)
+        if n == 1 or not torch.isfinite(whole).all():
+            continue
+        try:
+            part = evaluate(params, some)
+        except RuntimeError:  # written for all points at once
+            return True
+        slack = torch.finfo(whole.dtype).eps ** 0.4 * whole.abs().max()  # sums round otherwise in other batches
+        return part.shape != whole[chosen].shape or bool(((part - whole[chosen]).abs() > slack).any())
+    return False
+
+
+def perturbed(params: Parameters) -> Parameters:
+    """Return parameters moved by about a tenth: a field that is zero at the start would hide a coupling."""
+    source = Generator().manual_seed(0)
+    noise = {key: torch.randn(p.shape, generator=source, dtype=torch.float64) for key, p in params.items()}
+    return {key: p + 0.1 * (p.abs() + 0.1) * noise[key].to(p.device, p.dtype) for key, p in params.items()}

@@ -1,0 +1,83 @@
+"""Residuals on points that were never trained on: whether a field solves the equation or only fits its points."""
+
+import math
+from collections.abc import Collection
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_flatten, tree_map
+
+from nfsolve._core.random import generator
+from nfsolve.problem import Problem
+
+LARGER = 3.0  # times the trained residual, from which a user is warned
+NEGLIGIBLE = 1e-12  # a smaller residual is rounding; of shorter types 100 of their own
+PIECE = 2**14  # points whose derivatives are held at once
+
+
+def held_out(
+    problem: Problem, field: Any, data: Any, batch: Any, seed: int, coupled: Collection[str] = ()
+) -> dict[str, float]:
+    """Evaluate the residuals of a field on fresh points.
+
+    Args:
+        problem: The problem, with numbers for its unknown scalars.
+        field: The trained field.
+        data: What ``problem.load`` gave.
+        batch: What the field was trained on; each residual gets at least as many fresh points.
+        seed: Seed of the run; the fresh points have a stream of their own.
+        coupled: Residuals of which a row depends on other points too, so that they are evaluated as a whole.
+
+    Returns:
+        ``heldout/NAME``, the root mean square, and ``heldout_max/NAME``; empty where a problem has no fresh points.
+    """
+    found: dict[str, float] = {}
+    with torch.no_grad():
+        for name, rows in problem.fresh(data, generator(seed, "heldout"), batch).items():
+            parts = _pieces(rows) if problem.pointwise and name not in coupled else [rows]
+            r = torch.cat([problem.residuals(field, {name: part})[name] for part in parts])
+            found[f"heldout/{name}"] = rms(r)
+            found[f"heldout_max/{name}"] = float(r.abs().max())
+    return found
+
+
+def warnings(scores: dict[str, Any], dtype: torch.dtype) -> list[str]:
+    """Say which residuals are much larger on fresh points than on trained ones.
+
+    Args:
+        scores: With ``rms/NAME`` and ``heldout/NAME``.
+        dtype: Type of the field, whose rounding is negligible.
+
+    Returns:
+        A sentence for each such residual.
+    """
+    negligible, found = max(NEGLIGIBLE, 100 * torch.finfo(dtype).eps), []
+    for key, fresh in scores.items():
+        name = key.removeprefix("heldout/")
+        trained = scores.get(f"rms/{name}")
+        if name == key or trained is None or not fresh > max(negligible, LARGER * trained):
+            continue
+        times = f"{fresh / trained:.3g}" if trained else "infinitely many"
+        found.append(
+            f"the residual '{name}' is {times} times larger on points that were not trained on ({fresh:.2e} against "
+            f"{trained:.2e}): the field fits its points, not the equation; use more points or a smaller resample=..."
+        )
+    return found
+
+
+def rms(residual: Tensor) -> float:
+    """Return the root mean square of a residual ``(n, k)``."""
+    return float(residual.abs().square().mean().sqrt())
+
+
+def mean_rms(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """Return the root mean square of ``rms/NAME`` over those rows that have it."""
+    names = dict.fromkeys(key for row in rows for key in row if key.startswith("rms/"))
+    values = {name: [row[name] for row in rows if name in row] for name in names}
+    return {name: math.sqrt(sum(v * v for v in found) / len(found)) for name, found in values.items()}
+
+
+def _pieces(rows: dict[str, Any]) -> list[dict[str, Any]]:
+    n = len(tree_flatten(rows)[0][0])
+    return [tree_map(lambda leaf: leaf[i : i + PIECE], rows) for i in range(0, n, PIECE)]  # noqa: B023  # used at once

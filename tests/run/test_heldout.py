@@ -1,0 +1,126 @@
+"""Held-out residuals: warned of where a field fits its points only, silent where it solves the equation."""
+
+import json
+from dataclasses import dataclass
+from functools import partial
+
+import pytest
+import torch
+
+import nfsolve
+from nfsolve.domains import Box
+from nfsolve.fields import MLP
+from nfsolve.optim import GaussNewton
+from nfsolve.problem import Stage
+from nfsolve.problem.pde.conditions import boundary, face, interior
+from nfsolve.problem.pde.pde import PDE
+from nfsolve.run.heldout import NEGLIGIBLE, mean_rms, warnings
+
+LARGE = partial(MLP, width=20, depth=2)
+SMALL = partial(MLP, width=6, depth=1)
+BOX = Box(x=(-1, 1), y=(-1, 1))
+
+
+@dataclass
+class Poisson(PDE):
+    """Poisson equation on a square, or on one with a hole."""
+
+    domain = BOX
+
+    @interior
+    def equation(self, u_xx, u_yy):
+        return u_xx + u_yy + 1
+
+    @boundary
+    def edge(self, u):
+        return u
+
+
+@dataclass
+class Holed(Poisson):
+    """Poisson equation on a square minus a disk."""
+
+    domain = BOX - nfsolve.Disk(x=0, y=0, radius=0.5)
+
+
+@dataclass
+class Decay(PDE):
+    """u_t = -u."""
+
+    domain = Box(t=(0, 1))
+
+    @interior
+    def equation(self, u_t, u):
+        return u_t + u
+
+    @face(t=0)
+    def start(self, u):
+        return u - 1
+
+
+def solved(problem, field, steps=15, **options):
+    options.setdefault("dtype", "float64")
+    stages = (Stage(GaussNewton, steps=steps, resample=0),)
+    return nfsolve.solve(problem, field=field, stages=stages, **options)
+
+
+@pytest.mark.parametrize("kind", [Holed, Poisson])
+def test_few_fixed_points_are_warned_of(kind):
+    messages = []
+    solution = solved(kind(n_points=8, n_face=8), LARGE, report=messages.append)
+    assert solution.metrics["heldout/equation"] > 3 * solution.metrics["rms/equation"]
+    assert solution.metrics["heldout_max/equation"] >= solution.metrics["heldout/equation"]
+    [first, *_] = solution.warnings
+    assert "the residual 'equation' is" in first and "not trained on" in first
+    assert {"warning": first} in messages and first in str(solution)
+    assert {"loss", "rms/equation", "heldout/equation"} <= {line.split()[0] for line in str(solution).splitlines()[2:]}
+
+
+def test_many_points_are_not_warned_of():
+    solution = solved(Poisson(n_points=400, n_face=200), SMALL, steps=5)
+    assert solution.warnings == [] and "warning" not in str(solution)
+    assert solution.metrics["heldout/equation"] < 3 * solution.metrics["rms/equation"]
+
+
+def test_a_folder_holds_them_and_a_resumed_run_repeats_them(tmp_path):
+    whole = solved(Decay(n_points=20), SMALL, steps=4, out=tmp_path / "whole")
+    written = json.loads((tmp_path / "whole" / "metrics.json").read_text())
+    keys = [f"{kind}/{name}" for kind in ("rms", "heldout", "heldout_max") for name in ("equation", "start")]
+    assert all(written[key] == whole.metrics[key] for key in [*keys, "loss"])
+    again = nfsolve.resume(tmp_path / "whole")
+    assert {key: again.metrics[key] for key in keys} == {key: whole.metrics[key] for key in keys}
+
+
+def test_windows_have_those_of_the_joined_field():
+    solution = solved(Decay(n_points=20), SMALL, steps=4, windows=2)
+    assert {"heldout/equation", "heldout/start", "rms/equation", "rms/handover", "loss"} <= solution.metrics.keys()
+    points = torch.linspace(0, 1, 101, dtype=torch.float64)[:, None]
+    residual = solution.problem.residuals(solution.field, {"equation": {"points": points}})["equation"]
+    assert 0 < solution.metrics["heldout/equation"] < 2 * float(residual.detach().abs().max())
+
+
+def test_a_row_and_the_metrics_are_of_the_same_parameters():
+    solution = solved(Decay(n_points=20), SMALL, steps=3)
+    row, weights = solution.history[-1], (row_weight for row_weight in (1.0, 1.0))
+    loss = sum(w * row[f"rms/{name}"] ** 2 for w, name in zip(weights, ("equation", "start"), strict=True))
+    assert row["loss"] == pytest.approx(loss, rel=1e-9)
+    assert solution.metrics["loss"] == pytest.approx(row["loss"], rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("trained", "fresh", "dtype", "warned"),
+    [
+        (1e-3, 2.9e-3, torch.float64, False),
+        (1e-3, 3.1e-3, torch.float64, True),
+        (1e-20, NEGLIGIBLE / 2, torch.float64, False),
+        (0.0, 1.0, torch.float64, True),
+        (1e-9, 1e-6, torch.float32, False),
+        (1e-9, 1e-6, torch.float64, True),
+    ],
+)
+def test_only_what_is_larger_and_not_rounding_is_warned_of(trained, fresh, dtype, warned):
+    assert bool(warnings({"rms/r": trained, "heldout/r": fresh, "heldout_max/r": 9.0}, dtype)) == warned
+
+
+def test_the_mean_of_windows_takes_those_that_have_a_residual():
+    assert mean_rms([{"rms/a": 3.0}, {"rms/a": 4.0, "rms/b": 1.0}]) == pytest.approx({"rms/a": 12.5**0.5, "rms/b": 1.0})
