@@ -1,5 +1,7 @@
 """Arrays of numbers by name from .npz and .csv files."""
 
+import os
+import re
 import zipfile
 from pathlib import Path
 
@@ -18,22 +20,85 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         Name -> array of numbers.
 
     Raises:
-        InputError: The file is corrupt or of another kind.
+        InputError: The file is corrupt, claims more than it holds or than memory can take, or is of another kind.
     """
     try:
         if path.suffix == ".csv":
-            table = np.genfromtxt(path, delimiter=",", names=True)
-            if not table.dtype.names:
-                raise ValueError("no header line")
-            return {name: np.atleast_1d(table[name]) for name in table.dtype.names}
+            return _read_table(path)
         with path.open("rb") as file:
             if not zipfile.is_zipfile(file):  # numpy would take it for a pickle, and advise to trust it
                 raise ValueError("not a zip archive")
+        _check_claims(path)
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+    except (
+        Exception
+    ) as error:  # damaged archives and headers make zipfile, zlib, ast and numpy raise whatever they like
+        reason = (str(error) or type(error).__name__).splitlines()[0][:200]
         raise InputError(
-            f"data file '{path}' could not be read ({error})",
-            "a .npz archive of number arrays or a .csv file with a header line",
-            "write it again, or check that the copy is complete",
+            "a .npz archive of number arrays or a .csv file with a header line is needed, but "
+            f"data file '{path}' could not be read ({reason})",
+            do="write it again, or check that the copy is complete",
         ) from error
+
+
+def _check_claims(path: Path) -> None:
+    """Refuse members whose header claims another size than they have, and archives that do not fit into memory."""
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        total, memory = sum(m.file_size for m in members), os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        if total > memory:
+            raise ValueError(f"it unpacks to {total / 2**30:.3g} GiB, and this machine has {memory / 2**30:.3g} GiB")
+        for member in members:
+            if not member.filename.endswith(".npy"):
+                raise ValueError(f"its member '{member.filename}' is no array")
+            with archive.open(member) as file:
+                version = np.lib.format.read_magic(file)
+                read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+                shape, _, dtype = read(file)
+                if dtype.hasobject:
+                    raise ValueError(f"its array '{member.filename[:-4]}' holds Python objects, not numbers")
+                claimed, held = int(dtype.itemsize * np.prod([*shape, 1], dtype=object)), member.file_size - file.tell()
+            if claimed != held or min(shape, default=0) < 0:
+                raise ValueError(
+                    f"its array '{member.filename[:-4]}' claims shape {shape}, {claimed} bytes, and holds {held} bytes"
+                )
+
+
+def _read_table(path: Path) -> dict[str, np.ndarray]:
+    """Read columns separated by a comma, a semicolon or tabs; empty cells are NaN, and ``#`` begins a comment."""
+    text = path.read_text(encoding="utf-8-sig")  # spreadsheets put a byte order mark before the first name
+    lines = [(i, line.partition("#")[0]) for i, line in enumerate(text.splitlines(), 1)]
+    if text.lstrip().startswith("#"):  # numpy.savetxt writes the names as a comment
+        lines[0] = (1, text.lstrip().splitlines()[0].lstrip("# "))
+    lines = [(i, line.strip(" \r\n")) for i, line in lines if line.strip()]
+    if not lines:
+        raise ValueError("it is empty")
+    head = lines[0][1]
+    mark = next((m for m in (";", "\t", ",") if m in head), ",")
+    names = [name.strip(' "') for name in head.split(mark)]
+    if not any(names) or any(re.fullmatch(r"[-+.\d]+([eE][-+]?\d+)?", name) for name in names):
+        raise ValueError("no header line")
+    if len(set(names)) < len(names):
+        raise ValueError("two columns have the same name")
+    rows = []
+    for number, line in lines[1:]:
+        cells = [cell.strip(' "') for cell in line.split(mark)]
+        if len(cells) != len(names):
+            raise ValueError(f"line {number} has {len(cells)} cells, and the header has {len(names)}")
+        rows.append([_number(cell, number, name) for cell, name in zip(cells, names, strict=True)])
+    columns = np.array(rows, np.float64).reshape(-1, len(names)).T
+    table = dict(zip(names, columns, strict=True))
+    index = table.pop("", None)  # pandas writes the numbers of the rows under no name
+    if index is not None and not np.array_equal(index, np.arange(len(index))):
+        raise ValueError("a column has no name")
+    return table
+
+
+def _number(cell: str, line: int, name: str) -> float:
+    if re.fullmatch(r"[-+]?\d+,\d+([eE][-+]?\d+)?", cell):
+        raise ValueError(f"'{cell}' of column '{name}' in line {line} has a decimal comma; a point is needed")
+    try:
+        return float(cell) if cell else np.nan
+    except ValueError:
+        raise ValueError(f"'{cell}' of column '{name}' in line {line} is no real number") from None

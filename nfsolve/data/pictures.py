@@ -3,12 +3,15 @@
 Pictures are (height, width, channels), float64 in [0, 1], colours as stored (sRGB).
 """
 
+import io
+import re
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from nfsolve._core.errors import InputError, require
@@ -17,6 +20,8 @@ from nfsolve.data.tables import find_file
 SMALLEST = 22  # pixels along a side: two windows of SSIM
 REC709 = (0.2126, 0.7152, 0.0722)
 REC601 = (0.299, 0.587, 0.114)
+DIRECT = {"1": "L", "L": "L", "LA": "LA", "La": "LA", "P": "RGB", "PA": "RGBA", "RGB": "RGB", "RGBA": "RGBA"}
+DIRECT |= {"RGBa": "RGBA", "RGBX": "RGB", "CMYK": "RGB", "YCbCr": "RGB", "HSV": "RGB"}  # mode -> mode of 8 bits
 
 
 def read(name: str, gray: bool, owner: type | None = None, luma: tuple[float, float, float] = REC709) -> Tensor:
@@ -24,7 +29,7 @@ def read(name: str, gray: bool, owner: type | None = None, luma: tuple[float, fl
 
     Args:
         name: Path or name under ``$NFSOLVE_DATA``; empty takes the photograph that comes with matplotlib.
-        gray: Whether to give brightness, one channel, instead of three colours.
+        gray: Whether to return brightness, one channel, instead of three colours.
         owner: The problem's class, to look beside its file.
         luma: Weights of red, green and blue in the brightness.
 
@@ -32,52 +37,126 @@ def read(name: str, gray: bool, owner: type | None = None, luma: tuple[float, fl
         ``(height, width, 1 or 3)``.
 
     Raises:
-        InputError: No such file, or no picture; values that are not finite; one colour everywhere.
+        InputError: No such file, or no picture, see `decode`; transparent pixels; one colour everywhere.
     """
     path = find_file(name, owner) if name else photograph()
     values = decode(path.read_bytes(), f"picture '{path}'")
-    colours = values[..., :3] if values.shape[-1] >= 3 else values[..., :1].expand(-1, -1, 3)  # without alpha
+    if values.shape[-1] in (2, 4) and float(values[..., -1].min()) < 1:
+        raise InputError(
+            f"picture '{path}' must be opaque, but {100 * float((values[..., -1] < 1).double().mean()):.3g} % of its "
+            "pixels are transparent",
+            do="flatten it onto a background and save it again",
+        )
+    colours = values[..., :3] if values.shape[-1] >= 3 else values[..., :1].expand(-1, -1, 3)
     picture = (colours @ values.new_tensor(luma)[:, None] if gray else colours).clamp(0, 1)
     if float((picture.amax((0, 1)) - picture.amin((0, 1))).max()) == 0:
-        raise InputError(f"picture '{path}' has one colour everywhere", "a picture with something to fit")
+        raise InputError(
+            f"picture '{path}' must show something to fit, but it has one colour everywhere",
+            do="choose another picture",
+        )
     return picture
 
 
 def decode(content: bytes, what: str) -> Tensor:
-    """Decode a picture with all its channels, transparency too.
+    """Decode a picture as a viewer shows it: upright (EXIF), with all its channels, transparency too.
 
     Args:
         content: The bytes of its file.
         what: What to call it in an error.
 
     Returns:
-        ``(height, width, 1 to 4)``.
+        Brightness, brightness and alpha, RGB, or RGB and straight alpha ``(height, width, 1 to 4)`` in [0, 1].
 
     Raises:
-        InputError: This is no picture, or it has values that are not finite.
+        InputError: This is no picture, it is damaged, or the scale or colours of its mode are not defined.
     """
-    import imageio.v3 as iio
-
+    if not content:
+        raise InputError(f"{what} must be a picture, but the file is empty", do="copy it again")
     try:
-        pixels = np.asarray(iio.imread(content, index=0))
-    except Exception as error:  # decoders raise whatever they like
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        if not content:
-            reason = "it is empty"
-        elif reason.startswith("Could not find a backend"):
-            reason = "of no known format"
+        with Image.open(io.BytesIO(content)) as image:
+            bits = _bits(image, content)
+            image.load()
+            upright = ImageOps.exif_transpose(image)
+    except UnidentifiedImageError as error:
         raise InputError(
-            f"{what} could not be read ({reason[:120]})",
-            "a picture such as PNG or JPEG",
-            "open it in a viewer, or save it again",
+            f"{what} must be a picture such as PNG, JPEG or TIFF, but its format is not known",
+            do="open it in a viewer and save it as PNG",
         ) from error
-    if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[-1] > 4) or pixels.size == 0:
-        raise InputError(f"{what} has shape {pixels.shape}", "one picture, (height, width) or with colours")
-    peak = np.iinfo(pixels.dtype).max if np.issubdtype(pixels.dtype, np.integer) else 1
-    values = torch.from_numpy(pixels.astype(np.float64) / peak).reshape(*pixels.shape[:2], -1)
-    if not torch.isfinite(values).all():
-        raise InputError(f"{what} has values that are NaN or infinite", "numbers in [0, 1]")
-    return values
+    except Exception as error:  # decoders raise whatever they like; a picture of too many pixels ends here as well
+        reason = (str(error) or type(error).__name__).splitlines()[0][:120]
+        raise InputError(
+            f"{what} must be a whole picture, but it could not be decoded ({reason})",
+            do="open it in a viewer and save it again, or make it smaller",
+        ) from error
+    return to_values(upright, what, bits, image.format or "")
+
+
+def to_values(image: Image.Image, what: str, bits: int = 8, kind: str = "") -> Tensor:
+    """Convert a picture of any mode of Pillow; see `decode`.
+
+    Args:
+        image: The picture.
+        what: What to call it in an error.
+        bits: Bits of each channel in the file.
+        kind: Pillow's name of the file format, such as ``"PNG"``.
+
+    Returns:
+        ``(height, width, 1 to 4)`` in [0, 1].
+
+    Raises:
+        InputError: The mode has no defined scale or colours, or values lie outside [0, 1].
+    """
+    mode = image.mode
+    if mode in DIRECT:
+        if bits > 8:  # Pillow would drop the lower bits
+            raise InputError(
+                f"{what} must have 8 bits in each channel of mode {mode}, but it has {bits}",
+                do="convert it to 8 bits, or to brightness in 16 bits",
+            )
+        target = DIRECT[mode]
+        if mode == "P" or "transparency" in image.info:
+            target = {"L": "LA"}.get(target, "RGBA") if "transparency" in image.info else target
+        if mode == "1" and target == "LA":
+            image = image.convert("L")
+        values = np.asarray(image if image.mode == target else image.convert(target)) / 255
+    elif mode.startswith("I;16") or (mode == "I" and kind in ("PNG", "PPM")):
+        if kind == "TIFF" and getattr(image, "tag_v2", {}).get(262) == 0:
+            raise InputError(
+                f"{what} must have its black at 0, but in this picture of mode {mode} white is 0",
+                do="invert it and save it again",
+            )
+        values = np.asarray(image).astype(np.float64) / (2 ** (bits if 8 < bits < 16 and kind == "TIFF" else 16) - 1)
+    elif mode == "F":
+        values = np.asarray(image).astype(np.float64)
+        if not np.isfinite(values).all():
+            raise InputError(
+                f"{what} must hold finite numbers, but it has values that are NaN or infinite",
+                do="fill them in and save it again",
+            )
+        if values.min() < 0 or values.max() > 1:
+            raise InputError(
+                f"{what} must have values from 0 to 1 in mode F (floating point), but they reach from "
+                f"{values.min():.6g} to {values.max():.6g}",
+                do="divide by the value of white and save it again",
+            )
+    else:
+        raise InputError(
+            f"{what} must be of a mode whose colours and scale are defined, such as L, RGB or I;16, but it has {mode}",
+            do="convert it to RGB, or to brightness in 8 or 16 bits",
+        )
+    return torch.from_numpy(np.array(values, np.float64)).reshape(image.height, image.width, -1)
+
+
+def _bits(image: Image.Image, content: bytes) -> int:
+    """Return the bits of each channel in the file, which Pillow's modes do not tell."""
+    if image.format == "PNG":
+        return content[24]
+    if image.format == "TIFF":
+        return max(image.tag_v2.get(258, (1,)))  # type: ignore[attr-defined]
+    if image.format == "PPM" and content[:2] in (b"P3", b"P6"):
+        fields = re.sub(rb"#[^\n\r]*", b"", content[:4096]).split(maxsplit=4)
+        return int(fields[3]).bit_length()
+    return 8
 
 
 def photograph() -> Path:
@@ -88,7 +167,9 @@ def photograph() -> Path:
     except OSError:
         path = Path("grace_hopper.jpg")
     if not path.is_file():
-        raise InputError("this matplotlib comes without its sample photograph", "a picture", "give --image PATH")
+        raise InputError(
+            "a picture is needed, but this matplotlib comes without its sample photograph", do="give --image PATH"
+        )
     return path
 
 
@@ -155,5 +236,7 @@ def _check_size(picture: Tensor, shorter: float) -> None:
     if shorter < SMALLEST:
         height, width = picture.shape[:2]
         raise InputError(
-            f"a picture of {width} x {height} pixels", f"at least {SMALLEST} on its shorter side after shrinking"
+            f"a picture must keep at least {SMALLEST} pixels on its shorter side after shrinking, but this one has "
+            f"{width} x {height} pixels",
+            do="choose a larger picture or a larger size",
         )

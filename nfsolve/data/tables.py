@@ -43,9 +43,8 @@ def find_file(name: str, owner: type | None = None, endings: tuple[str, ...] = (
                 return path
     places = ", ".join(dict.fromkeys(str(folder.resolve()) for folder in folders))
     raise InputError(
-        f"data file '{name}' not found",
-        f"a file of this name in one of {places}",
-        "give its path, or set the environment variable NFSOLVE_DATA to its folder",
+        f"data file '{name}' was not found; a file of this name must lie in one of {places}",
+        do="give its path, or set the environment variable NFSOLVE_DATA to its folder",
     )
 
 
@@ -69,21 +68,23 @@ def read_columns(name: str, owner: type, coordinates: tuple[str, ...], outputs: 
     missing = [c for c in coordinates if c not in arrays]
     if missing or not any(out in arrays for out in outputs):
         raise InputError(
-            f"data file '{path}' has columns {', '.join(arrays)}",
-            f"coordinates {', '.join(coordinates)} and at least one of {', '.join(outputs)}",
-            "name the columns as the problem does",
+            f"data file '{path}' must have columns {', '.join(coordinates)} and at least one of {', '.join(outputs)}, "
+            f"but it has {', '.join(arrays) or 'none'}",
+            do="name the columns as the problem does",
         )
-    used = {n: np.ravel(arrays[n]).astype(np.float64) for n in (*coordinates, *outputs) if n in arrays}
+    used = {n: np.ravel(_real(path, arrays, n)) for n in (*coordinates, *outputs) if n in arrays}
     lengths = {n: len(values) for n, values in used.items()}
     if len(set(lengths.values())) > 1:
-        raise InputError(f"data file '{path}' has columns of lengths {lengths}", "one length")
+        raise InputError(
+            f"the columns of data file '{path}' must have one length, but they have {lengths}",
+            do="write one value of each column for each point",
+        )
     for n, values in used.items():
         if not np.isfinite(values).all():
             row = int(np.flatnonzero(~np.isfinite(values))[0])
             raise InputError(
-                f"column '{n}' of '{path}' is {values[row]} in row {row}",
-                "finite numbers",
-                "remove these rows or fill them in",
+                f"column '{n}' of '{path}' must hold finite numbers, but it is {values[row]} in row {row}",
+                do="remove these rows or fill them in",
             )
     return {n: torch.from_numpy(values) for n, values in used.items()}
 
@@ -111,14 +112,38 @@ def read_reference(
     missing = [n for n in (*coordinates, *outputs, "error") if n not in arrays]
     if missing:
         raise InputError(
-            f"reference '{path}' lacks {', '.join(missing)}",
-            "an axis for each coordinate, an array for each unknown, and 'error'",
+            f"reference '{path}' must have an axis for each coordinate, an array for each unknown, and 'error', but it "
+            f"lacks {', '.join(missing)}",
+            do="store them under these names",
         )
-    axes = [torch.from_numpy(np.ravel(arrays[c]).astype(np.float64)) for c in coordinates]
+    axes = [torch.from_numpy(np.ravel(_real(path, arrays, c))) for c in coordinates]
     sizes = tuple(len(axis) for axis in axes)
     for out in outputs:
         if arrays[out].shape != sizes:
-            raise InputError(f"'{out}' of '{path}' has shape {arrays[out].shape}", f"{sizes}")
+            raise InputError(
+                f"'{out}' of '{path}' must have shape {sizes}, as its axes do, but it has {arrays[out].shape}",
+                do="order its axes as the coordinates are ordered",
+            )
+    if arrays["error"].size != 1:
+        raise InputError(
+            f"'error' of reference '{path}' must be one number, but it has shape {arrays['error'].shape}",
+            do="store the relative L2 error of the whole reference",
+        )
+    error = float(_real(path, arrays, "error").item())
     grid = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).reshape(-1, len(axes))
-    columns = [torch.from_numpy(arrays[out].astype(np.float64)).reshape(-1) for out in outputs]
-    return grid, torch.stack(columns, -1), sizes, float(arrays["error"])
+    columns = [torch.from_numpy(_real(path, arrays, out)).reshape(-1) for out in outputs]
+    return grid, torch.stack(columns, -1), sizes, error
+
+
+def _real(path: Path, arrays: dict[str, np.ndarray], name: str) -> np.ndarray:
+    """Return an array in float64, or refuse what is not made of real numbers."""
+    values = arrays[name]
+    if values.dtype.kind not in "biuf":
+        kind = {"c": "complex numbers", "U": "text", "S": "text"}.get(
+            values.dtype.kind, f"values of type {values.dtype}"
+        )
+        raise InputError(
+            f"'{name}' of '{path}' must hold real numbers, but it holds {kind}",
+            do="store real numbers, of complex ones the real and the imaginary part under two names",
+        )
+    return values.astype(np.float64)

@@ -360,7 +360,7 @@ def test_what_is_no_scene_is_named(tmp_path: Path):
     (tmp_path / "bad.zip").write_text("nothing")
     with pytest.raises(InputError, match=r"bad.zip' is no zip archive"):
         read_photographs(tmp_path / "bad.zip")
-    with pytest.raises(InputError, match="data file 'nowhere' not found"):
+    with pytest.raises(InputError, match="data file 'nowhere' was not found"):
         read_photographs("nowhere")
     np.savez(tmp_path / "bad.npz", images_train=np.zeros((2, 4, 4, 3)), poses_train=np.zeros((3, 4, 4)))
     with pytest.raises(InputError, match=r"'poses_train' of '.*' has shape \(3, 4, 4\): \(2, 4, 4\)"):
@@ -373,7 +373,7 @@ def test_what_is_no_scene_is_named(tmp_path: Path):
 def test_damaged_images_are_named(tmp_path: Path):
     folder = nerfstudio(tmp_path)
     (folder / "train" / "r_1.png").write_text("no picture")
-    with pytest.raises(InputError, match=r"image '.*r_1.png' could not be read"):
+    with pytest.raises(InputError, match=r"image '.*r_1.png' must be a picture"):
         read_photographs(folder)
 
 

@@ -1,11 +1,21 @@
-"""Resizing of pictures against loops."""
+"""Resizing of pictures against loops; files of every mode against what a viewer shows.
+
+Kinds of fault of the reader: modes without a scale (I, F, LAB), dropped bits, hidden alpha, orientation, bombs,
+damaged and cut-off files, values that are not finite.
+"""
+
+import io
+import struct
+import zlib
 
 import imageio.v3 as iio
 import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageOps
 
-from nfsolve.data.pictures import REC601, crop, read, shrink, squeeze
+from nfsolve._core.errors import InputError
+from nfsolve.data.pictures import REC601, crop, decode, read, shrink, squeeze, to_values
 
 
 def noise(*shape: int) -> torch.Tensor:
@@ -58,7 +68,7 @@ def test_shrinking_keeps_the_shape():
 
 @pytest.mark.parametrize("resize", [squeeze, crop, shrink])
 def test_small_pictures_are_worded(resize):
-    with pytest.raises(ValueError, match="a picture of 40 x 21 pixels: at least 22"):
+    with pytest.raises(ValueError, match="at least 22 pixels .* has 40 x 21 pixels"):
         resize(noise(21, 40, 1), 64)
 
 
@@ -69,14 +79,132 @@ def test_brightness_has_the_weights_asked_for(tmp_path):
     assert np.allclose(gray[..., 0], colours @ np.array([0.299, 0.587, 0.114]) / 255)
 
 
-def test_values_that_are_not_finite_are_worded(tmp_path, monkeypatch):
-    path = tmp_path / "a.tiff"
-    path.write_bytes(b"x")
-    values = np.ones((30, 30), np.float32)
-    values[3, 4] = np.nan
-    monkeypatch.setattr(iio, "imread", lambda data, index: values)
-    with pytest.raises(ValueError, match="a.tiff' has values that are NaN or infinite"):
-        read(str(path), False)
-    monkeypatch.setattr(iio, "imread", lambda data, index: np.ones((0, 30)))
-    with pytest.raises(ValueError, match=r"a.tiff' has shape \(0, 30\): one picture"):
-        read(str(path), False)
+Y, X = np.mgrid[0:40, 0:60]
+COLOURS = np.stack([X * 4, Y * 6, 255 - X * 4], -1).astype(np.uint8)
+GRAY16 = (X / 59 * 65535).astype(np.uint16)
+BASE = Image.fromarray(COLOURS)
+
+
+def encoded(image: Image.Image, kind: str, **options) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def png(width: int, height: int, bits: int, colour: int, rows: bytes) -> bytes:
+    def chunk(tag: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + tag + data + struct.pack(">I", zlib.crc32(tag + data))
+
+    head = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "HSV"])
+def test_opaque_modes_are_as_a_viewer_shows_them(mode):
+    image = BASE.convert(mode)
+    values = to_values(image, "a").numpy()
+    assert np.allclose(np.broadcast_to(values, (40, 60, 3)), np.asarray(image.convert("RGB")) / 255)
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGBA"])
+def test_alpha_is_straight(mode):
+    colours = np.dstack([COLOURS, (X * 4 + 10).astype(np.uint8)])
+    image = Image.fromarray(colours).convert(mode)
+    straight = np.asarray(image) / 255
+    assert np.allclose(to_values(image, "a"), straight)
+    faint = {"LA": "La", "RGBA": "RGBa"}[mode]
+    assert np.abs(to_values(image.convert(faint), "a").numpy() - straight)[:, 40:].max() < 0.01
+
+
+def test_palettes_with_transparency_keep_it():
+    image = BASE.quantize(16)
+    values = decode(encoded(image, "PNG", transparency=3), "a")
+    assert values.shape == (40, 60, 4)
+    assert np.array_equal(values[..., 3] == 0, np.asarray(image) == 3)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
+def test_cmyk_files(kind):
+    content = encoded(BASE.convert("CMYK"), kind)
+    assert np.allclose(decode(content, "a"), np.asarray(Image.open(io.BytesIO(content)).convert("RGB")) / 255)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_pictures_are_upright(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    content = encoded(BASE, "PNG", exif=exif)
+    assert np.allclose(decode(content, "a"), np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(content)))) / 255)
+    assert decode(content, "a").shape == ((40, 60, 3) if orientation < 5 else (60, 40, 3))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "PGM"])
+def test_brightness_of_16_bits(kind):
+    content = b"P5\n60 40\n65535\n" + GRAY16.astype(">u2").tobytes()
+    if kind != "PGM":
+        content = encoded(Image.fromarray(GRAY16), kind)
+    assert np.allclose(decode(content, "a")[..., 0], GRAY16 / 65535)
+    big = Image.frombytes("I;16B", (60, 40), GRAY16.astype(">u2").tobytes())
+    assert np.allclose(to_values(big, "a")[..., 0], GRAY16 / 65535)
+
+
+def test_pgm_of_other_peaks():
+    content = b"P5\n60 40\n4095\n" + (GRAY16 // 16).astype(">u2").tobytes()
+    assert np.allclose(decode(content, "a")[..., 0], (GRAY16 // 16) / 4095, atol=1e-5)
+
+
+@pytest.mark.parametrize(("colour", "channels"), [(2, 3), (4, 2), (6, 4)])
+def test_colours_of_16_bits_are_refused(colour, channels):
+    rows = b"".join(b"\0" + np.repeat(row, channels).astype(">u2").tobytes() for row in GRAY16)
+    with pytest.raises(InputError, match="must have 8 bits in each channel of mode .* has 16"):
+        decode(png(60, 40, 16, colour, rows), "a")
+    with pytest.raises(InputError, match="mode RGB, but it has 16"):
+        decode(b"P6\n60 40\n65535\n" + np.repeat(GRAY16, 3).astype(">u2").tobytes(), "a")
+
+
+@pytest.mark.parametrize(
+    ("image", "words"),
+    [
+        (BASE.convert("LAB"), "it has LAB"),
+        (Image.fromarray(GRAY16.astype(np.int32)), "it has I"),
+        (Image.fromarray((X * 4).astype(np.float32)), "mode F .* from 0 to 236"),
+        (Image.fromarray(np.where(X == 3, np.nan, 0.5).astype(np.float32)), "NaN or infinite"),
+    ],
+)
+def test_modes_without_a_scale_are_refused(image, words):
+    with pytest.raises(InputError, match=words):
+        decode(encoded(image, "TIFF"), "a")
+
+
+def test_floats_between_0_and_1():
+    values = (X / 59).astype(np.float32)
+    assert np.array_equal(decode(encoded(Image.fromarray(values), "TIFF"), "a")[..., 0], values)
+
+
+def test_transparent_pictures_are_refused_and_opaque_ones_read(tmp_path):
+    path = tmp_path / "a.png"
+    for alpha in (np.full_like(X, 255), np.where(X < 30, 255, 0)):
+        path.write_bytes(encoded(Image.fromarray(np.dstack([COLOURS, alpha]).astype(np.uint8)), "PNG"))
+        if alpha.min() == 255:
+            assert np.allclose(read(str(path), False), COLOURS / 255)
+        else:
+            with pytest.raises(InputError, match="must be opaque, but 50 % of its pixels"):
+                read(str(path), False)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"text",
+        encoded(Image.effect_noise((60, 40), 90), "PNG")[:900],
+        encoded(BASE, "JPEG")[:600],
+        encoded(BASE, "TIFF")[:900],
+        encoded(BASE, "PNG")[:20],
+        png(60000, 60000, 8, 0, b""),
+        b"P6\n60 40",
+    ],
+)
+def test_damaged_files_and_bombs_end_in_a_sentence(content):
+    with pytest.raises(InputError, match="^picture 'a' must be a .*picture.*, but"):
+        decode(content, "picture 'a'")

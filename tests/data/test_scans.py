@@ -340,7 +340,7 @@ def test_unreadable_files_are_worded(tmp_path):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(InputError, match=words):
             read_scan(tmp_path / name)
-    with pytest.raises(InputError, match=r"data file '.*none.npz' not found"):
+    with pytest.raises(InputError, match=r"data file '.*none.npz' was not found"):
         read_scan(tmp_path / "none.npz")
 
 

@@ -192,8 +192,8 @@ def test_measured_data_may_be_csv(probes):
     [
         ({"t": [0.0, float("nan")], "u": [1.0, 2.0]}, "column 't' of .* is nan in row 1"),
         ({"t": [0.0, 3.0], "u": [1.0, 2.0]}, "1 of 2 points of 'probes' outside the domain"),
-        ({"t": [0.0, 1.0], "u": [1.0]}, "columns of lengths"),
-        ({"time": [0.0], "u": [1.0]}, "has columns time, u: coordinates t"),
+        ({"t": [0.0, 1.0], "u": [1.0]}, "must have one length, but they have"),
+        ({"time": [0.0], "u": [1.0]}, "must have columns t and at least one of u, but it has time, u"),
     ],
 )
 def test_bad_measured_data_is_worded(probes, content, message):
@@ -207,7 +207,7 @@ def test_missing_and_corrupt_data_files_are_worded(probes):
     with pytest.raises(InputError, match=r"probes.npz' could not be read"):
         Decay().load("cpu", torch.float64)
     (probes / "probes.npz").unlink()
-    with pytest.raises(InputError, match="data file 'probes' not found.*NFSOLVE_DATA"):
+    with pytest.raises(InputError, match="data file 'probes' was not found.*NFSOLVE_DATA"):
         Decay().load("cpu", torch.float64)
 
 

@@ -290,7 +290,7 @@ def test_volumes_that_do_not_fit_are_worded(volume_file, tmp_path):
     np.savez(tmp_path / "hu.npz", volume=np.full((24, 24, 24), -1000.0))
     with pytest.raises(ValueError, match="values from -1000 to -1000.*not negative.*Hounsfield"):
         _ = CTCone(data=str(tmp_path / "hu.npz"), size=12).domain
-    with pytest.raises(ValueError, match="data file 'none.npz' not found"):
+    with pytest.raises(ValueError, match="data file 'none.npz' was not found"):
         _ = CTCone(data="none.npz").domain
 
 

@@ -214,7 +214,7 @@ def test_the_command_line_runs_a_file(write, tmp_path):
 def test_missing_data_names_the_problems_that_need_none():
     with pytest.raises(InputError, match=r"ct_scan without data: .*Give --data FILE.*run ct_phantom or ct_limited"):
         _ = CTScan().scan
-    with pytest.raises(InputError, match="data file 'none.npz' not found"):
+    with pytest.raises(InputError, match="data file 'none.npz' was not found"):
         _ = CTScan(data="none.npz").scan
 
 

@@ -231,5 +231,5 @@ def test_the_command_line_reads_the_file_and_asks_for_it(tmp_path, monkeypatch, 
     assert "--pairs" in capsys.readouterr().out
     with pytest.raises(InputError, match=r"no pairs of functions: a file or folder with f, x and s. Give --pairs"):
         nf.solve(PairsOperator(), steps=1, report=None)
-    with pytest.raises(InputError, match=r"data file 'none.npz' not found"):
+    with pytest.raises(InputError, match=r"data file 'none.npz' was not found"):
         nf.solve(PairsOperator("none.npz"), steps=1, report=None)

@@ -104,7 +104,7 @@ def test_the_noise_of_the_wake_is_relative_to_each_velocity(wake_file):
 
 
 def test_bad_wake_files_and_options_are_worded(wake_file, tmp_path):
-    with pytest.raises(InputError, match="data file 'nowhere.npz' not found"):
+    with pytest.raises(InputError, match="data file 'nowhere.npz' was not found"):
         Wake(data="nowhere.npz").load("cpu", torch.float64)
     np.savez(tmp_path / "other.npz", X_star=np.zeros((3, 2)), t=np.zeros(2))
     with pytest.raises(InputError, match=r"has arrays .*X_star \(points, 2\), t \(times\)"):

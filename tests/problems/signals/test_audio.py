@@ -216,7 +216,7 @@ def test_bad_parameters_are_worded(options, words):
 
 
 def test_bad_clips_are_worded(tmp_path):
-    with pytest.raises(ValueError, match=r"'nowhere.wav' not found.*NFSOLVE_DATA"):
+    with pytest.raises(ValueError, match=r"'nowhere.wav' was not found.*NFSOLVE_DATA"):
         AudioFit(audio="nowhere.wav").load("cpu", torch.float32)
     with pytest.raises(ValueError, match=r"start = 9 s: less than the 2 s of the sound"):
         AudioFit(start=9.0).load("cpu", torch.float32)

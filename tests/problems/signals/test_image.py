@@ -87,6 +87,10 @@ def test_gray_alpha_and_16_bits_are_read(tmp_path):
     iio.imwrite(tmp_path / "alpha.png", alpha)
     read = ImageFit(image=str(tmp_path / "deep.png"), gray=True).load("cpu", torch.float64)["picture"]
     assert np.allclose(read[..., 0], deep / 65535)
+    with pytest.raises(ValueError, match="must be opaque"):  # colours under transparent pixels are not seen
+        ImageFit(image=str(tmp_path / "alpha.png")).load("cpu", torch.float64)
+    alpha[..., 3] = 255
+    iio.imwrite(tmp_path / "alpha.png", alpha)
     read = ImageFit(image=str(tmp_path / "alpha.png")).load("cpu", torch.float64)["picture"]
     assert np.allclose(read, alpha[..., :3] / 255)
 
@@ -136,24 +140,24 @@ def test_picture_and_files_show_the_field(tmp_path, ramp_file):
 
 
 def test_bad_pictures_are_worded(tmp_path):
-    with pytest.raises(ValueError, match=r"'nowhere.png' not found.*NFSOLVE_DATA"):
+    with pytest.raises(ValueError, match=r"'nowhere.png' was not found.*NFSOLVE_DATA"):
         ImageFit(image="nowhere.png").load("cpu", torch.float32)
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(40))
-    with pytest.raises(ValueError, match=r"broken.png' could not be read .*PNG or JPEG"):
+    with pytest.raises(ValueError, match=r"broken.png' must be a .*picture"):
         ImageFit(image=str(broken)).load("cpu", torch.float32)
     text = tmp_path / "text.jpg"
     text.write_text("no picture")
-    with pytest.raises(ValueError, match=r"text.jpg' could not be read"):
+    with pytest.raises(ValueError, match=r"text.jpg' must be a picture"):
         ImageFit(image=str(text)).load("cpu", torch.float32)
     (tmp_path / "empty.png").touch()
-    with pytest.raises(ValueError, match=r"empty.png' could not be read \(it is empty\): a picture"):
+    with pytest.raises(ValueError, match=r"empty.png' must be a picture, but the file is empty"):
         ImageFit(image=str(tmp_path / "empty.png")).load("cpu", torch.float32)
     iio.imwrite(tmp_path / "one.png", np.full((30, 30, 3), (3, 2, 1), np.uint8))
-    with pytest.raises(ValueError, match=r"one.png' has one colour everywhere: a picture with something to fit"):
+    with pytest.raises(ValueError, match=r"one.png' must show something to fit, but it has one colour"):
         ImageFit(image=str(tmp_path / "one.png")).load("cpu", torch.float32)
     iio.imwrite(tmp_path / "tiny.png", np.eye(9, 30).astype(np.uint8))
-    with pytest.raises(ValueError, match="a picture of 30 x 9 pixels: at least 22"):
+    with pytest.raises(ValueError, match="at least 22 pixels .* has 30 x 9 pixels"):
         ImageFit(image=str(tmp_path / "tiny.png")).load("cpu", torch.float32)
 
 

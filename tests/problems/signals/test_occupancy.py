@@ -304,7 +304,7 @@ def test_a_mesh_with_a_hole_is_refused(tmp_path):
     np.savez(tmp_path / "open.npz", vertices=TETRA, faces=SIDES[1:])
     with pytest.raises(ValueError, match=r"not watertight \(3 open edges, 0 non-manifold edges\)"):
         Occupancy(mesh=str(tmp_path / "open.npz")).load("cpu", torch.float32)
-    with pytest.raises(ValueError, match="'nowhere.obj' not found"):
+    with pytest.raises(ValueError, match="'nowhere.obj' was not found"):
         Occupancy(mesh="nowhere.obj").load("cpu", torch.float32)
 
 

@@ -213,7 +213,7 @@ def test_bad_parameters_are_worded(options, words):
 
 
 def test_bad_fields_are_worded(tmp_path):
-    with pytest.raises(ValueError, match=r"'nowhere' not found.*NFSOLVE_DATA"):
+    with pytest.raises(ValueError, match=r"'nowhere' was not found.*NFSOLVE_DATA"):
         SphereFit(data="nowhere").load("cpu", torch.float32)
     with pytest.raises(ValueError, match="lattice = 40 on a grid of 91 x 180: at least 6 rows and columns"):
         SphereFit(lattice=40).load("cpu", torch.float32)
