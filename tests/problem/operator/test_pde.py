@@ -249,7 +249,7 @@ def test_resuming_gives_the_same_numbers(tmp_path):
     for i, problem in enumerate((small(data=True), small(functions=0))):
         whole = nf.solve(problem, steps=12, report=None)
         path = tmp_path / str(i)
-        stopped = nf.solve(problem, steps=12, stages=(half(problem),), out=path, report=None)
+        stopped = nf.solve(problem, stages=(half(problem),), out=path, report=None)
         assert stopped.steps == 5
         resumed = nf.resume(path, steps=12, report=None)
         for a, b in zip(whole.field.parameters(), resumed.field.parameters(), strict=True):
