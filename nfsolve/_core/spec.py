@@ -93,8 +93,7 @@ def _path(value: Any) -> str:
 
 def _find(path: str, kind: str, trusted: tuple[str, ...]) -> Any:
     module, _, name = str(path).partition(":")
-    inside = any(module == root or module.startswith(root + ".") for root in trusted)
-    if not inside or module.endswith(".__main__") or any(module == r or module.startswith(r + ".") for r in ACTING):
+    if not _within(module, trusted) or module.endswith(".__main__") or _within(module, ACTING):
         raise InputError(
             f"config.json may name what belongs to {', '.join(trusted)} and describes a run, got '{path}'",
             do="check where this config comes from, because loading it would run that code",
@@ -114,12 +113,14 @@ def _find(path: str, kind: str, trusted: tuple[str, ...]) -> Any:
     return found
 
 
+def _within(module: str, packages: tuple[str, ...]) -> bool:
+    return any(module == package or module.startswith(package + ".") for package in packages)
+
+
 def _may_be_built(found: Any, kind: str, trusted: tuple[str, ...]) -> bool:
     """Whether `describe` writes such an object: one that is defined, not only imported, in a trusted module."""
     home = getattr(found, "__module__", None) or ""
-    if not any(home == root or home.startswith(root + ".") for root in trusted):
-        return False
-    if any(home == room or home.startswith(room + ".") for room in ACTING):
+    if not _within(home, trusted) or _within(home, ACTING):
         return False
     if isinstance(found, type):
         return dataclasses.is_dataclass(found) or issubclass(found, nn.Module | torch.optim.Optimizer)

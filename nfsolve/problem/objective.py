@@ -94,8 +94,7 @@ class Objective(LeastSquares):
     def resample(self) -> None:
         """Draw new points, rays or a mini-batch."""
         self._drawn_from = self.generator.get_state()
-        bound = self._bound(self.system.unknowns.values())
-        self._place(bound.resample(self.data, self.generator, self.system.field, self.batch))
+        self._place(self.bound().resample(self.data, self.generator, self.system.field, self.batch))
 
     def _place(self, batch: Batch) -> None:
         before, self.batch = self.batch, batch
@@ -156,12 +155,16 @@ class Objective(LeastSquares):
         return ""
 
     @property
+    def _by_rows(self) -> bool:
+        """Whether Jacobians are taken point by point: the problem is pointwise and all parameters are real."""
+        return self.problem.pointwise and not any(p.is_complex() for p in self.parameters)
+
+    @property
     def coupled(self) -> frozenset[str]:
         """Names of the residuals of a pointwise problem that couple their points all the same; found once."""
         if self._coupled is None:
-            pointwise = self.problem.pointwise and not any(p.is_complex() for p in self.parameters)
             with torch.no_grad():
-                names = self._evaluate_eagerly(self.batch) if pointwise else ()
+                names = self._evaluate_eagerly(self.batch) if self._by_rows else ()
             self._coupled = frozenset(name for name in names if self._couples(name))
         return self._coupled
 
@@ -184,7 +187,7 @@ class Objective(LeastSquares):
         Returns:
             Residual ``(N,)`` and Jacobian ``(N, P)``.
         """
-        if not self.problem.pointwise or any(p.is_complex() for p in self.parameters):
+        if not self._by_rows:
             return super().jacobian(theta)
         self.evaluations += 2
         params = self.unflatten(theta)
@@ -228,7 +231,7 @@ class Objective(LeastSquares):
         Returns:
             ``(m, P)``; always the same choice among as many rows.
         """
-        if not self.problem.pointwise or name in self.coupled or any(p.is_complex() for p in self.parameters):
+        if not self._by_rows or name in self.coupled:
             with torch.enable_grad():
                 flat = self._evaluate_eagerly(self.batch)[name].reshape(-1)
                 rows = [flat[i] for i in _some(flat.numel(), most)]

@@ -186,16 +186,16 @@ class Run:
         return {part: self.parts.get(part, 0.0) + now.get(part, 0.0) for part in {**self.parts, **now}}
 
     def _log(self) -> None:
-        with torch.no_grad():
-            residuals = self.objective.residuals()
+        trained = self._trained_scores()
+        names = [key.removeprefix("rms/") for key in trained if key != "loss"]
         row: dict[str, Any] = {
             "step": self.steps,
             "seconds": round(self.seconds, 3),
             "evaluations": self.objective.evaluations,
-            "loss": float(self.objective.combine(residuals)),  # of the parameters to which the residuals belong
+            "loss": trained.pop("loss"),  # of the parameters to which the residuals belong
             "cpu_seconds": round(self.watch.cpu_seconds, 3),
-            **{f"rms/{name}": rms(r) for name, r in residuals.items()},
-            **{f"weight/{name}": weight for name, weight in self.objective.weights.means(list(residuals)).items()},
+            **trained,
+            **{f"weight/{name}": weight for name, weight in self.objective.weights.means(names).items()},
             **{f"unknown/{name}": value for name, value in self.objective.unknown_values().items()},
         }
         row |= self._speeds()
@@ -213,15 +213,17 @@ class Run:
         with torch.no_grad():
             return measure(self.field, self.data)
 
+    def _trained_scores(self) -> dict[str, float]:
+        """Evaluate the loss and the residuals on the points of the latest step."""
+        with torch.no_grad():
+            residuals = self.objective.residuals()
+            loss = float(self.objective.combine(residuals))
+        return {"loss": loss, **{f"rms/{name}": rms(r) for name, r in residuals.items()}}
+
     def _residual_scores(self) -> dict[str, float]:
         """Evaluate the loss and the residuals on the trained points, and the residuals on fresh ones."""
-        objective = self.objective
-        with torch.no_grad():
-            residuals = objective.residuals()
-            scores = {"loss": float(objective.combine(residuals))}
-        scores |= {f"rms/{name}": rms(r) for name, r in residuals.items()}
-        problem, whole = objective.bound(), objective.coupled
-        return scores | held_out(problem, self.field, self.data, objective.batch, self.plan.seed, whole)
+        problem, batch, whole = self.objective.bound(), self.objective.batch, self.objective.coupled
+        return self._trained_scores() | held_out(problem, self.field, self.data, batch, self.plan.seed, whole)
 
     def _save(self) -> None:
         """Write a checkpoint; a failure is reported and tried again later, the older one stays."""
