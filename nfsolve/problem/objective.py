@@ -155,7 +155,7 @@ class Objective(LeastSquares):
         return ""
 
     @property
-    def _by_rows(self) -> bool:
+    def _is_pointwise(self) -> bool:
         """Whether Jacobians are taken point by point: the problem is pointwise and all parameters are real."""
         return self.problem.pointwise and not any(p.is_complex() for p in self.parameters)
 
@@ -164,7 +164,7 @@ class Objective(LeastSquares):
         """Names of the residuals of a pointwise problem that couple their points all the same; found once."""
         if self._coupled is None:
             with torch.no_grad():
-                names = self._evaluate_eagerly(self.batch) if self._by_rows else ()
+                names = self._evaluate_eagerly(self.batch) if self._is_pointwise else ()
             self._coupled = frozenset(name for name in names if self._couples(name))
         return self._coupled
 
@@ -187,7 +187,7 @@ class Objective(LeastSquares):
         Returns:
             Residual ``(N,)`` and Jacobian ``(N, P)``.
         """
-        if not self._by_rows:
+        if not self._is_pointwise:
             return super().jacobian(theta)
         self.evaluations += 2
         params = self.unflatten(theta)
@@ -231,7 +231,7 @@ class Objective(LeastSquares):
         Returns:
             ``(m, P)``; always the same choice among as many rows.
         """
-        if not self._by_rows or name in self.coupled:
+        if not self._is_pointwise or name in self.coupled:
             with torch.enable_grad():
                 flat = self._evaluate_eagerly(self.batch)[name].reshape(-1)
                 rows = [flat[i] for i in _some(flat.numel(), most)]
