@@ -1,8 +1,10 @@
-"""``nfsolve analyze DIR|WHAT``: tangent kernel, harmonics, gradients, spectra, curvature, and the factorized plane."""
+"""``nfsolve analyze DIR|WHAT``: tangent kernel, gradients, spectra and curvature."""
 
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from nfsolve._core.errors import InputError
 from nfsolve.options.request import read_request
@@ -10,13 +12,13 @@ from nfsolve.problem.registry import find
 from nfsolve.run.folder import CONFIG
 from nfsolve.studies.analysis import ANALYSES, Subject, analyze
 
-HELP = f"""\
+HELP = """\
 usage: nfsolve analyze DIR [--trust] [--only NAME ...] [--points N] [--out DIR]
        nfsolve analyze WHAT [--steps N] [--every M] [--only NAME ...] [--points N] [--out DIR] [options of run]
 
   DIR        a run folder: its trained field, and the initial one built anew; results go into it
   WHAT       a problem: its initial field; with --steps N also along N steps of training
-  --only     some of {" ".join(ANALYSES)}; default all
+  --only     some of {names}; default all
   --every M  steps between the moments that are analysed; default a quarter of --steps
   --trust    run the file or module that defines the problem of the run folder
   --points N largest number of rows of the tangent kernel; default 576
@@ -26,11 +28,12 @@ All options of nfsolve run count, such as --field.init ws --field.init.alpha 2.
 """
 
 
-def analyze_command(words: list[str]) -> int:
+def analyze_command(words: list[str], analyses: Mapping[str, Any] = ANALYSES) -> int:
     """Analyse a run folder or a problem.
 
     Args:
         words: What, then options.
+        analyses: Those to choose from, by name.
 
     Returns:
         Exit code 0.
@@ -39,11 +42,11 @@ def analyze_command(words: list[str]) -> int:
         InputError: Nothing is named, or an option does not fit.
     """
     if {"-h", "--help"} & set(words):
-        print(HELP)
+        print(HELP.format(names=" ".join(analyses)))
         return 0
     if not words or words[0].startswith("-"):
         raise InputError("analyze without a run folder or a problem", "nfsolve analyze DIR|WHAT", "see nfsolve list")
-    what, (only, rest) = words[0], _take_only(words[1:])
+    what, (only, rest) = words[0], _take_only(words[1:], analyses)
     points, rest = _take_number("--points", rest)
     every, rest = _take_number("--every", rest)
     if (Path(what) / CONFIG).is_file():
@@ -62,11 +65,15 @@ def analyze_command(words: list[str]) -> int:
         raise InputError(f"folder '{what}' holds no run", f"one with {CONFIG}", "or name a problem")
     else:
         subject, out = _of_problem(what, rest, every)
-    report = analyze(subject, only, out, points=points, tell=lambda name: print(f"{name} ...", file=sys.stderr))
+    report = analyze(subject, only, out, points=points, tell=_tell, analyses=analyses)
     print(report)
     for path in report.files:
         print(f"wrote {path}", file=sys.stderr)
     return 0
+
+
+def _tell(name: str) -> None:
+    print(f"{name} ...", file=sys.stderr)
 
 
 def _of_problem(what: str, words: list[str], every: int | None) -> tuple[Subject, Path]:
@@ -79,14 +86,14 @@ def _of_problem(what: str, words: list[str], every: int | None) -> tuple[Subject
     return Subject.of_problem(request.problem, steps, every, **request.options), out
 
 
-def _take_only(words: list[str]) -> tuple[list[str], list[str]]:
+def _take_only(words: list[str], analyses: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     """Separate the names after ``--only`` from the other words."""
     if "--only" not in words:
         return [], words
     start = words.index("--only") + 1
     end = next((i for i in range(start, len(words)) if words[i].startswith("-")), len(words))
     if start == end:
-        raise InputError("--only without a name", f"some of {', '.join(ANALYSES)}")
+        raise InputError("--only without a name", f"some of {', '.join(analyses)}")
     return words[start:end], words[: start - 1] + words[end:]
 
 

@@ -31,7 +31,7 @@ usage: nfsolve COMMAND ...
   run WHAT [options]      solve a problem: a name from `nfsolve list`, FILE.py, or package.module:Class
   run --resume DIR        continue a run where it stopped; --trust runs the file that defines its problem
   show WHAT [--out PNG]   draw its domain, points, conditions and normals before training
-  analyze DIR|WHAT        tangent kernel, harmonics, gradients, spectra and curvature of a run or a problem
+  analyze DIR|WHAT        tangent kernel, gradients, spectra and curvature of a run or a problem
   list                    all problems, with one line each
   eval DIR [--trust]      score a run folder again and draw its pictures
   compare DIR DIR ...     the metrics of several runs side by side

@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,17 +12,14 @@ import torch
 
 from nfsolve._core.errors import MissingExtra, unknown
 from nfsolve.run.folder import RunFolder
-from nfsolve.studies.analysis import bessel, hessian, hyperbolas, ntk, signals, spectrum, zeros
+from nfsolve.studies.analysis import hessian, ntk, signals, spectrum
 from nfsolve.studies.analysis.subject import NotApplicable, Subject
 
 ANALYSES: dict[str, Any] = {
     "ntk": ntk,
-    "bessel": bessel,
     "gradients": signals,
     "spectrum": spectrum,
     "hessian": hessian,
-    "zeros": zeros,
-    "hyperbolas": hyperbolas,
 }
 
 
@@ -68,6 +65,7 @@ def analyze(
     *,
     points: int | None = None,
     tell: Callable[[str], None] | None = None,
+    analyses: Mapping[str, Any] = ANALYSES,
 ) -> Report:
     """Run analyses.
 
@@ -76,7 +74,8 @@ def analyze(
         only: Names of analyses; empty runs all.
         out: Folder for ``analysis.json`` and ``analysis_NAME.png``; None writes nothing.
         points: Largest number of rows of the tangent kernel.
-        tell: Called with a word before each analysis.
+        tell: Called with the name of each analysis before it begins.
+        analyses: Those to choose from: modules with ``analyse`` and ``figure``, by name.
 
     Returns:
         The report.
@@ -86,33 +85,33 @@ def analyze(
         SaveError: The folder cannot be written.
     """
     for name in only:
-        if name not in ANALYSES:
-            raise unknown("analysis", name, ANALYSES)
+        if name not in analyses:
+            raise unknown("analysis", name, analyses)
     report = Report(note=subject.note)
     folder = RunFolder(out) if out is not None else None
-    for name in only or ANALYSES:
+    for name in only or analyses:
         if tell is not None:
             tell(name)
         started = time.perf_counter()
         options = {"points": points} if points is not None and name == "ntk" else {}
         try:
-            report.results[name] = ANALYSES[name].analyse(subject, **options)
+            report.results[name] = analyses[name].analyse(subject, **options)
         except NotApplicable as reason:
             report.skipped[name] = str(reason)
             continue
         finally:
             report.seconds[name] = round(time.perf_counter() - started, 2)
         if folder is not None:
-            _draw(name, report, folder)
+            _draw(name, analyses[name], report, folder)
     if folder is not None:
         folder.write_json("analysis.json", report.numbers())
         report.files.append(folder.path / "analysis.json")
     return report
 
 
-def _draw(name: str, report: Report, folder: RunFolder) -> None:
+def _draw(name: str, analysis: Any, report: Report, folder: RunFolder) -> None:
     try:
-        drawn = ANALYSES[name].figure(report.results[name])
+        drawn = analysis.figure(report.results[name])
     except MissingExtra as error:
         report.note = f"no figures: {error}"
         return
