@@ -1,9 +1,10 @@
-"""Arrays of numbers by name from .npz and .csv files."""
+"""Arrays of numbers by name from .npz and .csv files, and one array from .npy."""
 
 import os
 import re
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -31,15 +32,64 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         _check_claims(path)
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
-    except (
-        Exception
-    ) as error:  # damaged archives and headers make zipfile, zlib, ast and numpy raise whatever they like
-        reason = (str(error) or type(error).__name__).splitlines()[0][:200]
+    except Exception as error:  # damaged archives make zipfile, zlib, ast and numpy raise whatever they like
         raise InputError(
             "a .npz archive of number arrays or a .csv file with a header line is needed, but "
-            f"data file '{path}' could not be read ({reason})",
+            f"data file '{path}' could not be read ({reason(error)})",
             do="write it again, or check that the copy is complete",
         ) from error
+
+
+def map_array(path: Path) -> np.ndarray:
+    """Open a .npy file without reading its values, so that a header that claims more than the file holds is found.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The array, on the disk.
+
+    Raises:
+        InputError: The file is no array of numbers, is damaged, cut off, or its header claims another size.
+    """
+    try:
+        array = np.lib.format.open_memmap(path, mode="r")  # refuses pickles
+        if array.offset + array.nbytes != path.stat().st_size:
+            raise ValueError(f"it claims shape {array.shape}, which is less than it holds")
+        return array
+    except Exception as error:
+        raise InputError(
+            f"a .npy file of one array of numbers is needed, but '{path}' could not be read ({reason(error)})",
+            do="write it again with numpy.save, or check that the copy is complete",
+        ) from error
+
+
+def real_numbers(values: Any, what: str) -> np.ndarray:
+    """Return an array in float64, and refuse what is not made of real numbers.
+
+    Args:
+        values: The array.
+        what: What to call it in an error, such as ``"'u' of 'data.npz'"``.
+
+    Returns:
+        The array in float64.
+
+    Raises:
+        InputError: It holds complex numbers, text, dates or objects.
+    """
+    values = np.asarray(values)
+    if values.dtype.kind not in "biuf":
+        kinds = {"c": "complex numbers", "U": "text", "S": "text", "O": "Python objects"}
+        raise InputError(
+            f"{what} must hold real numbers, but it holds {kinds.get(values.dtype.kind, f'values of {values.dtype}')}",
+            do="store real numbers, of complex ones the real and the imaginary part under two names",
+        )
+    return values.astype(np.float64)
+
+
+def reason(error: Exception) -> str:
+    """Return the first line of what a library said, short enough for a message."""
+    return (str(error) or type(error).__name__).splitlines()[0][:200]
 
 
 def _check_claims(path: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nfsolve._core.arrays import read_arrays
+from nfsolve._core.arrays import read_arrays, real_numbers
 from nfsolve._core.errors import InputError
 
 
@@ -136,14 +136,4 @@ def read_reference(
 
 
 def _real(path: Path, arrays: dict[str, np.ndarray], name: str) -> np.ndarray:
-    """Return an array in float64, or refuse what is not made of real numbers."""
-    values = arrays[name]
-    if values.dtype.kind not in "biuf":
-        kind = {"c": "complex numbers", "U": "text", "S": "text"}.get(
-            values.dtype.kind, f"values of type {values.dtype}"
-        )
-        raise InputError(
-            f"'{name}' of '{path}' must hold real numbers, but it holds {kind}",
-            do="store real numbers, of complex ones the real and the imaginary part under two names",
-        )
-    return values.astype(np.float64)
+    return real_numbers(arrays[name], f"'{name}' of '{path}'")

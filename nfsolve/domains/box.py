@@ -112,7 +112,7 @@ class Box(Domain):
         return points, normals
 
     def interior(self, n: int, sample: UnitSampler, place: Callable[[Tensor], Tensor] | None = None) -> Tensor:
-        """UnitSampler points; the unit cube fills a box, so none is rejected."""
+        """Sample points; the unit cube fills a box, so none is rejected."""
         return (place or self.scale)(sample(n, len(self.names)))
 
     def check_points(self, points: Tensor, what: str = "points") -> None:

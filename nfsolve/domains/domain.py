@@ -212,7 +212,7 @@ class Domain(ABC):
         )
 
     def interior(self, n: int, sample: UnitSampler, place: Callable[[Tensor], Tensor] | None = None) -> Tensor:
-        """UnitSampler points inside the domain.
+        """Sample points inside the domain.
 
         Args:
             n: Number of points.
@@ -243,7 +243,7 @@ class Domain(ABC):
         where: Mask | None = None,
         what: str = "boundary condition",
     ) -> tuple[Tensor, Tensor]:
-        """UnitSampler points on the boundary, uniform by length or area.
+        """Sample points on the boundary, uniform by length or area.
 
         Args:
             n: Number of points.

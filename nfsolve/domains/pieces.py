@@ -39,7 +39,7 @@ class Piece:
 def on_pieces(
     pieces: list[Piece], n: int, dims: int, sample: UnitSampler, where: Mask | None, what: str
 ) -> tuple[Tensor, Tensor]:
-    """UnitSampler points on pieces of a boundary, uniform by length or area over all of them together.
+    """Sample points on pieces of a boundary, uniform by length or area over all of them together.
 
     Args:
         pieces: At least one.
@@ -91,7 +91,7 @@ def accepted(
     what: str,
     do: str,
 ) -> tuple[Tensor, ...]:
-    """UnitSampler until n candidates are accepted; they are the first ones of one sequence, so their evenness stays.
+    """Sample until n candidates are accepted; they are the first ones of one sequence, so their evenness stays.
 
     Args:
         n: Number to accept.

@@ -1,8 +1,8 @@
 """Spaces of functions and pairs of functions: what operators take, and what they are trained on."""
 
 from nfsolve.functions.files import FunctionFile
-from nfsolve.functions.fingerprints import fingerprints, refuse_shared
 from nfsolve.functions.gaussian import GaussianField, PeriodicField
+from nfsolve.functions.leakage import check_leakage, row_hashes
 from nfsolve.functions.pairs import Pairs, read_pairs
 from nfsolve.functions.plane import NeumannField, Thresholded
 from nfsolve.functions.series import ChebyshevSeries, FourierSeries
@@ -18,7 +18,7 @@ __all__ = [
     "Pairs",
     "PeriodicField",
     "Thresholded",
-    "fingerprints",
+    "check_leakage",
     "read_pairs",
-    "refuse_shared",
+    "row_hashes",
 ]

@@ -11,6 +11,7 @@ import torch
 from scipy.linalg import solve_banded
 from torch import Generator, Tensor
 
+from nfsolve._core.arrays import real_numbers
 from nfsolve._core.errors import InputError
 from nfsolve.functions.space import FunctionSpace
 from nfsolve.functions.stored import column, open_arrays, rows_of
@@ -38,21 +39,26 @@ class FunctionFile(FunctionSpace):
 
     def __post_init__(self) -> None:
         arrays = open_arrays(self.path)
-        x = np.ravel(np.asarray(column(arrays, self.grid, self.path), dtype=np.float64))
+        x = np.ravel(real_numbers(column(arrays, self.grid, self.path), f"'{self.grid}' of '{self.path}'"))
         f = column(arrays, self.name, self.path)
         if f.ndim != 2 or f.shape[1] != len(x) or len(x) < 4:
             raise InputError(
-                f"'{self.name}' of '{self.path}' has shape {f.shape}, '{self.grid}' has {len(x)} points",
-                "one row for each function, one column for each of at least 4 points",
+                f"'{self.name}' of '{self.path}' must have a row for each function and a column for each of at least 4 "
+                f"points, but it has shape {f.shape}, and '{self.grid}' has {len(x)} points",
+                do="store values and points that fit each other",
             )
         step = (x[-1] - x[0]) / (len(x) - 1)
         if not (step > 0 and np.abs(np.diff(x) - step).max() < 1e-5 * step):
             raise InputError(
-                f"'{self.grid}' of '{self.path}' is not an equidistant, increasing grid", "", "resample the functions"
+                f"'{self.grid}' of '{self.path}' must be an equidistant, increasing grid, but it is not",
+                do="resample the functions on one",
             )
         first, end = self._range(len(f))
         if not 0 <= first < end <= len(f):
-            raise InputError(f"rows {first} to {end} of '{self.path}'", f"it has {len(f)} functions")
+            raise InputError(
+                f"rows must lie within the {len(f)} functions of '{self.path}', got {first} to {end}",
+                do="choose (first, end) with 0 <= first < end",
+            )
         # plain numbers, so that `basis` never opens the file
         object.__setattr__(self, "_grid", (float(x[0]), float(step), len(x)))
 
@@ -64,9 +70,12 @@ class FunctionFile(FunctionSpace):
         f = column(open_arrays(self.path), self.name, self.path)
         first, end = self._range(len(f))
         if n > end - first:
-            raise InputError(f"{n} functions wanted of '{Path(self.path).name}'", f"{end - first} rows, each used once")
+            raise InputError(
+                f"'{Path(self.path).name}' must have {n} functions to draw, each once, but it has {end - first}",
+                do="ask for fewer functions, or allow more rows",
+            )
         rows = first + torch.randperm(end - first, generator=generator)[:n].numpy()
-        return torch.from_numpy(_spline(rows_of(f, rows, self.name).numpy()))
+        return torch.from_numpy(_spline(rows_of(f, rows, f"'{self.name}' of '{self.path}'").numpy()))
 
     def basis(self, x: Tensor) -> Tensor:
         """Evaluate the B-splines around every grid point and one beyond each end; as in `FunctionSpace`."""

@@ -37,7 +37,7 @@ class Harmonics(FunctionSpace):
         """Return the variances ``(h,)`` of a_j, which are those of b_j too."""
 
     def sample(self, n: int, generator: Generator) -> Tensor:
-        """UnitSampler functions; as in `FunctionSpace`."""
+        """Sample functions; as in `FunctionSpace`."""
         deviations = self.variances(self.frequencies()).sqrt()
         deviations = torch.cat([deviations, deviations[1:]])
         return deviations * torch.randn(n, len(deviations), generator=generator, dtype=torch.float64)
@@ -80,7 +80,9 @@ class GaussianField(Harmonics):
         total = math.prod(2 * j + 1 for j in self._counts()) // 2 + 1
         if total > 20000:
             raise InputError(
-                f"{total} harmonics for length = {self.length:g} on {self.bounds}", "at most 20000", "set modes="
+                f"a random function may have at most 20000 harmonics, but length = {self.length:g} on {self.bounds} "
+                f"takes {total}",
+                do="choose a larger length, or fewer harmonics by modes=",
             )
 
     @property

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from nfsolve._core.arrays import real_numbers
 from nfsolve._core.errors import InputError
 from nfsolve.functions.stored import column, open_arrays, rows_of
 
@@ -21,7 +22,7 @@ class Pairs:
         points: Points of the outputs: (points, d), the same for all functions (aligned data), or (functions, points,
             d), each function its own (unaligned).
         outputs: Values there, (functions, points, k) or (functions, points) for k = 1.
-        sensors: Places of the sensors of each input function, (sensors, d), None where they are not known.
+        sensors: Positions of the sensors of each input function, (sensors, d), None where they are not known.
     """
 
     inputs: tuple[Any, ...]
@@ -31,21 +32,21 @@ class Pairs:
 
     def __post_init__(self) -> None:
         n, m = len(self.outputs), self.outputs.shape[1] if self.outputs.ndim in (2, 3) else -1
-        if (
-            m < 0
-            or any(f.ndim != 2 or len(f) != n for f in self.inputs)
-            or self.points.shape[:-1] not in ((m,), (n, m))
-        ):
+        fits = all(f.ndim == 2 and len(f) == n for f in self.inputs) and self.points.shape[:-1] in ((m,), (n, m))
+        if m < 0 or not fits:
             raise InputError(
-                f"inputs of shape {', '.join(str(f.shape) for f in self.inputs)}, points {self.points.shape}, outputs "
+                "pairs must be inputs (functions, sensors), points (points, d) or (functions, points, d), and outputs "
+                "(functions, points) or (functions, points, k), but the inputs have shape "
+                f"{', '.join(str(f.shape) for f in self.inputs)}, the points {self.points.shape}, and the outputs "
                 f"{self.outputs.shape}",
-                "inputs (functions, sensors), points (points, d) or (functions, points, d), outputs "
-                "(functions, points) or (functions, points, k)",
+                do="store arrays whose numbers of functions and points agree",
             )
-        for f, places in zip(self.inputs, self.sensors, strict=False):
-            if places is not None and (places.shape[:1] != f.shape[1:] or not np.isfinite(places).all()):
+        for f, at in zip(self.inputs, self.sensors, strict=False):
+            if at is not None and (at.shape[:1] != f.shape[1:] or not np.isfinite(at).all()):
                 raise InputError(
-                    f"places of {len(places)} sensors", f"{f.shape[1]}, of finite coordinates, (sensors, d)"
+                    f"sensors must be {f.shape[1]} rows of finite coordinates, (sensors, d), the same for all "
+                    f"functions, but their array has shape {at.shape}",
+                    do="correct it, or leave it out",
                 )
         if all(type(array) is np.ndarray for array in (*self.inputs, self.points, self.outputs)):
             self.take(np.arange(n))  # in memory: a NaN is found now, and not in some mini-batch
@@ -69,10 +70,10 @@ class Pairs:
             (n, points, k).
 
         Raises:
-            InputError: A value is not finite.
+            InputError: A value is not finite, or no real number.
         """
         rows = np.asarray(rows)
-        inputs = tuple(rows_of(f, rows, "an input") for f in self.inputs)
+        inputs = tuple(rows_of(f, rows, "the input functions") for f in self.inputs)
         points = rows_of(self.points, np.arange(len(self.points)) if self.aligned else rows, "the points")
         outputs = rows_of(self.outputs, rows, "the outputs")
         return inputs, points, outputs if outputs.ndim == 3 else outputs[..., None]
@@ -91,14 +92,15 @@ def read_pairs(path: str | Path, inputs: Sequence[str] = ("f",), points: str = "
         The pairs.
 
     Raises:
-        InputError: An array is missing, shapes do not fit, or (.npz) a value is not finite.
+        InputError: An array is missing, shapes do not fit, or (.npz) a value is not finite or no real number.
         MissingExtra: h5py is not installed, and the file is HDF5.
     """
     arrays = open_arrays(path)
-    places = column(arrays, points, path)
+    at = column(arrays, points, path)
+    named = {name: f"{name}_sensors" for name in inputs}
     return Pairs(
         tuple(column(arrays, name, path) for name in inputs),
-        places if places.ndim > 1 else np.asarray(places)[:, None],
+        at if at.ndim > 1 else np.asarray(at)[:, None],
         column(arrays, outputs, path),
-        tuple(np.asarray(arrays[f"{name}_sensors"]) if f"{name}_sensors" in arrays else None for name in inputs),
+        tuple(real_numbers(arrays[key], f"'{key}' of '{path}'") if key in arrays else None for key in named.values()),
     )

@@ -34,7 +34,7 @@ class NeumannField(FunctionSpace):
         require_positive(tau=self.tau, alpha=self.alpha, modes=self.modes - 1)
 
     def sample(self, n: int, generator: Generator) -> Tensor:
-        """UnitSampler functions; as in `FunctionSpace`, the coefficient of (i, j) at i modes + j - 1."""
+        """Sample functions; as in `FunctionSpace`, the coefficient of (i, j) at i modes + j - 1."""
         squares = (math.pi * torch.arange(self.modes, dtype=torch.float64)) ** 2
         deviations = (squares[:, None] + squares + self.tau**2) ** (-self.alpha / 2)
         deviations[1:] *= math.sqrt(2)  # a cosine has mean square 1/2
@@ -48,8 +48,8 @@ class NeumannField(FunctionSpace):
         first = torch.cos(x[:, :1] * w.repeat_interleave(self.modes)[1:])
         return first * torch.cos(x[:, 1:] * w.repeat(self.modes)[1:])
 
-    def on_lattice(self, coefficients: Tensor, axis: Tensor) -> Tensor:
-        """Evaluate functions on a square lattice, one coordinate after the other, without the basis as a matrix.
+    def on_grid(self, coefficients: Tensor, axis: Tensor) -> Tensor:
+        """Evaluate functions on a square grid, one coordinate after the other, without the basis as a matrix.
 
         Args:
             coefficients: What `sample` gave ``(n, k)``.
@@ -80,10 +80,12 @@ class Thresholded(FunctionSpace):
 
     def __post_init__(self) -> None:
         if self.below == self.above:
-            raise InputError(f"below = above = {self.below:g}", "two values")
+            raise InputError(
+                f"below and above must be two values, but both are {self.below:g}", do="change one of them"
+            )
 
     def sample(self, n: int, generator: Generator) -> Tensor:
-        """UnitSampler the functions that are compared with zero; as in `FunctionSpace`."""
+        """Sample the functions that are compared with zero; as in `FunctionSpace`."""
         return self.space.sample(n, generator)
 
     def basis(self, x: Tensor) -> Tensor:
@@ -94,9 +96,9 @@ class Thresholded(FunctionSpace):
         """Evaluate functions; as in `FunctionSpace`."""
         return self._two(self.space.evaluate(coefficients, x))
 
-    def on_lattice(self, coefficients: Tensor, axis: Tensor) -> Tensor:
-        """Evaluate functions on a square lattice; as in `NeumannField`."""
-        return self._two(self.space.on_lattice(coefficients, axis))
+    def on_grid(self, coefficients: Tensor, axis: Tensor) -> Tensor:
+        """Evaluate functions on a square grid; as in `NeumannField`."""
+        return self._two(self.space.on_grid(coefficients, axis))
 
     def _two(self, values: Tensor) -> Tensor:
         return torch.where(values < 0, self.below, self.above).to(values.dtype)

@@ -31,7 +31,7 @@ class ChebyshevSeries(FunctionSpace):
         require_interval(*self.bounds)
 
     def sample(self, n: int, generator: Generator) -> Tensor:
-        """UnitSampler functions; as in `FunctionSpace`."""
+        """Sample functions; as in `FunctionSpace`."""
         return self.size * _uniform(n, self.terms, generator)
 
     def basis(self, x: Tensor) -> Tensor:
@@ -65,7 +65,7 @@ class FourierSeries(FunctionSpace):
         require_interval(*self.bounds)
 
     def sample(self, n: int, generator: Generator) -> Tensor:
-        """UnitSampler functions; as in `FunctionSpace`."""
+        """Sample functions; as in `FunctionSpace`."""
         k = torch.arange(1, self.modes + 1, dtype=torch.float64)
         sizes = torch.cat([torch.ones(1, dtype=torch.float64), k**-self.decay, k**-self.decay])
         return self.size * sizes * _uniform(n, len(sizes), generator)

@@ -20,7 +20,7 @@ class FunctionSpace(ABC):
 
     @abstractmethod
     def sample(self, n: int, generator: Generator) -> Tensor:
-        """UnitSampler functions.
+        """Sample functions.
 
         Args:
             n: How many.
@@ -56,13 +56,13 @@ class FunctionSpace(ABC):
 
 
 def require_positive(**named: float) -> None:
-    """Refuse parameters of a space that are not positive."""
+    """Check that parameters of a space are positive numbers."""
     for name, value in named.items():
         if not value > 0:
-            raise InputError(f"{name} = {value:g}", "a positive number")
+            raise InputError(f"{name} must be positive, got {value:g}", do="choose a positive number")
 
 
 def require_interval(low: float, high: float) -> None:
-    """Refuse bounds that are reversed or empty."""
+    """Check that bounds are in order and apart."""
     if not low < high:
-        raise InputError(f"bounds ({low:g}, {high:g})", "low < high")
+        raise InputError(f"bounds must be (low, high) with low < high, got ({low:g}, {high:g})", do="swap or move them")

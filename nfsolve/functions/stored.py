@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nfsolve._core.arrays import read_arrays
+from nfsolve._core.arrays import map_array, read_arrays, real_numbers, reason
 from nfsolve._core.errors import InputError, require
 
-KINDS = "a .npz file, a .h5 file, or a folder of .npy files"
+KINDS = "give a .npz file, a .h5 file, or a folder of .npy files"
 
 
 def open_arrays(path: str | Path) -> Mapping[str, Any]:
@@ -30,34 +30,47 @@ def open_arrays(path: str | Path) -> Mapping[str, Any]:
     """
     path = Path(path)
     if not path.exists():
-        raise InputError(f"data '{path}' not found", KINDS)
+        raise InputError(f"a file or folder of functions is needed, but '{path}' was not found", do=KINDS)
     if path.is_file() and path.suffix == ".npz":
         return read_arrays(path)
     if path.is_dir():
-        opened, reader = {file.stem: file for file in sorted(path.glob("*.npy"))}, _map
-        return {name: _tried(reader, file) for name, file in opened.items()}
-    if path.suffix in (".h5", ".hdf5"):
-        h5py = require("h5py", extra="operators", purpose="reading HDF5 files")
-        file = _tried(h5py.File, path)
-        return {name: file[name] for name in file if isinstance(file[name], h5py.Dataset)}
-    raise InputError(f"data '{path}' is of no known kind", KINDS)
-
-
-def _map(path: Path) -> np.ndarray:
-    return np.load(path, mmap_mode="r", allow_pickle=False)
-
-
-def _tried(reader: Any, path: Path) -> Any:
+        return {file.stem: map_array(file) for file in sorted(path.glob("*.npy"))}
+    if path.suffix not in (".h5", ".hdf5"):
+        raise InputError(f"functions are not read from files that end in '{path.suffix}', as '{path}' does", do=KINDS)
+    h5py = require("h5py", extra="operators", purpose="reading HDF5 files")
     try:
-        return reader(path)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"'{path}' could not be read ({error})", KINDS, "write it again") from error
+        file = h5py.File(path)
+        return {name: file[name] for name in file if isinstance(file[name], h5py.Dataset)}
+    except Exception as error:  # damaged files make the library raise whatever it likes
+        raise InputError(
+            f"a HDF5 file is needed, but '{path}' could not be read ({reason(error)})", do=KINDS
+        ) from error
 
 
 def column(arrays: Mapping[str, Any], name: str, path: str | Path) -> Any:
-    """Return one array, or say which ones there are."""
+    """Return one array, or say which ones there are.
+
+    Args:
+        arrays: What `open_arrays` gave.
+        name: The array's name.
+        path: Where it came from.
+
+    Returns:
+        The array, or what gives rows of it.
+
+    Raises:
+        InputError: There is none of this name, or it has no rows.
+    """
     if name not in arrays:
-        raise InputError(f"'{path}' has no array '{name}'", f"it has {', '.join(arrays) or 'none'}")
+        raise InputError(
+            f"'{path}' must have an array '{name}', but it has {', '.join(arrays) or 'none'}",
+            do="rename one of them, or name the array that is meant",
+        )
+    if not len(arrays[name].shape) or not all(arrays[name].shape):
+        raise InputError(
+            f"'{name}' of '{path}' must have a row for each function, but it has shape {arrays[name].shape}",
+            do="store at least one function",
+        )
     return arrays[name]
 
 
@@ -73,15 +86,14 @@ def rows_of(array: Any, rows: np.ndarray, name: str) -> Tensor:
         The rows.
 
     Raises:
-        InputError: A value is not finite.
+        InputError: A value is not finite, or no real number.
     """
-    ordered, place = np.unique(rows, return_inverse=True)  # HDF5 wants them so
-    values = np.asarray(array[ordered], dtype=np.float64)
+    ordered, back = np.unique(rows, return_inverse=True)  # HDF5 wants them so
+    values = real_numbers(array[ordered], name)
     bad = ~np.isfinite(values.reshape(len(values), -1)).all(1)
     if bad.any():
         raise InputError(
-            f"'{name}' has values that are not finite in row {ordered[bad.argmax()]}",
-            "finite numbers",
-            "remove these functions or fill the values in",
+            f"{name} must hold finite numbers, but row {ordered[bad.argmax()]} has others",
+            do="remove these functions or fill the values in",
         )
-    return torch.from_numpy(values[place])
+    return torch.from_numpy(values[back])

@@ -20,7 +20,7 @@ from torch import Tensor
 from nfsolve import Box, InputError, OperatorPDE, main
 from nfsolve import generator as seeded
 from nfsolve.data.tables import find_file
-from nfsolve.functions import Pairs, read_pairs, refuse_shared
+from nfsolve.functions import Pairs, check_leakage, read_pairs
 from nfsolve.functions.stored import rows_of
 from nfsolve.problem.operator.families import as_read, as_seen
 from nfsolve.problem.operator.samples import axes_of, label_rows
@@ -92,7 +92,7 @@ class PairsOperator(OperatorPDE):
         rows = known.held_out[: self.tests]
         inputs, points, truth = known.pairs.take(rows)
         functions, values = as_seen(self, dict(zip(self.inputs, inputs, strict=True)), like)
-        refuse_shared(known.training_inputs(), values)
+        check_leakage(known.training_inputs(), values)
         empty = (truth.flatten(1) == 0).all(1)
         if empty.any():
             raise InputError(f"s of held-out pair {int(rows[empty][0])} is zero", "some value, for a relative error")
@@ -173,7 +173,7 @@ class Known:
     def training_inputs(self) -> Iterator[Tensor]:
         """Read the input functions of the training pairs, part by part ``(n, sensors of all)``."""
         for rows in _parts(self.training.numpy()):
-            yield torch.cat([rows_of(f, rows, "an input") for f in self.pairs.inputs], 1)
+            yield torch.cat([rows_of(f, rows, "the input functions") for f in self.pairs.inputs], 1)
 
 
 def _parts(rows: np.ndarray) -> Iterator[np.ndarray]:

@@ -34,7 +34,7 @@ def solutions(coefficients: torch.Tensor, fine: int = FINE, cells: int = CELLS) 
     Returns:
         a and u at the stored nodes, (n, 29, 29).
     """
-    a = SPACE.on_lattice(coefficients, torch.linspace(0, 1, STEPS * fine * cells + 1, dtype=torch.float64)).numpy()
+    a = SPACE.on_grid(coefficients, torch.linspace(0, 1, STEPS * fine * cells + 1, dtype=torch.float64)).numpy()
     return a[:, :: fine * cells, :: fine * cells], darcy(a, cells)[:, ::fine, ::fine]
 
 

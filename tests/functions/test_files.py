@@ -1,6 +1,12 @@
-"""Functions and pairs from files: every kind of file, splines against scipy's, shared functions, bad files."""
+"""Functions and pairs from files: every kind of file, splines against scipy's, functions that leak, bad files.
 
+Kinds of fault of the reader: complex values, text, objects, arrays without axes or without rows, values that are not
+finite, shapes that do not fit, damaged, cut-off and lying .npy headers, damaged HDF5, grids that are not uniform.
+"""
+
+import io
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,7 +17,7 @@ from scipy.interpolate import CubicSpline
 from nfsolve._core.errors import InputError, MissingExtra
 from nfsolve._core.spec import build, describe
 from nfsolve.diff import partials
-from nfsolve.functions import FunctionFile, GaussianField, fingerprints, read_pairs, refuse_shared
+from nfsolve.functions import FunctionFile, GaussianField, check_leakage, read_pairs, row_hashes
 from tests.oracles import derivative
 
 X = np.linspace(-1, 2, 25)
@@ -83,13 +89,13 @@ def test_functions_are_drawn_once_each_from_the_rows_that_are_named(tmp_path, mo
     train, test = FunctionFile(path, rows=(0, 4)), FunctionFile(path, rows=(4, 7))
     at = torch.from_numpy(X)[:, None]
     drawn = train.evaluate(train.sample(4, generator()), at), test.evaluate(test.sample(3, generator()), at)
-    assert len(set(fingerprints(drawn[0]))) == 4
-    assert set(fingerprints(torch.cat(drawn))) == set(fingerprints(torch.from_numpy(F)))
-    refuse_shared(*drawn)
+    assert len(set(row_hashes(drawn[0]))) == 4
+    assert set(row_hashes(torch.cat(drawn))) == set(row_hashes(torch.from_numpy(F)))
+    check_leakage(*drawn)
     assert not torch.equal(train.sample(4, generator(1)), train.sample(4, generator()))
-    with pytest.raises(InputError, match=r"4 functions wanted of 'data.npz': 3 rows, each used once"):
+    with pytest.raises(InputError, match="'data.npz' must have 4 functions to draw, each once, but it has 3"):
         test.sample(4, generator())
-    with pytest.raises(InputError, match=r"rows 4 to 9 of .*: it has 7 functions"):
+    with pytest.raises(InputError, match="within the 7 functions of .*, got 4 to 9"):
         FunctionFile(path, rows=(4, 9))
 
 
@@ -122,11 +128,11 @@ def test_values_that_are_not_finite_are_refused_with_their_row(tmp_path, monkeyp
     spoilt = pairs()
     spoilt["s"] = spoilt["s"].copy()
     spoilt["s"][3, 1] = np.nan
-    with pytest.raises(InputError, match="'the outputs' has values that are not finite in row 3: finite numbers"):
+    with pytest.raises(InputError, match="the outputs must hold finite numbers, but row 3 has others"):
         read_pairs(write("npz", tmp_path, monkeypatch, **spoilt))
     streamed = read_pairs(write("npy", tmp_path, monkeypatch, **spoilt))
     streamed.take([1, 2])
-    with pytest.raises(InputError, match="'the outputs' has values that are not finite in row 3"):
+    with pytest.raises(InputError, match="the outputs must hold finite numbers, but row 3 has others"):
         streamed.take([6, 3])
 
 
@@ -138,23 +144,87 @@ def test_points_of_one_coordinate_may_be_a_row(tmp_path, monkeypatch):
 
 def test_bad_files_are_named(tmp_path, monkeypatch):
     path = write("npz", tmp_path, monkeypatch, **pairs())
-    with pytest.raises(InputError, match="has no array 'h': it has f, g, x, s"):
+    with pytest.raises(InputError, match="must have an array 'h', but it has f, g, x, s"):
         read_pairs(path, inputs=("f", "h"))
-    with pytest.raises(InputError, match=r"inputs of shape \(7, 25\), points \(5, 1\), outputs \(7, 2\): inputs"):
+    with pytest.raises(InputError, match=r"inputs have shape \(7, 25\), the points \(5, 1\), and the outputs \(7, 2\)"):
         read_pairs(path, outputs="g")
-    with pytest.raises(InputError, match=r"'f' of .* has shape \(7, 25\), 'x' has 5 points: one row for each"):
+    with pytest.raises(InputError, match=r"'f' of .* a row for each .* has shape \(7, 25\), and 'x' has 5 points"):
         FunctionFile(path)
-    with pytest.raises(InputError, match=r"data '.*none.npz' not found: a .npz file, a .h5 file, or a folder"):
+    with pytest.raises(InputError, match=r"'.*none.npz' was not found. Give a .npz file, a .h5 file, or a folder"):
         read_pairs(tmp_path / "none.npz")
     (tmp_path / "data.mat").touch()
-    with pytest.raises(InputError, match=r"data.mat' is of no known kind"):
+    with pytest.raises(InputError, match=r"that end in '.mat', as '.*data.mat' does"):
         read_pairs(tmp_path / "data.mat")
     (tmp_path / "f.npy").write_bytes(b"text")
     with pytest.raises(InputError, match=r"f.npy' could not be read"):
         read_pairs(tmp_path)
     np.savez(tmp_path / "uneven.npz", f=F, x=X**3)
-    with pytest.raises(InputError, match="not an equidistant, increasing grid. Resample the functions"):
+    with pytest.raises(
+        InputError, match="must be an equidistant, increasing grid, but it is not. Resample the functions"
+    ):
         FunctionFile(str(tmp_path / "uneven.npz"))
+
+
+WRONG = {
+    "complex numbers": lambda a: a + 1j,
+    "text": lambda a: a.astype(str),
+    "row for each function": lambda a: a.ravel()[0],
+    "a row for each function": lambda a: a[:0],
+    "values of datetime64": lambda a: a.astype("datetime64[s]"),
+}
+
+
+@pytest.mark.parametrize("name", ["f", "x", "s"])
+@pytest.mark.parametrize("words", WRONG)
+@pytest.mark.parametrize("kind", ["npz", "npy"])
+def test_arrays_that_are_no_real_rows_are_refused(name, words, kind, tmp_path, monkeypatch):
+    arrays = pairs()
+    path = write(kind, tmp_path, monkeypatch, **(arrays | {name: WRONG[words](arrays[name])}))
+    with pytest.raises(InputError, match=words):
+        read_pairs(path).take([0])
+
+
+@pytest.mark.parametrize("grid", [X + 0j, X.astype(str), X[0], np.full_like(X, np.nan)])
+def test_grids_of_functions_are_real(grid, tmp_path):
+    np.savez(tmp_path / "a.npz", f=F, x=grid)
+    with pytest.raises(InputError, match="'x' of .* must "):
+        FunctionFile(str(tmp_path / "a.npz"))
+
+
+def saved(array: np.ndarray, **options) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array, **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"text",
+        saved(F)[:40],
+        saved(F)[:-1],
+        saved(F) + b"0",
+        saved(F).replace(b"(7, 25)", b"(9**9,)"),
+        saved(F).replace(b"(7, 25)", b"(7,999)"),
+        saved(F).replace(b"(7, 25)", b"(-7,25)"),
+        saved(np.array([[None]]), allow_pickle=True),
+        b"PK\x03\x04" + bytes(60),
+    ],
+)
+def test_damaged_and_lying_files_end_in_a_sentence(content, tmp_path, monkeypatch):
+    path = write("npy", tmp_path, monkeypatch, **pairs())
+    (tmp_path / "f.npy").write_bytes(content)
+    with pytest.raises(InputError, match=r"'.*f.npy' could not be read \(.*\)\. Write it again"):
+        read_pairs(path)
+
+
+@pytest.mark.parametrize("cut", [0, 20, 700, -8])
+def test_damaged_hdf5_ends_in_a_sentence(cut, tmp_path, monkeypatch):
+    path = Path(write("h5", tmp_path, monkeypatch, **pairs()))
+    path.write_bytes(path.read_bytes()[:cut])
+    with pytest.raises(InputError, match="a HDF5 file is needed, but '.*data.h5' could not be read"):
+        read_pairs(path)
 
 
 def test_hdf5_without_its_library_names_the_extra(tmp_path, monkeypatch):
@@ -167,16 +237,16 @@ def test_hdf5_without_its_library_names_the_extra(tmp_path, monkeypatch):
 def test_shared_functions_are_found_and_refused():
     space, x = GaussianField(), torch.linspace(0, 1, 20, dtype=torch.float64)[:, None]
     train, test = (space.evaluate(space.sample(n, generator(n)), x) for n in (50, 10))
-    refuse_shared(train, test)
+    check_leakage(train, test)
     test[7] = train[12] * (1 + 1e-15)
-    with pytest.raises(InputError, match=r"1 of 10 test functions are training functions \(test 7 is training 12\): "):
-        refuse_shared(train, test)
+    with pytest.raises(InputError, match=r"but 1 of 10 are training functions \(test 7 is training 12\)\. Sample"):
+        check_leakage(train, test)
     with pytest.raises(InputError, match=r"\(test 7 is training 12\)"):
-        refuse_shared(iter(train.split(9)), test)
+        check_leakage(iter(train.split(9)), test)
 
 
-def test_fingerprints_tell_functions_apart_and_are_the_same_everywhere():
+def test_row_hashes_tell_functions_apart_and_are_the_same_everywhere():
     rows = torch.tensor([[1.0, 2.0], [2.0, 4.0], [1.0, 2.000001], [-1.0, 2.0], [0.0, 2.0], [0.0, 0.0]])
-    assert len(set(fingerprints(rows))) == 6
-    assert fingerprints(torch.tensor([[-0.0, 2.0], [1e-17, 2.0]])) == fingerprints(rows[[4, 4]])
-    assert fingerprints(rows[:1])[0].hex() == "49892bf6e716fa75c39c12de438aec0e"
+    assert len(set(row_hashes(rows))) == 6
+    assert row_hashes(torch.tensor([[-0.0, 2.0], [1e-17, 2.0]])) == row_hashes(rows[[4, 4]])
+    assert row_hashes(rows[:1])[0].hex() == "49892bf6e716fa75c39c12de438aec0e"

@@ -165,29 +165,31 @@ def test_the_first_functions_of_a_seed_are_these():
     assert float(PeriodicField().evaluate(PeriodicField().sample(1, generator()), x)) == pytest.approx(0.00737353262662)
 
 
-def test_thresholded_fields_have_two_values_and_lattices_agree_with_points():
+def test_thresholded_fields_have_two_values_and_grids_agree_with_points():
     space = Thresholded(NeumannField(modes=10))
     c = space.sample(3, generator())
     axis = torch.linspace(0, 1, 6, dtype=torch.float64)
     points = torch.cartesian_prod(axis, axis)
-    smooth = space.space.on_lattice(c, axis).flatten(1)
+    smooth = space.space.on_grid(c, axis).flatten(1)
     torch.testing.assert_close(smooth, space.space.evaluate(c, points))
     values = space.evaluate(c, points)
-    torch.testing.assert_close(values, space.on_lattice(c, axis).flatten(1))
+    torch.testing.assert_close(values, space.on_grid(c, axis).flatten(1))
     assert set(values.unique().tolist()) == {3.0, 12.0}
     assert torch.equal(values == 3, smooth < 0)
 
 
 def test_bad_parameters_are_named():
-    with pytest.raises(InputError, match="length = 0: a positive number"):
+    with pytest.raises(InputError, match="length must be positive, got 0"):
         GaussianField(0.0)
     with pytest.raises(InputError, match="unknown kernel 'matern31': did you mean 'matern"):
         GaussianField(kernel="matern31")
-    with pytest.raises(InputError, match=r"bounds \(1, 0\): low < high"):
+    with pytest.raises(InputError, match=r"low < high, got \(1, 0\)"):
         GaussianField(bounds=(1.0, 0.0))
-    with pytest.raises(InputError, match=r"harmonics for length = 0.01 on .*: at most 20000. Set modes="):
+    with pytest.raises(
+        InputError, match=r"at most 20000 harmonics, but length = 0.01 on .* takes \d+\. Choose .* modes="
+    ):
         GaussianField(0.01, bounds=((0.0, 1.0), (0.0, 1.0)))
-    with pytest.raises(InputError, match="terms = 0: a positive number"):
+    with pytest.raises(InputError, match="terms must be positive, got 0"):
         ChebyshevSeries(0)
-    with pytest.raises(InputError, match="below = above = 3: two values"):
+    with pytest.raises(InputError, match="must be two values, but both are 3"):
         Thresholded(above=3.0)

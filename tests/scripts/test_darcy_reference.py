@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from nfsolve._core.random import generator
-from nfsolve.functions import refuse_shared
+from nfsolve.functions import check_leakage
 from problems.operators._solvers import read_darcy, relative_gap
 from scripts.make_references import OPERATORS, home, write
 from scripts.references import darcy
@@ -52,7 +52,7 @@ def test_the_stored_functions_are_those_of_the_seed_and_state_their_error():
     np.testing.assert_array_equal(data["test_a"][:2], a)
     assert relative_gap(u, data["test_u"][:2]) < 2e-3
     assert not data["u"][:, 0].any() and not data["u"][:, :, -1].any()
-    refuse_shared(*(torch.from_numpy(data[name]).flatten(1) for name in ("a", "test_a")))
+    check_leakage(*(torch.from_numpy(data[name]).flatten(1) for name in ("a", "test_a")))
 
 
 def test_the_script_knows_the_operator(tmp_path, monkeypatch):

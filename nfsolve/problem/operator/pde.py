@@ -18,7 +18,7 @@ from torch import Generator, Tensor, nn
 
 from nfsolve._core.errors import InputError
 from nfsolve._core.random import generator as seeded
-from nfsolve.functions import refuse_shared
+from nfsolve.functions import check_leakage
 from nfsolve.problem.operator.families import as_read, input_columns, lifted, reconstruction, sensor_points, several
 from nfsolve.problem.operator.samples import axes_of, label_rows, minibatch, sample
 from nfsolve.problem.operator.scores import export_predictions, scores
@@ -180,7 +180,7 @@ class OperatorPDE(PDE):
         for part, problem in {"test": self, "ood": self.shifted()}.items():
             if problem is not None:
                 data[part] = sample(problem, part, self.tests, like, sizes)
-                refuse_shared(data["train"]["values"], data[part]["values"])
+                check_leakage(data["train"]["values"], data[part]["values"])
         return data
 
     def snapshots(self) -> tuple[list[Tensor], Tensor]:

@@ -17,7 +17,7 @@ SCORED_PICKS = 4096  # of a domain without volume
 
 
 def sample_rows(problem: Any, name: str, condition: Condition, n: int, generator: Generator) -> dict[str, Tensor]:
-    """UnitSampler the points of one condition.
+    """Sample the points of one condition.
 
     Args:
         problem: A PDE, for its domain, sampler and ``place``.
@@ -68,7 +68,7 @@ def _on_faces(domain: Domain, condition: Condition, n: int, sample: Callable[[in
 
 
 def _at(domain: Domain, n: int, column: int, value: float, sample: Callable[[int, int], Tensor]) -> Tensor:
-    """UnitSampler points of the domain with one coordinate fixed."""
+    """Sample points of the domain with one coordinate fixed."""
 
     def place(unit: Tensor) -> Tensor:
         points = domain.scale(unit)

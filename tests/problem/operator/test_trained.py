@@ -142,5 +142,5 @@ def test_the_test_functions_may_not_be_training_functions():
 
             return {"f": Fixed()}
 
-    with pytest.raises(InputError, match=r"5 of 5 test functions are training functions"):
+    with pytest.raises(InputError, match="but 5 of 5 are training functions"):
         Same(functions=5, tests=5).load("cpu", torch.float64)

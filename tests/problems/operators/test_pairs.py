@@ -193,11 +193,11 @@ def repeated() -> np.ndarray:
 
 
 REFUSED = [
-    ({"f": repeated()}, {}, r"1 of 4 test functions are training functions \(test 1 is training 2\)"),
-    ({"s": spoilt("s")}, {}, r"'the outputs' has values that are not finite in row 7"),
-    ({"f": spoilt("f")}, {}, r"'an input' has values that are not finite in row 7"),
-    ({"s": None}, {}, r"has no array 's': it has f, "),
-    ({"f_sensors": np.zeros(5)}, {}, r"places of 5 sensors: 6, of finite coordinates"),
+    ({"f": repeated()}, {}, r"but 1 of 4 are training functions \(test 1 is training 2\)"),
+    ({"s": spoilt("s")}, {}, "the outputs must hold finite numbers, but row 7 has others"),
+    ({"f": spoilt("f")}, {}, "the input functions must hold finite numbers, but row 7"),
+    ({"s": None}, {}, "must have an array 's', but it has f, "),
+    ({"f_sensors": np.zeros(5)}, {}, r"sensors must be 6 rows of finite coordinates, .* shape \(5,\)"),
     ({"s": columns("grid")["s"] * (np.arange(COUNT) != 4)[:, None, None]}, {}, r"s of held-out pair 4 is zero"),
     ({}, {"every": 1}, r"every = 1: at least 2"),
     ({}, {"every": 20}, r"23 pairs, of which every 20th is held out: at least 2 that are held out"),

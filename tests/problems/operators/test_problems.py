@@ -149,8 +149,8 @@ DARCY = {"functions": 6, "tests": 4, "batch": 3, "n_points": 50}
 def test_the_symmetries_of_the_square_are_those_of_the_labels():
     problem = Darcy(symmetries=False, functions=1)
     _, labels, error = problem.stored("train")
-    lattice = torch.linspace(0, 1, 897, dtype=torch.float64)
-    a = problem.spaces()["a"].on_lattice(problem.spaces()["a"].sample(1, generator(0, "train")), lattice)
+    axis = torch.linspace(0, 1, 897, dtype=torch.float64)
+    a = problem.spaces()["a"].on_grid(problem.spaces()["a"].sample(1, generator(0, "train")), axis)
     for symmetry in SYMMETRIES[2:4]:  # the smallest ones of which all are made
         solved = torch.from_numpy(darcy(turned(a, symmetry).numpy(), 4)[:, ::8, ::8])
         assert float((solved - turned(labels, symmetry)).norm() / solved.norm()) < error

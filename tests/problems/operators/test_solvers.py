@@ -146,7 +146,7 @@ def test_burgers_with_a_closed_form():
 def two_valued(n: int, m: int) -> np.ndarray:
     space = Thresholded(NeumannField(modes=16))
     c = space.sample(n, torch.Generator().manual_seed(0))
-    return space.on_lattice(c, torch.linspace(0, 1, m + 1, dtype=torch.float64)).numpy()
+    return space.on_grid(c, torch.linspace(0, 1, m + 1, dtype=torch.float64)).numpy()
 
 
 def test_darcy_is_the_solution_of_the_assembled_matrix():

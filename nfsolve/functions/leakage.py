@@ -1,4 +1,4 @@
-"""Test functions that are training functions, found by their values."""
+"""Leakage of test functions into training, found by hashes of their values."""
 
 import hashlib
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from torch import Tensor
 from nfsolve._core.errors import InputError
 
 
-def fingerprints(values: Tensor) -> list[bytes]:
+def row_hashes(values: Tensor) -> list[bytes]:
     """Return a short hash of each function, the same on every machine.
 
     Args:
@@ -23,12 +23,12 @@ def fingerprints(values: Tensor) -> list[bytes]:
     rows = values.detach().cpu().double().numpy()
     size = np.frexp(np.abs(rows).max(1, keepdims=True))[1]
     # the sum with zero turns -0 into 0
-    marks = np.concatenate([size, np.rint(np.ldexp(rows, 32 - size)) + 0.0], 1).astype("<f8")
-    return [hashlib.blake2b(mark.tobytes(), digest_size=16).digest() for mark in marks]
+    rounded = np.concatenate([size, np.rint(np.ldexp(rows, 32 - size)) + 0.0], 1).astype("<f8")
+    return [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in rounded]
 
 
-def refuse_shared(train: Tensor | Iterable[Tensor], test: Tensor) -> None:
-    """Refuse test functions that are among the training functions.
+def check_leakage(train: Tensor | Iterable[Tensor], test: Tensor) -> None:
+    """Check that no test function is among the training functions.
 
     Args:
         train: Training functions at the sensors ``(n, m)``, or parts of them one after the other.
@@ -38,12 +38,11 @@ def refuse_shared(train: Tensor | Iterable[Tensor], test: Tensor) -> None:
         InputError: There are such functions; the message says how many, and one of them.
     """
     parts = [train] if isinstance(train, Tensor) else train
-    known = {mark: row for row, mark in enumerate(chain.from_iterable(map(fingerprints, parts)))}
-    shared = [(row, known[mark]) for row, mark in enumerate(fingerprints(test)) if mark in known]
+    known = {key: row for row, key in enumerate(chain.from_iterable(map(row_hashes, parts)))}
+    shared = [(row, known[key]) for row, key in enumerate(row_hashes(test)) if key in known]
     if shared:
         raise InputError(
-            f"{len(shared)} of {len(test)} test functions are training functions (test {shared[0][0]} is training "
-            f"{shared[0][1]})",
-            "test functions that training never sees",
-            "sample them with another seed, or take other rows of the file",
+            f"training must never see the test functions, but {len(shared)} of {len(test)} are training functions "
+            f"(test {shared[0][0]} is training {shared[0][1]})",
+            do="sample them with another seed, or take other rows of the file",
         )
