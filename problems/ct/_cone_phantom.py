@@ -12,7 +12,7 @@ from torch import Tensor
 
 from nfsolve import InputError
 from nfsolve.data.slices import read_volume
-from nfsolve.forward.ellipsoids import SHEPP_LOGAN_3D, ellipsoid_projections, ellipsoid_volume
+from nfsolve.forward.phantoms import SHEPP_LOGAN_3D, phantom_image, phantom_projections
 from nfsolve.forward.radon import ConeBeam, VoxelGrid, line_integrals
 from nfsolve.problem import in_pieces
 
@@ -61,11 +61,11 @@ class Phantom:
 
     def project(self, geometry: ConeBeam) -> Tensor:
         """Average exact chords over each bin."""
-        return ellipsoid_projections(SHEPP_LOGAN_3D, geometry)
+        return phantom_projections(SHEPP_LOGAN_3D, geometry)
 
     def truth(self) -> Tensor:
         """Average the attenuation over 4^3 points of each voxel."""
-        return ellipsoid_volume(SHEPP_LOGAN_3D, self.grid)
+        return phantom_image(SHEPP_LOGAN_3D, self.grid)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import torch
 
 from nfsolve import InputError, main
 from nfsolve.data.scans.scan import Scan
-from nfsolve.forward.ellipses import Ellipse, ellipse_image, ellipse_sinogram
+from nfsolve.forward.phantoms import Ellipse, phantom_image, phantom_projections
 from nfsolve.forward.radon import FanBeam, PixelGrid
 from problems.ct._tomography import Tomography
 
@@ -70,25 +70,25 @@ class CTLimited(Tomography):
         geometry = FanBeam(tuple(angles), n_bins, PANEL / n_bins, SOURCE, DETECTOR)
         grid = PixelGrid(self.size, self.size, FIELD / self.size)
         disc = disc_with_holes(self.holes, self.noise_seed)
-        truth = ellipse_image(disc, grid).numpy()
-        exact = Scan("disc", ellipse_sinogram(disc, geometry).numpy(), geometry, reference=truth, grid=grid)
+        truth = phantom_image(disc, grid).numpy()
+        exact = Scan("disc", phantom_projections(disc, geometry).numpy(), geometry, reference=truth, grid=grid)
         return replace(exact, segmentation=truth > ACRYLIC / 2).counted(self.counts, self.noise_seed)
 
 
 def disc_with_holes(n: int, seed: int) -> list[Ellipse]:
     """Make a disc of acrylic with up to n elliptical holes that touch neither each other nor the rim, in mm."""
     generator = torch.Generator().manual_seed(seed)
-    ellipses = [Ellipse(ACRYLIC, DISC, DISC)]
+    disc = [Ellipse(ACRYLIC, DISC, DISC)]
     for _ in range(200):
-        if len(ellipses) > n:
+        if len(disc) > n:
             break
         x, y, a, b, angle = torch.rand(5, generator=generator).tolist()
         hole = Ellipse(-ACRYLIC, 2.5 + 6 * a, 2.5 + 6 * b, DISC * (2 * x - 1), DISC * (2 * y - 1), 180 * angle)
         reach = max(hole.a, hole.b)
-        apart = (math.hypot(hole.x - o.x, hole.y - o.y) > reach + max(o.a, o.b) + 1 for o in ellipses[1:])
+        apart = (math.hypot(hole.x - o.x, hole.y - o.y) > reach + max(o.a, o.b) + 1 for o in disc[1:])
         if math.hypot(hole.x, hole.y) + reach < DISC - 2 and all(apart):
-            ellipses.append(hole)
-    return ellipses
+            disc.append(hole)
+    return disc
 
 
 if __name__ == "__main__":

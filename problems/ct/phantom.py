@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from nfsolve import InputError, main
 from nfsolve.data.scans.scan import Scan
-from nfsolve.forward.ellipses import SHEPP_LOGAN, ellipse_image, ellipse_sinogram
+from nfsolve.forward.phantoms import SHEPP_LOGAN, phantom_image, phantom_projections
 from nfsolve.forward.radon import ParallelBeam, PixelGrid
 from problems.ct._tomography import Tomography
 
@@ -49,8 +49,8 @@ class CTPhantom(Tomography):
         """Make the sinogram, and count photons where there is noise."""
         geometry = ParallelBeam.half_turn(self.views, self.size)
         grid = PixelGrid(self.size, self.size, 2 / self.size)
-        sinogram = ellipse_sinogram(SHEPP_LOGAN, geometry)
-        truth = ellipse_image(SHEPP_LOGAN, grid).numpy()
+        sinogram = phantom_projections(SHEPP_LOGAN, geometry)
+        truth = phantom_image(SHEPP_LOGAN, grid).numpy()
         exact = Scan("Shepp-Logan", sinogram.numpy(), geometry, "", reference=truth, grid=grid)
         return exact.counted(self.counts, self.noise_seed)
 

@@ -1,6 +1,6 @@
 """A volume from X-ray views of it: each pixel measures I = exp(-int mu dt), the law of Beer and Lambert.
 
-The volume is the head phantom of `nfsolve.forward.ellipsoids`, whose line integrals are known in closed form: the data
+The volume is the head phantom of `nfsolve.forward.phantoms`, whose line integrals are known in closed form: the data
 are exact, and the field can be compared with mu itself. The same integrator renders radiance; here nothing emits.
 
     nfsolve run nerf_absorption
@@ -20,7 +20,7 @@ from nfsolve import MLP, Box, InputError, Recipe, Stage, generator, main
 from nfsolve.data.photos import Photographs
 from nfsolve.fields import FeatureGrid, ReLU
 from nfsolve.forward import cameras
-from nfsolve.forward.ellipsoids import SHEPP_LOGAN_3D, ellipsoid_integrals, ellipsoid_values
+from nfsolve.forward.phantoms import SHEPP_LOGAN_3D, phantom_integrals, phantom_values
 from nfsolve.forward.rendering import Samples, composite
 from nfsolve.metrics import psnr, relative_l2
 from nfsolve.plot import panels
@@ -68,14 +68,14 @@ class NeRFAbsorption(Radiance):
             poses = cameras.orbit(HELD_OUT, RADIUS, math.radians(20), start=0.4)
         photographs = bare(poses, self.size, WIDTH, self.domain.bounds)
         rays = all_rays(photographs)
-        depths = ellipsoid_integrals(SHEPP_LOGAN_3D, (rays["origins"], rays["directions"]))
+        depths = phantom_integrals(SHEPP_LOGAN_3D, (rays["origins"], rays["directions"]))
         return replace(photographs, colours=torch.exp(-depths).expand(-1, 3))
 
     def load(self, device: str | torch.device, dtype: torch.dtype) -> Batch:
         """Take the views, and exact attenuations at random points of the box."""
         box = torch.rand(POINTS, 3, generator=generator(0, "volume"), dtype=torch.float64)
         points = self.domain.scale(box)
-        volume = {"points": points, "mu": ellipsoid_values(SHEPP_LOGAN_3D, points)}
+        volume = {"points": points, "mu": phantom_values(SHEPP_LOGAN_3D, points)}
         return super().load(device, dtype) | {"volume": {k: v.to(device, dtype) for k, v in volume.items()}}
 
     def transform(self) -> Callable[[Tensor, Tensor], Tensor]:
@@ -103,7 +103,7 @@ class NeRFAbsorption(Radiance):
         score = f"rendered, {psnr(seen, exact):.1f} dB"
         self._row([axes[name] for name in "abc"], exact, seen, "held-out view 1", score)
         points, size = self._cut(data)
-        mu, truth = (plane.reshape(size) for plane in (field(points), ellipsoid_values(SHEPP_LOGAN_3D, points)))
+        mu, truth = (plane.reshape(size) for plane in (field(points), phantom_values(SHEPP_LOGAN_3D, points)))
         self._row([axes[name] for name in "def"], truth, mu, "attenuation, cut at z = 0", "field")
         panels.history_panel(axes["k"], history, "psnr_heldout")
         return figure

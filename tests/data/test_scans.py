@@ -10,7 +10,7 @@ from nfsolve.data.scans.axis import rotation_axis
 from nfsolve.data.scans.scan import Scan, read_scan
 from nfsolve.data.tables import find_file
 from nfsolve.forward.counts import poisson_residual
-from nfsolve.forward.ellipses import Ellipse, ellipse_sinogram
+from nfsolve.forward.phantoms import Ellipse, phantom_projections
 from nfsolve.forward.radon import FanBeam, ParallelBeam, PixelGrid, line_integrals
 
 OBJECT = (
@@ -130,7 +130,7 @@ def test_the_general_layout_in_matlab_files(tmp_path):
 def test_a_synchrotron_sinogram_finds_its_axis(read):
     degrees = np.arange(181) * 180 / 181
     beam = ParallelBeam(tuple(np.radians(degrees)), 200, 0.01, 0.117)
-    sinogram = ellipse_sinogram(OBJECT, beam, 4).numpy().astype(np.float32)
+    sinogram = phantom_projections(OBJECT, beam, 4).numpy().astype(np.float32)
     scan = read({"sino": sinogram[None], "theta_deg": degrees})
     assert scan.unit == "bin" and scan.geometry.spacing == 1
     assert scan.geometry.centre == pytest.approx(11.7, abs=0.05)
@@ -148,7 +148,7 @@ def test_the_axis_of_rotation_is_found_within_a_twentieth_of_a_bin(kind, centre)
         "shuffled": np.random.default_rng(0).permutation(181) / 181,
     }
     angles = np.pi * views[kind]
-    sinogram = ellipse_sinogram(OBJECT, ParallelBeam(tuple(angles), 200, 0.01, centre), 4).numpy()
+    sinogram = phantom_projections(OBJECT, ParallelBeam(tuple(angles), 200, 0.01, centre), 4).numpy()
     noisy = sinogram + 0.005 * np.random.default_rng(0).normal(size=sinogram.shape)
     assert rotation_axis(noisy, angles) == pytest.approx(99.5 - centre / 0.01, abs=0.05)
 

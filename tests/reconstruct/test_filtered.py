@@ -8,8 +8,7 @@ import pytest
 import torch
 from skimage.transform import iradon
 
-from nfsolve.forward.ellipses import SHEPP_LOGAN, ellipse_image, ellipse_sinogram
-from nfsolve.forward.ellipsoids import Ellipsoid, ellipsoid_projections
+from nfsolve.forward.phantoms import SHEPP_LOGAN, Ellipsoid, phantom_image, phantom_projections
 from nfsolve.forward.radon import ConeBeam, FanBeam, ParallelBeam, PixelGrid, VoxelGrid
 from nfsolve.metrics import psnr
 from nfsolve.reconstruct import fdk, filtered_back_projection, ramp_filter
@@ -47,7 +46,7 @@ def error_of_gaussian(geometry, grid=None):
 def test_parallel_beams_are_scikit_images(window, filter_name):
     n = 65  # odd: scikit-image rotates about pixel n // 2, which is the centre only then
     geometry, grid = ParallelBeam.half_turn(30, n), PixelGrid(n, n, 2 / n)
-    sinogram = ellipse_sinogram(SHEPP_LOGAN, geometry)
+    sinogram = phantom_projections(SHEPP_LOGAN, geometry)
     turned = np.degrees(np.array(geometry.angles))
     theirs = iradon(sinogram.T.numpy(), turned, filter_name=filter_name, circle=True) / grid.pixel
     ours = filtered_back_projection(sinogram, geometry, grid, window).image.numpy()
@@ -90,8 +89,8 @@ def test_a_far_source_is_a_parallel_beam():
     for detector in (far, 2 * far):
         geometry = fan(angles, n, far, detector)
         parallel = ParallelBeam(angles, n, 2.2 / n)
-        sinogram = ellipse_sinogram(SHEPP_LOGAN, parallel)
-        assert relative(ellipse_sinogram(SHEPP_LOGAN, geometry), sinogram) < 1e-4
+        sinogram = phantom_projections(SHEPP_LOGAN, parallel)
+        assert relative(phantom_projections(SHEPP_LOGAN, geometry), sinogram) < 1e-4
         ours, limit = (filtered_back_projection(sinogram, g, grid).image for g in (geometry, parallel))
         assert torch.allclose(ours, limit, atol=1e-5)
 
@@ -114,10 +113,10 @@ def test_fan_beams_recover_a_smooth_image(angles, note):
 
 def test_the_fan_meets_the_head_like_the_parallel_beam():
     grid = PixelGrid(64, 64, 2 / 64)
-    truth = ellipse_image(SHEPP_LOGAN, grid)
+    truth = phantom_image(SHEPP_LOGAN, grid)
     scores = []
     for geometry in (ParallelBeam.half_turn(60, 96), fan(degrees(0, 360, 120)), fan(degrees(0, 230, 100))):
-        image = filtered_back_projection(ellipse_sinogram(SHEPP_LOGAN, geometry, 4), geometry, grid).image
+        image = filtered_back_projection(phantom_projections(SHEPP_LOGAN, geometry, 4), geometry, grid).image
         scores.append(psnr(image, truth))
     assert min(scores) > 28 and max(scores) < min(scores) + 1.5
 
@@ -164,7 +163,7 @@ CONE = ConeBeam(degrees(0, 360, 90), (48, 64), (0.07, 0.07), source=4.0, detecto
 def test_fdk_of_a_ball(angles):
     geometry = replace(CONE, angles=angles)
     place, grid = (0.2, -0.1, 0.15), VoxelGrid((20, 24, 28), 0.08)
-    projections = ellipsoid_projections([Ellipsoid(1.0, 0.6, 0.6, 0.6, *place)], geometry, 1)
+    projections = phantom_projections([Ellipsoid(1.0, 0.6, 0.6, 0.6, *place)], geometry, 1)
     volume = fdk(projections, geometry, grid).image
     assert volume.shape == grid.shape
     away = (grid.centres() - torch.tensor(place, dtype=torch.float64)).norm(dim=-1).reshape(grid.shape)

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from nfsolve.forward.ellipses import SHEPP_LOGAN, ellipse_image, ellipse_sinogram
+from nfsolve.forward.phantoms import SHEPP_LOGAN, phantom_image, phantom_projections
 from nfsolve.forward.radon import ParallelBeam, PixelGrid, Projector
 from nfsolve.metrics import psnr
 from nfsolve.reconstruct import cgls, sirt
@@ -35,8 +35,8 @@ def least_squares(matrix, y):
 @pytest.fixture(scope="module")
 def head():
     geometry, grid = ParallelBeam.half_turn(30, 64), PixelGrid(64, 64, 2 / 64)
-    y = ellipse_sinogram(SHEPP_LOGAN, geometry).reshape(-1, 1)
-    return Projector(geometry, grid), y, ellipse_image(SHEPP_LOGAN, grid)
+    y = phantom_projections(SHEPP_LOGAN, geometry).reshape(-1, 1)
+    return Projector(geometry, grid), y, phantom_image(SHEPP_LOGAN, grid)
 
 
 def test_cgls_is_dense_least_squares():

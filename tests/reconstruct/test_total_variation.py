@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from nfsolve.forward.ellipses import SHEPP_LOGAN, ellipse_image, ellipse_sinogram
+from nfsolve.forward.phantoms import SHEPP_LOGAN, phantom_image, phantom_projections
 from nfsolve.forward.radon import ParallelBeam, PixelGrid, Projector
 from nfsolve.metrics import psnr
 from nfsolve.reconstruct import total_variation
@@ -139,8 +139,8 @@ def test_the_gap_bounds_the_distance_from_the_minimum(nonnegative):
 
 def test_the_head_comes_out_of_few_views():
     geometry, grid = ParallelBeam.half_turn(20, 48), PixelGrid(48, 48, 2 / 48)
-    y = ellipse_sinogram(SHEPP_LOGAN, geometry).reshape(-1, 1).float()
-    truth = ellipse_image(SHEPP_LOGAN, grid).float()
+    y = phantom_projections(SHEPP_LOGAN, geometry).reshape(-1, 1).float()
+    truth = phantom_image(SHEPP_LOGAN, grid).float()
     found = total_variation(Projector(geometry, grid, torch.float32), y, (48, 48), 3e-4, 250)
     assert found.image.dtype == torch.float32
     assert psnr(found.image, truth) > 28

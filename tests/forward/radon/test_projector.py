@@ -11,8 +11,7 @@ import pytest
 import torch
 from skimage.transform import radon
 
-from nfsolve.forward.ellipses import SHEPP_LOGAN, ellipse_image, ellipse_sinogram
-from nfsolve.forward.ellipsoids import SHEPP_LOGAN_3D, ellipsoid_projections, ellipsoid_volume
+from nfsolve.forward.phantoms import SHEPP_LOGAN, SHEPP_LOGAN_3D, phantom_image, phantom_projections
 from nfsolve.forward.radon import ConeBeam, FanBeam, ParallelBeam, PixelGrid, Projector, VoxelGrid, line_integrals
 from tests.forward.radon.cases import (
     ANGLES,
@@ -47,7 +46,7 @@ def cone(n):
 
 @lru_cache
 def phantom(n):
-    return ellipse_image(SHEPP_LOGAN, PixelGrid(n, n, 2 / n), supersample=4).reshape(-1, 1)
+    return phantom_image(SHEPP_LOGAN, PixelGrid(n, n, 2 / n), per_cell=16).reshape(-1, 1)
 
 
 def nearest(image, grid):
@@ -75,7 +74,7 @@ def test_projector_of_the_phantom_halves_its_error_with_each_doubling(beam):
     for n in (64, 128, 256):
         geometry, grid = beam(n), PixelGrid(n, n, 2 / n)
         projected = Projector(geometry, grid)(phantom(n)).reshape(geometry.shape)
-        errors.append(relative(projected, ellipse_sinogram(SHEPP_LOGAN, geometry)))
+        errors.append(relative(projected, phantom_projections(SHEPP_LOGAN, geometry)))
     assert errors[2] <= 0.008
     assert errors[0] / errors[1] > 1.7
     assert errors[1] / errors[2] > 1.7
@@ -85,9 +84,9 @@ def test_cone_projector_of_the_phantom():
     errors = []
     for n in (16, 32):
         geometry, grid = cone(n), VoxelGrid((n, n, n), 2 / n)
-        volume = ellipsoid_volume(SHEPP_LOGAN_3D, grid, supersample=3).reshape(-1, 1)
+        volume = phantom_image(SHEPP_LOGAN_3D, grid, per_cell=27).reshape(-1, 1)
         projected = Projector(geometry, grid)(volume).reshape(geometry.shape)
-        errors.append(relative(projected, ellipsoid_projections(SHEPP_LOGAN_3D, geometry)))
+        errors.append(relative(projected, phantom_projections(SHEPP_LOGAN_3D, geometry)))
     assert errors[1] < min(0.08, errors[0] / 1.4)
 
 

@@ -10,7 +10,7 @@ import torch
 import nfsolve
 from nfsolve import MLP, Box, Problem, Recipe, Stage
 from nfsolve.fields import FeatureGrid, ReLU
-from nfsolve.forward.ellipses import SHEPP_LOGAN, ellipse_image, ellipse_sinogram
+from nfsolve.forward.phantoms import SHEPP_LOGAN, phantom_image, phantom_projections
 from nfsolve.forward.radon import ParallelBeam, PixelGrid, Projector, foreign
 from nfsolve.metrics import psnr, relative_l2
 from nfsolve.reconstruct import sirt
@@ -41,7 +41,7 @@ class Fit(Problem):
 
     def load(self, device, dtype):
         measure = foreign(Tomography(), GRID.shape, GEOMETRY.shape, dtype, device)
-        y = ellipse_sinogram(SHEPP_LOGAN, GEOMETRY).reshape(-1, 1)
+        y = phantom_projections(SHEPP_LOGAN, GEOMETRY).reshape(-1, 1)
         return {"measure": measure, "pixels": GRID.centres(dtype, device), "y": y.to(device, dtype)}
 
     def sample(self, data, generator):
@@ -61,7 +61,7 @@ class Fit(Problem):
 
 def test_a_field_is_fitted_against_the_operator_of_another_library():
     run = nfsolve.solve(Fit(), report=None)
-    truth = ellipse_image(SHEPP_LOGAN, GRID)
+    truth = phantom_image(SHEPP_LOGAN, GRID)
     with torch.no_grad():
         image = run.field(GRID.centres(torch.float32)).reshape(GRID.shape)
     assert run.metrics["misfit"] < 0.15

@@ -9,7 +9,7 @@ import torch
 
 import nfsolve
 from nfsolve import MLP
-from nfsolve.forward.ellipses import Ellipse
+from nfsolve.forward.phantoms import Ellipse
 from problems.ct.limited import ACRYLIC, DISC, CTLimited, disc_with_holes
 
 SMALL = {"size": 32, "step": 10.0, "classical": ()}

@@ -12,7 +12,7 @@ from nfsolve.cli import run_cli
 from nfsolve.data.scans import scan as scans
 from nfsolve.data.slices import MU_WATER
 from nfsolve.data.tables import find_file
-from nfsolve.forward.ellipses import Ellipse, ellipse_image, ellipse_sinogram
+from nfsolve.forward.phantoms import Ellipse, phantom_image, phantom_projections
 from nfsolve.forward.radon import FanBeam, ParallelBeam, PixelGrid, Projector
 from nfsolve.metrics import psnr
 from problems.ct import scan as ct_scan
@@ -25,9 +25,9 @@ QUICK = {"size": 32, "classical": ()}
 
 def fan_arrays(**changes):
     grid = PixelGrid(64, 64, 0.625)
-    image = ellipse_image(DISC, grid).numpy()
+    image = phantom_image(DISC, grid).numpy()
     arrays = {
-        "sinogram": ellipse_sinogram(DISC, FAN).numpy(),
+        "sinogram": phantom_projections(DISC, FAN).numpy(),
         "angles_deg": np.degrees(FAN.angles),
         "geometry": "fan",
         "spacing": FAN.spacing,
@@ -87,7 +87,7 @@ def test_without_a_reference_that_of_all_views_stands_in(write):
     problem = CTScan(data=without, every=6, **QUICK)
     seen = 2 * 120 * np.sin(np.arctan(36 / 180))
     assert problem.grid.pixel == pytest.approx(seen / 32)
-    truth = ellipse_image(DISC, problem.grid)
+    truth = phantom_image(DISC, problem.grid)
     assert problem.scan.reference.min() >= 0
     assert psnr(torch.from_numpy(problem.scan.reference), truth, 0.03) > 20
     assert problem.scan.geometry.shape == (6, 48)
@@ -95,7 +95,7 @@ def test_without_a_reference_that_of_all_views_stands_in(write):
 
 def test_a_file_is_opened_once_and_its_axis_found_once(write, monkeypatch):
     geometry = ParallelBeam(tuple(np.radians(np.arange(0.0, 180.0, 5.0))), 48, 1.0, 1.5)
-    file = write({"sino": ellipse_sinogram(DISC, geometry).numpy(), "theta_deg": np.arange(0.0, 180.0, 5.0)})
+    file = write({"sino": phantom_projections(DISC, geometry).numpy(), "theta_deg": np.arange(0.0, 180.0, 5.0)})
     calls = []
 
     def counting(module, name):
@@ -119,7 +119,7 @@ def test_air_takes_the_drift_of_the_beam_away(write):
 
 def test_what_not_every_view_sees_is_left_out_of_the_score_inside(write):
     narrow = replace(FAN, n_bins=40, spacing=1.0)  # sees a circle of 26.5 mm, in an image of 40 mm
-    arrays = fan_arrays(sinogram=ellipse_sinogram(DISC, narrow).numpy(), spacing=narrow.spacing)
+    arrays = fan_arrays(sinogram=phantom_projections(DISC, narrow).numpy(), spacing=narrow.spacing)
     problem = CTScan(data=write(arrays), **QUICK)
     data = problem.load("cpu", torch.float64)
     radius = 120 * np.sin(np.arctan(20 / 180))
@@ -135,7 +135,7 @@ def test_what_not_every_view_sees_is_left_out_of_the_score_inside(write):
     data = wide.load("cpu", torch.float64)
     assert 0.9 < float(data["inside"].double().mean()) < 1
     all_seen = replace(FAN, n_bins=100)
-    arrays = fan_arrays(sinogram=ellipse_sinogram(DISC, all_seen).numpy())
+    arrays = fan_arrays(sinogram=phantom_projections(DISC, all_seen).numpy())
     whole = CTScan(data=write(arrays), **QUICK)
     assert "psnr_inside" not in whole.scores(truth, whole.load("cpu", torch.float64))
 
@@ -143,12 +143,12 @@ def test_what_not_every_view_sees_is_left_out_of_the_score_inside(write):
 def test_a_segmentation_alone_keeps_its_pixels(write):
     scan = CTScan(data=write(fan_arrays(reference=None)), **QUICK).scan
     assert scan.grid == PixelGrid(32, 32, 1.25) and scan.segmentation.shape == (32, 32)
-    assert psnr(torch.from_numpy(scan.reference), ellipse_image(DISC, scan.grid), 0.03) > 20
+    assert psnr(torch.from_numpy(scan.reference), phantom_image(DISC, scan.grid), 0.03) > 20
 
 
 def test_a_synchrotron_sinogram_has_its_axis_and_no_view_twice(write):
     geometry = ParallelBeam(tuple(np.radians(np.arange(0.0, 181.0, 5.0))), 48, 1.0, 1.5)
-    arrays = {"sino": ellipse_sinogram(DISC, geometry).numpy(), "theta_deg": np.arange(0.0, 181.0, 5.0)}
+    arrays = {"sino": phantom_projections(DISC, geometry).numpy(), "theta_deg": np.arange(0.0, 181.0, 5.0)}
     scan = CTScan(data=write(arrays), every=3, **QUICK).scan
     assert np.allclose(np.degrees(scan.geometry.angles), np.arange(0, 180, 15))
     assert scan.geometry.centre == pytest.approx(1.5, abs=0.1) and scan.unit == "bin"

@@ -14,7 +14,7 @@ import nfsolve
 from nfsolve import MLP, Stage
 from nfsolve._core.random import generator
 from nfsolve.data.scans.scan import Scan
-from nfsolve.forward.ellipses import SHEPP_LOGAN, ellipse_image, ellipse_sinogram
+from nfsolve.forward.phantoms import SHEPP_LOGAN, phantom_image, phantom_projections
 from nfsolve.forward.radon import FanBeam, ParallelBeam, PixelGrid, Projector
 from nfsolve.metrics import psnr, relative_l2
 from problems.ct._levels import EDGE
@@ -40,7 +40,7 @@ def given(scan, **options):
 def projected(geometry, size=64, width=2.0):
     """A scan without error: what the projector makes of the head's pixels."""
     grid = PixelGrid(size, size, width / size)
-    truth = ellipse_image(SHEPP_LOGAN, grid)
+    truth = phantom_image(SHEPP_LOGAN, grid)
     sinogram = Projector(geometry, grid)(truth.reshape(-1, 1)).reshape(geometry.shape)
     return Scan("head", sinogram.numpy(), geometry, "", reference=truth.numpy(), grid=grid)
 
@@ -169,7 +169,7 @@ def test_coarse_levels_are_the_scan_of_wider_bins(size):
     assert problem.sample(data, generator(0, "points")) is data["levels"][1]
     assert coarse["geometry"].shape == (5, 16)
     assert coarse["shape"] == (math.ceil(size / 2),) * 2 and len(coarse["pixels"]) == math.prod(coarse["shape"])
-    exact = ellipse_sinogram(SHEPP_LOGAN, coarse["geometry"]).reshape(-1, 1)
+    exact = phantom_projections(SHEPP_LOGAN, coarse["geometry"]).reshape(-1, 1)
     assert relative_l2(coarse["sinogram"], exact) < 0.015  # both sample the chords within a bin, and differently
 
 

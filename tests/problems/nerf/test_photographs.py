@@ -12,7 +12,7 @@ import nfsolve as nf
 from nfsolve._core.errors import InputError
 from nfsolve.cli import run_cli
 from nfsolve.data.photos import write_transforms
-from nfsolve.forward.ellipsoids import SHEPP_LOGAN_3D, ellipsoid_values
+from nfsolve.forward.phantoms import SHEPP_LOGAN_3D, phantom_values
 from nfsolve.options.request import read_request
 from problems.nerf.absorption import NeRFAbsorption
 from problems.nerf.photographs import NeRF
@@ -117,7 +117,7 @@ def test_the_exact_volume_explains_its_xray_views():
     data = problem.load("cpu", torch.float64)
 
     def exact(points: torch.Tensor) -> torch.Tensor:
-        return ellipsoid_values(SHEPP_LOGAN_3D, points)
+        return phantom_values(SHEPP_LOGAN_3D, points)
 
     residual = problem.residuals(exact, problem.sample(data, torch.Generator().manual_seed(0)))["colour"]
     assert residual.shape == (30, 3)
