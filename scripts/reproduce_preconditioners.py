@@ -100,7 +100,7 @@ def main() -> None:
                 [_rival(optimizer, field, rates) for optimizer, rates in RIVALS.items()]
                 + [_rival("esgd", field, RIVALS["esgd"], "esgd as published", PAPER)],
                 tune,
-                [*image, "--lattice", "2", "--size", str(2 * size), "--schedule", "cosine", "--warmup", "0.1"],
+                [*image, "--stride", "2", "--size", str(2 * size), "--schedule", "cosine", "--warmup", "0.1"],
                 note=(
                     f"Picture: {data}, {2 * size} x {2 * size}, of which every second pixel of every second row is "
                     f"given. Rates were tuned on {'the fox of DIV2K' if other else 'the same picture'}."

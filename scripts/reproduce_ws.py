@@ -49,7 +49,7 @@ def main() -> None:
     data = "kodim05, squeezed to a square" if picture else "the portrait of matplotlib, not the paper's picture"
     auto = [cell("ws auto", "--field", "ws", "--field.init.alpha", "auto", rates=RATES)]
     fair = [cell(name, "--field", name, rates=RATES) for name in shown] + auto
-    held_out = [*common, "--size", str(2 * size), "--lattice", "2", "--schedule", "cosine"]
+    held_out = [*common, "--size", str(2 * size), "--stride", "2", "--schedule", "cosine"]
     tuned = Settings(tune=("lr",), tune_with=f"--image {other}" if other else "")
     reproduce(
         "reproduce_ws",

@@ -65,49 +65,35 @@ def air_normalised(sinogram: Tensor, air: Sequence[int]) -> Tensor:
     return sinogram + sinogram[:, list(air)].neg().exp().mean(1, keepdim=True).log()
 
 
-def poisson_counts(p: Tensor, incident: Tensor | float, generator: torch.Generator) -> Tensor:
+def poisson_counts(p: Tensor, I0: Tensor | float, generator: torch.Generator) -> Tensor:
     """Draw counts behind an object.
 
     Args:
         p: Line integrals, any shape.
-        incident: Mean counts I0 without an object, of a shape that broadcasts against ``p``.
+        I0: Mean counts without an object, of a shape that broadcasts against ``p``.
         generator: Source of randomness, on the CPU.
 
     Returns:
         Counts n ~ Poisson(I0 exp(-p)), like ``p``.
     """
-    mean = incident * torch.exp(-p)
+    mean = I0 * torch.exp(-p)
     # in double precision: above 2^24 single precision skips integers
     return torch.poisson(mean.double().cpu(), generator=generator).to(p)
 
 
-def counted_anew(p: Tensor, incident: float, seed: int) -> tuple[Tensor, Tensor]:
+def counted_anew(p: Tensor, I0: float, seed: int) -> tuple[Tensor, Tensor]:
     """Measure line integrals by counting photons.
 
     Args:
         p: Line integrals without noise, any shape.
-        incident: Mean counts I0 without an object.
+        I0: Mean counts without an object.
         seed: Seed of the noise.
 
     Returns:
         Line integrals -log(n / I0), as if of one photon where none is counted; and the counts n. Both like ``p``.
     """
-    counts = poisson_counts(p, incident, torch.Generator().manual_seed(seed))
-    return line_integrals_of_counts(counts.clamp(min=1), torch.full_like(counts, incident)), counts
-
-
-def gaussian_noise(values: Tensor, sigma: float, generator: torch.Generator) -> Tensor:
-    """Add independent normal noise, to line integrals or (electronic noise) to counts.
-
-    Args:
-        values: Any shape.
-        sigma: Standard deviation, in units of the values.
-        generator: Source of randomness, on the CPU.
-
-    Returns:
-        Noisy values, like ``values``.
-    """
-    return values + sigma * torch.randn(values.shape, generator=generator, dtype=torch.float64).to(values)
+    counts = poisson_counts(p, I0, torch.Generator().manual_seed(seed))
+    return line_integrals_of_counts(counts.clamp(min=1), torch.full_like(counts, I0)), counts
 
 
 def gaussian_residual(q: Tensor, p: Tensor, weights: Tensor | float = 1.0) -> Tensor:
@@ -124,7 +110,7 @@ def gaussian_residual(q: Tensor, p: Tensor, weights: Tensor | float = 1.0) -> Te
     return torch.as_tensor(weights, dtype=q.dtype, device=q.device).sqrt() * (q - p)
 
 
-def poisson_residual(q: Tensor, counts: Tensor, incident: Tensor | float) -> Tensor:
+def poisson_residual(q: Tensor, counts: Tensor, I0: Tensor | float) -> Tensor:
     """Take the signed square root of the Poisson deviance; half the squared sum is the negative log-likelihood.
 
     With d = log(I0 / n) - q the deviance is 2 n (exp(d) - 1 - d), and 2 I0 exp(-q) for n = 0. Near d = 0 this tends to
@@ -133,14 +119,14 @@ def poisson_residual(q: Tensor, counts: Tensor, incident: Tensor | float) -> Ten
     Args:
         q: Predicted line integrals, (n, 1).
         counts: Measured counts n >= 0, (n, 1).
-        incident: Mean counts I0 without an object, (n, 1) or a number.
+        I0: Mean counts without an object, (n, 1) or a number.
 
     Returns:
         Residuals (n, 1); of mean square about 1 at the truth where more than a few counts are expected.
     """
     none = counts <= 0
     n = torch.where(none, 1.0, counts)
-    ratio = torch.as_tensor(incident, dtype=q.dtype, device=q.device) / n
+    ratio = torch.as_tensor(I0, dtype=q.dtype, device=q.device) / n
     d = ratio.log() - q
     near = d.abs() < SERIES_BELOW
     small = torch.where(near, d, 0.0)

@@ -44,10 +44,9 @@ def filtered_back_projection(
     _check(sinogram, geometry, "(views, bins)")
     if isinstance(geometry, FanBeam):
         weights, note = _fan_weights(geometry)
-        spacing = geometry.spacing * geometry.source / geometry.detector
     else:
-        (weights, note), spacing = _parallel_weights(geometry), geometry.spacing
-    filtered = ramp_filter(sinogram * weights.to(sinogram), spacing, window)
+        weights, note = _parallel_weights(geometry)
+    filtered = ramp_filter(sinogram * weights.to(sinogram), geometry.spacing / geometry.magnification, window)
     image = _back_project(filtered[:, None], geometry, grid.centres(sinogram.dtype, sinogram.device))
     return Reconstruction(image.reshape(grid.rows, grid.columns), time.perf_counter() - start, 1, note)
 
@@ -70,16 +69,16 @@ def fdk(projections: Tensor, geometry: ConeBeam, grid: VoxelGrid, window: str = 
     """
     start = time.perf_counter()
     _check(projections, geometry, "(views, rows, columns)")
-    (rows, columns), (dv, du), (cv, cu) = geometry.n_bins, geometry.spacing, geometry.centre
-    middle = FanBeam(geometry.angles, columns, du, geometry.source, geometry.detector, cu)
+    middle = geometry.fan
     v, u = geometry.offsets()
     weights, note = _fan_weights(middle)
     # of the cosine of a ray, the fan's weights hold the factor that the middle row has
-    weights = weights[:, None, :] / (1 + v[:, None] ** 2 / (geometry.detector**2 + u**2)).sqrt()
-    spacing = du * geometry.source / geometry.detector
-    filtered = ramp_filter((projections * weights.to(projections)).flatten(0, 1), spacing, window)
+    weights = weights[:, None, :] / (1 + v[:, None] ** 2 / (geometry.source_detector_distance**2 + u**2)).sqrt()
+    rows = (projections * weights.to(projections)).flatten(0, 1)
+    filtered = ramp_filter(rows, middle.spacing / middle.magnification, window)
     points = grid.centres(projections.dtype, projections.device)
-    volume = _back_project(filtered.reshape(geometry.shape), middle, points, (rows, dv, cv))
+    vertical = (geometry.n_bins[0], geometry.spacing[0], geometry.centre[0])
+    volume = _back_project(filtered.reshape(geometry.shape), middle, points, vertical)
     return Reconstruction(volume.reshape(grid.shape), time.perf_counter() - start, 1, note)
 
 
@@ -162,8 +161,8 @@ def _fan_weights(geometry: FanBeam) -> tuple[Tensor, str]:
     Both get a share that falls smoothly to zero towards the ends of the arc.
     """
     steps, gaps, half_gaps = _angular_steps(geometry.angles, 2 * math.pi)
-    fan = torch.atan(geometry.offsets() / geometry.detector)
-    weights = steps[:, None] * fan.cos() * (geometry.source / geometry.detector) ** 2
+    fan = torch.atan(geometry.offsets() / geometry.source_detector_distance)
+    weights = steps[:, None] * fan.cos() / geometry.magnification**2
     if not len(gaps):
         return weights / 2, "views over 360 degrees"
     arc, needed = 2 * math.pi - 2 * float(half_gaps.sum()), math.pi + 2 * float(fan.abs().max())

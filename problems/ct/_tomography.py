@@ -25,7 +25,7 @@ from nfsolve import MLP, Box, FeatureGrid, InputError, Problem, Recipe, Stage, u
 from nfsolve.data.scans.scan import Scan
 from nfsolve.fields import ReLU
 from nfsolve.forward.counts import gaussian_residual, poisson_residual
-from nfsolve.forward.radon import FanBeam, PixelGrid, Projector
+from nfsolve.forward.radon import PixelGrid, Projector
 from nfsolve.metrics import matthews, otsu, psnr, relative_l2, ssim
 from nfsolve.plot import panels
 from nfsolve.problem import Batch, FieldFunction, in_pieces
@@ -148,8 +148,8 @@ class Tomography(Problem):
             "sinogram": scan.sinogram,
             "known": np.ones_like(scan.sinogram) if scan.weights is None else scan.weights,
         }
-        if scan.counts is not None and scan.incident is not None:
-            measured |= {"counts": side * scan.counts, "incident": side * scan.incident}
+        if scan.counts is not None and scan.I0 is not None:
+            measured |= {"counts": side * scan.counts, "I0": side * scan.I0}
         level = {name: grouped(values, side).reshape(-1, 1) for name, values in measured.items()}
         level["precision"] = level["known"] * level.get("counts", 1.0)
         level["pixels"] = grid.centres()
@@ -176,7 +176,7 @@ class Tomography(Problem):
         q, p = batch["projector"](image), batch["sinogram"]
         if self.loss == "poisson":
             # not by what is known of line integrals: no photon is a count too, and unknown counts have no beam
-            residuals = {"counts": poisson_residual(q, batch["counts"], batch["incident"])}
+            residuals = {"counts": poisson_residual(q, batch["counts"], batch["I0"])}
         elif self.loss == "gaussian":
             residuals = {"sinogram": gaussian_residual(q, p, batch["precision"])}
         else:
@@ -194,8 +194,7 @@ class Tomography(Problem):
 
     def _filtered(self, misfit: Tensor, geometry: Any) -> Tensor:
         """Misfit under the square root of the ramp, scaled so that its rms is about the rms error of the image."""
-        magnified = geometry.detector / geometry.source if isinstance(geometry, FanBeam) else 1.0
-        rows = ramp_filter(misfit.reshape(geometry.shape), geometry.spacing / magnified, power=0.5)
+        rows = ramp_filter(misfit.reshape(geometry.shape), geometry.spacing / geometry.magnification, power=0.5)
         return math.sqrt(math.pi / self.width) * rows.reshape(-1, 1)
 
     def image(self, field: FieldFunction, data: Batch, samples: int = 2) -> Tensor:

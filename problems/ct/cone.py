@@ -52,12 +52,12 @@ class CTCone(Problem):
     """voxels along the longest side of the reconstruction"""
     bins: int | None = None
     """detector bins along each side of the panel; default 5/4 of the voxels"""
-    source: float = 4.0
+    source_origin: float = 4.0
     """distance from the source to the axis of rotation"""
-    detector: float = 6.0
+    source_detector_distance: float = 6.0
     """distance from the source to the panel"""
     panel: float = 4.0
-    """side of the panel; 2 detector / (source - 1) sees the whole cylinder in the volume"""
+    """side of the panel; 2 source_detector_distance / (source_origin - 1) sees the whole cylinder in the volume"""
     counts: float = 0.0
     """photons sent to each bin, for Poisson noise; 0 is without noise"""
     noise_seed: int = 0
@@ -79,9 +79,9 @@ class CTCone(Problem):
                 f"views = {self.views}, size = {self.size}, counts = {self.counts:g}, tv = {self.tv:g}",
                 "at least 1 view, 11 voxels (the window of SSIM), counts and tv that are not negative",
             )
-        if not math.sqrt(2) < self.source < math.inf:
+        if not math.sqrt(2) < self.source_origin < math.inf:
             raise InputError(
-                f"source = {self.source:g}",
+                f"source_origin = {self.source_origin:g}",
                 "more than sqrt(2), where the edges of the volume turn",
                 "give lengths in units of half the longest side of the volume",
             )
@@ -100,7 +100,7 @@ class CTCone(Problem):
         bins = round(1.25 * self.size) if self.bins is None else self.bins
         angles = tuple(2 * math.pi * i / self.views for i in range(self.views))
         spacing = self.panel / max(bins, 1)
-        return ConeBeam(angles, (bins, bins), (spacing, spacing), self.source, self.detector)
+        return ConeBeam(angles, (bins, bins), (spacing, spacing), self.source_origin, self.source_detector_distance)
 
     @cached_property
     def body(self) -> Body:
@@ -174,7 +174,7 @@ class CTCone(Problem):
             level["counts"] = merged(self.counted[1], c).reshape(-1, 1) * c**2
         level = {name: values.to(device, dtype) for name, values in level.items()}
         fixed = {"inside": inside, "grid": grid, "geometry": geometry, "projector": projector}
-        return level | fixed | {"incident": self.counts * c**2}
+        return level | fixed | {"I0": self.counts * c**2}
 
     def with_points(self, factor: float) -> "CTCone":
         """Merge voxels and bins in training, so that the number of voxels becomes ``factor`` times as large."""
@@ -197,7 +197,7 @@ class CTCone(Problem):
         volume = self.volume(field, batch)
         q, p = batch["projector"](volume.reshape(-1, 1)), batch["projections"]
         if self.loss == "poisson":
-            misfit = poisson_residual(q, batch["counts"], batch["incident"])
+            misfit = poisson_residual(q, batch["counts"], batch["I0"])
         elif self.loss == "gaussian":
             misfit = gaussian_residual(q, p, batch.get("counts", self.contrast**-2))
         else:
@@ -213,9 +213,9 @@ class CTCone(Problem):
 
     def _filtered(self, misfit: Tensor, geometry: ConeBeam) -> Tensor:
         """Misfit with its rows under the square root of the ramp, scaled so that its rms is about that of f."""
-        spacing = geometry.spacing[1] * geometry.source / geometry.detector  # at the axis
+        spacing = geometry.spacing[1] / geometry.magnification  # at the axis
         rows = ramp_filter(misfit.reshape(-1, geometry.n_bins[1]), spacing, self.window, power=0.5)
-        area = (self.panel * self.source / self.detector) ** 2
+        area = (self.panel / geometry.magnification) ** 2
         box = math.prod(high - low for low, high in self.body.grid.bounds)
         return math.sqrt(math.pi * area / box) * rows.reshape(-1, 1)
 

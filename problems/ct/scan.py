@@ -180,7 +180,7 @@ def _seen(geometry: ParallelBeam | FanBeam) -> float:
     """Diameter of the circle that every view sees."""
     half = geometry.n_bins * geometry.spacing / 2 - abs(geometry.centre)
     if isinstance(geometry, FanBeam):
-        half = geometry.source * math.sin(math.atan(half / geometry.detector))
+        half = geometry.source_origin * math.sin(math.atan(half / geometry.source_detector_distance))
     return 2 * half
 
 

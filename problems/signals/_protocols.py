@@ -28,7 +28,7 @@ class Protocol:
     Attributes:
         size: Longest side in pixels.
         gray: Whether brightness is fitted instead of colours.
-        lattice: Every lattice-th pixel of every lattice-th row is given.
+        stride: Every k-th pixel of every k-th row is given, k the stride.
         batch: Pixels in a mini-batch, 0 for all that are given.
         fit: How a larger picture gets its size.
         kernel: How it is resized to a square.
@@ -40,14 +40,14 @@ class Protocol:
         clip: Whether the field is cut to [0, 1] before it is scored.
         relative: Whether the peak of the PSNR is the largest true value instead of 1.
         offset: Added to the mean square error in the PSNR.
-        middle: Whether only the pixels in the middle between given ones (odd rows and columns of a lattice of 2) are
+        middle: Whether only the pixels in the middle between given ones (odd rows and columns of a stride of 2) are
             scored as held-out ones, instead of all that are not given.
         squash: Whether the field's outputs pass a sigmoid.
     """
 
     size: int = 256
     gray: bool = False
-    lattice: int = 2
+    stride: int = 2
     batch: int = 4096
     fit: Fit = "shrink"
     kernel: Literal["area", "bilinear"] = "area"
@@ -92,7 +92,7 @@ PROTOCOLS = {
     "ws": Protocol(
         size=512,
         gray=True,
-        lattice=1,
+        stride=1,
         batch=0,
         fit="squeeze",
         luma=REC601,  # of the usual readers of gray pictures
@@ -102,7 +102,7 @@ PROTOCOLS = {
         offset=1e-8,
     ),
     "preconditioners": Protocol(
-        lattice=1, batch=512, fit="squeeze", kernel="bilinear", grid="corners", epochs=True, clip=False
+        stride=1, batch=512, fit="squeeze", kernel="bilinear", grid="corners", epochs=True, clip=False
     ),
     "rwf": Protocol(size=512, batch=0, fit="crop", grid="zero", middle=True, squash=True),
 }
@@ -120,7 +120,7 @@ def recipe(name: str, protocol: Protocol) -> Recipe:
         The field, the optimizer and the steps. That of ``preconditioners`` is the baseline, Adam on the Gaussian
         network (sigma 0.05); its rivals are ``--optimizer`` and ``--field``.
     """
-    given = math.ceil(protocol.size / protocol.lattice) ** 2
+    given = math.ceil(protocol.size / protocol.stride) ** 2
     adam = torch.optim.Adam
     if name == "ws":
         stage = Stage(partial(adam, lr=1e-4), steps=150)

@@ -34,8 +34,8 @@ ZOOM = 200  # samples of the enlarged part in the picture
 QUICK = 16384  # samples of the quick score, about
 SHARE = 0.4  # of the Nyquist frequency, at most, for omega_0: beyond it a field aliases between short clips' samples
 PROTOCOLS = {
-    "default": {"seconds": 1.0, "reduce": 2, "lattice": 2, "batch": 2048},
-    "ws": {"seconds": 0.0, "reduce": 1, "lattice": 1, "batch": 0},
+    "default": {"seconds": 1.0, "reduce": 2, "stride": 2, "batch": 2048},
+    "ws": {"seconds": 0.0, "reduce": 1, "stride": 1, "batch": 0},
 }
 
 
@@ -55,8 +55,8 @@ class AudioFit(Problem):
     """its length, at most to the end of the file; 0 takes all; default the protocol's (default 1, ws all)"""
     reduce: int | None = None
     """divide the sample rate by this, after a low-pass filter; default the protocol's (default 2, ws 1)"""
-    lattice: int | None = None
-    """given is every lattice-th sample; 1 gives all, holds none out; default the protocol's (default 2, ws 1)"""
+    stride: int | None = None
+    """given is every k-th sample; 1 gives all, holds none out; default the protocol's (default 2, ws 1)"""
     batch: int | None = None
     """samples in a mini-batch; 0 takes all that are given; default the protocol's (default 2048, ws 0)"""
 
@@ -66,18 +66,18 @@ class AudioFit(Problem):
 
     def __post_init__(self) -> None:
         values = {name: getattr(self, name) for name in PROTOCOLS["default"]} | {"start": self.start}
-        lowest = {"seconds": 0, "reduce": 1, "lattice": 1, "batch": 0, "start": 0}
+        lowest = {"seconds": 0, "reduce": 1, "stride": 1, "batch": 0, "start": 0}
         bad = {n: v for n, v in values.items() if v is not None and not lowest[n] <= v < np.inf}
         if bad or self.channel < -1:
             raise InputError(
                 ", ".join(f"{name} = {value}" for name, value in (bad or {"channel": self.channel}).items()),
-                "reduce and lattice of at least 1, channel of at least -1, others that are not negative",
+                "reduce and stride of at least 1, channel of at least -1, others that are not negative",
             )
 
     @property
     def score(self) -> str:  # type: ignore[override]
         """The key of the metrics by which fields are compared."""
-        return "psnr_heldout" if self.of("lattice") > 1 else "psnr"
+        return "psnr_heldout" if self.of("stride") > 1 else "psnr"
 
     def of(self, name: str) -> Any:
         """Return a parameter, or the protocol's value where it was not given."""
@@ -90,35 +90,35 @@ class AudioFit(Problem):
         if self.channel >= channels.shape[1]:
             raise InputError(f"channel = {self.channel}", f"the sound has {channels.shape[1]}, counted from 0")
         samples = channels.mean(1) if self.channel < 0 else channels[:, self.channel]
-        factor, lattice = self.of("reduce"), self.of("lattice")
+        factor, stride = self.of("reduce"), self.of("stride")
         wave, original = cut(samples, rate, factor, self.start, self.of("seconds"))
-        if len(wave[::lattice]) < FEWEST // 2 or len(wave) < FEWEST:
+        if len(wave[::stride]) < FEWEST // 2 or len(wave) < FEWEST:
             raise InputError(
-                f"a clip of {len(wave)} samples after reduce = {factor}, {len(wave[::lattice])} of them given",
+                f"a clip of {len(wave)} samples after reduce = {factor}, {len(wave[::stride])} of them given",
                 f"at least {FEWEST}, and {FEWEST // 2} given",
-                "take more seconds, or a smaller reduce or lattice",
+                "take more seconds, or a smaller reduce or stride",
             )
         if wave.max() == wave.min():
             what = "silent" if wave[0] == 0 else "constant"
             raise InputError(f"the clip is {what}", "a sound", "choose another start, or more seconds")
-        if self.batch is not None and self.batch > len(wave[::lattice]):
-            raise InputError(f"batch = {self.batch}", f"at most the {len(wave[::lattice])} given samples, or 0 for all")
+        if self.batch is not None and self.batch > len(wave[::stride]):
+            raise InputError(f"batch = {self.batch}", f"at most the {len(wave[::stride])} given samples, or 0 for all")
         return wave, original, rate, kind
 
     @property
     def resolution(self) -> int:
         """Number of samples that are given."""
-        return len(self._clip()[0][:: self.of("lattice")])
+        return len(self._clip()[0][:: self.of("stride")])
 
     def load(self, device: str | torch.device, dtype: torch.dtype) -> Batch:
         """Read the clip (n, 1), scaled to max|v| = 1, and take the given samples out of it."""
         wave, original, rate, kind = self._clip()
-        factor, lattice = self.of("reduce"), self.of("lattice")
+        factor, stride = self.of("reduce"), self.of("stride")
         peak = float(np.abs(wave).max())
         points = torch.linspace(-1, 1, len(wave), dtype=torch.float64)[:, None].to(device, dtype)
         values = torch.from_numpy(wave / peak)[:, None].to(device, dtype)
         mask = torch.zeros(len(wave), dtype=torch.bool, device=device)
-        mask[::lattice] = True
+        mask[::stride] = True
         shape = {"peak": peak, "rate": rate, "kind": kind, "seconds": (len(wave) - 1) * factor / rate}
         shape["original"] = torch.from_numpy(original)
         given = {"points": points[mask], "values": values[mask]}
@@ -143,16 +143,16 @@ class AudioFit(Problem):
         zeros then scores PSNR - SNR, 16.16 dB on SIREN's Bach clip.
         """
         scores = _scores(in_pieces(field, data["points"]), data["wave"], data["mask"])
-        if self.of("lattice") > 1:
+        if self.of("stride") > 1:
             rest = ~data["mask"]
             scores["psnr_heldout_spline"] = psnr(spline(data)[rest], data["wave"][rest])
         return scores
 
     def quick_metrics(self, field: FieldFunction, data: Batch) -> dict[str, Any]:
         """Score some thousand samples."""
-        lattice = self.of("lattice")
-        # one more than a multiple of the lattice, so that given and held-out samples keep their shares
-        some = slice(None, None, 1 + lattice * (len(data["wave"]) // (QUICK * lattice)))
+        stride = self.of("stride")
+        # one more than a multiple of the stride, so that given and held-out samples keep their shares
+        some = slice(None, None, 1 + stride * (len(data["wave"]) // (QUICK * stride)))
         return _scores(in_pieces(field, data["points"][some]), data["wave"][some], data["mask"][some])
 
     def picture(self, field: FieldFunction, data: Batch, history: list[dict[str, Any]]) -> "Figure":

@@ -8,7 +8,7 @@ that comes with matplotlib.
 
     nfsolve run image
     nfsolve run image --image holiday.jpg --size 512
-    nfsolve run image --protocol ws --lattice 2 --field siren
+    nfsolve run image --protocol ws --stride 2 --field siren
 """
 
 import dataclasses
@@ -49,8 +49,8 @@ class ImageFit(Problem):
     """longest side in pixels; larger pictures are shrunk"""
     gray: bool | None = None
     """fit brightness instead of colours"""
-    lattice: int | None = None
-    """given are every lattice-th pixel of every lattice-th row; 1 gives all and holds none out"""
+    stride: int | None = None
+    """given are every k-th pixel of every k-th row, k the stride; 1 gives all and holds none out"""
     batch: int | None = None
     """pixels in a mini-batch; 0 takes all that are given"""
     fit: Fit | None = None
@@ -64,16 +64,16 @@ class ImageFit(Problem):
         now = self.setup
         if now.fit not in ("shrink", "squeeze", "crop"):
             raise unknown_name("fit", now.fit, ("shrink", "squeeze", "crop"))
-        if now.size < 22 or not 1 <= now.lattice <= now.size // 11 or now.batch < 0:
+        if now.size < 22 or not 1 <= now.stride <= now.size // 11 or now.batch < 0:
             raise InputError(
-                f"size = {now.size}, lattice = {now.lattice}, batch = {now.batch}",
-                "at least 22 pixels, a lattice of 1 to size / 11, and a batch that is not negative",
+                f"size = {now.size}, stride = {now.stride}, batch = {now.batch}",
+                "at least 22 pixels, a stride of 1 to size / 11, and a batch that is not negative",
             )
 
     @property
     def setup(self) -> Protocol:
         """The protocol with what is given here in its place."""
-        given = {name: getattr(self, name) for name in ("size", "gray", "lattice", "batch", "fit")}
+        given = {name: getattr(self, name) for name in ("size", "gray", "stride", "batch", "fit")}
         return dataclasses.replace(PROTOCOLS[self.protocol], **{k: v for k, v in given.items() if v is not None})
 
     @property
@@ -92,12 +92,12 @@ class ImageFit(Problem):
     @property
     def score(self) -> str:
         """The key of the metrics by which fields are compared."""
-        return "psnr_heldout" if self.setup.lattice > 1 else "psnr"
+        return "psnr_heldout" if self.setup.stride > 1 else "psnr"
 
     @property
     def resolution(self) -> int:
         """Number of pixels along the longer axis that are given."""
-        return -(-max(self._read().shape[:2]) // self.setup.lattice)
+        return -(-max(self._read().shape[:2]) // self.setup.stride)
 
     @property
     def adapts(self) -> bool:
@@ -120,11 +120,11 @@ class ImageFit(Problem):
         now, picture = self.setup, self._read().to(device, dtype)
         points = now.points(*picture.shape[:2]).to(device, dtype)
         given = torch.zeros(picture.shape[:2], dtype=torch.bool, device=device)
-        given[:: now.lattice, :: now.lattice] = True
+        given[:: now.stride, :: now.stride] = True
         held = ~given
-        if now.middle and now.lattice > 1:
-            half, held = now.lattice // 2, torch.zeros_like(given)
-            held[half :: now.lattice, half :: now.lattice] = True
+        if now.middle and now.stride > 1:
+            half, held = now.stride // 2, torch.zeros_like(given)
+            held[half :: now.stride, half :: now.stride] = True
         if self.batch is not None and self.batch > int(given.sum()):
             raise InputError(
                 f"batch = {self.batch} of {int(given.sum())} pixels that are given",
@@ -132,7 +132,7 @@ class ImageFit(Problem):
                 "write 0 for all of them",
             )
         chance = make_generator(0, "quick scores")
-        masks = {"given": given, "heldout": held} if now.lattice > 1 else {"given": given}
+        masks = {"given": given, "heldout": held} if now.stride > 1 else {"given": given}
         return {
             **{name: {"points": points[mask], "values": picture[mask]} for name, mask in masks.items()},
             "some": {n: torch.randperm(int(m.sum()), generator=chance)[:QUICK].to(device) for n, m in masks.items()},
@@ -175,7 +175,7 @@ class ImageFit(Problem):
         largest = float(picture.max())
         image = evaluate(field, data["points"], now.clip).reshape(picture.shape)
         scores = {"psnr": now.decibels(image[mask], picture[mask], largest), "ssim": ssim(image, picture)}
-        if now.lattice > 1:
+        if now.stride > 1:
             cubic = self.bicubic(picture)
             scores["psnr_heldout"] = now.decibels(image[held], picture[held], largest)
             scores["psnr_heldout_bicubic"] = now.decibels(cubic[held], picture[held], largest)
@@ -192,7 +192,7 @@ class ImageFit(Problem):
 
     def bicubic(self, picture: Tensor) -> Tensor:
         """Interpolate the given pixels of a picture (height, width, channels) by cubic convolution."""
-        step = self.setup.lattice
+        step = self.setup.stride
         coarse = picture[::step, ::step].movedim(-1, 0)[None]
         height, width = (step * (n - 1) + 1 for n in coarse.shape[2:])
         fine = F.interpolate(coarse, (height, width), mode="bicubic", align_corners=True)
@@ -225,7 +225,7 @@ class ImageFit(Problem):
         return figure
 
     def _zooms(self, axes: Any, data: Batch, fine: Tensor, scores: dict[str, Any]) -> None:
-        truth, step = data["picture"], self.setup.lattice
+        truth, step = data["picture"], self.setup.stride
         top, left = _detail(truth, ZOOM, step)
         cut = (slice(top, top + ZOOM), slice(left, left + ZOOM))
         ends = [slice(4 * part.start, 4 * part.stop) for part in cut]
@@ -264,7 +264,7 @@ def _sigmoid(points: Tensor, values: Tensor) -> Tensor:
 
 
 def _detail(picture: Tensor, side: int, step: int) -> tuple[int, int]:
-    """Find the square with the most detail; its corner lies on the lattice."""
+    """Find the square with the most detail; its corner lies on a given pixel."""
     gray = picture.mean(-1)
     edges = F.pad(gray.diff(dim=0).abs(), (0, 0, 0, 1)) + F.pad(gray.diff(dim=1).abs(), (0, 1))
     side = min(side, *gray.shape)

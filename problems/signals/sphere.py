@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 FEWEST = 6  # rows, and columns, that are given
 DEGREE = 30  # of the spherical harmonics of the default field
 QUICK = 8192  # points of the quick score, about
-PROTOCOLS = {"default": {"lattice": 2, "batch": 2048}, "ws": {"lattice": 1, "batch": 0}}
+PROTOCOLS = {"default": {"stride": 2, "batch": 2048}, "ws": {"stride": 1, "batch": 0}}
 COLOURS = np.array([[49, 54, 149], [116, 173, 209], [255, 255, 220], [244, 109, 67], [165, 0, 38]])  # low to high
 
 
@@ -51,8 +51,8 @@ class SphereFit(Problem):
     """index along the axis before the level; along the only one before lat and lon where it fits the array 'time'"""
     rows: int = 91
     """latitudes of the field without data; longitudes are 2 (rows - 1)"""
-    lattice: int | None = None
-    """given is every lattice-th row and column; 1 gives all; default the protocol's (default 2, ws 1)"""
+    stride: int | None = None
+    """given is every k-th row and column; 1 gives all; default the protocol's (default 2, ws 1)"""
     batch: int | None = None
     """points in a mini-batch; 0 takes all that are given; default the protocol's (default 2048, ws 0)"""
     spacing: float = 1.0
@@ -63,17 +63,17 @@ class SphereFit(Problem):
     pointwise = True
 
     def __post_init__(self) -> None:
-        lattice, batch = self.of("lattice"), self.of("batch")
-        if lattice < 1 or batch < 0 or self.rows < 2 * FEWEST or not 0.05 <= self.spacing <= 45:
+        stride, batch = self.of("stride"), self.of("batch")
+        if stride < 1 or batch < 0 or self.rows < 2 * FEWEST or not 0.05 <= self.spacing <= 45:
             raise InputError(
-                f"lattice = {lattice}, batch = {batch}, rows = {self.rows}, spacing = {self.spacing:g}",
-                f"a lattice of at least 1, a batch that is not negative, {2 * FEWEST} rows, 0.05 to 45 degrees",
+                f"stride = {stride}, batch = {batch}, rows = {self.rows}, spacing = {self.spacing:g}",
+                f"a stride of at least 1, a batch that is not negative, {2 * FEWEST} rows, 0.05 to 45 degrees",
             )
 
     @property
     def score(self) -> str:  # type: ignore[override]
         """The key of the metrics by which fields are compared."""
-        return "psnr_heldout" if self.of("lattice") > 1 else "psnr"
+        return "psnr_heldout" if self.of("stride") > 1 else "psnr"
 
     def of(self, name: str) -> Any:
         """Return a parameter, or the protocol's value where it was not given."""
@@ -90,18 +90,18 @@ class SphereFit(Problem):
             values = random_harmonics(lat, lon, DEGREE)
         poles = np.abs(lat) > 90 - 1e-6
         values[poles] = values[poles].mean(1, keepdims=True)  # a row that is one point
-        lattice = self.of("lattice")
-        if min(len(lat[::lattice]), len(lon[::lattice])) < FEWEST:
+        stride = self.of("stride")
+        if min(len(lat[::stride]), len(lon[::stride])) < FEWEST:
             raise InputError(
-                f"lattice = {lattice} on a grid of {len(lat)} x {len(lon)}",
+                f"stride = {stride} on a grid of {len(lat)} x {len(lon)}",
                 f"at least {FEWEST} rows and columns that are given",
-                "choose a smaller lattice",
+                "choose a smaller stride",
             )
         low, high = values.min(), values.max()
         if low == high:
             raise InputError(f"the field is {low:g} everywhere", "one that varies", "choose another variable or level")
         given = np.zeros(values.shape, bool)
-        given[::lattice, ::lattice] = True
+        given[::stride, ::stride] = True
         given[poles] = given[poles].any(1, keepdims=True)  # nothing of a pole is held out where it is given
         if self.batch is not None and self.batch > given.sum():
             raise InputError(f"batch = {self.batch}", f"at most the {given.sum()} given points, or 0 for all")
@@ -139,16 +139,16 @@ class SphereFit(Problem):
         values = in_pieces(field, data["points"])
         scores = _scores(values, data, slice(None))
         scores["psnr_unweighted"] = psnr(values, data["values"], 2.0)
-        if self.of("lattice") > 1:
+        if self.of("stride") > 1:
             rest = ~data["mask"]
             scores["psnr_heldout_spline"] = _weighted(self.spline(data)[rest], data, rest)
         return scores
 
     def quick_metrics(self, field: FieldFunction, data: Batch) -> dict[str, Any]:
         """Score some thousand points."""
-        # prime to rows and columns of the lattice, so that given and held-out points keep their shares
+        # prime to the rows and columns that are given, so that given and held-out points keep their shares
         step = max(1, len(data["points"]) // QUICK)
-        while np.gcd(step, len(data["lon"]) * self.of("lattice")) > 1:
+        while np.gcd(step, len(data["lon"]) * self.of("stride")) > 1:
             step += 1
         some = slice(None, None, step)
         return _scores(in_pieces(field, data["points"][some]), data, some)
@@ -157,7 +157,7 @@ class SphereFit(Problem):
         """Interpolate the given rows and columns by a bicubic spline, periodic in longitude."""
         from scipy.interpolate import RectBivariateSpline
 
-        k, lat, lon = self.of("lattice"), data["lat"], data["lon"]
+        k, lat, lon = self.of("stride"), data["lat"], data["lon"]
         given = panels.array(data["values"]).reshape(len(lat), len(lon))[::k, ::k]
         rows, columns = lat[::k], lon[::k]
         around = np.concatenate([columns - 360, columns, columns + 360])

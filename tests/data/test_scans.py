@@ -73,7 +73,7 @@ def test_the_general_layout_gives_a_parallel_beam_in_millimetres(read):
 
 def test_the_general_layout_gives_a_fan_beam_and_a_reference(read):
     image = np.arange(6.0).reshape(2, 3)
-    scan = read(general(geometry="fan", source=40.0, detector=60.0, reference=image, pixel=2.0))
+    scan = read(general(geometry="fan", source_origin=40.0, source_detector_distance=60.0, reference=image, pixel=2.0))
     assert scan.geometry == FanBeam(tuple(np.radians(15 * np.arange(12.0))), 5, 0.5, 40.0, 60.0)
     assert np.array_equal(scan.reference, image) and scan.grid == PixelGrid(2, 3, 2.0)
 
@@ -81,7 +81,7 @@ def test_the_general_layout_gives_a_fan_beam_and_a_reference(read):
 def test_counts_become_line_integrals_and_stay_for_the_likelihood(read):
     scan = read(counted())
     assert np.allclose(scan.sinogram, np.log(1000 / 90), atol=1e-13)
-    assert (scan.counts == 90).all() and (scan.incident == 1000).all() and scan.weights is None
+    assert (scan.counts == 90).all() and (scan.I0 == 1000).all() and scan.weights is None
 
 
 def test_the_axis_can_be_given_in_bins(read):
@@ -187,10 +187,10 @@ def test_zero_counts_are_refused_by_the_logarithm_and_kept_for_the_likelihood(re
     scan = read(counted(counts=counts), mask_bad=True)
     assert np.allclose(scan.sinogram, np.log(1000 / 90), atol=1e-13)
     assert scan.weights[4, 1] == 0 and not scan.weights[:, 3].any() and scan.weights.sum() == 60 - 13
-    assert (scan.counts[4, 1], scan.incident[4, 1]) == (0, 1000)
-    assert not scan.counts[:, 3].any() and not scan.incident[:, 3].any()
+    assert (scan.counts[4, 1], scan.I0[4, 1]) == (0, 1000)
+    assert not scan.counts[:, 3].any() and not scan.I0[:, 3].any()
     q = torch.full((60, 1), 2.0, dtype=torch.float64, requires_grad=True)
-    r = poisson_residual(q, *(torch.from_numpy(z).reshape(-1, 1) for z in (scan.counts, scan.incident)))
+    r = poisson_residual(q, *(torch.from_numpy(z).reshape(-1, 1) for z in (scan.counts, scan.I0)))
     (slope,) = torch.autograd.grad(r.sum(), q)
     for values in (r, slope):  # unknown counts say nothing, a zero says that the attenuation is large
         assert torch.isfinite(values).all() and not values.reshape(12, 5)[:, 3].any() and values[4 * 5 + 1] != 0
@@ -209,7 +209,7 @@ def test_air_beside_the_object_takes_the_drift_of_the_beam_away(read, make):
     assert np.abs(with_drift.sinogram - p).max() > 0.6
     assert np.allclose(scan.sinogram, p, atol=1e-12)
     if make is counted:  # the likelihood sees the beam of the view
-        assert np.allclose(scan.incident, 1e4 * drift) and np.allclose(scan.counts, drift * steady)
+        assert np.allclose(scan.I0, 1e4 * drift) and np.allclose(scan.counts, drift * steady)
     sparse = read(make(**arrays), air=2, every=4)
     assert np.allclose(sparse.sinogram, p[::4], atol=1e-12)
 
@@ -263,10 +263,13 @@ BAD = [
     (general(bins=6), r"shape \(12, 5\), but there are 12 angles and 6 detector bins"),
     (general(spacing=np.ones(2)), r"'spacing' of .* is \[1.0, 1.0\]: one finite number"),
     (
-        general(geometry="fan", detector=9.0),
-        r"it lacks 'source' \(distance from the source to the rotation axis, in mm\)",
+        general(geometry="fan", source_detector_distance=9.0),
+        r"it lacks 'source_origin' \(distance from the source to the rotation axis, in mm\)",
     ),
-    (general(geometry="fan", source=9.0), r"it lacks 'detector' \(distance from the source to the detector, in mm\)"),
+    (
+        general(geometry="fan", source_origin=9.0),
+        r"it lacks 'source_detector_distance' \(distance from the source to the detector, in mm\)",
+    ),
     (general(centre=1.6), r"the rotation axis of .* falls on bin -1.2: inside the detector, from 0 to 4"),
     (general(reference=np.zeros((2, 2))), r"it lacks 'pixel' \(side of the pixels of 'reference'"),
     (general(reference=np.zeros((2, 2)), segmentation=np.zeros((3, 2)), pixel=1.0), r"shapes \[\(2, 2\), \(3, 2\)\]"),
@@ -315,7 +318,7 @@ def test_photons_are_counted_through_the_object():
     assert scan.counts.mean() == pytest.approx(1e4 * np.exp(-1.5), rel=0.002)
     assert scan.counts.var() == pytest.approx(1e4 * np.exp(-1.5), rel=0.1)
     assert np.allclose(scan.sinogram, np.log(1e4 / scan.counts), rtol=1e-14, atol=0)
-    assert scan.weights is None and (scan.incident == 1e4).all() and scan.incident.shape == p.shape
+    assert scan.weights is None and (scan.I0 == 1e4).all() and scan.I0.shape == p.shape
     assert np.array_equal(scan.counts, exact.counted(1e4, 3).counts)
     assert not np.array_equal(scan.counts, exact.counted(1e4, 4).counts)
 

@@ -19,7 +19,7 @@ from nfsolve.forward.phantoms import (
 from nfsolve.forward.radon import ConeBeam, FanBeam, ParallelBeam, PixelGrid, VoxelGrid, line_integrals
 from tests.forward.radon.cases import relative
 
-FAN = FanBeam((0.1, 2.0, 4.5), 32, 0.1, source=3.0, detector=4.2)
+FAN = FanBeam((0.1, 2.0, 4.5), 32, 0.1, source_origin=3.0, source_detector_distance=4.2)
 
 
 @pytest.mark.parametrize("geometry", [ParallelBeam.half_turn(7, 9), FAN], ids=["parallel", "fan"])
@@ -52,7 +52,7 @@ def test_integrals_of_ellipsoids_are_the_quadrature_of_their_values():
         Ellipsoid(1.5, 0.5, 0.2, 0.3, 0.1, -0.2, 0.1, 25.0),
         Ellipsoid(-0.7, 0.3, 0.4, 0.5, -0.2, 0.1, -0.1, -70.0),
     )
-    rays = ConeBeam((0.4, 3.0), (6, 7), (0.2, 0.2), source=3.0, detector=4.0).rays()
+    rays = ConeBeam((0.4, 3.0), (6, 7), (0.2, 0.2), source_origin=3.0, source_detector_distance=4.0).rays()
     sampled = line_integrals(lambda x: phantom_values(phantom, x), rays, 5_000, ((-1.0, 1.0),) * 3)
     exact = phantom_integrals(phantom, rays)
     assert exact.abs().max() > 0.4

@@ -125,7 +125,7 @@ class EvenFan(FanBeam):
     """Bins half a degree apart, so that the other view of each line is there too."""
 
     def offsets(self, dtype=torch.float64, device="cpu"):
-        return self.detector * (super().offsets(dtype, device) / 2).deg2rad().tan()
+        return self.source_detector_distance * (super().offsets(dtype, device) / 2).deg2rad().tan()
 
 
 @pytest.mark.parametrize("arc", [150, 180, 200, 231, 300])
@@ -156,7 +156,9 @@ def test_less_than_a_short_scan_is_said():
 # --- cone --------------------------------------------------------------------------------------
 
 
-CONE = ConeBeam(degrees(0, 360, 90), (48, 64), (0.07, 0.07), source=4.0, detector=6.0, centre=(0.02, -0.03))
+CONE = ConeBeam(
+    degrees(0, 360, 90), (48, 64), (0.07, 0.07), source_origin=4.0, source_detector_distance=6.0, centre=(0.02, -0.03)
+)
 
 
 @pytest.mark.parametrize("angles", [degrees(0, 360, 90), degrees(0, 230, 115)])

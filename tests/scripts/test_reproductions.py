@@ -33,8 +33,8 @@ def test_published_esgd_beats_a_constant_adam_on_smooth_activations(name, option
 
 def test_scaled_weights_fit_faster_at_the_published_rate_and_not_better_elsewhere():
     # Yeom et al., ICLR 2025, at Adam's 1e-4: more decibels on the fitted pixels; held-out ones get worse on so coarse
-    # a lattice, where alpha = 2.5 is far beyond the bandwidth of the pixels
-    problem = ImageFit(protocol="ws", size=48, lattice=2)
+    # a stride of 2, where alpha = 2.5 is far beyond the bandwidth of the pixels
+    problem = ImageFit(protocol="ws", size=48, stride=2)
     scores = {}
     for name in ("siren", "ws"):
         field = nf.preset(name, width=48, depth=4)

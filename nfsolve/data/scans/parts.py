@@ -18,12 +18,12 @@ MEANING = {
     "flat": "counts of the bare beam: a number, one for each bin, or like the counts",
 }
 DISTANCES = {
-    "source": "distance from the source to the rotation axis, in mm",
-    "detector": "distance from the source to the detector, in mm",
+    "source_origin": "distance from the source to the rotation axis, in mm",
+    "source_detector_distance": "distance from the source to the detector, in mm",
 }
 CHALLENGE = {
-    "distanceSourceOrigin": ("source", DISTANCES["source"]),
-    "distanceSourceDetector": ("detector", DISTANCES["detector"]),
+    "distanceSourceOrigin": ("source_origin", DISTANCES["source_origin"]),
+    "distanceSourceDetector": ("source_detector_distance", DISTANCES["source_detector_distance"]),
     "pixelSizePost": ("spacing", "width of a detector bin after binning, in mm"),
     "effectivePixelSizePost": ("pixel", "width of a bin at the rotation axis, in mm"),
 }
@@ -128,12 +128,12 @@ def without_drift(path: Path, data: dict[str, Any], air: int) -> dict[str, Any]:
         air: Number of bins at either border; those that are unknown in some view are passed over.
 
     Returns:
-        The attributes sinogram and incident of a `scans.Scan`, anew.
+        The attributes sinogram and I0 of a `scans.Scan`, anew.
 
     Raises:
         InputError: More bins than there are, none that is known in every view, or the object reaches into them.
     """
-    sinogram, weights, incident = data["sinogram"], data["weights"], data.get("incident")
+    sinogram, weights, I0 = data["sinogram"], data["weights"], data.get("I0")
     n = sinogram.shape[1]
     if not 0 < 2 * air < n:
         raise InputError(f"air = {air} bins at either border of '{path}'", f"from 1 to {(n - 1) // 2}, of {n} bins")
@@ -149,9 +149,9 @@ def without_drift(path: Path, data: dict[str, Any], air: int) -> dict[str, Any]:
             f"less than {100 * NOT_AIR:.0f} %, as beside the object",
             "give fewer bins",
         )
-    if incident is None:
+    if I0 is None:
         return {"sinogram": corrected}
-    return {"sinogram": corrected, "incident": incident * np.exp((corrected - sinogram)[:, :1])}
+    return {"sinogram": corrected, "I0": I0 * np.exp((corrected - sinogram)[:, :1])}
 
 
 def measured(path: Path, known: dict[str, Any], row: int, n_views: int, mask_bad: bool) -> dict[str, Any]:
@@ -165,7 +165,7 @@ def measured(path: Path, known: dict[str, Any], row: int, n_views: int, mask_bad
         mask_bad: Whether to fill in unknown line integrals, with weight 0.
 
     Returns:
-        The attributes sinogram, weights, counts and incident of a `scans.Scan`.
+        The attributes sinogram, weights, counts and I0 of a `scans.Scan`.
 
     Raises:
         InputError: The array does not fit the angles or the detector, or holds values that cannot be used.
@@ -184,9 +184,9 @@ def measured(path: Path, known: dict[str, Any], row: int, n_views: int, mask_bad
     if negative:
         raise InputError(f"{negative} of {values.size} counts of '{path}' are negative", "numbers of photons, >= 0")
     flat, dark = (_like_counts(path, known, name, values.shape) for name in ("flat", "dark"))
-    counts, incident = np.maximum(values - dark, 0), flat - dark
-    dead = ~np.isfinite(counts) | ~(incident > 0)
-    counts, incident = np.where(dead, 0.0, counts), np.where(dead, 0.0, incident)
+    counts, I0 = np.maximum(values - dark, 0), flat - dark
+    dead = ~np.isfinite(counts) | ~(I0 > 0)
+    counts, I0 = np.where(dead, 0.0, counts), np.where(dead, 0.0, I0)
     none = counts == 0
     if (none & ~dead).any() and not mask_bad:
         raise InputError(
@@ -194,10 +194,10 @@ def measured(path: Path, known: dict[str, Any], row: int, n_views: int, mask_bad
             "positive ones, whose logarithm exists",
             "give mask_bad=True, which fills in line integrals with weight 0 and keeps the counts for the likelihood",
         )
-    safe = (torch.from_numpy(np.where(none, 1.0, z)) for z in (counts, incident))
+    safe = (torch.from_numpy(np.where(none, 1.0, z)) for z in (counts, I0))
     integrals = np.where(none, np.nan, line_integrals_of_counts(*safe).numpy())
     sinogram, weights = _filled(path, key, integrals, none, mask_bad)
-    return {"sinogram": sinogram, "weights": weights, "counts": counts, "incident": incident}
+    return {"sinogram": sinogram, "weights": weights, "counts": counts, "I0": I0}
 
 
 def _check_shape(path: Path, known: dict[str, Any], key: str, shape: tuple[int, ...], n_views: int) -> None:

@@ -44,7 +44,7 @@ class Scan:
         unit: Unit of length, ``"mm"`` or ``"bin"``.
         weights: 0 where the line integral is filled in, else 1, (views, bins); None if all are measured.
         counts: Counts above the dark field (views, bins), if the file has them.
-        incident: Counts of the bare beam, likewise; 0 in bins whose counts are unknown.
+        I0: Counts of the bare beam, likewise; 0 in bins whose counts are unknown.
         reference: Image (rows, columns) that comes with the scan, per `unit`.
         segmentation: Image (rows, columns) of bool, likewise.
         grid: Pixels of reference and segmentation.
@@ -57,7 +57,7 @@ class Scan:
     unit: str = "mm"
     weights: np.ndarray | None = None
     counts: np.ndarray | None = None
-    incident: np.ndarray | None = None
+    I0: np.ndarray | None = None
     reference: np.ndarray | None = None
     segmentation: np.ndarray | None = None
     grid: PixelGrid | None = None
@@ -95,30 +95,30 @@ class Scan:
 
     def subset(self, views: Sequence[int]) -> "Scan":
         """Keep the views of the given indices, in this order."""
-        measured = {name: getattr(self, name) for name in ("sinogram", "weights", "counts", "incident")}
+        measured = {name: getattr(self, name) for name in ("sinogram", "weights", "counts", "I0")}
         kept = {name: values[list(views)] for name, values in measured.items() if values is not None}
         return replace(self, geometry=self.geometry.subset(views), **kept)
 
-    def counted(self, incident: float, seed: int) -> "Scan":
+    def counted(self, I0: float, seed: int) -> "Scan":
         """Measure line integrals anew by counting photons (Beer-Lambert, Poisson).
 
         Args:
-            incident: Mean counts of the bare beam in each bin; 0 leaves the scan without noise.
+            I0: Mean counts of the bare beam in each bin; 0 leaves the scan without noise.
             seed: Seed of the noise.
 
         Returns:
             The scan with counts; bins without a photon have weight 0.
         """
-        if not incident:
+        if not I0:
             return self
-        p, n = counted_anew(torch.as_tensor(self.sinogram), incident, seed)
+        p, n = counted_anew(torch.as_tensor(self.sinogram), I0, seed)
         counts = n.numpy()
         return replace(
             self,
             sinogram=p.numpy(),
             weights=(counts > 0).astype(float) if (counts == 0).any() else None,
             counts=counts,
-            incident=np.full_like(counts, incident),
+            I0=np.full_like(counts, I0),
         )
 
 
@@ -135,9 +135,9 @@ def read_scan(
     """Read a scan from a .npz or .mat file.
 
     The general layout has keys ``sinogram`` (views, bins), or ``counts`` with ``flat`` and optionally ``dark``;
-    ``angles_deg``; ``geometry``, "parallel" or "fan"; ``spacing`` of the bins; for a fan ``source`` and ``detector``,
-    the distances of the rotation axis and of the detector from the source; optionally ``centre``, the position of the
-    detector's middle relative to the rotation axis (0), ``bins``, the number of bins to be checked,
+    ``angles_deg``; ``geometry``, "parallel" or "fan"; ``spacing`` of the bins; for a fan ``source_origin`` and
+    ``source_detector_distance``, the distances of the rotation axis and of the detector from the source; optionally
+    ``centre``, the position of the detector's middle relative to the rotation axis (0), ``bins``, the number of bins,
     ``limited_angles_deg``, ``reference`` and ``segmentation`` (rows, columns) with ``pixel``, the side of their pixels.
     Lengths are in mm. Angles and the orientation of the detector are those of `ParallelBeam` and `FanBeam`. A last view
     that repeats the first after a full turn is left out.

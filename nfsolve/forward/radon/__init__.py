@@ -7,7 +7,7 @@ through any field, and a sparse matrix of bin averages on a grid of pixels or vo
 from nfsolve.forward.radon.cone import ConeBeam
 from nfsolve.forward.radon.fan import FanBeam
 from nfsolve.forward.radon.grids import PixelGrid, VoxelGrid
-from nfsolve.forward.radon.linear import LinearMap, foreign
+from nfsolve.forward.radon.linear import LinearMap, wrap_operator
 from nfsolve.forward.radon.lines import line_integrals
 from nfsolve.forward.radon.parallel import ParallelBeam
 from nfsolve.forward.radon.projector import Geometry, Projector
@@ -21,6 +21,6 @@ __all__ = [
     "PixelGrid",
     "Projector",
     "VoxelGrid",
-    "foreign",
     "line_integrals",
+    "wrap_operator",
 ]

@@ -1,7 +1,7 @@
 """Cone-beam tomography: line integrals along the rays from a point to a flat panel, turning about the z axis.
 
-In view t the source lies at source * (sin t, -cos t, 0); the panel's columns run along (cos t, sin t, 0), its rows
-along z. The middle row (v = 0) is the `FanBeam` of the same numbers.
+In view t the source lies at source_origin * (sin t, -cos t, 0); the panel's columns run along (cos t, sin t, 0), its
+rows along z. The middle row (v = 0) is the `FanBeam` of the same numbers.
 Source: L. A. Feldkamp, L. C. Davis, J. W. Kress, "Practical cone-beam algorithm", J. Opt. Soc. Am. A 1(6), 1984.
 """
 
@@ -24,23 +24,23 @@ class ConeBeam:
         angles: Angle t of the panel's horizontal axis (cos t, sin t, 0) for each view, in radians.
         n_bins: Number of (rows, columns); their positions v and u rise along z and the horizontal axis.
         spacing: Height and width (dv, du) of a bin on the panel, in units of length.
-        source: Distance from the source to the axis of rotation, in units of length.
-        detector: Distance from the source to the panel, in units of length.
+        source_origin: Distance from the source to the axis of rotation, in units of length.
+        source_detector_distance: Distance from the source to the panel, in units of length.
         centre: Position (v, u) of the panel's middle; (0, 0) lies on the ray through the origin.
     """
 
     angles: tuple[float, ...]
     n_bins: tuple[int, int]
     spacing: tuple[float, float]
-    source: float
-    detector: float
+    source_origin: float
+    source_detector_distance: float
     centre: tuple[float, float] = (0.0, 0.0)
 
     def __post_init__(self):
         object.__setattr__(self, "angles", checked_angles(self.angles))
         for axis in zip(self.n_bins, self.spacing, self.centre, strict=True):
             check_detector(*axis)
-        check_distances(self.source, self.detector)
+        check_distances(self.source_origin, self.source_detector_distance)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -50,7 +50,13 @@ class ConeBeam:
     @property
     def fan(self) -> FanBeam:
         """The fan of rays in the plane z = 0, onto the panel's columns."""
-        return FanBeam(self.angles, self.n_bins[1], self.spacing[1], self.source, self.detector, self.centre[1])
+        distances = self.source_origin, self.source_detector_distance
+        return FanBeam(self.angles, self.n_bins[1], self.spacing[1], *distances, self.centre[1])
+
+    @property
+    def magnification(self) -> float:
+        """Length on the panel of a unit of length at the axis."""
+        return self.source_detector_distance / self.source_origin
 
     def offsets(self, dtype: torch.dtype = torch.float64, device: Any = "cpu") -> tuple[Tensor, Tensor]:
         """List the positions v of the rows, (rows,), and u of the columns, (columns,), on the panel."""
@@ -72,7 +78,8 @@ class ConeBeam:
         up = across.new_tensor([0.0, 0.0, 1.0])
         v, u = self.offsets()
         aside = u[:, None] * across + v[:, None, None] * up  # from the panel's foot to the bin
-        slope = (v[:, None] ** 2 + u**2)[..., None] / self.detector**2
-        directions = (along + aside / self.detector) / (1 + slope).sqrt()
-        feet = self.source / (1 + slope) * (aside / self.detector - slope * along)
+        aside = aside / self.source_detector_distance
+        slope = aside.square().sum(-1, keepdim=True)
+        directions = (along + aside) / (1 + slope).sqrt()
+        feet = self.source_origin / (1 + slope) * (aside - slope * along)
         return feet.reshape(-1, 3).to(device, dtype), directions.reshape(-1, 3).to(device, dtype)

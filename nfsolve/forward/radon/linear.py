@@ -72,7 +72,7 @@ class _Product(torch.autograd.Function):
         return y.reshape(-1, *x.shape[1:]), x.dim() - 1
 
 
-def foreign(
+def wrap_operator(
     operator: Any,
     image_shape: tuple[int, ...],
     data_shape: tuple[int, ...],
@@ -99,7 +99,7 @@ def foreign(
         In a problem of one's own, with `physics` of deepinv and a sinogram ``y``::
 
             def load(self, device, dtype):
-                measure = foreign(physics, (64, 64), (180, 64), dtype, device)
+                measure = wrap_operator(physics, (64, 64), (180, 64), dtype, device)
                 return {"measure": measure, "pixels": PixelGrid(64, 64, 2 / 64).centres(dtype, device)}
 
             def residuals(self, field, batch):

@@ -43,6 +43,11 @@ class ParallelBeam:
         return ParallelBeam(tuple(i * math.pi / n_views for i in range(n_views)), n_bins, width / n_bins)
 
     @property
+    def magnification(self) -> float:
+        """Length on the detector of a unit of length at the axis: one."""
+        return 1.0
+
+    @property
     def shape(self) -> tuple[int, int]:
         """Shape of a sinogram, (views, bins)."""
         return len(self.angles), self.n_bins

@@ -69,9 +69,9 @@ def _check_source(geometry: Geometry, grid: PixelGrid | VoxelGrid) -> None:
     if isinstance(geometry, ParallelBeam):
         return
     radius = math.hypot(*(max(map(abs, ends)) for ends in grid.bounds[:2]))
-    if radius >= geometry.source:
+    if radius >= geometry.source_origin:
         raise InputError(
-            f"a source {geometry.source:g} from the axis and a grid that reaches {radius:g}",
+            f"a source {geometry.source_origin:g} from the axis and a grid that reaches {radius:g}",
             "the source outside the grid in each view was expected",
             "check that both have the same unit of length, or take a smaller grid",
         )
@@ -119,12 +119,11 @@ def _voxel_entries(geometry: ConeBeam, grid: VoxelGrid, view: int) -> Entries:
     (nz, ny, nx), voxel, (dv, du) = grid.shape, grid.voxel, geometry.spacing
     position, magnification, way = geometry.fan.project(grid.slice.centres(), view)
     columns, across = shares(position, _sides(voxel * magnification, way), _axis(geometry.fan))
-    rise = grid.heights()[:, None] * magnification / geometry.detector  # height per unit of depth, (nz, ny * nx)
+    raised = grid.heights()[:, None] * magnification  # on the panel, (nz, ny * nx)
+    rise = raised / geometry.source_detector_distance  # height per unit of depth
     height = voxel * magnification.expand_as(rise)
     vertical = (geometry.n_bins[0], dv, geometry.centre[0])
-    rows, up = shares(
-        (rise * geometry.detector).reshape(-1), (height.reshape(-1), (height * rise.abs()).reshape(-1)), vertical
-    )
+    rows, up = shares(raised.reshape(-1), (height.reshape(-1), (height * rise.abs()).reshape(-1)), vertical)
     length = (way.square().sum(-1) + rise**2).sqrt()
     scale = (voxel**3 / (dv * du) * magnification**2 * length).reshape(-1, 1)
     rows, up = (z.reshape(nz, ny * nx, -1, 1) for z in (rows, up * scale))

@@ -8,8 +8,10 @@ from nfsolve.forward.radon import ConeBeam, FanBeam, ParallelBeam, PixelGrid, Vo
 
 ANGLES = (0.0, 0.3, math.pi / 2, 2.5, -1.0)
 ODD = ParallelBeam(ANGLES, n_bins=9, spacing=0.17, centre=0.05)
-ODD_FAN = FanBeam(ANGLES, n_bins=9, spacing=0.3, source=3.0, detector=5.0, centre=0.05)
-ODD_CONE = ConeBeam(ANGLES, (6, 9), spacing=(0.35, 0.3), source=3.0, detector=5.0, centre=(-0.1, 0.05))
+ODD_FAN = FanBeam(ANGLES, n_bins=9, spacing=0.3, source_origin=3.0, source_detector_distance=5.0, centre=0.05)
+ODD_CONE = ConeBeam(
+    ANGLES, (6, 9), spacing=(0.35, 0.3), source_origin=3.0, source_detector_distance=5.0, centre=(-0.1, 0.05)
+)
 ODD_GRID = PixelGrid(rows=7, columns=5, pixel=0.21)
 ODD_VOLUME = VoxelGrid((4, 7, 5), 0.21)
 CASES = {"parallel": (ODD, ODD_GRID), "fan": (ODD_FAN, ODD_GRID), "cone": (ODD_CONE, ODD_VOLUME)}

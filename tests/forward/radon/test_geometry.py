@@ -8,8 +8,10 @@ import torch
 from nfsolve.forward.radon import ConeBeam, FanBeam, ParallelBeam, PixelGrid, VoxelGrid
 
 ANGLES = (0.0, 0.3, math.pi / 2, 2.5, -1.0)
-FAN = FanBeam(ANGLES, n_bins=7, spacing=0.4, source=3.0, detector=5.0, centre=0.1)
-CONE = ConeBeam(ANGLES, n_bins=(4, 7), spacing=(0.3, 0.4), source=3.0, detector=5.0, centre=(-0.2, 0.1))
+FAN = FanBeam(ANGLES, n_bins=7, spacing=0.4, source_origin=3.0, source_detector_distance=5.0, centre=0.1)
+CONE = ConeBeam(
+    ANGLES, n_bins=(4, 7), spacing=(0.3, 0.4), source_origin=3.0, source_detector_distance=5.0, centre=(-0.2, 0.1)
+)
 
 
 def source_and_bins(geometry):
@@ -18,8 +20,8 @@ def source_and_bins(geometry):
     sources, bins = [], []
     for t in geometry.angles:
         n, d = torch.tensor([[math.cos(t), math.sin(t), 0.0], [-math.sin(t), math.cos(t), 0.0]]).double()
-        sources.append(-geometry.source * d)
-        middle = (geometry.detector - geometry.source) * d
+        sources.append(-geometry.source_origin * d)
+        middle = (geometry.source_detector_distance - geometry.source_origin) * d
         up = torch.tensor([0.0, 0.0, 1.0]).double()
         bins.append(torch.stack([torch.stack([middle + x * n + z * up for x in u]) for z in v]))
     return torch.stack(sources)[:, None, None], torch.stack(bins)
@@ -56,7 +58,7 @@ def test_a_far_source_gives_the_parallel_beam_magnified():
 
 def test_fan_rays_are_rays_of_a_parallel_beam_at_the_angle_less_the_fan_angle():
     feet, directions = FAN.rays()
-    gamma = torch.atan(FAN.offsets() / FAN.detector)
+    gamma = torch.atan(FAN.offsets() / FAN.source_detector_distance)
     turned = (torch.tensor(ANGLES).double()[:, None] - gamma).reshape(-1)
     assert torch.allclose(directions, torch.stack([-turned.sin(), turned.cos()], -1))
     assert torch.allclose(feet[:, 0] * turned.cos() + feet[:, 1] * turned.sin(), (3 * gamma.sin()).repeat(len(ANGLES)))

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.func import jvp, vjp, vmap
 
-from nfsolve.forward.radon import LinearMap, Projector, foreign
+from nfsolve.forward.radon import LinearMap, Projector, wrap_operator
 from tests.forward.radon.cases import CASES, random_column
 
 MATRIX = torch.randn(6, 4, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
@@ -64,7 +64,7 @@ def test_projectors_have_derivatives_and_batch_like_their_dense_matrix(name):
 
 @pytest.mark.filterwarnings(FIRST_JVP)
 def test_a_foreign_operator_has_derivatives_and_batches_like_its_matrix():
-    linear = foreign(Blur(), (4, 3), (3, 3), dtype=torch.float64)
+    linear = wrap_operator(Blur(), (4, 3), (3, 3), dtype=torch.float64)
     dense = torch.cat([linear(e[:, None]) for e in torch.eye(12, dtype=torch.float64)], 1)
     expected = torch.kron(torch.eye(4)[1:] + 2 * torch.eye(4)[:-1], torch.eye(3)).double()
     assert torch.equal(dense, expected)
@@ -72,7 +72,7 @@ def test_a_foreign_operator_has_derivatives_and_batches_like_its_matrix():
 
 
 def test_a_foreign_operator_keeps_float32():
-    linear = foreign(Blur(), (4, 3), (3, 3))
+    linear = wrap_operator(Blur(), (4, 3), (3, 3))
     assert linear.shape == (9, 12)
     x = random_column(12, dtype=torch.float32).requires_grad_()
     y = linear(x)
@@ -83,18 +83,18 @@ def test_a_foreign_operator_keeps_float32():
 def test_a_wrong_adjoint_is_refused_with_its_mismatch():
     wording = r"<A x, y> = -?[\d.e-]+ but <x, A_adjoint y> = -?[\d.e-]+ for random x and y: equal.*exact adjoint"
     with pytest.raises(ValueError, match=wording):
-        foreign(Flipped(), (4, 3), (3, 3))
+        wrap_operator(Flipped(), (4, 3), (3, 3))
     nearly = Blur()
     nearly.A_adjoint = lambda y: 1.001 * Blur().A_adjoint(y)
     with pytest.raises(ValueError, match="<A x, y>"):
-        foreign(nearly, (4, 3), (3, 3))
+        wrap_operator(nearly, (4, 3), (3, 3))
 
 
 def test_foreign_operators_with_other_shapes_or_names_are_worded():
     with pytest.raises(ValueError, match=r"A_adjoint\(\) of a \(1, 1, 3, 3\) tensor of shape \(1, 1, 3, 4\)"):
-        foreign(Transposed(), (4, 3), (3, 3))
+        wrap_operator(Transposed(), (4, 3), (3, 3))
     with pytest.raises(ValueError, match=r"an operator without A\(\): A\(x\) and A_adjoint\(y\) were expected"):
-        foreign(torch.nn.Identity(), (4, 3), (3, 3))
+        wrap_operator(torch.nn.Identity(), (4, 3), (3, 3))
 
 
 def test_columns_of_another_length_are_worded():

@@ -15,8 +15,8 @@ FULL_TURN = tuple(2 * math.pi * i / 7 for i in range(7))
     "geometry",
     [
         ParallelBeam.half_turn(12, 40),
-        FanBeam(FULL_TURN, 40, 0.08, source=3.0, detector=4.0),
-        ConeBeam(FULL_TURN, (12, 14), (0.2, 0.2), source=3.0, detector=4.0),
+        FanBeam(FULL_TURN, 40, 0.08, source_origin=3.0, source_detector_distance=4.0),
+        ConeBeam(FULL_TURN, (12, 14), (0.2, 0.2), source_origin=3.0, source_detector_distance=4.0),
     ],
     ids=["parallel", "fan", "cone"],
 )

@@ -37,11 +37,11 @@ def parallel(n, views=6):
 
 
 def fan(n, views=6):
-    return FanBeam(full_turn(views), n, 3.4 / n, source=3.0, detector=4.2)
+    return FanBeam(full_turn(views), n, 3.4 / n, source_origin=3.0, source_detector_distance=4.2)
 
 
 def cone(n):
-    return ConeBeam((0.3, 2.5), (n, n), (3.0 / n, 3.2 / n), source=4.0, detector=5.6)
+    return ConeBeam((0.3, 2.5), (n, n), (3.0 / n, 3.2 / n), source_origin=4.0, source_detector_distance=5.6)
 
 
 @lru_cache
@@ -143,7 +143,7 @@ def test_each_view_keeps_the_mass_of_the_image_and_its_centre():
 
 
 def test_limits_of_fan_and_cone():
-    far = FanBeam(ANGLES, 9, 0.17 * 2, source=1e6, detector=2e6, centre=0.1)
+    far = FanBeam(ANGLES, 9, 0.17 * 2, source_origin=1e6, source_detector_distance=2e6, centre=0.1)
     assert relative(Projector(far, ODD_GRID).matrix.to_dense(), Projector(ODD, ODD_GRID).matrix.to_dense()) < 1e-5
     flat = ConeBeam(ANGLES, (1, 9), (0.01, 0.3), 3.0, 5.0, (0.0, 0.05))  # a row so low that all of it sees one slice
     thin = Projector(flat, VoxelGrid((1, 7, 5), 0.21)).matrix.to_dense()
@@ -213,7 +213,7 @@ def test_projector_is_astras_on_a_smooth_image(kind):
         geometry = ParallelBeam(angles, 80, 1.3)
         detector, model = astra.create_proj_geom(kind, 1.3, 80, np.array(angles)), "line"
     else:
-        geometry = FanBeam(angles, 80, 2.0, source=200.0, detector=300.0)
+        geometry = FanBeam(angles, 80, 2.0, source_origin=200.0, source_detector_distance=300.0)
         detector, model = astra.create_proj_geom(kind, 2.0, 80, np.array(angles), 200.0, 100.0), "line_fanflat"
     number = astra.create_projector(model, detector, astra.create_vol_geom(n, n))  # on the CPU
     image = pixel_averages(lambda x: gaussian(x / 32), grid, 2)
@@ -254,11 +254,11 @@ def test_a_real_fan_scan_is_the_projection_of_its_own_reconstruction(name, margi
 
 
 def test_bad_pairs_are_worded():
-    near = replace(ODD_FAN, source=0.8)
+    near = replace(ODD_FAN, source_origin=0.8)
     with pytest.raises(ValueError, match=r"a source 0.8 from the axis and a grid that reaches 0.90\d*: the source out"):
         Projector(near, ODD_GRID)
     with pytest.raises(ValueError, match=r"same unit of length"):
-        Projector(replace(CASES["cone"][0], source=0.5), CASES["cone"][1])
+        Projector(replace(CASES["cone"][0], source_origin=0.5), CASES["cone"][1])
     with pytest.raises(ValueError, match=r"a ConeBeam with a PixelGrid: a PixelGrid for parallel and fan"):
         Projector(CASES["cone"][0], ODD_GRID)
     with pytest.raises(ValueError, match=r"a FanBeam with a VoxelGrid"):

@@ -98,7 +98,7 @@ def test_the_total_variation_of_a_volume_stands_beside_with_its_gap():
 
 
 def test_the_filtered_residual_of_a_perturbation_has_the_norm_of_the_perturbation():
-    problem = CTCone(views=30, size=20, source=8.0, detector=12.0, panel=24 / 7)
+    problem = CTCone(views=30, size=20, source_origin=8.0, source_detector_distance=12.0, panel=24 / 7)
     data = problem.load("cpu", torch.float64)
     level = data["levels"][1]
     centre = torch.tensor([0.1, -0.2, 0.1], dtype=torch.float64)
@@ -126,7 +126,7 @@ def test_coarse_levels_merge_voxels_bins_and_counts():
     assert (fine["grid"].shape, coarse["grid"].shape) == ((16, 16, 16), (8, 8, 8))
     assert coarse["geometry"].shape == (6, 10, 10)
     assert coarse["counts"].sum() == fine["counts"].sum()
-    assert coarse["incident"] == 4 * fine["incident"]
+    assert coarse["I0"] == 4 * fine["I0"]
     first = fine["projections"].reshape(6, 20, 20)[0, 8:10, 4:6].mean()
     assert coarse["projections"].reshape(6, 10, 10)[0, 4, 2] == pytest.approx(float(first))
     batch = problem.with_points(1 / 8).sample(data, generator(0, "points"))
@@ -264,7 +264,7 @@ def test_a_panel_that_cuts_the_object_is_told():
         ({"classical": ("fbp",)}, "unknown classical method 'fbp'.*did you mean 'fdk'|known"),
         ({"loss": "l1"}, "unknown loss 'l1'"),
         ({"loss": "poisson"}, "loss = poisson, counts = 0"),
-        ({"source": 1.2}, "source = 1.2.*more than sqrt.*half the longest side"),
+        ({"source_origin": 1.2}, "source_origin = 1.2.*more than sqrt.*half the longest side"),
     ],
 )
 def test_bad_parameters_are_worded(options, words):

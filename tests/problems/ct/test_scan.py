@@ -31,8 +31,8 @@ def fan_arrays(**changes):
         "angles_deg": np.degrees(FAN.angles),
         "geometry": "fan",
         "spacing": FAN.spacing,
-        "source": FAN.source,
-        "detector": FAN.detector,
+        "source_origin": FAN.source_origin,
+        "source_detector_distance": FAN.source_detector_distance,
         "limited_angles_deg": np.arange(40.0, 131.0, 10.0),
         "reference": image,
         "segmentation": image > 0.015,
@@ -182,7 +182,7 @@ def test_a_slice_is_projected_on_finer_pixels_and_counted(slice_file):
     own = Projector(exact.geometry, exact.grid)(torch.from_numpy(exact.reference).reshape(-1, 1)).numpy()
     apart = np.linalg.norm(own.reshape(8, 32) - exact.sinogram) / np.linalg.norm(exact.sinogram)
     assert 1e-4 < apart < 0.05
-    assert exact.counts is None and (noisy.incident == 1e5).all()
+    assert exact.counts is None and (noisy.I0 == 1e5).all()
     assert np.allclose(noisy.sinogram, exact.sinogram, atol=0.1)
     again, other = CTScan(**options).scan, CTScan(**options, noise_seed=1).scan
     assert np.array_equal(noisy.counts, again.counts) and not np.array_equal(noisy.counts, other.counts)
@@ -223,7 +223,7 @@ def test_missing_data_names_the_problems_that_need_none():
     [
         ({"angles_deg": np.arange(5.0)}, r"'sinogram' of .* has shape \(37, 48\), but there are 5 angles"),
         ({"angles_deg": np.asarray(FAN.angles)}, "radians"),
-        ({"source": None}, "it lacks 'source'"),
+        ({"source_origin": None}, "it lacks 'source_origin'"),
         ({"geometry": None}, "it lacks 'geometry'"),
         ({"spacing": None}, "it lacks 'spacing'"),
         ({"centre": 400.0}, "the rotation axis of .* inside the detector"),

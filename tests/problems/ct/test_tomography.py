@@ -79,7 +79,7 @@ TURN = tuple(np.radians(np.arange(0.0, 360.0, 4.0)))
 )
 @pytest.mark.parametrize("unit", [1.0, 25.0])
 def test_the_filtered_residual_of_a_perturbation_has_its_norm_whatever_the_unit_of_length(geometry, within, unit):
-    lengths = [name for name in ("spacing", "source", "detector") if hasattr(geometry, name)]
+    lengths = [name for name in ("spacing", "source_origin", "source_detector_distance") if hasattr(geometry, name)]
     geometry = replace(geometry, **{name: unit * getattr(geometry, name) for name in lengths})
     problem = given(projected(geometry, width=2 * unit))
     data = problem.load("cpu", torch.float64)
@@ -114,7 +114,7 @@ def test_a_bin_without_photons_counts_in_the_poisson_loss_alone():
 
 def test_bins_without_a_beam_have_no_poisson_residual():
     scan = projected(ParallelBeam.half_turn(10, 32), 32).counted(1e4, seed=0)
-    scan.counts[:, 5] = scan.incident[:, 5] = 0  # as `read_scan` gives a dead column
+    scan.counts[:, 5] = scan.I0[:, 5] = 0  # as `read_scan` gives a dead column
     problem = given(scan, loss="poisson", tv=0.0)
     data = problem.load("cpu", torch.float32)
     image = data["reference"].float().requires_grad_()
@@ -178,7 +178,7 @@ def test_coarse_levels_add_up_photons():
     data = problem.load("cpu", torch.float64)
     fine, coarse = data["levels"][1], problem.with_points(1 / 16).sample(data, generator(0, "points"))
     assert torch.equal(coarse["counts"], fine["counts"].reshape(-1, 4).sum(1, keepdim=True))
-    assert (coarse["incident"] == 4e4).all() and (fine["incident"] == 1e4).all()
+    assert (coarse["I0"] == 4e4).all() and (fine["I0"] == 1e4).all()
     assert torch.equal(coarse["precision"], coarse["counts"])
 
 

@@ -1,4 +1,4 @@
-"""The audio problem: exact sounds, the lattice, cutting and resampling, outputs, protocols, bad input."""
+"""The audio problem: exact sounds, the stride, cutting and resampling, outputs, protocols, bad input."""
 
 import math
 from functools import partial
@@ -77,18 +77,18 @@ def test_peak_is_the_largest_amplitude(tone_file):
     assert scores["snr"] == pytest.approx(40.0 - 10 * math.log10(2), abs=0.02)
 
 
-@pytest.mark.parametrize("lattice", [1, 2, 3])
-def test_only_lattice_samples_are_given(tone_file, lattice):
-    problem = small(tone_file, lattice=lattice, batch=64)
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_only_strided_samples_are_given(tone_file, stride):
+    problem = small(tone_file, stride=stride, batch=64)
     data = problem.load("cpu", torch.float64)
-    expected = torch.linspace(-1, 1, COUNT, dtype=torch.float64)[::lattice, None]
+    expected = torch.linspace(-1, 1, COUNT, dtype=torch.float64)[::stride, None]
     assert torch.equal(data["given"]["points"], expected)
     drawn = problem.sample(data, torch.Generator().manual_seed(1))["sound"]["points"]
     assert drawn.shape == (64, 1)
     assert torch.isin(drawn, expected).all()
     assert drawn.equal(problem.sample(data, torch.Generator().manual_seed(1))["sound"]["points"])
-    assert ("psnr_heldout" in problem.metrics(tone, data)) == (lattice > 1)
-    assert problem.score == ("psnr_heldout" if lattice > 1 else "psnr")
+    assert ("psnr_heldout" in problem.metrics(tone, data)) == (stride > 1)
+    assert problem.score == ("psnr_heldout" if stride > 1 else "psnr")
 
 
 def test_a_batch_larger_than_the_data_is_refused(tone_file):
@@ -106,12 +106,12 @@ def test_short_clips_get_a_lower_frequency(tone_file):
     assert AudioFit().recipe().field.keywords["activation"].omega == 3000
 
 
-@pytest.mark.parametrize("lattice", [1, 2, 3])
-def test_quick_scores_see_given_and_held_out_samples(lattice, monkeypatch):
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_quick_scores_see_given_and_held_out_samples(stride, monkeypatch):
     import problems.signals.audio
 
     monkeypatch.setattr(problems.signals.audio, "QUICK", 500)
-    problem = AudioFit(seconds=0.2, lattice=lattice)
+    problem = AudioFit(seconds=0.2, stride=stride)
     data = problem.load("cpu", torch.float64)
     seen = []
     quick = problem.quick_metrics(lambda t: (seen.append(len(t)), 0 * t)[1], data)
@@ -171,13 +171,13 @@ def test_the_picture_shows_scores_and_spectrograms(tone_file):
 
 def test_the_ws_protocol_is_sirens():
     problem = AudioFit(protocol="ws")
-    assert [problem.of(name) for name in ("seconds", "reduce", "lattice", "batch")] == [0, 1, 1, 0]
+    assert [problem.of(name) for name in ("seconds", "reduce", "stride", "batch")] == [0, 1, 1, 0]
     assert problem.score == "psnr"
     recipe = problem.recipe()
     assert recipe.field.keywords["activation"] == Sine(3000.0, 30.0)
     assert recipe.field.keywords["width"] == 256
     assert recipe.stages[0].optimizer.keywords["lr"] == 1e-4
-    assert AudioFit(protocol="ws", lattice=2).score == "psnr_heldout"
+    assert AudioFit(protocol="ws", stride=2).score == "psnr_heldout"
 
 
 def test_three_steps_are_finite_and_follow_the_seed():
@@ -202,7 +202,7 @@ def test_gauss_newton_fits_a_slow_tone(tmp_path):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"lattice": 0}, "lattice = 0.*reduce and lattice of at least 1"),
+        ({"stride": 0}, "stride = 0.*reduce and stride of at least 1"),
         ({"reduce": 0}, "reduce = 0"),
         ({"batch": -1}, "batch = -1"),
         ({"seconds": math.inf}, "seconds = inf"),
@@ -221,7 +221,7 @@ def test_bad_clips_are_worded(tmp_path):
     with pytest.raises(ValueError, match=r"start = 9 s: less than the 2 s of the sound"):
         AudioFit(start=9.0).load("cpu", torch.float32)
     with pytest.raises(ValueError, match=r"a clip of 22050 samples after reduce = 2, 3 of them given: at least 32"):
-        AudioFit(lattice=10000).load("cpu", torch.float32)
+        AudioFit(stride=10000).load("cpu", torch.float32)
     wavfile.write(tmp_path / "flat.wav", 1000, np.full(500, 7, np.int16))
     with pytest.raises(ValueError, match="the clip is constant: a sound. Choose another start"):
         small(tmp_path / "flat.wav").load("cpu", torch.float32)

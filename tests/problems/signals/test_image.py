@@ -1,4 +1,4 @@
-"""The image problem: reading, the lattice, exact pictures, outputs, bad input."""
+"""The image problem: reading, the stride, exact pictures, outputs, bad input."""
 
 import math
 from functools import partial
@@ -56,23 +56,23 @@ def test_the_longer_side_spans_the_domain_with_square_pixels():
     assert points[2, 5].tolist() == pytest.approx([5 / 6, -1 / 3])
 
 
-@pytest.mark.parametrize("lattice", [1, 2, 3])
-def test_only_lattice_pixels_are_given(ramp_file, lattice):
-    problem = ImageFit(image=str(ramp_file), lattice=lattice, batch=64)
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_only_strided_pixels_are_given(ramp_file, stride):
+    problem = ImageFit(image=str(ramp_file), stride=stride, batch=64)
     data = problem.load("cpu", torch.float64)
-    expected = pixel_centres(HEIGHT, WIDTH)[::lattice, ::lattice].reshape(-1, 2)
+    expected = pixel_centres(HEIGHT, WIDTH)[::stride, ::stride].reshape(-1, 2)
     assert torch.equal(data["given"]["points"], expected)
     assert data["mask"].sum() == len(expected)
     drawn = problem.sample(data, torch.Generator().manual_seed(1))["colour"]
     distances = torch.cdist(drawn["points"], expected)
     assert drawn["points"].shape == (64, 2)
     assert distances.min(1).values.max() < 1e-6  # the accuracy of cdist
-    assert ("psnr_heldout" in problem.metrics(ramp, data)) == (lattice > 1)
+    assert ("psnr_heldout" in problem.metrics(ramp, data)) == (stride > 1)
     assert problem.sample(data, torch.Generator().manual_seed(1))["colour"]["points"].equal(drawn["points"])
 
 
 def test_bicubic_keeps_given_pixels(ramp_file):
-    problem = ImageFit(image=str(ramp_file), lattice=3)
+    problem = ImageFit(image=str(ramp_file), stride=3)
     data = problem.load("cpu", torch.float64)
     cubic = problem.bicubic(data["picture"])
     assert cubic.shape == data["picture"].shape
@@ -197,8 +197,8 @@ def test_quick_scores_are_those_of_a_fixed_part(ramp_file, monkeypatch):
     ("options", "words"),
     [
         ({"size": 8}, "size = 8.*at least 22 pixels"),
-        ({"lattice": 0}, "lattice = 0.*a lattice of 1 to size / 11"),
-        ({"lattice": 100}, "lattice = 100"),
+        ({"stride": 0}, "stride = 0.*a stride of 1 to size / 11"),
+        ({"stride": 100}, "stride = 100"),
         ({"batch": -1}, "batch = -1.*not negative"),
         ({"protocol": "wss"}, "unknown protocol 'wss': did you mean 'ws'"),
         ({"fit": "stretch"}, "unknown fit 'stretch': known: crop, shrink, squeeze"),

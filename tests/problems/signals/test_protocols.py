@@ -67,7 +67,7 @@ def test_ws_scores_unclipped_values_against_the_largest(picture_file):
 
 
 def test_ws_can_crop_and_hold_out(picture_file):
-    problem = ImageFit(picture_file, "ws", fit="crop", lattice=2)
+    problem = ImageFit(picture_file, "ws", fit="crop", stride=2)
     data = loaded(problem)
     left = (WIDTH - HEIGHT) // 2
     colours = iio.imread(picture_file)[:, left : left + HEIGHT] @ np.array([0.299, 0.587, 0.114]) / 255
@@ -113,7 +113,7 @@ def test_the_recipe_of_preconditioners():
     z = torch.linspace(-0.2, 0.2, 9, dtype=torch.float64)
     assert isinstance(options["activation"], Gaussian)
     assert torch.allclose(options["activation"](z, 0), torch.exp(-0.5 * z**2 / 0.05**2))
-    assert ImageFit(protocol="preconditioners", lattice=2).recipe().stages[0].steps == 200 * 32
+    assert ImageFit(protocol="preconditioners", stride=2).recipe().stages[0].steps == 200 * 32
     assert ImageFit(protocol="preconditioners", batch=0).recipe().stages[0].steps == 200
 
 
@@ -198,7 +198,7 @@ def test_the_recipe_of_rwf_and_its_sigmoid():
 
 
 def test_what_is_given_wins_over_the_protocol(picture_file):
-    problem = ImageFit(picture_file, "ws", size=40, gray=False, lattice=3, batch=7, fit="shrink")
+    problem = ImageFit(picture_file, "ws", size=40, gray=False, stride=3, batch=7, fit="shrink")
     data = loaded(problem)
     assert data["picture"].shape == (32, 40, 3)
     assert len(problem.sample(data, torch.Generator().manual_seed(0))["colour"]["points"]) == 7
@@ -220,7 +220,7 @@ def test_two_steps_of_every_protocol(picture_file, name):
 
 @pytest.mark.parametrize("protocol", ["default", "ws"])
 def test_alpha_auto_takes_the_resolution_of_the_picture(picture_file, protocol):
-    problem = ImageFit(picture_file, protocol, lattice=2)
+    problem = ImageFit(picture_file, protocol, stride=2)
     n = 30 if protocol == "default" else 24
     assert problem.resolution == n
     auto = nfsolve.preset("ws", width=16, depth=3, init=nfsolve.weight_scaling("auto"))

@@ -1,4 +1,4 @@
-"""The sphere problem: exact fields, areas, poles, the lattice, outputs, protocols, bad input."""
+"""The sphere problem: exact fields, areas, poles, the stride, outputs, protocols, bad input."""
 
 import math
 from functools import partial
@@ -69,38 +69,38 @@ def test_scores_weigh_by_area(map_file):
     off = small(map_file).metrics(lambda p: exact(p) + 0.1, data)
     assert off["psnr"] == pytest.approx(20 * math.log10(2 / 0.1))
     assert [off["rmse"], off["rmse_heldout"]] == pytest.approx([0.1 * 30] * 2)
-    polar = small(map_file, lattice=1).metrics(lambda p: exact(p) + 0.1 * (p[:, 2:].abs() > 0.9), data_all(map_file))
+    polar = small(map_file, stride=1).metrics(lambda p: exact(p) + 0.1 * (p[:, 2:].abs() > 0.9), data_all(map_file))
     cap = 1 - math.sin(math.radians((64.15806 // 7.5 + 0.5) * 7.5))  # rows above the band edge, both caps
     assert polar["rmse"] == pytest.approx(3 * math.sqrt(cap), rel=1e-6)
     assert polar["psnr_unweighted"] < polar["psnr"] - 2
 
 
 def data_all(path):
-    return small(path, lattice=1).load("cpu", torch.float64)
+    return small(path, stride=1).load("cpu", torch.float64)
 
 
-@pytest.mark.parametrize("lattice", [1, 2, 3])
-def test_only_lattice_points_are_given_and_a_pole_is_one_point(map_file, lattice):
-    problem = small(map_file, lattice=lattice, batch=64)
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_only_strided_points_are_given_and_a_pole_is_one_point(map_file, stride):
+    problem = small(map_file, stride=stride, batch=64)
     data = problem.load("cpu", torch.float64)
     mask = data["mask"].reshape(25, 48)
     inner = torch.zeros(25, 48, dtype=torch.bool)
-    inner[::lattice, ::lattice] = True
+    inner[::stride, ::stride] = True
     assert torch.equal(mask[1:-1], inner[1:-1])
     assert mask[0].all()
-    assert mask[-1].all() == (24 % lattice == 0)
+    assert mask[-1].all() == (24 % stride == 0)
     drawn = problem.sample(data, torch.Generator().manual_seed(1))["field"]
     assert drawn["points"].shape == (64, 3)
     assert torch.cdist(drawn["points"], data["given"]["points"]).min(1).values.max() < 1e-6
-    assert problem.score == ("psnr_heldout" if lattice > 1 else "psnr")
-    assert ("rmse_heldout" in problem.metrics(lambda p: 0 * p[:, :1], data)) == (lattice > 1)
+    assert problem.score == ("psnr_heldout" if stride > 1 else "psnr")
+    assert ("rmse_heldout" in problem.metrics(lambda p: 0 * p[:, :1], data)) == (stride > 1)
 
 
 def test_points_are_drawn_by_area(map_file):
-    problem = small(map_file, lattice=1, batch=0)
+    problem = small(map_file, stride=1, batch=0)
     data = problem.load("cpu", torch.float64)
     assert problem.sample(data, torch.Generator())["field"] is data["given"]
-    problem = small(map_file, lattice=1, batch=1199)
+    problem = small(map_file, stride=1, batch=1199)
     generator = torch.Generator().manual_seed(0)
     z = torch.cat([problem.sample(data, generator)["field"]["points"][:, 2] for _ in range(20)])
     square = float((data["weights"][:, 0] * data["points"][:, 2] ** 2).mean())
@@ -121,12 +121,12 @@ def test_the_values_of_a_pole_are_averaged(tmp_path):
     assert np.allclose(read[1:-1], values[::-1][1:-1])
 
 
-@pytest.mark.parametrize("lattice", [2, 3])
-def test_quick_scores_see_given_and_held_out_points(lattice, monkeypatch):
+@pytest.mark.parametrize("stride", [2, 3])
+def test_quick_scores_see_given_and_held_out_points(stride, monkeypatch):
     import problems.signals.sphere
 
     monkeypatch.setattr(problems.signals.sphere, "QUICK", 700)
-    problem = SphereFit(rows=61, lattice=lattice)
+    problem = SphereFit(rows=61, stride=stride)
     data = problem.load("cpu", torch.float64)
     seen = []
     quick = problem.quick_metrics(lambda p: (seen.append(len(p)), 0 * p[:, :1])[1], data)
@@ -173,12 +173,12 @@ def test_the_picture_shows_scores_and_both_poles(map_file):
 
 def test_the_ws_protocol_takes_all_points():
     problem = SphereFit(protocol="ws")
-    assert [problem.of(name) for name in ("lattice", "batch")] == [1, 0]
+    assert [problem.of(name) for name in ("stride", "batch")] == [1, 0]
     assert problem.score == "psnr"
     recipe = problem.recipe()
     assert recipe.field.keywords["activation"] == Sine(30.0)
     assert recipe.stages[0].optimizer.keywords["lr"] == 1e-4
-    assert SphereFit(protocol="ws", lattice=2).score == "psnr_heldout"
+    assert SphereFit(protocol="ws", stride=2).score == "psnr_heldout"
 
 
 def test_three_steps_are_finite_and_follow_the_seed():
@@ -201,7 +201,7 @@ def test_gauss_newton_fits_a_smooth_field(map_file):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"lattice": 0}, "lattice = 0.*a lattice of at least 1"),
+        ({"stride": 0}, "stride = 0.*a stride of at least 1"),
         ({"batch": -1}, "batch = -1.*not negative"),
         ({"rows": 5}, "rows = 5.*12 rows"),
         ({"spacing": 0.0}, "spacing = 0: .*0.05 to 45 degrees"),
@@ -215,8 +215,8 @@ def test_bad_parameters_are_worded(options, words):
 def test_bad_fields_are_worded(tmp_path):
     with pytest.raises(ValueError, match=r"'nowhere' was not found.*NFSOLVE_DATA"):
         SphereFit(data="nowhere").load("cpu", torch.float32)
-    with pytest.raises(ValueError, match="lattice = 40 on a grid of 91 x 180: at least 6 rows and columns"):
-        SphereFit(lattice=40).load("cpu", torch.float32)
+    with pytest.raises(ValueError, match="stride = 40 on a grid of 91 x 180: at least 6 rows and columns"):
+        SphereFit(stride=40).load("cpu", torch.float32)
     np.savez(tmp_path / "flat.npz", lat=LAT, lon=LON, v=np.full((25, 48), 3.0))
     with pytest.raises(ValueError, match="the field is 3 everywhere: one that varies"):
         small(tmp_path / "flat.npz").load("cpu", torch.float32)

@@ -11,7 +11,7 @@ import nfsolve
 from nfsolve import MLP, Box, Problem, Recipe, Stage
 from nfsolve.fields import FeatureGrid, ReLU
 from nfsolve.forward.phantoms import SHEPP_LOGAN, phantom_image, phantom_projections
-from nfsolve.forward.radon import ParallelBeam, PixelGrid, Projector, foreign
+from nfsolve.forward.radon import ParallelBeam, PixelGrid, Projector, wrap_operator
 from nfsolve.metrics import psnr, relative_l2
 from nfsolve.reconstruct import sirt
 
@@ -40,7 +40,7 @@ class Fit(Problem):
     resample_every = 0
 
     def load(self, device, dtype):
-        measure = foreign(Tomography(), GRID.shape, GEOMETRY.shape, dtype, device)
+        measure = wrap_operator(Tomography(), GRID.shape, GEOMETRY.shape, dtype, device)
         y = phantom_projections(SHEPP_LOGAN, GEOMETRY).reshape(-1, 1)
         return {"measure": measure, "pixels": GRID.centres(dtype, device), "y": y.to(device, dtype)}
 
@@ -88,4 +88,4 @@ def test_the_back_projection_of_scikit_image_is_no_adjoint():
             return torch.from_numpy(image)[None, None]
 
     with pytest.raises(ValueError, match="<A x, y> = .* but <x, A_adjoint y> = .*Give the exact adjoint"):
-        foreign(ScikitImage(), (16, 16), (23, 12), torch.float64)
+        wrap_operator(ScikitImage(), (16, 16), (23, 12), torch.float64)
