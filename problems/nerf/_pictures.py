@@ -10,83 +10,81 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nfsolve import InputError, MissingExtra
 from nfsolve.data.photos import Photographs
 from nfsolve.meshes import Mesh, level_set
 from nfsolve.metrics import psnr
 from nfsolve.plot import panels
-from nfsolve.problem import Batch, FieldFunction, in_pieces
+from nfsolve.problem import FieldFunction
+from problems.nerf._renderer import Renderer, Seen
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from problems.nerf._radiance import Radiance
 
 SHOWN = 2  # held-out views that are exported and drawn
 LARGE = 200  # longest side of the images in the picture, pixels
 SMALL = 240  # images are enlarged by a whole number up to about this side
 SOLID = 0.5  # opacity above which a ray has depth and normal
-PACE = 12  # frames a second
+FRAME_RATE = 12  # of the video, 1/s
 
 
-def export(problem: "Radiance", field: FieldFunction, data: Batch, folder: Path) -> None:
-    """Write held-out views beside their renderings, depth and normals, a video around the scene, and a mesh."""
+def write_views(folder: Path, renderer: Renderer, photographs: Photographs, surfaces: bool) -> None:
+    """Write photographs beside their renderings, and depth and normals where the scene has surfaces."""
     import imageio.v3 as iio
 
-    test, grid = data["test"], problem.look(field, data)
-    for view in shown_views(test):
-        seen = problem.render_view(field, test, view, grid, normals=problem.surfaces)
-        maps = {"heldout": torch.cat([test.image(view), seen["rgb"]], 1)}
-        if problem.surfaces:
-            maps |= {"depth": closeness(seen), "normals": _normals(seen)}
-            arrays: Any = {name: panels.array(seen[name]) for name in ("rgb", "opacity", "depth", "normal")}
+    for view in shown_views(photographs):
+        seen = renderer.render_view(photographs, view, normals=surfaces)
+        maps = {"heldout": torch.cat([photographs.image(view), seen.rgb], 1)}
+        if surfaces:
+            maps |= {"depth": depth_as_gray(seen), "normals": _normals_as_colours(seen)}
+            arrays: Any = {name: panels.array(getattr(seen, name)) for name in ("rgb", "opacity", "depth", "normals")}
             np.savez_compressed(folder / f"maps_{view}.npz", **arrays)
         for name, image in maps.items():
             iio.imwrite(folder / f"{name}_{view}.png", _bytes(image, SMALL))
-    if problem.frames:
-        write_video(problem, field, _resized(test.path(problem.frames), problem.video), grid, folder)
-    if problem.mesh:
-        try:
-            surface(problem, field, data).write(folder / "mesh.ply")
-        except (MissingExtra, InputError) as error:
-            print(f"no mesh: {error}")
 
 
-def write_video(problem: "Radiance", field: FieldFunction, path: Photographs, grid: Any, folder: Path) -> None:
-    """Write the views of a path beside their depth as GIF, and as MP4 where imageio-ffmpeg is installed."""
+def write_video(folder: Path, renderer: Renderer, path: Photographs, surfaces: bool) -> None:
+    """Write the views of a path, beside their depth where the scene has surfaces, as GIF, and as MP4 if possible."""
     import imageio.v3 as iio
 
     frames = []
     for view in range(len(path.cameras)):
-        seen = problem.render_view(field, path, view, grid)
-        frames.append(_bytes(torch.cat([seen["rgb"], closeness(seen)], 1) if problem.surfaces else seen["rgb"]))
-    iio.imwrite(folder / "orbit.gif", np.stack(frames), duration=1000 // PACE, loop=0)
+        seen = renderer.render_view(path, view)
+        frames.append(_bytes(torch.cat([seen.rgb, depth_as_gray(seen)], 1) if surfaces else seen.rgb))
+    iio.imwrite(folder / "orbit.gif", np.stack(frames), duration=1000 // FRAME_RATE, loop=0)
     if importlib.util.find_spec("imageio_ffmpeg") is not None:
-        iio.imwrite(folder / "orbit.mp4", np.stack(frames), fps=PACE, macro_block_size=2)
+        iio.imwrite(folder / "orbit.mp4", np.stack(frames), fps=FRAME_RATE, macro_block_size=2)
 
 
-def surface(problem: "Radiance", field: FieldFunction, data: Batch) -> Mesh:
-    """Extract the surface of one density, in the coordinates of the rays."""
-    colours = data["train"].colours
-    low, high = np.array(problem.domain.bounds).T
+def surface(density: FieldFunction, bounds: Any, n: int, level: float, like: Tensor) -> Mesh:
+    """Extract the surface of one density from n^3 points of a box.
 
-    def density(points: np.ndarray) -> np.ndarray:
-        inside = torch.from_numpy(low + (points + 1) / 2 * (high - low)).to(colours)
+    Args:
+        density: Points ``(m, 3)`` -> density ``(m, 1)``.
+        bounds: ``(low, high)`` of each coordinate.
+        n: Points along each side.
+        level: The density.
+        like: A tensor of the type and on the device that ``density`` takes.
+
+    Returns:
+        The surface, in the coordinates of the box.
+    """
+    low, high = np.array(bounds).T
+
+    def values(points: np.ndarray) -> np.ndarray:
         with torch.no_grad():
-            return panels.array(in_pieces(lambda some: field(some)[:, :1], inside)).reshape(-1)
+            return panels.array(density(torch.from_numpy(low + (points + 1) / 2 * (high - low)).to(like))).reshape(-1)
 
-    mesh = level_set(density, problem.mesh, problem.level)
+    mesh = level_set(values, n, level)
     return Mesh(low + (mesh.vertices + 1) / 2 * (high - low), mesh.faces)
 
 
-def picture(problem: "Radiance", field: FieldFunction, data: Batch, history: list[dict[str, Any]]) -> "Figure":
+def picture(renderer: Renderer, test: Photographs, history: list[dict[str, Any]]) -> "Figure":
     """Draw two held-out views with errors, depth and normals, and the history."""
     figure = panels.new_figure(14.0, 8.2)
     rows: list[Any] = [list("abcde"), list("fghij"), list("kkkkk")]
     axes = figure.subplot_mosaic(rows, height_ratios=[4, 4, 3])
-    test, grid = data["test"], problem.look(field, data)
     for places, view in zip(("abcde", "fghij"), shown_views(test), strict=False):
-        _view_panels([axes[name] for name in places], problem, field, test, view, grid)
+        _view_panels([axes[name] for name in places], renderer, test, view)
     if len(test.cameras) < SHOWN:
         for name in "fghij":
             axes[name].axis("off")
@@ -94,20 +92,18 @@ def picture(problem: "Radiance", field: FieldFunction, data: Batch, history: lis
     return figure
 
 
-def _view_panels(
-    axes: list[Any], problem: "Radiance", field: FieldFunction, test: Photographs, view: int, grid: Any
-) -> None:
+def _view_panels(axes: list[Any], renderer: Renderer, test: Photographs, view: int) -> None:
     stride = -(-int(test.cameras.sizes[view].max()) // LARGE)
-    seen = problem.render_view(field, test, view, grid, normals=True, stride=stride)
+    seen = renderer.render_view(test, view, normals=True, stride=stride)
     exact = test.image(view)[::stride, ::stride]
-    off = (seen["rgb"] - exact).abs().mean(-1)
-    depth = torch.where(seen["opacity"] > SOLID, seen["depth"], math.nan)[..., 0]
+    off = (seen.rgb - exact).abs().mean(-1)
+    depth = torch.where(seen.opacity > SOLID, seen.depth, math.nan)[..., 0]
     images: tuple[tuple[Any, str, dict[str, Any]], ...] = (
         (exact.clamp(0, 1), f"held-out view {view + 1}", {}),
-        (seen["rgb"].clamp(0, 1), f"rendered, {psnr(seen['rgb'], exact):.1f} dB", {}),
+        (seen.rgb.clamp(0, 1), f"rendered, {psnr(seen.rgb, exact):.1f} dB", {}),
         (off, f"colour error, mean {float(off.mean()):.4f}", {"vmin": 0, "vmax": 0.1, "cmap": "magma"}),
         (depth, "depth", {"cmap": "viridis_r"}),
-        (_normals(seen), "normals", {}),
+        (_normals_as_colours(seen), "normals", {}),
     )
     for ax, (values, title, options) in zip(axes, images, strict=True):
         shown = ax.imshow(panels.array(values), **options)
@@ -116,18 +112,19 @@ def _view_panels(
             ax.figure.colorbar(shown, ax=ax, shrink=0.7, location="bottom", pad=0.02)
 
 
-def closeness(seen: Batch) -> Tensor:
-    """Show depth as grey, (h, w, 3): near is bright, and black is where nothing is."""
-    solid = seen["opacity"] > SOLID
-    some = seen["depth"][solid]
+def depth_as_gray(seen: Seen) -> Tensor:
+    """Show depth as gray, (h, w, 3): near is bright, and black is where nothing is."""
+    solid = seen.opacity > SOLID
+    some = seen.depth[solid]
     if not len(some):
-        return torch.zeros_like(seen["rgb"])
+        return torch.zeros_like(seen.rgb)
     near, far = some.min(), some.max()
-    return torch.where(solid, 1 - 0.8 * (seen["depth"] - near) / (far - near).clamp_min(1e-6), 0.0).expand(-1, -1, 3)
+    return torch.where(solid, 1 - 0.8 * (seen.depth - near) / (far - near).clamp_min(1e-6), 0.0).expand(-1, -1, 3)
 
 
-def _normals(seen: Batch) -> Tensor:
-    return torch.where(seen["opacity"] > SOLID, 0.5 + 0.5 * seen["normal"], 1.0)
+def _normals_as_colours(seen: Seen) -> Tensor:
+    assert seen.normals is not None
+    return torch.where(seen.opacity > SOLID, 0.5 + 0.5 * seen.normals, 1.0)
 
 
 def shown_views(test: Photographs) -> list[int]:
@@ -136,13 +133,11 @@ def shown_views(test: Photographs) -> list[int]:
     return list(range(0, n, -(-n // SHOWN)))[:SHOWN]
 
 
-def _resized(photographs: Photographs, longest: int) -> Photographs:
-    cameras = photographs.cameras
-    sizes = (cameras.sizes * longest / cameras.sizes.max()).round().long().clamp_min(1)
-    sizes += sizes % 2  # MP4 wants even sides
-    ratio = sizes / cameras.sizes
-    resized = replace(cameras, focals=cameras.focals * ratio, centres=cameras.centres * ratio, sizes=sizes)
-    return replace(photographs, cameras=resized.to(cameras.poses.device, cameras.poses.dtype))
+def resized(photographs: Photographs, longest: int) -> Photographs:
+    """Return views without colours whose longest side has so many pixels; all sides even, as MP4 wants them."""
+    sizes = photographs.cameras.sizes
+    sizes = (sizes * longest / sizes.max()).round().long().clamp_min(1)
+    return replace(photographs, cameras=photographs.cameras.resized(sizes + sizes % 2))
 
 
 def _bytes(values: Tensor, least: int = 0) -> np.ndarray:

@@ -10,7 +10,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,15 +18,16 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from nfsolve import Box, InputError, Problem, unknown_name
+from nfsolve import Box, InputError, MissingExtra, Problem, unknown_name
 from nfsolve import generator as seeded
 from nfsolve.data.photos import Photographs
 from nfsolve.forward.cameras import aim
-from nfsolve.forward.rendering import OccupancyGrid, Samples, accumulate, composite, engine, spherical_harmonics
+from nfsolve.forward.rendering import OccupancyGrid, Rays, Rendering, Samples, composite, engine, spherical_harmonics
 from nfsolve.problem import Batch, FieldFunction, in_pieces
-from problems.nerf import _auxiliary as beside
+from problems.nerf import _auxiliary as auxiliary
 from problems.nerf import _pictures as pictures
 from problems.nerf import _scores as scores
+from problems.nerf._renderer import Renderer, Seen, sample_rays
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
 THIN = 5.0  # logarithm of a step's transparency at the start, when it absorbs exp(-THIN) of the light
 THICK = 8.0  # logarithm of the largest optical depth of a step
 LOOKS = 2  # points inside each cell at which a trained field is asked for density before it is rendered
-PIECE = 2**19  # steps of the march at once, for memory
+QUICK, FITTED = 2**11, 2**14  # pixels that are scored for the progress line, and of the training views at the end
+EMPTY = 1e-3  # mean opacity below which a scene has no density
 
 
 @dataclass
@@ -47,7 +49,7 @@ class Radiance(Problem):
     """steps of the march along the diagonal of the box"""
     cells: int = 48
     """cells of the occupancy grid along each side of the box; with 1 nothing is left out"""
-    view: int = 2
+    sh_degree: int = 2
     """degree of the spherical harmonics by which colours depend on the viewing direction, 0 (not at all) to 3"""
     colour: str = "harmonics"
     """what gives colours: harmonics, of which the field gives coefficients, or a network that reads its features"""
@@ -66,25 +68,25 @@ class Radiance(Problem):
     surfaces = True  # whether depth and normals mean something
 
     def __post_init__(self) -> None:
-        low = {"points": 1, "samples": 2, "cells": 1, "view": 0, "frames": 0, "video": 16, "mesh": 0}
-        for name, least in low.items():
-            if getattr(self, name) < least:
-                raise InputError(f"{name} = {getattr(self, name)}", f"at least {least}")
-        spherical_harmonics(torch.zeros(1, 3), self.view)
-        if self.colour not in beside.COLOURS:
-            raise unknown_name("colour", self.colour, beside.COLOURS)
+        least = {"points": 1, "samples": 2, "cells": 1, "frames": 0, "video": 16, "mesh": 0}
+        for name, low in least.items():
+            if getattr(self, name) < low:
+                raise InputError(f"{name} must be at least {low}, got {getattr(self, name)}")
+        spherical_harmonics(torch.zeros(1, 3), self.sh_degree)
+        if self.colour not in auxiliary.COLOURS:
+            raise unknown_name("colour", self.colour, auxiliary.COLOURS)
         engine(self.backend)
 
     @abstractmethod
-    def take(self, split: str) -> Photographs:
+    def load_split(self, split: str) -> Photographs:
         """Make or read the photographs of a split, ``"train"`` or ``"test"``; both have one box and background."""
 
-    def truth(self, rays: Batch) -> Batch | None:
+    def truth(self, rays: Rays) -> Seen | None:
         """Return exact opacity, depth and normals along rays, where they are known."""
         return None
 
     @property
-    def behind(self) -> tuple[float, ...]:
+    def background_colour(self) -> tuple[float, ...]:
         """Colour behind the scene; black where the photographs have none."""
         return self.photographs["train"].background or (0.0, 0.0, 0.0)
 
@@ -101,7 +103,7 @@ class Radiance(Problem):
     @cached_property
     def photographs(self) -> dict[str, Photographs]:
         """The photographs of both splits."""
-        return {split: self.take(split) for split in ("train", "test")}
+        return {split: self.load_split(split) for split in ("train", "test")}
 
     @property
     def domain(self) -> Box:  # type: ignore[override]
@@ -112,7 +114,7 @@ class Radiance(Problem):
     @property
     def unknowns(self) -> str:  # type: ignore[override]
         """Density, and red, green and blue for each spherical harmonic, or features for a network."""
-        return f"sigma {beside.outputs(self)}"
+        return f"sigma {auxiliary.outputs(self.colour, self.sh_degree)}"
 
     @property
     def step(self) -> float:
@@ -131,49 +133,55 @@ class Radiance(Problem):
 
     def auxiliary_modules(self, seed: int) -> dict[str, nn.Module]:
         """Make the network of colours and the corrections of the poses, where they are wanted."""
-        return beside.auxiliary_modules(self, seed)
+        made: dict[str, nn.Module] = {}
+        if self.colour == "network":
+            made["colour"] = auxiliary.colour_network(self.sh_degree, seed)
+        if self.refine_poses:
+            made["poses"] = auxiliary.pose_corrections(len(self.photographs["train"].cameras))
+        return made
 
     def load(self, device: str | torch.device, dtype: torch.dtype) -> Batch:
         """Take the photographs, and the truth of the held-out ones where it is known."""
         data: Batch = {split: photographs.to(device, dtype) for split, photographs in self.photographs.items()}
         test = self.photographs["test"]
         truths = [self.truth(test.rays(*test.cameras.pixels(view))) for view in range(len(test.cameras))]
-        data["truth"] = [{name: rows.to(device, dtype) for name, rows in t.items()} for t in truths if t is not None]
+        data["truth"] = [truth.to(device, dtype) for truth in truths if truth is not None]
         return data
 
-    def grid(self, device: Any, **options: Any) -> OccupancyGrid:
+    def full_grid(self, device: Any, **options: Any) -> OccupancyGrid:
         """Make an occupancy grid in which everything is occupied."""
         return OccupancyGrid(self.domain.bounds, self.cells, self.threshold, device=device, **options)
 
     def sample(self, data: Batch, generator: Generator) -> Batch:
-        """Pick pixels of all training views, and march along their rays through the whole box."""
-        return self._draw(data, generator, self.grid(data["train"].colours.device), self.points // self.samples, 0)
+        """Pick pixels of all training views, and sample their rays through the whole box."""
+        grid = self.full_grid(data["train"].colours.device)
+        return self._sample(data, generator, grid, self.points // self.samples, 0)
 
     def resample(self, data: Batch, generator: Generator, field: FieldFunction, batch: Batch) -> Batch:
-        """Pick as many pixels as the samples on the last rays suggest, and march only where the field has density."""
-        grid = self.grid(data["train"].colours.device)
+        """Pick as many pixels as the samples on the last rays suggest, and sample only where the field has density."""
+        grid = self.full_grid(data["train"].colours.device)
         grid.load_state_dict(batch["grid"])
         grid.update(_density(field), generator)
         each = len(batch["samples"]["t"]) / len(batch["colour"]["rgb"])
-        poses = beside.poses(field, data["train"].cameras.poses)
-        return self._draw(data, generator, grid, round(self.points / max(each, 1.0)), batch["rays"], poses)
+        poses = auxiliary.poses(field, data["train"].cameras.poses)
+        return self._sample(data, generator, grid, round(self.points / max(each, 1.0)), batch["rays"], poses)
 
-    def _draw(
+    def _sample(
         self,
         data: Batch,
         generator: Generator,
         grid: OccupancyGrid,
-        rays: int,
+        n_rays: int,
         before: int,
         poses: Tensor | None = None,
     ) -> Batch:
-        train, n = data["train"], max(rays, 1)
+        train, n = data["train"], max(n_rays, 1)
         index = torch.randint(len(train.colours), (n,), generator=generator).to(train.colours.device)
         views, pixels = train.cameras.locate(index)
-        rows = train.rays(views, pixels, poses)
-        samples = self.march(rows, grid, generator)
+        rays = train.rays(views, pixels, poses)
+        samples = sample_rays(rays, grid, self.step, generator)
         marched = {name: getattr(samples, name) for name in ("t0", "t1", "t", "ray")}
-        rows["rgb"] = train.colours[index]
+        rows = {**vars(rays), "rgb": train.colours[index]}
         batch = {"colour": rows, "samples": marched, "grid": grid.state_dict(), "rays": before + n}
         if self.refine_poses:
             rows |= {"views": views, "towards": train.cameras.towards(views, pixels)}
@@ -184,41 +192,33 @@ class Radiance(Problem):
         """Count the rays."""
         return {"rays": batch["rays"]}
 
-    def march(self, rays: Batch, grid: OccupancyGrid, generator: Generator | None = None) -> Samples:
-        """Sample rays in the occupied steps between near and far."""
-        samples = grid.sample(rays["origins"], rays["directions"], self.step, generator)
-        near, far = rays["near"][samples.ray], rays["far"][samples.ray]
-        return samples.keep((samples.t > near) & (samples.t < far))
-
     def residuals(self, field: FieldFunction, batch: Batch) -> dict[str, Tensor]:
         """Rendered minus photographed colours."""
-        rays = batch["colour"]
-        samples = Samples(**batch["samples"], n_rays=len(rays["rgb"]))
+        rows = batch["colour"]
+        samples = Samples(**batch["samples"], n_rays=len(rows["rgb"]))
         if self.refine_poses:
-            poses = beside.poses(field, batch["poses"])[rays["views"]]
-            rays = rays | self.photographs["train"].cut(*aim(poses, rays["towards"]))
-        return {"colour": self.see(field, rays, samples)["rgb"] - rays["rgb"]}
+            poses = auxiliary.poses(field, batch["poses"])[rows["views"]]
+            rays = self.photographs["train"].cut(*aim(poses, rows["towards"]))
+        else:
+            rays = Rays(*(rows[name] for name in Rays.__dataclass_fields__))
+        return {"colour": self.integrate(field, rays, samples).before(self.background_colour) - rows["rgb"]}
 
-    def see(self, field: FieldFunction, rays: Batch, samples: Samples, normals: float = 0.0) -> Batch:
-        """Integrate a field along rays: colours, opacity, depth, number of samples; normals by differences this far."""
-        points = samples.points(rays["origins"], rays["directions"])
-        values = field(points)
-        harmonics = spherical_harmonics(rays["viewing"], self.view)[samples.ray]
-        colours = beside.colours(field, values[:, 1:], harmonics)
-        seen = composite(samples, values[:, :1], colours, engine=self.backend)
-        behind = seen.transmitted * seen.channels.new_tensor(self.behind)
-        found = {"rgb": seen.channels + behind, "opacity": seen.opacity, "depth": seen.depth()}
-        found["count"] = samples.counts()[:, None]
-        if normals:
-            slope = _outwards(field, points, self.step, normals)
-            found["normal"] = F.normalize(accumulate(samples, seen.weights * slope), dim=-1)
-        return found
+    def integrate(self, field: FieldFunction, rays: Rays, samples: Samples) -> Rendering:
+        """Integrate the density and the colours of a field along rays."""
+        values = field(samples.points(rays.origins, rays.directions))
+        harmonics = spherical_harmonics(rays.viewing, self.sh_degree)[samples.ray]
+        colours = auxiliary.colours(field, values[:, 1:], harmonics)
+        return composite(samples, values[:, :1], colours, engine=self.backend)
+
+    def renderer(self, field: FieldFunction, grid: OccupancyGrid) -> Renderer:
+        """Make what renders a field where a grid is occupied."""
+        return Renderer(_density(field), partial(self.integrate, field), self.background_colour, grid, self.step)
 
     @torch.no_grad()
-    def look(self, field: FieldFunction, data: Batch) -> OccupancyGrid:
+    def build_occupancy_grid(self, field: FieldFunction, data: Batch) -> OccupancyGrid:
         """Find out where a trained field has density, at the corners of all cells and inside them."""
         colours, ends = data["train"].colours, [self.cells + 1] * 3
-        grid, density = self.grid(colours.device, every=1, warmup=LOOKS, decay=1.0), _density(field)
+        grid, density = self.full_grid(colours.device, every=1, warmup=LOOKS, decay=1.0), _density(field)
         corners = density(self.domain.grid(*ends).to(colours)).reshape(1, 1, *ends)
         grid.density = F.max_pool3d(corners, 2, 1).reshape(-1, 1).to(grid.density)
         random = seeded(0, "occupancy")
@@ -226,57 +226,44 @@ class Radiance(Problem):
             grid.update(density, random)
         return grid
 
-    @torch.no_grad()
-    def render(self, field: FieldFunction, rays: Batch, grid: OccupancyGrid, normals: bool = False) -> Batch:
-        """Render any number of rays, in pieces."""
-        names, columns = zip(*rays.items(), strict=True)
-        pieces = zip(*(column.split(max(1, PIECE // self.samples)) for column in columns), strict=True)
-        parts = [dict(zip(names, piece, strict=True)) for piece in pieces]
-        seen = [self.see(field, part, self.march(part, grid), normals * self.step) for part in parts]
-        return {name: torch.cat([part[name] for part in seen]) for name in seen[0]}
-
-    def render_view(
-        self,
-        field: FieldFunction,
-        photographs: Photographs,
-        view: int,
-        grid: OccupancyGrid,
-        normals: bool = False,
-        stride: int = 1,
-    ) -> Batch:
-        """Render every stride-th pixel of a view, as images (height, width, k)."""
-        size = photographs.cameras.sizes[view].flip(0).tolist()
-        views, pixels = (rows.unflatten(0, size)[::stride, ::stride] for rows in photographs.cameras.pixels(view))
-        rays = photographs.rays(views.reshape(-1), pixels.reshape(-1, 2))
-        seen = self.render(field, rays, grid, normals) | {"reach": rays["far"] - rays["near"]}
-        return {name: rows.unflatten(0, views.shape) for name, rows in seen.items()}
+    def trained_renderer(self, field: FieldFunction, data: Batch) -> Renderer:
+        """Make what renders a trained field, where it has density."""
+        return self.renderer(field, self.build_occupancy_grid(field, data))
 
     def metrics(self, field: FieldFunction, data: Batch) -> dict[str, Any]:
-        """Score the held-out views: means of PSNR and SSIM; depth and normals where they are known."""
-        return scores.metrics(self, field, data)
+        """Score held-out views: means of PSNR and SSIM, depth and normals where they are known; and trained pixels."""
+        renderer, train = self.trained_renderer(field, data), data["train"]
+        found: dict[str, Any] = scores.view_scores(renderer, data["test"], data["truth"])
+        evaluated, opacity = found.pop("evaluated"), found.pop("opacity")
+        found["psnr"] = scores.some_pixels(renderer, train, FITTED, auxiliary.poses(field, train.cameras.poses))
+        found |= {"evaluations_saved": 1 - evaluated, "occupied": renderer.grid.fraction}
+        found["renderer"] = engine(self.backend, train.colours)
+        if opacity < EMPTY:
+            found["scene"] = "empty: no density was found, rays see the background; check poses, box, near and far"
+        return found | auxiliary.pose_metrics(field)
 
     def quick_metrics(self, field: FieldFunction, data: Batch) -> dict[str, Any]:
         """Score a few pixels of all held-out views."""
-        return {"psnr_heldout": scores.some_pixels(self, field, data, "test", self.look(field, data))}
+        return {"psnr_heldout": scores.some_pixels(self.trained_renderer(field, data), data["test"], QUICK)}
 
     def picture(self, field: FieldFunction, data: Batch, history: list[dict[str, Any]]) -> "Figure":
         """Draw held-out views and the history."""
-        return pictures.picture(self, field, data, history)
+        return pictures.picture(self.trained_renderer(field, data), data["test"], history)
 
     def export(self, field: FieldFunction, data: Batch, folder: Path) -> None:
         """Write rendered views, depth, normals, a video and a mesh."""
-        pictures.export(self, field, data, folder)
+        renderer, test = self.trained_renderer(field, data), data["test"]
+        pictures.write_views(folder, renderer, test, self.surfaces)
+        if self.frames:
+            path = pictures.resized(test.path(self.frames), self.video)
+            pictures.write_video(folder, renderer, path, self.surfaces)
+        if self.mesh:
+            try:
+                mesh = pictures.surface(renderer.density, self.domain.bounds, self.mesh, self.level, test.colours)
+                mesh.write(folder / "mesh.ply")
+            except (MissingExtra, InputError) as error:
+                print(f"no mesh: {error}")
 
 
 def _density(field: FieldFunction) -> FieldFunction:
     return lambda points: in_pieces(lambda some: field(some)[:, :1], points)
-
-
-def _outwards(field: FieldFunction, points: Tensor, step: float, reach: float) -> Tensor:
-    """Slope of the transparency of a step, exp(-sigma step), at points, (n, 3), by central differences.
-
-    Density itself is steepest deep inside, where nothing is seen, and its derivatives on a grid are those of one cell.
-    """
-    sides = reach * torch.eye(3, dtype=points.dtype, device=points.device)
-    ahead, back = ([torch.exp(-step * field(points + s * side)[:, :1]) for side in sides] for s in (1, -1))
-    return (torch.cat(ahead, -1) - torch.cat(back, -1)) / (2 * reach)

@@ -1,69 +1,58 @@
-"""How inverse rendering is scored: held-out views, surfaces where they are known, and how far cameras were moved."""
-
-from typing import TYPE_CHECKING, Any
+"""How inverse rendering is scored: views and surfaces, against photographs and surfaces that are known."""
 
 import torch
 from torch import Tensor
 
-from nfsolve.forward.rendering import OccupancyGrid, engine
+from nfsolve.data.photos import Photographs
 from nfsolve.metrics import psnr, ssim
-from nfsolve.problem import Batch, FieldFunction
-from problems.nerf._auxiliary import pose_metrics, poses
+from problems.nerf._renderer import Renderer, Seen
 
-if TYPE_CHECKING:
-    from problems.nerf._radiance import Radiance
-
-QUICK = 2**11  # pixels that are scored for the progress line
-EMPTY = 1e-3  # mean opacity below which a scene has no density
+SSIM_WINDOW = 11  # pixels
 
 
-def metrics(problem: "Radiance", field: FieldFunction, data: Batch) -> dict[str, Any]:
-    """Score the held-out views: means of PSNR and SSIM; depth and normals where they are known."""
-    test, grid, known = data["test"], problem.look(field, data), data["truth"]
+def view_scores(renderer: Renderer, photographs: Photographs, known: list[Seen]) -> dict[str, float]:
+    """Score the rendered views of held-out photographs, in the mean over views.
+
+    Args:
+        renderer: The scene.
+        photographs: What the views should look like.
+        known: Exact opacity, depth and normals of each view; empty where they are not known.
+
+    Returns:
+        ``psnr_heldout``, ``ssim_heldout`` where the images are large enough, ``depth_error`` and
+        ``normal_error_degrees`` where surfaces are known; ``evaluated``, the share of the steps at which the field was
+        asked, and mean ``opacity``.
+    """
     rows = []
-    for view in range(len(test.cameras)):
-        seen = problem.render_view(field, test, view, grid, normals=bool(known))
-        rows.append(view_scores(problem, seen, test.image(view), known[view] if known else None))
-    means = {key: sum(row[key] for row in rows) / len(rows) for key in rows[0]}
-    evaluated, opacity = means.pop("evaluated"), means.pop("opacity")
-    found: dict[str, Any] = means | {"psnr": some_pixels(problem, field, data, "train", grid, 8 * QUICK)}
-    found |= {"evaluations_saved": 1 - evaluated, "occupied": grid.fraction}
-    found["renderer"] = engine(problem.backend, data["train"].colours)
-    if opacity < EMPTY:
-        found["scene"] = "empty: no density was found, rays see the background; check poses, box, near and far"
-    return found | pose_metrics(field)
+    for view in range(len(photographs.cameras)):
+        seen, image = renderer.render_view(photographs, view, bool(known)), photographs.image(view)
+        scores = {"psnr_heldout": psnr(seen.rgb, image), "opacity": float(seen.opacity.mean())}
+        if min(image.shape[:2]) >= SSIM_WINDOW:
+            scores["ssim_heldout"] = ssim(seen.rgb, image)
+        if known:
+            scores |= surface_errors(seen, known[view])
+        scores["evaluated"] = float(seen.n_samples.sum() * renderer.step / seen.length.sum().clamp_min(renderer.step))
+        rows.append(scores)
+    return {key: sum(row[key] for row in rows) / len(rows) for key in rows[0]}
 
 
-def view_scores(problem: "Radiance", seen: Batch, image: Tensor, truth: Batch | None) -> dict[str, float]:
-    """Score one rendered view."""
-    scores = {"psnr_heldout": psnr(seen["rgb"], image)}
-    if min(image.shape[:2]) >= 11:  # the window of SSIM
-        scores["ssim_heldout"] = ssim(seen["rgb"], image)
-    if truth is not None:
-        scores |= surface_errors(seen, truth)
-    scores["evaluated"] = float(seen["count"].sum() * problem.step / seen["reach"].sum().clamp_min(problem.step))
-    return scores | {"opacity": float(seen["opacity"].mean())}
-
-
-def surface_errors(seen: Batch, truth: Batch) -> dict[str, float]:
+def surface_errors(seen: Seen, truth: Seen) -> dict[str, float]:
     """Compare depth, in parts of the true one, and normals, in degrees, where the scene is opaque."""
-    solid = truth["opacity"][:, 0] > 0.5
-    depth, exact = (rows["depth"].reshape(-1, 1)[solid] for rows in (seen, truth))
-    normal, upright = (rows["normal"].reshape(-1, 3)[solid] for rows in (seen, truth))
-    cosine = (normal * upright).sum(-1).clamp(-1, 1)
+    solid = truth.opacity.reshape(-1) > 0.5
+    depth, exact = (view.depth.reshape(-1)[solid] for view in (seen, truth))
+    assert seen.normals is not None and truth.normals is not None
+    normal, right = (normals.reshape(-1, 3)[solid] for normals in (seen.normals, truth.normals))
+    cosine = (normal * right).sum(-1).clamp(-1, 1)
     return {
         "depth_error": float((depth / exact - 1).abs().mean()),
         "normal_error_degrees": float(torch.rad2deg(torch.acos(cosine)).mean()),
     }
 
 
-def some_pixels(
-    problem: "Radiance", field: FieldFunction, data: Batch, split: str, grid: OccupancyGrid, most: int = QUICK
-) -> float:
-    """Return the PSNR of some pixels of all views of a split, those for training from where the field says they are."""
-    some = data[split]
-    every = -(-len(some.colours) // most) | 1  # odd, so that it is no multiple of a width
-    index = torch.arange(0, len(some.colours), every, device=some.colours.device)
-    moved = poses(field, some.cameras.poses) if split == "train" else None
-    seen = problem.render(field, some.rays(*some.cameras.locate(index), moved), grid)
-    return psnr(seen["rgb"], some.colours[index])
+def some_pixels(renderer: Renderer, photographs: Photographs, most: int, poses: Tensor | None = None) -> float:
+    """Return the PSNR of at most so many pixels of all views; ``poses`` are used instead of those given."""
+    n = len(photographs.colours)
+    stride = -(-n // most) | 1  # odd, so that it is no multiple of a width
+    index = torch.arange(0, n, stride, device=photographs.colours.device)
+    seen = renderer.render_rays(photographs.rays(*photographs.cameras.locate(index), poses))
+    return psnr(seen.rgb, photographs.colours[index])

@@ -21,12 +21,12 @@ from nfsolve.data.photos import Photographs
 from nfsolve.fields import FeatureGrid, ReLU
 from nfsolve.forward import cameras
 from nfsolve.forward.phantoms import SHEPP_LOGAN_3D, phantom_integrals, phantom_values
-from nfsolve.forward.rendering import Samples, composite
+from nfsolve.forward.rendering import Rays, Rendering, Samples, composite
 from nfsolve.metrics import psnr, relative_l2
 from nfsolve.plot import panels
 from nfsolve.problem import Batch, FieldFunction, in_pieces
 from problems.nerf._radiance import Radiance
-from problems.nerf.scene import all_rays, bare
+from problems.nerf.scene import empty_views
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -56,19 +56,19 @@ class NeRFAbsorption(Radiance):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.size < 1 or self.views < 1:
-            raise InputError(f"size = {self.size}, views = {self.views}", "at least 1 of each")
+            raise InputError(f"size and views must be at least 1, got size={self.size} and views={self.views}")
         if self.colour != "harmonics":
-            raise InputError(f"colour = {self.colour} for X-ray views", "harmonics, the default: nothing has a colour")
+            raise InputError(f"X-ray views have no colours, got colour={self.colour}", do="leave it out")
 
-    def take(self, split: str) -> Photographs:
+    def load_split(self, split: str) -> Photographs:
         """Measure the exact phantom."""
         if split == "train":
             poses = cameras.dome(self.views, RADIUS, (math.radians(-60), math.radians(60)))
         else:
             poses = cameras.orbit(HELD_OUT, RADIUS, math.radians(20), start=0.4)
-        photographs = bare(poses, self.size, WIDTH, self.domain.bounds)
-        rays = all_rays(photographs)
-        depths = phantom_integrals(SHEPP_LOGAN_3D, (rays["origins"], rays["directions"]))
+        photographs = empty_views(poses, self.size, WIDTH, self.domain.bounds)
+        rays = photographs.all_rays()
+        depths = phantom_integrals(SHEPP_LOGAN_3D, (rays.origins, rays.directions))
         return replace(photographs, colours=torch.exp(-depths).expand(-1, 3))
 
     def load(self, device: str | torch.device, dtype: torch.dtype) -> Batch:
@@ -82,11 +82,10 @@ class NeRFAbsorption(Radiance):
         """Make attenuations positive, and small at first."""
         return lambda x, raw: F.softplus(raw - 3)
 
-    def see(self, field: FieldFunction, rays: Batch, samples: Samples, normals: float = 0.0) -> Batch:
-        """Integrate absorption alone; the intensity is the same in all three colours."""
-        seen = composite(samples, field(samples.points(rays["origins"], rays["directions"])), engine=self.backend)
-        found = {"rgb": seen.transmitted.expand(-1, 3), "opacity": seen.opacity}
-        return found | {"count": samples.counts()[:, None]}
+    def integrate(self, field: FieldFunction, rays: Rays, samples: Samples) -> Rendering:
+        """Integrate absorption: a black body before a bright background, alike in all three colours."""
+        density = field(samples.points(rays.origins, rays.directions))
+        return composite(samples, density, density.new_zeros(()).expand(len(density), 3), engine=self.backend)
 
     def metrics(self, field: FieldFunction, data: Batch) -> dict[str, Any]:
         """Score the held-out views, and the attenuation itself."""
@@ -98,7 +97,7 @@ class NeRFAbsorption(Radiance):
         """Draw a held-out view, cuts through the attenuation, and the history."""
         figure = panels.new_figure(14.0, 8.2)
         axes = figure.subplot_mosaic([list("abc"), list("def"), list("kkk")], height_ratios=[4, 4, 3])
-        seen = self.render_view(field, data["test"], 0, self.look(field, data))["rgb"][..., 0]
+        seen = self.trained_renderer(field, data).render_view(data["test"], 0).rgb[..., 0]
         exact = data["test"].image(0)[..., 0]
         score = f"rendered, {psnr(seen, exact):.1f} dB"
         self._row([axes[name] for name in "abc"], exact, seen, "held-out view 1", score)

@@ -42,7 +42,7 @@ class NeRF(Radiance):
 
     needs = "--data PATH, photographs with poses"
 
-    def take(self, split: str) -> Photographs:
+    def load_split(self, split: str) -> Photographs:
         """Read the photographs."""
         if not self.data:
             raise InputError("nerf without photographs", "--data PATH", "without data of your own, run nerf_scene")

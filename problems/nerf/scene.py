@@ -22,10 +22,12 @@ from nfsolve.data.photos import Photographs
 from nfsolve.data.photos.frames import Bounds
 from nfsolve.fields import ReLU
 from nfsolve.forward import cameras, rendering
+from nfsolve.forward.rendering import Rays
 from nfsolve.problem import Batch, FieldFunction
 from problems.nerf import _scores as scores
 from problems.nerf._auxiliary import poses
 from problems.nerf._radiance import Radiance
+from problems.nerf._renderer import Seen
 
 BALLS = (  # centre, radius, colour
     ((0.36, 0.08, -0.02), 0.40, (0.90, 0.28, 0.18)),
@@ -97,56 +99,59 @@ class NeRFScene(Radiance):
     """width and height of the images, pixels"""
     views: int = 30
     """training views"""
-    view: int = 0
+    sh_degree: int = 0
     """degree of the spherical harmonics by which colours depend on the viewing direction; this scene has none"""
     pose_noise: float = 0.0
     """error of the training poses, standard deviation: degrees about each axis, and a 57th of the number along each"""
 
     domain = Box(x=(-0.92, 0.92), y=(-0.92, 0.92), z=(-0.66, 0.44))  # type: ignore[assignment]
-    behind = (1.0, 1.0, 1.0)  # type: ignore[assignment]
+    background_colour = (1.0, 1.0, 1.0)  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.size < 1 or self.views < 1:
-            raise InputError(f"size = {self.size}, views = {self.views}", "at least 1 of each")
-        if not 0 <= self.pose_noise < 45 or (self.pose_noise and self.views < 3):
-            raise InputError(f"pose_noise = {self.pose_noise:g} degrees, views = {self.views}", "0 to 45, 3 views")
+            raise InputError(f"size and views must be at least 1, got size={self.size} and views={self.views}")
+        if not 0 <= self.pose_noise < 45:
+            raise InputError(f"pose_noise must be at least 0 and less than 45 degrees, got {self.pose_noise:g}")
+        if self.pose_noise and self.views < 3:
+            raise InputError(
+                f"wrong poses can be compared with the exact ones from 3 views on, got views={self.views}",
+                do="choose more views, or no pose_noise",
+            )
 
-    def take(self, split: str) -> Photographs:
+    def load_split(self, split: str) -> Photographs:
         """Render the exact scene, and err about where the training views were taken if so wanted."""
-        photographs = bare(self.stands(split), self.size, WIDTH, self.domain.bounds)
-        rays = all_rays(photographs)
-        seen = replace(photographs, colours=self.exact(rays)["rgb"])
+        photographs = empty_views(self.exact_poses(split), self.size, WIDTH, self.domain.bounds)
+        seen = replace(photographs, colours=self.exact(photographs.all_rays()).rgb)
         if split != "train" or not self.pose_noise:
             return seen
         error = torch.randn(self.views, 6, generator=generator(0, "poses"), dtype=torch.float64)
         moved = seen.cameras.poses @ cameras.rigid_motion(math.radians(self.pose_noise) * error)
         return replace(seen, cameras=replace(seen.cameras, poses=moved))
 
-    def stands(self, split: str) -> Tensor:
+    def exact_poses(self, split: str) -> Tensor:
         """Return the exact poses of a split, ``(n, 4, 4)``."""
         if split == "train":
             return cameras.dome(self.views, RADIUS, (math.radians(8), math.radians(75)), target=TARGET)
         return cameras.orbit(HELD_OUT, RADIUS, ELEVATION, start=0.4, target=TARGET)
 
-    def truth(self, rays: Batch) -> Batch:
+    def truth(self, rays: Rays) -> Seen:
         """Return exact opacity, depth and normals."""
-        return self.exact(rays, normals=1e-5)
+        return self.exact(rays, reach=1e-5)
 
-    def exact(self, rays: Batch, normals: float = 0.0) -> Batch:
+    def exact(self, rays: Rays, reach: float = 0.0) -> Seen:
         """Render the exact scene, by a midpoint rule with 320 points on each ray, where they can be seen."""
-        seen: list[Batch] = []
-        plain = self.plain()
-        for rows in torch.arange(len(rays["near"])).split(2**8):
-            part = {name: column[rows] for name, column in rays.items()}
-            cut = rendering.stratified(part["near"], part["far"], 320)
+        plain, seen = self.plain(), []
+        renderer = plain.renderer(scene, plain.full_grid(rays.near.device))
+        for part in rays.split(2**8):
+            cut = rendering.stratified(part.near, part.far, 320)
             with torch.no_grad():
-                seen.append(plain.see(scene, part, cut.keep(_visible(part, 320)), normals))
-        return {name: torch.cat([part[name] for part in seen]) for name in seen[0]}
+                seen.append(renderer.render_samples(part, cut.keep(_visible(part, 320)), reach))
+        return Seen.join(seen)
 
     def plain(self) -> "NeRFScene":
         """Return the problem that fits `scene`, whose colours depend on no direction."""
-        return replace(self, view=0, colour="harmonics")
+        return replace(self, sh_degree=0, colour="harmonics")
 
     def metrics(self, field: FieldFunction, data: Batch) -> dict[str, Any]:
         """Score the field, beside the normals that exact density would get; compare poses that were wrong or refined.
@@ -157,13 +162,10 @@ class NeRFScene(Radiance):
         """
         found = super().metrics(field, data)
         plain, test = self.plain(), data["test"]
-        grid = plain.look(scene, data)
-        views = range(len(test.cameras))
-        exact = [plain.render_view(scene, test, view, grid, normals=True) for view in views]
-        floors = [scores.surface_errors(exact[view], data["truth"][view])["normal_error_degrees"] for view in views]
-        found["normal_floor_degrees"] = sum(floors) / len(floors)
+        exact = scores.view_scores(plain.trained_renderer(scene, data), test, data["truth"])
+        found["normal_floor_degrees"] = exact["normal_error_degrees"]
         if self.pose_noise or self.refine_poses:
-            given, right = data["train"].cameras.poses, self.stands("train")
+            given, right = data["train"].cameras.poses, self.exact_poses("train")
             for end, some in (("", poses(field, given)), ("/given", given)):
                 turns, shifts = cameras.pose_errors(some.to(right), right)
                 found |= {f"pose_error_degrees{end}": turns, f"pose_error_distance{end}": shifts}
@@ -178,7 +180,7 @@ class NeRFScene(Radiance):
         )
 
 
-def bare(poses: Tensor, size: int, angle: float, bounds: Bounds) -> Photographs:
+def empty_views(poses: Tensor, size: int, angle: float, bounds: Bounds) -> Photographs:
     """Make square views of a box, before white, that have no colours yet.
 
     Args:
@@ -197,16 +199,10 @@ def bare(poses: Tensor, size: int, angle: float, bounds: Bounds) -> Photographs:
     return Photographs(poses.new_zeros(0, 3), eyes, names, 0.0, math.inf, bounds, (1.0, 1.0, 1.0))
 
 
-def all_rays(photographs: Photographs) -> Batch:
-    """Return the rays of all pixels of all views, in their order."""
-    n = int(photographs.cameras.sizes.prod(-1).sum())
-    return photographs.rays(*photographs.cameras.locate(torch.arange(n)))
-
-
-def _visible(rays: Batch, samples: int) -> Tensor:
+def _visible(rays: Rays, samples: int) -> Tensor:
     """Mark the samples in those of 64 bins of each ray that hold something that can be seen."""
-    bins = rendering.stratified(rays["near"], rays["far"], 64)
-    optical = (_density(bins.points(rays["origins"], rays["directions"])) * bins.dt).reshape(-1, 64)
+    bins = rendering.stratified(rays.near, rays.far, 64)
+    optical = (_density(bins.points(rays.origins, rays.directions)) * bins.dt).reshape(-1, 64)
     # A body can begin between the middles of two bins, hence the neighbours.
     seen = (F.max_pool1d(optical, 3, 1, 1) > 0) & (optical.cumsum(-1) - optical < 16)
     return seen.repeat_interleave(samples // 64, -1).reshape(-1, 1)

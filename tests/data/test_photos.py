@@ -24,10 +24,6 @@ def tensor(values: Any) -> Tensor:
     return torch.tensor(values, dtype=torch.float64)
 
 
-def all_rays(photographs: Photographs) -> dict[str, Tensor]:
-    return photographs.rays(*photographs.cameras.locate(torch.arange(len(photographs.colours))))
-
-
 def seen(directions: Tensor) -> Tensor:
     """The analytic scene: a sky whose colour is the direction in which one looks."""
     return 0.5 + 0.5 * directions
@@ -47,7 +43,7 @@ def sky(n: int = 9, fisheye: bool = False) -> Photographs:
     )
     names = tuple(f"{i:04d}" for i in range(n))
     empty = Photographs(torch.zeros(int(cameras.sizes.prod(-1).sum()), 3), cameras, names, 1.0, 9.0, BOX)
-    return replace(empty, colours=seen(all_rays(empty)["viewing"]))
+    return replace(empty, colours=seen(empty.all_rays().viewing))
 
 
 def blender(folder: Path, splits: dict[str, int], channels: int = 4, **head: Any) -> Path:
@@ -103,11 +99,11 @@ def test_a_users_own_folder_with_lenses_and_intrinsics_for_each_frame(tmp_path: 
     assert [len(p.cameras) for p in (train, test)] == [7, 2]
     assert (train.near, train.far, train.bounds) == (test.near, test.far, test.bounds)
     for photographs, views in ((train, [1, 2, 3, 4, 5, 6, 7]), (test, [0, 8])):
-        rays = all_rays(photographs)
+        rays = photographs.all_rays()
         number, pixels = scene.cameras[views].locate(torch.arange(len(photographs.colours)))
         for ours, theirs in zip(scene.cameras[views].rays(number, pixels), ("origins", "directions"), strict=True):
-            torch.testing.assert_close(ours, rays[theirs], rtol=0, atol=1e-12)
-        torch.testing.assert_close(photographs.colours.double(), seen(rays["viewing"]), rtol=0, atol=0.5 / 255 + 1e-6)
+            torch.testing.assert_close(ours, getattr(rays, theirs), rtol=0, atol=1e-12)
+        torch.testing.assert_close(photographs.colours.double(), seen(rays.viewing), rtol=0, atol=0.5 / 255 + 1e-6)
     torch.testing.assert_close(train.image(0).double(), scene.image(1), rtol=0, atol=0.5 / 255 + 1e-6)
 
 
@@ -214,25 +210,25 @@ def test_llff_folder_and_npz_are_the_same_scene(tmp_path: Path):
 def test_ndc_rays_cross_the_whole_box_and_world_rays_lie_between_near_and_far(tmp_path: Path):
     rows, images = llff()
     np.savez(tmp_path / "scene.npz", images=images, poses_bounds=rows)
-    rays = all_rays(read_photographs(tmp_path / "scene.npz"))
-    ends = rays["origins"] + rays["far"] * rays["directions"]
-    torch.testing.assert_close(rays["origins"][:, 2], torch.full_like(ends[:, 2], -1.0))
+    rays = read_photographs(tmp_path / "scene.npz").all_rays()
+    ends = rays.origins + rays.far * rays.directions
+    torch.testing.assert_close(rays.origins[:, 2], torch.full_like(ends[:, 2], -1.0))
     torch.testing.assert_close(ends[:, 2], torch.ones_like(ends[:, 2]), rtol=0, atol=1e-5)
     world = read_photographs(tmp_path / "scene.npz", ndc=False)
-    rays = all_rays(world)
-    torch.testing.assert_close(rays["near"], torch.full_like(rays["near"], 4 / 3))
-    assert (rays["far"] <= 10 / 2.25 + 1e-12).all()
-    assert (rays["far"] > 0.9 * 10 / 2.25).all()
+    rays = world.all_rays()
+    torch.testing.assert_close(rays.near, torch.full_like(rays.near, 4 / 3))
+    assert (rays.far <= 10 / 2.25 + 1e-12).all()
+    assert (rays.far > 0.9 * 10 / 2.25).all()
 
 
 def test_rays_are_cut_and_rays_that_miss_say_so(tmp_path: Path):
     train = read_photographs(nerfstudio(tmp_path), bounds=((-0.3, 0.3),) * 3, near=3.9, far=4.1)
-    rays = all_rays(train)
-    hit = (rays["far"] > 0)[:, 0]
+    rays = train.all_rays()
+    hit = (rays.far > 0)[:, 0]
     assert 0 < int(hit.sum()) < len(hit)
-    assert (rays["near"][hit] >= 3.9).all() and (rays["far"][hit] <= 4.1).all()
-    assert not rays["near"][~hit].any()
-    middle = rays["origins"] + 0.5 * (rays["near"] + rays["far"]) * rays["directions"]
+    assert (rays.near[hit] >= 3.9).all() and (rays.far[hit] <= 4.1).all()
+    assert not rays.near[~hit].any()
+    middle = rays.origins + 0.5 * (rays.near + rays.far) * rays.directions
     assert (middle[hit].abs() <= 0.3).all()
 
 
@@ -241,8 +237,8 @@ def test_poses_can_be_replaced_and_all_moves_to_another_type(tmp_path: Path):
     views, pixels = train.cameras.locate(torch.tensor([5, 200]))
     poses = train.cameras.poses.clone().requires_grad_()
     rays = train.rays(views, pixels, poses)
-    assert {rows.dtype for rows in rays.values()} == {torch.float32}
-    sum(rows.sum() for rows in rays.values()).backward()  # type: ignore[union-attr]
+    assert {rows.dtype for rows in vars(rays).values()} == {torch.float32}
+    sum(rows.sum() for rows in vars(rays).values()).backward()  # type: ignore[union-attr]
     assert poses.grad is not None and poses.grad[:2].abs().sum() > 0 and not poses.grad[2:].any()
 
 
@@ -250,7 +246,7 @@ def test_poses_can_be_replaced_and_all_moves_to_another_type(tmp_path: Path):
 def test_rays_of_a_mini_batch_stay_on_their_device(fisheye: bool):
     scene = sky(fisheye=fisheye).to("meta", torch.float32)
     rays = scene.rays(*scene.cameras.locate(torch.arange(7, device="meta")))
-    assert {rows.device.type for rows in rays.values()} == {"meta"}
+    assert {rows.device.type for rows in vars(rays).values()} == {"meta"}
 
 
 def test_a_path_for_videos_goes_around_the_box_or_sways_before_it(tmp_path: Path):
@@ -258,7 +254,7 @@ def test_a_path_for_videos_goes_around_the_box_or_sways_before_it(tmp_path: Path
     places = path.cameras.poses[:, :3, 3]
     torch.testing.assert_close(places.norm(dim=-1), torch.full((10,), 4.0, dtype=torch.float64))
     assert len(path.cameras) == 10 and len(path.colours) == 0
-    assert (all_rays(replace(path, colours=torch.zeros(192, 3)))["far"] > 0).any()
+    assert (path.all_rays().far > 0).any()
     rows, images = llff()
     np.savez(tmp_path / "scene.npz", images=images, poses_bounds=rows)
     train = read_photographs(tmp_path / "scene.npz")

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from nfsolve._core.errors import InputError
-from nfsolve.forward.cameras import Cameras, Pinhole, dome, ndc_rays, orbit, sway
+from nfsolve.forward.cameras import Cameras, dome, ndc_rays, orbit, sway
 
 
 def tensor(values) -> Tensor:
@@ -45,14 +45,28 @@ def test_numbers_of_pixels_run_view_by_view_and_row_by_row():
 
 
 def test_without_distortion_a_view_is_a_pinhole():
+    """Against the ideal camera with its axes written out: x to the right, y up, z back."""
     poses = orbit(2, 3.0, 0.4)
-    pinhole = Pinhole(8, 6, 7.5, centre=(4.5, 2.5))
-    cameras = Cameras(poses, tensor([[7.5, 7.5]] * 2), tensor([[4.5, 2.5]] * 2), torch.tensor([[8, 6]] * 2))
+    cameras = Cameras(poses, tensor([[7.5, 7.0]] * 2), tensor([[4.5, 2.5]] * 2), torch.tensor([[8, 6]] * 2))
     number, pixels = cameras.pixels(1)
-    for ours, theirs in zip(cameras.rays(number, pixels), pinhole.rays(poses[1], pixels), strict=True):
-        torch.testing.assert_close(ours, theirs)
+    across = torch.stack([(pixels[:, 0] - 4.5) / 7.5, (2.5 - pixels[:, 1]) / 7.0, -torch.ones(48).double()], -1)
+    towards = across @ poses[1, :3, :3].T
+    origins, directions = cameras.rays(number, pixels)
+    torch.testing.assert_close(origins, poses[1, :3, 3].expand(48, 3))
+    torch.testing.assert_close(directions, towards / towards.norm(dim=-1, keepdim=True))
     straight = replace(cameras, distortion=torch.zeros(2, 6, dtype=torch.float64))
-    torch.testing.assert_close(straight.rays(number, pixels)[1], cameras.rays(number, pixels)[1])
+    torch.testing.assert_close(straight.rays(number, pixels)[1], directions)
+
+
+def test_a_resized_view_sees_the_same_at_its_corners():
+    cameras = views()
+    small = cameras.resized(torch.tensor([[4, 3], [3, 1], [1, 7]]))
+    number = torch.tensor([0, 1, 2])
+    for share in (0.0, 0.3, 1.0):
+        for ours, theirs in zip(
+            small.rays(number, share * small.sizes), cameras.rays(number, share * cameras.sizes), strict=True
+        ):
+            torch.testing.assert_close(ours, theirs)
 
 
 def test_some_views_and_other_poses():
@@ -109,9 +123,8 @@ def test_points_of_ndc_rays_are_points_of_the_rays():
 
 
 def test_image_of_the_camera_at_the_origin_fills_the_cube():
-    pinhole = Pinhole(8, 6, 7.5)
-    corners = tensor([[0.0, 0.0], [8.0, 6.0]])
-    origins, directions = pinhole.rays(torch.eye(4, dtype=torch.float64), corners)
+    camera = Cameras(tensor(torch.eye(4).tolist())[None], tensor([[7.5] * 2]), tensor([[4, 3]]), torch.tensor([[8, 6]]))
+    origins, directions = camera.rays(torch.tensor([0, 0]), tensor([[0.0, 0.0], [8.0, 6.0]]))
     start, along, length = ndc_rays(origins, directions, (4 / 7.5, 3 / 7.5), 1.0)
     torch.testing.assert_close(start, tensor([[-1.0, 1.0, -1.0], [1.0, -1.0, -1.0]]))
     torch.testing.assert_close(start + length * along, tensor([[-1.0, 1.0, 1.0], [1.0, -1.0, 1.0]]))

@@ -17,7 +17,7 @@ from nfsolve.data.photos.frames import Bounds, Frame
 from nfsolve.data.photos.layouts import read_layout
 from nfsolve.data.pictures import area
 from nfsolve.forward.cameras import Cameras, ndc_rays, orbit, sway
-from nfsolve.forward.rendering import box_intersection
+from nfsolve.forward.rendering import Rays, box_intersection
 
 BACKGROUNDS = {"white": (1.0, 1.0, 1.0), "black": (0.0, 0.0, 0.0)}
 Colour = tuple[float, ...]
@@ -59,7 +59,7 @@ class Photographs:
         width, height = self.cameras.sizes[view].tolist()
         return self.colours.split(counts)[view].reshape(height, width, 3)
 
-    def rays(self, views: Tensor, pixels: Tensor, poses: Tensor | None = None) -> dict[str, Tensor]:
+    def rays(self, views: Tensor, pixels: Tensor, poses: Tensor | None = None) -> Rays:
         """Return the rays of some pixels, cut to the box and to [near, far].
 
         Args:
@@ -68,12 +68,11 @@ class Photographs:
             poses: Poses of all views to use instead, ``(n, 4, 4)``, such as corrected ones.
 
         Returns:
-            ``origins`` and unit ``directions`` ``(m, 3)``, in NDC where the scene is; ``viewing``, unit directions
-            in the world; ``near`` and ``far`` ``(m, 1)``, both 0 on rays that miss.
+            The rays, in NDC where the scene is.
         """
         return self.cut(*self.cameras.rays(views, pixels, poses))
 
-    def cut(self, origins: Tensor, viewing: Tensor) -> dict[str, Tensor]:
+    def cut(self, origins: Tensor, viewing: Tensor) -> Rays:
         """Cut rays of the world, origins and unit directions ``(m, 3)``, to the box and to [near, far] as `rays`."""
         directions, low, high = viewing, self.near, torch.full_like(viewing[:, :1], self.far)
         if self.ndc is not None:
@@ -83,7 +82,12 @@ class Photographs:
         near, far = near.clamp_min(low), torch.minimum(far, high)
         hit = far > near
         near, far = torch.where(hit, near, 0.0), torch.where(hit, far, 0.0)
-        return {"origins": origins, "directions": directions, "viewing": viewing, "near": near, "far": far}
+        return Rays(origins, directions, viewing, near, far)
+
+    def all_rays(self) -> Rays:
+        """Return the rays of all pixels of all views, in the order of ``colours``."""
+        n = int(self.cameras.sizes.prod(-1).sum())
+        return self.rays(*self.cameras.locate(torch.arange(n, device=self.cameras.sizes.device)))
 
     def path(self, n: int) -> "Photographs":
         """Make views without colours for a video, with the first view's angle of view and no distortion.
@@ -197,10 +201,7 @@ def _load(frames: list[Frame], fisheye: bool, downscale: float, behind: Colour |
         images.append(area(picture, small[1], small[0]).float().clamp(0, 1).reshape(-1, 3))
         sizes.append(small)
         before.append([width, height])
-    cameras = cameras_of(frames, before, fisheye)
-    after = torch.tensor(sizes)
-    ratio = after / cameras.sizes
-    return images, replace(cameras, focals=cameras.focals * ratio, centres=cameras.centres * ratio, sizes=after)
+    return images, cameras_of(frames, before, fisheye).resized(torch.tensor(sizes))
 
 
 def _compose(frame: Frame, picture: Tensor, behind: Colour | None) -> Tensor:
@@ -226,7 +227,7 @@ def _check_box(photographs: Photographs) -> None:
     grid = torch.cartesian_prod(side, side)
     for view in range(len(cameras)):
         rays = photographs.rays(torch.full((len(grid),), view), grid * cameras.sizes[view])
-        if bool((rays["far"] > 0).any()):
+        if bool((rays.far > 0).any()):
             return
     raise InputError(
         f"no ray of the {len(cameras)} views meets the box {photographs.bounds} between near = {photographs.near:.6g}"

@@ -6,14 +6,12 @@ the conventions of the Blender and nerfstudio formats (docs.nerf.studio, "Data c
 """
 
 from nfsolve.forward.cameras.ndc import ndc_rays
-from nfsolve.forward.cameras.pinhole import Pinhole, aim, focal_from_angle
 from nfsolve.forward.cameras.placing import dome, look_at, orbit, sway
 from nfsolve.forward.cameras.refinement import PoseCorrections, pose_errors, rigid_motion
-from nfsolve.forward.cameras.views import Cameras
+from nfsolve.forward.cameras.views import Cameras, aim, focal_from_angle
 
 __all__ = [
     "Cameras",
-    "Pinhole",
     "PoseCorrections",
     "aim",
     "dome",

@@ -1,5 +1,9 @@
-"""Many views, each with its own pose, focal lengths, principal point, size and lens; rays of any pixels of them."""
+"""Many views, each with its own pose, focal lengths, principal point, size and lens; rays of any pixels of them.
 
+Pixel (c, r) of pose M sees o + t M_rot ((c - c_x) / f_x, -(r - c_y) / f_y, -1), t > 0, where the lens is straight.
+"""
+
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -7,7 +11,6 @@ from torch import Tensor
 
 from nfsolve._core.errors import InputError
 from nfsolve.forward.cameras import lenses
-from nfsolve.forward.cameras.pinhole import aim, in_camera, pixel_centres
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,13 @@ class Cameras:
         """Keep some of the views."""
         names = ("poses", "focals", "centres", "sizes", "distortion")
         return replace(self, **{n: v[views] for n in names if (v := getattr(self, n)) is not None})
+
+    def resized(self, sizes: Tensor) -> "Cameras":
+        """Return the same views with other widths and heights ``(n, 2)``, pixels."""
+        ratio = sizes / self.sizes
+        return replace(self, focals=self.focals * ratio, centres=self.centres * ratio, sizes=sizes).to(
+            self.poses.device, self.poses.dtype
+        )
 
     def locate(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Find the pixels with given numbers, counted view by view and row by row from 0.
@@ -142,3 +152,50 @@ class Cameras:
 
     def _coefficients(self, views: Tensor) -> Tensor:
         return self.poses.new_zeros(len(views), 6) if self.distortion is None else self.distortion[views]
+
+
+def focal_from_angle(width: int, angle: float) -> float:
+    """Convert a horizontal angle of view to a focal length, f = (width / 2) / tan(angle / 2).
+
+    Args:
+        width: Image width, pixels.
+        angle: Full horizontal angle of view, radians (``camera_angle_x`` of the Blender format).
+
+    Returns:
+        Focal length, pixels.
+    """
+    return 0.5 * width / math.tan(0.5 * angle)
+
+
+def pixel_centres(width: int, height: int, *, dtype: torch.dtype, device: torch.device | str) -> Tensor:
+    """List the centres of all pixels of an image, row by row, ``(height * width, 2)``: (column, row)."""
+    rows = torch.arange(height, dtype=dtype, device=device) + 0.5
+    columns = torch.arange(width, dtype=dtype, device=device) + 0.5
+    row, column = torch.meshgrid(rows, columns, indexing="ij")
+    return torch.stack([column, row], -1).reshape(-1, 2)
+
+
+def aim(poses: Tensor, towards: Tensor) -> tuple[Tensor, Tensor]:
+    """Turn directions before a camera into rays of the world.
+
+    Args:
+        poses: One pose ``(4, 4)`` for all, or one for each, ``(n, 4, 4)``.
+        towards: Directions ``(n, 3)`` of any length, x to the right, y down, z forward as in an image.
+
+    Returns:
+        Origins ``(n, 3)`` and unit directions ``(n, 3)`` in world coordinates.
+    """
+    world = (poses[..., :3, :3] @ _flip(towards)[..., None])[..., 0]
+    directions = world / world.norm(dim=-1, keepdim=True)
+    return poses[..., :3, 3].expand_as(directions), directions
+
+
+def in_camera(poses: Tensor, points: Tensor) -> Tensor:
+    """Return world points ``(n, 3)`` in the camera's frame: x to the right, y down, z forward. Undoes `aim`."""
+    offset = points - poses[..., :3, 3]
+    return _flip((poses[..., :3, :3].transpose(-1, -2) @ offset[..., None])[..., 0])
+
+
+def _flip(rows: Tensor) -> Tensor:
+    """Exchange the axes of images (y down, z forward) and those of OpenGL (y up, z back)."""
+    return torch.cat([rows[:, :1], -rows[:, 1:]], -1)

@@ -4,10 +4,12 @@ from nfsolve.forward.rendering.engines import engine
 from nfsolve.forward.rendering.harmonics import spherical_harmonics
 from nfsolve.forward.rendering.integral import Rendering, accumulate, composite
 from nfsolve.forward.rendering.occupancy import OccupancyGrid
+from nfsolve.forward.rendering.rays import Rays
 from nfsolve.forward.rendering.samples import Samples, box_intersection, importance, stratified
 
 __all__ = [
     "OccupancyGrid",
+    "Rays",
     "Rendering",
     "Samples",
     "accumulate",

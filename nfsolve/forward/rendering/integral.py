@@ -38,6 +38,10 @@ class Rendering(NamedTuple):
         """Fraction of light that passes the whole ray ``(n_rays, 1)``; what the background is multiplied by."""
         return torch.exp(-self.optical_depth)
 
+    def before(self, background: tuple[float, ...]) -> Tensor:
+        """Return the channels ``(n_rays, k)`` before a background of one value for each channel."""
+        return self.channels + self.transmitted * self.channels.new_tensor(background)
+
     @property
     def opacity(self) -> Tensor:
         """Fraction of light absorbed on the way ``(n_rays, 1)``, which is the sum of the ray's weights."""

@@ -16,6 +16,7 @@ from nfsolve.cli import run_cli
 from nfsolve.fields import ReLU
 from nfsolve.forward import cameras
 from nfsolve.forward.rendering import spherical_harmonics
+from problems.nerf._renderer import sample_rays
 from problems.nerf.absorption import NeRFAbsorption
 from problems.nerf.scene import NeRFScene, scene
 
@@ -105,20 +106,21 @@ def test_the_slope_along_a_correction_is_that_of_finite_differences():
 
 
 def test_colours_by_a_network_read_features_and_the_view():
-    problem = NeRFScene(**TINY, view=2, colour="network")
+    problem = NeRFScene(**TINY, sh_degree=2, colour="network")
     assert problem.unknowns.split() == ["sigma", *(f"f{k}" for k in range(1, 16))]
     network = problem.auxiliary_modules(0)["colour"].double()
     assert torch.equal(network[0].linear.weight, problem.auxiliary_modules(0)["colour"][0].linear.weight.double())
     data = problem.load("cpu", torch.float64)
-    rays = {name: rows[100:110] for name, rows in data["test"].rays(*data["test"].cameras.pixels(0)).items()}
-    samples = problem.march(rays, problem.grid("cpu"))
+    rays = data["test"].rays(*data["test"].cameras.pixels(0))[100:110]
+    grid = problem.full_grid("cpu")
+    samples = sample_rays(rays, grid, problem.step)
 
     def field(x: torch.Tensor) -> torch.Tensor:
         return torch.cat([0 * x[:, :1] + 4, x.repeat(1, 5)], -1)
 
     field.auxiliary = {"colour": network}
-    points = samples.points(rays["origins"], rays["directions"])
-    both = torch.cat([points.repeat(1, 5), spherical_harmonics(rays["viewing"], 2)[samples.ray]], -1)
+    points = samples.points(rays.origins, rays.directions)
+    both = torch.cat([points.repeat(1, 5), spherical_harmonics(rays.viewing, 2)[samples.ray]], -1)
     expected = torch.zeros(10, 3, dtype=torch.float64)
     for ray in range(10):  # one ray after the other
         own, passed = samples.ray == ray, 1.0
@@ -126,7 +128,7 @@ def test_colours_by_a_network_read_features_and_the_view():
             expected[ray] += passed * (1 - math.exp(-4 * float(dt))) * colour
             passed *= math.exp(-4 * float(dt))
         expected[ray] += passed
-    torch.testing.assert_close(problem.see(field, rays, samples)["rgb"], expected)
+    torch.testing.assert_close(problem.renderer(field, grid).render_samples(rays, samples).rgb, expected)
 
 
 def test_the_grid_of_a_trained_field_saves_evaluations_and_gives_the_same_image():
@@ -139,7 +141,7 @@ def test_the_grid_of_a_trained_field_saves_evaluations_and_gives_the_same_image(
 
 
 def test_the_floor_of_normals_is_what_exact_density_scores():
-    problem = NeRFScene(**TINY, view=2)
+    problem = NeRFScene(**TINY, sh_degree=2)
     data = problem.load("cpu", torch.float64)
     floor = problem.plain().metrics(scene, data)
     assert floor["normal_floor_degrees"] == pytest.approx(floor["normal_error_degrees"])
@@ -151,14 +153,14 @@ def test_pose_noise_moves_training_views_but_not_what_they_show():
     for split in ("train", "test"):
         assert torch.equal(exact.photographs[split].colours, wrong.photographs[split].colours)
     assert torch.equal(exact.photographs["test"].cameras.poses, wrong.photographs["test"].cameras.poses)
-    turns, shifts = cameras.pose_errors(wrong.photographs["train"].cameras.poses, exact.stands("train"))
+    turns, shifts = cameras.pose_errors(wrong.photographs["train"].cameras.poses, exact.exact_poses("train"))
     assert 1 < turns < 8 and 0.01 < shifts < 0.15
 
 
 def test_mistakes_are_named():
     with pytest.raises(InputError, match="unknown colour 'net': did you mean 'network'"):
         NeRFScene(colour="net")
-    with pytest.raises(InputError, match="colour = network for X-ray views: harmonics"):
+    with pytest.raises(InputError, match="X-ray views have no colours, got colour=network. Leave it out"):
         NeRFAbsorption(colour="network")
-    with pytest.raises(InputError, match="pose_noise = 1 degrees, views = 2: 0 to 45, 3 views"):
+    with pytest.raises(InputError, match="from 3 views on, got views=2. Choose more views"):
         NeRFScene(pose_noise=1.0, views=2)

@@ -32,7 +32,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     centres = cameras.centres + torch.cat([0.1 * step, -0.1 * step], -1)
     cameras = replace(cameras, focals=cameras.focals * (1 + step / 50), centres=centres, distortion=lenses)
     bent = replace(plain, cameras=cameras)
-    colours = problem.exact(bent.rays(*cameras.locate(torch.arange(len(plain.colours)))))["rgb"]
+    colours = problem.exact(bent.all_rays()).rgb
     path = tmp_path_factory.mktemp("photographs") / "mine"
     write_transforms(path, replace(bent, colours=colours))
     return path
@@ -57,11 +57,10 @@ def test_a_users_own_folder_end_to_end(folder: Path, tmp_path: Path, capsys: pyt
 
 def test_the_right_cameras_explain_the_photographs(folder: Path):
     """The exact scene seen through the lenses that were read back: only rounding to eight bits is left."""
-    problem = NeRF(data=str(folder), background="white", bounds=(-0.92, 0.92, -0.92, 0.92, -0.66, 0.44), view=0)
+    problem = NeRF(data=str(folder), background="white", bounds=(-0.92, 0.92, -0.92, 0.92, -0.66, 0.44), sh_degree=0)
     exact = NeRFScene(size=16, views=2)
     for split, photographs in problem.photographs.items():
-        rays = photographs.rays(*photographs.cameras.locate(torch.arange(len(photographs.colours))))
-        off = exact.exact(rays)["rgb"] - photographs.colours
+        off = exact.exact(photographs.all_rays()).rgb - photographs.colours
         assert float(off.abs().max()) < 0.5 / 255 + 1e-6, split
 
 
@@ -80,7 +79,7 @@ SWAPS = [
     "--factorization rwf",
     "--optimizer esgd",
     "--optimizer muon --field.depth 3",
-    "--view 0",
+    "--sh-degree 0",
 ]
 
 
@@ -105,8 +104,8 @@ def test_mistakes_are_named(folder: Path):
         _ = NeRF(data=str(folder), near=5.0, far=2.0).domain
     with pytest.raises(InputError, match="no ray of the"):
         _ = NeRF(data=str(folder), bounds=(50.0, 51.0, 50.0, 51.0, 50.0, 51.0)).domain
-    assert NeRF(data=str(folder), background="0.2,0.4,1").behind == (0.2, 0.4, 1.0)
-    assert NeRF(data=str(folder)).behind == (0.0, 0.0, 0.0)
+    assert NeRF(data=str(folder), background="0.2,0.4,1").background_colour == (0.2, 0.4, 1.0)
+    assert NeRF(data=str(folder)).background_colour == (0.0, 0.0, 0.0)
 
 
 ABSORPTION = {"size": 12, "views": 4, "points": 500, "cells": 8, "frames": 2, "video": 16, "mesh": 24}

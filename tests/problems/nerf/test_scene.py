@@ -2,6 +2,7 @@
 
 import importlib.util
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -15,7 +16,8 @@ from nfsolve._core.random import generator
 from nfsolve.forward import cameras, rendering
 from nfsolve.forward.rendering import spherical_harmonics
 from nfsolve.meshes import Mesh
-from problems.nerf.scene import BALLS, PEAK, SLAB, TARGET, WIDTH, NeRFScene, bare, scene
+from problems.nerf._renderer import sample_rays
+from problems.nerf.scene import BALLS, PEAK, SLAB, TARGET, WIDTH, NeRFScene, empty_views, scene
 
 HAS_NERFACC = importlib.util.find_spec("nerfacc") is not None
 SMALL = {"size": 12, "views": 3, "points": 400, "samples": 40, "cells": 12, "frames": 3, "video": 16, "mesh": 32}
@@ -42,18 +44,18 @@ def test_scene_is_solid_inside_and_empty_outside_with_colours_in_range():
 
 def test_truth_equals_plain_quadrature():
     problem = NeRFScene(**SMALL)
-    view = bare(cameras.orbit(1, 3.2, 0.5, target=TARGET), 10, WIDTH, problem.domain.bounds)
+    view = empty_views(cameras.orbit(1, 3.2, 0.5, target=TARGET), 10, WIDTH, problem.domain.bounds)
     rays = view.rays(*view.cameras.pixels(0))
     truth = problem.truth(rays)
-    cut = rendering.stratified(rays["near"], rays["far"], 2000)
-    values = scene(cut.points(rays["origins"], rays["directions"]))
+    cut = rendering.stratified(rays.near, rays.far, 2000)
+    values = scene(cut.points(rays.origins, rays.directions))
     plain = rendering.composite(cut, values[:, :1], torch.sigmoid(values[:, 1:]), engine="torch")
-    assert 0.2 < float(truth["opacity"].mean()) < 0.9
-    torch.testing.assert_close(truth["rgb"], plain.channels + 1 - plain.opacity, rtol=0, atol=1e-3)
-    torch.testing.assert_close(truth["opacity"], plain.opacity, rtol=0, atol=1e-5)
-    torch.testing.assert_close(truth["depth"], plain.depth(), rtol=0, atol=1e-3)
-    solid = truth["opacity"][:, 0] > 0.5
-    assert float((truth["normal"] * rays["directions"]).sum(-1)[solid].max()) < 0, "surfaces face the camera"
+    assert 0.2 < float(truth.opacity.mean()) < 0.9
+    torch.testing.assert_close(truth.rgb, plain.channels + 1 - plain.opacity, rtol=0, atol=1e-3)
+    torch.testing.assert_close(truth.opacity, plain.opacity, rtol=0, atol=1e-5)
+    torch.testing.assert_close(truth.depth, plain.depth(), rtol=0, atol=1e-3)
+    solid = truth.opacity[:, 0] > 0.5
+    assert float((truth.normals * rays.directions).sum(-1)[solid].max()) < 0, "surfaces face the camera"
 
 
 def test_exact_scene_gives_no_residual_and_a_perfect_score(data: dict):
@@ -115,18 +117,20 @@ def test_draws_follow_the_generator(data: dict):
 
 
 def test_colours_but_not_density_depend_on_the_view(data: dict):
-    problem = NeRFScene(**(SMALL | {"view": 1}))
-    rays = {name: rows[60:90] for name, rows in data["test"].rays(*data["test"].cameras.pixels(0)).items()}
-    samples = problem.march(rays, problem.grid("cpu"))
+    problem = NeRFScene(**(SMALL | {"sh_degree": 1}))
+    rays = data["test"].rays(*data["test"].cameras.pixels(0))[60:90]
+    grid = problem.full_grid("cpu")
+    samples = sample_rays(rays, grid, problem.step)
     coefficients = torch.zeros(1, 13, dtype=torch.float64)
     coefficients[0, 0], coefficients[0, 1:4], coefficients[0, 10] = 4.0, 0.3, 0.5  # red of the third harmonic
-    turned = rays | {"viewing": -rays["viewing"]}
-    seen, other = (problem.see(lambda x: coefficients.expand(len(x), -1), r, samples) for r in (rays, turned))
-    for name in ("opacity", "depth"):
-        torch.testing.assert_close(seen[name], other[name], rtol=0, atol=0)
-    harmonic = spherical_harmonics(rays["viewing"], 1)[:, 3:]
-    expected = torch.sigmoid(torch.cat([0.3 + 0.5 * harmonic, torch.full_like(rays["viewing"][:, :2], 0.3)], -1))
-    torch.testing.assert_close(seen["rgb"], seen["opacity"] * expected + 1 - seen["opacity"])
+    renderer = problem.renderer(lambda x: coefficients.expand(len(x), -1), grid)
+    turned = replace(rays, viewing=-rays.viewing)
+    seen, other = (renderer.render_samples(r, samples) for r in (rays, turned))
+    torch.testing.assert_close(seen.opacity, other.opacity, rtol=0, atol=0)
+    torch.testing.assert_close(seen.depth, other.depth, rtol=0, atol=0)
+    harmonic = spherical_harmonics(rays.viewing, 1)[:, 3:]
+    expected = torch.sigmoid(torch.cat([0.3 + 0.5 * harmonic, torch.full_like(rays.viewing[:, :2], 0.3)], -1))
+    torch.testing.assert_close(seen.rgb, seen.opacity * expected + 1 - seen.opacity)
     assert problem.unknowns == "sigma r g b r1 g1 b1 r2 g2 b2 r3 g3 b3"
 
 
@@ -180,9 +184,9 @@ def test_picture_and_exports(data: dict, tmp_path: Path):
     assert not (frames[0] == frames[1]).all()
     assert iio.imread(tmp_path / "heldout_0.png").shape == (240, 480, 3)
     maps = np.load(tmp_path / "maps_0.npz")
-    solid = data["truth"][0]["opacity"] > 0.9
+    solid = data["truth"][0].opacity > 0.9
     depth = torch.from_numpy(maps["depth"]).reshape(-1, 1)[solid]
-    torch.testing.assert_close(depth, data["truth"][0]["depth"][solid], rtol=0.01, atol=0)
+    torch.testing.assert_close(depth, data["truth"][0].depth[solid], rtol=0.01, atol=0)
     if importlib.util.find_spec("skimage") and importlib.util.find_spec("trimesh"):
         mesh = Mesh.read(tmp_path / "mesh.ply")
         (left, right), (bottom, top) = ((mesh.vertices[:, i].min(), mesh.vertices[:, i].max()) for i in (0, 2))
@@ -191,11 +195,11 @@ def test_picture_and_exports(data: dict, tmp_path: Path):
 
 
 def test_bad_parameters_are_named():
-    with pytest.raises(InputError, match="points = 0: at least 1"):
+    with pytest.raises(InputError, match="points must be at least 1, got 0"):
         NeRFScene(points=0)
-    with pytest.raises(InputError, match="size = 0, views = 30: at least 1 of each"):
+    with pytest.raises(InputError, match="size and views must be at least 1, got size=0 and views=30"):
         NeRFScene(size=0)
     with pytest.raises(InputError, match="spherical harmonics of degree 4"):
-        NeRFScene(view=4)
+        NeRFScene(sh_degree=4)
     with pytest.raises(InputError, match="unknown rendering engine 'cuda'"):
         NeRFScene(backend="cuda")
