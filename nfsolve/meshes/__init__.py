@@ -4,7 +4,7 @@ from nfsolve.meshes.implicit import Implicit
 from nfsolve.meshes.levelset import grid_values, level_set
 from nfsolve.meshes.mesh import Mesh
 from nfsolve.meshes.samples import Solid, around, read_points, root_cross_entropy
-from nfsolve.meshes.view import View, render
+from nfsolve.meshes.view import View, draw_mesh
 
 __all__ = [
     "Implicit",
@@ -12,9 +12,9 @@ __all__ = [
     "Solid",
     "View",
     "around",
+    "draw_mesh",
     "grid_values",
     "level_set",
     "read_points",
-    "render",
     "root_cross_entropy",
 ]

@@ -49,7 +49,10 @@ class Implicit:
         while missing > 0:
             tries += 1
             if tries > 100 and missing == n:
-                raise InputError("an implicit solid without a surface in [-1, 1]^3", "a function that changes sign")
+                raise InputError(
+                    "an implicit solid must have a surface in [-1, 1]^3, but its function does not change sign there",
+                    do="scale it into the cube",
+                )
             points = 2 * torch.rand(CHUNK, 3, generator=generator, dtype=torch.float64) - 1
             value, slope = self._slope(points)
             onto = self._project(points[(value.abs() < BAND * slope.norm(dim=1, keepdim=True))[:, 0]])

@@ -34,7 +34,7 @@ def grid_values(evaluate: Evaluate, resolution: int, level: float) -> np.ndarray
         InputError: Fewer than 8 points along an axis.
     """
     if resolution < 8:
-        raise InputError(f"resolution = {resolution}", "at least 8 points along each axis")
+        raise InputError(f"resolution must be at least 8, got {resolution}", do="choose more points along each axis")
     cells = -(-(resolution - 1) // STRIDE)
     size = STRIDE * cells + 1
     axis = np.linspace(-1.0, 1.0, size)
@@ -72,7 +72,10 @@ def level_set(evaluate: Evaluate, resolution: int, level: float) -> Mesh:
     measure = require("skimage.measure", extra="mesh", purpose="extracting a mesh")
     values = grid_values(evaluate, resolution, level)
     if not (values > level).any():
-        raise InputError(f"a function that is above {level:g} nowhere on the grid", "a solid", "train the field longer")
+        raise InputError(
+            f"a solid must be above {level:g} somewhere, but the function is nowhere on the grid",
+            do="train the field longer, or choose a finer grid",
+        )
     step = 2.0 / (len(values) - 1)
     padded = np.pad(values, 1, constant_values=min(values.min(), level - 1e-3 * (values.max() - level)))
     vertices, faces, _, _ = measure.marching_cubes(padded, level, spacing=(step,) * 3)

@@ -12,7 +12,9 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from nfsolve._core.errors import InputError, MissingExtra, require
+from nfsolve._core.arrays import read_arrays, real_numbers, reason
+from nfsolve._core.errors import InputError, require
+from nfsolve.meshes.bodies import face_volumes, turned_outwards
 
 ENDINGS = (".npz", ".obj", ".ply", ".stl", ".off")
 
@@ -33,8 +35,8 @@ class Mesh:
     def read(cls, path: Path) -> "Mesh":
         """Read a closed mesh: npz with ``vertices`` and ``faces``, or OBJ, PLY, STL, OFF.
 
-        Vertices at the same place become one (STL stores each triangle on its own), and a mesh that is
-        inside out is turned.
+        Vertices of the same coordinates become one (STL stores each triangle on its own), and bodies that are
+        inside out are turned, see `nfsolve.meshes.bodies`.
 
         Args:
             path: The file.
@@ -59,20 +61,23 @@ class Mesh:
             name: What to call it in messages.
 
         Returns:
-            A checked mesh with merged vertices, its faces turned outwards.
+            A checked mesh with merged vertices, its bodies turned outwards.
 
         Raises:
             InputError: The arrays do not describe a closed mesh.
         """
         _check_arrays(vertices, faces, name)
-        places, index = np.unique(vertices.astype(np.float64) + 0.0, axis=0, return_inverse=True)  # -0 becomes 0
-        corners = index.reshape(-1)[faces.astype(np.int64)]
-        distinct = (corners != np.roll(corners, 1, axis=1)).all(axis=1)
-        mesh = cls(places, corners[distinct])
+        corners, index = np.unique(vertices.astype(np.float64) + 0.0, axis=0, return_inverse=True)  # -0 becomes 0
+        merged = index.reshape(-1)[faces.astype(np.int64)]
+        distinct = (merged != np.roll(merged, 1, axis=1)).all(axis=1)
+        mesh = cls(corners, merged[distinct])
         mesh.check_closed(name)
-        if abs(mesh.volume()) <= 1e-12 * np.prod(np.ptp(places, axis=0)):
-            raise InputError(f"{name} encloses no volume", "a closed surface around a solid", "check its faces")
-        return mesh if mesh.volume() > 0 else cls(mesh.vertices, mesh.faces[:, ::-1].copy())
+        mesh = cls(corners, turned_outwards(corners, mesh.faces))
+        if mesh.volume() <= 1e-12 * np.prod(np.ptp(corners, axis=0)):
+            raise InputError(
+                f"{name} must be a closed surface around a solid, but it encloses no volume", do="check its faces"
+            )
+        return mesh
 
     def check_closed(self, name: str = "the mesh") -> None:
         """Refuse a surface with a border.
@@ -90,17 +95,16 @@ class Mesh:
         open_edges, crowded, flipped = self.defects()
         if not open_edges and not crowded and not flipped:
             return
-        counts = f"{open_edges} open edges, {crowded} non-manifold edges"
         if open_edges or crowded:
             raise InputError(
-                f"{name} is not watertight ({counts})",
-                "a closed surface: every edge between two triangles",
-                "close its holes, e.g. with MeshLab or meshfix, or remesh it",
+                f"{name} must be watertight, with every edge between two triangles, but it has {open_edges} open edges "
+                f"and {crowded} non-manifold edges",
+                do="close its holes, e.g. with MeshLab or meshfix, or remesh it",
             )
         raise InputError(
-            f"{name} has inconsistent winding ({flipped} edges between triangles of opposite orientation)",
-            "all triangles counter-clockwise when seen from outside",
-            "make its normals consistent, e.g. with MeshLab or trimesh.repair.fix_normals",
+            f"triangles of {name} must all be counter-clockwise when seen from outside, but {flipped} edges lie "
+            "between triangles of opposite orientation",
+            do="make its normals consistent, e.g. with MeshLab or trimesh.repair.fix_normals",
         )
 
     def defects(self) -> tuple[int, int, int]:
@@ -120,8 +124,7 @@ class Mesh:
 
     def volume(self) -> float:
         """Return the enclosed volume; negative for a mesh that is inside out."""
-        a, b, c = np.moveaxis((self.vertices - self.vertices.mean(0))[self.faces], 1, 0)
-        return float(np.einsum("ij,ij->", a, np.cross(b, c)) / 6)
+        return float(face_volumes(self.vertices, self.faces).sum())
 
     def frame(self, fit: str, reach: float) -> tuple[np.ndarray, float]:
         """Find the frame in which the mesh fills [-1, 1]^3: x there is (x here - centre) / scale.
@@ -198,23 +201,26 @@ def _arrays(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Read vertices and faces as they are stored."""
     ending = path.suffix.lower()
     if ending not in ENDINGS:
-        raise InputError(f"mesh '{path}' ends in '{ending}'", f"one of {', '.join(ENDINGS)}", "convert it")
+        raise InputError(f"a mesh must end in one of {', '.join(ENDINGS)}, but '{path}' does not", do="convert it")
+    if ending == ".npz":
+        arrays = read_arrays(path)
+        missing = [name for name in ("vertices", "faces") if name not in arrays]
+        if missing:
+            raise InputError(
+                f"mesh '{path}' must have arrays vertices and faces, but it has {', '.join(arrays) or 'none'}",
+                do="rename its arrays",
+            )
+        return arrays["vertices"], arrays["faces"]
+    trimesh = require("trimesh", extra="mesh", purpose=f"reading a {ending[1:].upper()} file")
+    options: dict[str, Any] = {"skip_materials": True} if ending == ".obj" else {}
     try:
-        if ending == ".npz":
-            with np.load(path, allow_pickle=False) as archive:
-                return archive["vertices"], archive["faces"]
-        trimesh = require("trimesh", extra="mesh", purpose=f"reading a {ending[1:].upper()} file")
-        options: dict[str, Any] = {"skip_materials": True} if ending == ".obj" else {}
         loaded = trimesh.load_mesh(path, process=False, **options)
         return np.asarray(loaded.vertices), np.asarray(loaded.faces)
-    except MissingExtra:
-        raise
-    except Exception as error:  # parsers raise whatever they like
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    except Exception as error:  # parsers raise whatever they like, and guess the encoding of what is no text
+        why = "its header and its size do not agree" if isinstance(error, ImportError) else reason(error)
         raise InputError(
-            f"mesh '{path}' could not be read ({reason[:120]})",
-            "an .npz archive with vertices and faces, or OBJ, PLY, STL, OFF",
-            "open it in a viewer, or save it again",
+            f"mesh '{path}' must be a whole OBJ, PLY, STL or OFF file, but it could not be read ({why})",
+            do="open it in a viewer, or save it again",
         ) from error
 
 
@@ -222,15 +228,23 @@ def _check_arrays(vertices: np.ndarray, faces: np.ndarray, name: str) -> None:
     for array, what in ((vertices, "vertices"), (faces, "faces")):
         if array.ndim != 2 or array.shape[1] != 3 or len(array) == 0:
             raise InputError(
-                f"{name} has {what} of shape {array.shape}", "(n, 3) with n > 0", "check that it has faces"
+                f"{what} of {name} must have shape (n, 3) with n > 0, but they have {array.shape}",
+                do="check that it has faces, all of them triangles",
             )
+    vertices = real_numbers(vertices, f"the vertices of {name}")
     if not np.issubdtype(faces.dtype, np.integer):
-        raise InputError(f"{name} has faces of type {faces.dtype}", "whole numbers that count vertices from 0")
+        raise InputError(
+            f"faces of {name} must be whole numbers that count vertices from 0, but they have type {faces.dtype}",
+            do="store them as integers",
+        )
     bad = int((~np.isfinite(vertices)).any(axis=1).sum())
     if bad:
-        raise InputError(f"{bad} of {len(vertices)} vertices of {name} are NaN or infinite", "finite coordinates")
+        raise InputError(
+            f"vertices of {name} must be finite, but {bad} of {len(vertices)} are NaN or infinite", do="remove them"
+        )
     if faces.min() < 0 or faces.max() >= len(vertices):
         raise InputError(
-            f"{name} has faces of vertices {faces.min()} to {faces.max()}",
-            f"numbers from 0 to {len(vertices) - 1}",
+            f"faces of {name} must name vertices from 0 to {len(vertices) - 1}, but they name {faces.min()} to "
+            f"{faces.max()}",
+            do="count vertices from 0",
         )

@@ -1,6 +1,5 @@
 """Labelled points of a solid: drawn around its surface, read from files, and their residual for a logit."""
 
-import zipfile
 from pathlib import Path
 from typing import Protocol
 
@@ -9,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
+from nfsolve._core.arrays import read_arrays, real_numbers
 from nfsolve._core.errors import InputError
 
 
@@ -83,23 +83,33 @@ def read_points(path: Path, centre: np.ndarray, scale: float) -> dict[str, tuple
     Raises:
         InputError: The file cannot be read, an array is missing, or it has another shape.
     """
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError) as error:
-        raise InputError(f"points '{path}' could not be read ({error})", "an .npz archive of number arrays") from error
+    arrays = read_arrays(path)
     names = [f"{what}_{name}" for name in ("uniform", "near") for what in ("points", "occ")]
     missing = [name for name in names if name not in arrays]
     if missing:
-        raise InputError(f"'{path}' lacks {', '.join(missing)}", "points and labels, uniform and near the surface")
-    there = np.asarray(arrays.get("center", centre), float), float(arrays.get("scale", scale))
+        raise InputError(
+            f"'{path}' must have points and labels, uniform and near the surface, but it lacks {', '.join(missing)}",
+            do="store them under these names",
+        )
+    numbers = {name: real_numbers(values, f"'{name}' of '{path}'") for name, values in arrays.items()}
+    there, unit = numbers.get("center", centre), numbers.get("scale", np.asarray(scale))
+    if there.shape != (3,) or unit.size != 1 or not unit.item() > 0:
+        raise InputError(
+            f"'center' and 'scale' of '{path}' must be three numbers and a positive one, but they are "
+            f"{there.tolist()} and {unit.tolist()}",
+            do="store those of the frame in which the points are given",
+        )
     sets = {}
     for name in ("uniform", "near"):
-        points, labels = np.asarray(arrays[f"points_{name}"], float), arrays[f"occ_{name}"].reshape(-1)
-        if len(labels) == -(-len(points) // 8) and labels.dtype == np.uint8:
+        points, labels = numbers[f"points_{name}"], arrays[f"occ_{name}"].reshape(-1)
+        if len(points) and len(labels) == -(-len(points) // 8) and labels.dtype == np.uint8:
             labels = np.unpackbits(labels)[: len(points)]
-        if points.ndim != 2 or points.shape[1] != 3 or len(labels) != len(points) or not len(points):
-            raise InputError(f"'{path}' has {len(labels)} labels for {name} points of shape {points.shape}", "(n, 3)")
-        moved = (points * there[1] + there[0] - centre) / scale
+        if points.ndim != 2 or points.shape[1] != 3 or len(labels) != len(points) or not np.isfinite(points).all():
+            raise InputError(
+                f"{name} points of '{path}' must be finite, of shape (n, 3), with n labels, but they have shape "
+                f"{points.shape} and {len(labels)} labels",
+                do="store a label for each point, or its bits packed by numpy.packbits",
+            )
+        moved = (points * unit.item() + there - centre) / scale
         sets[name] = torch.from_numpy(moved), torch.from_numpy(labels > 0)[:, None]
     return sets

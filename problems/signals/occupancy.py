@@ -36,7 +36,17 @@ from nfsolve import (
 )
 from nfsolve.data.tables import find_file
 from nfsolve.fields import Gaussian, ReLU
-from nfsolve.meshes import Implicit, Mesh, Solid, View, around, level_set, read_points, render, root_cross_entropy
+from nfsolve.meshes import (
+    Implicit,
+    Mesh,
+    Solid,
+    View,
+    around,
+    draw_mesh,
+    level_set,
+    read_points,
+    root_cross_entropy,
+)
 from nfsolve.metrics import iou
 from nfsolve.plot import panels
 from nfsolve.problem import Batch, FieldFunction, in_pieces
@@ -248,7 +258,7 @@ class Occupancy(Problem):
     def _view(self, axes: Any, title: str, surface: Callable[[], Mesh]) -> None:
         axes.set(title=title, xticks=[], yticks=[])
         try:
-            axes.imshow(render(surface(), View(azimuth=self.azimuth), 360)[0], cmap="gray", vmin=0, vmax=1)
+            draw_mesh(axes, surface(), View(azimuth=self.azimuth))
         except (MissingExtra, InputError) as error:
             axes.text(0.5, 0.5, str(error), ha="center", va="center", wrap=True, transform=axes.transAxes)
 

@@ -1,13 +1,21 @@
-"""Closed meshes: reading, bad surfaces, volume, samples; winding numbers against solid angles and closed forms."""
+"""Closed meshes: reading, bad surfaces, volume, samples; winding numbers against solid angles and closed forms.
 
+Kinds of fault of the reader: damaged, cut-off and lying files of every format, archives without the arrays, complex
+values and text, values that are not finite, faces of vertices that are not there, holes, fins, flipped and flat faces,
+polygons, several objects, bodies of mixed orientation, cavities, bodies that touch or overlap.
+"""
+
+import itertools
 import math
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from nfsolve._core.errors import InputError
 from nfsolve.meshes import Mesh, around, read_points
 
 TETRA = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], float)
@@ -133,6 +141,131 @@ def test_bodies_that_touch_at_an_edge_are_closed():
     assert len(mesh.vertices) == 6
 
 
+def bodies(*parts: tuple[Mesh, float, int]) -> Mesh:
+    """Return spheres in one mesh: each a unit sphere, moved along x, with its radius and orientation."""
+    vertices, faces = [], []
+    for k, (mesh, radius, at, sign) in enumerate(parts):
+        vertices.append(radius * mesh.vertices + [at, 0, 0])
+        faces.append(mesh.faces[:, ::sign] + k * len(mesh.vertices))
+    return Mesh.closed(np.concatenate(vertices), np.concatenate(faces))
+
+
+SIGNS = [1, -1]
+
+
+@pytest.fixture(scope="module")
+def coarse() -> Mesh:
+    return icosphere(1)
+
+
+def inside(mesh: Mesh, *at: float) -> list[bool]:
+    points = torch.tensor([[x, 0.01, 0.02] for x in at], dtype=torch.float64)
+    winding = solid_angles(mesh, points.numpy())
+    assert (winding > -0.01).all()
+    found = mesh.contains(points)[:, 0].tolist()
+    assert found == (winding > 0.5).tolist()
+    return found
+
+
+@pytest.mark.parametrize("signs", list(itertools.product(SIGNS, SIGNS, SIGNS)))
+def test_bodies_apart_are_solid_whatever_their_orientation(coarse, signs):
+    mesh = bodies(*((coarse, 1.0, 3.0 * k, sign) for k, sign in enumerate(signs)))
+    assert inside(mesh, 0, 1.5, 3, 6) == [True, False, True, True]
+    assert mesh.volume() == pytest.approx(3 * coarse.volume())
+
+
+@pytest.mark.parametrize("signs", list(itertools.product(SIGNS, SIGNS)))
+def test_bodies_that_overlap_are_their_union(coarse, signs):
+    mesh = bodies(*((coarse, 1.0, float(k), sign) for k, sign in enumerate(signs)))
+    assert inside(mesh, -0.5, 0.5, 1.5, 2.5) == [True, True, True, False]
+
+
+@pytest.mark.parametrize("sign", SIGNS)
+def test_a_surface_turned_against_the_one_around_it_is_a_cavity(coarse, sign):
+    mesh = bodies((coarse, 1.0, 0.0, sign), (coarse, 0.5, 0.1, -sign))
+    assert inside(mesh, 0, 0.75, -0.7, 1.1) == [False, True, True, False]
+    assert mesh.volume() == pytest.approx(7 / 8 * coarse.volume())
+
+
+@pytest.mark.parametrize("sign", SIGNS)
+def test_solids_within_each_other_of_one_orientation_are_their_union(coarse, sign):
+    mesh = bodies((coarse, 1.0, 0.0, sign), (coarse, 0.5, 0.1, sign))
+    assert inside(mesh, 0, 0.75, 1.1) == [True, True, False]
+
+
+@pytest.mark.parametrize("signs", [s for s in itertools.product(SIGNS, repeat=4) if s[0] != s[3]])
+def test_orientations_that_make_no_sense_are_replaced_by_nesting(coarse, signs):
+    mesh = bodies(*((coarse, size, 0.0, sign) for size, sign in zip((1.0, 0.6, 0.3), signs, strict=False)),
+                  (coarse, 1.0, 5.0, signs[3]))  # fmt: skip
+    assert inside(mesh, 0, 0.45, 0.75, 5) == [True, False, True, True]
+
+
+def test_lenses_that_share_their_rim_are_closed():
+    rim = np.array([[math.cos(t), math.sin(t), 0] for t in np.arange(6) * math.pi / 3])
+    tips = [[0, 0, z] for z in (0.9, 0.6, -0.6, -0.9)]
+    fans = [[(6 + tip, k, (k + 1) % 6)[:: 1 - 2 * (tip % 2)] for k in range(6)] for tip in range(4)]
+    mesh = Mesh.closed(np.concatenate([rim, tips]), np.concatenate(fans))
+    points = torch.tensor([[0.0, 0.01, z] for z in (0.7, 0.1, -0.7)], dtype=torch.float64)
+    assert mesh.contains(points)[:, 0].tolist() == [True, False, True]
+
+
+def test_a_body_within_another_needs_libigl(coarse, monkeypatch):
+    monkeypatch.setitem(sys.modules, "igl", None)
+    bodies((coarse, 1.0, 0.0, -1), (coarse, 1.0, 3.0, 1))
+    with pytest.raises(ImportError, match=r"a mesh of bodies within each other needs igl.*nfsolve\[mesh\]"):
+        bodies((coarse, 1.0, 0.0, 1), (coarse, 0.5, 0.0, 1))
+
+
+CUBE = b"".join(b"v %d %d %d\n" % p for p in itertools.product((0, 1), (0, 1), (0, 1)))
+SQUARES = b"f 1 2 4 3\nf 5 7 8 6\nf 1 5 6 2\nf 3 4 8 7\nf 1 3 7 5\nf 2 6 8 4\n"
+
+
+def test_polygons_and_several_objects_are_read(tmp_path):
+    second = b"".join(b"v %d %d %d\n" % p for p in itertools.product((3, 4), (0, 1), (0, 1)))
+    moved = b"".join(b"f %d %d %d %d\n" % tuple(int(v) + 8 for v in f.split()[1:]) for f in SQUARES.splitlines())
+    (tmp_path / "a.obj").write_bytes(b"mtllib none.mtl\no a\n" + CUBE + SQUARES + b"o b\n" + second + moved)
+    mesh = Mesh.read(tmp_path / "a.obj")
+    assert mesh.volume() == pytest.approx(2) and inside(mesh, 0.5, 2, 3.5) == [True, False, True]
+
+
+CLAIMS = [  # how each format says how many faces or vertices it has, and other numbers in its place
+    (".ply", b"element vertex 12", [b"element vertex 4000000000", b"element vertex -12", b"element vertex 11"]),
+    (".ply", b"element face 20", [b"element face 19", b"element face 21"]),
+    (".off", b"OFF\n12 20", [b"OFF\n4000000000 20", b"OFF\n12 19", b"OFF\n-12 20", b"12 20"]),
+    (".stl", (20).to_bytes(4, "little"), [n.to_bytes(4, "little") for n in (2**31, 19, 21, 0)]),
+    (".obj", b"f 1", [b"f 99", b"f -99", b"g 1", b"f 1.5"]),
+]
+
+
+@pytest.mark.parametrize(("ending", "said", "instead"), [(e, s, i) for e, s, all_of in CLAIMS for i in all_of])
+def test_files_that_lie_end_in_a_sentence(tmp_path, ending, said, instead):
+    icosphere(0).write(tmp_path / f"a{ending}")
+    content = (tmp_path / f"a{ending}").read_bytes()
+    assert said in content
+    (tmp_path / f"b{ending}").write_bytes(content.replace(said, instead, 1))
+    with pytest.raises(InputError, match=rf"mesh '.*b{ending}'"):
+        Mesh.read(tmp_path / f"b{ending}")
+
+
+@pytest.mark.parametrize("ending", [".npz", ".obj", ".ply", ".stl", ".off"])
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 0.97])
+def test_files_that_are_cut_off_end_in_a_sentence(tmp_path, coarse, ending, share):
+    path = tmp_path / f"a{ending}"
+    if ending == ".npz":
+        np.savez(path, vertices=coarse.vertices, faces=coarse.faces)
+    else:
+        coarse.write(path)
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    with pytest.raises(InputError, match=rf"a{ending}'"):
+        Mesh.read(path)
+
+
+def test_archives_without_the_arrays_are_named(tmp_path):
+    np.savez(tmp_path / "a.npz", v=TETRA, f=SIDES)
+    with pytest.raises(InputError, match="must have arrays vertices and faces, but it has v, f"):
+        Mesh.read(tmp_path / "a.npz")
+
+
 FLIPPED = np.array([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 3, 2]])
 FIN = np.concatenate([SIDES, [[0, 1, 4]]])
 FLAT = np.array([[0, 1, 2], [0, 2, 1]])
@@ -144,16 +277,22 @@ FLAT = np.array([[0, 1, 2], [0, 2, 1]])
         (
             TETRA,
             SIDES[:3],
-            r"mesh '.*bad.npz' is not watertight \(3 open edges, 0 non-manifold edges\).*Close its holes",
+            r"mesh '.*bad.npz' must be watertight, .* it has 3 open edges and 0 non-manifold edges\. Close its holes",
         ),
-        (np.vstack([TETRA, [[2, 2, 2]]]), FIN, r"\(2 open edges, 1 non-manifold edges\)"),
-        (TETRA, FLIPPED, r"inconsistent winding \(3 edges between triangles of opposite orientation\)"),
+        (np.vstack([TETRA, [[2, 2, 2]]]), FIN, "it has 2 open edges and 1 non-manifold edges"),
+        (TETRA, FLIPPED, "but 3 edges lie between triangles of opposite orientation"),
         (TETRA, FLAT, "encloses no volume"),
-        (TETRA, SIDES[:0], r"faces of shape \(0, 3\): \(n, 3\) with n > 0"),
-        (TETRA[:, :2], SIDES, r"vertices of shape \(4, 2\)"),
-        (np.where(TETRA == 1, np.nan, TETRA), SIDES, "3 of 4 vertices of mesh .* are NaN or infinite"),
-        (TETRA, SIDES + 1, "faces of vertices 1 to 4: numbers from 0 to 3"),
-        (TETRA, SIDES.astype(float), "faces of type float64"),
+        (TETRA, SIDES[:0], r"faces of .* must have shape \(n, 3\) with n > 0, but they have \(0, 3\)"),
+        (TETRA[:, :2], SIDES, r"vertices of .* but they have \(4, 2\)"),
+        (
+            np.where(TETRA == 1, np.nan, TETRA),
+            SIDES,
+            "vertices of mesh .* must be finite, but 3 of 4 are NaN or infinite",
+        ),
+        (TETRA, SIDES + 1, "must name vertices from 0 to 3, but they name 1 to 4"),
+        (TETRA, SIDES.astype(float), "faces of .* must be whole numbers .* type float64"),
+        (TETRA + 1j, SIDES, "vertices of .* must hold real numbers, but it holds complex numbers"),
+        (TETRA.astype(str), SIDES, "vertices of .* must hold real numbers, but it holds text"),
     ],
 )
 def test_bad_meshes_are_worded(tmp_path, vertices, faces, words):
@@ -165,12 +304,12 @@ def test_bad_meshes_are_worded(tmp_path, vertices, faces, words):
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("text.ply", b"no mesh at all", r"text.ply' could not be read .*OBJ, PLY, STL, OFF"),
+        ("text.ply", b"no mesh at all", "text.ply' must be a whole OBJ, PLY, STL or OFF file, but it could"),
         ("text.npz", b"no archive", "text.npz' could not be read"),
-        ("empty.obj", b"# nothing\n", r"empty.obj' (could not be read|has .* of shape \(0)"),
+        ("empty.obj", b"# nothing\n", "empty.obj' must "),
         ("cloud.ply", b"ply\nformat ascii 1.0\nelement vertex 1\nproperty float x\nproperty float y\nproperty float z\n"
-         b"end_header\n0 0 0\n", r"cloud.ply' (could not be read|has .* of shape \(0)"),
-        ("scene.fbx", b"", r"ends in '.fbx': one of .npz, .obj"),
+         b"end_header\n0 0 0\n", "cloud.ply' must "),
+        ("scene.fbx", b"", r"must end in one of .npz, .obj, .*, but '.*scene.fbx' does not"),
     ],
 )  # fmt: skip
 def test_files_that_are_no_meshes_are_worded(tmp_path, name, content, words):
@@ -180,8 +319,6 @@ def test_files_that_are_no_meshes_are_worded(tmp_path, name, content, words):
 
 
 def test_a_missing_library_is_worded(tmp_path, monkeypatch):
-    import sys
-
     (tmp_path / "a.obj").write_text("v 0 0 0\n")
     monkeypatch.setitem(sys.modules, "trimesh", None)
     with pytest.raises(ImportError, match=r"reading a OBJ file needs trimesh.*nfsolve\[mesh\]"):
