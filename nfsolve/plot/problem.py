@@ -14,7 +14,7 @@ from nfsolve.domains import Box, Domain
 from nfsolve.options.docstrings import description
 from nfsolve.plot.operator import input_panel
 from nfsolve.plot.panels import array, new_figure
-from nfsolve.problem import Objective, OperatorPDE
+from nfsolve.problem import Objective, OperatorPDE, SamplerState
 from nfsolve.problem.operator.families import read
 from nfsolve.problem.pde.conditions import Condition
 
@@ -50,7 +50,7 @@ def show(problem: Any, field: nn.Module | None = None, *, seed: int = 0) -> "Fig
     rms: dict[str, float] = {}
     if field is None:
         data = problem.load("cpu", torch.float64)
-        batch = problem.sample(data, generator(seed, "points"))
+        batch = problem.sample(data, SamplerState(), generator(seed, "points"))
     else:
         like = next(field.parameters())
         data = problem.load(like.device, like.dtype)

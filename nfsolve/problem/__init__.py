@@ -8,7 +8,7 @@ from nfsolve.problem.pde.conditions import boundary, face, interior, measured, p
 from nfsolve.problem.pde.evaluate import in_pieces
 from nfsolve.problem.pde.pde import PDE
 from nfsolve.problem.pde.window import check_windows, cuts_of, window_of
-from nfsolve.problem.problem import Batch, FieldFunction, Problem
+from nfsolve.problem.problem import Batch, FieldFunction, Problem, SamplerState
 from nfsolve.problem.recipe import Recipe, Stage
 from nfsolve.problem.unknowns import Unknown
 
@@ -22,6 +22,7 @@ __all__ = [
     "OperatorPDE",
     "Problem",
     "Recipe",
+    "SamplerState",
     "Stage",
     "TrainedOperator",
     "Unknown",

@@ -3,6 +3,7 @@
 import copy
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,7 +15,8 @@ from nfsolve._core.errors import InputError
 from nfsolve.curvature import LeastSquares
 from nfsolve.diff import Unsupported, jacobian_by_rows
 from nfsolve.problem.coupling import couples, perturbed
-from nfsolve.problem.problem import Batch, Problem
+from nfsolve.problem.problem import Batch, Problem, SamplerState
+from nfsolve.problem.recipe import Stage
 from nfsolve.problem.unknowns import NoNumbers, Unknowns
 from nfsolve.weighting import Constant, Weighting, Weights
 
@@ -72,6 +74,7 @@ class Objective(LeastSquares):
         self.system = System(field, unknowns.to(device=first.device, dtype=first.dtype))
         self.weights = Weights(weighting or Constant(), problem.weights())
         self.batch: Batch = {}
+        self._sampler = SamplerState()  # of the current stage, without field and batch
         self._latest: dict[str, Tensor] = {}
         self._recordable: dict[str, bool] = {}  # residual name -> whether its Jacobian comes from linear layers
         self.unused: tuple[str, ...] = ()  # unknown scalars in no residual, which `check` finds
@@ -79,22 +82,23 @@ class Objective(LeastSquares):
         self._evaluate = torch.compile(self._evaluate_eagerly) if compile else self._evaluate_eagerly
         super().__init__(self._stack_at, dict(self.system.named_parameters()))
         self._drawn_from = self.generator.get_state()
-        self._place(problem.sample(data, generator))
+        self._place(problem.sample(data, self._sampler, generator))
 
     def choose(self, only: str) -> None:
         """Train only the parameters of the field whose names begin with ``only``; empty takes all."""
         super().choose(only)
         self._recordable = {}
 
-    def use_points(self, factor: float) -> None:
-        """Take another number of points from the next draw on."""
-        self.problem = self.problem.with_points(factor)
+    def sample_as(self, stage: Stage) -> None:
+        """Draw as many points, or as coarse ones, as a stage says, from the next draw on."""
+        self._sampler = SamplerState(points=stage.points, coarsen=stage.coarsen)
 
     @torch.no_grad()
     def resample(self) -> None:
         """Draw new points, rays or a mini-batch."""
         self._drawn_from = self.generator.get_state()
-        self._place(self.bound().resample(self.data, self.generator, self.system.field, self.batch))
+        state = replace(self._sampler, field=self.system.field, batch=self.batch)
+        self._place(self.bound().sample(self.data, state, self.generator))
 
     def _place(self, batch: Batch) -> None:
         before, self.batch = self.batch, batch
@@ -218,7 +222,7 @@ class Objective(LeastSquares):
             self._place(tree_map(lambda x: x.to(device) if isinstance(x, Tensor) else x, state["batch"]))
         else:
             self.generator.set_state(state["drawn_from"])
-            self._place(self.problem.sample(self.data, self.generator))
+            self._place(self.problem.sample(self.data, self._sampler, self.generator))
         self.weights.restore(state.get("weighting", {}), self)
 
     def some_rows(self, name: str, most: int) -> Tensor:

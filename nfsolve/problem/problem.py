@@ -22,6 +22,23 @@ FieldFunction = Callable[[Tensor], Tensor]
 """A field or anything that stands in for one: points (n, d) -> values (n, k)."""
 
 
+@dataclass(frozen=True)
+class SamplerState:
+    """What a draw depends on besides the data and chance.
+
+    Attributes:
+        batch: What the last draw gave; None at the first one.
+        field: The field so far; None before training.
+        points: Factor on the number of points inside the domain (`Stage.points`).
+        coarsen: Pixels, voxels or bins that are merged along each side (`Stage.coarsen`).
+    """
+
+    batch: Any = None
+    field: FieldFunction | None = None
+    points: float = 1.0
+    coarsen: int = 1
+
+
 @dataclass
 class Problem(ABC):
     """A dataclass of Python numbers that turns a field into named residuals.
@@ -57,35 +74,18 @@ class Problem(ABC):
         """
         return {}
 
-    def sample(self, data: Batch, generator: Generator) -> Batch:
+    def sample(self, data: Batch, state: SamplerState, generator: Generator) -> Batch:
         """Pick points, rays or a mini-batch.
 
         Args:
-            data: What `load` gave.
+            data: What `load` gave; it stays as it is.
+            state: The stage's share of points, and what was drawn last and learned since.
             generator: CPU generator; the only source of chance.
 
         Returns:
             What `residuals` gets.
         """
         return data
-
-    def with_points(self, factor: float) -> "Problem":
-        """Return this problem with another number of points, where it draws any."""
-        return self
-
-    def resample(self, data: Batch, generator: Generator, field: FieldFunction, batch: Batch) -> Batch:
-        """Pick again, knowing the field so far; `sample` unless overridden.
-
-        Args:
-            data: What `load` gave.
-            generator: CPU generator; the only source of chance.
-            field: The field so far.
-            batch: What the last draw gave.
-
-        Returns:
-            What `residuals` gets next.
-        """
-        return self.sample(data, generator)
 
     def fresh(self, data: Batch, generator: Generator, batch: Batch) -> Batch:
         """Draw points that were never trained on, to see whether the residuals are small between trained points.
@@ -114,7 +114,7 @@ class Problem(ABC):
 
     @property
     def adapts(self) -> bool:
-        """Whether `resample` looks at the field, so that a checkpoint must hold the points themselves."""
+        """Whether `sample` looks at the field or the last draw, so that a checkpoint must hold the batch itself."""
         return False
 
     def weights(self) -> dict[str, float]:

@@ -25,6 +25,8 @@ class Stage:
             (to one hundredth), over the steps of the stage. Optimizers without a learning rate have no schedule.
         points: Factor on the number of points inside the domain: a stage that finds the shape of the solution needs
             fewer than the one that refines it.
+        coarsen: Pixels, voxels or detector bins that are merged along each side, where a problem has such a
+            resolution: a stage that finds the large structures needs fewer.
         warmup: Fraction of the steps over which the learning rate first rises linearly; the schedule then runs over
             the steps that are left.
         only: Beginning of the names of the parameters that it trains, such as ``branches``; empty trains all.
@@ -35,6 +37,7 @@ class Stage:
     resample: int | None = None
     schedule: str = "constant"
     points: float = 1.0
+    coarsen: int = 1
     warmup: float = 0.0
     only: str = ""
 
@@ -43,15 +46,24 @@ class Stage:
             raise unknown("schedule", self.schedule, SCHEDULES)
         if self.steps < 0 or (self.resample or 0) < 0:
             raise InputError(
-                f"a stage with steps={self.steps}, resample={self.resample}", "numbers that are not negative"
+                f"the steps and the interval of a stage must not be negative, got steps={self.steps} and "
+                f"resample={self.resample}",
+                do="give 0 to take no step, or never to draw new points",
             )
         if not self.points > 0:
-            raise InputError(f"a stage with points={self.points}", "a positive factor on the number of points")
+            raise InputError(
+                f"the factor on the number of points of a stage must be positive, got points={self.points}",
+                do="give 1 for all points, or 0.5 for half of them",
+            )
+        if self.coarsen < 1:
+            raise InputError(
+                f"a stage must merge at least 1 pixel along each side, got coarsen={self.coarsen}",
+                do="give 1 for the full resolution, or 2 for half of it",
+            )
         if not 0 <= self.warmup < 1:
             raise InputError(
-                f"a stage with warmup={self.warmup:g}",
-                "a fraction of its steps, in [0, 1)",
-                f"divide a number of steps by {self.steps}" if self.warmup > 1 and self.steps else "",
+                f"the warm-up of a stage must be a fraction of its steps in [0, 1), got warmup={self.warmup:g}",
+                do=f"divide the number of steps by {self.steps}" if self.warmup > 1 and self.steps else "",
             )
 
     def make(self, parameters: list[Any]) -> Any:
@@ -73,8 +85,8 @@ class Stage:
         except ValueError as error:  # the wording of torch's own optimizers
             maker = getattr(self.optimizer, "func", self.optimizer)
             raise InputError(
-                f"{getattr(maker, '__name__', 'the optimizer')} with an option that it refuses ({error})",
-                "values that it accepts",
+                f"the optimizer {getattr(maker, '__name__', '')} refuses one of its options: {error}",
+                do="give a value that it accepts",
             ) from error
 
     def rate(self, step: int) -> float:

@@ -174,8 +174,8 @@ class Run:
         if self._resumed is not None:
             self._optimizer.load_state_dict(self._resumed)
             self._resumed = None
-        elif self.stage or stage.points != 1.0:
-            self.objective.use_points(stage.points)
+        elif self.stage or stage.points != 1.0 or stage.coarsen > 1:
+            self.objective.sample_as(stage)
             self.objective.resample()
         return self._optimizer
 
@@ -263,7 +263,7 @@ class Run:
         self.stopped, self.failed = state["stopped"], state["failed"]
         self._fresh, self.parts = state.get("fresh", False), state.get("parts", {})
         if self.plan.stages:
-            self.objective.use_points(self.plan.stages[self.stage].points)
+            self.objective.sample_as(self.plan.stages[self.stage])
         self.objective.load_state_dict(state["objective"])
         self._resumed = state["optimizer"]
 

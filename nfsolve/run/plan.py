@@ -92,6 +92,7 @@ class Plan:
                     "resample": s.resample,
                     "schedule": s.schedule,
                     "points": s.points,
+                    "coarsen": s.coarsen,
                     "warmup": s.warmup,
                     "only": s.only,
                 }

@@ -18,9 +18,20 @@ EDGE = 1e-3  # of the contrast: smaller differences count quadratically in the t
 EMPTY = 1e-3  # of the largest line integral: rays below it have met nothing
 
 
-def coarsening(points: float, dimensions: int) -> int:
-    """Side of the blocks of pixels or voxels of a stage with this factor on the number of points."""
-    return max(1, round(points ** (-1 / dimensions)))
+class Levels(dict[int, dict[str, Any]]):
+    """Data by the number of pixels or voxels merged along each side, made when they are first asked for.
+
+    Args:
+        make: From this number to the data.
+    """
+
+    def __init__(self, make: Callable[[int], dict[str, Any]]):
+        super().__init__({1: make(1)})  # at once, so that a scanner that cannot be is refused before training
+        self._make = make
+
+    def __missing__(self, side: int) -> dict[str, Any]:
+        self[side] = self._make(side)
+        return self[side]
 
 
 def coarse_pixels(grid: PixelGrid, side: int) -> PixelGrid:

@@ -7,7 +7,6 @@ squares, each ray by the noise of its counts. "poisson": the likelihood of the c
 may be added to each. Beside the field stand the classical methods of `nfsolve.reconstruct`.
 """
 
-import copy
 import math
 from abc import abstractmethod
 from collections.abc import Callable
@@ -28,9 +27,9 @@ from nfsolve.forward.counts import gaussian_residual, poisson_residual
 from nfsolve.forward.radon import PixelGrid, Projector
 from nfsolve.metrics import matthews, otsu, psnr, relative_l2, ssim
 from nfsolve.plot import panels
-from nfsolve.problem import Batch, FieldFunction, in_pieces
+from nfsolve.problem import Batch, FieldFunction, SamplerState, in_pieces
 from nfsolve.reconstruct import Reconstruction, filtered_back_projection, ramp_filter, sirt, total_variation
-from problems.ct._levels import LOSSES, Loss, coarse_pixels, coarsening, compared, grouped, root_gradient
+from problems.ct._levels import LOSSES, Levels, Loss, coarse_pixels, compared, grouped, root_gradient
 from problems.ct._picture import tomography_picture
 
 if TYPE_CHECKING:
@@ -71,7 +70,6 @@ class Tomography(Problem):
         for name in ("tv", "classical_tv", "peak"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise InputError(f"{name} = {getattr(self, name):g}", "a finite number of at least 0 was expected")
-        self._merged = 1  # pixels, and bins, that training merges along each side
 
     @abstractmethod
     def measure(self) -> Scan:
@@ -128,7 +126,7 @@ class Tomography(Problem):
 
     def load(self, device: str | torch.device, dtype: torch.dtype) -> Batch:
         """Make the data, and what to compare with."""
-        data: Batch = {"levels": {1: self._level(1, device, dtype)}, "classical": {}}
+        data: Batch = {"levels": Levels(lambda side: self._level(side, device, dtype)), "classical": {}}
         for name in ("reference", "segmentation"):
             values = getattr(self.scan, name)
             if values is not None:
@@ -157,18 +155,9 @@ class Tomography(Problem):
         projector = Projector(geometry, grid, dtype, device)
         return level | {"projector": projector, "geometry": geometry, "shape": grid.shape}
 
-    def with_points(self, factor: float) -> "Tomography":
-        """Merge pixels and bins in training, so that the number of pixels becomes about ``factor`` times as large."""
-        coarse = copy.copy(self)
-        coarse._merged = coarsening(factor, 2)
-        return coarse
-
-    def sample(self, data: Batch, generator: Generator) -> Batch:
+    def sample(self, data: Batch, state: SamplerState, generator: Generator) -> Batch:
         """Take all pixels, at the resolution of the stage."""
-        levels, pixels = data["levels"], data["levels"][1]["pixels"]
-        if self._merged not in levels:
-            levels[self._merged] = self._level(self._merged, pixels.device, pixels.dtype)
-        return levels[self._merged]
+        return data["levels"][state.coarsen]
 
     def residuals(self, field: FieldFunction, batch: Batch) -> dict[str, Tensor]:
         """Compare line integrals; the squares of "variation" are lengths of differences between pixels."""
@@ -285,7 +274,7 @@ class Tomography(Problem):
                 encoding=FeatureGrid(levels=max(1, round(math.log2(finest)) - 2), coarsest=8, finest=finest),
             ),
             stages=(
-                *((Stage(adam, coarse, schedule="cosine", points=0.25),) if coarse else ()),
+                *((Stage(adam, coarse, schedule="cosine", coarsen=2),) if coarse else ()),
                 Stage(adam, fine, schedule="cosine"),
             ),
             log_every=25,

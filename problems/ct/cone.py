@@ -9,7 +9,6 @@ the field at all voxels that no empty ray crosses, and compares all rays.
     nfsolve run ct_cone --data head.npz --views 25 --counts 1e5
 """
 
-import copy
 import math
 import warnings
 from collections.abc import Callable
@@ -26,11 +25,11 @@ from nfsolve.fields import ReLU
 from nfsolve.forward.counts import counted_anew, gaussian_residual, poisson_residual
 from nfsolve.forward.radon import ConeBeam, Projector
 from nfsolve.metrics import psnr, relative_l2, ssim
-from nfsolve.problem import Batch, FieldFunction, in_pieces
+from nfsolve.problem import Batch, FieldFunction, SamplerState, in_pieces
 from nfsolve.reconstruct import Reconstruction, cgls, fdk, ramp_filter, sirt, total_variation
 from problems.ct._cone_output import cone_picture, write_volumes
 from problems.ct._cone_phantom import Body, Phantom, Sampled
-from problems.ct._levels import LOSSES, Loss, coarse_voxels, coarsening, compared, merged, root_gradient, support
+from problems.ct._levels import LOSSES, Levels, Loss, coarse_voxels, compared, merged, root_gradient, support
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -92,7 +91,6 @@ class CTCone(Problem):
             raise unknown_name("loss", self.loss, LOSSES)
         if self.loss == "poisson" and not self.counts:
             raise InputError("loss = poisson, counts = 0", "data that were counted", "give --counts 1e5, say")
-        self._coarsening = 1  # voxels and bins that training merges along each side
 
     @property
     def geometry(self) -> ConeBeam:
@@ -157,9 +155,8 @@ class CTCone(Problem):
         return lambda x, raw: contrast * torch.nn.functional.softplus(raw - 1)
 
     def load(self, device: str | torch.device, dtype: torch.dtype) -> Batch:
-        """Make the data of each resolution that the recipe asks for, and the truth to compare with."""
-        wanted = sorted({1, *(coarsening(stage.points, 3) for stage in self.recipe().stages)})
-        levels = {c: self._level(c, device, dtype) for c in wanted}
+        """Make the data, and the truth to compare with."""
+        levels = Levels(lambda side: self._level(side, device, dtype))
         return {"levels": levels, "reference": self.body.truth().to(device, dtype), "classical": {}}
 
     def _level(self, c: int, device: Any, dtype: torch.dtype) -> Batch:
@@ -176,15 +173,9 @@ class CTCone(Problem):
         fixed = {"inside": inside, "grid": grid, "geometry": geometry, "projector": projector}
         return level | fixed | {"I0": self.counts * c**2}
 
-    def with_points(self, factor: float) -> "CTCone":
-        """Merge voxels and bins in training, so that the number of voxels becomes ``factor`` times as large."""
-        coarse = copy.copy(self)
-        coarse._coarsening = coarsening(factor, 3)
-        return coarse
-
-    def sample(self, data: Batch, generator: Generator) -> Batch:
+    def sample(self, data: Batch, state: SamplerState, generator: Generator) -> Batch:
         """Take all voxels, at the resolution of the stage."""
-        return data["levels"][self._coarsening]
+        return data["levels"][state.coarsen]
 
     def volume(self, field: FieldFunction, batch: Batch) -> Tensor:
         """Evaluate a field at the centres of the voxels that no empty ray crosses, (nz, ny, nx)."""
@@ -283,8 +274,8 @@ class CTCone(Problem):
         return Recipe(
             field=partial(MLP, width=32, depth=1, activation=ReLU(), encoding=grid),
             stages=(
-                Stage(partial(adam, lr=1e-2), steps=60, schedule="cosine", points=1 / 64),
-                Stage(partial(adam, lr=1e-2), steps=60, schedule="cosine", points=1 / 8),
+                Stage(partial(adam, lr=1e-2), steps=60, schedule="cosine", coarsen=4),
+                Stage(partial(adam, lr=1e-2), steps=60, schedule="cosine", coarsen=2),
                 Stage(partial(adam, lr=2e-2), steps=80, schedule="cosine"),
             ),
             log_every=10,

@@ -23,7 +23,7 @@ from nfsolve import generator as seeded
 from nfsolve.data.photos import Photographs
 from nfsolve.forward.cameras import aim
 from nfsolve.forward.rendering import OccupancyGrid, Rays, Rendering, Samples, composite, engine, spherical_harmonics
-from nfsolve.problem import Batch, FieldFunction, in_pieces
+from nfsolve.problem import Batch, FieldFunction, SamplerState, in_pieces
 from problems.nerf import _auxiliary as auxiliary
 from problems.nerf import _pictures as pictures
 from problems.nerf import _scores as scores
@@ -152,14 +152,15 @@ class Radiance(Problem):
         """Make an occupancy grid in which everything is occupied."""
         return OccupancyGrid(self.domain.bounds, self.cells, self.threshold, device=device, **options)
 
-    def sample(self, data: Batch, generator: Generator) -> Batch:
-        """Pick pixels of all training views, and sample their rays through the whole box."""
-        grid = self.full_grid(data["train"].colours.device)
-        return self._sample(data, generator, grid, self.points // self.samples, 0)
+    def sample(self, data: Batch, state: SamplerState, generator: Generator) -> Batch:
+        """Pick pixels of all training views, and sample their rays where the field has density.
 
-    def resample(self, data: Batch, generator: Generator, field: FieldFunction, batch: Batch) -> Batch:
-        """Pick as many pixels as the samples on the last rays suggest, and sample only where the field has density."""
-        grid = self.full_grid(data["train"].colours.device)
+        The first rays are sampled through the whole box; later there are as many rays as the samples on the last ones
+        suggest.
+        """
+        grid, field, batch = self.full_grid(data["train"].colours.device), state.field, state.batch
+        if field is None:
+            return self._sample(data, generator, grid, self.points // self.samples, 0)
         grid.load_state_dict(batch["grid"])
         grid.update(_density(field), generator)
         each = len(batch["samples"]["t"]) / len(batch["colour"]["rgb"])

@@ -106,7 +106,7 @@ class PairsOperator(OperatorPDE):
             "test": {"functions": functions, "values": values, "truth": truth.to(device)},
         }
 
-    def sample(self, data, generator):
+    def sample(self, data, state, generator):
         """Read a mini-batch of pairs, some points of each."""
         known, like = self._known, data["like"]
         rows = known.training[torch.randperm(len(known.training), generator=generator)[: self.batch]]

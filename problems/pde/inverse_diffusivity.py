@@ -89,9 +89,9 @@ class InverseDiffusivity(PDE):
         sensors = {name: value.to(device, dtype) for name, value in rows.items()}
         return super().load(device, dtype) | {"sensors": sensors}
 
-    def sample(self, data, generator):
+    def sample(self, data, state, generator):
         """Draw new points inside; the sensors stay."""
-        return super().sample(data, generator) | {"measurements": data["sensors"]}
+        return super().sample(data, state, generator) | {"measurements": data["sensors"]}
 
     def weights(self):
         """Weigh equations and measurements."""

@@ -103,9 +103,9 @@ class Wake(PDE):
             key: {name: value.to(device, dtype) for name, value in table.items()} for key, table in tables.items()
         }
 
-    def sample(self, data, generator):
+    def sample(self, data, state, generator):
         """Draw new points inside; the measurements stay."""
-        return super().sample(data, generator) | {"measurements": data["probes"]}
+        return super().sample(data, state, generator) | {"measurements": data["probes"]}
 
     def weights(self):
         """Weigh equations and measurements."""

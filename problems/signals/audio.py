@@ -24,7 +24,7 @@ from nfsolve.data.sounds import read_wav, write_wav
 from nfsolve.data.tables import find_file
 from nfsolve.metrics import psnr, snr
 from nfsolve.plot import panels
-from nfsolve.problem import Batch, FieldFunction, in_pieces
+from nfsolve.problem import Batch, FieldFunction, SamplerState, in_pieces
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -124,7 +124,7 @@ class AudioFit(Problem):
         given = {"points": points[mask], "values": values[mask]}
         return {"given": given, "points": points, "wave": values, "mask": mask} | shape
 
-    def sample(self, data: Batch, generator: Generator) -> Batch:
+    def sample(self, data: Batch, state: SamplerState, generator: Generator) -> Batch:
         """Pick samples at random among those given."""
         given, batch = data["given"], self.of("batch")
         if batch == 0 or batch >= len(given["points"]):

@@ -27,7 +27,7 @@ from nfsolve import generator as make_generator
 from nfsolve.data.pictures import crop, read, shrink, squeeze
 from nfsolve.metrics import psnr, ssim
 from nfsolve.plot import panels
-from nfsolve.problem import Batch, FieldFunction, in_pieces
+from nfsolve.problem import Batch, FieldFunction, SamplerState, in_pieces
 from problems.signals._protocols import PROTOCOLS, Fit, Protocol, recipe
 
 if TYPE_CHECKING:
@@ -142,22 +142,18 @@ class ImageFit(Problem):
             "held": held,
         }
 
-    def sample(self, data: Batch, generator: Generator) -> Batch:
-        """Pick pixels at random among those given, or start an epoch through all of them."""
+    def sample(self, data: Batch, state: SamplerState, generator: Generator) -> Batch:
+        """Pick pixels at random among those given, or the next ones of an epoch through all of them."""
         now, n = self.setup, len(data["given"]["points"])
         if not 0 < now.batch < n:
             return {"colour": data["given"]}
         if now.epochs:
-            return self._take(data, torch.randperm(n, generator=generator), 0)
+            epoch = state.batch["epoch"] if state.batch else None
+            if epoch is None or int(epoch["end"]) >= n:
+                return self._take(data, torch.randperm(n, generator=generator), 0)
+            return self._take(data, epoch["order"], int(epoch["end"]))
         index = torch.randint(n, (now.batch,), generator=generator)
         return {"colour": {name: rows[index.to(rows.device)] for name, rows in data["given"].items()}}
-
-    def resample(self, data: Batch, generator: Generator, field: FieldFunction, batch: Batch) -> Batch:
-        """Pick again; within an epoch, take the next pixels of its order."""
-        epoch = batch.get("epoch")
-        if epoch is None or int(epoch["end"]) >= len(epoch["order"]):
-            return self.sample(data, generator)
-        return self._take(data, epoch["order"], int(epoch["end"]))
 
     def _take(self, data: Batch, order: Tensor, start: int) -> Batch:
         end = min(start + self.setup.batch, len(order))

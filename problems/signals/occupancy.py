@@ -49,7 +49,7 @@ from nfsolve.meshes import (
 )
 from nfsolve.metrics import iou
 from nfsolve.plot import panels
-from nfsolve.problem import Batch, FieldFunction, in_pieces
+from nfsolve.problem import Batch, FieldFunction, SamplerState, in_pieces
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -190,7 +190,7 @@ class Occupancy(Problem):
             sets[name] = {"points": points, "values": labels.double()}
         return sets
 
-    def sample(self, data: Batch, generator: Generator) -> Batch:
+    def sample(self, data: Batch, state: SamplerState, generator: Generator) -> Batch:
         """Pick points at random out of the pool."""
         pool, batch = data["pool"], self._setting("batch")
         if batch == 0:

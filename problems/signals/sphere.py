@@ -23,7 +23,7 @@ from nfsolve.data.latlon import band_areas, random_harmonics, read_map, unit_vec
 from nfsolve.data.tables import find_file
 from nfsolve.metrics import psnr
 from nfsolve.plot import panels
-from nfsolve.problem import Batch, FieldFunction, in_pieces
+from nfsolve.problem import Batch, FieldFunction, SamplerState, in_pieces
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -115,7 +115,7 @@ class SphereFit(Problem):
         shape = {"lat": lat, "lon": lon, "range": float(high - low), "middle": float(low + high) / 2}
         return {"given": chosen, "cumulated": cumulated, "mask": mask, **flat, **shape}
 
-    def sample(self, data: Batch, generator: Generator) -> Batch:
+    def sample(self, data: Batch, state: SamplerState, generator: Generator) -> Batch:
         """Pick points among those given, in proportion to their areas; a full batch weighs its residuals instead."""
         given, batch = data["given"], self.of("batch")
         if batch == 0 or batch >= len(given["points"]):

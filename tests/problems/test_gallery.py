@@ -8,6 +8,7 @@ from nfsolve import PDE
 from nfsolve._core.arrays import read_arrays
 from nfsolve._core.random import generator
 from nfsolve.data.tables import find_file
+from nfsolve.problem import SamplerState
 from nfsolve.problem.registry import find
 from problems.pde.allen_cahn import AllenCahn
 from problems.pde.convection import Convection
@@ -21,7 +22,7 @@ from problems.pde.wave import Wave
 
 def loaded(problem: PDE):
     data = problem.load("cpu", torch.float64)
-    return data, problem.sample(data, generator(0, "points"))
+    return data, problem.sample(data, SamplerState(), generator(0, "points"))
 
 
 # residuals of the exact solution, relative to the largest term of the equation

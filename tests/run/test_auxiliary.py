@@ -11,7 +11,7 @@ from torch import Generator, Tensor, nn
 
 import nfsolve as nf
 from nfsolve import Box, Problem, Recipe, Stage
-from nfsolve.problem import Batch
+from nfsolve.problem import Batch, SamplerState
 
 
 @dataclass
@@ -28,7 +28,7 @@ class Shifted(Problem):
             layer.bias.fill_(0.01 * seed)
         return {"gauge": layer.requires_grad_(True)}
 
-    def sample(self, data: Batch, generator: Generator) -> Batch:
+    def sample(self, data: Batch, state: SamplerState, generator: Generator) -> Batch:
         return {"data": {"points": 2 * torch.rand(40, 1, generator=generator) - 1}}
 
     def residuals(self, field: Any, batch: Batch) -> dict[str, Tensor]:

@@ -13,6 +13,7 @@ from nfsolve import MLP, PDE, Box, Objective, Problem, Recipe, Stage, face, inte
 from nfsolve._core.errors import InputError
 from nfsolve._core.spec import build, describe
 from nfsolve.cli import run_cli
+from nfsolve.problem import SamplerState
 from nfsolve.weighting import NTK, RBA, Causal, Constant, GradientNorm, SelfAdaptive
 from tests.run.test_folder import identical, state
 
@@ -102,7 +103,7 @@ class ToyProblem(Problem):
     def load(self, device, dtype):
         return {"x": torch.tensor([[1.0], [2.0]], dtype=dtype)}
 
-    def sample(self, data, generator):
+    def sample(self, data, state, generator):
         return dict(data) if self.fresh else data
 
     def residuals(self, field, batch):
@@ -221,9 +222,9 @@ class Decay(PDE):
     def initial(self, u):
         return u - 1
 
-    def sample(self, data, generator):
+    def sample(self, data, state, generator):
         t = torch.tensor([0.1, 0.9, 1.5, 2.2, 2.9, 3.0], dtype=torch.float64)[:, None]
-        initial = super().sample(data, generator)["initial"]
+        initial = super().sample(data, SamplerState(), state, generator)["initial"]
         return {"balance": {"points": torch.cat([t, t * 0], 1)}, "initial": initial}
 
 

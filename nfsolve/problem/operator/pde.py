@@ -27,7 +27,7 @@ from nfsolve.problem.pde.conditions import Condition, arguments
 from nfsolve.problem.pde.evaluate import call, one_after_another
 from nfsolve.problem.pde.pde import PDE
 from nfsolve.problem.pde.sample import box_grid, sample_rows
-from nfsolve.problem.problem import Batch
+from nfsolve.problem.problem import Batch, SamplerState
 from nfsolve.problem.recipe import Recipe, Stage
 
 QUICK_POINTS = 1000  # of the evaluation grid, for the progress line
@@ -198,13 +198,13 @@ class OperatorPDE(PDE):
         truth = sample(self, "train", self.functions, torch.empty(0), sizes)["truth"]
         return axes_of(grid, sizes), truth.unflatten(1, sizes)
 
-    def sample(self, data: Batch, generator: Generator) -> Batch:
+    def sample(self, data: Batch, state: SamplerState, generator: Generator) -> Batch:
         """Draw a mini-batch of functions, and points for each part of the domain that they share."""
         rows, coefficients, functions = minibatch(self, data, generator)
         common = {"functions": functions, "copies": len(several(functions)[0]), "lifting": data["lifting"]}
         batch: Batch = {}
         for name, condition in self.conditions().items():
-            drawn = sample_rows(self, name, condition, self._count(condition), generator)
+            drawn = sample_rows(self, name, condition, self._count(condition, state.points), generator)
             # the functions themselves are there even where only D has them, which refuses them
             wanted = dict.fromkeys((*arguments(self.method(name, {})), *self.inputs))
             inputs = input_columns(tuple(wanted), self, self.spaces(), coefficients, drawn["points"])
@@ -219,7 +219,9 @@ class OperatorPDE(PDE):
 
     def fresh(self, data: Batch, generator: Generator, batch: Batch) -> Batch:
         """Draw another mini-batch of functions, at fresh points; labels have no fresh ones."""
-        drawn = self.with_points(max(self.factor, 1.0)).sample(data, generator)
+        counts = {name: self._count(c, 1.0) for name, c in self.conditions().items() if name in batch}
+        factor = max((len(batch[name]["points"]) / n for name, n in counts.items()), default=1.0)
+        drawn = self.sample(data, SamplerState(points=max(factor, 1.0)), generator)
         return {name: drawn[name] for name in self.conditions()}
 
     def residuals(self, field: Any, batch: Batch) -> dict[str, Tensor]:

@@ -1,6 +1,5 @@
 """PDEs: residual methods whose signatures name the coordinates and derivatives they need."""
 
-import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from nfsolve.metrics import max_error, relative_l2
 from nfsolve.problem.pde.conditions import Condition, arguments
 from nfsolve.problem.pde.evaluate import as_field, call
 from nfsolve.problem.pde.sample import evaluation_points, inside_only, sample_rows
-from nfsolve.problem.problem import Batch, FieldFunction, Problem
+from nfsolve.problem.problem import Batch, FieldFunction, Problem, SamplerState
 from nfsolve.problem.recipe import Recipe, Stage
 from nfsolve.sampling import ADAPTIVE, by_density, retained, sampler
 
@@ -54,7 +53,6 @@ class PDE(Problem):
     resample_every: ClassVar[int] = 10
     pointwise: ClassVar[bool] = True
     score: ClassVar[str] = "relative_l2"
-    factor: ClassVar[float] = 1.0
 
     def __post_init__(self) -> None:
         for name in ("n_points", "n_face"):
@@ -118,46 +116,36 @@ class PDE(Problem):
             data |= {**laid, "grid": to(laid["grid"]), "exact": to(values), "floor": floor}
         return data
 
-    def sample(self, data: Batch, generator: Generator) -> Batch:
-        """Draw new points on every part of the domain."""
+    def sample(self, data: Batch, state: SamplerState, generator: Generator) -> Batch:
+        """Draw new points on every part of the domain; where ``adaptive`` says so, by the residual of the field."""
         batch: Batch = {}
         for name, condition in self.conditions().items():
             if condition.kind == "measured":
                 batch[name] = data["measured"][name]
             else:
-                batch[name] = self._sample_on(name, condition, self._count(condition), data, generator)
+                n = self._count(condition, state.points)
+                batch[name] = self._sample_on(name, condition, n, data, generator)
+        if self.adapts and state.field is not None:
+            for name, condition in self.conditions().items():
+                if condition.kind != "measured":
+                    batch[name] = self._adapted(name, condition, data, state, generator, batch[name])
         return batch
-
-    def resample(self, data: Batch, generator: Generator, field: FieldFunction, batch: Batch) -> Batch:
-        """Draw new points; where ``adaptive`` says so, by the residual of the field so far."""
-        drawn = self.sample(data, generator)
-        if not self.adapts:
-            return drawn
-        for name, condition in self.conditions().items():
-            if condition.kind != "measured":
-                drawn[name] = self._adapted(name, condition, data, generator, field, batch[name], drawn[name])
-        return drawn
 
     def fresh(self, data: Batch, generator: Generator, batch: Batch) -> Batch:
         """Draw points for every condition of the whole problem, except on measured data, which have no others."""
-        whole = self.with_points(1.0)
         conditions = {name: c for name, c in self.conditions().items() if c.kind != "measured"}
-        drawn = {name: rows for name, rows in whole.sample(data, generator).items() if name in conditions}
+        drawn = {
+            name: rows for name, rows in self.sample(data, SamplerState(), generator).items() if name in conditions
+        }
         for name, rows in drawn.items():
             trained = len(batch[name]["points"]) if name in batch else 0
             if trained > len(rows["points"]):  # points were added where the residual was large, or by a factor
-                drawn[name] = whole._sample_on(name, conditions[name], trained, data, generator)
+                drawn[name] = self._sample_on(name, conditions[name], trained, data, generator)
         return drawn
 
-    def with_points(self, factor: float) -> "PDE":
-        """Return this problem with ``factor`` times as many points for each `interior` residual."""
-        other = copy.copy(self)
-        other.factor = factor  # type: ignore[misc]  # a class variable, so that it is no parameter
-        return other
-
-    def _count(self, condition: Condition) -> int:
+    def _count(self, condition: Condition, factor: float) -> int:
         if condition.kind == "interior":
-            return max(1, round(self.factor * (condition.points or self.n_points)))
+            return max(1, round(factor * (condition.points or self.n_points)))
         return condition.points or self.n_face
 
     def _sample_on(self, name: str, condition: Condition, n: int, data: Batch, generator: Generator) -> Batch:
@@ -170,12 +158,13 @@ class PDE(Problem):
         name: str,
         condition: Condition,
         data: Batch,
+        state: SamplerState,
         generator: Generator,
-        field: FieldFunction,
-        before: Batch,
         drawn: Batch,
     ) -> Batch:
         """Choose the points of one residual (RAD), add to those before (RAR-D), or renew the unneeded ones (R3)."""
+        field, before = state.field, state.batch[name]
+        assert field is not None
 
         def size(rows: Batch) -> Tensor:
             return torch.linalg.vector_norm(self.residuals(field, {name: rows})[name], dim=1)
@@ -188,7 +177,7 @@ class PDE(Problem):
         pool = self._sample_on(name, condition, CANDIDATES * n, data, generator)
         if self.adaptive == "rad":
             return _rows(pool, by_density(size(pool), n, generator).to(drawn["points"].device))
-        more = by_density(size(pool), max(self._count(condition) // 20, 1), generator, 2.0, 0.0)
+        more = by_density(size(pool), max(self._count(condition, state.points) // 20, 1), generator, 2.0, 0.0)
         return _joined(before, _rows(pool, more.to(drawn["points"].device)))
 
     def place(self, unit: Tensor) -> Tensor:

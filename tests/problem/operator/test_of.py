@@ -13,7 +13,7 @@ import nfsolve as nf
 from nfsolve._core.errors import InputError
 from nfsolve.functions import GaussianField, PeriodicField
 from nfsolve.plot.solution import picture
-from nfsolve.problem import Numbers, Objective
+from nfsolve.problem import Numbers, Objective, SamplerState
 from problems.pde.burgers import Burgers
 from problems.pde.convection import Convection
 from problems.pde.reaction import Reaction
@@ -29,7 +29,7 @@ def generator(seed: int = 0) -> torch.Generator:
 
 def loaded(problem):
     data = problem.load("cpu", torch.float64)
-    return data, problem.sample(data, generator())
+    return data, problem.sample(data, SamplerState(), generator())
 
 
 def test_residuals_are_those_of_the_pde_with_each_value():

@@ -12,7 +12,7 @@ from torch import nn
 import nfsolve as nf
 from nfsolve._core.errors import InputError
 from nfsolve.functions import GaussianField, PeriodicField
-from nfsolve.problem import Objective, OperatorPDE
+from nfsolve.problem import Objective, OperatorPDE, SamplerState
 from nfsolve.problem.operator.families import reconstruction
 from nfsolve.problem.pde.evaluate import call
 from tests.problem.operator.cases import SMALL, Exact, Heated, Sines, generator, heated, small
@@ -20,7 +20,7 @@ from tests.problem.operator.cases import SMALL, Exact, Heated, Sines, generator,
 
 def loaded(problem, dtype=torch.float64, seed=0):
     data = problem.load("cpu", dtype)
-    return data, problem.sample(data, generator(seed))
+    return data, problem.sample(data, SamplerState(), generator(seed))
 
 
 def test_the_exact_operator_gives_no_residual_and_a_perfect_score():
@@ -171,7 +171,10 @@ def test_known_error_gives_the_known_score():
 def test_draws_follow_the_generator_and_new_functions_come_with_zero():
     for problem in (small(), small(functions=0), small(data=True, physics=False)):
         data, first = loaded(problem, seed=1)
-        again, other = problem.sample(data, generator(1)), problem.sample(data, generator(2))
+        again, other = (
+            problem.sample(data, SamplerState(), generator(1)),
+            problem.sample(data, SamplerState(), generator(2)),
+        )
         name = next(iter(first))
         assert all(torch.equal(first[name][k], again[name][k]) for k in ("points", "functions"))
         assert not torch.equal(first[name]["points"], other[name]["points"])

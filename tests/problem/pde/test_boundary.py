@@ -25,12 +25,13 @@ from nfsolve._core.errors import InputError
 from nfsolve._core.random import generator
 from nfsolve.optim import GaussNewton
 from nfsolve.plot.solution import picture
+from nfsolve.problem import SamplerState
 
 RING = Disk(x=0, y=0, radius=1) - Disk(x=0, y=0, radius=0.5).named("hole")
 
 
 def drawn(problem: PDE, seed: int = 0):
-    return problem.sample(problem.load("cpu", torch.float64), generator(seed, "points"))
+    return problem.sample(problem.load("cpu", torch.float64), SamplerState(), SamplerState(), generator(seed, "points"))
 
 
 def largest(problem: PDE, exact=None) -> dict[str, float]:
@@ -274,8 +275,8 @@ def test_adaptive_points_stay_in_the_domain(adaptive):
     problem = DiskPoisson(adaptive=adaptive)
     field = MLP.for_problem(problem, width=4, depth=1, dtype=torch.float64)
     data, chance = problem.load("cpu", torch.float64), generator(0, "points")
-    before = problem.sample(data, chance)
-    points = problem.resample(data, chance, field, before)["balance"]["points"]
+    before = problem.sample(data, SamplerState(), chance)
+    points = problem.sample(data, SamplerState(before, field), chance)["balance"]["points"]
     assert problem.domain.contains(points).all()
     assert not torch.equal(points[-1], before["balance"]["points"][-1])
 

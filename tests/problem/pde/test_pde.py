@@ -9,13 +9,14 @@ from nfsolve import MLP, PDE, Box, Stage, Unknown, face, interior, measured, per
 from nfsolve._core.errors import InputError
 from nfsolve._core.random import generator
 from nfsolve.optim import GaussNewton
+from nfsolve.problem import SamplerState
 from problems.pde.burgers import Burgers
 from problems.pde.poisson import Poisson
 
 
 def drawn(problem: PDE, seed: int = 0):
     data = problem.load("cpu", torch.float64)
-    return problem.sample(data, generator(seed, "points"))
+    return problem.sample(data, SamplerState(), generator(seed, "points"))
 
 
 def test_exact_solutions_satisfy_their_equations():
@@ -63,8 +64,8 @@ def test_draws_repeat_by_seed_and_differ_between_draws():
     problem = Burgers()
     data = problem.load("cpu", torch.float64)
     source = generator(1, "points")
-    first, second = problem.sample(data, source), problem.sample(data, source)
-    again = problem.sample(data, generator(1, "points"))
+    first, second = problem.sample(data, SamplerState(), source), problem.sample(data, SamplerState(), source)
+    again = problem.sample(data, SamplerState(), generator(1, "points"))
     assert torch.equal(first["momentum"]["points"], again["momentum"]["points"])
     assert not torch.equal(first["momentum"]["points"], second["momentum"]["points"])
 
@@ -288,10 +289,10 @@ def zero(points):
 def test_points_follow_the_residual_when_they_are_resampled(adaptive):
     problem = Layer(adaptive=adaptive)
     data, source = problem.load("cpu", torch.float64), generator(0, "points")
-    batch = problem.sample(data, source)
+    batch = problem.sample(data, SamplerState(), source)
     near = [float((batch[name]["points"][:, 1].abs() < 0.1).double().mean()) for name in ("peak", "start")]
     for _ in range(4):
-        batch = problem.resample(data, source, zero, batch)
+        batch = problem.sample(data, SamplerState(batch, zero), source)
     after = [float((batch[name]["points"][:, 1].abs() < 0.1).double().mean()) for name in ("peak", "start")]
     assert all(b > 1.5 * a for a, b in zip(near, after, strict=True))
     sizes = {"rad": 400, "rar_d": 400 + 4 * 20, "r3": 400}
@@ -301,12 +302,11 @@ def test_points_follow_the_residual_when_they_are_resampled(adaptive):
 
 def test_stages_may_ask_for_fewer_points():
     problem = Layer()
-    fewer = problem.with_points(0.25)
     data = problem.load("cpu", torch.float64)
-    batch = fewer.sample(data, generator(0, "points"))
+    batch = problem.sample(data, SamplerState(points=0.25), generator(0, "points"))
     assert len(batch["peak"]["points"]) == 100
     assert len(batch["start"]["points"]) == 100
-    assert len(problem.sample(data, generator(0, "points"))["peak"]["points"]) == 400
+    assert len(problem.sample(data, SamplerState(), generator(0, "points"))["peak"]["points"]) == 400
     with pytest.raises(InputError, match="points=0"):
         Stage(GaussNewton, 3, points=0)
 

@@ -9,7 +9,7 @@ import torch
 from nfsolve import MLP, PDE, Box, Unknown, boundary, face, interior, measured, paired, periodic
 from nfsolve._core.errors import InputError
 from nfsolve.domains import Disk
-from nfsolve.problem import check_windows, window_of
+from nfsolve.problem import SamplerState, check_windows, window_of
 from problems.pde.burgers import Burgers
 from problems.pde.wave import Wave
 
@@ -43,7 +43,7 @@ def field_for(problem, seed=0):
 
 def sample(problem):
     data = problem.load("cpu", torch.float64)
-    return problem.sample(data, torch.Generator().manual_seed(0))
+    return problem.sample(data, SamplerState(), torch.Generator().manual_seed(0))
 
 
 def test_the_first_window_is_the_problem_on_a_part_of_its_time():
@@ -136,7 +136,8 @@ def test_adaptive_points_bring_the_values_of_the_previous_field():
         problem = Wave(n_points=20, n_face=8, adaptive=adaptive)
         view = window_of(problem, 0.5, 1.0, field_for(problem))
         data, generator = view.load("cpu", torch.float64), torch.Generator().manual_seed(0)
-        batch = view.resample(data, generator, field_for(view, seed=1), view.sample(data, generator))
+        first = view.sample(data, SamplerState(), generator)
+        batch = view.sample(data, SamplerState(first, field_for(view, seed=1)), generator)
         rows = batch["handover"]
         assert torch.allclose(rows["u_data"], view.previous(rows["points"]), rtol=1e-12)
 

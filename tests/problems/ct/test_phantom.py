@@ -10,6 +10,7 @@ import torch
 import nfsolve
 from nfsolve import MLP
 from nfsolve._core.random import generator
+from nfsolve.problem import SamplerState
 from problems.ct.phantom import CTPhantom
 
 SMALL = {"views": 12, "size": 32, "classical": ()}
@@ -21,7 +22,7 @@ def rms(values):
 
 def filtered(problem, data, image):
     """Filtered residual of pixel values (size, size) in the place of a field, as an error of the image."""
-    batch = problem.sample(data, generator(0, "points"))
+    batch = problem.sample(data, SamplerState(), generator(0, "points"))
     return problem.contrast * problem.residuals(lambda points: image.reshape(-1, 1), batch)["filtered"]
 
 

@@ -17,6 +17,7 @@ from nfsolve.data.scans.scan import Scan
 from nfsolve.forward.phantoms import SHEPP_LOGAN, phantom_image, phantom_projections
 from nfsolve.forward.radon import FanBeam, ParallelBeam, PixelGrid, Projector
 from nfsolve.metrics import psnr, relative_l2
+from nfsolve.problem import SamplerState
 from problems.ct._levels import EDGE
 from problems.ct._tomography import LENGTH, Tomography
 from problems.ct.limited import CTLimited
@@ -47,7 +48,9 @@ def projected(geometry, size=64, width=2.0):
 
 def residuals_of(problem, data, image):
     """Residuals of pixel values (rows, columns) in the place of a field."""
-    return problem.residuals(lambda points: image.reshape(-1, 1), problem.sample(data, generator(0, "points")))
+    return problem.residuals(
+        lambda points: image.reshape(-1, 1), problem.sample(data, SamplerState(), generator(0, "points"))
+    )
 
 
 def pixelwise(problem, image):
@@ -162,11 +165,9 @@ def test_a_known_peak_bounds_the_field_and_the_classical_images(peak, short_tv):
 def test_coarse_levels_are_the_scan_of_wider_bins(size):
     problem = CTPhantom(views=5, size=size)
     data = problem.load("cpu", torch.float64)
-    assert set(data["levels"]) == {1}
-    coarse = problem.with_points(0.25).sample(data, generator(0, "points"))
-    assert set(data["levels"]) == {1, 2}
-    assert problem.with_points(0.25).sample(data, generator(1, "points")) is coarse
-    assert problem.sample(data, generator(0, "points")) is data["levels"][1]
+    coarse = problem.sample(data, SamplerState(coarsen=2), generator(0, "points"))
+    assert problem.sample(data, SamplerState(coarsen=2), generator(1, "points")) is coarse
+    assert problem.sample(data, SamplerState(), generator(0, "points")) is data["levels"][1]
     assert coarse["geometry"].shape == (5, 16)
     assert coarse["shape"] == (math.ceil(size / 2),) * 2 and len(coarse["pixels"]) == math.prod(coarse["shape"])
     exact = phantom_projections(SHEPP_LOGAN, coarse["geometry"]).reshape(-1, 1)
@@ -176,7 +177,7 @@ def test_coarse_levels_are_the_scan_of_wider_bins(size):
 def test_coarse_levels_add_up_photons():
     problem = CTPhantom(views=5, size=32, counts=1e4, loss="poisson")
     data = problem.load("cpu", torch.float64)
-    fine, coarse = data["levels"][1], problem.with_points(1 / 16).sample(data, generator(0, "points"))
+    fine, coarse = data["levels"][1], problem.sample(data, SamplerState(coarsen=4), generator(0, "points"))
     assert torch.equal(coarse["counts"], fine["counts"].reshape(-1, 4).sum(1, keepdim=True))
     assert (coarse["I0"] == 4e4).all() and (fine["I0"] == 1e4).all()
     assert torch.equal(coarse["precision"], coarse["counts"])
@@ -184,7 +185,7 @@ def test_coarse_levels_add_up_photons():
 
 def test_a_coarse_stage_comes_first_and_a_resumed_run_is_the_same(tmp_path):
     stages = (
-        Stage(partial(torch.optim.Adam, lr=1e-2), 3, schedule="cosine", points=0.25),
+        Stage(partial(torch.optim.Adam, lr=1e-2), 3, schedule="cosine", coarsen=2),
         Stage(partial(torch.optim.Adam, lr=1e-2), 4, schedule="cosine"),
     )
     options = {"field": TINY, "stages": stages, "seed": 2, "report": None}
@@ -200,10 +201,10 @@ def test_a_coarse_stage_comes_first_and_a_resumed_run_is_the_same(tmp_path):
 
 def test_large_images_and_short_arcs_train_at_half_the_resolution_first():
     for short in (CTLimited(size=64), CTScan(data="not read", limited=True)):
-        assert [stage.points for stage in short.recipe().stages] == [0.25, 1.0]
-    assert [stage.points for stage in CTLimited(size=64, arc=180.0).recipe().stages] == [1.0]
-    assert [stage.points for stage in CTPhantom(size=256).recipe().stages] == [0.25, 1.0]
-    assert [stage.points for stage in CTPhantom(size=128).recipe().stages] == [1.0]
+        assert [stage.coarsen for stage in short.recipe().stages] == [2, 1]
+    assert [stage.coarsen for stage in CTLimited(size=64, arc=180.0).recipe().stages] == [1]
+    assert [stage.coarsen for stage in CTPhantom(size=256).recipe().stages] == [2, 1]
+    assert [stage.coarsen for stage in CTPhantom(size=128).recipe().stages] == [1]
 
 
 def test_scores_of_the_exact_image_and_of_the_classical_ones(short_tv):

@@ -44,7 +44,7 @@ class Fit(Problem):
         y = phantom_projections(SHEPP_LOGAN, GEOMETRY).reshape(-1, 1)
         return {"measure": measure, "pixels": GRID.centres(dtype, device), "y": y.to(device, dtype)}
 
-    def sample(self, data, generator):
+    def sample(self, data, state, generator):
         return data
 
     def residuals(self, field, batch):

@@ -16,6 +16,7 @@ from nfsolve.cli import run_cli
 from nfsolve.fields import ReLU
 from nfsolve.forward import cameras
 from nfsolve.forward.rendering import spherical_harmonics
+from nfsolve.problem import SamplerState
 from problems.nerf._renderer import sample_rays
 from problems.nerf.absorption import NeRFAbsorption
 from problems.nerf.scene import NeRFScene, scene
@@ -88,7 +89,8 @@ def test_the_slope_along_a_correction_is_that_of_finite_differences():
     problem = NeRFScene(**TINY, pose_noise=1.0, refine_poses=True)
     data = problem.load("cpu", torch.float64)
     field = Exact(problem)
-    batch = problem.resample(data, generator(0, "x"), field, problem.sample(data, generator(0, "x")))
+    first = problem.sample(data, SamplerState(), generator(0, "x"))
+    batch = problem.sample(data, SamplerState(first, field), generator(0, "x"))
     twists = field.auxiliary["poses"].twists
 
     def loss() -> torch.Tensor:

@@ -14,6 +14,7 @@ from nfsolve.cli import run_cli
 from nfsolve.data.photos import write_transforms
 from nfsolve.forward.phantoms import SHEPP_LOGAN_3D, phantom_values
 from nfsolve.options.request import read_request
+from nfsolve.problem import SamplerState
 from problems.nerf.absorption import NeRFAbsorption
 from problems.nerf.photographs import NeRF
 from problems.nerf.scene import NeRFScene
@@ -118,7 +119,9 @@ def test_the_exact_volume_explains_its_xray_views():
     def exact(points: torch.Tensor) -> torch.Tensor:
         return phantom_values(SHEPP_LOGAN_3D, points)
 
-    residual = problem.residuals(exact, problem.sample(data, torch.Generator().manual_seed(0)))["colour"]
+    residual = problem.residuals(exact, problem.sample(data, SamplerState(), torch.Generator().manual_seed(0)))[
+        "colour"
+    ]
     assert residual.shape == (30, 3)
     assert float(residual.abs().max()) < 2e-3
     scores = problem.metrics(exact, data)

@@ -16,6 +16,7 @@ from nfsolve._core.random import generator
 from nfsolve.forward import cameras, rendering
 from nfsolve.forward.rendering import spherical_harmonics
 from nfsolve.meshes import Mesh
+from nfsolve.problem import SamplerState
 from problems.nerf._renderer import sample_rays
 from problems.nerf.scene import BALLS, PEAK, SLAB, TARGET, WIDTH, NeRFScene, empty_views, scene
 
@@ -60,7 +61,7 @@ def test_truth_equals_plain_quadrature():
 
 def test_exact_scene_gives_no_residual_and_a_perfect_score(data: dict):
     problem = NeRFScene(**(SMALL | {"points": 20_000, "samples": 500}))
-    residuals = problem.residuals(scene, problem.sample(data, generator(0, "points")))
+    residuals = problem.residuals(scene, problem.sample(data, SamplerState(), generator(0, "points")))
     assert residuals["colour"].shape == (40, 3)
     assert float(residuals["colour"].square().mean().sqrt()) < 3e-3
     scores = problem.metrics(scene, data)
@@ -96,11 +97,11 @@ def test_the_occupancy_grid_saves_evaluations_and_changes_nothing_that_is_seen(d
 
 def test_resamples_prune_by_the_field_and_keep_the_number_of_samples(data: dict):
     problem, random = NeRFScene(**SMALL), generator(0, "points")
-    first = problem.sample(data, random)
+    first = problem.sample(data, SamplerState(), random)
     assert bool(first["grid"]["occupied"].all())
     batch = first
     for _ in range(3):
-        batch = problem.resample(data, random, scene, batch)
+        batch = problem.sample(data, SamplerState(batch, scene), random)
     assert len(first["colour"]["rgb"]) == 10 < len(batch["colour"]["rgb"])
     assert 200 < len(batch["samples"]["t"]) < 800
     assert batch["rays"] > 10 + len(batch["colour"]["rgb"])
@@ -111,7 +112,9 @@ def test_resamples_prune_by_the_field_and_keep_the_number_of_samples(data: dict)
 
 def test_draws_follow_the_generator(data: dict):
     problem = NeRFScene(**SMALL)
-    first, again, other = (problem.sample(data, generator(seed, "points"))["samples"] for seed in (1, 1, 2))
+    first, again, other = (
+        problem.sample(data, SamplerState(), generator(seed, "points"))["samples"] for seed in (1, 1, 2)
+    )
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert first["t"].shape != other["t"].shape or not torch.equal(first["t"], other["t"])
 
@@ -136,7 +139,7 @@ def test_colours_but_not_density_depend_on_the_view(data: dict):
 
 @pytest.mark.skipif(not HAS_NERFACC, reason="nerfacc not installed")
 def test_both_engines_give_the_same_residual(data: dict):
-    batch = NeRFScene(**SMALL).sample(data, generator(0, "points"))
+    batch = NeRFScene(**SMALL).sample(data, SamplerState(), generator(0, "points"))
     ours, theirs = (NeRFScene(**SMALL, backend=name).residuals(scene, batch)["colour"] for name in ("torch", "nerfacc"))
     torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
 

@@ -13,6 +13,7 @@ from nfsolve._core.errors import InputError
 from nfsolve.fields import PODDeepONet
 from nfsolve.options.request import read_request
 from nfsolve.plot.solution import picture
+from nfsolve.problem import SamplerState
 from nfsolve.problem.registry import find
 from problems.operators.pairs import PairsOperator, grid_sizes
 
@@ -67,7 +68,7 @@ def test_residuals_are_those_of_one_pair_after_the_other(kind, tmp_path):
     """The oracle: each point with its function and its label, found again in the arrays of the file."""
     problem, arrays = problem_of(write(tmp_path, kind)), columns(kind)
     data = problem.load("cpu", torch.float64)
-    batch = problem.sample(data, chance())
+    batch = problem.sample(data, SamplerState(), chance())
     field = nf.DeepONet.for_problem(problem, width=4, depth=1, latent=3, dtype=torch.float64)
     r = problem.residuals(field, batch)["data"].reshape(3, 7, 2)
     seen = (arrays["f"] - np.mean(f := arrays["f"][np.arange(COUNT) % 5 != 4])) / f.std(ddof=1)

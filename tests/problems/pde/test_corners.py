@@ -9,13 +9,14 @@ import torch
 from nfsolve._core.arrays import read_arrays
 from nfsolve._core.random import generator
 from nfsolve.data.tables import find_file
+from nfsolve.problem import SamplerState
 from problems.pde.cavity import Cavity, fade, scraper, scraper_pressure, velocity
 from problems.pde.lshape import LShape, corner
 
 
 def loaded(problem):
     data = problem.load("cpu", torch.float64)
-    return data, problem.sample(data, generator(0, "points"))
+    return data, problem.sample(data, SamplerState(), generator(0, "points"))
 
 
 def on_grid(data):

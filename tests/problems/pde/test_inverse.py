@@ -6,13 +6,14 @@ import torch
 
 from nfsolve._core.errors import InputError
 from nfsolve._core.random import generator
+from nfsolve.problem import SamplerState
 from problems.pde.inverse_diffusivity import InverseDiffusivity
 from problems.pde.wake import Wake
 
 
 def loaded(problem):
     data = problem.load("cpu", torch.float64)
-    return data, problem.sample(data, generator(0, "points"))
+    return data, problem.sample(data, SamplerState(), generator(0, "points"))
 
 
 def test_exact_diffusivity_satisfies_the_equations_and_noiseless_data():

@@ -12,6 +12,7 @@ import nfsolve
 from nfsolve import MLP, Sine
 from nfsolve.data.tables import find_file
 from nfsolve.metrics import psnr, snr
+from nfsolve.problem import SamplerState
 from problems.signals.audio import AudioFit, cut, plucked
 
 RATE, COUNT = 8000, 1601
@@ -60,7 +61,7 @@ def test_plucked_strings_are_in_tune_and_fade():
 def test_the_exact_sound_has_no_residual_and_perfect_scores(tone_file):
     problem = small(tone_file)
     data = problem.load("cpu", torch.float64)
-    batch = problem.sample(data, torch.Generator().manual_seed(0))
+    batch = problem.sample(data, SamplerState(), torch.Generator().manual_seed(0))
     assert data["peak"] == pytest.approx(0.5, abs=1e-6)
     assert problem.residuals(tone, batch)["sound"].abs().max() < 1e-6
     scores = problem.metrics(tone, data)
@@ -83,10 +84,10 @@ def test_only_strided_samples_are_given(tone_file, stride):
     data = problem.load("cpu", torch.float64)
     expected = torch.linspace(-1, 1, COUNT, dtype=torch.float64)[::stride, None]
     assert torch.equal(data["given"]["points"], expected)
-    drawn = problem.sample(data, torch.Generator().manual_seed(1))["sound"]["points"]
+    drawn = problem.sample(data, SamplerState(), torch.Generator().manual_seed(1))["sound"]["points"]
     assert drawn.shape == (64, 1)
     assert torch.isin(drawn, expected).all()
-    assert drawn.equal(problem.sample(data, torch.Generator().manual_seed(1))["sound"]["points"])
+    assert drawn.equal(problem.sample(data, SamplerState(), torch.Generator().manual_seed(1))["sound"]["points"])
     assert ("psnr_heldout" in problem.metrics(tone, data)) == (stride > 1)
     assert problem.score == ("psnr_heldout" if stride > 1 else "psnr")
 
@@ -96,7 +97,7 @@ def test_a_batch_larger_than_the_data_is_refused(tone_file):
         small(tone_file, batch=10**6).load("cpu", torch.float64)
     problem = small(tone_file)  # the protocol's own batch is cut
     data = problem.load("cpu", torch.float64)
-    assert problem.sample(data, torch.Generator())["sound"] is data["given"]
+    assert problem.sample(data, SamplerState(), torch.Generator())["sound"] is data["given"]
 
 
 def test_short_clips_get_a_lower_frequency(tone_file):

@@ -10,6 +10,7 @@ import torch
 
 import nfsolve
 from nfsolve import MLP
+from nfsolve.problem import SamplerState
 from problems.signals._protocols import pixel_centres
 from problems.signals.image import ImageFit
 
@@ -41,7 +42,7 @@ def test_the_default_is_a_photograph_that_matplotlib_ships():
 def test_the_exact_picture_has_no_residual_and_perfect_scores(ramp_file):
     problem = ImageFit(image=str(ramp_file))
     data = problem.load("cpu", torch.float64)
-    batch = problem.sample(data, torch.Generator().manual_seed(0))
+    batch = problem.sample(data, SamplerState(), torch.Generator().manual_seed(0))
     assert problem.residuals(ramp, batch)["colour"].abs().max() <= 0.5 / 255 + 1e-12
     scores = problem.metrics(ramp, data)
     assert min(scores["psnr"], scores["psnr_heldout"], scores["psnr_heldout_bicubic"]) > 45
@@ -63,12 +64,14 @@ def test_only_strided_pixels_are_given(ramp_file, stride):
     expected = pixel_centres(HEIGHT, WIDTH)[::stride, ::stride].reshape(-1, 2)
     assert torch.equal(data["given"]["points"], expected)
     assert data["mask"].sum() == len(expected)
-    drawn = problem.sample(data, torch.Generator().manual_seed(1))["colour"]
+    drawn = problem.sample(data, SamplerState(), torch.Generator().manual_seed(1))["colour"]
     distances = torch.cdist(drawn["points"], expected)
     assert drawn["points"].shape == (64, 2)
     assert distances.min(1).values.max() < 1e-6  # the accuracy of cdist
     assert ("psnr_heldout" in problem.metrics(ramp, data)) == (stride > 1)
-    assert problem.sample(data, torch.Generator().manual_seed(1))["colour"]["points"].equal(drawn["points"])
+    assert problem.sample(data, SamplerState(), torch.Generator().manual_seed(1))["colour"]["points"].equal(
+        drawn["points"]
+    )
 
 
 def test_bicubic_keeps_given_pixels(ramp_file):
@@ -174,7 +177,7 @@ def test_a_batch_larger_than_the_picture_is_worded(ramp_file):
         ImageFit(image=str(ramp_file), batch=331).load("cpu", torch.float32)
     everything = ImageFit(image=str(ramp_file))  # the protocol's own batch is no mistake of the user
     data = everything.load("cpu", torch.float32)
-    assert everything.sample(data, torch.Generator())["colour"] is data["given"]
+    assert everything.sample(data, SamplerState(), torch.Generator())["colour"] is data["given"]
 
 
 def test_quick_scores_are_those_of_a_fixed_part(ramp_file, monkeypatch):

@@ -14,6 +14,7 @@ import nfsolve
 from nfsolve import MLP
 from nfsolve.fields import Gaussian, ReLU, Sine
 from nfsolve.meshes import Implicit, Mesh, around, read_points, root_cross_entropy
+from nfsolve.problem import SamplerState
 from problems.signals.occupancy import PROBABILITY, SETTINGS, Occupancy, gyroid_ball
 
 SMALL = {"pool": 3000, "batch": 500}
@@ -51,7 +52,7 @@ def exact(x):
 def test_the_exact_solid_has_no_residual_and_perfect_scores():
     problem = Occupancy(**SMALL)
     data = problem.load("cpu", torch.float32)
-    batch = problem.sample(data, torch.Generator().manual_seed(0))
+    batch = problem.sample(data, SamplerState(), torch.Generator().manual_seed(0))
     assert batch["occupancy"]["points"].shape == (500, 3)
     assert batch["occupancy"]["values"].shape == (500, 1)
     assert problem.residuals(lambda x: exact(x.double()).float(), batch)["occupancy"].abs().max() == 0

@@ -11,7 +11,7 @@ import torch
 import nfsolve
 from nfsolve import MLP
 from nfsolve.fields import Gaussian, WeightScaling
-from nfsolve.problem import Objective
+from nfsolve.problem import Objective, SamplerState
 from nfsolve.run.folder import RunFolder
 from problems.signals._protocols import PROTOCOLS
 from problems.signals.image import ImageFit
@@ -51,7 +51,7 @@ def test_ws_gives_all_pixels_of_a_gray_square_at_corner_aligned_coordinates(pict
     assert torch.equal(data["points"], expected)
     assert torch.equal(data["given"]["points"], expected)
     assert torch.equal(data["given"]["values"], data["picture"].reshape(-1, 1))
-    assert problem.sample(data, torch.Generator())["colour"] is data["given"]
+    assert problem.sample(data, SamplerState(), torch.Generator())["colour"] is data["given"]
     assert "psnr_heldout" not in problem.metrics(wave(1), data)
 
 
@@ -122,14 +122,14 @@ def test_an_epoch_takes_every_pixel_once(picture_file):
     data = loaded(problem)
     n = HEIGHT * HEIGHT
     generator = torch.Generator().manual_seed(0)
-    batch, orders = problem.sample(data, generator), []
+    batch, orders = problem.sample(data, SamplerState(), generator), []
     for _ in range(2):
         seen = []
         for k in range(5):
             seen.append(batch["colour"]["points"])
             assert len(seen[-1]) == (500 if k < 4 else n - 2000)
             assert len(batch["colour"]["values"]) == len(seen[-1])
-            batch = problem.resample(data, generator, wave(3), batch)
+            batch = problem.sample(data, SamplerState(batch, wave(3)), generator)
         seen = torch.cat(seen)
         assert torch.equal(torch.unique(seen, dim=0), torch.unique(data["points"], dim=0))
         orders.append(seen)
@@ -140,7 +140,7 @@ def test_an_epoch_takes_every_pixel_once(picture_file):
 def test_values_stay_with_their_points(picture_file):
     problem = ImageFit(picture_file, "preconditioners", batch=500)
     data = loaded(problem)
-    colour = problem.sample(data, torch.Generator().manual_seed(0))["colour"]
+    colour = problem.sample(data, SamplerState(), torch.Generator().manual_seed(0))["colour"]
     at = torch.cdist(colour["points"], data["points"]).argmin(1)
     assert torch.equal(colour["values"], data["picture"].reshape(-1, 3)[at])
 
@@ -201,7 +201,7 @@ def test_what_is_given_wins_over_the_protocol(picture_file):
     problem = ImageFit(picture_file, "ws", size=40, gray=False, stride=3, batch=7, fit="shrink")
     data = loaded(problem)
     assert data["picture"].shape == (32, 40, 3)
-    assert len(problem.sample(data, torch.Generator().manual_seed(0))["colour"]["points"]) == 7
+    assert len(problem.sample(data, SamplerState(), torch.Generator().manual_seed(0))["colour"]["points"]) == 7
     assert data["mask"].sum() == 11 * 14
     assert problem.setup.relative and problem.setup.grid == "corners"
     assert set(PROTOCOLS) == {"default", "ws", "preconditioners", "rwf"}

@@ -12,6 +12,7 @@ import nfsolve
 from nfsolve import MLP, Sine
 from nfsolve.data.latlon import unit_vectors
 from nfsolve.data.tables import find_file
+from nfsolve.problem import SamplerState
 from problems.signals.sphere import SphereFit
 
 LAT, LON = np.linspace(90, -90, 25), np.arange(48) * 7.5
@@ -53,7 +54,7 @@ def test_the_exact_field_has_no_residual_and_perfect_scores(map_file):
     problem = small(map_file)
     data = problem.load("cpu", torch.float64)
     exact = scaled(data)
-    batch = problem.sample(data, torch.Generator().manual_seed(0))
+    batch = problem.sample(data, SamplerState(), torch.Generator().manual_seed(0))
     assert problem.residuals(exact, batch)["field"].abs().max() < 1e-12
     assert (data["middle"], data["range"]) == pytest.approx((280, 60))
     scores = problem.metrics(exact, data)
@@ -89,7 +90,7 @@ def test_only_strided_points_are_given_and_a_pole_is_one_point(map_file, stride)
     assert torch.equal(mask[1:-1], inner[1:-1])
     assert mask[0].all()
     assert mask[-1].all() == (24 % stride == 0)
-    drawn = problem.sample(data, torch.Generator().manual_seed(1))["field"]
+    drawn = problem.sample(data, SamplerState(), torch.Generator().manual_seed(1))["field"]
     assert drawn["points"].shape == (64, 3)
     assert torch.cdist(drawn["points"], data["given"]["points"]).min(1).values.max() < 1e-6
     assert problem.score == ("psnr_heldout" if stride > 1 else "psnr")
@@ -99,16 +100,20 @@ def test_only_strided_points_are_given_and_a_pole_is_one_point(map_file, stride)
 def test_points_are_drawn_by_area(map_file):
     problem = small(map_file, stride=1, batch=0)
     data = problem.load("cpu", torch.float64)
-    assert problem.sample(data, torch.Generator())["field"] is data["given"]
+    assert problem.sample(data, SamplerState(), torch.Generator())["field"] is data["given"]
     problem = small(map_file, stride=1, batch=1199)
     generator = torch.Generator().manual_seed(0)
-    z = torch.cat([problem.sample(data, generator)["field"]["points"][:, 2] for _ in range(20)])
+    z = torch.cat([problem.sample(data, SamplerState(), generator)["field"]["points"][:, 2] for _ in range(20)])
     square = float((data["weights"][:, 0] * data["points"][:, 2] ** 2).mean())
     assert square == pytest.approx(1 / 3, abs=3e-3)  # uniform on the sphere
     error = float(z.square().std()) / math.sqrt(len(z))
     assert abs(float(z.square().mean()) - square) < 4 * error
     whole = problem.residuals(lambda p: 0 * p[:, :1], {"field": data["given"]})["field"].square().mean()
-    sampled = problem.residuals(lambda p: 0 * p[:, :1], problem.sample(data, generator))["field"].square().mean()
+    sampled = (
+        problem.residuals(lambda p: 0 * p[:, :1], problem.sample(data, SamplerState(), generator))["field"]
+        .square()
+        .mean()
+    )
     assert float(sampled) == pytest.approx(float(whole), rel=0.25)
 
 
