@@ -7,7 +7,7 @@ The scene of nerf_scene is its own ground truth and needs no data; Lego is left 
 products go through the same renderer as the gradient. The occupancy grid follows each field as it trains.
 """
 
-from nfsolve.studies.comparison import Cell, Settings
+from nfsolve.studies.comparison import Settings, Words
 from scripts.reproducing import Table, found, parser, reproduce
 
 LEGO = "nerf_lego_200.npz"
@@ -33,8 +33,8 @@ def main() -> None:
     tasks = {"scene": ("nerf_scene", ["--size", str(round(128 * said.scale)), "--views", "20"])}
     if found(LEGO):
         tasks["lego"] = ("nerf", ["--data", LEGO, "--downscale", str(1 / said.scale)])
-    cells = [
-        Cell(
+    methods = [
+        Words(
             (("field", name), ("optimizer", optimizer)),
             ("--field.activation", *field, "--optimizer", optimizer),
             rates,
@@ -44,7 +44,7 @@ def main() -> None:
     ]
     settings = Settings(tune=("lr",), steps=300, budgets=("seconds",))
     tables = [
-        Table(name, f"{name}: field x optimizer", what, cells, settings, [*options, *net])
+        Table(name, f"{name}: field x optimizer", what, methods, settings, [*options, *net])
         for name, (what, options) in tasks.items()
     ]
     reproduce("nerf_optimizers", INTRO, tables, said)

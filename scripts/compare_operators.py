@@ -6,7 +6,7 @@
 Runs are short; a scale above 1 takes so many times the steps, with the problems' own mini-batches.
 """
 
-from nfsolve.studies.comparison import Cell, Settings
+from nfsolve.studies.comparison import Settings, Words
 from scripts.reproducing import Table, parser, reproduce
 
 RWF = ("--factorization", "rwf", "--factorization.mean", "0.5")
@@ -46,13 +46,13 @@ Runs are short, so this says who is ahead early; the defaults at their full leng
 def main() -> None:
     means = "the steps; above 1 with the problems' own mini-batches"
     said = parser("Operators: factorization, sines and optimizers, tuned.", 1.0, means).parse_args()
-    cells = [Cell((("method", name),), words, rates) for name, (words, rates) in METHODS.items()]
+    methods = [Words((("method", name),), words, rates) for name, (words, rates) in METHODS.items()]
     tables = []
     for name, (what, words, small, steps) in PROBLEMS.items():
         count = max(1, round(steps * said.scale))
         settings = Settings(tune=("lr",), steps=count, tune_steps=max(1, count // 2))
         own = [*words, "--schedule", "cosine", *(small if said.scale <= 1 else ())]
-        tables.append(Table(name, name.replace("_", " "), what, cells, settings, own))
+        tables.append(Table(name, name.replace("_", " "), what, methods, settings, own))
     reproduce("operators_compared", INTRO, tables, said)
 
 

@@ -7,7 +7,7 @@ Without the data every problem takes its own signal.
 
 from collections.abc import Sequence
 
-from nfsolve.studies.comparison import Cell, Settings
+from nfsolve.studies.comparison import Settings, Words
 from scripts.reproducing import Table, found, parser, reproduce
 
 INITS = {"siren": ("siren",), "ws": ("ws", "--field.init.alpha", "1.5")}
@@ -60,9 +60,9 @@ def _with(option: str, name: str) -> list[str]:
     return [option, name] if found(name) else []
 
 
-def _composed() -> list[Cell]:
+def _composed() -> list[Words]:
     return [
-        Cell(
+        Words(
             (("init", init), ("weights", factorization), ("optimizer", optimizer)),
             ("--field.init", *alpha, "--factorization", *mean, "--optimizer", optimizer),
             rates,
@@ -80,14 +80,14 @@ def _fast(name: str, what: str, options: Sequence[str], steps: int, net: Sequenc
     siren, scaled = ("--field.init", "siren"), ("--field.init", "ws", "--field.init.alpha", "1.5")
     finer = ("--field.activation", "finer", "--field.init", "siren")
     rivals = [
-        Cell((("method", "siren adam"),), (*siren, "--optimizer", "adam"), adam),
-        Cell((("method", "ws adam"),), (*scaled, "--optimizer", "adam"), adam),
-        Cell((("method", "finer adam"),), (*finer, "--optimizer", "adam"), adam),
-        Cell((("method", "siren muon"),), (*siren, "--optimizer", "muon"), muon),
-        Cell((("method", "siren soap"),), (*siren, "--optimizer", "soap"), soap),
-        Cell((("method", "ws soap"),), (*scaled, "--optimizer", "soap"), soap),
-        Cell((("method", "finer soap"),), (*finer, "--optimizer", "soap"), soap),
-        Cell((("method", "ws esgd"),), (*scaled, "--optimizer", "esgd"), OPTIMIZERS["esgd"]),
+        Words((("method", "siren adam"),), (*siren, "--optimizer", "adam"), adam),
+        Words((("method", "ws adam"),), (*scaled, "--optimizer", "adam"), adam),
+        Words((("method", "finer adam"),), (*finer, "--optimizer", "adam"), adam),
+        Words((("method", "siren muon"),), (*siren, "--optimizer", "muon"), muon),
+        Words((("method", "siren soap"),), (*siren, "--optimizer", "soap"), soap),
+        Words((("method", "ws soap"),), (*scaled, "--optimizer", "soap"), soap),
+        Words((("method", "finer soap"),), (*finer, "--optimizer", "soap"), soap),
+        Words((("method", "ws esgd"),), (*scaled, "--optimizer", "esgd"), OPTIMIZERS["esgd"]),
     ]
     long = Settings(tune=("lr",), steps=2 * steps, budgets=("steps",))
     short = Settings(tune=("lr",), steps=2 * steps // FASTER, budgets=("seconds",))

@@ -11,8 +11,8 @@ armadillo.
 
 import math
 
-from nfsolve.studies.comparison import Cell, Settings
-from scripts.reproducing import Table, cell, found, parser, reproduce
+from nfsolve.studies.comparison import Settings, Words
+from scripts.reproducing import Table, found, method, parser, reproduce
 
 EPOCHS, BATCH, SIDE, WIDTH = 200, 512, 256, 256
 FIELDS = {  # name -> options, Adam's and ESGD's published rate
@@ -123,7 +123,7 @@ def main() -> None:
     reproduce("reproduce_preconditioners", INTRO, tables, said)
 
 
-def _published(fields: dict[str, tuple[tuple[str, ...], str, str]], more: tuple[str, ...] = ()) -> list[Cell]:
+def _published(fields: dict[str, tuple[tuple[str, ...], str, str]], more: tuple[str, ...] = ()) -> list[Words]:
     made = []
     for name, (field, adam, esgd) in fields.items():
         made.append(_named(name, "adam", (*field, "--optimizer", "adam", "--optimizer.lr", adam)))
@@ -132,14 +132,14 @@ def _published(fields: dict[str, tuple[tuple[str, ...], str, str]], more: tuple[
     return made
 
 
-def _named(field: str, optimizer: str, words: tuple[str, ...]) -> Cell:
-    return Cell((("field", field), ("optimizer", optimizer)), words)
+def _named(field: str, optimizer: str, words: tuple[str, ...]) -> Words:
+    return Words((("field", field), ("optimizer", optimizer)), words)
 
 
 def _rival(
     optimizer: str, field: tuple[str, ...], rates: tuple[float, ...], name: str = "", more: tuple[str, ...] = ()
-) -> Cell:
-    return cell(name, *field, "--optimizer", optimizer, *more, rates=rates, optimizer=name or optimizer)
+) -> Words:
+    return method(name, *field, "--optimizer", optimizer, *more, rates=rates, optimizer=name or optimizer)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ that it takes from Tancik et al. (NeurIPS 2020), the PDEs are those of the Exper
 
 import math
 
-from nfsolve.studies.comparison import Cell, Settings
+from nfsolve.studies.comparison import Settings, Words
 from scripts.reproducing import Table, found, parser, reproduce
 
 NETS = {
@@ -60,7 +60,7 @@ def main() -> None:
                 "image",
                 "Image: every second pixel given, PSNR on held-out pixels",
                 "image",
-                _cells(NETS),
+                _methods(NETS),
                 Settings(
                     steps=said.steps,
                     tune_with=f"--image {other}" if other else "",
@@ -87,7 +87,7 @@ def main() -> None:
                 "ct",
                 "Computed tomography: 20 views of an analytic phantom, PSNR of the slice",
                 "ct_phantom",
-                _cells(NETS),
+                _methods(NETS),
                 Settings(steps=max(1, said.steps // 2), budgets=("evaluations",), **tune),
                 [*scan, "--optimizer", "adam"],
             ),
@@ -96,7 +96,7 @@ def main() -> None:
                     name,
                     f"{title}: Adam, tanh network, relative L2 error",
                     name,
-                    [Cell((("method", m),), METHODS[m]) for m in ("plain", "rwf 0.5", "rwf 1")],
+                    [Words((("method", m),), METHODS[m]) for m in ("plain", "rwf 0.5", "rwf 1")],
                     Settings(steps=said.pde_steps, budgets=("evaluations",), **tune),
                     pde,
                     note="Far from the budget of the Expert's Guide, and without its weighting, causal training and "
@@ -109,16 +109,16 @@ def main() -> None:
     )
 
 
-def _at(method: str, rate: float) -> Cell:
-    return Cell(
+def _at(method: str, rate: float) -> Words:
+    return Words(
         (("method", f"{method} at {rate:.2g}"),),
         (*METHODS[method], "--optimizer", "adam", "--optimizer.lr", f"{rate:g}"),
     )
 
 
-def _cells(nets: dict[str, tuple[str, ...]]) -> list[Cell]:
+def _methods(nets: dict[str, tuple[str, ...]]) -> list[Words]:
     return [
-        Cell((("net", net), ("method", method)), (*words, *more))
+        Words((("net", net), ("method", method)), (*words, *more))
         for net, words in nets.items()
         for method, more in METHODS.items()
     ]

@@ -10,8 +10,8 @@ Without the data the portrait that comes with matplotlib stands in for the Kodak
 
 from dataclasses import replace
 
-from nfsolve.studies.comparison import Cell, Settings
-from scripts.reproducing import Table, cell, found, parser, reproduce
+from nfsolve.studies.comparison import Settings, Words
+from scripts.reproducing import Table, found, method, parser, reproduce
 
 METHODS = ("siren", "ws", "xavier_sine", "relu_pe", "ffn", "gauss", "mfn", "wire", "nfsl", "sinc")
 RATES = (3.16e-4, 1e-3, 3.16e-3)  # and beyond, where the best one lies at the edge
@@ -47,8 +47,8 @@ def main() -> None:
     common += ["--image", picture] if picture else []
     shown = [name for name in METHODS if name in said.methods]
     data = "kodim05, squeezed to a square" if picture else "the portrait of matplotlib, not the paper's picture"
-    auto = [cell("ws auto", "--field", "ws", "--field.init.alpha", "auto", rates=RATES)]
-    fair = [cell(name, "--field", name, rates=RATES) for name in shown] + auto
+    auto = [method("ws auto", "--field", "ws", "--field.init.alpha", "auto", rates=RATES)]
+    fair = [method(name, "--field", name, rates=RATES) for name in shown] + auto
     held_out = [*common, "--size", str(2 * size), "--stride", "2", "--schedule", "cosine"]
     tuned = Settings(tune=("lr",), tune_with=f"--image {other}" if other else "")
     reproduce(
@@ -59,7 +59,7 @@ def main() -> None:
                 "published",
                 "As published: every method at learning rate 1e-4, PSNR on the fitted pixels",
                 "image",
-                [cell(name, "--field", name) for name in shown],
+                [method(name, "--field", name) for name in shown],
                 Settings(budgets=("steps",)),
                 [*common, "--size", str(size)],
                 TABLE,
@@ -69,7 +69,7 @@ def main() -> None:
                 "fitted",
                 "Tuned learning rates, PSNR on the fitted pixels",
                 "image",
-                [cell(name, "--field", name, rates=RATES) for name in shown],
+                [method(name, "--field", name, rates=RATES) for name in shown],
                 replace(tuned, score="psnr"),
                 [*common, "--size", str(size), "--schedule", "cosine"],
                 note=(
@@ -104,8 +104,8 @@ def main() -> None:
     )
 
 
-def _alpha(value: str) -> Cell:
-    return cell(f"alpha {value}", "--field", "ws", "--field.init.alpha", value, rates=RATES)
+def _alpha(value: str) -> Words:
+    return method(f"alpha {value}", "--field", "ws", "--field.init.alpha", value, rates=RATES)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nfsolve.studies.comparison import Cell, Settings, run_cells
+from nfsolve.studies.comparison import Settings, Words, compare_words
 from scripts.measuring import FOLDER, markdown, stamp
 
 WORK = Path("comparisons")
@@ -22,7 +22,7 @@ class Table:
         name: Short, for file names.
         title: Heading.
         what: The problem.
-        cells: The methods, the baseline first.
+        methods: The methods, the baseline first.
         settings: How they are compared.
         options: Options of every run.
         published: Method -> what the paper says of it, in its own setting.
@@ -32,7 +32,7 @@ class Table:
     name: str
     title: str
     what: str
-    cells: Sequence[Cell]
+    methods: Sequence[Words]
     settings: Settings
     options: Sequence[str] = ()
     published: dict[str, str] = field(default_factory=dict)
@@ -57,9 +57,9 @@ def found(name: str) -> str:
     return name if (Path(os.environ.get("NFSOLVE_DATA", ".")) / name).is_file() else ""
 
 
-def cell(name: str, *words: str, rates: Sequence[float] = (), **labels: str) -> Cell:
+def method(name: str, *words: str, rates: Sequence[float] = (), **labels: str) -> Words:
     """Return a method by its name and options, with more labels where claims are to be made along axes."""
-    return Cell(tuple(labels.items()) or (("method", name),), words, tuple(rates))
+    return Words(tuple(labels.items()) or (("method", name),), words, tuple(rates))
 
 
 def reproduce(name: str, intro: str, tables: Sequence[Table], said: argparse.Namespace) -> None:
@@ -80,7 +80,7 @@ def reproduce(name: str, intro: str, tables: Sequence[Table], said: argparse.Nam
         folder = WORK / name / table.name
         settings = dataclasses.replace(table.settings, seeds=said.seeds, processes=said.processes, out=folder)
         options = [*table.options, *(("--device", said.device) if said.device != "cpu" else ())]
-        comparison = run_cells(table.what, table.cells, settings, options, lambda line: print(line, flush=True))
+        comparison = compare_words(table.what, table.methods, settings, options, lambda line: print(line, flush=True))
         rows = json.loads((folder / "rows.json").read_text())
         FOLDER.mkdir(exist_ok=True)
         comparison.figure().savefig(FOLDER / f"{name}_{table.name}.png", dpi=80)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from nfsolve._core.errors import InputError
 from nfsolve.run.folder import CONFIG, RunFolder
-from nfsolve.studies.comparison import Settings, compare
+from nfsolve.studies.comparison import Settings, compare_words, grid
 
 AXIS = "--axis"
 HELP = """\
@@ -59,7 +59,7 @@ def _study(words: list[str]) -> int:
     if not what or not axes:
         raise InputError(f"compare {' '.join(words)}", f"a problem and an axis: {prog}")
     try:
-        comparison = compare(what, axes, settings, options, lambda line: print(line, file=sys.stderr))
+        comparison = compare_words(what, grid(axes), settings, options, lambda line: print(line, file=sys.stderr))
     except KeyboardInterrupt:
         print("\nthe same command continues where this one stopped", file=sys.stderr)
         raise

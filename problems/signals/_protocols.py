@@ -22,7 +22,7 @@ Fit = Literal["shrink", "squeeze", "crop"]
 
 
 @dataclass(frozen=True)
-class Protocol:
+class Setup:
     """Everything that a protocol decides besides the recipe.
 
     Attributes:
@@ -88,8 +88,8 @@ class Protocol:
 
 
 PROTOCOLS = {
-    "default": Protocol(),
-    "ws": Protocol(
+    "default": Setup(),
+    "ws": Setup(
         size=512,
         gray=True,
         stride=1,
@@ -101,15 +101,15 @@ PROTOCOLS = {
         relative=True,
         offset=1e-8,
     ),
-    "preconditioners": Protocol(
+    "preconditioners": Setup(
         stride=1, batch=512, fit="squeeze", kernel="bilinear", grid="corners", epochs=True, clip=False
     ),
-    "rwf": Protocol(size=512, batch=0, fit="crop", grid="zero", middle=True, squash=True),
+    "rwf": Setup(size=512, batch=0, fit="crop", grid="zero", middle=True, squash=True),
 }
 EPOCHS = 200  # of the preconditioners protocol
 
 
-def recipe(name: str, protocol: Protocol) -> Recipe:
+def recipe(name: str, protocol: Setup) -> Recipe:
     """Return the recipe of a protocol.
 
     Args:

@@ -28,7 +28,7 @@ from nfsolve.data.pictures import crop, read, shrink, squeeze
 from nfsolve.metrics import psnr, ssim
 from nfsolve.plot import panels
 from nfsolve.problem import Batch, FieldFunction, SamplerState, in_pieces
-from problems.signals._protocols import PROTOCOLS, Fit, Protocol, recipe
+from problems.signals._protocols import PROTOCOLS, Fit, Setup, recipe
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -71,7 +71,7 @@ class ImageFit(Problem):
             )
 
     @property
-    def setup(self) -> Protocol:
+    def setup(self) -> Setup:
         """The protocol with what is given here in its place."""
         given = {name: getattr(self, name) for name in ("size", "gray", "stride", "batch", "fit")}
         return dataclasses.replace(PROTOCOLS[self.protocol], **{k: v for k, v in given.items() if v is not None})

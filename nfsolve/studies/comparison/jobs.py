@@ -4,19 +4,25 @@ import csv
 import hashlib
 import json
 import multiprocessing
+import pickle
 import shutil
+import sys
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from nfsolve._core.errors import InputError, unknown
-from nfsolve.problem.registry import find
+from nfsolve._core.spec import describe
+from nfsolve.problem import Problem
+from nfsolve.problem.registry import find, where
 from nfsolve.run.folder import CHECKPOINT, CONFIG, FIELD, HISTORY, METRICS, RunFolder
 from nfsolve.run.solve import resume, solve
-from nfsolve.studies.comparison.cells import Cell
+from nfsolve.studies.comparison.methods import Method, Start, Tuned
 
 CURVE_ROWS = 40  # about, of the history of each run
 ERROR = "error.txt"
@@ -28,23 +34,30 @@ class Job:
     """One run.
 
     Attributes:
-        what: The problem, as for ``nfsolve run``.
-        cell: The method.
-        words: Its options besides those of the method, seed and steps.
+        method: The method.
+        tuned: What tuning chose for it, or tries.
         seed: Seed of weights and points.
         steps: Optimizer steps.
+        pilot: Whether this is a tuning run.
     """
 
-    what: str
-    cell: Cell
-    words: tuple[str, ...]
+    method: Method
+    tuned: Tuned
     seed: int
     steps: int
+    pilot: bool = False
+
+    def start(self) -> Start:
+        """Return the run that it asks for."""
+        method = self.method
+        return (method.pilot if self.pilot and method.pilot is not None else method.run).of(self.tuned, self.steps)
 
     def folder(self, out: Path) -> Path:
         """Return its run folder: the same for the same run, another one for any other."""
-        said = json.dumps([self.what, self.cell.words, self.words, self.seed, self.steps])
-        return out / "runs" / self.cell.slug / f"seed{self.seed}-{hashlib.sha256(said.encode()).hexdigest()[:10]}"
+        start = self.start()
+        said = json.dumps([where(start.problem), describe(start.problem), describe(start.options)])
+        digest = hashlib.sha256(said.encode()).hexdigest()[:10]
+        return out / "runs" / self.method.slug / f"seed{self.seed}-{digest}"
 
 
 @dataclass(frozen=True)
@@ -85,15 +98,18 @@ class Outcome:
 class Workers:
     """Processes that do runs; those that are done already not again, and interrupted ones from where they stopped.
 
+    A problem that only this process knows, as in a notebook, is run in it.
+
     Args:
         out: Folder of the comparison.
         processes: Runs at the same time.
         threads: Threads of each.
+        problem: The problem of the runs.
     """
 
-    def __init__(self, out: Path, processes: int, threads: int):
-        self.out, self.processes, self.threads = out, processes, threads
-        self._pool: ProcessPoolExecutor | None = None
+    def __init__(self, out: Path, processes: int, threads: int, problem: Problem):
+        self.out, self.processes, self.threads, self.problem = out, processes, threads, problem
+        self._pool: Executor | None = None
 
     def __enter__(self) -> "Workers":
         return self
@@ -110,6 +126,9 @@ class Workers:
 
         Yields:
             Run and outcome, in the order in which they end.
+
+        Raises:
+            InputError: A process ended, or a method cannot be sent to one.
         """
         waiting = []
         for job in dict.fromkeys(jobs):
@@ -118,20 +137,35 @@ class Workers:
                 waiting.append(job)
             else:
                 yield job, replace(found, earlier=True)
-        if self._pool is None and waiting:  # a fork of a process with threads may hang
-            self._pool = ProcessPoolExecutor(self.processes, multiprocessing.get_context("spawn"))
-        futures = {self._pool.submit(_do, job, self.out, self.threads): job for job in waiting if self._pool}
+        if self._pool is None and waiting:
+            self._pool = self._started(waiting)
+        futures = {self._pool.submit(_do, job, self.out): job for job in waiting if self._pool}
         for future in as_completed(futures):
             try:
                 outcome = future.result()
             except BrokenProcessPool as error:
                 raise InputError(
-                    "a process ended before its run was done",
-                    "enough memory for all that run at the same time, and, in a script, "
-                    'a call below if __name__ == "__main__":',
-                    "start fewer processes; what is done is kept",
+                    "a process ended before its run was done: all runs at the same time must fit into memory, and a "
+                    'script must call compare below if __name__ == "__main__":',
+                    do="start fewer processes; what is done is kept",
                 ) from error
             yield futures[future], outcome
+
+    def _started(self, jobs: Sequence[Job]) -> Executor:
+        module = sys.modules[type(self.problem).__module__]
+        if module.__name__ == "__main__" and not hasattr(module, "__file__"):
+            return ThreadPoolExecutor(1)
+        for job in jobs:
+            try:
+                pickle.dumps(job)
+            except (pickle.PicklingError, AttributeError, TypeError) as error:
+                raise InputError(
+                    f"method '{job.method.name}' holds what another process cannot be given ({error})",
+                    do="use classes and functions that are defined at the top of a module, or partials of them",
+                ) from error
+        file = where(self.problem) if getattr(module, "loaded_from_file", False) else ""
+        spawn = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
+        return ProcessPoolExecutor(self.processes, spawn, _prepare, (self.threads, file))
 
 
 def read(folder: Path) -> Outcome | None:
@@ -155,17 +189,21 @@ def _number(text: str | None) -> bool:
     return True
 
 
-def _do(job: Job, out: Path, threads: int) -> Outcome:
-    """Do one run and keep its numbers; the weights would fill the disk."""
-    import torch
-
+def _prepare(threads: int, file: str) -> None:
+    """Prepare a process that does nothing but runs; ``file`` defines the problem where it can't be imported."""
     torch.set_num_threads(threads)
     # the tails of Gaussians and wavelets are subnormal numbers, on which a processor is up to five times slower: no
-    # method should pay for that, and this process does nothing else
+    # method should pay for that
     torch.set_flush_denormal(True)
+    if file:
+        find(file)
+
+
+def _do(job: Job, out: Path) -> Outcome:
+    """Do one run and keep its numbers; the weights would fill the disk."""
     folder = job.folder(out)
     try:
-        if not _continued(folder):
+        if not _continued(job, folder):
             _run(job, folder)
     except InputError as error:  # of this method: the others go on
         shutil.rmtree(folder, ignore_errors=True)
@@ -179,12 +217,12 @@ def _do(job: Job, out: Path, threads: int) -> Outcome:
     return found
 
 
-def _continued(folder: Path) -> bool:
+def _continued(job: Job, folder: Path) -> bool:
     """Continue an interrupted run; remove it where that cannot be done."""
     if not (folder / CONFIG).is_file():
         return False
     try:
-        resume(folder, report=None)
+        resume(folder, report=None, problem=job.start().problem)
     except InputError:
         shutil.rmtree(folder, ignore_errors=True)
         return False
@@ -192,12 +230,12 @@ def _continued(folder: Path) -> bool:
 
 
 def _run(job: Job, folder: Path) -> None:
-    request = job.cell.request(find(job.what), *job.words, "--seed", str(job.seed), "--steps", str(job.steps))
-    options = {**request.options, "log_every": max(1, job.steps // CURVE_ROWS), "report": None}
+    start = job.start()
+    options = {**start.options, "seed": job.seed, "log_every": max(1, job.steps // CURVE_ROWS), "report": None}
     if "warm" not in _PROCESS:  # imports and first calls are slow, and would count for the first method only
         _PROCESS.add("warm")
-        solve(request.problem, **{**options, "time_limit": 0.01})
-    solve(request.problem, **options, out=folder)
+        solve(start.problem, **{**options, "time_limit": 0.01})
+    solve(start.problem, **options, out=folder)
 
 
 _PROCESS: set[str] = set()  # what has happened in this process

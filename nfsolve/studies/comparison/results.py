@@ -9,15 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from nfsolve._core.version import VERSION
 from nfsolve.metrics import larger_is_better
-from nfsolve.studies.comparison.cells import Cell
+from nfsolve.plot import panels
 from nfsolve.studies.comparison.jobs import Outcome
+from nfsolve.studies.comparison.methods import Method, Tuned
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BESIDE = ("psnr", "psnr_heldout", "snr_heldout", "ssim", "iou", "iou_near", "relative_l2")  # scores that tables show
+POINTS = 100  # of a curve
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,7 @@ class Result:
 
     Attributes:
         budget: What all methods got the same of: ``steps``, ``evaluations`` or ``seconds``.
-        cell: The method.
+        method: The method.
         tuned: Options that tuning chose.
         tuning_score: Score of the tuning run that chose them.
         steps: Optimizer steps it was given.
@@ -35,8 +39,8 @@ class Result:
     """
 
     budget: str
-    cell: Cell
-    tuned: tuple[str, ...]
+    method: Method
+    tuned: Tuned
     tuning_score: float
     steps: int
     seed: int
@@ -50,7 +54,7 @@ class Comparison:
     Attributes:
         what: The problem.
         score: Key of the score that judges.
-        cells: The methods; the first one is the baseline.
+        methods: The methods; the first one is the baseline.
         results: The runs.
         settings: How they were made, plain values.
         target: Score whose time is reported; None takes what every seed of the baseline reaches.
@@ -58,7 +62,7 @@ class Comparison:
 
     what: str
     score: str
-    cells: list[Cell]
+    methods: list[Method]
     results: list[Result]
     settings: dict[str, Any]
     target: float | None = None
@@ -68,63 +72,63 @@ class Comparison:
         """The budgets, in order."""
         return list(dict.fromkeys(result.budget for result in self.results))
 
-    def of(self, budget: str, cell: Cell) -> list[Result]:
+    def of(self, budget: str, method: Method) -> list[Result]:
         """Return the runs of one method at one budget, by seed."""
-        return [result for result in self.results if result.budget == budget and result.cell == cell]
+        return [result for result in self.results if result.budget == budget and result.method == method]
 
-    def scores(self, budget: str, cell: Cell, key: str = "") -> list[float]:
+    def scores(self, budget: str, method: Method, key: str = "") -> list[float]:
         """Return a score of each seed; NaN where a run failed."""
-        found = (result.outcome.metrics.get(key or self.score) for result in self.of(budget, cell))
+        found = (result.outcome.metrics.get(key or self.score) for result in self.of(budget, method))
         return [float(value) if isinstance(value, int | float) else math.nan for value in found]
 
     def goal(self, budget: str) -> float:
         """Return the score whose time is reported: what every seed of the baseline reached, unless one was named."""
         if self.target is not None:
             return self.target
-        return (min if larger_is_better(self.score) else max)(self.scores(budget, self.cells[0]))
+        return (min if larger_is_better(self.score) else max)(self.scores(budget, self.methods[0]))
 
-    def reached(self, budget: str, cell: Cell, column: str) -> float:
+    def reached(self, budget: str, method: Method, column: str) -> float:
         """Return the mean over seeds of the steps, evaluations or seconds at which the goal was first reached.
 
         Args:
             budget: The budget.
-            cell: The method.
+            method: The method.
             column: Column of the history.
 
         Returns:
             The mean; infinite where a seed never reached it.
         """
         return mean(
-            _first(result.outcome.history, self.score, self.goal(budget), column) for result in self.of(budget, cell)
+            _first(result.outcome.history, self.score, self.goal(budget), column) for result in self.of(budget, method)
         )
 
     def rows(self) -> list[dict[str, Any]]:
         """Return one flat row of plain values for each method and budget."""
-        return [self._row(budget, cell) for budget in self.budgets for cell in self.cells]
+        return [self._row(budget, method) for budget in self.budgets for method in self.methods]
 
-    def _row(self, budget: str, cell: Cell) -> dict[str, Any]:
-        runs = self.of(budget, cell)
-        scores = self.scores(budget, cell)
+    def _row(self, budget: str, method: Method) -> dict[str, Any]:
+        runs = self.of(budget, method)
+        scores = self.scores(budget, method)
         beside = [key for key in BESIDE if key != self.score and any(key in run.outcome.metrics for run in runs)]
         failed = [run.outcome.why for run in runs if self.score not in run.outcome.metrics]
         return {
             "case": self.what,
-            "method": cell.name,
+            "method": method.name,
             "budget": f"equal {budget}",
-            "options": " ".join(cell.words),
-            "tuned": " ".join(runs[0].tuned),
+            "options": method.changes,
+            "tuned": ", ".join(f"{name} {_plain(value)}" for name, value in runs[0].tuned),
             "tuning_score": runs[0].tuning_score,
             self.score: mean(scores),
             f"{self.score}_se": standard_error(scores),
             f"{self.score}_seeds": scores,
-            **{key: mean(self.scores(budget, cell, key)) for key in beside},
+            **{key: mean(self.scores(budget, method, key)) for key in beside},
             "seeds": len(runs),
             "steps": runs[0].steps,
-            "evaluations": mean(self.scores(budget, cell, "evaluations")),
-            "seconds": mean(self.scores(budget, cell, self.settings["clock"])),
+            "evaluations": mean(self.scores(budget, method, "evaluations")),
+            "seconds": mean(self.scores(budget, method, self.settings["clock"])),
             "target": self.goal(budget),
-            "steps_to_target": self.reached(budget, cell, "step"),
-            "seconds_to_target": self.reached(budget, cell, self.settings["clock"]),
+            "steps_to_target": self.reached(budget, method, "step"),
+            "seconds_to_target": self.reached(budget, method, self.settings["clock"]),
             "parameters": runs[0].outcome.metrics.get("parameters"),
             "failed": "; ".join(dict.fromkeys(failed)),
         }
@@ -139,29 +143,29 @@ class Comparison:
 
     def _claims(self, budget: str) -> list[str]:
         lines = []
-        axes = dict.fromkeys(axis for cell in self.cells for axis, _ in cell.labels)
+        axes = dict.fromkeys(axis for method in self.methods for axis, _ in method.labels)
         for axis in axes:
-            values = list(dict.fromkeys(dict(cell.labels).get(axis, "") for cell in self.cells))
+            values = list(dict.fromkeys(dict(method.labels).get(axis, "") for method in self.methods))
             # of two values, one sentence says it all
             for value in values[1:] if len(values) < 3 else values:
-                own = [cell for cell in self.cells if dict(cell.labels).get(axis) == value]
-                other = [cell for cell in self.cells if cell not in own]
+                own = [method for method in self.methods if dict(method.labels).get(axis) == value]
+                other = [method for method in self.methods if method not in own]
                 lines.append(
                     self._claim(budget, f"{axis} {value}", self._chosen(budget, own), self._chosen(budget, other))
                 )
         return lines
 
-    def _chosen(self, budget: str, cells: list[Cell]) -> Cell:
+    def _chosen(self, budget: str, methods: list[Method]) -> Method:
         """Choose the method with the best mean in the table."""
         sign = 1 if larger_is_better(self.score) else -1
 
-        def value(cell: Cell) -> float:
-            score = mean(self.scores(budget, cell))
+        def value(method: Method) -> float:
+            score = mean(self.scores(budget, method))
             return sign * score if math.isfinite(score) else -math.inf
 
-        return max(cells, key=value)
+        return max(methods, key=value)
 
-    def _claim(self, budget: str, what: str, own: Cell, other: Cell) -> str:
+    def _claim(self, budget: str, what: str, own: Method, other: Method) -> str:
         sign = 1 if larger_is_better(self.score) else -1
         a, b = self.scores(budget, own), self.scores(budget, other)
         gains = [sign * (x - y) for x, y in zip(a, b, strict=True)]
@@ -185,7 +189,7 @@ class Comparison:
         return "\n".join(self._table(budget) for budget in self.budgets)
 
     def _table(self, budget: str) -> str:
-        rows = [self._row(budget, cell) for cell in self.cells]
+        rows = [self._row(budget, method) for method in self.methods]
         beside = [key for key in BESIDE if key != self.score and any(key in row for row in rows)]
         head = [
             "method", "tuned", f"{self.score} (mean +- s.e.)", *beside, "steps", "evaluations", "seconds",
@@ -199,7 +203,7 @@ class Comparison:
                 _line(
                     [
                         row["method"],
-                        row["tuned"].replace("--optimizer.", "").replace("--", "") or "-",
+                        row["tuned"] or "-",
                         f"failed: {row['failed']}" if row["failed"] else score,
                         *(number(row.get(key, math.nan)) for key in beside),
                         str(row["steps"]),
@@ -256,10 +260,40 @@ class Comparison:
         self.figure().savefig(folder / "curves.png", dpi=120)
 
     def figure(self) -> "Figure":
-        """Draw the score over steps and over seconds, mean and spread over seeds, one row for each budget."""
-        from nfsolve.studies.comparison.curves import draw
+        """Draw the score over steps, evaluations and seconds, mean and standard error over seeds, a row a budget."""
+        columns = ("step", "evaluations", self.settings["clock"])
+        figure = panels.new_figure(17, 1.2 + 4.2 * len(self.budgets))
+        axes = figure.subplots(len(self.budgets), len(columns), squeeze=False)
+        colours = panels.colours(len(self.methods))
+        for row, budget in zip(axes, self.budgets, strict=True):
+            for axis, column in zip(row, columns, strict=True):
+                for method, colour in zip(self.methods, colours, strict=True):
+                    self._curve(axis, budget, method, column, colour)
+                axis.axhline(self.goal(budget), color="0.6", linewidth=0.8, linestyle=":")
+                axis.set(xlabel=column, title=f"equal {budget}, mean and standard error")
+                axis.grid(alpha=0.3)
+                if not larger_is_better(self.score):
+                    axis.set_yscale("log")
+            row[0].set_ylabel(self.score)
+        handles, labels = axes[0, 0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=min(len(self.methods), 5), fontsize=8)
+        return figure
 
-        return draw(self)
+    def _curve(self, axis: Any, budget: str, method: Method, column: str, colour: Any) -> None:
+        found = []
+        for run in self.of(budget, method):
+            rows = [row for row in run.outcome.history if self.score in row and column in row]
+            if len(rows) > 1:
+                found.append((np.array([row[column] for row in rows]), np.array([row[self.score] for row in rows])))
+        if not found:
+            return
+        at = np.linspace(0, min(x[-1] for x, _ in found), POINTS)
+        values = np.stack([np.interp(at, x, y) for x, y in found])
+        middle = values.mean(0)
+        axis.plot(at, middle, color=colour, label=method.name, linewidth=1.3)
+        if len(found) > 1:
+            error = values.std(0, ddof=1) / len(found) ** 0.5
+            axis.fill_between(at, middle - error, middle + error, color=colour, alpha=0.15, linewidth=0)
 
 
 def mean(values: Iterable[float]) -> float:
@@ -280,14 +314,12 @@ def number(value: float, digits: int = 4) -> str:
     return "-" if value is None or not math.isfinite(value) else f"{value:.{digits}g}"
 
 
-def _line(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+def _line(texts: Iterable[str]) -> str:
+    return f"| {' | '.join(texts)} |"
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def _plain(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _first(history: list[dict[str, float]], key: str, goal: float, column: str) -> float:

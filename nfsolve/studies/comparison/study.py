@@ -1,8 +1,8 @@
 """The protocol: tune every method on its own, then give all the same evaluations, and the same seconds."""
 
+import dataclasses
 import math
 import os
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +11,12 @@ from typing import Any, Literal
 from nfsolve._core.device import choose_device
 from nfsolve._core.errors import InputError
 from nfsolve.metrics import larger_is_better
-from nfsolve.problem.registry import find
-from nfsolve.studies.comparison.cells import Cell, grid
+from nfsolve.problem import Problem
+from nfsolve.problem.registry import find, names, where
 from nfsolve.studies.comparison.jobs import Job, Outcome, Workers
+from nfsolve.studies.comparison.methods import Method, Tuned, method_of
 from nfsolve.studies.comparison.results import Comparison, Result
+from nfsolve.studies.comparison.words import Words
 
 Budget = Literal["steps", "evaluations", "seconds"]
 FACTORS = (10**-1.0, 10**-0.5, 1.0, 10**0.5, 10.0)  # of the optimizer's default learning rate
@@ -40,7 +42,7 @@ class Settings:
     tune_steps: int | None = None
     """steps of a tuning run, which also shows what a step costs; default as many as are reported"""
     tune_with: str = ""
-    """options of the tuning runs only, such as other data: "--image other.png" """
+    """options of the tuning runs only, such as other data: "--image other.png"; from Python, give tune_on="""
     score: str = ""
     """key of metrics.json by which methods are tuned and judged; default the problem's"""
     target: float | None = None
@@ -60,95 +62,125 @@ class Settings:
         for name in ("seeds", "threads", "steps", "tune_steps"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise InputError(f"{name} = {value}", "at least 1")
+                raise InputError(f"{name} must be at least 1, got {value}", do="choose a positive number")
         if not all(rate > 0 for rate in self.rates):
-            raise InputError(f"rates {self.rates}", "positive learning rates")
+            raise InputError(f"learning rates must be positive, got {self.rates}", do="choose others")
         if 0 <= self.tune_seed < self.seeds:
-            raise InputError(f"tune_seed = {self.tune_seed}", f"none of the reported seeds 0 to {self.seeds - 1}")
+            raise InputError(
+                f"tune_seed must be none of the reported seeds 0 to {self.seeds - 1}, got {self.tune_seed}",
+                do="choose a larger one",
+            )
         if not self.budgets:
-            raise InputError("a comparison without a budget", "some of steps, evaluations, seconds")
+            raise InputError("a comparison needs a budget, got none", do="give some of steps, evaluations, seconds")
 
 
 def compare(
-    what: str,
-    axes: Mapping[str, Sequence[Any]],
+    problem: Problem,
+    methods: Mapping[str, Mapping[str, Any]],
     settings: Settings | None = None,
-    options: Sequence[str] = (),
+    *,
+    common: Mapping[str, Any] | None = None,
+    tune_on: Problem | None = None,
     report: Callable[[str], None] | None = print,
 ) -> Comparison:
-    """Compare all combinations of one-line swaps on a problem.
+    """Compare methods on a problem.
 
-    In a script, call it below ``if __name__ == "__main__":``, as the runs are done in other processes::
-
-        nf.compare("image", {"init": ["siren", "ws:alpha=2"], "field.width": [64, 128]}, Settings(tune=("lr",)))
+    Runs are done in other processes, so in a script call it below ``if __name__ == "__main__":``.
 
     Args:
-        what: The problem, as for ``nfsolve run``.
-        axes: Axis -> its values, see `grid`; the first value of each is the baseline's.
+        problem: The problem.
+        methods: Name -> what the method changes: keyword arguments of `nfsolve.solve` (``field``, ``optimizer``,
+            ``lr``, ``factorization``, ``weighting``, ``schedule``, ...), parameters of the problem, and ``rates``, the
+            learning rates to try first. The first method is the baseline.
         settings: How; None takes the defaults.
-        options: Options of every run, as on the command line.
+        common: Changes of every run; those of a method come before these.
+        tune_on: The same kind of problem with other data, on which learning rates are tuned; None takes the problem.
         report: Called with each line of progress, or None.
 
     Returns:
         The comparison, also written into its folder.
 
     Raises:
-        InputError: A value, an option or a setting that is not known or does not fit; before anything is run.
+        InputError: A change or a setting that is not known or does not fit; before anything is run.
+
+    Examples:
+        How a comparison of two networks, each with a tuned learning rate, is written::
+
+            sines = {"siren": {"field": "siren"}, "ws": {"field": nf.preset("ws", width=128)}}
+            nf.compare(ImageFit(size=128), sines, Settings(tune=("lr",)), common={"optimizer": "adam"})
     """
-    return run_cells(what, grid(axes), settings, options, report)
+    if not isinstance(problem, Problem):
+        raise InputError(
+            f"compare takes a problem, such as Burgers(nu=0.01), got {problem!r}",
+            do="build the problem; names and words belong to `nfsolve compare`",
+        )
+    settings = settings or Settings()
+    if settings.tune_with:
+        raise InputError(
+            f"tune_with holds options of the command line, got '{settings.tune_with}' from Python", do="give tune_on="
+        )
+    made = [method_of(label, problem, changes, common or {}, tune_on) for label, changes in methods.items()]
+    said = dataclasses.replace(settings, tune_with="" if tune_on is None else repr(tune_on))
+    told = ", ".join(f"{name}={value}" for name, value in (common or {}).items())
+    return _Study(_name(problem), made, said, told, report or _silent).go()
 
 
-def run_cells(
+def compare_words(
     what: str,
-    cells: Sequence[Cell],
+    methods: Sequence[Words],
     settings: Settings | None = None,
     options: Sequence[str] = (),
     report: Callable[[str], None] | None = print,
 ) -> Comparison:
-    """Compare methods that are spelled out one by one; arguments as for `compare`.
+    """Compare methods that are spelled as on the command line.
 
     Args:
-        what: The problem.
-        cells: The methods; the first one is the baseline.
-        settings: How.
+        what: The problem, as for ``nfsolve run``.
+        methods: The methods, such as those of `grid`; the first one is the baseline.
+        settings: How; None takes the defaults.
         options: Options of every run.
         report: Called with each line of progress, or None.
 
     Returns:
-        The comparison.
+        The comparison, also written into its folder.
 
     Raises:
         InputError: As for `compare`.
     """
-    return _Study(what, list(cells), settings or Settings(), tuple(options), report or (lambda line: None)).go()
+    settings, problem = settings or Settings(), find(what)
+    made = [words.method(what, problem, options, settings.tune_with) for words in methods]
+    return _Study(what, made, settings, " ".join(options), report or _silent).go()
+
+
+def _silent(line: str) -> None:
+    """Say nothing."""
+
+
+def _name(problem: Problem) -> str:
+    path = where(problem)
+    return next((name for name, target in names().items() if target == path), type(problem).__name__)
 
 
 class _Study:
     def __init__(
-        self, what: str, cells: list[Cell], settings: Settings, options: tuple[str, ...], report: Callable[[str], None]
+        self, what: str, methods: list[Method], settings: Settings, options: str, report: Callable[[str], None]
     ):
-        self.what, self.cells, self.settings, self.options, self.report = what, cells, settings, options, report
-        self.problem = find(what)
-        if not cells:
-            raise InputError("a comparison without methods", "at least one, as in --axis optimizer adam esgd")
-        names = [cell.slug for cell in cells]
-        if len(set(names)) < len(names):
-            raise InputError(f"methods named {', '.join(names)}", "different names")
-        self.tuned_with = tuple(shlex.split(settings.tune_with))
-        # every mistake shows before the first run
-        first, *_ = [cell.request(self.problem, *options) for cell in cells]
-        if self.tuned_with:
-            for cell in cells:
-                cell.request(self.problem, *options, *self.tuned_with)
-        self.rates = {cell: cell.rate(self.problem, *options) for cell in cells} if "lr" in settings.tune else {}
-        self.steps = settings.steps or sum(stage.steps for stage in first.options["stages"])
+        self.what, self.methods, self.settings, self.options, self.report = what, methods, settings, options, report
+        if not methods:
+            raise InputError("a comparison needs at least one method, got none", do="name them, as in README.md")
+        slugs = [method.slug for method in methods]
+        if len(set(slugs)) < len(slugs):
+            raise InputError(f"methods must have different names, got {', '.join(slugs)}", do="rename one")
+        self.rates = {method: method.rate() for method in methods} if "lr" in settings.tune else {}
+        first = methods[0].run
+        self.steps = settings.steps or first.steps
         self.score = settings.score or first.problem.score
         if not self.score:
-            raise InputError(f"{self.what} does not say by which score methods are judged", "one", "give --score KEY")
+            raise InputError(f"{what} does not say by which score methods are judged", do="give score=, or --score KEY")
         self.sign = 1 if larger_is_better(self.score) else -1
         self.out = settings.out or Path("comparisons") / Path(what).stem.replace(":", ".")
         # processor seconds of one thread do not depend on what else the machine does; a GPU works outside them
-        plain = settings.threads == 1 and choose_device(first.options["device"]).type == "cpu"
+        plain = settings.threads == 1 and choose_device(first.options.get("device", "auto")).type == "cpu"
         self.clock = "cpu_seconds" if plain else "seconds"
         self.processes = settings.processes or os.cpu_count() or 1
 
@@ -156,13 +188,14 @@ class _Study:
         """Tune, run, and write everything down."""
         self.out.mkdir(parents=True, exist_ok=True)
         results: list[Result] = []
-        with Workers(self.out, self.processes, self.settings.threads) as self.workers:
+        problem = self.methods[0].run.problem
+        with Workers(self.out, self.processes, self.settings.threads, problem) as self.workers:
             plain = not self.settings.tune and set(self.settings.budgets) == {"steps"}
             found = {} if plain else self._tuning()  # which also says what a step costs
-            best = {cell: self._tuned(cell, found.get(cell, {})) for cell in self.cells}
+            best = {method: self._tuned(method, found.get(method, {})) for method in self.methods}
             for budget in self.settings.budgets:
                 results += self._reported(budget, best, results)
-        comparison = Comparison(self.what, self.score, self.cells, results, self._settings(), self.settings.target)
+        comparison = Comparison(self.what, self.score, self.methods, results, self._settings(), self.settings.target)
         comparison.save(self.out)
         return comparison
 
@@ -174,7 +207,7 @@ class _Study:
             "steps": self.steps,
             "tune_steps": tune_steps,
             "clock": self.clock,
-            "options": " ".join(self.options),
+            "options": self.options,
         }
 
     def _do(self, jobs: list[Job]) -> dict[Job, Outcome]:
@@ -184,60 +217,57 @@ class _Study:
             outcome.check(self.score)
             if outcome.earlier:
                 continue
-            words = " ".join(job.words[len(self.options) :])
+            tried = "".join(f" {name} {value}" for name, value in job.tuned)
             score = outcome.metrics.get(self.score)
             said = f"{self.score} {score:.4g}" if score is not None else f"failed: {outcome.why}"
             seconds = outcome.metrics.get(self.clock, 0.0)
             self.report(
-                f"[{len(outcomes)}/{len(set(jobs))}] {job.cell.name} {words} seed {job.seed}, "
+                f"[{len(outcomes)}/{len(set(jobs))}] {job.method.name}{tried} seed {job.seed}, "
                 f"{job.steps} steps: {said} ({seconds:.1f} s)"
             )
         return outcomes
 
     # -- tuning
 
-    def _tuning(self) -> dict[Cell, dict[Job, Outcome]]:
+    def _tuning(self) -> dict[Method, dict[Job, Outcome]]:
         """Run every method with every candidate, and with more where the best one lies at the edge."""
-        tried = {cell: self._candidates(cell) for cell in self.cells}
-        found: dict[Cell, dict[Job, Outcome]] = {cell: {} for cell in self.cells}
-        new = {cell: list(rates) for cell, rates in tried.items()}
+        tried = {method: self._candidates(method) for method in self.methods}
+        found: dict[Method, dict[Job, Outcome]] = {method: {} for method in self.methods}
+        new = {method: list(rates) for method, rates in tried.items()}
         for _ in range(EXTENSIONS + 1):
-            jobs = [self._pilot(cell, words) for cell, rates in new.items() for words in self._choices(rates)]
+            jobs = [self._pilot(method, tuned) for method, rates in new.items() for tuned in self._choices(rates)]
             for job, outcome in self._do(jobs).items():
-                found[job.cell][job] = outcome
-            new = {cell: self._beyond(cell, tried[cell], found[cell]) for cell in self.cells}
+                found[job.method][job] = outcome
+            new = {method: self._beyond(method, tried[method], found[method]) for method in self.methods}
             if not any(new.values()):
                 break
-            for cell, rates in new.items():
-                tried[cell] = [*tried[cell], *rates]
+            for method, rates in new.items():
+                tried[method] = [*tried[method], *rates]
         return found
 
-    def _candidates(self, cell: Cell) -> Sequence[float | None]:
-        default = self.rates.get(cell)
+    def _candidates(self, method: Method) -> Sequence[float | None]:
+        default = self.rates.get(method)
         if default is None:  # nothing to tune
             return [None]
-        given = cell.rates or self.settings.rates
+        given = method.rates or self.settings.rates
         return sorted(given or (float(f"{default * factor:.3g}") for factor in FACTORS))
 
-    def _choices(self, rates: Sequence[float | None]) -> list[tuple[str, ...]]:
-        schedules = [("--schedule", s) for s in SCHEDULES] if "schedule" in self.settings.tune else [()]
-        return [
-            (*(() if rate is None else ("--optimizer.lr", f"{rate:g}")), *schedule)
-            for rate in rates
-            for schedule in schedules
-        ]
+    def _choices(self, rates: Sequence[float | None]) -> list[Tuned]:
+        schedules: list[Tuned] = [(("schedule", s),) for s in SCHEDULES] if "schedule" in self.settings.tune else [()]
+        return [(*(() if rate is None else (("lr", rate),)), *schedule) for rate in rates for schedule in schedules]
 
-    def _pilot(self, cell: Cell, words: tuple[str, ...]) -> Job:
-        steps = self.settings.tune_steps or self.steps
-        return Job(self.what, cell, (*self.options, *self.tuned_with, *words), self.settings.tune_seed, steps)
+    def _pilot(self, method: Method, tuned: Tuned) -> Job:
+        return Job(method, tuned, self.settings.tune_seed, self.settings.tune_steps or self.steps, pilot=True)
 
-    def _beyond(self, cell: Cell, tried: Sequence[float | None], found: dict[Job, Outcome]) -> Sequence[float | None]:
+    def _beyond(
+        self, method: Method, tried: Sequence[float | None], found: dict[Job, Outcome]
+    ) -> Sequence[float | None]:
         """Return the rate beyond the best one where that lies at the edge of those that were tried."""
         known = sorted(rate for rate in tried if rate is not None)
         job = self._best(found)
         if len(known) < 2 or job is None:
             return []
-        best = float(_option(job.words, "--optimizer.lr"))
+        best = dict(job.tuned)["lr"]
         if best >= known[-1] * 0.999:
             return [float(f"{known[-1] * known[-1] / known[-2]:.3g}")]
         if best <= known[0] * 1.001:
@@ -253,39 +283,38 @@ class _Study:
         score = outcome.metrics.get(self.score)
         return self.sign * score if isinstance(score, int | float) and math.isfinite(score) else -math.inf
 
-    def _tuned(self, cell: Cell, found: dict[Job, Outcome]) -> "_Tuned":
+    def _tuned(self, method: Method, found: dict[Job, Outcome]) -> "_Best":
         if not found:
-            return _Tuned((), {"steps": 1.0}, math.nan)
+            return _Best((), {"steps": 1.0}, math.nan)
         job = self._best(found) or next(iter(found))
         metrics = found[job].metrics
-        words = job.words[len(self.options) + len(self.tuned_with) :]
         steps = max(metrics.get("steps", 0), 1)
         used = {"evaluations": "evaluations", "seconds": self.clock}
         costs = {budget: metrics.get(key, math.nan) / steps for budget, key in used.items()} | {"steps": 1.0}
-        return _Tuned(words, costs, self.sign * self._value(found[job]))
+        return _Best(job.tuned, costs, self.sign * self._value(found[job]))
 
     # -- reported runs
 
-    def _reported(self, budget: Budget, best: dict[Cell, "_Tuned"], earlier: list[Result]) -> list[Result]:
-        steps = {cell: self._steps(budget, best, cell) for cell in self.cells}
-        shared = {result.cell: result.steps for result in earlier}
-        for cell, n in steps.items():
-            if cell in shared and abs(n / shared[cell] - 1) < SAME:
-                steps[cell] = shared[cell]
+    def _reported(self, budget: Budget, best: dict[Method, "_Best"], earlier: list[Result]) -> list[Result]:
+        steps = {method: self._steps(budget, best, method) for method in self.methods}
+        shared = {result.method: result.steps for result in earlier}
+        for method, n in steps.items():
+            if method in shared and abs(n / shared[method] - 1) < SAME:
+                steps[method] = shared[method]
         jobs = {
-            (cell, seed): Job(self.what, cell, (*self.options, *best[cell].words), seed, steps[cell])
-            for cell in self.cells
+            (method, seed): Job(method, best[method].tuned, seed, steps[method])
+            for method in self.methods
             for seed in range(self.settings.seeds)
         }
         outcomes = self._do(list(jobs.values()))
         return [
-            Result(budget, cell, best[cell].words, best[cell].score, steps[cell], seed, outcomes[job])
-            for (cell, seed), job in jobs.items()
+            Result(budget, method, best[method].tuned, best[method].score, steps[method], seed, outcomes[job])
+            for (method, seed), job in jobs.items()
         ]
 
-    def _steps(self, budget: Budget, best: dict[Cell, "_Tuned"], cell: Cell) -> int:
+    def _steps(self, budget: Budget, best: dict[Method, "_Best"], method: Method) -> int:
         """Return the steps that cost a method what the baseline's cost, by what both cost when they were tuned."""
-        baseline, own = best[self.cells[0]].costs[budget], best[cell].costs[budget]
+        baseline, own = best[self.methods[0]].costs[budget], best[method].costs[budget]
         total = baseline * self.steps
         if budget == "seconds" and self.settings.seconds is not None:
             total = self.settings.seconds
@@ -293,11 +322,7 @@ class _Study:
 
 
 @dataclass(frozen=True)
-class _Tuned:
-    words: tuple[str, ...]
+class _Best:
+    tuned: Tuned
     costs: dict[str, float]
     score: float
-
-
-def _option(words: Sequence[str], name: str) -> str:
-    return words[len(words) - 1 - list(reversed(words)).index(name) + 1]
