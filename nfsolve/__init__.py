@@ -10,10 +10,11 @@ derivatives, the optimizer, the run and the honest score::
     print(solution)
 """
 
+import warnings
 from typing import Any
 
 from nfsolve import optim, weighting
-from nfsolve._core.errors import InputError, MissingExtra
+from nfsolve._core.errors import InputError, MissingExtra, nearest
 from nfsolve._core.errors import require as require_extra
 from nfsolve._core.errors import unknown as unknown_name
 from nfsolve._core.random import generator
@@ -132,6 +133,17 @@ __all__ = [
     "weight_scaling",
     "weighting",
 ]
+
+
+_RENAMED = {"matched": "paired"}  # what was public once -> its name now
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _RENAMED:
+        raise AttributeError(f"module 'nfsolve' has no attribute '{name}': {nearest(name, __all__)}")
+    now = _RENAMED[name]
+    warnings.warn(f"nfsolve.{name} is now called nfsolve.{now}", DeprecationWarning, stacklevel=2)
+    return globals()[now]
 
 
 def main(problem: type[Problem], arguments: list[str] | None = None) -> Any:

@@ -20,14 +20,26 @@ class Name:
     along: tuple[int, ...]
 
 
-def parse(text: str, outputs: tuple[str, ...], coordinates: tuple[str, ...]) -> Name:
+TIMES = ("t", "time", "tau")
+"""Names of coordinates along which ``lap_u`` does not differentiate."""
+
+
+def space_of(coordinates: tuple[str, ...]) -> tuple[int, ...]:
+    """Return the columns of the coordinates that are no time."""
+    return tuple(column for column, name in enumerate(coordinates) if name not in TIMES)
+
+
+def parse(
+    text: str, outputs: tuple[str, ...], coordinates: tuple[str, ...], space: tuple[int, ...] | None = None
+) -> Name:
     """Read the name of an output or of one of its derivatives.
 
     Args:
-        text: ``"u"``, ``"u_x"``, ``"u_txx"``...; ``"lap_u"`` is the sum of the second derivatives along every
-            coordinate but t, cheaper than asking for each.
+        text: ``"u"``, ``"u_x"``, ``"u_txx"``...; ``"lap_u"`` is the sum of the second derivatives along the
+            coordinates of space, cheaper than asking for each.
         outputs: Names of the outputs.
         coordinates: Names of the coordinates; longer ones such as ``"theta"`` are allowed.
+        space: Columns of the coordinates of space; None takes all whose name is no time.
 
     Returns:
         The parsed name. Derivatives commute, so ``u_tx`` and ``u_xt`` are the same.
@@ -38,36 +50,44 @@ def parse(text: str, outputs: tuple[str, ...], coordinates: tuple[str, ...]) -> 
     if text in outputs:
         return Name(outputs.index(text), ())
     if text.startswith("lap_") and text[4:] in outputs:
-        space = [column for column, name in enumerate(coordinates) if name != "t"]
+        space = space_of(coordinates) if space is None else space
         if not space:
-            raise InputError(f"'{text}' on the coordinates {', '.join(coordinates)}", "a coordinate other than t")
+            raise InputError(
+                f"'{text}' needs a coordinate of space, and this problem has {', '.join(coordinates)}",
+                do=f"write the derivatives out, such as {text[4:]}_{2 * coordinates[0]}",
+            )
         return Name(outputs.index(text[4:]), laplacian(space))
     head = max((out for out in outputs if text.startswith(out + "_")), key=len, default=None)
     if head is None:
         known = (*coordinates, *outputs)
         raise InputError(
-            f"unknown name '{text}'",
-            f"this problem has coordinates {', '.join(coordinates)} and unknowns {', '.join(outputs)}",
-            f"name a coordinate, an unknown or a derivative such as "
+            f"unknown name '{text}': this problem has coordinates {', '.join(coordinates)} and unknowns "
+            f"{', '.join(outputs)}",
+            do=f"name a coordinate, an unknown or a derivative such as "
             f"{outputs[0]}_{coordinates[-1]} ({nearest(text, known)})",
         )
     tail = text[len(head) + 1 :]
-    along = _split(tail, coordinates)
-    if along is None:
-        bad = next((c for c in tail if c not in "".join(coordinates)), tail)
-        raise InputError(f"unknown coordinate '{bad}' in '{text}'", f"this problem has {', '.join(coordinates)}")
-    return Name(outputs.index(head), tuple(sorted(along)))
+    along = readings(tail, coordinates)
+    if not along:
+        raise _no_coordinate(text, head, tail, coordinates)
+    return Name(outputs.index(head), along[0])
 
 
-def _split(tail: str, coordinates: tuple[str, ...]) -> list[int] | None:
-    """Cut a string of coordinate names into columns, longest name first, or give None."""
-    if not tail:
-        return None
+def _no_coordinate(text: str, head: str, tail: str, coordinates: tuple[str, ...]) -> InputError:
+    bad = next((c for c in tail if c not in "".join(coordinates)), tail)
+    normal = " + ".join(f"n_{c} * {head}_{c}" for c in coordinates if c not in TIMES)
+    return InputError(
+        f"unknown coordinate '{bad}' in '{text}': this problem has {', '.join(coordinates)}",
+        do=f"for the derivative along the outward normal write {normal}" if tail == "n" else "",
+    )
+
+
+def readings(tail: str, coordinates: tuple[str, ...]) -> list[tuple[int, ...]]:
+    """Return every way to read a string of coordinate names as sorted columns, the longest names first."""
+    found: list[tuple[int, ...]] = []
     for column, name in sorted(enumerate(coordinates), key=lambda item: -len(item[1])):
         if tail == name:
-            return [column]
-        if tail.startswith(name):
-            rest = _split(tail[len(name) :], coordinates)
-            if rest is not None:
-                return [column, *rest]
-    return None
+            found.append((column,))
+        elif name and tail.startswith(name):
+            found += [tuple(sorted((column, *rest))) for rest in readings(tail[len(name) :], coordinates)]
+    return list(dict.fromkeys(found))

@@ -1,5 +1,6 @@
 """Partial derivatives of a callable at points, by the engine that fits it."""
 
+import warnings
 from collections.abc import Callable, Iterable
 from typing import Literal
 
@@ -27,9 +28,9 @@ def partials(
         wanted: Multi-indices as sorted columns: ``()`` is the value, ``(1, 1)`` the second derivative
             along column 1, ``laplacian([0, 1])`` the sum of those along columns 0 and 1.
         engine: ``jets`` carries all derivatives through one pass and needs a Taylor rule for every
-            operation; ``reverse`` is nested reverse mode, for one output; ``nested`` is nested forward mode, for
-            every differentiable function; ``auto`` takes the cheaper of jets and reverse mode, as far as they
-            are possible, and nested forward mode otherwise.
+            operation; ``reverse`` is nested reverse mode, for one output; ``nested`` is nested forward mode, and
+            reverse mode with a `UserWarning` where an operation has no forward-mode rule; ``auto`` takes the cheaper
+            of jets and reverse mode, as far as they are possible, and ``nested`` otherwise.
 
     Returns:
         For each multi-index the derivative of all outputs, ``(n, k)``.
@@ -69,14 +70,45 @@ def _jets(function: Callable[[Tensor], Tensor], points: Tensor, wanted: frozense
 
 
 def _nested(function: Callable[[Tensor], Tensor], points: Tensor, wanted: frozenset[Index]) -> dict[Index, Tensor]:
+    try:
+        return _by_ladders(_ladder, function, points, wanted)
+    except RuntimeError as error:  # of autograd, in the words of torch 2.13
+        if "forward AD" not in str(error) and "jvp" not in str(error):
+            raise
+        reason = str(error).splitlines()[0]
+    warnings.warn(f"derivatives are taken in reverse mode, which is slower: {reason}", stacklevel=2)
+    return _by_ladders(_reverse_ladder, function, points, wanted)
+
+
+def _by_ladders(
+    ladder: Callable[..., list[Tensor]],
+    function: Callable[[Tensor], Tensor],
+    points: Tensor,
+    wanted: frozenset[Index],
+) -> dict[Index, Tensor]:
     result: dict[Index, Tensor] = {}
     for index in sorted({part for sought in wanted for part in summands(sought)}, key=len, reverse=True):
         if index in result:
             continue
-        values = _ladder(function, points, index)
+        values = ladder(function, points, index)
         for m, value in enumerate(values):
             result.setdefault(index[:m], value)
     return {index: added(result, index) for index in wanted}
+
+
+def _reverse_ladder(function: Callable[[Tensor], Tensor], points: Tensor, index: Index) -> list[Tensor]:
+    """As `_ladder`, by nested reverse mode: a pass for each output, each row of values being of its own point."""
+    if not index:
+        return [function(points)]
+
+    def below(x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        values = _reverse_ladder(function, x, index[:-1])
+        return values[-1].sum(0), values
+
+    _, pull, values = torch.func.vjp(below, points, has_aux=True)
+    eye = torch.eye(values[-1].shape[-1], dtype=values[-1].dtype, device=points.device)
+    slopes = [pull(row)[0][..., index[-1]] for row in eye]
+    return [*values, torch.stack(slopes, -1)]
 
 
 def _ladder(function: Callable[[Tensor], Tensor], points: Tensor, index: Index) -> list[Tensor]:
@@ -96,7 +128,7 @@ def _ladder(function: Callable[[Tensor], Tensor], points: Tensor, index: Index) 
 def _check(value: Tensor, points: Tensor) -> None:
     if value.ndim != 2 or value.shape[0] != points.shape[0]:
         raise InputError(
-            f"a field that maps points {tuple(points.shape)} to shape {tuple(value.shape)}",
-            f"({points.shape[0]}, k), one row of values for each point",
-            "keep the point axis first and give every output a column",
+            f"A field must map points {tuple(points.shape)} to values ({points.shape[0]}, k), "
+            f"but it gives shape {tuple(value.shape)}",
+            do="keep the point axis first and give every output a column",
         )

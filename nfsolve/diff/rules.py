@@ -125,6 +125,32 @@ def _clamp(jet: Jet, min: Any = None, max: Any = None) -> Jet:
     return jet.compose([clamped, inside, *[torch.zeros_like(value)] * (jet.plan.order - 1)][: jet.plan.order + 1])
 
 
+def _sloped(slope: float, jet: Jet) -> Jet:
+    """max(z, 0) + slope min(z, 0)."""
+    z = jet.channels[0]
+    one = torch.ones_like(z)
+    slopes = torch.where(z > 0, one, slope * one)
+    return jet.compose([z * slopes, slopes, *[torch.zeros_like(z)] * (jet.plan.order - 1)][: jet.plan.order + 1])
+
+
+def _elu(jet: Jet, alpha: float = 1.0, inplace: bool = False) -> Jet:
+    z = jet.channels[0]
+    below = alpha * torch.exp(z.clamp(max=0))  # of what is not taken, nothing may overflow
+    ladder = [torch.where(z > 0, torch.zeros_like(z), below)] * (jet.plan.order + 1)
+    ladder[0] = torch.where(z > 0, z, below - alpha)
+    if jet.plan.order:
+        ladder[1] = torch.where(z > 0, torch.ones_like(z), below)
+    return jet.compose(ladder)
+
+
+def _silu(jet: Jet, inplace: bool = False) -> Jet:
+    return jet.product(METHODS["sigmoid"](jet))
+
+
+def _mish(jet: Jet, inplace: bool = False) -> Jet:
+    return jet.product(METHODS["tanh"](RULES[F.softplus](jet)))
+
+
 def _elementwise(derivatives: Callable[[Tensor, int], list[Tensor]]) -> Rule:
     def rule(jet: Jet, *args: Any, **kwargs: Any) -> Jet:
         if any(a not in (1, 20) for a in args) or any(v not in (False, None, "none", 1, 20) for v in kwargs.values()):
@@ -283,6 +309,12 @@ RULES: dict[Any, Rule] = {
     F.softplus: _elementwise(_softplus),
     F.gelu: _elementwise(_gelu),
     F.relu: _elementwise(_relu),
+    F.silu: _silu,
+    F.mish: _mish,
+    F.elu: _elu,
+    F.leaky_relu: lambda jet, negative_slope=0.01, inplace=False: _sloped(negative_slope, jet),
+    F.softsign: lambda jet: jet.product((torch.abs(jet) + 1.0).reciprocal()),
+    F.logsigmoid: lambda jet: -RULES[F.softplus](-jet),
     F.tanh: METHODS["tanh"],
     torch.cat: _joined(torch.cat),
     torch.stack: _joined(torch.stack),

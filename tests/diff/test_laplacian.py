@@ -72,7 +72,7 @@ def test_d_dimensions_take_d_and_two_channels():
 def test_the_written_name_leaves_time_out():
     assert parse("lap_v", ("u", "v"), ("x", "t", "y")) == Name(1, laplacian([0, 2]))
     assert parse("lap_u_x", ("lap_u",), ("t", "x")) == Name(0, (1,))
-    with pytest.raises(InputError, match=r"'lap_u' on the coordinates t: a coordinate other than t"):
+    with pytest.raises(InputError, match=r"'lap_u' needs a coordinate of space, and this problem has t"):
         parse("lap_u", ("u",), ("t",))
     with pytest.raises(InputError, match="unknown name 'lap_w'"):
         parse("lap_w", ("u",), ("x",))

@@ -29,6 +29,12 @@ FUNCTIONS = {
     "erf": torch.erf,
     "softplus": F.softplus,
     "gelu": F.gelu,
+    "silu": F.silu,
+    "mish": F.mish,
+    "elu": lambda z: F.elu(z, 0.7),
+    "leaky relu": lambda z: F.leaky_relu(z, 0.2),
+    "softsign": F.softsign,
+    "logsigmoid": F.logsigmoid,
     "square": torch.square,
     "cube": lambda z: z**3,
     "sqrt": lambda z: torch.sqrt(z * z + 1),
@@ -87,6 +93,40 @@ def test_operations_without_a_rule_fall_back_to_nested_forward_mode():
     assert torch.allclose(result[0, 1], derivative(function, x, (0, 1)), rtol=1e-10)
 
 
+class Cubed(torch.autograd.Function):
+    """z^3 as a user writes it, without a rule for forward mode."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(z):
+        return z**3
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx, slope):
+        return 3 * ctx.saved_tensors[0] ** 2 * slope
+
+
+@pytest.mark.parametrize("function", [F.silu, F.mish, Cubed.apply], ids=["silu", "mish", "own"])
+def test_functions_without_forward_mode_are_differentiated_in_reverse_and_say_so(function):
+    x = points()
+
+    def composed(z):
+        return function(torch.cat([z[:, :1] * z[:, 1:], z], 1))
+
+    with pytest.warns(UserWarning, match="reverse mode, which is slower"):
+        result = partials(composed, x, ORDERS, engine="nested")
+    for along in ORDERS:
+        assert torch.allclose(result[along], derivative(composed, x, along), rtol=1e-9, atol=1e-10), along
+    with pytest.warns(UserWarning, match="reverse mode"):
+        rows = torch.func.vmap(lambda row: partials(composed, row[None], [(0, 1)], engine="nested")[0, 1][0])(x)
+    assert torch.allclose(rows, result[0, 1])
+
+
 def test_fourth_order_in_three_coordinates():
     x = points(5, 3)
 
@@ -128,7 +168,7 @@ def test_jets_work_under_vmap_and_in_float32():
 
 
 def test_a_field_of_the_wrong_shape_is_worded():
-    with pytest.raises(InputError, match=r"points \(7, 2\) to shape \(7,\)"):
+    with pytest.raises(InputError, match=r"points \(7, 2\) to values \(7, k\), but it gives shape \(7,\)"):
         partials(lambda z: z[:, 0], points(), [(0,)])
-    with pytest.raises(InputError, match=r"points \(7, 2\) to shape \(7,\)"):
+    with pytest.raises(InputError, match=r"points \(7, 2\) to values \(7, k\), but it gives shape \(7,\)"):
         partials(lambda z: z[:, 0], points(), [()])
