@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from nfsolve.fields.activations import TANH, Activation
 from nfsolve.fields.branches import PLAIN, Branch
+from nfsolve.fields.chosen import chosen
 from nfsolve.fields.encodings import IDENTITY, Encoding
 from nfsolve.fields.field import Device, Domain, Transform
-from nfsolve.fields.init import Init, default_init
+from nfsolve.fields.init import Init
 from nfsolve.fields.layers import Layers
 from nfsolve.fields.operators import Separable, make_branches, make_trunk
 
@@ -65,7 +66,7 @@ class DeepONet(Separable):
         dtype: torch.dtype | None = None,
         device: Device = None,
     ):
-        init = init or default_init(activation)
+        activation, init = chosen(activation, init)
         options = {"sensors": sensors, "width": width, "depth": depth, "latent": latent, "activation": activation}
         options |= {"encoding": encoding, "harmonics": harmonics, "init": init}
         options |= {"trunk": trunk, "branch": branch, "bias": bias}

@@ -6,9 +6,10 @@ points -> normalised to [-1, 1] (exactly periodic where the domain is) -> encodi
 import inspect
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Protocol, Self
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -82,7 +83,8 @@ class Field(nn.Module, ABC):
         self.config = {"call": name, **options}
         self.transform = transform
         dtype = _dtype(dtype)
-        coordinates, names = _coordinates(domain, options.get("harmonics", 1))
+        self.origin = origin_of(domain.bounds)
+        coordinates, names = _coordinates(domain, self.origin, options.get("harmonics", 1))
         encoding: Encoding = options.get("encoding", IDENTITY)
         self.coordinates = coordinates.to(device, dtype)
         self.encoding = encoding.build(names, generator(seed, "encoding")).to(device, dtype)
@@ -131,24 +133,54 @@ class Field(nn.Module, ABC):
         x = self.cast(x)
         return self.finish(x, self.network(self.encode(x)))
 
+    def numpy(self, points: Any) -> np.ndarray:
+        """Evaluate the field at an array of points, without gradients.
+
+        Args:
+            points: Points ``(n, d)``: an array or nested lists.
+
+        Returns:
+            Values ``(n, k)`` in the type of the parameters.
+
+        Raises:
+            InputError: The points have another number of columns, or are no numbers.
+        """
+        try:
+            table = torch.as_tensor(np.asarray(points, dtype=np.float64), device=self.coordinates.matrix.device)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"Points must be numbers, (n, {len(self.inputs)}), got {points!r} ({error})") from error
+        with torch.no_grad():
+            return self(table).cpu().numpy()
+
     def cast(self, x: Tensor) -> Tensor:
-        """Check points and cast them to the type of the parameters."""
+        """Check points and cast them to the type of the parameters, far from zero to float64 (see `origin_of`)."""
+        if isinstance(x, np.ndarray | list | tuple | float):
+            raise InputError(
+                f"A field takes a tensor of points (n, {len(self.inputs)}), got a {type(x).__name__}",
+                do="call field.numpy(points), which returns an array, or field(torch.as_tensor(points))",
+            )
         if x.ndim < 2 or x.shape[-1] != len(self.inputs):
             raise InputError(
-                f"points of shape {tuple(x.shape)}",
-                f"(n, {len(self.inputs)}) with columns {', '.join(self.inputs)}",
-                "give every point a row and every coordinate a column",
+                f"Points must have shape (n, {len(self.inputs)}) with columns {', '.join(self.inputs)}, "
+                f"got shape {tuple(x.shape)}",
+                do="give every point a row and every coordinate a column",
             )
-        dtype = self.coordinates.matrix.dtype
+        dtype = self.coordinates.matrix.dtype if self.origin is None else torch.float64
         return x if x.dtype == dtype else x.to(dtype)
 
     def encode(self, x: Tensor) -> Tensor:
         """Map points ``(n, d)`` to the features that the network reads."""
+        if self.origin is not None:  # subtracted before float32 would round
+            origin = torch.tensor(self.origin, dtype=torch.float64, device=self.coordinates.matrix.device)
+            x = (x - origin).to(self.coordinates.matrix.dtype)
         return self.encoding(self.coordinates(x))
 
     def finish(self, x: Tensor, y: Tensor) -> Tensor:
         """Apply the transform to raw outputs ``(n, k)`` at points ``(n, d)``."""
-        return y if self.transform is None else self.transform(x, y)
+        if self.transform is None:
+            return y
+        values = self.transform(x, y)
+        return values if self.origin is None else values.to(y.dtype)  # the points of a far domain are in float64
 
     def extra_repr(self) -> str:
         """Show the names."""
@@ -160,9 +192,8 @@ def output_names(outputs: str | tuple[str, ...]) -> tuple[str, ...]:
     names = tuple(outputs.split() if isinstance(outputs, str) else outputs)
     if not names or len(set(names)) < len(names):
         raise InputError(
-            f"outputs={outputs!r}",
-            "at least one name, and no name twice",
-            'write outputs="u", or outputs="u v p" for several',
+            f"A field needs at least one output, and no name twice, got outputs={outputs!r}",
+            do='write outputs="u", or outputs="u v p" for several',
         )
     return names
 
@@ -170,17 +201,35 @@ def output_names(outputs: str | tuple[str, ...]) -> tuple[str, ...]:
 def _dtype(dtype: torch.dtype | None) -> torch.dtype:
     dtype = dtype or torch.float32
     if not dtype.is_floating_point:
-        raise InputError(f"dtype={dtype}", "a floating-point type", "use torch.float32 or torch.float64")
+        raise InputError(f"dtype must be a floating-point type, got {dtype}", do="use torch.float32 or torch.float64")
     return dtype
 
 
-def _coordinates(domain: Domain, harmonics: int) -> tuple[Waves, tuple[str, ...]]:
+def origin_of(bounds: Sequence[tuple[float, float]]) -> tuple[float, ...] | None:
+    """Return the centre of a domain that is so far from zero that float32 would blur its coordinates.
+
+    Times in seconds since 1970 are an example: around 1.7e9 float32 has steps of 128.
+
+    Args:
+        bounds: ``(low, high)`` for each coordinate.
+
+    Returns:
+        The centre, or None where no coordinate is a thousand times larger than its interval is long.
+    """
+    far = any(max(abs(low), abs(high)) > 1e3 * (high - low) for low, high in bounds)
+    return tuple((low + high) / 2 for low, high in bounds) if far else None
+
+
+def _coordinates(
+    domain: Domain, origin: tuple[float, ...] | None, harmonics: int
+) -> tuple[Waves, tuple[str, ...]]:
     """Return the module that normalises coordinates and embeds the periodic ones, and its features' names.
 
     One linear map does it all: a plain product with a buffer breaks nested jvp under torch.compile.
     """
     eye = torch.eye(len(domain.names), dtype=torch.float64)
-    low, high = torch.tensor(domain.bounds, dtype=torch.float64).T
+    centre = torch.zeros(len(eye), 1) if origin is None else torch.tensor(origin, dtype=torch.float64)[:, None]
+    low, high = (torch.tensor(domain.bounds, dtype=torch.float64) - centre).T
     scale, shift = 2 / (high - low), -(high + low) / (high - low)
     free = [i for i, wraps in enumerate(domain.periodic) if not wraps]
     wrapped = [i for i, wraps in enumerate(domain.periodic) if wraps]

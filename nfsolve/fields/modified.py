@@ -4,9 +4,10 @@ import torch
 from torch import Tensor, nn
 
 from nfsolve.fields.activations import TANH, Activation
+from nfsolve.fields.chosen import chosen
 from nfsolve.fields.encodings import IDENTITY, Encoding
 from nfsolve.fields.field import Device, Domain, Field, Transform
-from nfsolve.fields.init import Init, default_init
+from nfsolve.fields.init import Init
 from nfsolve.fields.layers import Layers
 
 
@@ -61,7 +62,7 @@ class ModifiedMLP(Field):
         dtype: torch.dtype | None = None,
         device: Device = None,
     ):
-        init = init or default_init(activation)
+        activation, init = chosen(activation, init)
         options = {"width": width, "depth": depth, "activation": activation}
         options |= {"encoding": encoding, "harmonics": harmonics, "init": init}
         super().__init__(domain, outputs, transform, options, seed, dtype, device)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from nfsolve._core.errors import InputError, require
 from nfsolve.domains import PointCloud
+from nfsolve.fields import Field
 from nfsolve.problem.pde.sample import inside_only
 
 EXPORTED_POINTS = 100_000  # about, on the default grid
@@ -78,13 +79,15 @@ class Solution:
         names = getattr(self.field, "inputs", None)
         if table.ndim != 2 or (names is not None and table.shape[1] != len(names)):
             raise InputError(
-                f"points of shape {tuple(table.shape)}",
-                f"(n, {len(names)}) with columns {', '.join(names)}" if names else "(n, d)",
+                f"predict takes points {f'(n, {len(names)}) with columns ' + ', '.join(names) if names else '(n, d)'}, "
+                f"got shape {tuple(table.shape)}",
+                do="give every point a row, as in [[0.1, 0.2]]",
             )
         if batch < 1:
             raise InputError(f"batch = {batch}", "at least 1 point")
         like = next(self.field.parameters())
         dtype = like.real.dtype if like.is_complex() else like.dtype
+        dtype = torch.float64 if isinstance(self.field, Field) else dtype  # which casts them itself, far from zero too
         with torch.no_grad():
             parts = [self.field(part.to(like.device, dtype)).to(table.device) for part in table.split(batch)]
         values = torch.cat(parts)
