@@ -19,7 +19,7 @@ from nfsolve._core.errors import require as require_extra
 from nfsolve._core.errors import unknown as unknown_name
 from nfsolve._core.random import generator
 from nfsolve._core.version import VERSION
-from nfsolve.domains import Box, Disk, Interval, PointCloud, Polygon, Rectangle, Sphere, periodic
+from nfsolve.domains import Box, Disk, Interval, PointCloud, Polygon, Rectangle, Sphere, parameter, periodic
 from nfsolve.fields import (
     MLP,
     DeepONet,
@@ -122,6 +122,7 @@ __all__ = [
     "operator_of",
     "optim",
     "paired",
+    "parameter",
     "periodic",
     "preset",
     "reopen",

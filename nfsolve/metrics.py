@@ -33,9 +33,8 @@ def relative_l2(u: Tensor, reference: Tensor) -> float:
     norm = torch.linalg.vector_norm(reference)
     if norm == 0:
         raise InputError(
-            "the reference is zero everywhere",
-            "a relative error needs a reference that is not",
-            "use max_error",
+            "A relative error needs a reference that is not zero everywhere, and this one is zero everywhere",
+            do="use max_error",
         )
     return float(torch.linalg.vector_norm(u - reference) / norm)
 
@@ -119,9 +118,9 @@ def ssim(image: Tensor, truth: Tensor, peak: float = 1.0) -> float:
     size = 2 * SSIM_RADIUS + 1
     if image.dim() not in (2, 3) or min(image.shape[:2]) < size:
         raise InputError(
-            f"an image of shape {tuple(image.shape)}",
-            f"SSIM needs (height, width) or (height, width, channels) of at least {size} x {size} pixels",
-            "give the values as an image",
+            f"SSIM needs images (height, width) or (height, width, channels) of at least {size} x {size} pixels, got "
+            f"shape {tuple(image.shape)}",
+            do="give the values as an image",
         )
     x, y = (z.reshape(*z.shape[:2], -1).movedim(-1, 0)[:, None] for z in (image, truth))  # (channels, 1, h, w)
     mean_x, mean_y = _window_mean(x), _window_mean(y)
@@ -210,20 +209,19 @@ def _pair(u: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
     """Both as float64 (sums of squares in float32 lose digits), checked."""
     if u.shape != reference.shape:
         raise InputError(
-            f"values of shape {tuple(u.shape)} against a reference of shape {tuple(reference.shape)}",
-            "a score needs equal shapes",
-            "reshape one of them; a column (n, 1) does not stand for (n,)",
+            f"A score needs equal shapes, got values of shape {tuple(u.shape)} and a reference of shape "
+            f"{tuple(reference.shape)}",
+            do="reshape one of them; a column (n, 1) does not stand for (n,)",
         )
     if u.numel() == 0:
-        raise InputError("no values to score", "at least one was expected", "check the grid the field was evaluated on")
+        raise InputError("There are no values to score", do="check the grid that the field was evaluated on")
     u, reference = u.detach().double(), reference.detach().double()
     for name, z in (("values", u), ("reference values", reference)):
         bad = int((~torch.isfinite(z)).sum())
         if bad:
             raise InputError(
-                f"{bad} of {z.numel()} {name} are not finite",
-                "a score needs finite numbers",
-                "look for NaN or inf in the data or a diverged field",
+                f"A score needs finite numbers, but {bad} of {z.numel()} {name} are not finite",
+                do="look for NaN or inf in the data or a diverged field",
             )
     return u, reference
 

@@ -104,10 +104,13 @@ def by_density(magnitude: Tensor, n: int, generator: Generator, power: float = 1
         Wu et al., arXiv 2207.10289, eq. 2 (RAD).
     """
     if n > len(magnitude):
-        raise InputError(f"{len(magnitude)} candidates for {n} points", "at least as many candidates as points")
+        raise InputError(f"There must be at least as many candidates as points, got {len(magnitude)} for {n} points")
     raised = magnitude.detach().to("cpu", torch.float64) ** power
     if not torch.isfinite(raised).all():
-        raise InputError("residuals that are not finite at candidate points", "finite residuals")
+        raise InputError(
+            "Residuals must be finite to choose points by them, and some are not finite at candidate points",
+            do="look for a logarithm, a root or a division in the residual",
+        )
     mean = raised.mean()
     weight = raised / mean + offset if mean > 0 else torch.ones_like(raised)
     # n smallest of Exp(1) / weight: a draw without replacement (Efraimidis & Spirakis 2006), of any size

@@ -58,7 +58,7 @@ def test_rad_on_a_residual_of_zero_is_uniform():
 
 
 def test_candidates_that_do_not_do_are_worded():
-    with pytest.raises(InputError, match="3 candidates for 4 points"):
+    with pytest.raises(InputError, match="got 3 for 4 points"):
         by_density(torch.ones(3), 4, generator(0, "points"))
     with pytest.raises(InputError, match="not finite at candidate points"):
         by_density(torch.tensor([1.0, torch.nan]), 1, generator(0, "points"))

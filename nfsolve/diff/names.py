@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from nfsolve._core.coordinates import TIMES
 from nfsolve._core.errors import InputError, nearest
 from nfsolve.diff.jets import laplacian
 
@@ -18,15 +19,6 @@ class Name:
 
     output: int
     along: tuple[int, ...]
-
-
-TIMES = ("t", "time", "tau")
-"""Names of coordinates along which ``lap_u`` does not differentiate."""
-
-
-def space_of(coordinates: tuple[str, ...]) -> tuple[int, ...]:
-    """Return the columns of the coordinates that are no time."""
-    return tuple(column for column, name in enumerate(coordinates) if name not in TIMES)
 
 
 def parse(
@@ -50,7 +42,8 @@ def parse(
     if text in outputs:
         return Name(outputs.index(text), ())
     if text.startswith("lap_") and text[4:] in outputs:
-        space = space_of(coordinates) if space is None else space
+        if space is None:
+            space = tuple(column for column, name in enumerate(coordinates) if name not in TIMES)
         if not space:
             raise InputError(
                 f"'{text}' needs a coordinate of space, and this problem has {', '.join(coordinates)}",

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterable
-from typing import Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
@@ -105,7 +105,7 @@ def _reverse_ladder(function: Callable[[Tensor], Tensor], points: Tensor, index:
         values = _reverse_ladder(function, x, index[:-1])
         return values[-1].sum(0), values
 
-    _, pull, values = torch.func.vjp(below, points, has_aux=True)
+    _, pull, values = cast(Any, torch.func.vjp(below, points, has_aux=True))
     eye = torch.eye(values[-1].shape[-1], dtype=values[-1].dtype, device=points.device)
     slopes = [pull(row)[0][..., index[-1]] for row in eye]
     return [*values, torch.stack(slopes, -1)]

@@ -4,7 +4,9 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,6 +20,32 @@ class Periodic:
 
     low: float
     high: float
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """Bounds of a coordinate that is no direction of space."""
+
+    low: float
+    high: float
+
+
+def parameter(low: float, high: float) -> Parameter:
+    """Mark a coordinate of a `Box` as a parameter: ``Box(t=(0, 1), x=(-1, 1), k=parameter(1, 3))``.
+
+    ``lap_u`` does not differentiate along it. A time that is not called t, time or tau is marked in this way too.
+
+    Args:
+        low: Lower bound.
+        high: Upper bound.
+
+    Returns:
+        The marked bounds.
+    """
+    return Parameter(low, high)
+
+
+Bounds = tuple[float, float] | Periodic | Parameter
 
 
 def periodic(low: float, high: float) -> Periodic:
@@ -40,7 +68,7 @@ class Box(Domain):
     order of the columns of every array of points.
 
     Args:
-        **bounds: For each coordinate a pair ``(low, high)``, or `periodic` of one.
+        **bounds: For each coordinate a pair ``(low, high)``, or `periodic` or `parameter` of one.
 
     Attributes:
         names: Coordinate names, in column order.
@@ -51,26 +79,35 @@ class Box(Domain):
         InputError: There is no coordinate, or bounds are reversed, empty, or not finite.
     """
 
-    def __init__(self, **bounds: tuple[float, float] | Periodic):
-        if not bounds:
-            raise InputError("a Box without coordinates", "at least one, as in Box(t=(0, 1), x=(-1, 1))")
+    def __init__(self, *unnamed: object, **bounds: Bounds):
+        kind = type(self).__name__
+        if unnamed or not bounds:
+            raise InputError(
+                f"{kind} needs the bounds of its coordinates by name, got {', '.join(map(repr, unnamed)) or 'none'}",
+                do=f"write {kind}(x=(0, 1)), or {kind}(t=(0, 1), x=(-1, 1)) for two coordinates",
+            )
         pairs = {name: _pair(name, value) for name, value in bounds.items()}
         super().__init__(
             tuple(pairs), tuple(pairs.values()), tuple(isinstance(value, Periodic) for value in bounds.values())
         )
+        self.parameters = frozenset(name for name, value in bounds.items() if isinstance(value, Parameter))
 
     def __repr__(self) -> str:
-        parts = (
-            f"{name}={'periodic' if wraps else ''}({low:g}, {high:g})"
-            for name, (low, high), wraps in zip(self.names, self.bounds, self.periodic, strict=True)
-        )
-        return f"{type(self).__name__}({', '.join(parts)})"
+        marks = ("periodic" if wraps else "parameter" * (name in self.parameters) for name, wraps in self._wraps())
+        ends = zip(self.names, marks, self.bounds, strict=True)
+        return f"{type(self).__name__}({', '.join(f'{name}={mark}{_shown(pair)}' for name, mark, pair in ends)})"
+
+    def _wraps(self) -> list[tuple[str, bool]]:
+        return list(zip(self.names, self.periodic, strict=True))
+
+    def _key(self) -> tuple[object, ...]:
+        return self.names, self.bounds, self.periodic, self.parameters
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Box) and repr(self) == repr(other)
+        return isinstance(other, Box) and self._key() == other._key()
 
     def __hash__(self) -> int:
-        return hash(repr(self))
+        return hash(self._key())
 
     def __mul__(self, shape: Domain) -> Domain:
         """Let a shape stand for all values of this box's coordinates: ``Box(t=(0, 1)) * Disk(x=0, y=0)``.
@@ -94,13 +131,13 @@ class Box(Domain):
         lengths = [high - low for low, high in self.bounds]
         return [
             Piece(
-                (f"{name}={value:g}",),
+                (f"{name}={shown}",),
                 math.prod(lengths[:column] + lengths[column + 1 :]),
                 partial(self._on_side, column, value, sign),
             )
             for column, name in enumerate(self.names)
             if not self.periodic[column]
-            for value, sign in zip(self.bounds[column], (-1.0, 1.0), strict=True)
+            for value, shown, sign in zip(self.bounds[column], _ends(self.bounds[column]), (-1.0, 1.0), strict=True)
         ]
 
     def _on_side(self, column: int, value: float, sign: float, unit: Tensor) -> tuple[Tensor, Tensor]:
@@ -133,10 +170,9 @@ class Box(Domain):
             if outside.any():
                 first = int(outside.nonzero()[0])
                 raise InputError(
-                    f"{int(outside.sum())} of {len(points)} {what} outside the domain, "
-                    f"first {name} = {float(values[first]):g} in row {first}",
-                    f"{low:g} <= {name} <= {high:g}",
-                    "enlarge the domain or drop these points",
+                    f"{int(outside.sum())} of {len(points)} {what} are outside the domain, "
+                    f"first {name} = {float(values[first]):g} in row {first}, where {low:g} <= {name} <= {high:g}",
+                    do="enlarge the domain or drop these points",
                 )
 
     def face(self, sides: Mapping[str, object]) -> list[tuple[int, float, float]]:
@@ -157,20 +193,21 @@ class Box(Domain):
             low, high = self.bounds[column]
             if self.periodic[column]:
                 raise InputError(
-                    f"face {name} = {values} of a periodic coordinate",
-                    f"a coordinate that is not periodic; the field repeats along {name} and has no end there",
-                    f"drop the condition, or write {name}=({low:g}, {high:g})",
+                    f"{name} is periodic: the field repeats along it and has no end there, so there is no face "
+                    f"{name} = {values}",
+                    do=f"drop the condition, or write {name}=({low:g}, {high:g})",
                 )
+            # as near as a number that was computed otherwise may come, whatever the size of the interval
+            slack = 1e-9 * (high - low) + 4e-16 * max(abs(low), abs(high))
             for value in values if isinstance(values, tuple | list) else (values,):
-                if not isinstance(value, int | float) or not (
-                    math.isclose(value, low, abs_tol=1e-12) or math.isclose(value, high, abs_tol=1e-12)
-                ):
+                number = isinstance(value, int | float | np.number)
+                if not number or min(abs(value - low), abs(value - high)) > slack:
+                    ends = " or ".join(_ends((low, high)))
                     raise InputError(
-                        f"face {name} = {value}",
-                        f"an end of {name}, {low:g} or {high:g}",
-                        "faces are the sides of the domain; use @measured for values inside",
+                        f"A face must be at an end of {name}, {ends}, got {name} = {value}",
+                        do="for values inside use @measured, or @paired for two places; or cut the domain in two there",
                     )
-                is_low = math.isclose(value, low, abs_tol=1e-12)
+                is_low = abs(value - low) <= slack
                 faces.append((column, low if is_low else high, -1.0 if is_low else 1.0))
         return faces
 
@@ -178,37 +215,51 @@ class Box(Domain):
 class Interval(Box):
     """A box of one coordinate: ``Interval(x=(0, 1))``."""
 
-    def __init__(self, **bounds: tuple[float, float] | Periodic):
-        _check_count(self, bounds, 1)
-        super().__init__(**bounds)
+    def __init__(self, *unnamed: object, **bounds: Bounds):
+        super().__init__(*unnamed, **bounds)
+        _check_count(self, 1)
 
 
 class Rectangle(Box):
     """A box of two coordinates: ``Rectangle(x=(0, 2), y=(0, 1))``."""
 
-    def __init__(self, **bounds: tuple[float, float] | Periodic):
-        _check_count(self, bounds, 2)
-        super().__init__(**bounds)
+    def __init__(self, *unnamed: object, **bounds: Bounds):
+        super().__init__(*unnamed, **bounds)
+        _check_count(self, 2)
 
 
-def _check_count(box: Box, bounds: Mapping[str, object], count: int) -> None:
-    if len(bounds) != count:
-        name = type(box).__name__
-        raise InputError(f"{name} with {len(bounds)} coordinates", f"{count}", "use Box for any number")
+def _check_count(box: Box, count: int) -> None:
+    if len(box.names) != count:
+        raise InputError(
+            f"{type(box).__name__} has {count} coordinate{'s' * (count > 1)}, got {len(box.names)}",
+            do="use Box for any number",
+        )
 
 
-def _pair(name: str, value: tuple[float, float] | Periodic) -> tuple[float, float]:
-    if isinstance(value, Periodic):
+def _pair(name: str, value: Any) -> tuple[float, float]:
+    if isinstance(value, Periodic | Parameter):
         value = (value.low, value.high)
     try:
         low, high = (float(end) for end in value)
     except (TypeError, ValueError) as error:
-        raise InputError(f"bounds {value!r} of coordinate '{name}'", "a pair (low, high) of numbers") from error
+        raise InputError(
+            f"The bounds of coordinate '{name}' must be a pair of numbers, got {value!r}", do=f"write {name}=(0, 1)"
+        ) from error
     if not (math.isfinite(low) and math.isfinite(high)) or low >= high:
         kind = "reversed" if low > high else "empty" if low == high else "not finite"
         raise InputError(
-            f"{kind} bounds ({low:g}, {high:g}) of coordinate '{name}'",
-            "low < high, both finite",
-            f"write {name}=({min(low, high):g}, {max(low, high):g})" if low > high else "",
+            f"The bounds of coordinate '{name}' must be finite, the lower first, but ({low:g}, {high:g}) are {kind}",
+            do=f"write {name}=({min(low, high):g}, {max(low, high):g})" if low > high else "",
         )
     return low, high
+
+
+def _ends(pair: tuple[float, float]) -> tuple[str, str]:
+    """Write both ends with as few digits as tell them apart."""
+    short = tuple(f"{end:g}" for end in pair)
+    low, high = short if short[0] != short[1] else (f"{end:.15g}" for end in pair)
+    return low, high
+
+
+def _shown(pair: tuple[float, float]) -> str:
+    return f"({', '.join(_ends(pair))})"

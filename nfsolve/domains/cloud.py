@@ -1,5 +1,6 @@
 """Point clouds: domains that are known only by points inside them and, perhaps, on their boundary."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ class PointCloud(Domain):
         points: Points ``(n, d)``: an array, a tensor or nested lists.
         boundary: Points ``(m, d)`` of its boundary, or None; they are the part ``"boundary"``.
         normals: Outward normals ``(m, d)`` there, or None; they are scaled to length 1.
-        names: Names of the coordinates, separated by spaces.
+        names: Names of the coordinates, separated by spaces or as a tuple.
 
     Raises:
         InputError: Shapes do not fit, a value is not finite, all points share a coordinate, or a normal is zero.
@@ -27,25 +28,29 @@ class PointCloud(Domain):
 
     solid = False
 
-    def __init__(self, points: Any, boundary: Any = None, normals: Any = None, names: str = "x y"):
-        coordinates = tuple(names.split())
+    def __init__(self, points: Any, boundary: Any = None, normals: Any = None, names: str | Sequence[str] = "x y"):
+        coordinates = tuple(names.split() if isinstance(names, str) else names)
         self.points = _table(points, "points", len(coordinates))
         self.rim = None if boundary is None else _table(boundary, "boundary points", len(coordinates))
         self.normals = None
         if normals is not None:
             directions = _table(normals, "normals", len(coordinates))
             if self.rim is None or directions.shape != self.rim.shape:
-                raise InputError(f"{len(directions)} normals of a PointCloud", "one for each point of boundary=")
+                raise InputError(
+                    f"A PointCloud needs a normal for each point of boundary=, got {len(directions)} normals for "
+                    f"{0 if self.rim is None else len(self.rim)} points"
+                )
             lengths = torch.linalg.vector_norm(directions, dim=-1, keepdim=True)
             if (lengths == 0).any():
-                raise InputError("a normal of length 0 in a PointCloud", "a direction")
+                raise InputError("The normals of a PointCloud are directions, but one has length 0")
             self.normals = directions / lengths
         everything = self.points if self.rim is None else torch.cat([self.points, self.rim])
         low, high = everything.amin(0).tolist(), everything.amax(0).tolist()
         for name, a, b in zip(coordinates, low, high, strict=True):
             if a == b:
                 raise InputError(
-                    f"a PointCloud with {name} = {a:g} everywhere", "points that differ in each coordinate"
+                    f"The points of a PointCloud must differ in each coordinate, but {name} = {a:g} everywhere",
+                    do="leave this coordinate out",
                 )
         super().__init__(coordinates, tuple(zip(low, high, strict=True)))
         self.boundary_dims = 1
@@ -87,13 +92,13 @@ def _table(values: Any, what: str, columns: int) -> Tensor:
     try:
         table = torch.as_tensor(values, dtype=torch.float64, device="cpu").detach().clone()
     except (TypeError, ValueError) as error:
-        raise InputError(f"{what} of a PointCloud that are no numbers ({error})", "an array (n, d)") from error
+        raise InputError(f"The {what} of a PointCloud must be an array (n, d) of numbers ({error})") from error
     if table.ndim != 2 or table.shape[1] != columns or not len(table):
         raise InputError(
-            f"{what} of a PointCloud of shape {tuple(table.shape)}",
-            f"(n, {columns}), a column for each name",
-            "give names='x y z' for three columns",
+            f"The {what} of a PointCloud must have shape (n, {columns}), a column for each name, got "
+            f"{tuple(table.shape)}",
+            do="give names='x y z' for three columns",
         )
     if not torch.isfinite(table).all():
-        raise InputError(f"{what} of a PointCloud that are not finite", "finite numbers")
+        raise InputError(f"The {what} of a PointCloud must be finite numbers, and some are not")
     return table

@@ -29,22 +29,23 @@ class Combined(Domain):
         self.first, self.operation, self.second = first, operation, second
         if first.names != second.names:
             raise InputError(
-                f"{first!r} {operation} {second!r} with coordinates {', '.join(first.names)} and "
-                f"{', '.join(second.names)}",
-                "the same names in the same order",
+                f"Both domains of {first!r} {operation} {second!r} must have the same coordinates in the same order, "
+                f"but they have {', '.join(first.names)} and {', '.join(second.names)}",
+                do="rename or reorder those of one of them",
             )
         if not (first.solid and second.solid):
             raise InputError(
-                f"{first!r} {operation} {second!r}",
-                "domains with a volume",
-                "choose the points before making the PointCloud",
+                f"Both domains of {first!r} {operation} {second!r} must have a volume",
+                do="choose the points before making the PointCloud",
             )
         if any(second.periodic) or (any(first.periodic) and operation != "-"):
             raise InputError(
-                f"{first!r} {operation} {second!r} with a periodic coordinate",
-                "one only in the first domain of a difference",
+                f"Only the first domain of a difference may have a periodic coordinate, got {first!r} {operation} "
+                f"{second!r}",
+                do="leave periodic(...) out of the others",
             )
         super().__init__(first.names, self._overlap(), first.periodic, first.boundary_dims)
+        self.parameters = first.parameters | second.parameters
 
     def __repr__(self) -> str:
         return f"({self.first!r} {self.operation} {self.second!r})"
@@ -57,7 +58,7 @@ class Combined(Domain):
             return tuple((min(a, c), max(b, d)) for a, b, c, d in pairs)
         found = tuple((max(a, c), min(b, d)) for a, b, c, d in pairs)
         if any(low >= high for low, high in found):
-            raise InputError(f"{self!r} is empty", "domains that overlap")
+            raise InputError(f"{self!r} is empty, because its two domains do not overlap", do="check their bounds")
         return found
 
     def signed_distance(self, points: Tensor) -> Tensor:

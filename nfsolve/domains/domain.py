@@ -11,6 +11,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from nfsolve._core.coordinates import TIMES
 from nfsolve._core.errors import InputError, unknown
 from nfsolve.domains.pieces import Mask, Piece, UnitSampler, accepted, on_pieces
 
@@ -25,6 +26,7 @@ class Domain(ABC):
         names: Coordinate names, in column order.
         bounds: ``(low, high)`` for each coordinate.
         periodic: For each coordinate, whether fields are periodic along it.
+        parameters: Names of the coordinates that are no directions of space, such as a material constant.
         boundary_dims: Unit coordinates that a point of the boundary needs.
         solid: Whether the domain has a volume, so that a grid of its bounds meets it.
     """
@@ -39,8 +41,9 @@ class Domain(ABC):
         boundary_dims: int | None = None,
     ):
         if len(set(names)) < len(names):
-            raise InputError(f"coordinates {', '.join(names)}", "each name once")
+            raise InputError(f"Each coordinate needs a name of its own, got {', '.join(names)}")
         self.names = names
+        self.parameters: frozenset[str] = frozenset()
         self.bounds = bounds
         self.periodic = periodic or (False,) * len(names)
         self.boundary_dims = boundary_dims or max(1, len(names) - 1)
@@ -50,6 +53,11 @@ class Domain(ABC):
     def size(self) -> float:
         """The longest side of the bounds."""
         return max(high - low for low, high in self.bounds)
+
+    @property
+    def space(self) -> tuple[int, ...]:
+        """Columns of the coordinates of space: those that are no parameters and whose name is no time."""
+        return tuple(i for i, name in enumerate(self.names) if name not in TIMES and name not in self.parameters)
 
     @abstractmethod
     def signed_distance(self, points: Tensor) -> Tensor:
@@ -128,9 +136,8 @@ class Domain(ABC):
         """
         if len(shape) != len(self.names) or any(n < 1 for n in shape):
             raise InputError(
-                f"grid sizes {shape}",
-                f"one positive size for each of {', '.join(self.names)}",
-                f"write grid({', '.join(f'n_{name}' for name in self.names)})",
+                f"A grid needs one positive size for each of {', '.join(self.names)}, got {shape}",
+                do=f"write grid({', '.join(f'n_{name}' for name in self.names)})",
             )
         axes = [
             torch.linspace(low, high, n, dtype=dtype, device=device)
@@ -182,9 +189,8 @@ class Domain(ABC):
             first = int(outside.nonzero()[0])
             place = ", ".join(f"{n} = {float(v):g}" for n, v in zip(self.names, points[first], strict=True))
             raise InputError(
-                f"{int(outside.sum())} of {len(points)} {what} outside the domain, first {place} in row {first}",
-                f"points of {self!r}",
-                "enlarge the domain or drop these points",
+                f"{int(outside.sum())} of {len(points)} {what} are outside {self!r}, first {place} in row {first}",
+                do="enlarge the domain or drop these points",
             )
 
     def check_shape(self, points: Tensor, what: str = "points") -> None:
@@ -195,8 +201,8 @@ class Domain(ABC):
         """
         if points.ndim != 2 or points.shape[1] != len(self.names):
             raise InputError(
-                f"{what} of shape {tuple(points.shape)}",
-                f"(n, {len(self.names)}) with columns {', '.join(self.names)}",
+                f"{what} must have shape (n, {len(self.names)}) with columns {', '.join(self.names)}, "
+                f"got shape {tuple(points.shape)}",
             )
 
     def face(self, sides: Mapping[str, object]) -> list[tuple[int, float, float]]:
@@ -205,10 +211,10 @@ class Domain(ABC):
         Raises:
             InputError: Always.
         """
+        sought = ", ".join(f"{name}={value}" for name, value in sides.items())
         raise InputError(
-            f"face {', '.join(f'{name}={value}' for name, value in sides.items())} of {self!r}",
-            "a Box, or a coordinate of the Box in a product",
-            f"mark the residual @boundary, or @boundary(part=...) with one of {', '.join(self.parts) or 'no parts'}",
+            f"Only a Box has faces, or the Box in a product, but @face({sought}) is of {self!r}",
+            do=f"mark the residual @boundary, or @boundary(part=...) with one of {', '.join(self.parts) or 'no parts'}",
         )
 
     def interior(self, n: int, sample: UnitSampler, place: Callable[[Tensor], Tensor] | None = None) -> Tensor:
@@ -265,9 +271,8 @@ class Domain(ABC):
         pieces = self.pieces()
         if not pieces:
             raise InputError(
-                f"{what} on {self!r}, which has no boundary",
-                "a domain with a boundary",
-                "drop the condition, or give a PointCloud boundary=points, normals=normals",
+                f"{what} holds on the boundary of {self!r}, which has no boundary",
+                do="drop the condition, or give a PointCloud boundary=points, normals=normals",
             )
         known = [name for piece in pieces for name in piece.names]
         for name in part:

@@ -116,5 +116,5 @@ def accepted(
         found = int(keep.sum())
         wanted = math.ceil(1.1 * tries * n / found) + 16 if found else 16 * max(tries, 64)
         if (not found and tries >= HOPELESS) or wanted > MOST_TRIES:
-            raise InputError(f"{what} selects nothing", f"some points; {found} of {tries} tried are in it", do)
+            raise InputError(f"{what} selects nothing: {found} of {tries} points that were tried are in it", do=do)
         tries = wanted

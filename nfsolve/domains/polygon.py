@@ -31,15 +31,17 @@ class Polygon(Domain):
         try:
             corners = torch.tensor([[float(v) for v in vertex] for vertex in vertices], dtype=torch.float64)
         except (TypeError, ValueError) as error:
-            raise InputError(f"vertices of a Polygon that are no pairs of numbers ({error})", "pairs (x, y)") from error
-        coordinates = tuple(names.split())
+            raise InputError(
+                f"The vertices of a Polygon must be pairs of numbers ({error})", do="write [(0, 0), (1, 0), (0, 1)]"
+            ) from error
+        coordinates = tuple(names.split() if isinstance(names, str) else names)
         if corners.ndim != 2 or corners.shape[1] != 2 or len(corners) < 3 or len(coordinates) != 2:
             raise InputError(
-                f"a Polygon of vertices of shape {tuple(corners.shape)} with names '{names}'",
-                "three or more pairs, and two names",
+                f"A Polygon needs three or more pairs and two names, got vertices of shape {tuple(corners.shape)} "
+                f"with names {names!r}",
             )
         if not torch.isfinite(corners).all():
-            raise InputError("a Polygon with a vertex that is not finite", "finite numbers")
+            raise InputError("The vertices of a Polygon must be finite numbers, and one is not")
         self.corners = corners
         self.edges = corners.roll(-1, 0) - corners
         self.lengths = torch.linalg.vector_norm(self.edges, dim=-1)
@@ -55,19 +57,18 @@ class Polygon(Domain):
         short = (self.lengths <= 1e-12 * size).nonzero()
         if len(short):
             i = int(short[0])
-            raise InputError(f"edge {i} of a Polygon has no length", "different corners", "do not repeat a corner")
+            raise InputError(f"edge {i} of a Polygon has no length", do="do not repeat a corner")
         crossing = _first_crossing(self.corners)
         if crossing is not None:
             i, j = crossing
             raise InputError(
-                f"edges {i} and {j} of a Polygon cross",
-                "edges that meet only at common corners",
-                "list the corners in order around the shape",
+                f"The edges of a Polygon may meet only at common corners, but edges {i} and {j} cross",
+                do="list the corners in order around the shape",
             )
         # shoelace formula; twice the area, positive for counter-clockwise corners
         doubled = float(_cross(self.corners, self.corners.roll(-1, 0)).sum())
         if abs(doubled) <= 1e-12 * size**2:
-            raise InputError("a Polygon without area", "corners that are not on one line")
+            raise InputError("A Polygon without area: all its corners are on one line")
         self.area = 0.5 * abs(doubled)
         self.orientation = math.copysign(1.0, doubled)
 

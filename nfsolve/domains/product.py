@@ -28,7 +28,7 @@ class Product(Domain):
 
     def __init__(self, box: Box, shape: Domain):
         if not isinstance(shape, Domain):
-            raise InputError(f"{box!r} * {shape!r}", "a domain on the right")
+            raise InputError(f"The right-hand side of {box!r} * ... must be a domain, got {shape!r}")
         self.box, self.shape = box, shape
         self.solid = shape.solid
         super().__init__(
@@ -37,6 +37,7 @@ class Product(Domain):
             box.periodic + shape.periodic,
             shape.boundary_dims + len(box.names),
         )
+        self.parameters = box.parameters | shape.parameters
 
     def __repr__(self) -> str:
         return f"{self.box!r} * {self.shape!r}"

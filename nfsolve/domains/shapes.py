@@ -1,7 +1,9 @@
 """Round shapes: the disk and the ball."""
 
 import math
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,7 +17,8 @@ class Ball(Domain):
 
     Args:
         radius: Radius.
-        **centre: Coordinate -> where the centre is.
+        center: Where the centre is, if the coordinates are called x, y (and z).
+        **centre: Coordinate -> where the centre is, otherwise.
 
     Raises:
         InputError: The radius is not positive, or the centre has another number of coordinates.
@@ -24,19 +27,23 @@ class Ball(Domain):
     dimension: int
     part: str
 
-    def __init__(self, *, radius: float, **centre: float):
-        kind = type(self).__name__
-        numbers = [value for value in (radius, *centre.values()) if isinstance(value, int | float)]
-        if len(numbers) != 1 + len(centre) or not all(map(math.isfinite, numbers)):
-            raise InputError(f"{kind} with centre {centre} and radius {radius}", "finite numbers")
-        if len(centre) != self.dimension:
+    def __init__(self, *unnamed: object, radius: Any = None, center: Any = None, **centre: Any):
+        kind, names = type(self).__name__, "xyz"[: self.dimension]
+        center = centre.pop("centre", center)
+        if center is not None and not centre and np.shape(center) == (self.dimension,):
+            centre = dict(zip(names, center, strict=True))
+            center = None
+        numbers = [value for value in (radius, *centre.values()) if isinstance(value, int | float | np.number)]
+        whole = len(numbers) == 1 + self.dimension == 1 + len(centre) and all(map(math.isfinite, numbers))
+        if unnamed or center is not None or not whole or radius <= 0:
+            given = [repr(value) for value in unnamed]
+            given += [f"{name}={value!r}" for name, value in ({"center": center} | centre).items() if value is not None]
             raise InputError(
-                f"{kind} with centre {', '.join(centre) or 'nowhere'}",
-                f"{self.dimension} coordinates",
-                f"write {kind}({', '.join(f'{name}=0' for name in 'xyz'[: self.dimension])}, radius={radius:g})",
+                f"{kind} needs a centre of {self.dimension} finite numbers and a positive radius, got "
+                f"{', '.join(given) or 'no centre'} and {'no radius' if radius is None else f'radius={radius!r}'}",
+                do=f"write {kind}({', '.join(f'{name}=0' for name in names)}, radius=1), "
+                f"or {kind}(center=({', '.join('0' * self.dimension)}), radius=1)",
             )
-        if radius <= 0:
-            raise InputError(f"{kind} with radius {radius:g}", "a positive one")
         self.centre = tuple(float(value) for value in centre.values())
         self.radius = float(radius)
         super().__init__(tuple(centre), tuple((c - self.radius, c + self.radius) for c in self.centre))
@@ -69,7 +76,8 @@ class Disk(Ball):
 
     Args:
         radius: Radius.
-        **centre: The two coordinates -> where the centre is.
+        center: Where the centre is, if the coordinates are called x and y.
+        **centre: The two coordinates -> where the centre is, otherwise.
     """
 
     dimension = 2
@@ -81,7 +89,8 @@ class Sphere(Ball):
 
     Args:
         radius: Radius.
-        **centre: The three coordinates -> where the centre is.
+        center: Where the centre is, if the coordinates are called x, y and z.
+        **centre: The three coordinates -> where the centre is, otherwise.
     """
 
     dimension = 3

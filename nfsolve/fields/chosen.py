@@ -47,7 +47,7 @@ class Custom(Activation):
         function: Maps a tensor to one of the same shape.
     """
 
-    function: Callable[[Tensor], Tensor]
+    function: Callable[..., Any]
 
     def __post_init__(self) -> None:
         pass
@@ -95,7 +95,9 @@ def _activation(given: Any) -> Activation:
                 do="write a network of your own, an nn.Module, and give it as the field",
             )
         name = type(given).__name__.lower().replace("leakyrelu", "leaky_relu")
-        plain = given.extra_repr().replace("inplace=True", "") == type(given)().extra_repr() if name != "module" else False
+        plain = (
+            given.extra_repr().replace("inplace=True", "") == type(given)().extra_repr() if name != "module" else False
+        )
     elif callable(given):
         name, plain = getattr(given, "__name__", ""), True
     else:

@@ -220,9 +220,7 @@ def origin_of(bounds: Sequence[tuple[float, float]]) -> tuple[float, ...] | None
     return tuple((low + high) / 2 for low, high in bounds) if far else None
 
 
-def _coordinates(
-    domain: Domain, origin: tuple[float, ...] | None, harmonics: int
-) -> tuple[Waves, tuple[str, ...]]:
+def _coordinates(domain: Domain, origin: tuple[float, ...] | None, harmonics: int) -> tuple[Waves, tuple[str, ...]]:
     """Return the module that normalises coordinates and embeds the periodic ones, and its features' names.
 
     One linear map does it all: a plain product with a buffer breaks nested jvp under torch.compile.

@@ -1,9 +1,10 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 
-from nfsolve import Box, Disk, Interval, PointCloud, Polygon, Rectangle, Sphere, periodic
+from nfsolve import Box, Disk, Interval, PointCloud, Polygon, Rectangle, Sphere, parameter, periodic
 from nfsolve._core.errors import InputError
 from nfsolve._core.random import generator
 from nfsolve.sampling import sobol
@@ -130,11 +131,11 @@ def test_parts_are_chosen_by_name():
 def test_a_part_that_is_cut_away_and_an_empty_domain_are_worded():
     half = SQUARE - Box(x=(0.5, 2), y=(-2, 2))
     half.boundary(5, sample())
-    with pytest.raises(InputError, match="wall selects nothing: some points; 0 of .* cut this one away"):
+    with pytest.raises(InputError, match="wall selects nothing: 0 of .* cut this one away"):
         half.boundary(5, sample(), "y=2", what="wall")
     with pytest.raises(InputError, match=r"the interior of \(Disk.* selects nothing.*It is empty or very thin"):
         (HOLE - SQUARE).interior(5, sample())
-    with pytest.raises(InputError, match="is empty: domains that overlap"):
+    with pytest.raises(InputError, match="is empty, because its two domains do not overlap"):
         Disk(x=0, y=0, radius=1) & Disk(x=3, y=0, radius=1)
     with pytest.raises(InputError, match=r"nowhere selects nothing.*Check `where`"):
         SQUARE.boundary(5, sample(), where=lambda points, normals: points[:, 0] > 2, what="nowhere")
@@ -144,11 +145,11 @@ def test_periodic_coordinates_have_no_boundary():
     box = Box(x=periodic(0, 1), y=(0, 2))
     assert box.parts == ("y=0", "y=2")
     assert (box - Disk(x=0.5, y=1, radius=0.1)).periodic == (True, False)
-    with pytest.raises(InputError, match=r"face x = 0 of a periodic coordinate.*write x=\(0, 1\)"):
+    with pytest.raises(InputError, match=r"x is periodic.*no face x = 0.*write x=\(0, 1\)"):
         box.face({"x": 0})
-    with pytest.raises(InputError, match="on Box.*, which has no boundary"):
+    with pytest.raises(InputError, match="boundary of Box.*, which has no boundary"):
         Box(x=periodic(0, 1)).boundary(5, sample())
-    with pytest.raises(InputError, match="with a periodic coordinate: one only in the first"):
+    with pytest.raises(InputError, match="Only the first domain of a difference may have a periodic coordinate"):
         box | Disk(x=0, y=0, radius=1)
 
 
@@ -166,9 +167,9 @@ def test_a_product_lets_a_shape_stand_through_time():
     assert domain.face({"t": 0}) == [(0, 0.0, -1.0)]
     assert (Box(t=(0, 1)) * SQUARE).face({"x": 1}) == [(1, 1.0, 1.0)]
     assert domain.parts == ("x=-1", "x=1", "y=-1", "y=1", "rim")
-    with pytest.raises(InputError, match=r"face x=1 of .*@boundary\(part=...\) with one of x=-1"):
+    with pytest.raises(InputError, match=r"@face\(x=1\) is of .*@boundary\(part=...\) with one of x=-1"):
         domain.face({"x": 1})
-    with pytest.raises(InputError, match="coordinates x, x, y: each name once"):
+    with pytest.raises(InputError, match="a name of its own, got x, x, y"):
         Box(x=(0, 1)) * SQUARE
 
 
@@ -186,29 +187,47 @@ def test_a_point_cloud_gives_its_points_and_their_boundary():
     assert cloud.contains(moving.boundary(100, sample())[0][:, 1:]).all()
     with pytest.raises(InputError, match="which has no boundary.*give a PointCloud boundary=points"):
         PointCloud(inside).boundary(5, sample())
-    with pytest.raises(InputError, match="domains with a volume"):
+    with pytest.raises(InputError, match="must have a volume"):
         cloud - HOLE
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Disk(x=0, y=0, radius=0), "Disk with radius 0: a positive one"),
-        (lambda: Disk(x=0, radius=1), r"Disk with centre x: 2 coordinates. Write Disk\(x=0, y=0, radius=1\)"),
+        (lambda: Disk(x=0, y=0, radius=0), "a positive radius, got x=0, y=0 and radius=0"),
+        (
+            lambda: Disk(x=0, radius=1),
+            r"centre of 2 finite numbers .*got x=0 and radius=1. Write Disk\(x=0, y=0, radius=1\)",
+        ),
         (lambda: Sphere(x=0, y=0, z="a", radius=1), "finite numbers"),
-        (lambda: Interval(x=(0, 1), y=(0, 1)), "Interval with 2 coordinates: 1. Use Box"),
+        (lambda: Interval(x=(0, 1), y=(0, 1)), "Interval has 1 coordinate, got 2. Use Box"),
+        (lambda: Disk(center=(0, 0)), r"got x=0, y=0 and no radius. Write .*Disk\(center=\(0, 0\), radius=1\)"),
+        (lambda: Disk(center=(0, 0, 0), radius=1), r"got center=\(0, 0, 0\) and radius=1"),
+        (lambda: Disk(center=0, radius=1), "got center=0 and radius=1"),
+        (lambda: Disk(center=(0, 0), x=0, radius=1), r"got center=\(0, 0\), x=0 and radius=1"),
+        (lambda: Disk((0, 0), 1), r"got \(0, 0\), 1 and no radius"),
+        (lambda: Disk(x=0, y=0, r=1), "got x=0, y=0, r=1 and no radius"),
+        (lambda: Sphere(center=(0, 0), radius=1), "Sphere needs a centre of 3 finite numbers"),
+        (lambda: Disk(radius=1), "got no centre and radius=1"),
+        (lambda: Disk(x=0, y=math.inf, radius=1), "finite numbers"),
+        (lambda: Box((0, 1), (0, 1)), r"by name, got \(0, 1\), \(0, 1\). Write Box\(x=\(0, 1\)\)"),
+        (lambda: Rectangle([0, 0], [1, 1]), "Rectangle needs the bounds of its coordinates by name"),
+        (lambda: Interval(0, 1), "Interval needs the bounds of its coordinates by name, got 0, 1"),
         (lambda: Polygon([(0, 0), (1, 0)]), "three or more pairs"),
         (lambda: Polygon([(0, 0), (1, 0), (1, 0), (0, 1)]), "edge 1 of a Polygon has no length"),
-        (lambda: Polygon([(0, 0), (1, 1), (1, 0), (0, 1)]), "edges 0 and 2 of a Polygon cross"),
-        (lambda: Polygon([(0, 0), (1, 1), (2, 2)]), "without area"),
-        (lambda: Polygon([(0, 0), (1, "a"), (2, 2)]), "no pairs of numbers"),
-        (lambda: SQUARE - Box(x=(0, 1), z=(0, 1)), "the same names in the same order"),
-        (lambda: PointCloud([[0.0, 1.0, 2.0]]), r"shape \(1, 3\): \(n, 2\)"),
+        (lambda: Polygon([(0, 0), (1, 1), (1, 0), (0, 1)]), "edges 0 and 2 cross"),
+        (lambda: Polygon([(0, 0), (1, 1), (2, 2)]), "without area: all its corners"),
+        (lambda: Polygon([(0, 0), (1, "a"), (2, 2)]), "must be pairs of numbers"),
+        (
+            lambda: SQUARE - Box(x=(0, 1), z=(0, 1)),
+            "the same coordinates in the same order, but they have x, y and x, z",
+        ),
+        (lambda: PointCloud([[0.0, 1.0, 2.0]]), r"shape \(n, 2\).*got \(1, 3\)"),
         (lambda: PointCloud([[0.0, 1.0]]), "x = 0 everywhere"),
-        (lambda: PointCloud([[0.0, math.nan]]), "not finite"),
-        (lambda: PointCloud([[0, 0], [1, 1]], [[0, 0]], [[0, 0]]), "normal of length 0"),
-        (lambda: PointCloud([[0, 0], [1, 1]], normals=[[0, 1]]), "one for each point of boundary="),
-        (lambda: Box(t=(0, 1)) * 3, "a domain on the right"),
+        (lambda: PointCloud([[0.0, math.nan]]), "must be finite"),
+        (lambda: PointCloud([[0, 0], [1, 1]], [[0, 0]], [[0, 0]]), "one has length 0"),
+        (lambda: PointCloud([[0, 0], [1, 1]], normals=[[0, 1]]), "a normal for each point of boundary="),
+        (lambda: Box(t=(0, 1)) * 3, "must be a domain, got 3"),
     ],
 )
 def test_bad_shapes_are_worded(make, message):
@@ -217,10 +236,37 @@ def test_bad_shapes_are_worded(make, message):
 
 
 def test_points_outside_a_shape_are_counted_and_located():
-    with pytest.raises(InputError, match=r"2 of 3 probes outside the domain, first x = 0.2, y = 0 in row 1: points of"):
+    with pytest.raises(InputError, match=r"2 of 3 probes are outside .*, first x = 0.2, y = 0 in row 1"):
         (SQUARE - HOLE).check_points(torch.tensor([[-0.9, 0.0], [0.2, 0.0], [math.nan, 0.0]]), "probes")
 
 
 def test_float32_points_on_the_boundary_count_as_inside():
     points = Disk(x=1, y=-2, radius=0.5).boundary(500, sample())[0]
     assert Disk(x=1, y=-2, radius=0.5).contains(points.float()).all()
+
+
+@pytest.mark.parametrize("word", ["center", "centre"])
+def test_a_round_shape_may_be_given_by_its_center(word):
+    assert repr(Disk(**{word: (1, 2)}, radius=3)) == repr(Disk(x=1, y=2, radius=3))
+    assert repr(Sphere(**{word: np.array([1, 2, 3])}, radius=3)) == repr(Sphere(x=1, y=2, z=3, radius=3))
+
+
+def test_parameters_are_no_directions_of_space():
+    assert Box(t=(0, 1), x=(0, 1), k=parameter(1, 3)).space == (1,)
+    assert Box(s=parameter(0, 1), y=(0, 1), x=(0, 1)).space == (1, 2)
+    assert Box(time=(0, 1), x=periodic(0, 1)).space == (1,)
+    product = Box(tau=(0, 1), k=parameter(1, 3)) * Disk(x=0, y=0, radius=1)
+    assert product.space == (2, 3)
+    assert (Box(x=(0, 2), k=parameter(0, 1)) - Box(x=(0, 1), k=(0, 1))).space == (0,)
+    assert repr(Box(x=(0, 1), k=parameter(1, 3))) == "Box(x=(0, 1), k=parameter(1, 3))"
+
+
+def test_boxes_far_from_zero_differ_where_their_ends_do():
+    hour, two = Box(t=(1.7e9, 1.7e9 + 3600)), Box(t=(1.7e9, 1.7e9 + 7200))
+    assert hour != two and hour == Box(t=(1.7e9, 1.7e9 + 3600))
+    assert hour.parts == ("t=1700000000", "t=1700003600")
+    assert hour.face({"t": (1.7e9, 1.7e9 + 3600)}) == [(0, 1.7e9, -1.0), (0, 1.7e9 + 3600, 1.0)]
+    with pytest.raises(InputError, match="end of t, 1700000000 or 1700003600, got t = 1700000001"):
+        hour.face({"t": 1700000001})
+    with pytest.raises(InputError, match="got t = 1e-12"):
+        Box(t=(0, 1e-9)).face({"t": 1e-12})

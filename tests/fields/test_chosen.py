@@ -33,7 +33,7 @@ GIVEN = {
 }
 
 
-@pytest.mark.parametrize("given, meant", GIVEN.values(), ids=GIVEN)
+@pytest.mark.parametrize(("given", "meant"), GIVEN.values(), ids=GIVEN)
 def test_an_activation_may_be_given_as_users_of_pytorch_would(given, meant):
     assert chosen(given, None)[0] == meant
 
@@ -61,7 +61,7 @@ def test_an_initialisation_may_be_named():
 
 
 @pytest.mark.parametrize(
-    "given, message",
+    ("given", "message"),
     [
         ("tahn", "did you mean 'tanh'"),
         (3, "must be an activation, its name or a function, got 3"),
@@ -97,7 +97,7 @@ def test_arrays_that_are_no_points_are_refused(points):
         MLP(DOMAIN, width=4).numpy(points)
 
 
-@pytest.mark.parametrize("low, length", [(1.7e9, 3600.0), (-1e6, 1.0), (1e4, 1.0)])
+@pytest.mark.parametrize(("low", "length"), [(1.7e9, 3600.0), (-1e6, 1.0), (1e4, 1.0)])
 def test_far_from_zero_a_float32_field_sees_the_coordinate_that_float64_gives(low, length):
     far, near = (Box(t=(start, start + length), x=(0, 1)) for start in (low, -length / 2))
     field, twin = MLP(far, width=8, seed=3), MLP(near, width=8, seed=3)

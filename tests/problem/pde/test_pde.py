@@ -192,7 +192,7 @@ def test_measured_data_may_be_csv(probes):
     ("content", "message"),
     [
         ({"t": [0.0, float("nan")], "u": [1.0, 2.0]}, "column 't' of .* is nan in row 1"),
-        ({"t": [0.0, 3.0], "u": [1.0, 2.0]}, "1 of 2 points of 'probes' outside the domain"),
+        ({"t": [0.0, 3.0], "u": [1.0, 2.0]}, "1 of 2 points of 'probes' are outside the domain"),
         ({"t": [0.0, 1.0], "u": [1.0]}, "must have one length, but they have"),
         ({"time": [0.0], "u": [1.0]}, "must have columns t and at least one of u, but it has time, u"),
     ],
