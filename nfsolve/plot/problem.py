@@ -205,7 +205,7 @@ def _legend(
         lines += [("", "black", False), (f"{name}{size}", f"C{i}", True)]
         n, weight = len(drawn[name]["points"]), condition.weight
         lines.append((f"{_where(condition)}, {n} points, weight {weight:g}", f"C{i}", False))
-        said = (inspect.getdoc(getattr(problem, name)) or "").splitlines()[:1]
+        said = (inspect.getdoc(problem.method(name)) or "").splitlines()[:1]
         lines += [(line, "black", False) for line in textwrap.wrap("".join(said), 60)]
     lines += [("", "black", False), ("input functions", "black", True)] if more else []
     lines += [(line, "black", False) for text in more for line in textwrap.wrap(text, 60)]

@@ -1,6 +1,5 @@
 """The objective: what an optimizer sees of a problem and a field."""
 
-import copy
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -316,12 +315,7 @@ class Objective(LeastSquares):
 
     def _bound(self, values: dict[str, Tensor]) -> Problem:
         """Return the problem with its unknown scalars replaced by tensors."""
-        if not values:
-            return self.problem
-        bound = copy.copy(self.problem)
-        for name, value in values.items():
-            object.__setattr__(bound, name, value)
-        return bound
+        return self.problem.with_(**values) if values else self.problem
 
     def parts(self) -> list[Tensor]:
         """Return the residuals ``(n, k)``, scaled so that the loss is their sum of squares."""

@@ -1,14 +1,17 @@
 """Problems: what turns a field into named residuals."""
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 from torch import Generator, Tensor, nn
 
+from nfsolve._core.errors import unknown
 from nfsolve.problem.recipe import Recipe
 from nfsolve.problem.unknowns import Unknown
 
@@ -190,6 +193,35 @@ class Problem(ABC):
             Name -> module; empty where the field is all there is.
         """
         return {}
+
+    def with_(self, **changes: Any) -> Self:
+        """Return this problem with some of its attributes changed.
+
+        Args:
+            **changes: Attribute -> its new value. Numbers are checked as in the constructor; a tensor may stand for a
+                number, and a function for a method.
+
+        Returns:
+            A copy; this problem stays as it is.
+
+        Raises:
+            InputError: The problem has no such attribute, or refuses its value.
+
+        Examples:
+            >>> from problems.pde.burgers import Burgers
+            >>> Burgers().with_(nu=0.02, n_points=500)
+            Burgers(n_points=500, n_face=200, sampler='sobol', adaptive='none', nu=0.02)
+        """
+        for name in changes:
+            if not hasattr(self, name) or isinstance(getattr(type(self), name, None), property):
+                raise unknown("attribute", name, vars(self), f"of {type(self).__name__}, to be changed")
+        other = copy.copy(self)
+        for name in [name for name in vars(self) if isinstance(getattr(type(self), name, None), cached_property)]:
+            del vars(other)[name]  # it was computed from the old values
+        vars(other).update(changes)
+        if changes.keys() <= self.__dataclass_fields__.keys() and not any(map(torch.is_tensor, changes.values())):
+            getattr(other, "__post_init__", bool)()
+        return other
 
     def unknown_scalars(self) -> dict[str, Unknown]:
         """Return the parameters that are learned beside the field."""

@@ -1,8 +1,6 @@
 """Any PDE as an operator problem: name a parameter or a condition, and it becomes the input function."""
 
-import copy
 import dataclasses
-import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,10 +14,10 @@ from nfsolve._core.errors import InputError, unknown
 from nfsolve.functions import FunctionSpace
 from nfsolve.metrics import relative_l2
 from nfsolve.problem.operator.pde import OperatorPDE
-from nfsolve.problem.pde.conditions import Condition, arguments
+from nfsolve.problem.pde.conditions import Condition, arguments, difference
 from nfsolve.problem.pde.evaluate import as_field
 from nfsolve.problem.pde.pde import PDE
-from nfsolve.problem.pde.sample import evaluation_points
+from nfsolve.problem.pde.sample import evaluation_points, sample_rows
 from nfsolve.problem.problem import Batch
 
 
@@ -90,11 +88,6 @@ class OperatorOf(OperatorPDE):
         else:
             self._argument()
 
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name == "pde":  # while it is being copied
-            raise AttributeError(name)
-        return getattr(self.pde, name)
-
     domain = property(lambda self: self.pde.domain)  # type: ignore[assignment]  # of the instance
     unknowns = property(lambda self: self.pde.unknowns)  # type: ignore[assignment]
     evaluation = property(lambda self: self.pde.evaluation)  # type: ignore[assignment]
@@ -113,24 +106,21 @@ class OperatorOf(OperatorPDE):
         """Return those of the PDE; none without physics."""
         return self.pde.conditions() if self.physics else {}
 
-    def place(self, unit: Tensor) -> Tensor:
-        """Place points as the PDE does."""
-        return self.pde.place(unit)
+    def transform(self) -> Any:
+        """Return the hard constraint of the PDE."""
+        return self.pde.transform()
 
-    def method(self, name: str, inputs: dict[str, Tensor]) -> Callable[..., Tensor]:
+    def rows_on(self, name: str, condition: Condition, n: int, generator: Generator) -> dict[str, Tensor]:
+        """Draw points as the PDE does."""
+        return sample_rows(self.pde.with_(sampler=self.sampler), name, condition, n, generator)
+
+    def method(self, name: str, inputs: dict[str, Tensor] | None = None) -> Callable[..., Tensor]:
         """Return a residual method of the PDE, with what varies in its place."""
         if name == self.varies:
-            return _difference(self._argument(), name)
-        return getattr(self._with(inputs[self.varies]) if self._numeric(inputs) else self.pde, name)
-
-    def _numeric(self, inputs: dict[str, Tensor]) -> bool:
-        return self.varies in inputs and self.varies in self._parameters()
-
-    def _with(self, value: Any) -> PDE:
-        """Return the PDE with another value of the parameter, which may be a column."""
-        bound = copy.copy(self.pde)
-        object.__setattr__(bound, self.varies, value)
-        return bound
+            return difference((self._argument(),), (name,))
+        if inputs and self.varies in self._parameters():
+            return self.pde.with_(**{self.varies: inputs[self.varies]}).method(name)
+        return self.pde.method(name)
 
     def _parameters(self) -> tuple[str, ...]:
         fields = (f.name for f in dataclasses.fields(self.pde) if f.init)
@@ -177,7 +167,8 @@ class OperatorOf(OperatorPDE):
             return
         points = self.domain.interior(8, lambda n, d: torch.full((n, d), 0.3, dtype=torch.float64))
         raw = torch.full((len(points), len(self.outputs)), 0.7, dtype=torch.float64)
-        first, second = (self._with(v).transform()(points, raw) for v in (1.0, 2.0))  # type: ignore[misc]
+        values = torch.tensor([1.0, 2.0], dtype=torch.float64)  # tensors, which no constructor checks
+        first, second = (self.pde.with_(**{self.varies: v}).transform()(points, raw) for v in values)  # type: ignore[misc]
         if not torch.equal(first, second):
             raise InputError(
                 f"'{self.varies}' that varies in the ansatz of {type(self.pde).__name__}",
@@ -192,7 +183,7 @@ class OperatorOf(OperatorPDE):
             return None
         grid, solved = evaluation_points(self.domain, self.evaluation), []
         for value in functions[0](np.empty((1, 0)))[:, 0]:
-            member = dataclasses.replace(self.pde, **{self.varies: float(value)})
+            member = self.pde.with_(**{self.varies: float(value)})
             solved.append(as_field(member.exact, self.domain.names)(grid["grid"]))  # type: ignore[attr-defined]
         return torch.stack(solved).reshape(len(solved), *grid["sizes"], -1).numpy(), self.pde.exact_error
 
@@ -285,16 +276,3 @@ def operator_of(
         if name not in known:
             raise unknown("option of operator_of", name, known)
     return OperatorOf(pde, varies, over, of, solver, **options)
-
-
-def _difference(argument: str, name: str) -> Callable[..., Tensor]:
-    """Make the residual ``argument - name``, whose signature says so."""
-
-    def residual(value: Tensor, target: Tensor) -> Tensor:
-        return value - target
-
-    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    residual.__signature__ = inspect.Signature(  # type: ignore[attr-defined]  # read by `arguments`
-        [inspect.Parameter(argument, kind), inspect.Parameter(name, kind)]
-    )
-    return residual

@@ -204,9 +204,9 @@ class OperatorPDE(PDE):
         common = {"functions": functions, "copies": len(several(functions)[0]), "lifting": data["lifting"]}
         batch: Batch = {}
         for name, condition in self.conditions().items():
-            drawn = sample_rows(self, name, condition, self._count(condition, state.points), generator)
+            drawn = self.rows_on(name, condition, self._count(condition, state.points), generator)
             # the functions themselves are there even where only D has them, which refuses them
-            wanted = dict.fromkeys((*arguments(self.method(name, {})), *self.inputs))
+            wanted = dict.fromkeys((*arguments(self.method(name)), *self.inputs))
             inputs = input_columns(tuple(wanted), self, self.spaces(), coefficients, drawn["points"])
             own = {key: value.to(data["like"]) for key, value in drawn.items()}
             batch[name] = own | common | {"inputs": {key: c.to(data["like"]) for key, c in inputs.items()}}
@@ -216,6 +216,10 @@ class OperatorPDE(PDE):
             truth = data["train"]["truth"][rows[:, None], places]
             batch["data"] = common | label_rows(data["grid"][places], truth, data["train"]["size"][rows], data["like"])
         return batch
+
+    def rows_on(self, name: str, condition: Condition, n: int, generator: Generator) -> dict[str, Tensor]:
+        """Draw n points where a condition holds; as `sample_rows`."""
+        return sample_rows(self, name, condition, n, generator)
 
     def fresh(self, data: Batch, generator: Generator, batch: Batch) -> Batch:
         """Draw another mini-batch of functions, at fresh points; labels have no fresh ones."""
@@ -258,10 +262,6 @@ class OperatorPDE(PDE):
             raise InputError(f"a field of type {type(field).__name__}", "one that takes functions", "use DeepONet")
         plain = partial(field.across, rows["functions"])
         return partial(lifted, self, plain, rows) if self._lifts and not getattr(field, "from_labels", False) else plain
-
-    def method(self, name: str, inputs: dict[str, Tensor]) -> Callable[..., Tensor]:
-        """Return a residual method for rows with these values of the input functions."""
-        return getattr(self, name)
 
     def answers(self, field: Any, functions: Any, points: Tensor) -> Tensor:
         """Evaluate the solutions that a field gives for several functions.

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, overload
 
+import torch
+
 from nfsolve._core.errors import InputError
 
 
@@ -188,6 +190,19 @@ def measured(data: str, *, weight: float = 1.0) -> Callable[[Method], Method]:
         The decorator.
     """
     return lambda method: _mark(method, Condition("measured", data=data, weight=weight))
+
+
+def difference(names: tuple[str, ...], targets: tuple[str, ...]) -> Method:
+    """Return the residual method ``NAME - TARGET``, with a column for each pair, whose signature has these names."""
+
+    def residual(*columns: Any) -> Any:
+        return torch.cat([a - b for a, b in zip(columns[: len(names)], columns[len(names) :], strict=True)], -1)
+
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    residual.__signature__ = inspect.Signature(  # type: ignore[attr-defined]  # read by `arguments`
+        [inspect.Parameter(name, kind) for name in (*names, *targets)]
+    )
+    return residual
 
 
 def arguments(method: Method) -> tuple[str, ...]:

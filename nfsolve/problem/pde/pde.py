@@ -124,7 +124,7 @@ class PDE(Problem):
                 batch[name] = data["measured"][name]
             else:
                 n = self._count(condition, state.points)
-                batch[name] = self._sample_on(name, condition, n, data, generator)
+                batch[name] = self.sample_on(name, condition, n, data, generator)
         if self.adapts and state.field is not None:
             for name, condition in self.conditions().items():
                 if condition.kind != "measured":
@@ -140,7 +140,7 @@ class PDE(Problem):
         for name, rows in drawn.items():
             trained = len(batch[name]["points"]) if name in batch else 0
             if trained > len(rows["points"]):  # points were added where the residual was large, or by a factor
-                drawn[name] = self._sample_on(name, conditions[name], trained, data, generator)
+                drawn[name] = self.sample_on(name, conditions[name], trained, data, generator)
         return drawn
 
     def _count(self, condition: Condition, factor: float) -> int:
@@ -148,7 +148,7 @@ class PDE(Problem):
             return max(1, round(factor * (condition.points or self.n_points)))
         return condition.points or self.n_face
 
-    def _sample_on(self, name: str, condition: Condition, n: int, data: Batch, generator: Generator) -> Batch:
+    def sample_on(self, name: str, condition: Condition, n: int, data: Batch, generator: Generator) -> Batch:
         """Draw n points where a condition holds."""
         rows = sample_rows(self, name, condition, n, generator)
         return {key: values.to(data["like"]) for key, values in rows.items()}
@@ -174,7 +174,7 @@ class PDE(Problem):
             keep = _rows(before, retained(size(before)))
             order = torch.randperm(n, generator=generator)  # faces follow each other in `drawn`
             return _joined(keep, _rows(drawn, order[: n - len(keep["points"])]))
-        pool = self._sample_on(name, condition, CANDIDATES * n, data, generator)
+        pool = self.sample_on(name, condition, CANDIDATES * n, data, generator)
         if self.adaptive == "rad":
             return _rows(pool, by_density(size(pool), n, generator).to(drawn["points"].device))
         more = by_density(size(pool), max(self._count(condition, state.points) // 20, 1), generator, 2.0, 0.0)
@@ -206,9 +206,21 @@ class PDE(Problem):
         """
         function = as_field(field, self.domain.names)
         return {
-            name: call(getattr(self, name), function, rows, self.outputs, self.domain.names)
+            name: call(self.method(name), function, rows, self.outputs, self.domain.names)
             for name, rows in batch.items()
         }
+
+    def method(self, name: str, inputs: dict[str, Tensor] | None = None) -> Callable[..., Tensor]:
+        """Return a residual method.
+
+        Args:
+            name: Name of the residual.
+            inputs: Input functions of an operator at the points, by name.
+
+        Returns:
+            A function whose signature names what it needs.
+        """
+        return getattr(self, name)
 
     def weights(self) -> dict[str, float]:
         """Return the weights written in the marks."""

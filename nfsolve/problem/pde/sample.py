@@ -46,9 +46,7 @@ def sample_rows(problem: Any, name: str, condition: Condition, n: int, generator
     where = None if condition.where is None else _mask(problem, name, condition.where)
     points, normals = domain.boundary(n, sample, condition.part, where, f"boundary condition '{name}'")
     if normals.isnan().any():  # a point cloud without normals
-        wanted = [
-            a for a in arguments(getattr(problem, name)) if a.removeprefix("n_") in domain.names and a[:2] == "n_"
-        ]
+        wanted = [a for a in arguments(problem.method(name)) if a.removeprefix("n_") in domain.names and a[:2] == "n_"]
         if wanted:
             raise InputError(f"'{wanted[0]}' in '{name}' on {domain!r}", "boundary normals", "give it normals=...")
         return {"points": points}

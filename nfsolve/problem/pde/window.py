@@ -1,7 +1,7 @@
 """A PDE on a part of its time interval, which goes on from a field that was trained on the part before."""
 
-import copy
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,10 +13,10 @@ from nfsolve.diff import parse
 from nfsolve.domains import Box, periodic
 from nfsolve.domains.product import Product
 from nfsolve.problem.operator.pde import OperatorPDE
-from nfsolve.problem.pde.conditions import Condition, arguments
-from nfsolve.problem.pde.evaluate import as_field, values
+from nfsolve.problem.pde.conditions import Condition, arguments, difference
+from nfsolve.problem.pde.evaluate import values
 from nfsolve.problem.pde.pde import PDE
-from nfsolve.problem.problem import Batch, FieldFunction, Problem
+from nfsolve.problem.problem import Batch, Problem
 
 HANDOVER = "handover"
 """Name of the residual by which a window continues the values of the one before; ``handover_t`` their slopes."""
@@ -33,16 +33,25 @@ class Handover(Condition):
     names: tuple[str, ...] = ()
 
 
-class Window(PDE):
-    """What `window_of` adds to the class of a problem."""
+@dataclass(frozen=True)
+class Window:
+    """The methods of a problem that are others on a part of its time.
+
+    Attributes:
+        whole: The problem at all times.
+        part: The same on the part of the time, with the conditions of the whole.
+        previous: Field of the window before, or None.
+        handed: What agrees with it; empty in the first window.
+    """
 
     whole: PDE
+    part: PDE
     previous: nn.Module | None
     handed: dict[str, Handover]
 
     def conditions(self) -> dict[str, Condition]:
         """Return the problem's conditions; after the first window, those at the start are replaced by the hand-over."""
-        found = super().conditions()
+        found = self.whole.conditions()
         if not self.handed:
             return found
         kept = {name: _elsewhere(condition) for name, condition in found.items()}
@@ -54,9 +63,10 @@ class Window(PDE):
         for name, rows in data["measured"].items():
             inside = self._inside(rows["points"])
             if not inside.any():
-                low, high = self.domain.bounds[self.domain.index("t")]
+                low, high = self.part.domain.bounds[self.part.domain.index("t")]
                 raise InputError(
-                    f"no data of '{name}' between t = {low:g} and {high:g}", "some in every window", "use fewer windows"
+                    f"every window of time needs measured data, but '{name}' has none between t = {low:g} and {high:g}",
+                    do="use fewer windows",
                 )
             data["measured"][name] = {key: column[inside] for key, column in rows.items()}
         if "grid" not in data:
@@ -65,34 +75,25 @@ class Window(PDE):
         rows = {key: data[key][inside] for key in ("grid", "exact") if inside.any()}
         return {key: value for key, value in data.items() if key not in ("grid", "exact", "sizes", "inside")} | rows
 
-    def residuals(self, field: FieldFunction, batch: Batch) -> dict[str, Tensor]:
-        """Evaluate the residual methods, and the differences to the previous field."""
-        names = self.domain.names
-        found = super().residuals(field, {name: rows for name, rows in batch.items() if name not in self.handed})
-        for name, condition in self.handed.items():
-            if name not in batch:
-                continue
-            rows = batch[name]
-            now = values(condition.names, as_field(field, names), rows, self.outputs, names)
-            found[name] = torch.cat([now[key] - rows[f"{key}_data"] for key in condition.names], -1)
-        return found
+    def method(self, name: str, inputs: dict[str, Tensor] | None = None) -> Callable[..., Tensor]:
+        """Return a residual method; that of the hand-over is the difference to the previous field."""
+        if name not in self.handed:
+            return self.part.method(name, inputs)
+        names = self.handed[name].names
+        return difference(names, tuple(f"{key}_data" for key in names))
 
-    def transform(self) -> Any:
-        """Return the hard constraint of the whole problem."""
-        return self.whole.transform()
-
-    def _sample_on(self, name: str, condition: Condition, n: int, data: Batch, generator: Generator) -> Batch:
+    def sample_on(self, name: str, condition: Condition, n: int, data: Batch, generator: Generator) -> Batch:
         """Draw points; those of the hand-over know the values of the previous field."""
-        rows = super()._sample_on(name, condition, n, data, generator)
+        rows = self.part.sample_on(name, condition, n, data, generator)
         if isinstance(condition, Handover) and self.previous is not None:
             with torch.no_grad():
-                before = values(condition.names, self.previous, rows, self.outputs, self.domain.names)
+                before = values(condition.names, self.previous, rows, self.part.outputs, self.part.domain.names)
             rows |= {f"{key}_data": column.detach() for key, column in before.items()}
         return rows
 
     def _inside(self, points: Tensor) -> Tensor:
-        column = self.domain.index("t")
-        low, high = self.domain.bounds[column]
+        column = self.part.domain.index("t")
+        low, high = self.part.domain.bounds[column]
         slack = 1e-6 * (high - low)
         return (points[:, column] >= low - slack) & (points[:, column] <= high + slack)
 
@@ -100,7 +101,7 @@ class Window(PDE):
 def window_of(problem: PDE, start: float, end: float, previous: nn.Module | None = None) -> PDE:
     """Return a problem on a part of its time interval.
 
-    The view has the problem's class, parameters and residual methods, and a domain of its own. With ``previous``,
+    It has the problem's parameters and residual methods, and a domain of its own. With ``previous``,
     every condition on the face at the start of time is replaced by agreement with that field at ``start``:
     ``handover`` for the values of all unknowns, and ``handover_t`` for their slopes where a condition at the start
     names one or the equations are of second order in time (and so on for higher orders). The weights and numbers
@@ -113,13 +114,11 @@ def window_of(problem: PDE, start: float, end: float, previous: nn.Module | None
         previous: Trained field of the window before, which is evaluated but not trained; None in the first window.
 
     Returns:
-        The view.
+        The problem on the window.
     """
-    view = copy.copy(problem)
-    view.__class__ = type(type(problem).__name__, (Window, type(problem)), {})
-    vars(view).update(domain=_part(problem.domain, start, end), whole=problem, previous=previous)
-    vars(view)["handed"] = {} if previous is None else _handovers(problem, start)
-    return view
+    part = problem.with_(domain=_part(problem.domain, start, end), transform=problem.transform)
+    window = Window(problem, part, previous, {} if previous is None else _handovers(problem, start))
+    return part.with_(conditions=window.conditions, load=window.load, method=window.method, sample_on=window.sample_on)
 
 
 def check_windows(problem: Problem) -> None:
@@ -215,7 +214,7 @@ def _handovers(problem: PDE, start: float) -> dict[str, Handover]:
 def _orders(problem: PDE, name: str, column: int) -> dict[str, int]:
     """Highest order of time derivative of each unknown that a residual method names."""
     names, outputs, found = problem.domain.names, problem.outputs, {}
-    for text in arguments(getattr(problem, name)):
+    for text in arguments(problem.method(name)):
         if text in names or text == "D" or text.startswith("n_") or text.endswith("_data"):
             continue
         read = parse(text.removesuffix("_low").removesuffix("_high"), outputs, names)

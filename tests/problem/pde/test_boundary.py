@@ -31,7 +31,7 @@ RING = Disk(x=0, y=0, radius=1) - Disk(x=0, y=0, radius=0.5).named("hole")
 
 
 def drawn(problem: PDE, seed: int = 0):
-    return problem.sample(problem.load("cpu", torch.float64), SamplerState(), SamplerState(), generator(seed, "points"))
+    return problem.sample(problem.load("cpu", torch.float64), SamplerState(), generator(seed, "points"))
 
 
 def largest(problem: PDE, exact=None) -> dict[str, float]:
