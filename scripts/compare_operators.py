@@ -21,7 +21,7 @@ METHODS = {
     "Muon": (("--optimizer", "muon"), FIRST_ORDER),
     "ESGD": (("--optimizer", "esgd"), CURVED),
 }
-SMALL = ("--batch", "32", "--n-points", "64", "--tests", "50")
+SMALL = ("--batch", "32", "--n-points", "64", "--n-tests", "50")
 # problem, options, options of short runs, steps of SOAP in a short run
 PROBLEMS = {
     "antiderivative": ("deeponet_antiderivative", (), (), 400),

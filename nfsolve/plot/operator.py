@@ -53,7 +53,7 @@ def _row(axes: list[Any], problem: Any, field: Any, data: dict[str, Any], row: i
     functions = as_read([f[row : row + 1] for f in several(data["test"]["functions"])])
     sizes, grid = data["sizes"], data["grid"]
     points = grid if grid.ndim == 2 else grid[:, row : row + 1]  # or each function has its own
-    u, v = array(problem.answers(field, functions, points))[0, :, 0], array(data["test"]["truth"][row, :, 0])
+    u, v = array(problem.predict(field, functions, points))[0, :, 0], array(data["test"]["truth"][row, :, 0])
     x = array(points.reshape(len(points), -1))
     names, bounds, out = problem.domain.names, problem.domain.bounds, problem.outputs[0]
     input_panel(axes[0], problem, array(data["test"]["values"][row : row + 1]))

@@ -44,7 +44,7 @@ class Advection(OperatorPDE):
     """correlation length of v"""
     ood_length: float = 0.1
     """correlation length of the functions of another kind, only for a test"""
-    functions: int = field(default=0, kw_only=True)
+    n_functions: int = field(default=0, kw_only=True)
     """training functions; 0 draws new ones for each mini-batch, which needs no labels"""
     n_points: int = field(default=128, kw_only=True)
     """points in a mini-batch, which its functions share"""

@@ -31,9 +31,9 @@ class Antiderivative(OperatorPDE):
     """correlation length of f"""
     ood_length: float = 0.1
     """correlation length of the functions of another kind, only for a test"""
-    functions: int = field(default=2000, kw_only=True)
+    n_functions: int = field(default=2000, kw_only=True)
     """training functions; 0 draws new ones for each mini-batch"""
-    tests: int = field(default=500, kw_only=True)
+    n_tests: int = field(default=500, kw_only=True)
     """test functions"""
     n_points: int = field(default=100, kw_only=True)
     """points in a mini-batch, which its functions share"""

@@ -30,7 +30,7 @@ class BurgersOperator(OperatorPDE):
     """inverse length of u, whose covariance is 625^2 (-d^2/dx^2 + tau^2)^-4"""
     ood_tau: float = 3.0
     """inverse length of the functions of another kind, only for a test"""
-    functions: int = field(default=0, kw_only=True)
+    n_functions: int = field(default=0, kw_only=True)
     """training functions; 0 draws new ones for each mini-batch, which needs no labels"""
     n_points: int = field(default=128, kw_only=True)
     """points in a mini-batch, which its functions share"""

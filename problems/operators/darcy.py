@@ -36,7 +36,7 @@ class Darcy(OperatorPDE):
     """refused: a jumps"""
     data: bool = field(default=True, kw_only=True)
     """train on labels"""
-    tests: int = field(default=200, kw_only=True)
+    n_tests: int = field(default=200, kw_only=True)
     """test functions"""
     batch: int = field(default=32, kw_only=True)
     """functions in a mini-batch"""
@@ -66,7 +66,7 @@ class Darcy(OperatorPDE):
     def stored(self, part):
         """Read functions and solutions; the training ones with their images under the symmetries."""
         table = read_darcy(find_file("references/darcy_operator.npz", type(self)))
-        prefix, wanted = ("", self.functions) if part == "train" else ("test_", self.tests)
+        prefix, wanted = ("", self.n_functions) if part == "train" else ("test_", self.n_tests)
         a, u = (torch.from_numpy(table[prefix + name]) for name in "au")
         if wanted > len(a):
             raise InputError(f"{wanted} functions for '{part}'", f"at most {len(a)}, which the file has")
@@ -79,9 +79,9 @@ class Darcy(OperatorPDE):
         """Map 3 and 12 to -1 and 1."""
         return (values["a"] - 7.5) / 4.5
 
-    def answers(self, field, functions, points):
+    def predict(self, field, functions, points):
         """Evaluate the solutions; with ``symmetries`` the mean over those of all images of a function, turned back."""
-        answer = partial(super().answers, field)
+        answer = partial(super().predict, field)
         if not self.symmetries:
             return answer(functions, points)
         grids = functions.unflatten(1, (SIDE, SIDE))

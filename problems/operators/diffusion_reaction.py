@@ -28,7 +28,7 @@ class DiffusionReaction(OperatorPDE):
     """correlation length of f"""
     ood_length: float = 0.1
     """correlation length of the functions of another kind, only for a test"""
-    functions: int = field(default=5000, kw_only=True)
+    n_functions: int = field(default=5000, kw_only=True)
     """training functions; 0 draws new ones for each mini-batch"""
 
     domain = Box(t=(0, 1), x=(0, 1))

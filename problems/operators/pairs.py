@@ -42,11 +42,11 @@ class PairsOperator(OperatorPDE):
     """names of the input functions in the file, separated by spaces"""
     coordinates: str = ""
     """names of the columns of x, separated by spaces; empty for x, or x y, or x y z, or x1 x2 and so on"""
-    tests: int = field(default=1000, kw_only=True)
+    n_tests: int = field(default=1000, kw_only=True)
     """most pairs, of those that are held out, on which the operator is scored"""
     physics: bool = field(default=False, init=False)
     data: bool = field(default=True, init=False)
-    functions: int = field(default=1, init=False)
+    n_functions: int = field(default=1, init=False)
     sensors: int = field(default=1, init=False)
     data_seed: int = field(default=0, init=False)
     n_face: int = field(default=1, init=False)
@@ -57,7 +57,7 @@ class PairsOperator(OperatorPDE):
     inputs = property(lambda self: self._known.inputs)  # type: ignore[assignment]
 
     def __post_init__(self):
-        for name, low in {"every": 2, "tests": 2, "batch": 1, "n_points": 1}.items():
+        for name, low in {"every": 2, "n_tests": 2, "batch": 1, "n_points": 1}.items():
             if getattr(self, name) < low:
                 raise InputError(f"{name} = {getattr(self, name)}", f"at least {low}")
 
@@ -89,7 +89,7 @@ class PairsOperator(OperatorPDE):
     def load(self, device, dtype):
         """Read the pairs that are held out, and refuse those that are among the others."""
         like, known = torch.empty(0, device=device, dtype=dtype), self._known
-        rows = known.held_out[: self.tests]
+        rows = known.held_out[: self.n_tests]
         inputs, points, truth = known.pairs.take(rows)
         functions, values = as_seen(self, dict(zip(self.inputs, inputs, strict=True)), like)
         check_leakage(known.training_inputs(), values)

@@ -281,7 +281,7 @@ def test_between_the_points_of_a_grid_modes_are_cubic():
     "make", [nf.ModifiedDeepONet, nf.ShiftDeepONet, nf.NonlinearDeepONet, partial(nf.PODDeepONet, latent=1)]
 )
 def test_a_saved_operator_is_loaded_as_it_was(make, tmp_path):
-    problem = Antiderivative(functions=8, tests=3, batch=4, n_points=6, sensors=12, data=True)
+    problem = Antiderivative(n_functions=8, n_tests=3, batch=4, n_points=6, sensors=12, data=True)
     small = partial(make, width=4, depth=1)
     solution = nfsolve.solve(problem, small, steps=2, out=tmp_path / "run", report=None)
     f, x = random(2, 12).float(), random(5, 1).float()

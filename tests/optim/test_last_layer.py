@@ -55,7 +55,7 @@ def posed(problem, **options) -> Objective:
 
 
 def coupled(**changes) -> Coupled:
-    return Coupled(**({"functions": 9, "tests": 3, "batch": 4, "n_points": 6, "n_face": 3, "sensors": 7} | changes))
+    return Coupled(**({"n_functions": 9, "n_tests": 3, "batch": 4, "n_points": 6, "n_face": 3, "sensors": 7} | changes))
 
 
 def by_rows(layer) -> torch.Tensor:
@@ -98,7 +98,7 @@ def test_a_step_is_the_damped_solution_of_dense_normal_equations(damping):
 
 def test_a_linear_problem_is_solved_over_all_its_batches_in_one_step():
     """The mean over the mini-batches that were drawn is as small as dense least squares on all their rows makes it."""
-    objective, again = (posed(small(functions=40, batch=8)) for _ in range(2))
+    objective, again = (posed(small(n_functions=40, batch=8)) for _ in range(2))
     rows, rights = [], []
     for i in range(6):
         if i:
@@ -146,7 +146,7 @@ def test_gradient_methods_train_a_part_too(optimizer):
 def test_stages_of_parts_resume_bit_identically(tmp_path, monkeypatch, stop_at):
     adam, last = partial(torch.optim.Adam, lr=1e-2), partial(LastLayer, batches=2, damping=1e-6)
     stages = (Stage(adam, 3), Stage(last, 2, only="branches"), Stage(adam, 2))
-    whole = nf.solve(small(functions=0), stages=stages, report=None)
+    whole = nf.solve(small(n_functions=0), stages=stages, report=None)
     monkeypatch.setattr("nfsolve.run.loop.CHECKPOINT_SECONDS", 0.0)
     original = nf.RunFolder.save_checkpoint
 
@@ -157,7 +157,7 @@ def test_stages_of_parts_resume_bit_identically(tmp_path, monkeypatch, stop_at):
 
     monkeypatch.setattr("nfsolve.run.folder.RunFolder.save_checkpoint", save_then_stop)
     with pytest.raises(KeyError, match="stop"):
-        nf.solve(small(functions=0), stages=stages, out=tmp_path / "run", report=None)
+        nf.solve(small(n_functions=0), stages=stages, out=tmp_path / "run", report=None)
     monkeypatch.setattr("nfsolve.run.folder.RunFolder.save_checkpoint", original)
     resumed = nf.resume(tmp_path / "run", report=None)
     assert resumed.steps == whole.steps == 7
@@ -166,7 +166,7 @@ def test_stages_of_parts_resume_bit_identically(tmp_path, monkeypatch, stop_at):
 
 
 def test_a_step_that_would_not_help_leaves_the_parameters():
-    objective = posed(small(functions=8, batch=8), branch=nf.fields.Linear())
+    objective = posed(small(n_functions=8, batch=8), branch=nf.fields.Linear())
     objective.choose("branches")
     optimizer = LastLayer(objective.parameters, batches=1, damping=1e-12)
     for _ in range(6):

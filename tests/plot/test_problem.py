@@ -106,7 +106,9 @@ def test_faces_matched_pairs_and_the_rms_of_a_field():
 
 @pytest.mark.parametrize("functions", [0, 6])
 def test_an_operator_shows_the_functions_it_trains_on_and_their_sensors(functions):
-    problem = Advection(functions=functions, data=functions > 0, tests=3, batch=5, n_points=7, sensors=11, data_seed=4)
+    problem = Advection(
+        n_functions=functions, data=functions > 0, n_tests=3, batch=5, n_points=7, sensors=11, data_seed=4
+    )
     figure = show(problem)
     said = texts(figure)
     assert "u of (x): 11 sensors" in said and "3 test functions" in said
@@ -124,7 +126,7 @@ def test_an_operator_shows_the_functions_it_trains_on_and_their_sensors(function
 
 
 def test_an_operator_from_a_file_shows_one_function_of_two_coordinates():
-    problem = Darcy(functions=2, tests=2, batch=2, n_points=30, symmetries=False)
+    problem = Darcy(n_functions=2, n_tests=2, batch=2, n_points=30, symmetries=False)
     figure = show(problem)
     assert {"a of (x, y): 841 sensors", "2 training functions", "the functions come from a file"} <= {*texts(figure)}
     inputs = figure.axes[1]

@@ -10,7 +10,7 @@ from nfsolve.problem.registry import find
 from scripts import compare_operators, operators_table
 from scripts.operators_table import CASES
 
-SMALL = ("--functions", "4", "--tests", "3", "--batch", "2", "--n-points", "8", "--sensors", "10")
+SMALL = ("--n-functions", "4", "--n-tests", "3", "--batch", "2", "--n-points", "8", "--sensors", "10")
 SAID = {"device": "cpu", "threads": 1, "runs": None, "scale": 0.001}
 
 

@@ -228,7 +228,7 @@ class OperatorOf(OperatorPDE):
             return {}
         own = data["own"]
         with torch.no_grad():
-            values = self.answers(field, own["functions"], own["grid"])[0]
+            values = self.predict(field, own["functions"], own["grid"])[0]
         errors = [relative_l2(values[:, i], own["exact"][:, i]) for i in range(len(self.outputs))]
         return {"relative_l2": max(errors), "relative_l2_own": max(errors), "reference_floor_own": own["floor"]}
 
@@ -255,7 +255,7 @@ def operator_of(
         of: Coordinates of these functions, separated by spaces; None takes those that vary on the face, and for a
             parameter all but t.
         solver: Gives the solutions; as `OperatorPDE.labels`. None takes the exact solution where a number varies.
-        **options: Parameters of `OperatorPDE`, such as ``functions`` and ``n_points``.
+        **options: Parameters of `OperatorPDE`, such as ``n_functions`` and ``n_points``.
 
     Returns:
         The problem. Without labels it is scored on the PDE's own solution, where that is known.

@@ -47,8 +47,8 @@ class OperatorPDE(PDE):
         data: Train on labels, relative to the size of each solution; together with ``physics`` or alone.
         data_weight: Weight of the labels in the loss.
         sensors: Equidistant points along each of its coordinates at which the field sees an input function.
-        functions: Training functions; 0 draws new ones for each mini-batch, which needs no labels.
-        tests: Test functions.
+        n_functions: Number of training functions; 0 draws new ones for each mini-batch, which needs no labels.
+        n_tests: Number of test functions.
         batch: Functions in a mini-batch.
         n_points: Points in a mini-batch, which its functions share; of the evaluation grid for labels.
         n_face: Points for each `face`, `boundary` or `paired` residual.
@@ -60,8 +60,8 @@ class OperatorPDE(PDE):
     data: bool = field(default=False, kw_only=True)
     data_weight: float = field(default=1.0, kw_only=True)
     sensors: int = field(default=100, kw_only=True)
-    functions: int = field(default=1000, kw_only=True)
-    tests: int = field(default=100, kw_only=True)
+    n_functions: int = field(default=1000, kw_only=True)
+    n_tests: int = field(default=100, kw_only=True)
     batch: int = field(default=64, kw_only=True)
     n_points: int = field(default=256, kw_only=True)
     n_face: int = field(default=64, kw_only=True)
@@ -73,13 +73,15 @@ class OperatorPDE(PDE):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, low in {"sensors": 1, "functions": 0, "tests": 2, "batch": 1}.items():
+        for name, low in {"sensors": 1, "n_functions": 0, "n_tests": 2, "batch": 1}.items():
             if getattr(self, name) < low:
                 raise InputError(f"{name} = {getattr(self, name)}", f"at least {low}")
         if not (self.physics or self.data):
             raise InputError("neither physics nor data", "one of them, or both", "give --physics or --data")
-        if self.data and not self.functions:
-            raise InputError("functions = 0 with data", "labelled functions", "say how many, as in --functions 1000")
+        if self.data and not self.n_functions:
+            raise InputError(
+                "data=True needs labelled functions, got n_functions = 0", do="say how many, as in n_functions=1000"
+            )
         if self.adapts:
             raise InputError(f"adaptive = {self.adaptive} for an operator", "none", "its points serve all functions")
         taken = set(self.inputs) & {*self.outputs, *self.domain.names}
@@ -176,10 +178,10 @@ class OperatorPDE(PDE):
         data: Batch = {"like": like, "grid": grid.to(like), "sizes": sizes}
         data["lifting"] = self._lifting(like)
         data["quick"] = torch.randperm(len(grid), generator=seeded(0, "quick"))[:QUICK_POINTS].to(device)
-        data["train"] = sample(self, "train", self.functions, like, sizes, labelled=self.data)
+        data["train"] = sample(self, "train", self.n_functions, like, sizes, labelled=self.data)
         for part, problem in {"test": self, "ood": self.shifted()}.items():
             if problem is not None:
-                data[part] = sample(problem, part, self.tests, like, sizes)
+                data[part] = sample(problem, part, self.n_tests, like, sizes)
                 check_leakage(data["train"]["values"], data[part]["values"])
         return data
 
@@ -195,7 +197,7 @@ class OperatorPDE(PDE):
         if not self.data:
             raise InputError("a field made of training labels, without data", "labels", "give --data")
         grid, sizes = box_grid(self.domain, self.evaluation)
-        truth = sample(self, "train", self.functions, torch.empty(0), sizes)["truth"]
+        truth = sample(self, "train", self.n_functions, torch.empty(0), sizes)["truth"]
         return axes_of(grid, sizes), truth.unflatten(1, sizes)
 
     def sample(self, data: Batch, state: SamplerState, generator: Generator) -> Batch:
@@ -263,7 +265,7 @@ class OperatorPDE(PDE):
         plain = partial(field.across, rows["functions"])
         return partial(lifted, self, plain, rows) if self._lifts and not getattr(field, "from_labels", False) else plain
 
-    def answers(self, field: Any, functions: Any, points: Tensor) -> Tensor:
+    def predict(self, field: Any, functions: Any, points: Tensor) -> Tensor:
         """Evaluate the solutions that a field gives for several functions.
 
         Args:
@@ -292,7 +294,7 @@ class OperatorPDE(PDE):
             ``(functions, k)``, on the CPU.
         """
         with torch.no_grad():
-            values = self.answers(field, data[part]["functions"], data["grid"][places])
+            values = self.predict(field, data[part]["functions"], data["grid"][places])
         truth = data[part]["truth"][:, places]
         return ((values - truth).norm(dim=1) / truth.norm(dim=1)).cpu()
 

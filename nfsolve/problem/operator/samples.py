@@ -62,7 +62,7 @@ def minibatch(problem: Any, data: dict[str, Any], chance: Generator) -> tuple[Te
     Returns:
         Their rows, their coefficients where they are drawn, and what the field reads of them.
     """
-    if not problem.functions:
+    if not problem.n_functions:
         coefficients = {name: space.sample(problem.batch, chance) for name, space in problem.spaces().items()}
         return torch.empty(0), coefficients, read(problem, coefficients, data["like"])[0]
     train = data["train"]

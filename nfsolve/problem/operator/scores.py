@@ -58,7 +58,7 @@ def export_predictions(problem: Any, field: Any, data: Batch, folder: Path) -> N
     test, sizes = data["test"], data["sizes"]
     shape = (-1, *sizes, len(problem.outputs))
     with torch.no_grad():
-        arrays = {"predicted": problem.answers(field, test["functions"], data["grid"]).reshape(shape)}
+        arrays = {"predicted": problem.predict(field, test["functions"], data["grid"]).reshape(shape)}
     if "truth" in test:
         arrays |= {"solved": test["truth"].reshape(shape), "relative_l2": problem.errors(field, data)}
     for name, values in zip(problem.inputs, several(test["functions"]), strict=True):

@@ -70,7 +70,7 @@ class TrainedOperator(nn.Module):
         self._warn_outside(x)
         for name in names:
             self._warn_unlike(name, values[name])
-        return self.problem.answers(self.field, self.problem.seen(values), x.to(like))
+        return self.problem.predict(self.field, self.problem.seen(values), x.to(like))
 
     def _points(self, x: Any) -> Tensor:
         """Check points, ``(n, d)``."""

@@ -95,7 +95,7 @@ class Exact(nn.Module):
         return heated(x[..., :1], x[..., 1:], c, self.problem.diffusivity)
 
 
-SMALL = {"functions": 12, "tests": 5, "batch": 4, "n_points": 7, "sensors": 9, "n_face": 6}
+SMALL = {"n_functions": 12, "n_tests": 5, "batch": 4, "n_points": 7, "sensors": 9, "n_face": 6}
 
 
 def small(**changes) -> Heated:

@@ -19,7 +19,7 @@ from problems.pde.convection import Convection
 from problems.pde.reaction import Reaction
 from problems.pde.wave import Wave
 
-SMALL = {"functions": 12, "tests": 4, "batch": 3, "n_points": 7, "sensors": 9, "n_face": 6}
+SMALL = {"n_functions": 12, "n_tests": 4, "batch": 3, "n_points": 7, "sensors": 9, "n_face": 6}
 TURN = 2 * math.pi
 
 

@@ -82,7 +82,7 @@ class Everything(Heated):
 
 
 def test_every_kind_of_name_has_one_row_for_each_function_and_point():
-    problem = Everything(functions=12, tests=5, batch=3, n_points=7, sensors=9, n_face=6)
+    problem = Everything(n_functions=12, n_tests=5, batch=3, n_points=7, sensors=9, n_face=6)
     _, batch = loaded(problem)
     found = problem.residuals(Exact(problem), batch)
     c = batch["balance"]["functions"] @ Exact(problem).inverse.T
@@ -123,7 +123,7 @@ def test_an_ansatz_may_name_the_input_function():
     data, batch = loaded(problem)
     assert float(problem.residuals(Nothing(), batch)["balance"].abs().max()) < 1e-9
     at = torch.rand(6, 2, generator=generator(), dtype=torch.float64)
-    values = problem.answers(Nothing(), data["test"]["functions"], at)
+    values = problem.predict(Nothing(), data["test"]["functions"], at)
     expected = Sines().evaluate(data["test"]["coefficients"]["f"], at[:, 1:])
     torch.testing.assert_close(values[..., 0], expected, rtol=1e-9, atol=1e-10)
 
@@ -148,7 +148,7 @@ def test_an_input_function_inside_a_composite_term_is_refused():
         def balance(self, D):
             return D(lambda s, f: s * f, "x")
 
-    problem = Inside(functions=3, tests=2)
+    problem = Inside(n_functions=3, n_tests=2)
     _, batch = loaded(problem)
     with pytest.raises(InputError, match=r"input function 'f' inside D\(..., 'x'\).*product rule out, with f_x"):
         problem.residuals(Exact(problem), batch)
@@ -169,7 +169,7 @@ def test_known_error_gives_the_known_score():
 
 
 def test_draws_follow_the_generator_and_new_functions_come_with_zero():
-    for problem in (small(), small(functions=0), small(data=True, physics=False)):
+    for problem in (small(), small(n_functions=0), small(data=True, physics=False)):
         data, first = loaded(problem, seed=1)
         again, other = (
             problem.sample(data, SamplerState(), generator(1)),
@@ -179,7 +179,7 @@ def test_draws_follow_the_generator_and_new_functions_come_with_zero():
         assert all(torch.equal(first[name][k], again[name][k]) for k in ("points", "functions"))
         assert not torch.equal(first[name]["points"], other[name]["points"])
         assert not torch.equal(first[name]["functions"], other[name]["functions"])
-    problem = small(functions=0)
+    problem = small(n_functions=0)
     _, batch = loaded(problem)
     assert batch["balance"]["functions"].shape == (4, 9)
     assert float(problem.residuals(Exact(problem), batch)["balance"].abs().max()) < 1e-11
@@ -249,7 +249,7 @@ def test_causal_weights_follow_the_times_of_the_points():
 
 
 def test_resuming_gives_the_same_numbers(tmp_path):
-    for i, problem in enumerate((small(data=True), small(functions=0))):
+    for i, problem in enumerate((small(data=True), small(n_functions=0))):
         whole = nf.solve(problem, steps=12, report=None)
         path = tmp_path / str(i)
         stopped = nf.solve(problem, stages=(half(problem),), out=path, report=None)
@@ -278,8 +278,8 @@ def test_export_has_everything(tmp_path):
 
 REFUSED = [
     ({"physics": False}, "neither physics nor data: one of them"),
-    ({"functions": 0, "data": True}, "functions = 0 with data: labelled functions"),
-    ({"tests": 1}, "tests = 1: at least 2"),
+    ({"n_functions": 0, "data": True}, "data=True needs labelled functions, got n_functions = 0"),
+    ({"n_tests": 1}, "n_tests = 1: at least 2"),
     ({"adaptive": "rad"}, "adaptive = rad for an operator: none"),
     ({"batch": 0}, "batch = 0: at least 1"),
 ]
@@ -299,14 +299,14 @@ def test_labels_that_are_not_numbers_are_refused():
             return values, error
 
     with pytest.raises(InputError, match=r"labels of 1 of 5 functions are NaN.*first 1 values of function 2"):
-        Broken(functions=3, tests=5).load("cpu", torch.float64)
+        Broken(n_functions=3, n_tests=5).load("cpu", torch.float64)
 
     class Flat(Heated):
         def labels(self, f):
             return super().labels(f)[0][:, 0], 0.0
 
     with pytest.raises(InputError, match=r"labels of shape \(5, 11\): \(5, 9, 11, 1\) for 5 functions"):
-        Flat(functions=3, tests=5).load("cpu", torch.float64)
+        Flat(n_functions=3, n_tests=5).load("cpu", torch.float64)
 
 
 def test_a_field_that_does_not_fit_is_named():
@@ -339,7 +339,7 @@ def test_functions_and_labels_may_be_stored():
         def shifted(self):
             return None
 
-    problem = Stored(**SMALL | {"functions": 3}, physics=False, data=True)
+    problem = Stored(**SMALL | {"n_functions": 3}, physics=False, data=True)
     data, batch = loaded(problem)
     assert "coefficients" not in data["train"] and len(data["train"]["truth"]) == 12
     assert float(problem.residuals(Exact(problem), batch)["data"].abs().max()) < 1e-11
@@ -360,7 +360,7 @@ def test_an_operator_without_a_recipe_of_its_own_has_one():
     class Bare(Heated):
         recipe = OperatorPDE.recipe
 
-    solution = nf.solve(Bare(tests=2, functions=8, batch=4, n_points=8), steps=2, report=None)
+    solution = nf.solve(Bare(n_tests=2, n_functions=8, batch=4, n_points=8), steps=2, report=None)
     assert isinstance(solution.field, nf.DeepONet) and solution.steps == 2
     assert solution.field.sensors == (100,)
 

@@ -95,7 +95,7 @@ def test_values_that_no_training_function_has_are_said():
     ) as caught:
         operator()(lambda x: 100 * torch.cos(math.pi * x), POINTS)
     assert caught[0].filename == __file__
-    problem = nf.operator_of(Burgers(), varies="nu", over=(0.02, 0.1), functions=4, tests=2, batch=2, n_points=4)
+    problem = nf.operator_of(Burgers(), varies="nu", over=(0.02, 0.1), n_functions=4, n_tests=2, batch=2, n_points=4)
     trained = nf.solve(problem, steps=1, report=None).trained
     with pytest.warns(UserWarning, match=r"'nu' from 5 to 5, where the operator was trained on 0.02 to 0.1"):
         trained(5.0, POINTS)
@@ -143,4 +143,4 @@ def test_the_test_functions_may_not_be_training_functions():
             return {"f": Fixed()}
 
     with pytest.raises(InputError, match="but 5 of 5 are training functions"):
-        Same(functions=5, tests=5).load("cpu", torch.float64)
+        Same(n_functions=5, n_tests=5).load("cpu", torch.float64)

@@ -23,7 +23,7 @@ from problems.operators.burgers import BurgersOperator
 from problems.operators.darcy import SYMMETRIES, Darcy, moved, turned
 from problems.operators.diffusion_reaction import DiffusionReaction
 
-SMALL = {"functions": 8, "tests": 4, "batch": 3, "n_points": 16, "sensors": 30}
+SMALL = {"n_functions": 8, "n_tests": 4, "batch": 3, "n_points": 16, "sensors": 30}
 IN_TIME = [
     (DiffusionReaction(**SMALL), 1e-4),
     (Advection(**SMALL), 1e-3),
@@ -72,8 +72,8 @@ def test_steps_are_finite_and_repeat_with_the_seed(problem, tmp_path):
     first, again, other = (nf.solve(problem, steps=2, seed=seed, report=None) for seed in (0, 0, 1))
     assert not first.failed and all(math.isfinite(v) for v in first.metrics.values() if isinstance(v, float))
     f, x = first.data["test"]["functions"], first.data["grid"][::97]
-    assert torch.equal(problem.answers(first.field, f, x), problem.answers(again.field, f, x))
-    assert not torch.equal(problem.answers(first.field, f, x), problem.answers(other.field, f, x))
+    assert torch.equal(problem.predict(first.field, f, x), problem.predict(again.field, f, x))
+    assert not torch.equal(problem.predict(first.field, f, x), problem.predict(other.field, f, x))
     assert first.metrics["relative_l2_ood"] > 0
     both = dataclasses.replace(problem, data=True)
     assert set(nf.solve(both, steps=1, report=None).history[-1]) >= {
@@ -117,7 +117,7 @@ def test_the_burgers_field_starts_from_its_input():
     field = nf.DeepONet.for_problem(problem, sensors=30, width=6, depth=2, latent=5, dtype=torch.float64)
     data = problem.load("cpu", torch.float64)
     x = torch.rand(9, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    values = problem.answers(field, data["test"]["functions"], torch.cat([0 * x, x], 1))
+    values = problem.predict(field, data["test"]["functions"], torch.cat([0 * x, x], 1))
     exact = problem.spaces()["u"].evaluate(data["test"]["coefficients"]["u"], x)
     torch.testing.assert_close(values[..., 0], exact, rtol=0, atol=1e-3)  # 30 sensors
 
@@ -143,11 +143,11 @@ def test_bad_parameters_are_named():
         Antiderivative(length=0)
 
 
-DARCY = {"functions": 6, "tests": 4, "batch": 3, "n_points": 50}
+DARCY = {"n_functions": 6, "n_tests": 4, "batch": 3, "n_points": 50}
 
 
 def test_the_symmetries_of_the_square_are_those_of_the_labels():
-    problem = Darcy(symmetries=False, functions=1)
+    problem = Darcy(symmetries=False, n_functions=1)
     _, labels, error = problem.stored("train")
     axis = torch.linspace(0, 1, 897, dtype=torch.float64)
     a = problem.spaces()["a"].on_grid(problem.spaces()["a"].sample(1, generator(0, "train")), axis)
@@ -168,10 +168,10 @@ def test_darcy_trains_on_all_images_and_answers_alike_for_each():
     assert len(solution.data["train"]["values"]) == 8 * 6 and len(solution.data["test"]["values"]) == 4
     assert 0 < solution.metrics["relative_l2"] < 1 and solution.metrics["reference_floor/u"] == 5.6e-4
     functions, grid = solution.data["test"]["functions"], solution.data["grid"]
-    whole = problem.answers(solution.field, functions, grid).reshape(4, 29, 29)
+    whole = problem.predict(solution.field, functions, grid).reshape(4, 29, 29)
     for symmetry in SYMMETRIES[1:4]:
         image = turned(functions.unflatten(1, (29, 29)), symmetry).flatten(1)
-        answer = problem.answers(solution.field, image, grid).reshape(4, 29, 29)
+        answer = problem.predict(solution.field, image, grid).reshape(4, 29, 29)
         torch.testing.assert_close(answer, turned(whole, symmetry), rtol=1e-3, atol=1e-6)
     plain = Darcy(**DARCY, symmetries=False)
     assert len(plain.load("cpu", torch.float32)["train"]["values"]) == 6
@@ -200,8 +200,8 @@ def test_darcy_is_zero_on_the_boundary(name: str):
     unit = torch.rand(20, 1, generator=torch.Generator().manual_seed(0))
     edge = torch.cat([torch.cat([unit, 0 * unit + end], 1) for end in (0, 1)])
     with torch.no_grad():
-        values = problem.answers(field, torch.ones(2, 841), torch.cat([edge, edge.flip(1)]))
-        inner = problem.answers(field, torch.ones(2, 841), torch.cat([unit, unit], 1))
+        values = problem.predict(field, torch.ones(2, 841), torch.cat([edge, edge.flip(1)]))
+        inner = problem.predict(field, torch.ones(2, 841), torch.cat([unit, unit], 1))
     assert float(values.abs().max()) < 1e-6 * float(inner.abs().max())
 
 
@@ -214,7 +214,7 @@ def test_physics_of_darcy_is_refused_with_its_reason():
     with pytest.raises(InputError, match=r"physics for a coefficient that jumps: data: a has no derivative"):
         Darcy(physics=True)
     with pytest.raises(InputError, match=r"1001 functions for 'train': at most 1000, which the file has"):
-        Darcy(functions=1001).stored("train")
+        Darcy(n_functions=1001).stored("train")
 
 
 COMMANDS = [
@@ -230,7 +230,7 @@ COMMANDS = [
 
 @pytest.mark.parametrize(("name", "field", "more"), COMMANDS, ids=lambda words: words.replace(" ", ""))
 def test_fields_are_chosen_by_their_names(name: str, field: str, more: str):
-    words = f"--field {field} {more} --steps 1 --functions 5 --tests 2 --batch 2 --n-points 6 --sensors 12"
+    words = f"--field {field} {more} --steps 1 --n-functions 5 --n-tests 2 --batch 2 --n-points 6 --sensors 12"
     words += "" if field == "deeponet" else " --field.width 4"
     request = read_request(find(name), words.split(), "run")
     solution = nf.solve(request.problem, **request.options, report=None)
@@ -238,4 +238,4 @@ def test_fields_are_chosen_by_their_names(name: str, field: str, more: str):
     assert type(solution.field).__name__.lower() == field.replace("_", "")
     if field == "pod_deeponet":  # its modes satisfy the constraint, which must not act once more
         functions, x = solution.data["test"]["functions"], solution.data["grid"][::999]
-        assert torch.equal(request.problem.answers(solution.field, functions, x), solution.field.on_grid(functions, x))
+        assert torch.equal(request.problem.predict(solution.field, functions, x), solution.field.on_grid(functions, x))
