@@ -37,6 +37,8 @@ class NeRF(Radiance):
     """normalised device coordinates, for cameras that all face forward; default for LLFF"""
     hold_out: int = 8
     """every hold_out-th view is held out where the data do not say which"""
+    allow_outside: bool = False
+    """read files that the scene names outside of its own folder"""
     samples: int = 128
     """steps of the march along the diagonal of the box"""
 
@@ -49,6 +51,7 @@ class NeRF(Radiance):
         box = None if self.bounds is None else tuple(zip(self.bounds[::2], self.bounds[1::2], strict=True))
         options = {"downscale": self.downscale, "background": self._colour(), "bounds": box}
         options |= {"near": self.near, "far": self.far, "ndc": self.ndc, "hold_out": self.hold_out}
+        options["allow_outside"] = self.allow_outside
         return read_photographs(self.data, split, **options)
 
     def _colour(self) -> str | tuple[float, ...] | None:

@@ -1,4 +1,10 @@
-"""Photographs: small scenes written to every layout and read back, and each mistake by name."""
+"""Photographs: small scenes written to every layout and read back, and each mistake by name.
+
+Kinds of fault of the reader: keys that are missing, of a wrong type, out of range, in degrees, contradicting each other
+or not read; names of two spellings, of frames that are not there, or of files outside of the scene's folder; poses that
+no camera can have; masks and transparency; pixels without a scale; damaged, deep and huge JSON; damaged archives and
+bombs; arrays of other shapes and types.
+"""
 
 import json
 import math
@@ -112,7 +118,7 @@ def test_files_for_each_split(tmp_path: Path):
     for split in ("train", "test"):
         write_transforms(tmp_path, scene, split)
     assert len(read_photographs(tmp_path, "test").cameras) == 5
-    with pytest.raises(InputError, match="no photographs in split 'val': at least one; there are 5 train, 5 test"):
+    with pytest.raises(InputError, match="must have photographs in split 'val', but it has 5 train, 5 test"):
         read_photographs(tmp_path, "val")
 
 
@@ -157,7 +163,7 @@ def test_frames_override_and_sizes_are_checked(tmp_path: Path):
     assert cameras.focals[:2].tolist() == [[25, 26], [20, 20]]
     assert cameras.centres[:2].tolist() == [[7.5, 5.5], [8, 5.5]]
     edit(folder, lambda c: c["frames"][3].update(w=32, h=24))
-    with pytest.raises(InputError, match="image 'train/r_3' has 16 x 12 pixels: 32 x 24, as the file says by w and h"):
+    with pytest.raises(InputError, match="'train/r_3' must have 32 x 24 pixels, as .* w and h, but it has 16 x 12"):
         read_photographs(folder)
 
 
@@ -263,29 +269,47 @@ def test_a_path_for_videos_goes_around_the_box_or_sways_before_it(tmp_path: Path
     assert (sway.poses[:, 2, 2] > 0.9).all()
 
 
-MISTAKES = {
-    "no list 'frames'": lambda c: c.pop("frames"),
-    r"frame 2, has no 'transform_matrix'": lambda c: c["frames"][2].pop("transform_matrix"),
-    r"frame 1, has no 'file_path'": lambda c: c["frames"][1].pop("file_path"),
-    r"frame 0, has no focal length: 'fl_x' or 'camera_angle_x'": lambda c: c.pop("camera_angle_x"),
-    r"frame 0, 'fl_x' is wide: a finite number": lambda c: c.update(fl_x="wide"),
-    r"frame 0, 'fl_x' is -3.0: a positive number": lambda c: c.update(fl_x=-3),
-    r"frame 3, 'transform_matrix' has shape \(3, 3\)": lambda c: c["frames"][3].update(
+MISTAKES: dict[str, Any] = {
+    "must have a list 'frames'": lambda c: c.pop("frames"),
+    "frame 2 of 'transforms.json' must have 'transform_matrix'": lambda c: c["frames"][2].pop("transform_matrix"),
+    "frame 1 of 'transforms.json' must have 'file_path'": lambda c: c["frames"][1].pop("file_path"),
+    "frame 0 of .* must have a focal length, .* 'fl_x' or 'camera_angle_x'": lambda c: c.pop("camera_angle_x"),
+    "'fl_x' of frame 0 of .* must be a finite number, got wide": lambda c: c.update(fl_x="wide"),
+    "'fl_x' of frame 0 of .* must be a finite number, got .1, 2.": lambda c: c.update(fl_x=[1, 2]),
+    "'fl_x' of frame 0 of .* must be positive, got -3": lambda c: c.update(fl_x=-3),
+    "'w' of frame 0 of .* must be a finite number, got 1000": lambda c: c.update(w=10**400),
+    r"'transform_matrix' of frame 3 of .* \(4, 4\) or \(3, 4\), but it has \(3, 3\)": lambda c: c["frames"][3].update(
         transform_matrix=[[1, 0, 0]] * 3
     ),
-    r"frame 3, 'transform_matrix' is .*: finite numbers": lambda c: c["frames"][3].update(
+    "'transform_matrix' of frame 3 of .* must be finite numbers": lambda c: c["frames"][3].update(
         transform_matrix=[[1], [2, 3]]
     ),
-    r"unknown camera model 'OPENCV_FISHEY': did you mean": lambda c: c.update(camera_model="OPENCV_FISHEY"),
-    "fisheye lenses and others": lambda c: c["frames"][2].update(camera_model="OPENCV_FISHEYE"),
-    r"image 'train/r_1no', 'train/r_2no' of '.*' is missing": lambda c: [
+    "unknown camera model 'OPENCV_FISHEY': did you mean": lambda c: c.update(camera_model="opencv_fishey"),
+    "must have one camera model": lambda c: c["frames"][2].update(camera_model="OPENCV_FISHEYE"),
+    "there is no 'train/r_1no', 'train/r_2no'": lambda c: [
         c["frames"][i].update(file_path=name) for i, name in ((1, "train/r_1no"), (2, "train/r_2no"))
     ],
-    "aabb_scale = -1.0": lambda c: c.update(aabb_scale=-1),
+    "aabb_scale and scale must be positive, got -1": lambda c: c.update(aabb_scale=-1),
+    r"'offset' must be a number or three, but it has shape \(2,\)": lambda c: c.update(aabb_scale=1, offset=[1, 2]),
     r"the distortion of view 'train/r_1' cannot be undone at pixel": lambda c: c["frames"][1].update(k1=-40.0),
-    r"there are 0 train, 0 val, 0 test": lambda c: c.update(frames=[]),
-    r"no photographs in split 'train'": lambda c: c.update(frames=c["frames"][:1]),
-    "do not look at one place": lambda c: [f.update(transform_matrix=np.eye(4).tolist()) for f in c["frames"]],
+    "but it has 0 train, 0 val, 0 test": lambda c: c.update(frames=[]),
+    "must have photographs in split 'train'": lambda c: c.update(frames=c["frames"][:1]),
+    "do not look at one point": lambda c: [f.update(transform_matrix=np.eye(4).tolist()) for f in c["frames"]],
+    "'camera_angle_x' of frame 0 .* radians, .* got 40.1. Write 0.699877": lambda c: c.update(camera_angle_x=40.1),
+    "'camera_angle_y' of frame 0 .* radians, .* got 3.2. Correct": lambda c: c.update(camera_angle_y=3.2),
+    "must not have 'mask_path', which is not read. Make what is masked": lambda c: c["frames"][4].update(mask_path="m"),
+    "must not have 'k5', which is not read. Undistort": lambda c: c.update(k5=0.1),
+    "must not have 'rolling_shutter'": lambda c: c.update(rolling_shutter=[0, 0, 0.1]),
+    "'distortion_params' of frame 0 .* k1, k2, .* has 4 numbers": lambda c: c.update(distortion_params=[0.1, 0, 0, 0]),
+    "'k1' of frame 0 .* that of 'distortion_params', 0.1, got 0.2": lambda c: c.update(
+        k1=0.2, distortion_params=[0.1, 0, 0, 0, 0, 0]
+    ),
+    "must name each image once, .* 'train/r_0' with several poses": lambda c: c["frames"][1].update(
+        file_path="./train/r_0"
+    ),
+    "'train_filenames' of .* no frame has the file_path 'train/r_99' and 1 others": lambda c: c.update(
+        train_filenames=["train/r_0", "train/r_99", "r_0"]
+    ),
 }
 
 
@@ -300,9 +324,13 @@ def test_mistakes_in_transforms_are_named(tmp_path: Path, message: str):
 @pytest.mark.parametrize(
     ("column", "factor", "message"),
     [
-        (0, -1.0, r"pose of 'train/r_3' is mirrored: determinant -1, R R\^T differs from 1 by .*e-"),
-        (slice(0, 3), 2.0, r"pose of 'train/r_3' is not rigid: determinant 8, R R\^T differs from 1 by 3:"),
-        (1, math.nan, "frame 3, 'transform_matrix' is"),
+        (0, -1.0, r"pose of 'train/r_3' .* it is mirrored: its determinant is -1, and R R\^T differs from 1 by .*e-"),
+        (
+            slice(0, 3),
+            2.0,
+            r"pose of 'train/r_3' .* it is not rigid: its determinant is 8, and R R\^T differs from 1 by 3\.",
+        ),
+        (1, math.nan, "'transform_matrix' of frame 3 of .* must be finite numbers"),
     ],
 )
 def test_poses_that_no_camera_can_have_are_named(tmp_path: Path, column: Any, factor: float, message: str):
@@ -321,16 +349,16 @@ def test_poses_that_no_camera_can_have_are_named(tmp_path: Path, column: Any, fa
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"near": 5.0, "far": 5.0}, "near = 5 and far = 5: 0 <= near < far"),
-        ({"near": -1.0}, "near = -1 and far"),
-        ({"bounds": ((0.0, 1.0), (1.0, 0.0), (0.0, 1.0))}, "the box .* with low < high"),
-        ({"bounds": ((90.0, 91.0),) * 3}, "no ray of the 7 views meets the box"),
-        ({"far": 1.0, "near": 0.1}, "no ray of the 7 views meets the box .* near = 0.1 and far = 1"),
-        ({"downscale": 0.5}, "downscale = 0.5: a number of at least 1"),
+        ({"near": 5.0, "far": 5.0}, "must be 0 <= near < far, got near = 5 and far = 5"),
+        ({"near": -1.0}, "got near = -1 and far"),
+        ({"bounds": ((0.0, 1.0), (1.0, 0.0), (0.0, 1.0))}, "the box must .* with low < high, got"),
+        ({"bounds": ((90.0, 91.0),) * 3}, "no ray of the 7 views meets"),
+        ({"far": 1.0, "near": 0.1}, "no ray of the 7 views meets .* near = 0.1 and far = 1"),
+        ({"downscale": 0.5}, "downscale must be at least 1, got 0.5"),
         ({"background": "wite"}, "unknown background 'wite': did you mean 'white'"),
         ({"background": (1.0, 2.0, 0.0)}, "red, green and blue in"),
-        ({"hold_out": 1}, "hold_out = 1: at least 2"),
-        ({"ndc": True}, "near = None: a positive near plane"),
+        ({"hold_out": 1}, "hold_out must be at least 2, got 1"),
+        ({"ndc": True}, "need a positive near plane, got near = None"),
         ({"ndc": True, "near": 1.0}, "view 'train/r_1' does not look along -z"),
     ],
 )
@@ -341,28 +369,28 @@ def test_options_that_cannot_be_are_named(tmp_path: Path, options: dict[str, Any
 
 def test_transparent_photographs_need_a_background_unless_blender_made_them(tmp_path: Path):
     blender(tmp_path / "a", {"train": 3}, fl_x=20.0)
-    with pytest.raises(InputError, match=r"image 'train/r_0' is transparent \(88 % .*Give background='white'"):
+    with pytest.raises(InputError, match="image 'train/r_0' is transparent in 88 % .*Give background='white'"):
         read_photographs(tmp_path / "a")
     assert read_photographs(tmp_path / "a", background="white").background == (1.0, 1.0, 1.0)
     assert read_photographs(nerfstudio(tmp_path / "b")).background is None
 
 
 def test_what_is_no_scene_is_named(tmp_path: Path):
-    with pytest.raises(InputError, match="holds no posed photographs: transforms.json"):
+    with pytest.raises(InputError, match="must hold posed photographs, by transforms.json"):
         read_photographs(tmp_path)
     (tmp_path / "transforms.json").write_text("{'a'}")
-    with pytest.raises(InputError, match=r"transforms.json' is not valid JSON \("):
+    with pytest.raises(InputError, match=r"transforms.json' must be valid JSON, but it is not \("):
         read_photographs(tmp_path)
     (tmp_path / "bad.zip").write_text("nothing")
-    with pytest.raises(InputError, match=r"bad.zip' is no zip archive"):
+    with pytest.raises(InputError, match=r"must be a folder, .* but '.*bad.zip' could not be read"):
         read_photographs(tmp_path / "bad.zip")
     with pytest.raises(InputError, match="data file 'nowhere' was not found"):
         read_photographs("nowhere")
     np.savez(tmp_path / "bad.npz", images_train=np.zeros((2, 4, 4, 3)), poses_train=np.zeros((3, 4, 4)))
-    with pytest.raises(InputError, match=r"'poses_train' of '.*' has shape \(3, 4, 4\): \(2, 4, 4\)"):
+    with pytest.raises(InputError, match=r"'poses_train' of '.*' must have shape \(2, 4, 4\), but it has \(3, 4, 4\)"):
         read_photographs(tmp_path / "bad.npz")
     np.savez(tmp_path / "other.npz", pictures=np.zeros(3))
-    with pytest.raises(InputError, match=r"holds pictures: images_train and poses_train"):
+    with pytest.raises(InputError, match="must hold images_train and poses_train, .* but it has pictures"):
         read_photographs(tmp_path / "other.npz")
 
 
@@ -380,16 +408,219 @@ def test_mistakes_in_poses_bounds_are_named(tmp_path: Path):
         np.savez(tmp_path / "scene.npz", images=images, poses_bounds=rows)
         return read_photographs(tmp_path / "scene.npz")
 
-    with pytest.raises(InputError, match=r"has shape \(9, 17\) for 8 images"):
+    with pytest.raises(InputError, match=r"must have shape \(images, 17\), but it has \(9, 17\) for 8 images"):
         read(rows, images[:8])
-    with pytest.raises(InputError, match=r"image '0001' has 12 x 12 pixels: the shape that poses_bounds says"):
+    with pytest.raises(InputError, match="image '0001' must have the shape that poses_bounds says, .* 12 x 12 pixels"):
         read(rows, images[:, :, :12])
-    with pytest.raises(InputError, match="says near = 12 and far = 10"):
+    with pytest.raises(InputError, match="must be 0 < near < far, but poses_bounds says near = 12 and far = 10"):
         read(np.concatenate([rows[:, :15], np.maximum(rows[:, 15:16], 12), rows[:, 16:]], -1), images)
     mirrored = rows.copy()
     mirrored[2, [0, 5, 10]] *= -1
-    with pytest.raises(InputError, match="the pose of '0002' is mirrored: determinant -1"):
+    with pytest.raises(InputError, match="the pose of '0002' .* it is mirrored: its determinant is -1"):
         read(mirrored, images)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        (16, math.nan, "must be 0 < near < far"),
+        (16, math.inf, "must be 0 < near < far"),
+        (slice(0, 3), 0.0, "the pose of '0002' .* not rigid"),
+        (14, 0.0, "height, width and focal length of '0002' must be positive"),
+        (4, -3.0, "height, width and focal length of '0002' must be positive"),
+    ],
+)
+def test_rows_of_poses_bounds_that_cannot_be_are_named(tmp_path: Path, column: Any, value: float, message: str):
+    rows, images = llff()
+    rows[2, column] = value
+    np.savez(tmp_path / "scene.npz", images=images, poses_bounds=rows)
+    with pytest.raises(InputError, match=message):
+        read_photographs(tmp_path / "scene.npz")
+
+
+def test_cameras_that_look_everywhere_have_no_mean(tmp_path: Path):
+    rows, images = llff(8)
+    half_turn = np.diag([1.0, -1, -1])
+    for row in rows[1::2]:  # as its neighbour, but looking back
+        row[:15] = np.concatenate([half_turn @ row[:15].reshape(3, 5)[:, :4], row[:15].reshape(3, 5)[:, 4:]], 1).ravel()
+    rows[1::2, [2, 7, 12]] = -rows[::2, [2, 7, 12]]
+    rows[1::2, [1, 6, 11]] = -rows[::2, [1, 6, 11]]
+    rows[1::2, [0, 5, 10]] = rows[::2, [0, 5, 10]]
+    np.savez(tmp_path / "scene.npz", images=images, poses_bounds=rows)
+    with pytest.raises(InputError, match="must look into one half of space on average, but their axes cancel"):
+        read_photographs(tmp_path / "scene.npz")
+
+
+def arrays_of_a_scene() -> dict[str, Any]:
+    images = np.full((3, 4, 6, 3), 0.5)
+    return {"images_train": images, "poses_train": dome(3, 4.0, (0.1, 1.2)).numpy(), "focal": 8.0}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"images_train": np.full((3, 4, 6, 3), 255.0)},
+            "'train_0000' .* values from 0 to 1, .* reach from 255 to 255",
+        ),
+        ({"images_train": np.full((3, 4, 6, 3), 200, np.int32)}, "'train_0000' .* int32 values reach"),
+        ({"images_train": np.full((3, 4, 6, 3), np.nan)}, "'train_0000' .* must hold values from 0 to 1"),
+        ({"images_train": np.full((3, 4, 6, 3), "a")}, "'train_0000' .* it holds text"),
+        ({"poses_train": np.ones((3, 4, 4)) * 1j}, "'poses_train' of .* holds complex numbers"),
+        ({"poses_train": np.zeros((3, 4, 4))}, "the pose of 'train_0000' .* not rigid"),
+        ({"names_train": ["a", "b"]}, "must name each of its 3 images, but it has 2 names"),
+        ({"focal": np.ones(2)}, "'focal' of .* must be a finite number"),
+        ({"focal": np.nan}, "'focal' of .* must be a finite number"),
+        ({"camera_angle_x": 50.0}, "'camera_angle_x' of .* in radians"),
+        ({"near": "close"}, "'near' of .* it holds text"),
+    ],
+)
+def test_arrays_that_cannot_be_are_named(tmp_path: Path, changes: dict[str, Any], message: str):
+    np.savez(tmp_path / "scene.npz", **(arrays_of_a_scene() | changes))
+    with pytest.raises(InputError, match=message):
+        read_photographs(tmp_path / "scene.npz")
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, bool])
+def test_arrays_of_pixels_have_their_scale(tmp_path: Path, dtype: Any):
+    white = np.iinfo(dtype).max if np.issubdtype(dtype, np.integer) else 1
+    images = np.zeros((3, 4, 6, 3), dtype)
+    images[:, 1] = white
+    np.savez(tmp_path / "scene.npz", **(arrays_of_a_scene() | {"images_train": images}))
+    assert read_photographs(tmp_path / "scene.npz").image(0)[:, 0, 0].tolist() == [0, 1, 0, 0]
+
+
+@pytest.mark.parametrize("spelling", ["../{}/train/{}", "{}/train/{}", "train/{}"])
+def test_scenes_read_only_their_own_folder(tmp_path: Path, spelling: str):
+    """Names that leave it by .., by whole paths or by links are refused; those that come back are not."""
+    mine, other = nerfstudio(tmp_path / "mine"), nerfstudio(tmp_path / "other")
+    assert [len(read_photographs(folder).names) for folder in (mine, other)] == [7, 7]
+    start = {"../": "", "{}/": str(tmp_path) + "/", "tra": ""}[spelling[:3]]
+
+    def named(folder: str) -> None:
+        for i in range(9):
+            name = f"r_{i}.png"
+            text = spelling.format(name) if spelling.startswith("train") else spelling.format(folder, name)
+            edit(mine, lambda c, i=i, text=text: c["frames"][i].update(file_path=start + text))
+
+    named("mine")
+    assert len(read_photographs(mine).names) == 7
+    if spelling.startswith("train"):
+        shutil.rmtree(mine / "train")
+        (mine / "train").symlink_to(other / "train")
+    named("other")
+    with pytest.raises(InputError, match=r"must lie in its folder, but it names .*other/train/r_0.*--allow-outside"):
+        read_photographs(mine)
+    assert len(read_photographs(mine, allow_outside=True).names) == 7
+
+
+@pytest.mark.parametrize("inside", ["images/IMG_03.png", "poses_bounds.npy"])
+def test_links_out_of_a_scene_of_llff_are_refused(tmp_path: Path, inside: str):
+    rows, images = llff()
+    (tmp_path / "scene" / "images").mkdir(parents=True)
+    for i, image in enumerate(images):
+        iio.imwrite(tmp_path / "scene" / "images" / f"IMG_{i:02d}.png", image)
+    np.save(tmp_path / "scene" / "poses_bounds.npy", rows)
+    (tmp_path / "scene" / inside).rename(tmp_path / "there")
+    (tmp_path / "scene" / inside).symlink_to(tmp_path / "there")
+    with pytest.raises(InputError, match=rf"it names '.*{inside}', which is '.*there'"):
+        read_photographs(tmp_path / "scene")
+    assert len(read_photographs(tmp_path / "scene", allow_outside=True).names) == 7
+
+
+def test_a_linked_transforms_json_is_refused(tmp_path: Path):
+    folder = nerfstudio(tmp_path / "mine")
+    (folder / "transforms.json").rename(tmp_path / "there.json")
+    (folder / "transforms.json").symlink_to(tmp_path / "there.json")
+    with pytest.raises(InputError, match=r"transforms.json', which is '.*there.json'"):
+        read_photographs(folder)
+    linked = tmp_path / "linked"
+    linked.symlink_to(nerfstudio(tmp_path / "other"))  # the folder that the user names may be a link itself
+    assert len(read_photographs(linked).names) == 7
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda c: c.update(distortion_params=[0.05, 0, 0, 0, 0.001, 0]),
+        lambda c: [f.update(distortion_params=[0.05, 0, 0, 0, 0.001, 0]) for f in c["frames"]],
+        lambda c: c.update(k1=0.05, p1=0.001, k2=None, distortion_params=[0.05, 0, 0, 0, 0.001, 0]),
+    ],
+)
+def test_distortion_has_two_spellings(tmp_path: Path, change: Any):
+    plain = read_photographs(nerfstudio(tmp_path / "a", k1=0.05, p1=0.001))
+    folder = nerfstudio(tmp_path / "b")
+    edit(folder, change)
+    assert plain.cameras.distortion is not None
+    assert torch.equal(read_photographs(folder).cameras.distortion, plain.cameras.distortion)
+
+
+@pytest.mark.parametrize("spell", [lambda n: n.replace("/", "\\"), lambda n: f"./{n}.png", lambda n: f"a/../{n}"])
+def test_names_of_frames_have_one_spelling(tmp_path: Path, spell: Any):
+    folder = nerfstudio(tmp_path)
+    edit(folder, lambda c: c.update(train_filenames=[spell(f["file_path"]) for f in c["frames"][:4]]))
+    edit(folder, lambda c: c["frames"][1].update(file_path="train\\r_1"))
+    assert len(read_photographs(folder).names) == 4
+
+
+def test_the_json_file_itself_may_be_named(tmp_path: Path):
+    folder = nerfstudio(tmp_path / "a")
+    (folder / "transforms.json").rename(folder / "mine.json")
+    assert len(read_photographs(folder / "mine.json").names) == 7
+    split = blender(tmp_path / "b", {"train": 3, "test": 2})
+    assert len(read_photographs(split / "transforms_test.json", "train").names) == 3
+
+
+def test_keys_that_are_not_read_are_named(tmp_path: Path):
+    folder = nerfstudio(tmp_path, time_offset=1, ply_file_path="a.ply")
+    with pytest.warns(UserWarning, match="'transforms.json' has keys that are not read: 'time_offset'"):
+        read_photographs(folder)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"\xff\xfe{}",
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+        b'{"frames": [1]}',
+        b'{"frames": {}}',
+        b"[]",
+        b"null",
+    ],
+)
+def test_damaged_and_deep_json_ends_in_a_sentence(tmp_path: Path, content: bytes):
+    folder = nerfstudio(tmp_path)
+    (folder / "transforms.json").write_bytes(content)
+    with pytest.raises(InputError, match=r"transforms.json' must (be valid JSON|have a list 'frames')"):
+        read_photographs(folder)
+
+
+def test_a_byte_order_mark_is_passed_over(tmp_path: Path):
+    file = nerfstudio(tmp_path) / "transforms.json"
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    assert len(read_photographs(tmp_path).names) == 7
+
+
+def test_damaged_archives_and_bombs_end_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    nerfstudio(tmp_path / "in")
+    path = Path(shutil.make_archive(str(tmp_path / "scene"), "zip", tmp_path / "in"))
+    whole = path.read_bytes()
+    assert len(read_photographs(path).names) == 7
+    for content in (b"", b"PK", whole[: len(whole) // 2]):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=r"scene.zip' could not be read"):
+            read_photographs(path)
+    where = whole.find(b"train/r_1.png") + 60
+    path.write_bytes(whole[:where] + bytes([whole[where] ^ 255]) + whole[where + 1 :])
+    with pytest.raises(InputError, match=r"r_1.png' must be a whole file, but it could not be read"):
+        read_photographs(path)
+    path.write_bytes(whole)
+    monkeypatch.setattr("nfsolve.data.photos.frames.LARGEST", 100)
+    with pytest.raises(InputError, match="must be a whole file, .* GiB, and .* are allowed"):
+        read_photographs(path)
 
 
 def test_lego_arrays_and_lego_zip_are_one_scene(data_folder: Path):

@@ -67,13 +67,16 @@ def find_extent(
         far = float("inf") if far is None else far
     bounds = bounds or layout.bounds or _seen_by(cameras, where, near, far, layout.forward_facing)
     if len(bounds) != 3 or not all(low < high for low, high in bounds):
-        raise InputError(f"the box {bounds}", "(low, high) of x, y and z with low < high")
+        raise InputError(
+            f"the box must be (low, high) of x, y and z with low < high, got {bounds}", do="correct bounds"
+        )
     gap, reach = _distances(cameras.poses[:, :3, 3], bounds)
     far = reach if far is None else far
     near = max(gap, 0.01 * far) if near is None else near
     if not 0 <= near < far:
         raise InputError(
-            f"near = {near:.6g} and far = {far:.6g}", "0 <= near < far", "give both in the unit of the poses"
+            f"near and far must be 0 <= near < far, got near = {near:.6g} and far = {far:.6g}",
+            do="give both in the unit of the poses",
         )
     return near, far, bounds, extent
 
@@ -103,15 +106,15 @@ def _half_angles(cameras: Cameras) -> list[tuple[float, float]]:
 
 def _ndc_hull(cameras: Cameras, frames: list[Frame], extent: tuple[float, float], near: float | None) -> Bounds:
     if near is None or near <= 0:
-        raise InputError(f"normalised device coordinates with near = {near}", "a positive near plane", "give near")
+        raise InputError(f"normalised device coordinates need a positive near plane, got near = {near}", do="give near")
     views, origins, directions = view_rays(cameras, 9)
     wrong = (directions[:, 2] > -0.05) | (origins[:, 2] <= -near)
     if bool(wrong.any()):
         name = frames[int(views[wrong][0])].name
         raise InputError(
+            "normalised device coordinates need cameras that all face forward, but "
             f"view '{name}' does not look along -z from before the near plane",
-            "cameras that all face forward, for normalised device coordinates",
-            "give ndc=False and bounds",
+            do="give ndc=False and bounds",
         )
     start, along, length = ndc_rays(origins, directions, extent, near)
     return _hull(torch.cat([start, start + length * along]))
@@ -137,9 +140,9 @@ def _seen_by(cameras: Cameras, where: str, near: float | None, far: float | None
         _, origins, directions = view_rays(cameras, 9)
         return _hull(torch.cat([origins + near * directions, origins + far * directions]))
     raise InputError(
-        f"the cameras of '{where}' do not look at one place, and nothing says how far they see",
-        "cameras around a scene, or a box",
-        "give bounds, or near and far, or aabb_scale in transforms.json",
+        f"cameras must surround a scene, or its box must be given, but those of '{where}' do not look at one point, "
+        "and nothing says how far they see",
+        do="give bounds, or near and far, or aabb_scale in transforms.json",
     )
 
 

@@ -1,6 +1,7 @@
 """Which layout of photographs lies at a path: a folder, a zip of one, or arrays in .npz."""
 
 import zipfile
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -8,19 +9,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nfsolve._core.arrays import read_arrays, real_numbers, reason
 from nfsolve._core.errors import InputError
-from nfsolve.data.photos.frames import SPLITS, Frame, Layout, Root
+from nfsolve.data.photos.frames import SPLITS, Frame, Layout, Root, check_inside
 from nfsolve.data.photos.llff import read_llff, read_rows
-from nfsolve.data.photos.transforms import read_transforms
-from nfsolve.data.tables import find_file, read_arrays
+from nfsolve.data.photos.transforms import check_angle, read_transforms
+from nfsolve.data.tables import find_file
 
 
-def read_layout(path: str | Path, hold_out: int) -> Layout:
+def read_layout(path: str | Path, hold_out: int, allow_outside: bool = False) -> Layout:
     """Find out which layout lies at a path, and read everything but the pictures.
 
     Args:
-        path: A folder, .zip or .npz.
+        path: A folder, .zip or .npz, or a transforms.json.
         hold_out: Where nothing is said of splits, every ``hold_out``-th frame in the order of names is for tests.
+        allow_outside: Whether the scene may name files outside of its folder.
 
     Returns:
         The layout.
@@ -31,25 +34,37 @@ def read_layout(path: str | Path, hold_out: int) -> Layout:
     found = Path(path) if Path(path).is_dir() else find_file(str(path), None, ("", ".npz", ".zip"))
     if found.suffix == ".npz":
         return _arrays(found, hold_out)
-    root = _descend(found if found.is_dir() else _open(found))
-    if (root / "poses_bounds.npy").is_file():
-        return read_llff(root, hold_out)
-    files = {split: file for split in SPLITS if (file := root / f"transforms_{split}.json").is_file()}
-    if not files and (root / "transforms.json").is_file():
-        files = {"": root / "transforms.json"}
+    named = found if found.suffix == ".json" else None
+    root = _descend(found if found.is_dir() else _open(found)) if named is None else found.parent
+    poses = root / "poses_bounds.npy"
+    if named is None and poses.is_file():
+        check_inside(root, poses, allow_outside)
+        return read_llff(root, hold_out, allow_outside)
+    files: dict[str, Root] = {}
+    if named is None or named.stem in {f"transforms_{split}" for split in SPLITS}:
+        files = {split: file for split in SPLITS if (file := root / f"transforms_{split}.json").is_file()}
+    if not files and (single := named or root / "transforms.json").is_file():
+        files = {"": single}
     if not files:
         raise InputError(
-            f"'{found}' holds no posed photographs",
-            "transforms.json, transforms_train.json or poses_bounds.npy, with a folder of images",
-            "convert the scene to the nerfstudio layout",
+            f"'{found}' must hold posed photographs, by transforms.json, transforms_train.json or poses_bounds.npy and "
+            "a folder of images, but it has none of these files",
+            do="convert the scene to the nerfstudio layout",
         )
-    return read_transforms(root, files, hold_out)
+    for file in files.values():
+        check_inside(root, file, allow_outside)
+    return read_transforms(root, files, hold_out, allow_outside)
 
 
 def _open(file: Path) -> Root:
-    if not zipfile.is_zipfile(file):
-        raise InputError(f"'{file}' is no zip archive", "a folder, a .zip or a .npz of posed photographs")
-    return zipfile.Path(file)
+    try:
+        return zipfile.Path(file)
+    except Exception as error:  # damaged archives make zipfile raise whatever it likes
+        raise InputError(
+            f"posed photographs must be a folder, a .zip, a .npz or a transforms.json, but '{file}' could not be read "
+            f"({reason(error)})",
+            do="copy it again, or name the folder",
+        ) from error
 
 
 def _descend(root: Root) -> Root:
@@ -64,37 +79,68 @@ def _descend(root: Root) -> Root:
 def _arrays(file: Path, hold_out: int) -> Layout:
     arrays = read_arrays(file)
 
-    def picture(key: str, i: int) -> Tensor:
-        pixels = arrays[key][i]
-        peak = np.iinfo(pixels.dtype).max if np.issubdtype(pixels.dtype, np.integer) else 1
-        return torch.from_numpy(pixels.astype(np.float64) / peak).reshape(*pixels.shape[:2], -1)
-
     def need(key: str, *shape: int | None) -> np.ndarray:
         if key not in arrays:
-            raise InputError(f"'{file}' has no array '{key}'", f"it beside {', '.join(arrays)}")
+            raise InputError(
+                f"'{file}' must have an array '{key}', but it has {', '.join(arrays)}", do="store it under this name"
+            )
         came = arrays[key].shape
         if len(came) != len(shape) or any(s not in (None, c) for s, c in zip(shape, came, strict=True)):
-            raise InputError(f"'{key}' of '{file}' has shape {came}", f"{shape}, with any number for None")
+            wanted = ", ".join("any" if s is None else str(s) for s in shape)
+            raise InputError(
+                f"'{key}' of '{file}' must have shape ({wanted}), but it has {came}", do="store it in this shape"
+            )
         return arrays[key]
+
+    def number(key: str) -> float:
+        value = real_numbers(arrays[key], f"'{key}' of '{file}'")
+        if value.size != 1 or not np.isfinite(value).all():
+            raise InputError(f"'{key}' of '{file}' must be a finite number, got {value.tolist()}", do="correct it")
+        return float(value.item())
+
+    def pictures(key: str, n: int, names: list[str]) -> list[tuple[str, Callable[[], Tensor]]]:
+        if len(names) != n:
+            raise InputError(
+                f"'{file}' must name each of its {n} images, but it has {len(names)} names", do="correct them"
+            )
+        return [(name, partial(_pixels, arrays[key], i, f"image '{name}' of '{file}'")) for i, name in enumerate(names)]
 
     if "poses_bounds" in arrays:
         n = len(need("images", None, None, None, 3))
-        return read_rows(
-            arrays["poses_bounds"], [(f"{i:04d}", partial(picture, "images", i)) for i in range(n)], str(file), hold_out
-        )
+        named = pictures("images", n, [f"{i:04d}" for i in range(n)])
+        return read_rows(arrays["poses_bounds"], named, str(file), hold_out)
     splits = {}
-    for key in (key for key in SPLITS if f"images_{key}" in arrays):
-        n, _, width, _ = need(f"images_{key}", None, None, None, None).shape
-        poses = need(f"poses_{key}", n, 4, 4).astype(np.float64)
+    for split in (split for split in SPLITS if f"images_{split}" in arrays):
+        n, height, width, _ = need(f"images_{split}", None, None, None, None).shape
+        poses = real_numbers(need(f"poses_{split}", n, 4, 4), f"'poses_{split}' of '{file}'")
         if "camera_angle_x" in arrays:
-            lens = {"camera_angle_x": float(arrays["camera_angle_x"])}
+            lens = {"camera_angle_x": check_angle(f"'camera_angle_x' of '{file}'", number("camera_angle_x"))}
         else:
-            lens = {"fl_x": float(need("focal")), "w": float(width), "h": float(arrays[f"images_{key}"].shape[1])}
-        names = [str(name) for name in arrays.get(f"names_{key}", [f"{key}_{i:04d}" for i in range(n)])]
-        splits[key] = [Frame(names[i], poses[i], lens, partial(picture, f"images_{key}", i)) for i in range(n)]
+            need("focal", *np.shape(arrays.get("focal", 0)))
+            lens = {"fl_x": number("focal"), "w": float(width), "h": float(height)}
+        names = [str(name) for name in np.ravel(arrays.get(f"names_{split}", [f"{split}_{i:04d}" for i in range(n)]))]
+        known = zip(pictures(f"images_{split}", n, names), poses, strict=True)
+        splits[split] = [Frame(name, pose, lens, image) for (name, image), pose in known]
     if not splits:
         raise InputError(
-            f"'{file}' holds {', '.join(arrays)}", "images_train and poses_train, or images and poses_bounds"
+            f"'{file}' must hold images_train and poses_train, or images and poses_bounds, but it has "
+            f"{', '.join(arrays) or 'none'}",
+            do="store them under these names",
         )
-    near, far = (float(arrays[key]) if key in arrays else None for key in ("near", "far"))
+    near, far = (number(key) if key in arrays else None for key in ("near", "far"))
     return Layout(splits, near=near, far=far, white=True)
+
+
+def _pixels(images: np.ndarray, i: int, what: str) -> Tensor:
+    """Return an image as values in [0, 1]."""
+    pixels = images[i]
+    if pixels.dtype in (np.uint8, np.uint16):
+        return torch.from_numpy(pixels / np.iinfo(pixels.dtype).max)
+    values = real_numbers(pixels, what)
+    if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1):
+        raise InputError(
+            f"{what} must hold values from 0 to 1, or be of type uint8 or uint16, but its {pixels.dtype} values reach "
+            f"from {values.min():.6g} to {values.max():.6g}",
+            do="divide by the value of white",
+        )
+    return torch.from_numpy(values)

@@ -124,13 +124,14 @@ def read_photographs(
     far: float | None = None,
     ndc: bool | None = None,
     hold_out: int = 8,
+    allow_outside: bool = False,
 ) -> Photographs:
     """Read the photographs of one split, with what all splits share: the box, near and far.
 
     Args:
-        path: A folder or a .zip with transforms.json, transforms_{train,val,test}.json or poses_bounds.npy, or a .npz
-            with images_train, poses_train, ... and camera_angle_x or focal, or with images and poses_bounds. Also
-            the name of a file under ``$NFSOLVE_DATA``.
+        path: A folder or a .zip with transforms.json, transforms_{train,val,test}.json or poses_bounds.npy; such a
+            JSON file itself; or a .npz with images_train, poses_train, ... and camera_angle_x or focal, or with images
+            and poses_bounds. Also the name of a file under ``$NFSOLVE_DATA``.
         split: ``"train"``, ``"val"`` or ``"test"``. Without files or lists for them, val and test are the same.
         downscale: How many times smaller the images are made, by averaging areas after composing.
         background: The colour behind transparent pixels, ``"white"``, ``"black"`` or three numbers in [0, 1];
@@ -140,6 +141,7 @@ def read_photographs(
         far: Where rays end.
         ndc: Whether the scene is in normalised device coordinates; by default for LLFF only.
         hold_out: Where nothing is said of splits, every ``hold_out``-th frame, by name, is for tests.
+        allow_outside: Whether a scene may name files outside of its folder: by ``..``, whole paths or links.
 
     Returns:
         The photographs, float32 colours and float64 cameras on the CPU.
@@ -147,22 +149,22 @@ def read_photographs(
     Raises:
         InputError: Something is missing, malformed or contradicts itself; the message names the file, key or view.
     """
-    layout = read_layout(path, hold_out)
+    layout = read_layout(path, hold_out, allow_outside)
     frames = layout.splits.get(split, [])
     if not frames:
         known = ", ".join(f"{len(some)} {name}" for name, some in layout.splits.items())
         raise InputError(
-            f"'{path}' has no photographs in split '{split}'", f"at least one; there are {known or 'none'}"
+            f"'{path}' must have photographs in split '{split}', but it has {known or 'none'}",
+            do="choose another split, or move some of them there",
         )
     if not downscale >= 1:
-        raise InputError(f"downscale = {downscale}", "a number of at least 1")
+        raise InputError(f"downscale must be at least 1, got {downscale}", do="choose a larger number")
     missing = [frame.name for frame in frames if frame.image is None]
     if missing:
         few = "', '".join(missing[:3]) + (f"' and {len(missing) - 3} more" if len(missing) > 3 else "'")
         raise InputError(
-            f"image '{few} of '{path}' is missing",
-            "a .png or .jpg of this name for each frame",
-            "correct file_path, or leave the frame out",
+            f"each frame of '{path}' must have a .png or .jpg of its name, but there is no '{few}",
+            do="correct file_path, or leave the frame out",
         )
     behind = _colour(background if background is not None else "white" if layout.white else None)
     images, cameras = _load(frames, layout.fisheye, downscale, behind)
@@ -180,7 +182,9 @@ def _colour(background: str | Sequence[float] | None) -> Colour | None:
             raise unknown("background", background, BACKGROUNDS, "or give three numbers in [0, 1]")
         return BACKGROUNDS[background]
     if background is not None and (len(background) != 3 or not all(0 <= value <= 1 for value in background)):
-        raise InputError(f"background {tuple(background)}", "red, green and blue in [0, 1]")
+        raise InputError(
+            f"background must be red, green and blue in [0, 1], got {tuple(background)}", do="choose such a colour"
+        )
     return None if background is None else tuple(float(value) for value in background)
 
 
@@ -193,9 +197,9 @@ def _load(frames: list[Frame], fisheye: bool, downscale: float, behind: Colour |
         claimed = (frame.lens.get("w", width), frame.lens.get("h", height))
         if claimed != (width, height):
             raise InputError(
-                f"image '{frame.name}' has {width} x {height} pixels",
-                f"{claimed[0]:g} x {claimed[1]:g}, as the file says by w and h",
-                "correct the sizes there, with focal lengths and principal points in the same pixels",
+                f"image '{frame.name}' must have {claimed[0]:g} x {claimed[1]:g} pixels, as the file says by w and h, "
+                f"but it has {width} x {height}",
+                do="correct the sizes there, with focal lengths and principal points in the same pixels",
             )
         small = [max(1, round(side / downscale)) for side in (width, height)]
         images.append(area(picture, small[1], small[0]).float().clamp(0, 1).reshape(-1, 3))
@@ -213,10 +217,10 @@ def _compose(frame: Frame, picture: Tensor, behind: Colour | None) -> Tensor:
     if behind is None:
         if float(alpha.min()) == 1:
             return colours
+        share = 100 * float((alpha < 1).double().mean())
         raise InputError(
-            f"image '{frame.name}' is transparent ({100 * float((alpha < 1).double().mean()):.0f} % of its pixels)",
-            "the colour behind it",
-            "give background='white' or another; the rendering is composed before the same colour",
+            f"image '{frame.name}' is transparent in {share:.0f} % of its pixels and needs a colour behind it",
+            do="give background='white' or another; the rendering is composed before the same colour",
         )
     return colours * alpha + colours.new_tensor(behind) * (1 - alpha)
 
@@ -230,8 +234,7 @@ def _check_box(photographs: Photographs) -> None:
         if bool((rays.far > 0).any()):
             return
     raise InputError(
-        f"no ray of the {len(cameras)} views meets the box {photographs.bounds} between near = {photographs.near:.6g}"
-        f" and far = {photographs.far:.6g}",
-        "a box that the cameras look at, in the unit of their poses",
-        "give bounds, near and far, or correct the poses: a camera looks along its -z",
+        f"cameras must look at the box, but no ray of the {len(cameras)} views meets {photographs.bounds} between near "
+        f"= {photographs.near:.6g} and far = {photographs.far:.6g}",
+        do="give bounds, near and far in the unit of the poses, or correct the poses: a camera looks along its -z",
     )

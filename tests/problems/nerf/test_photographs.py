@@ -101,7 +101,7 @@ def test_mistakes_are_named(folder: Path):
         nf.solve(NeRF(), steps=1, report=None)
     with pytest.raises(InputError, match="background '1,a,0': white, black, or three numbers as in 0.2,0.4,1"):
         _ = NeRF(data=str(folder), background="1,a,0").domain
-    with pytest.raises(InputError, match="near = 5 and far = 2: 0 <= near < far"):
+    with pytest.raises(InputError, match="must be 0 <= near < far, got near = 5 and far = 2"):
         _ = NeRF(data=str(folder), near=5.0, far=2.0).domain
     with pytest.raises(InputError, match="no ray of the"):
         _ = NeRF(data=str(folder), bounds=(50.0, 51.0, 50.0, 51.0, 50.0, 51.0)).domain
