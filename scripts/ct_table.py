@@ -106,7 +106,8 @@ def _measure_classical(name: str, case: Case) -> None:
     classical = ("fdk", "sirt", "cgls") if case.problem == "ct_cone" else ("fbp", "sirt")
     problem = find(case.problem)(**case.options, classical=classical)
     data = problem.load("cpu", torch.float32)
-    for method, found in problem.classical_images(data).items():
+    for method, compute in problem.baselines(data, lambda: None).items():
+        found = compute()
         _save(name, _row(name, method, 0, problem.scores(found.image, data), None, found.seconds))
     _save(name, _best_total_variation(name, case, problem, data))
 

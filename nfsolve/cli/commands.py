@@ -5,6 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from nfsolve._core.errors import InputError, MissingExtra, unknown
@@ -18,6 +19,7 @@ from nfsolve.options.request import read_request
 from nfsolve.plot.solution import save_pictures
 from nfsolve.problem import Problem
 from nfsolve.problem.registry import find, is_own, names, where
+from nfsolve.run.clock import Deadline
 from nfsolve.run.folder import RunFolder, SaveError
 from nfsolve.run.plan import Plan
 from nfsolve.run.solution import Solution
@@ -150,7 +152,8 @@ def _solve(problem_class: type[Problem], words: list[str], name: str = "") -> in
     out = request.out or Path("runs") / f"{_folder_name(problem_class)}-{time.strftime('%Y%m%d-%H%M%S')}"
     if said := _first_line(problem_class):
         print(said, file=sys.stderr)
-    return _tell(solve(request.problem, **request.options, out=out, report=_report()))
+    deadline = Deadline(request.options.get("time_limit"))
+    return _tell(solve(request.problem, **request.options, out=out, report=_report()), deadline)
 
 
 def _resume(words: list[str]) -> int:
@@ -184,11 +187,11 @@ def _report() -> str:
     return "bar" if sys.stderr.isatty() else "lines"
 
 
-def _tell(solution: Solution) -> int:
+def _tell(solution: Solution, deadline: Deadline | None = None) -> int:
     """Write pictures and exports, print the table, and choose the exit code."""
     folder = solution.folder
     if folder is not None and not solution.failed:
-        for path in save_pictures(solution):
+        for path in save_pictures(solution, deadline, partial(print, file=sys.stderr)):
             print(f"wrote {path}", file=sys.stderr)
     print(f"\n{solution}")
     if solution.interrupted:
@@ -212,7 +215,7 @@ def _eval(words: list[str]) -> int:
     trust, words = "--trust" in words, [word for word in words if word != "--trust"]
     if len(words) != 1:
         raise InputError(f"eval with {len(words)} folders", "one: nfsolve eval DIR")
-    solution = reopen(words[0], trust=trust)
+    solution = reopen(words[0], trust=trust, report=_report())
     solution.interrupted = solution.failed = False
     RunFolder(words[0]).write_json("metrics.json", solution.metrics)
     return _tell(solution)

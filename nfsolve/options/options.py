@@ -45,7 +45,7 @@ class RunOptions:
     carry: bool | None = None
     """start the field of a window from the weights of the one before"""
     time_limit: float | None = None
-    """seconds of training"""
+    """seconds after which training stops, loading and scores included; classical methods have what is left"""
     tolerance: float | None = None
     """loss at which the run has converged"""
     compile: bool = False

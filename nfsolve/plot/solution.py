@@ -1,5 +1,6 @@
 """Pictures of solutions: the problem's own, that of an operator, or the grid on which it is scored."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,17 +12,22 @@ from nfsolve._core.errors import MissingExtra
 from nfsolve.plot.operator import operator_picture
 from nfsolve.plot.panels import array, history_panel, image_panel, new_figure, slices_panel
 from nfsolve.problem import OperatorPDE
+from nfsolve.run.clock import Deadline, OutOfTime
 from nfsolve.run.solution import Solution
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def save_pictures(solution: Solution) -> list[Path]:
+def save_pictures(
+    solution: Solution, deadline: Deadline | None = None, say: Callable[[str], None] = print
+) -> list[Path]:
     """Draw a solution into its run folder, and write what the problem exports.
 
     Args:
         solution: A solution with a folder.
+        deadline: End of the time that there is, or None.
+        say: Takes a sentence on what is going on, or was left out.
 
     Returns:
         The files that were written.
@@ -29,15 +35,24 @@ def save_pictures(solution: Solution) -> list[Path]:
     folder = solution.folder
     assert folder is not None
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
-    try:
+
+    def draw() -> None:
         figure = picture(solution)
-    except MissingExtra as error:
-        print(f"no picture: {error}")
-        figure = None
-    if figure is not None:
-        figure.savefig(folder / "solution.png", dpi=130)
-    with torch.no_grad():
-        solution.problem.export(solution.field, solution.data, folder)
+        if figure is not None:
+            figure.savefig(folder / "solution.png", dpi=130)
+
+    def export() -> None:
+        with torch.no_grad():
+            solution.problem.export(solution.field, solution.data, folder)
+
+    for name, write in {"the picture": draw, "the exports": export}.items():
+        try:
+            with (deadline or Deadline()).within_grace(solution.field):
+                write()
+        except OutOfTime:
+            say(f"left out {name}: the time limit has passed; `nfsolve eval {folder}` makes them")
+        except MissingExtra as error:
+            say(f"left out {name}: {error}")
     after = sorted(path for path in folder.rglob("*") if path.is_file())
     return [path for path in after if before.get(path) != path.stat().st_mtime_ns]
 

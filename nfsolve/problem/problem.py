@@ -136,6 +136,21 @@ class Problem(ABC):
         """
         return {}
 
+    def baselines(self, data: Batch, check: Callable[[], None]) -> dict[str, Callable[[], Any]]:
+        """Return the classical methods that stand beside the field and take a while.
+
+        They run when a training is saved, each announced, as long as there is time.
+
+        Args:
+            data: What `load` gave.
+            check: To be called now and then by what takes long; raises where time is up.
+
+        Returns:
+            Name -> a function that computes the result; the run puts it into ``data["classical"][name]``, and None
+            where time was up. `metrics`, `picture` and `export` find it there.
+        """
+        return {}
+
     def quick_metrics(self, field: FieldFunction, data: Batch) -> dict[str, Any]:
         """Score a field cheaply, for the progress line; `metrics` unless overridden."""
         return self.metrics(field, data)

@@ -89,22 +89,24 @@ class Stage:
                 do="give a value that it accepts",
             ) from error
 
-    def rate(self, step: int) -> float:
+    def rate(self, step: int, used: float = 0.0) -> float:
         """Return the factor on the learning rate.
 
         Args:
             step: Number of steps of this stage that are done.
+            used: Share of its time that is used, where time is limited: a run that the limit will end before its steps
+                are done must not end at a high rate. The larger of both shares is how far the stage has come.
 
         Returns:
             With W = round(warmup * steps), (step + 1) / (W + 1) before step W, so that the first step moves and step W
             is the first at the full rate; from there on the schedule at progress (step - W) / (steps - W).
         """
-        rising = min(round(self.warmup * self.steps), self.steps - 1)
-        if step < rising:
-            return (step + 1) / (rising + 1)
+        rising, done = min(round(self.warmup * self.steps), self.steps - 1), max(step, min(used, 1.0) * self.steps)
+        if done < rising:
+            return (done + 1) / (rising + 1)
         if self.schedule == "constant":
             return 1.0
-        progress = (step - rising) / (self.steps - rising)
+        progress = (done - rising) / (self.steps - rising)
         return 0.5 * (1 + math.cos(math.pi * progress)) if self.schedule == "cosine" else 0.01**progress
 
 

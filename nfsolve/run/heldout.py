@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_map
 
-from nfsolve._core.random import generator
 from nfsolve.problem import Problem
 
 LARGER = 3.0  # times the trained residual, from which a user is warned
@@ -16,17 +15,13 @@ NEGLIGIBLE = 1e-12  # a smaller residual is rounding; of shorter types 100 of th
 PIECE = 2**14  # points whose derivatives are held at once
 
 
-def held_out(
-    problem: Problem, field: Any, data: Any, batch: Any, seed: int, coupled: Collection[str] = ()
-) -> dict[str, float]:
+def held_out(problem: Problem, field: Any, fresh: Any, coupled: Collection[str] = ()) -> dict[str, float]:
     """Evaluate the residuals of a field on fresh points.
 
     Args:
         problem: The problem, with numbers for its unknown scalars.
         field: The trained field.
-        data: What ``problem.load`` gave.
-        batch: What the field was trained on; each residual gets at least as many fresh points.
-        seed: Seed of the run; the fresh points have a stream of their own.
+        fresh: What ``problem.fresh`` gave.
         coupled: Residuals of which a row depends on other points too, so that they are evaluated as a whole.
 
     Returns:
@@ -34,7 +29,7 @@ def held_out(
     """
     found: dict[str, float] = {}
     with torch.no_grad():
-        for name, rows in problem.fresh(data, generator(seed, "heldout"), batch).items():
+        for name, rows in fresh.items():
             parts = _pieces(rows) if problem.pointwise and name not in coupled else [rows]
             r = torch.cat([problem.residuals(field, {name: part})[name] for part in parts])
             found[f"heldout/{name}"] = rms(r)

@@ -6,16 +6,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from nfsolve._core.errors import InputError
 from nfsolve._core.random import generator
 from nfsolve.problem import Objective, Problem, Stage
-from nfsolve.run.clock import Stopwatch
+from nfsolve.run.clock import Deadline, OutOfTime, Stopwatch
 from nfsolve.run.folder import METRICS, RunFolder, SaveError, environment
 from nfsolve.run.heldout import held_out, rms, warnings
 from nfsolve.run.interrupt import Interrupt
 from nfsolve.run.plan import Plan, check_finite, make_field
-from nfsolve.run.report import reporter
+from nfsolve.run.report import note, reporter
 from nfsolve.run.solution import Solution
 
 CHECKPOINT_SECONDS = 10.0
@@ -41,6 +42,7 @@ class Run:
         report: Any = None,
         checkpoint: dict[str, Any] | None = None,
     ):
+        self.watch = Stopwatch()
         self.problem, self.plan, self.folder = problem, plan, folder
         self.field = make_field(problem, plan)
         first = next(self.field.parameters(), None)
@@ -56,7 +58,8 @@ class Run:
         total = sum(stage.steps for stage in plan.stages)
         self.report = reporter(report, total, plan.time_limit)
         self.stage = self.step = self.steps = 0
-        self.watch = Stopwatch()
+        self._began = 0.0  # seconds of the run at which its stage began
+        self._heldout: tuple[Any, Any] | None = None  # sizes of the batch, and fresh points beside it
         self.history: list[dict[str, Any]] = []
         self.stopped = ""
         self.failed = self.interrupted = False
@@ -80,7 +83,7 @@ class Run:
                 self._log()
             self._run_stage(interrupt)
             while not self.stopped and self.stage < self._last:
-                self.stage, self.step = self.stage + 1, 0
+                self.stage, self.step, self._began = self.stage + 1, 0, self.watch.elapsed
                 self._run_stage(interrupt)
             self.objective.choose("")
             self.stopped = self.stopped or f"step limit: {self.steps} steps done"
@@ -109,7 +112,7 @@ class Run:
             if resample and self.step and self.step % resample == 0:
                 self.objective.resample()
                 previous = None
-            _set_rate(optimizer, stage, self.step)
+            _set_rate(optimizer, stage, self.step, self._time_used())
             self.objective.reweigh(self.steps)
             loss = _value(optimizer.step(self.objective))
             self.step += 1
@@ -132,6 +135,11 @@ class Run:
             if time.perf_counter() - self._saved_at > CHECKPOINT_SECONDS:
                 self._save()
 
+    def _time_used(self) -> float:
+        """Return the share of the time limit that is used, from the start of the stage; 0 without a limit."""
+        limit = self.plan.time_limit
+        return 0.0 if limit is None else (self.watch.elapsed - self._began) / max(limit - self._began, 1e-9)
+
     @property
     def _last(self) -> int:
         return len(self.plan.stages) - 1
@@ -151,7 +159,7 @@ class Run:
             return "stopped by user"
         if self.plan.tolerance is not None and loss <= self.plan.tolerance:
             return f"converged: loss {loss:.3e} is within the tolerance {self.plan.tolerance:g}"
-        if self.plan.time_limit is not None and self.seconds >= self.plan.time_limit:
+        if self.plan.time_limit is not None and self.watch.elapsed >= self.plan.time_limit:
             return f"time limit: {self.plan.time_limit:g} s"
         if getattr(optimizer, "stop_reason", None):
             return str(optimizer.stop_reason)
@@ -198,6 +206,7 @@ class Run:
             **{f"weight/{name}": weight for name, weight in self.objective.weights.means(names).items()},
             **{f"unknown/{name}": value for name, value in self.objective.unknown_values().items()},
         }
+        row |= {} if self.failed else self._held_out()
         row |= self._speeds()
         row |= {k: v for k, v in self._score(quick=True).items() if not k.startswith("reference_floor")}
         self.history.append(row)
@@ -220,10 +229,13 @@ class Run:
             loss = float(self.objective.combine(residuals))
         return {"loss": loss, **{f"rms/{name}": rms(r) for name, r in residuals.items()}}
 
-    def _residual_scores(self) -> dict[str, float]:
-        """Evaluate the loss and the residuals on the trained points, and the residuals on fresh ones."""
-        problem, batch, whole = self.objective.bound(), self.objective.batch, self.objective.coupled
-        return self._trained_scores() | held_out(problem, self.field, self.data, batch, self.plan.seed, whole)
+    def _held_out(self) -> dict[str, float]:
+        """Evaluate the residuals on points that were never trained on, the same ones whenever it is asked for."""
+        problem, batch = self.objective.bound(), self.objective.batch
+        sizes = tuple(len(leaf) for leaf in tree_leaves(batch) if isinstance(leaf, Tensor) and leaf.dim())
+        if self._heldout is None or self._heldout[0] != sizes:
+            self._heldout = sizes, problem.fresh(self.data, generator(self.plan.seed, "heldout"), batch)
+        return held_out(problem, self.field, self._heldout[1], self.objective.coupled)
 
     def _save(self) -> None:
         """Write a checkpoint; a failure is reported and tried again later, the older one stays."""
@@ -244,6 +256,8 @@ class Run:
             "steps": self.steps,
             "seconds": self.seconds,
             "cpu_seconds": self.watch.cpu_seconds,
+            "elapsed": self.watch.elapsed,
+            "began": self._began,
             "stopped": self.stopped,
             "failed": self.failed,
             "fresh": self._fresh,
@@ -258,7 +272,8 @@ class Run:
         check_same_problem(state, self.problem)
         load_weights(self.objective.system, state["system"])
         self.stage, self.step, self.steps = state["stage"], state["step"], state["steps"]
-        self.watch = Stopwatch(state["seconds"], state.get("cpu_seconds", 0.0))
+        self.watch = Stopwatch(state["seconds"], state["cpu_seconds"], state["elapsed"])
+        self._began = state["began"]
         self.history = list(state["history"])
         self.stopped, self.failed = state["stopped"], state["failed"]
         self._fresh, self.parts = state.get("fresh", False), state.get("parts", {})
@@ -268,30 +283,75 @@ class Run:
         self._resumed = state["optimizer"]
 
     def _finish(self) -> Solution:
-        solution = self.reopen()
+        """Save what was trained, then score it and run the classical methods beside it."""
+        trouble = self._keep()
+        solution = self.reopen(self.interrupted)
         for message in solution.warnings:
             self.report({"warning": message})
         close = getattr(self.report, "close", None)
         if close is not None:
             close()
-        if self.folder is None:
-            return solution
         try:
-            self.folder.write_history(self.history)
-            if self.failed:  # the last good checkpoint stays
+            if self.folder is not None:
                 self.folder.write_json(METRICS, solution.metrics)
-                return solution
-            self.folder.save_checkpoint(self._state())
-            self.folder.save_field(self.objective.system.state_dict())
-            self.folder.write_json(METRICS, solution.metrics)
         except SaveError as error:
-            error.solution = solution  # type: ignore[attr-defined]  # so that nothing is lost in Python
-            raise
+            trouble = trouble or error
+        if trouble is not None:
+            trouble.solution = solution  # type: ignore[attr-defined]  # so that nothing is lost in Python
+            raise trouble
         return solution
 
-    def reopen(self) -> Solution:
-        """Score the field as it stands and give the solution."""
-        scores = {} if self.failed else self._residual_scores() | self._score(quick=False)
+    def _keep(self) -> SaveError | None:
+        """Save a training that has ended; return what prevented it. Of a failed one the last good checkpoint stays."""
+        if self.folder is None:
+            return None
+        try:
+            self.folder.write_history(self.history)
+            if not self.failed:
+                self.folder.save_checkpoint(self._state())
+                self.folder.save_field(self.objective.system.state_dict())
+        except SaveError as error:
+            return error
+        return None
+
+    def _full_scores(self, bare: bool) -> dict[str, Any]:
+        """Score the field and the classical methods beside it, as far as the time limit lets them.
+
+        Args:
+            bare: Whether to leave out the classical methods.
+        """
+        deadline = Deadline(self.plan.time_limit, self.watch.elapsed)
+        methods, left = self.problem.baselines(self.data, deadline.check), []
+        for name, compute in methods.items():
+            self.data["classical"][name] = None
+            try:
+                deadline.check()
+                if bare:
+                    raise OutOfTime
+                note(self.report, f"computing {name}, to compare with")
+                self.data["classical"][name] = compute()
+            except OutOfTime:
+                left.append(name)
+        if left and self.folder is not None:
+            why = "the run was stopped" if bare else f"the time limit of {self.plan.time_limit:g} s has passed"
+            note(self.report, f"left out {', '.join(left)}: {why}; `nfsolve eval {self.folder.path}` computes them")
+        try:
+            with deadline.within_grace(self.field):
+                return self._score(quick=False)
+        except OutOfTime:
+            note(self.report, "the time limit has passed: the scores are the quick ones of the progress line")
+            return self._score(quick=True)
+
+    def reopen(self, bare: bool = False) -> Solution:
+        """Score the field as it stands.
+
+        Args:
+            bare: Whether to leave out the classical methods beside it.
+
+        Returns:
+            The solution.
+        """
+        scores = {} if self.failed else self._trained_scores() | self._held_out() | self._full_scores(bare)
         scores |= {f"unknown/{n}": v for n, v in self.objective.unknown_values().items()}
         scores |= self._speeds()
         scores |= {f"seconds/{part}": round(seconds, 3) for part, seconds in self.clocked().items()}
@@ -361,11 +421,11 @@ def _value(loss: Any) -> float:
     return float(loss.detach()) if isinstance(loss, Tensor) else float(loss)
 
 
-def _set_rate(optimizer: Any, stage: Stage, step: int) -> None:
+def _set_rate(optimizer: Any, stage: Stage, step: int, used: float = 0.0) -> None:
     """Set the learning rate of the step; optimizers without one have nothing to set."""
     if stage.schedule == "constant" and not stage.warmup:
         return
     for group in optimizer.param_groups:
         if "lr" in group:
             group.setdefault("initial_lr", group["lr"])
-            group["lr"] = group["initial_lr"] * stage.rate(step)
+            group["lr"] = group["initial_lr"] * stage.rate(step, used)

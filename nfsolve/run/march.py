@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from nfsolve._core.errors import InputError
+from nfsolve._core.random import generator
 from nfsolve.fields import Windows
 from nfsolve.problem import Problem, check_windows, cuts_of, window_of
 from nfsolve.run.folder import METRICS, RunFolder, SaveError
@@ -76,8 +77,8 @@ class March:
                 return self._finish(run)
             self._close(run)
 
-    def reopen(self) -> Solution:
-        """Score the field as it stands and give the solution."""
+    def reopen(self, bare: bool = False) -> Solution:  # a problem with windows has no classical methods
+        """Score the field as it stands; as for `Run`."""
         return self._solution(self._run())
 
     def state(self, current: dict[str, Any]) -> dict[str, Any]:
@@ -104,7 +105,7 @@ class March:
         w = len(self.done)
         previous = self.fields[-1] if self.fields else None
         view = window_of(self.problem, self.cuts[w], self.cuts[w + 1], previous)
-        plan, used = self.plan, sum(window["seconds"] for window in self.done)
+        plan, used = self.plan, sum(window["elapsed"] for window in self.done)
         field = make_field(view, plan)
         if previous is not None and plan.carry and self._current is None:
             _carry(previous, field)
@@ -129,6 +130,7 @@ class March:
                 "field": run.field.state_dict(),
                 "history": [self.shifted(row) for row in run.history],
                 **_counts(run),
+                "elapsed": run.watch.elapsed,
                 "parts": run.clocked(),
             }
         )
@@ -167,7 +169,8 @@ class March:
         """
         rows = [window["history"][-1] for window in self.done] + run.history[-1:]
         view = window_of(self.problem, self.cuts[0], self.cuts[len(self.done) + 1])
-        fresh = held_out(view, field, data, {}, self.plan.seed, run.objective.coupled)
+        points = view.fresh(data, generator(self.plan.seed, "heldout"), {})
+        fresh = held_out(view, field, points, run.objective.coupled)
         loss = {"loss": run.history[-1]["loss"]} if run.history else {}
         return loss | mean_rms(rows) | fresh
 

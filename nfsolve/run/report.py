@@ -40,7 +40,7 @@ def reporter(kind: Reporter | str | None, total: int, time_limit: float | None) 
 
 
 def summary(row: dict[str, Any]) -> str:
-    """Word a row of the history: window, loss, the rms of each residual by name, the score.
+    """Word a row of the history: window, loss, the rms of each residual by name and on fresh points, the score.
 
     Args:
         row: A row of the history.
@@ -50,7 +50,10 @@ def summary(row: dict[str, Any]) -> str:
     """
     parts = [f"window {row['window']}/{row['windows']}"] if "windows" in row else []
     parts += [f"loss {row['loss']:.1e}"]
-    parts += [f"{key[4:]} {value:.1e}" for key, value in row.items() if key.startswith("rms/")]
+    for key, value in row.items():
+        if key.startswith("rms/"):
+            fresh = row.get(f"heldout/{key[4:]}")
+            parts.append(f"{key[4:]} {value:.1e}" + (f" (held out {fresh:.1e})" if fresh is not None else ""))
     score = next((key for key in _SCORES if key in row), None)
     if score == "relative_l2":
         parts.append(f"error {row[score]:.2e}")
@@ -63,6 +66,12 @@ def summary(row: dict[str, Any]) -> str:
     speeds = {key.removesuffix("_per_second"): v for key, v in row.items() if key.endswith("_per_second") and v > 0}
     parts += [f"{value:.0f} {name}/s" for name, value in speeds.items()]
     return " | ".join(parts)
+
+
+def note(report: Reporter, text: str) -> None:
+    """Show what is going on, where progress is shown; a callable of the user's gets rows and warnings only."""
+    if isinstance(report, Bar | Lines):
+        report({"note": text})
 
 
 def _message(row: dict[str, Any]) -> str:

@@ -16,6 +16,7 @@ from nfsolve.run.folder import RunFolder
 from nfsolve.run.loop import Run
 from nfsolve.run.march import March
 from nfsolve.run.plan import Plan, make_stages
+from nfsolve.run.report import note
 from nfsolve.run.solution import Solution
 from nfsolve.weighting import Weighting
 
@@ -69,7 +70,8 @@ def solve(
         seed: Seed of weights and points.
         dtype: ``float32`` or ``float64``; a field that is given keeps its own.
         device: ``cpu``, ``cuda`` or ``auto``; a field that is given stays where it is.
-        time_limit: Seconds of training after which the run stops.
+        time_limit: Seconds after which the training stops, loading and scores included; schedules end there, and
+            classical methods beside the field have what is left.
         tolerance: Loss at which the run has converged.
         compile: Compile the residuals with `torch.compile`.
         log_every: Steps between rows of the history.
@@ -118,8 +120,8 @@ def solve(
     folder = RunFolder(out) if out is not None else None
     try:
         runner = _runner(problem, plan, folder, report)
-        if folder is not None and isinstance(report, str):  # a callable gets rows and warnings only
-            runner.report({"note": f"run folder: {folder.path}"})
+        if folder is not None:
+            note(runner.report, f"run folder: {folder.path}")
         _tell_skipped(plan, runner)
         return runner.go()
     except InputError:
@@ -196,15 +198,21 @@ def load(folder: str | Path, *, problem: Problem | type[Problem] | None = None, 
     Raises:
         InputError: The folder holds no run, or its files are damaged or of another problem.
     """
-    solution = reopen(folder, problem=problem, trust=trust)
-    return solution.trained
+    return _reopened(folder, problem, trust, None).reopen(bare=True).trained
 
 
-def reopen(folder: str | Path, *, problem: Problem | type[Problem] | None = None, trust: bool = False) -> Solution:
-    """Rebuild a run's solution from its folder and score it again.
+def reopen(
+    folder: str | Path,
+    *,
+    problem: Problem | type[Problem] | None = None,
+    trust: bool = False,
+    report: Callable[[dict[str, Any]], None] | str | None = None,
+) -> Solution:
+    """Rebuild a run's solution from its folder and score it again, with the classical methods beside it.
 
     Args:
         folder: The run folder.
+        report: As for `solve`; of what takes long it says what is going on.
         problem: The problem, or its class for the recorded parameters; None takes the recorded one, which must be
             installed, part of nfsolve, or imported already.
         trust: Whether the recorded file or module may be run to find the problem.
@@ -215,15 +223,20 @@ def reopen(folder: str | Path, *, problem: Problem | type[Problem] | None = None
     Raises:
         InputError: The folder holds no run, or its files are damaged or of another problem.
     """
+    return _reopened(folder, problem, trust, report).reopen()
+
+
+def _reopened(folder: str | Path, problem: Any, trust: bool, report: Any) -> Run | March:
+    """Restore the last checkpoint of a folder, on the CPU and without a limit of time."""
     runs = RunFolder(folder)
     known, plan = Plan.from_config(runs.config(), problem, trust)
-    plan.device = "cpu"
+    plan.device, plan.time_limit = "cpu", None
     state = runs.load_checkpoint()
     if state is None:
         raise InputError(
             f"run '{folder}' has no checkpoint yet", "a run that was saved", f"start it: --resume {folder}"
         )
-    return _runner(known, plan, runs, None, state).reopen()
+    return _runner(known, plan, runs, report, state)
 
 
 def _tell_skipped(plan: Plan, runner: Run | March) -> None:

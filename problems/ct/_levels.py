@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nfsolve.forward.radon import PixelGrid, Projector, VoxelGrid
-from nfsolve.reconstruct import Reconstruction
+from nfsolve.problem import Batch
+from nfsolve.reconstruct import Linear, Reconstruction
 
 Loss = Literal["filtered", "gaussian", "poisson"]
 LOSSES = get_args(Loss)
@@ -74,6 +75,33 @@ def support(projector: Projector, p: Tensor, counts: float, shape: tuple[int, in
     threshold = EMPTY * float(p.max()) + (3 / math.sqrt(counts) if counts else 0.0)  # noise of rays through air
     crossed = projector.adjoint((p < threshold).to(p)).reshape(1, 1, *shape) > 0
     return F.max_pool3d((~crossed).to(p), 3, 1, 1).reshape(-1).nonzero()[:, 0]
+
+
+class Checked:
+    """A linear map that asks before each use whether there is time.
+
+    Args:
+        A: The map.
+        check: Raises where time is up.
+    """
+
+    def __init__(self, A: Linear, check: Callable[[], None]):
+        self.A, self.check = A, check
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """Map an image (n, k) to data (m, k)."""
+        self.check()
+        return self.A(image)
+
+    def adjoint(self, data: Tensor) -> Tensor:
+        """Map data (m, k) to an image (n, k)."""
+        self.check()
+        return self.A.adjoint(data)
+
+
+def classical_images(data: Batch) -> dict[str, Reconstruction]:
+    """Return the classical reconstructions that a run had the time for."""
+    return {name: found for name, found in data["classical"].items() if found is not None}
 
 
 def compared(

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from nfsolve.plot import panels
 from nfsolve.problem import Batch
+from problems.ct._levels import classical_images
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,7 +28,7 @@ def tomography_picture(problem: Any, image: Tensor, data: Batch, history: list[d
         The figure.
     """
     level, truth = data["levels"][1], data.get("reference")
-    classical = problem.classical_images(data)
+    classical = classical_images(data)
     images = {"neural field": image, **{NAMES[name]: other.image for name, other in classical.items()}}
     figure = panels.new_figure(4.1 * (len(images) + 2), 8.0)
     axes = figure.subplots(2, len(images) + 2)

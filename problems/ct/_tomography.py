@@ -28,8 +28,18 @@ from nfsolve.forward.radon import PixelGrid, Projector
 from nfsolve.metrics import matthews, otsu, psnr, relative_l2, ssim
 from nfsolve.plot import panels
 from nfsolve.problem import Batch, FieldFunction, SamplerState, in_pieces
-from nfsolve.reconstruct import Reconstruction, filtered_back_projection, ramp_filter, sirt, total_variation
-from problems.ct._levels import LOSSES, Levels, Loss, coarse_pixels, compared, grouped, root_gradient
+from nfsolve.reconstruct import Linear, Reconstruction, filtered_back_projection, ramp_filter, sirt, total_variation
+from problems.ct._levels import (
+    LOSSES,
+    Checked,
+    Levels,
+    Loss,
+    classical_images,
+    coarse_pixels,
+    compared,
+    grouped,
+    root_gradient,
+)
 from problems.ct._picture import tomography_picture
 
 if TYPE_CHECKING:
@@ -193,24 +203,23 @@ class Tomography(Problem):
         values = in_pieces(field, fine.centres(pixels.dtype, pixels.device)).reshape(fine.shape)
         return avg_pool2d(values[None, None], samples)[0, 0]
 
-    def classical_images(self, data: Batch) -> dict[str, Reconstruction]:
-        """Reconstruct by the classical methods, once for each run."""
-        level, done = data["levels"][1], data["classical"]
-        system = level["projector"], level["sinogram"], level["shape"]
-        makers: dict[str, Callable[[], Reconstruction]] = {
+    def baselines(self, data: Batch, check: Callable[[], None]) -> dict[str, Callable[[], Reconstruction]]:
+        """Return the classical methods."""
+        level = data["levels"][1]
+        A, y, shape = Checked(level["projector"], check), level["sinogram"], level["shape"]
+        known: dict[str, Callable[[], Reconstruction]] = {
             "fbp": lambda: self._back_projection(level),
-            "sirt": lambda: sirt(*system, largest=self.peak or math.inf),
-            "tv": lambda: self.total_variation(data, self.classical_tv),
+            "sirt": lambda: sirt(A, y, shape, largest=self.peak or math.inf),
+            "tv": lambda: self.total_variation(data, self.classical_tv, projector=A),
         }
-        for name in self.classical:
-            if name not in done:
-                done[name] = makers[name]()
-        return done
+        return {name: known[name] for name in self.classical}
 
-    def total_variation(self, data: Batch, weight: float, iterations: int = 1500) -> Reconstruction:
+    def total_variation(
+        self, data: Batch, weight: float, iterations: int = 1500, projector: Linear | None = None
+    ) -> Reconstruction:
         """Reconstruct by least total variation, with a weight in units of the contrast."""
         level = data["levels"][1]
-        system = level["projector"], level["sinogram"], level["shape"]
+        system = projector or level["projector"], level["sinogram"], level["shape"]
         known, largest = level["known"], self.peak or math.inf
         return total_variation(*system, weight * self.contrast, iterations, weights=known, largest=largest)
 
@@ -234,7 +243,7 @@ class Tomography(Problem):
 
     def metrics(self, field: FieldFunction, data: Batch) -> dict[str, Any]:
         """Score the field and the classical images."""
-        return compared(self.image(field, data), self.classical_images(data), partial(self.scores, data=data))
+        return compared(self.image(field, data), classical_images(data), partial(self.scores, data=data))
 
     def quick_metrics(self, field: FieldFunction, data: Batch) -> dict[str, Any]:
         """Score the field at the centres of the pixels."""
@@ -249,7 +258,7 @@ class Tomography(Problem):
         import imageio.v3 as iio
 
         image = self.image(field, data)
-        images = {"image": image, **{name: other.image for name, other in self.classical_images(data).items()}}
+        images = {"image": image, **{name: other.image for name, other in classical_images(data).items()}}
         if "reference" in data:
             images["reference"] = data["reference"]
         arrays = {name: panels.array(value).astype(np.float32) for name, value in images.items()}

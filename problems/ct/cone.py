@@ -26,10 +26,21 @@ from nfsolve.forward.counts import counted_anew, gaussian_residual, poisson_resi
 from nfsolve.forward.radon import ConeBeam, Projector
 from nfsolve.metrics import psnr, relative_l2, ssim
 from nfsolve.problem import Batch, FieldFunction, SamplerState, in_pieces
-from nfsolve.reconstruct import Reconstruction, cgls, fdk, ramp_filter, sirt, total_variation
+from nfsolve.reconstruct import Linear, Reconstruction, cgls, fdk, ramp_filter, sirt, total_variation
 from problems.ct._cone_output import cone_picture, write_volumes
 from problems.ct._cone_phantom import Body, Phantom, Sampled
-from problems.ct._levels import LOSSES, Levels, Loss, coarse_voxels, compared, merged, root_gradient, support
+from problems.ct._levels import (
+    LOSSES,
+    Checked,
+    Levels,
+    Loss,
+    classical_images,
+    coarse_voxels,
+    compared,
+    merged,
+    root_gradient,
+    support,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -214,27 +225,30 @@ class CTCone(Problem):
         """Evaluate a field at the voxels of the finest level, (nz, ny, nx)."""
         return self.volume(field, data["levels"][1])
 
-    def classical_images(self, data: Batch) -> dict[str, Reconstruction]:
-        """Reconstruct by the classical methods, once for each run."""
-        done: dict[str, Reconstruction] = data["classical"]
+    def baselines(self, data: Batch, check: Callable[[], None]) -> dict[str, Callable[[], Reconstruction]]:
+        """Return the classical methods."""
         fine = data["levels"][1]
-        A, y, shape, geometry = fine["projector"], fine["projections"], fine["grid"].shape, fine["geometry"]
-        methods: dict[str, Callable[[], Reconstruction]] = {
+        y, shape, geometry = fine["projections"], fine["grid"].shape, fine["geometry"]
+        A = Checked(fine["projector"], check)
+        known: dict[str, Callable[[], Reconstruction]] = {
             "fdk": lambda: fdk(y.reshape(geometry.shape), geometry, fine["grid"], self.window),
             "sirt": lambda: sirt(A, y, shape),
             "cgls": lambda: cgls(A, y, shape),
-            "tv": lambda: self.total_variation(data, CLASSICAL_TV),
+            "tv": lambda: self.total_variation(data, CLASSICAL_TV, projector=A),
         }
-        for name in self.classical:
-            if name not in done:
-                found = methods[name]()
-                done[name] = replace(found, image=found.image.clamp(min=0))
-        return done
 
-    def total_variation(self, data: Batch, weight: float, iterations: int = 1500) -> Reconstruction:
+        def positive(method: Callable[[], Reconstruction]) -> Reconstruction:
+            found = method()
+            return replace(found, image=found.image.clamp(min=0))
+
+        return {name: partial(positive, known[name]) for name in self.classical}
+
+    def total_variation(
+        self, data: Batch, weight: float, iterations: int = 1500, projector: Linear | None = None
+    ) -> Reconstruction:
         """Reconstruct by least total variation, with a weight in units of the contrast."""
         fine = data["levels"][1]
-        system = fine["projector"], fine["projections"], fine["grid"].shape
+        system = projector or fine["projector"], fine["projections"], fine["grid"].shape
         return total_variation(*system, weight * self.contrast, iterations, weights=fine.get("counts"))
 
     def scores(self, volume: Tensor, data: Batch) -> dict[str, Any]:
@@ -248,7 +262,7 @@ class CTCone(Problem):
 
     def metrics(self, field: FieldFunction, data: Batch) -> dict[str, Any]:
         """Score the field and the classical volumes."""
-        return compared(self.image(field, data), self.classical_images(data), partial(self.scores, data=data))
+        return compared(self.image(field, data), classical_images(data), partial(self.scores, data=data))
 
     def quick_metrics(self, field: FieldFunction, data: Batch) -> dict[str, Any]:
         """Score the field."""
@@ -256,7 +270,7 @@ class CTCone(Problem):
         return {"psnr": psnr(self.image(field, data), truth, float(truth.max()))}
 
     def _volumes(self, field: FieldFunction, data: Batch) -> dict[str, Tensor]:
-        classical = {name: found.image for name, found in self.classical_images(data).items()}
+        classical = {name: found.image for name, found in classical_images(data).items()}
         return {"truth": data["reference"], "field": self.image(field, data)} | classical
 
     def picture(self, field: FieldFunction, data: Batch, history: list[dict[str, Any]]) -> "Figure":

@@ -37,7 +37,7 @@ def run(out: Path, **options):
 
 def state(folder: Path) -> dict:
     saved = torch.load(folder / "checkpoint.pt", weights_only=True)
-    for name in ("seconds", "cpu_seconds", "parts"):
+    for name in ("seconds", "cpu_seconds", "elapsed", "began", "parts"):
         saved.pop(name)
     for row in saved["history"]:
         row.pop("seconds")

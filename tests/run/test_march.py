@@ -34,7 +34,8 @@ def march(out=None, **options):
 def plain(value):
     """The checkpoint without the seconds of wall clock."""
     if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items() if key not in ("seconds", "cpu_seconds", "parts")}
+        clocks = ("seconds", "cpu_seconds", "elapsed", "began", "parts")
+        return {key: plain(item) for key, item in value.items() if key not in clocks}
     return [plain(item) for item in value] if isinstance(value, list) else value
 
 

@@ -1,0 +1,161 @@
+"""A limit of time bounds everything: training, schedules, classical methods, scores, pictures and exports."""
+
+import json
+import signal
+import time
+from dataclasses import dataclass
+from functools import partial
+
+import pytest
+import torch
+
+import nfsolve as nf
+from nfsolve import MLP, Box, Problem, Recipe, Stage
+from nfsolve.plot.solution import save_pictures
+from nfsolve.run.clock import Deadline, OutOfTime
+from nfsolve.run.report import Lines, note
+
+SECONDS: dict[str, float] = {}
+
+
+@dataclass
+class Beside(Problem):
+    """u = x, beside classical methods that take a while."""
+
+    methods: tuple[str, ...] = ("quick", "slow")
+
+    domain = Box(x=(0, 1))
+    unknowns = "u"
+
+    def load(self, device, dtype):
+        return {"x": torch.linspace(0, 1, 9, dtype=dtype, device=device)[:, None], "classical": {}}
+
+    def residuals(self, field, batch):
+        return {"fit": field(batch["x"]) - batch["x"]}
+
+    def baselines(self, data, check):
+        def slow():
+            for _ in range(200):
+                check()
+                time.sleep(0.01)
+            return "done"
+
+        return {name: {"quick": lambda: "done", "slow": slow}[name] for name in self.methods}
+
+    def quick_metrics(self, field, data):
+        return {"error": float((field(data["x"]) - data["x"]).abs().max())}
+
+    def metrics(self, field, data):
+        for _ in range(int(100 * SECONDS.get("scores", 0))):
+            field(data["x"])
+            time.sleep(0.01)
+        done = {f"found_{name}": value for name, value in data["classical"].items() if value}
+        return self.quick_metrics(field, data) | done | {"full": 1}
+
+    def export(self, field, data, folder):
+        for _ in range(int(100 * SECONDS.get("export", 0))):
+            field(data["x"])
+            time.sleep(0.01)
+        (folder / "exported.txt").write_text("all of it")
+
+    def recipe(self):
+        return Recipe(partial(MLP, width=4, depth=1), (Stage(partial(torch.optim.Adam, lr=1e-2), 20),))
+
+
+@pytest.fixture
+def seconds(monkeypatch):
+    """Seconds that scores and exports take, with a short grace after the limit."""
+    monkeypatch.setattr("nfsolve.run.clock.LEAST_GRACE", 0.2)
+    SECONDS.clear()
+    yield SECONDS
+    SECONDS.clear()
+
+
+def test_a_training_is_saved_before_the_classical_methods_begin(tmp_path, monkeypatch, capsys):
+    found = {}
+
+    def baselines(self, data, check):
+        return {"look": lambda: found.update({p.name: p.stat().st_size for p in tmp_path.iterdir()}) or "done"}
+
+    monkeypatch.setattr(Beside, "baselines", baselines)
+    solution = nf.solve(Beside(), out=tmp_path, report="lines")
+    assert {"config.json", "history.csv", "checkpoint.pt", "field.pt"} <= set(found)
+    assert solution.metrics["found_look"] == "done"
+    assert "computing look, to compare with" in capsys.readouterr().err
+
+
+def test_classical_methods_are_left_out_where_time_is_up_and_eval_makes_them(tmp_path, capsys, seconds):
+    began = time.perf_counter()
+    solution = nf.solve(Beside(), steps=10, out=tmp_path, report="lines", time_limit=0.6)
+    assert time.perf_counter() - began < 1.5  # slow takes two seconds
+    assert solution.stopped == "step limit: 10 steps done"
+    assert {"found_quick", "full"} <= set(solution.metrics) and "found_slow" not in solution.metrics
+    assert "left out slow: the time limit of 0.6 s has passed; `nfsolve eval" in capsys.readouterr().err
+    again = nf.reopen(tmp_path)
+    assert {"found_quick", "found_slow"} <= set(again.metrics)
+    assert type(nf.load(tmp_path)) is type(solution.field)  # and computes none
+
+
+def test_none_begin_after_the_limit_or_an_interrupt(tmp_path, capsys):
+    limited = nf.solve(Beside(), steps=10**6, out=tmp_path / "a", report="lines", time_limit=0.2)
+    assert limited.stopped == "time limit: 0.2 s"
+    assert not {"found_quick", "found_slow"} & set(limited.metrics)
+    assert "left out quick, slow: the time limit of 0.2 s has passed" in capsys.readouterr().err
+
+    def interrupt(row):
+        if row.get("step") == 0:
+            signal.raise_signal(signal.SIGINT)
+
+    stop = nf.solve(Beside(), steps=10**6, out=tmp_path / "b", report=interrupt)
+    assert stop.interrupted and "found_quick" not in stop.metrics
+
+
+def test_full_scores_and_exports_that_take_too_long_are_left_out(tmp_path, seconds):
+    seconds |= {"scores": 3, "export": 3}
+    said = []
+    deadline, began = Deadline(0.2), time.perf_counter()
+    solution = nf.solve(Beside(methods=()), steps=10**6, out=tmp_path, time_limit=0.2, report=None)
+    assert "error" in solution.metrics and "full" not in solution.metrics
+    assert json.loads((tmp_path / "metrics.json").read_text())["error"] == solution.metrics["error"]
+    save_pictures(solution, deadline, said.append)
+    assert time.perf_counter() - began < 1.5
+    assert any("left out the exports: the time limit has passed; `nfsolve eval" in text for text in said)
+    seconds.clear()
+    assert tmp_path / "exported.txt" in save_pictures(solution)
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "exponential"])
+def test_schedules_end_with_the_time_limit(schedule):
+    rates = []
+
+    class Watched(torch.optim.Adam):
+        def step(self, closure=None):
+            rates.append(self.param_groups[0]["lr"])
+            return super().step(closure)
+
+    began = time.perf_counter()
+    nf.solve(Beside(methods=()), optimizer=partial(Watched, lr=1.0), steps=10**6, schedule=schedule, time_limit=0.4)
+    assert time.perf_counter() - began < 1.5
+    assert rates[0] > 0.8 and rates[-1] < {"cosine": 0.01, "exponential": 0.02}[schedule]
+    assert all(later <= earlier for earlier, later in zip(rates, rates[1:], strict=False))
+
+
+def test_the_rate_follows_the_larger_of_steps_and_time():
+    stage = Stage(torch.optim.Adam, 100, schedule="cosine", warmup=0.1)
+    assert stage.rate(55, 0.2) == stage.rate(55) and stage.rate(20, 0.55) == pytest.approx(stage.rate(55))
+    assert stage.rate(0, 0.05) == pytest.approx(stage.rate(5))
+    assert stage.rate(1, 2.0) == pytest.approx(0.0)
+
+
+def test_a_deadline_without_a_limit_never_comes():
+    Deadline().check()
+    with Deadline().within_grace(torch.nn.Linear(1, 1)) as nothing:
+        assert nothing is None
+    with pytest.raises(OutOfTime):
+        Deadline(1.0, elapsed=2.0).check()
+
+
+def test_progress_lines_hold_notes(capsys):
+    note(Lines(3), "computing sirt")
+    note(lambda row: pytest.fail("the user's callable gets rows"), "computing sirt")
+    assert capsys.readouterr().err == "computing sirt\n"
