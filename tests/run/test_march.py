@@ -149,9 +149,8 @@ def test_a_time_limit_is_shared_by_the_windows():
     solution = march(steps=10**6, time_limit=0.6, log_every=10**6)
     assert solution.stopped.startswith("window 3/3: time limit")
     ends = [max(row["seconds"] for row in solution.history if row["window"] == w) for w in (1, 2, 3)]
-    assert 0.15 < ends[0] < 0.4
-    assert 0.35 < ends[1] < 0.6
-    assert 0.55 < ends[2] < 0.9
+    shares = [end - start for start, end in zip((0.0, *ends), ends, strict=False)]
+    assert all(0.05 < share < 0.4 for share in shares)  # 0.2, of which scores take a part
 
 
 def test_a_failure_ends_the_march_and_says_where():
