@@ -2,11 +2,14 @@
 
 Sources: A. C. Kak, M. Slaney, "Principles of Computerized Tomographic Imaging", 1988, sections 3.3 and 3.4.2; cone:
 L. A. Feldkamp, L. C. Davis, J. W. Kress, J. Opt. Soc. Am. A 1 (1984) 612; lines measured twice: D. L. Parker, Med.
-Phys. 9 (1982) 254, in the form of F. Noo et al., Phys. Med. Biol. 47 (2002) 2525.
+Phys. 9 (1982) 254, in the form of F. Noo et al., Phys. Med. Biol. 47 (2002) 2525, and, where the detector is shifted
+sideways, G. Wang, Med. Phys. 29 (2002) 1634.
 """
 
 import math
 import time
+from dataclasses import replace
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +19,7 @@ from nfsolve._core.errors import InputError, unknown
 from nfsolve.forward.radon import ConeBeam, FanBeam, Geometry, ParallelBeam, PixelGrid, VoxelGrid
 from nfsolve.reconstruct.reconstruction import Reconstruction
 
+Beam = TypeVar("Beam", ParallelBeam, FanBeam)
 WINDOWS = ("ram-lak", "hann")
 MISSING = 6.0  # a gap between views of more than so many typical ones is not bridged: the arc ends there
 
@@ -25,7 +29,8 @@ def filtered_back_projection(
 ) -> Reconstruction:
     """Reconstruct an image from views in any order, each weighted by the angle it stands for.
 
-    A fan beam's lines that are measured from both sides share the weight (short scans, more than a turn).
+    Lines that are measured from both sides share the weight: short scans, more than a turn, and detectors that are
+    shifted sideways, which see twice their width in a full turn.
 
     Args:
         sinogram: Line integrals (views, bins).
@@ -46,8 +51,9 @@ def filtered_back_projection(
         weights, note = _fan_weights(geometry)
     else:
         weights, note = _parallel_weights(geometry)
-    filtered = ramp_filter(sinogram * weights.to(sinogram), geometry.spacing / geometry.magnification, window)
-    image = _back_project(filtered[:, None], geometry, grid.centres(sinogram.dtype, sinogram.device))
+    weighted, detector = _widened(sinogram * weights.to(sinogram), geometry)
+    filtered = ramp_filter(weighted, geometry.spacing / geometry.magnification, window)
+    image = _back_project(filtered[:, None], detector, grid.centres(sinogram.dtype, sinogram.device))
     return Reconstruction(image.reshape(grid.rows, grid.columns), time.perf_counter() - start, 1, note)
 
 
@@ -74,11 +80,11 @@ def fdk(projections: Tensor, geometry: ConeBeam, grid: VoxelGrid, window: str = 
     weights, note = _fan_weights(middle)
     # of the cosine of a ray, the fan's weights hold the factor that the middle row has
     weights = weights[:, None, :] / (1 + v[:, None] ** 2 / (geometry.source_detector_distance**2 + u**2)).sqrt()
-    rows = (projections * weights.to(projections)).flatten(0, 1)
-    filtered = ramp_filter(rows, middle.spacing / middle.magnification, window)
+    weighted, detector = _widened(projections * weights.to(projections), middle)
+    filtered = ramp_filter(weighted.flatten(0, 1), middle.spacing / middle.magnification, window)
     points = grid.centres(projections.dtype, projections.device)
     vertical = (geometry.n_bins[0], geometry.spacing[0], geometry.centre[0])
-    volume = _back_project(filtered.reshape(geometry.shape), middle, points, vertical)
+    volume = _back_project(filtered.reshape(weighted.shape), detector, points, vertical)
     return Reconstruction(volume.reshape(grid.shape), time.perf_counter() - start, 1, note)
 
 
@@ -146,11 +152,25 @@ def _back_project(
 
 
 def _parallel_weights(geometry: ParallelBeam) -> tuple[Tensor, str]:
-    """Angle that each view stands for among the directions of lines, (views, 1), and what is missing, in words."""
+    """Weight of each ray before the ramp, (views, bins), and what is missing, in words.
+
+    It is the angle that its view stands for among the directions of lines; where a detector that is shifted sideways
+    makes a full turn, among the directions of rays, shared with the same line from the other side.
+    """
+    u = geometry.offsets()[None]
     weights, _, half_gaps = _angular_steps(geometry.angles, math.pi)
     covered = 180 - math.degrees(2 * float(half_gaps.sum()))
     note = f"a limited arc: views over {covered:.4g} of 180 degrees" if len(half_gaps) else "views over 180 degrees"
-    return weights[:, None], note
+    near, far = _reach(geometry)
+    if far - near < geometry.spacing:
+        return weights[:, None].expand(geometry.shape), note
+    turn, gaps, _ = _angular_steps(geometry.angles, 2 * math.pi)
+    if len(gaps):
+        return weights[:, None].expand(
+            geometry.shape
+        ), f"{note}, and farther than {near:.4g} from the axis only half of them"
+    own, other = _measured(u, geometry), _measured(-u, geometry)
+    return turn[:, None] * own / (own + other), f"views over 360 degrees, of a detector from {-near:.4g} to {far:.4g}"
 
 
 def _fan_weights(geometry: FanBeam) -> tuple[Tensor, str]:
@@ -158,29 +178,57 @@ def _fan_weights(geometry: FanBeam) -> tuple[Tensor, str]:
 
     It is the squared demagnification and the cosine of the fan angle g (Kak & Slaney, section 3.4.2), and the share of
     the angle that its view stands for: the ray at g of view t is on the line of the ray at -g of view t + pi - 2 g.
-    Both get a share that falls smoothly to zero towards the ends of the arc.
+    Both get a share that falls smoothly to zero towards the ends of the arc, and to the nearer end of the detector.
     """
     steps, gaps, half_gaps = _angular_steps(geometry.angles, 2 * math.pi)
-    fan = torch.atan(geometry.offsets() / geometry.source_detector_distance)
+    u = geometry.offsets()
+    fan = torch.atan(u / geometry.source_detector_distance)
     weights = steps[:, None] * fan.cos() / geometry.magnification**2
-    if not len(gaps):
-        return weights / 2, "views over 360 degrees"
     arc, needed = 2 * math.pi - 2 * float(half_gaps.sum()), math.pi + 2 * float(fan.abs().max())
     taper = min(max(arc, needed) - math.pi, arc / 2)
 
     def share(t: Tensor) -> Tensor:
         away = torch.remainder(t[..., None] - gaps + math.pi, 2 * math.pi) - math.pi
         inside = (away.abs() - half_gaps).clamp(min=0, max=taper)  # distance from the nearest gap, or 0 in it
-        return (math.pi / 2 * inside / taper).sin().square().amin(-1)
+        return (math.pi / 2 * inside / taper).sin().square().amin(-1) if len(gaps) else torch.ones_like(t)
 
     t = torch.tensor(geometry.angles, dtype=torch.float64)[:, None]
-    own, other = share(t).clamp(min=1e-9), share(t + math.pi - 2 * fan)
+    own = (share(t) * _measured(u, geometry)).clamp(min=1e-9)
+    other = share(t + math.pi - 2 * fan) * _measured(-u, geometry)
     covered, wanted = math.degrees(arc), math.degrees(needed)
-    if arc >= needed - float(steps.max()):
+    if not len(gaps):
+        note = "views over 360 degrees"
+    elif arc >= needed - float(steps.max()):
         note = f"a short scan: views over {covered:.4g} degrees, {wanted:.4g} needed"
     else:
         note = f"a limited arc: views over {covered:.4g} of the {wanted:.4g} degrees of a short scan"
     return weights * own / (own + other), note
+
+
+def _widened(weighted: Tensor, geometry: Beam) -> tuple[Tensor, Beam]:
+    """Add bins of zeros to the shorter side of a detector that is off centre: the filtered views reach beyond it."""
+    near, far = _reach(geometry)
+    more = math.ceil((far - near) / geometry.spacing - 1e-6)
+    left = geometry.centre > 0
+    shift = geometry.spacing * more / 2 * (-1 if left else 1)
+    wide = replace(geometry, n_bins=geometry.n_bins + more, centre=geometry.centre + shift)
+    return F.pad(weighted, (more, 0) if left else (0, more)), wide
+
+
+def _reach(geometry: ParallelBeam | FanBeam) -> tuple[float, float]:
+    """How far the detector reaches from the axis, on its shorter and on its longer side."""
+    half = geometry.n_bins * geometry.spacing / 2
+    return half - abs(geometry.centre), half + abs(geometry.centre)
+
+
+def _measured(u: Tensor, geometry: ParallelBeam | FanBeam) -> Tensor:
+    """Share of positions on the detector: 1, and falling to 0 at its nearer end, and 0 beyond, if it is off centre.
+
+    What one view does not see there, the view from the other side does: a shifted detector sees up to twice its width.
+    """
+    near, far = _reach(geometry)
+    taper = max(min(far - near, 2 * near), 1e-9 * far)
+    return (math.pi / 2 * ((u * (geometry.centre >= 0 or -1) + near) / taper).clamp(0, 1)).sin().square()
 
 
 def _angular_steps(angles: tuple[float, ...], period: float) -> tuple[Tensor, Tensor, Tensor]:

@@ -8,11 +8,11 @@ import pytest
 import torch
 from skimage.transform import iradon
 
-from nfsolve.forward.phantoms import SHEPP_LOGAN, Ellipsoid, phantom_image, phantom_projections
+from nfsolve.forward.phantoms import SHEPP_LOGAN, Ellipse, Ellipsoid, phantom_image, phantom_projections
 from nfsolve.forward.radon import ConeBeam, FanBeam, ParallelBeam, PixelGrid, VoxelGrid
 from nfsolve.metrics import psnr
 from nfsolve.reconstruct import fdk, filtered_back_projection, ramp_filter
-from nfsolve.reconstruct.filtered import _fan_weights
+from nfsolve.reconstruct.filtered import _fan_weights, _parallel_weights
 from tests.forward.radon.cases import gaussian, gaussian_integrals, relative
 
 PARALLEL = ParallelBeam.half_turn(5, 9)
@@ -143,6 +143,43 @@ def test_the_two_directions_of_a_line_count_as_one(arc):
 def test_a_detector_off_the_middle_sees_the_same_image():
     geometry = replace(fan(degrees(0, 360, 180), 160), centre=0.31)
     assert error_of_gaussian(geometry) < 0.02
+
+
+@pytest.mark.parametrize("side", [1, -1])
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9], ids=lambda share: f"{share:g} of half its width")
+@pytest.mark.parametrize("turns", [1, 2])
+@pytest.mark.parametrize("beam", ["parallel", "fan", "cone"])
+def test_a_shifted_detector_sees_twice_its_width_in_a_full_turn(beam, turns, share, side):
+    angles, whole = degrees(0.0, 360.0 * turns, 240), 1.1  # half the width that a centred detector has at the axis
+    reach = whole * (2 if beam == "parallel" else 2.2)  # to the farther end, on the detector
+    half = reach / (1 + share)
+    n, spacing, centre = 96, 2 * half / 96, side * share * half
+    grid = PixelGrid(32, 32, 1.4 / 32)
+    if beam == "cone":
+        cone = ConeBeam(angles, (1, n), (1e-3, spacing), 4.0, 8.0, (0.0, centre))
+        projections = phantom_projections([Ellipsoid(1.0, 0.4, 0.5, 9.0, 0.1, -0.05)], cone, 1)
+        image = fdk(projections, cone, VoxelGrid((1, 32, 32), 1.4 / 32)).image[0]
+        truth = phantom_image([Ellipse(1.0, 0.4, 0.5, 0.1, -0.05)], grid)
+        assert float((image - truth)[truth == truth.max()].abs().mean()) < 0.02
+        return
+    parallel = beam == "parallel"
+    made = ParallelBeam(angles, n, spacing, centre) if parallel else FanBeam(angles, n, spacing, 4.0, 8.0, centre)
+    assert error_of_gaussian(made, grid) < 0.01
+
+
+@pytest.mark.parametrize("centre", [0.6, -0.6])
+def test_the_line_seen_from_both_sides_counts_once_on_a_shifted_detector(centre):
+    geometry = ParallelBeam(degrees(0, 360, 8), 10, 0.3, centre)  # bins of one side mirror those of the other
+    weights = _parallel_weights(geometry)[0][0]
+    mirrored = {round(float(-u), 6): float(w) for u, w in zip(geometry.offsets(), weights, strict=True)}
+    sums = [float(w) + mirrored.get(round(float(u), 6), 0) for u, w in zip(geometry.offsets(), weights, strict=True)]
+    assert len(mirrored) == 10 and sums == pytest.approx([math.pi / 4] * 10)
+
+
+def test_half_a_turn_of_a_shifted_detector_is_said():
+    geometry = ParallelBeam(degrees(0, 180, 90), 40, 0.05, 0.3)
+    found = filtered_back_projection(gaussian_sinogram(geometry), geometry, PixelGrid(4, 4, 0.25))
+    assert found.note == "views over 180 degrees, and farther than 0.7 from the axis only half of them"
 
 
 def test_less_than_a_short_scan_is_said():
