@@ -35,13 +35,14 @@ def line_integrals_of_counts(counts: Tensor, flat: Tensor, dark: Tensor | float 
     """
     beam, rest = torch.as_tensor(flat - dark), counts - dark
     if not (beam > 0).all():
-        raise InputError("a flat field that is not above the dark field", "counts of the bare beam in every bin")
+        raise InputError(
+            "the flat field must be above the dark field in every bin", do="check which is which, and mask dead bins"
+        )
     bad = int((~(rest > 0)).sum())
     if bad:
         raise InputError(
-            f"{bad} of {rest.numel()} counts are zero or below the dark field",
-            "positive counts, whose logarithm exists",
-            "mask these bins, or fit the counts themselves by their Poisson likelihood",
+            f"{bad} of {rest.numel()} counts are zero or below the dark field, and have no logarithm",
+            do="mask these bins, or fit the counts themselves by their Poisson likelihood",
         )
     return -torch.log(rest / beam)
 
@@ -61,7 +62,10 @@ def air_normalised(sinogram: Tensor, air: Sequence[int]) -> Tensor:
     """
     bins = sinogram.shape[1]
     if not air or not all(-bins <= b < bins for b in air):
-        raise InputError(f"air in bins {list(air)}", f"bins of the detector's {bins}, at least one, were expected")
+        raise InputError(
+            f"the bins of air must be at least one of the detector's {bins}, got {list(air)}",
+            do="number bins from 0, or from -1 backwards",
+        )
     return sinogram + sinogram[:, list(air)].neg().exp().mean(1, keepdim=True).log()
 
 

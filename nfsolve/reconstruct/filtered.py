@@ -9,7 +9,6 @@ sideways, G. Wang, Med. Phys. 29 (2002) 1634.
 import math
 import time
 from dataclasses import replace
-from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -19,13 +18,13 @@ from nfsolve._core.errors import InputError, unknown
 from nfsolve.forward.radon import ConeBeam, FanBeam, Geometry, ParallelBeam, PixelGrid, VoxelGrid
 from nfsolve.reconstruct.reconstruction import Reconstruction
 
-Beam = TypeVar("Beam", ParallelBeam, FanBeam)
+Beam = ParallelBeam | FanBeam
 WINDOWS = ("ram-lak", "hann")
 MISSING = 6.0  # a gap between views of more than so many typical ones is not bridged: the arc ends there
 
 
 def filtered_back_projection(
-    sinogram: Tensor, geometry: ParallelBeam | FanBeam, grid: PixelGrid, window: str = "ram-lak"
+    sinogram: Tensor, geometry: Beam, grid: PixelGrid, window: str = "ram-lak"
 ) -> Reconstruction:
     """Reconstruct an image from views in any order, each weighted by the angle it stands for.
 
@@ -124,7 +123,7 @@ def ramp_filter(sinogram: Tensor, spacing: float, window: str = "ram-lak", power
 
 def _back_project(
     filtered: Tensor,
-    geometry: ParallelBeam | FanBeam,
+    geometry: Beam,
     points: Tensor,
     vertical: tuple[int, float, float] = (1, 1.0, 0.0),
 ) -> Tensor:
@@ -139,9 +138,8 @@ def _back_project(
         u, magnification, _ = geometry.project(points[:, :2], index)
         if magnification.min() <= 0:
             raise InputError(
-                "a source inside the image",
-                "a source outside was expected",
-                "make the image smaller, or give all lengths in the same unit",
+                "the source must lie outside the image",
+                do="make the image smaller, or give all lengths in the same unit",
             )
         places = zip((height * magnification, u), sides, strict=True)
         row, column = (2 * (place - centre) / (n * width) for place, (n, width, centre) in places)
@@ -215,13 +213,13 @@ def _widened(weighted: Tensor, geometry: Beam) -> tuple[Tensor, Beam]:
     return F.pad(weighted, (more, 0) if left else (0, more)), wide
 
 
-def _reach(geometry: ParallelBeam | FanBeam) -> tuple[float, float]:
+def _reach(geometry: Beam) -> tuple[float, float]:
     """How far the detector reaches from the axis, on its shorter and on its longer side."""
     half = geometry.n_bins * geometry.spacing / 2
     return half - abs(geometry.centre), half + abs(geometry.centre)
 
 
-def _measured(u: Tensor, geometry: ParallelBeam | FanBeam) -> Tensor:
+def _measured(u: Tensor, geometry: Beam) -> Tensor:
     """Share of positions on the detector: 1, and falling to 0 at its nearer end, and 0 beyond, if it is off centre.
 
     What one view does not see there, the view from the other side does: a shifted detector sees up to twice its width.
@@ -246,9 +244,12 @@ def _angular_steps(angles: tuple[float, ...], period: float) -> tuple[Tensor, Te
 def _check(data: Tensor, geometry: Geometry, axes_in_words: str) -> None:
     if data.shape != geometry.shape:
         raise InputError(
-            f"a sinogram of shape {tuple(data.shape)}",
-            f"{geometry.shape} = {axes_in_words} was expected from its geometry",
-            "transpose it or correct the angles and bins",
+            f"the sinogram has shape {tuple(data.shape)}, but its geometry has {geometry.shape} = {axes_in_words}",
+            do="transpose it or correct the angles and bins",
         )
     if not torch.isfinite(data).all():
-        raise InputError("a sinogram with values that are not finite", "finite line integrals", "mask these bins")
+        bad = int((~torch.isfinite(data)).sum())
+        raise InputError(
+            f"line integrals must be finite, and {bad} of {data.numel()} of the sinogram are not",
+            do="fill them in along the detector, or leave their views out",
+        )

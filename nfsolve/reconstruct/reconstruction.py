@@ -57,20 +57,32 @@ def check_system(A: Linear, y: Tensor, shape: Sequence[int], iterations: int) ->
     """
     if y.dim() != 2 or y.shape[1] != 1:
         raise InputError(
-            f"data of shape {tuple(y.shape)}", "a column (m, 1) was expected", "use sinogram.reshape(-1, 1)"
+            f"the line integrals must be a column (m, 1), got shape {tuple(y.shape)}", do="use sinogram.reshape(-1, 1)"
         )
     if not torch.isfinite(y).all():
-        raise InputError("data that are not finite", "finite line integrals were expected", "leave these rays out")
+        raise InputError(
+            f"line integrals must be finite, and {int((~torch.isfinite(y)).sum())} of {len(y)} are not",
+            do="leave these rays out",
+        )
+    largest, limits = float(y.abs().max()), torch.finfo(y.dtype)
+    if largest and not limits.tiny / limits.eps < largest**2 < limits.max * limits.eps / len(y):
+        raise InputError(
+            f"line integrals of up to {largest:.3g} have squares outside the range of {y.dtype}",
+            do="scale them, to be of order one, or give them in double precision",
+        )
     if len(shape) not in (2, 3) or min(shape) < 1:
-        raise InputError(f"an image of shape {tuple(shape)}", "(rows, columns) or (slices, rows, columns) was expected")
+        raise InputError(
+            f"the shape of an image must be (rows, columns) or (slices, rows, columns), got {tuple(shape)}",
+            do="give positive numbers, the slowest axis first",
+        )
     if iterations < 1:
-        raise InputError(f"iterations = {iterations}", "at least one was expected")
+        raise InputError(f"iterations must be at least 1, got {iterations}", do="choose a positive number")
     n = math.prod(shape)
     for name, apply, source, size in (("A(x)", A, y.new_zeros(n, 1), len(y)), ("A.adjoint(y)", A.adjoint, y, n)):
         came = apply(source)
         if came.shape != (size, 1):
             raise InputError(
-                f"{name} of shape {tuple(came.shape)} for {len(y)} data and an image of shape {tuple(shape)}",
-                f"({size}, 1) was expected",
-                "give the grid and the geometry that A was made with",
+                f"{name} has shape {tuple(came.shape)}, and {len(y)} line integrals with an image of shape "
+                f"{tuple(shape)} need ({size}, 1)",
+                do="give the grid and the geometry that A was made with",
             )

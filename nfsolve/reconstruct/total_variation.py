@@ -59,7 +59,9 @@ def total_variation(
     start = time.perf_counter()
     check_system(A, y, shape, iterations)
     if not 0 <= weight < math.inf:
-        raise InputError(f"weight = {weight}", "a finite number of at least 0 was expected")
+        raise InputError(
+            f"weight must be a finite number of at least 0, got {weight}", do="begin at 3e-4 of the contrast"
+        )
     root = _row_scale(A, y, math.prod(shape), weights)
     b = root * y
     low = 0.0 if nonnegative else -math.inf
@@ -118,12 +120,15 @@ def _row_scale(A: Linear, y: Tensor, n: int, weights: Tensor | None) -> Tensor:
     weights = torch.ones_like(y) if weights is None else weights
     if weights.shape != y.shape or not torch.isfinite(weights).all() or (weights < 0).any():
         raise InputError(
-            f"weights of shape {tuple(weights.shape)}, smallest {float(weights.min()):g}",
-            f"{tuple(y.shape)} finite numbers of at least 0 were expected",
+            f"weights must be {tuple(y.shape)} finite numbers of at least 0, got shape {tuple(weights.shape)} with a "
+            f"smallest value of {float(weights.min()):g}",
+            do="give one for each ray, such as its counts",
         )
     squared = _norm_squared(lambda x: A.adjoint(weights * A(x)), y.new_zeros(n, 1))
     if not squared:
-        raise InputError("a map that is zero on every weighted ray", "some ray that meets the image was expected")
+        raise InputError(
+            "no ray of positive weight meets the image", do="check the grid against the geometry, and the weights"
+        )
     return weights.sqrt() / math.sqrt(squared)
 
 

@@ -31,10 +31,15 @@ class PixelGrid:
     def __post_init__(self):
         if min(self.rows, self.columns) < 1 or not 0 < self.pixel < math.inf:
             raise InputError(
-                f"{self.rows} x {self.columns} pixels of side {self.pixel}", "positive numbers were expected"
+                f"an image needs at least one pixel, of positive size, got {self.rows} x {self.columns} pixels of side "
+                f"{self.pixel}",
+                do="give positive numbers of rows and columns, and the side of a pixel in the unit of the detector",
             )
         if len(self.centre) != 2 or not all(map(math.isfinite, self.centre)):
-            raise InputError(f"an image centred at {self.centre}", "two finite coordinates (x, y) were expected")
+            raise InputError(
+                f"the middle of an image is given by two finite coordinates (x, y), got {self.centre}",
+                do="give (0.0, 0.0) for an image about the rotation axis",
+            )
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -74,7 +79,9 @@ class VoxelGrid:
     def __post_init__(self):
         if len(self.shape) != 3 or min(self.shape) < 1 or not 0 < self.voxel < math.inf:
             raise InputError(
-                f"{self.shape} voxels of side {self.voxel}", "three positive numbers and a positive side were expected"
+                f"a volume needs three positive numbers of voxels and a positive side, got {self.shape} voxels of side "
+                f"{self.voxel}",
+                do="give the shape as (slices, rows, columns)",
             )
 
     @property

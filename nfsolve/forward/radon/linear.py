@@ -41,7 +41,9 @@ class LinearMap:
     def _apply(self, x: Tensor, transpose: bool) -> Tensor:
         n = self.shape[0 if transpose else 1]
         if x.dim() != 2 or len(x) != n:
-            raise InputError(f"values of shape {tuple(x.shape)}", f"({n}, k) was expected", "reshape them to a column")
+            raise InputError(
+                f"this map takes values of shape ({n}, k), got {tuple(x.shape)}", do="reshape them to a column"
+            )
         return _Product.apply(x, self, transpose)  # type: ignore[return-value]
 
 
@@ -107,7 +109,10 @@ def wrap_operator(
     """
     for name in ("A", "A_adjoint"):
         if not callable(getattr(operator, name, None)):
-            raise InputError(f"an operator without {name}()", "A(x) and A_adjoint(y) were expected")
+            raise InputError(
+                f"an operator must have the methods A(x) and A_adjoint(y), and this one has no {name}()",
+                do="wrap it in an object that offers both",
+            )
     linear = LinearMap(
         _columns(operator.A, "A", image_shape, data_shape),
         _columns(operator.A_adjoint, "A_adjoint", data_shape, image_shape),
@@ -119,9 +124,9 @@ def wrap_operator(
     ours, theirs = float((there * y).sum()), float((x * back).sum())
     if not abs(ours - theirs) <= TOLERANCE * float(there.norm() * y.norm()):
         raise InputError(
-            f"an operator with <A x, y> = {ours:.7g} but <x, A_adjoint y> = {theirs:.7g} for random x and y",
-            f"equal numbers, to {TOLERANCE:g} |A x| |y|",
-            "give the exact adjoint; a back-projection with a filter or an interpolation of its own is not",
+            f"A_adjoint is not the adjoint of A: <A x, y> is {ours:.7g} but <x, A_adjoint y> is {theirs:.7g} for "
+            f"random x and y, and they must agree to {TOLERANCE:g} |A x| |y|",
+            do="give the exact adjoint; a back-projection with a filter or an interpolation of its own is not",
         )
     return linear
 
@@ -133,9 +138,9 @@ def _columns(
         images = [apply(column.reshape(1, 1, *inside)) for column in x.T]
         if images and images[0].shape != (1, 1, *outside):
             raise InputError(
-                f"{name}() of a (1, 1, {', '.join(map(str, inside))}) tensor of shape {tuple(images[0].shape)}",
-                f"{(1, 1, *outside)} was expected",
-                "give image_shape and data_shape as the operator has them",
+                f"{name}() takes a tensor of shape {(1, 1, *inside)} to {tuple(images[0].shape)}, and "
+                f"{(1, 1, *outside)} is needed",
+                do="give image_shape and data_shape as the operator has them",
             )
         return torch.stack([image.reshape(-1) for image in images], -1)
 

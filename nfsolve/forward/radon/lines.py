@@ -33,9 +33,14 @@ def line_integrals(
     """
     feet, directions = rays
     if n_samples < 1:
-        raise InputError(f"n_samples={n_samples}", "at least one sample per ray was expected")
+        raise InputError(
+            f"n_samples must be at least 1, got {n_samples}", do="choose a positive number of samples a ray"
+        )
     if len(bounds) != feet.shape[1]:
-        raise InputError(f"bounds of {len(bounds)} coordinates", f"{feet.shape[1]} were expected from the rays")
+        raise InputError(
+            f"the rays have {feet.shape[1]} coordinates, but bounds has {len(bounds)}",
+            do="give (low, high) for each of them",
+        )
     low, high = feet.new_tensor(bounds).T
     safe = torch.where(directions.abs() < 1e-12, torch.full_like(directions, 1e-12), directions)
     walls = torch.stack([(low - feet) / safe, (high - feet) / safe])  # (2, m, d)
@@ -51,5 +56,8 @@ def line_integrals(
     points = feet[:, None, :] + along[..., None] * directions[:, None, :]
     values = field(points.reshape(m * n_samples, -1))
     if values.shape != (m * n_samples, 1):
-        raise InputError(f"field values of shape {tuple(values.shape)}", f"({m * n_samples}, 1) was expected")
+        raise InputError(
+            f"the field must give a value at each point, of shape {(m * n_samples, 1)}, got {tuple(values.shape)}",
+            do="let it return a column with a row for each point",
+        )
     return values.reshape(m, n_samples).mean(-1, keepdim=True) * length

@@ -39,7 +39,10 @@ class ParallelBeam:
     def half_turn(n_views: int, n_bins: int, width: float = 2.0) -> "ParallelBeam":
         """Spread views evenly over [0, pi), on a centred detector of the given width."""
         if n_views < 1 or n_bins < 1:
-            raise InputError(f"{n_views} views on {n_bins} bins", "at least one of each was expected")
+            raise InputError(
+                f"a scan needs at least one view and one bin, got {n_views} views of {n_bins} bins",
+                do="choose positive numbers",
+            )
         return ParallelBeam(tuple(i * math.pi / n_views for i in range(n_views)), n_bins, width / n_bins)
 
     @property

@@ -57,9 +57,8 @@ class Projector(LinearMap):
         self.matrix, self.transposed = (m.to(device) for m in _matrices(geometry, grid, dtype))
         if self.matrix.values().numel() == 0:
             raise InputError(
-                f"a grid over {grid.bounds}, which no ray of the {type(geometry).__name__} meets",
-                "a grid in view of the detector",
-                "check units of length, and the centres of grid and detector",
+                f"no ray of the {type(geometry).__name__} meets the grid over {grid.bounds}",
+                do="check units of length, and the centres of grid and detector",
             )
         m, n = self.matrix.shape
         super().__init__(self.matrix.__matmul__, self.transposed.__matmul__, (m, n))
@@ -71,9 +70,9 @@ def _check_source(geometry: Geometry, grid: PixelGrid | VoxelGrid) -> None:
     radius = math.hypot(*(max(map(abs, ends)) for ends in grid.bounds[:2]))
     if radius >= geometry.source_origin:
         raise InputError(
-            f"a source {geometry.source_origin:g} from the axis and a grid that reaches {radius:g}",
-            "the source outside the grid in each view was expected",
-            "check that both have the same unit of length, or take a smaller grid",
+            f"the source must lie outside the grid in every view, but it is {geometry.source_origin:g} from the axis "
+            f"and the grid reaches {radius:g}",
+            do="check that both have the same unit of length, or take a smaller grid",
         )
 
 
@@ -103,8 +102,9 @@ def _entries(geometry: Geometry, grid: PixelGrid | VoxelGrid, view: int) -> Entr
     if not isinstance(geometry, ConeBeam) and isinstance(grid, PixelGrid):
         return _pixel_entries(geometry, grid, view)
     raise InputError(
-        f"a {type(geometry).__name__} with a {type(grid).__name__}",
-        "a PixelGrid for parallel and fan beams, a VoxelGrid for cone beams",
+        f"parallel and fan beams project a PixelGrid, and cone beams a VoxelGrid, got a {type(geometry).__name__} with "
+        f"a {type(grid).__name__}",
+        do="take the grid that fits the beam",
     )
 
 

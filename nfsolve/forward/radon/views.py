@@ -23,29 +23,39 @@ def checked_angles(angles: Sequence[float]) -> tuple[float, ...]:
         InputError: There is none, one is not finite, or they look like degrees.
     """
     angles = tuple(float(t) for t in angles)
-    if not angles or not all(map(math.isfinite, angles)):
-        raise InputError(f"{len(angles)} angles", "at least one, all finite, was expected")
+    if not angles:
+        raise InputError("a scan needs at least one view, got no angle", do="give one angle per view, in radians")
+    for view, angle in enumerate(angles):
+        if not math.isfinite(angle):
+            raise InputError(
+                f"the angle of view {view} must be finite, got {angle}", do="correct it, or leave the view out"
+            )
     largest = max(map(abs, angles))
     if largest > 4 * math.pi:
-        raise InputError(f"an angle of {largest:g}", "radians were expected", "convert degrees by math.radians")
+        raise InputError(
+            f"angles are in radians, at most two turns (12.57), got {largest:g}",
+            do="convert degrees by math.radians, and take larger angles modulo a turn",
+        )
     return angles
 
 
 def check_detector(n_bins: int, spacing: float, centre: float) -> None:
-    """Refuse an axis of a detector without bins, without width, or without a place."""
+    """Refuse an axis of a detector without bins, without width, or without a finite centre."""
     if n_bins < 1 or not 0 < spacing < math.inf or not math.isfinite(centre):
         raise InputError(
-            f"a detector of {n_bins} bins of width {spacing} at {centre}",
-            "at least one bin, a positive width and a finite centre were expected",
+            f"a detector needs at least one bin, a positive bin width and a finite centre, got {n_bins} bins of width "
+            f"{spacing} at {centre}",
+            do="correct the number that is not so",
         )
 
 
-def check_distances(source: float, detector: float) -> None:
+def check_distances(source_origin: float, source_detector_distance: float) -> None:
     """Refuse distances from the source that are not positive."""
-    if not 0 < source < math.inf or not 0 < detector < math.inf:
+    if not 0 < source_origin < math.inf or not 0 < source_detector_distance < math.inf:
         raise InputError(
-            f"a source {source} from the axis and {detector} from the detector",
-            "two positive distances were expected",
+            f"the distances from the source must be positive, got {source_origin} to the axis of rotation and "
+            f"{source_detector_distance} to the detector",
+            do="give both in the unit of the bin width",
         )
 
 

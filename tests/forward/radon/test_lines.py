@@ -54,9 +54,9 @@ def test_stratified_samples_follow_the_generator_and_stay_near_the_midpoint_rule
 
 
 def test_bad_values_are_worded():
-    with pytest.raises(ValueError, match=r"field values of shape \(4,\): \(4, 1\) was expected"):
+    with pytest.raises(ValueError, match=r"a value at each point, of shape \(4, 1\), got \(4,\)"):
         line_integrals(lambda x: x[:, 0], (torch.zeros(2, 2), torch.ones(2, 2)), 2)
-    with pytest.raises(ValueError, match="n_samples=0"):
+    with pytest.raises(ValueError, match="n_samples must be at least 1, got 0"):
         line_integrals(gaussian, ODD.rays(), 0)
-    with pytest.raises(ValueError, match="bounds of 2 coordinates: 3 were expected from the rays"):
+    with pytest.raises(ValueError, match="the rays have 3 coordinates, but bounds has 2"):
         line_integrals(gaussian, (torch.zeros(2, 3), torch.ones(2, 3)), 2)

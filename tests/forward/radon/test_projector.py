@@ -255,15 +255,17 @@ def test_a_real_fan_scan_is_the_projection_of_its_own_reconstruction(name, margi
 
 def test_bad_pairs_are_worded():
     near = replace(ODD_FAN, source_origin=0.8)
-    with pytest.raises(ValueError, match=r"a source 0.8 from the axis and a grid that reaches 0.90\d*: the source out"):
+    with pytest.raises(ValueError, match=r"outside the grid .* 0.8 from the axis and the grid reaches 0.90"):
         Projector(near, ODD_GRID)
     with pytest.raises(ValueError, match=r"same unit of length"):
         Projector(replace(CASES["cone"][0], source_origin=0.5), CASES["cone"][1])
-    with pytest.raises(ValueError, match=r"a ConeBeam with a PixelGrid: a PixelGrid for parallel and fan"):
+    with pytest.raises(
+        ValueError, match=r"parallel and fan beams project a PixelGrid, .* got a ConeBeam with a PixelGrid"
+    ):
         Projector(CASES["cone"][0], ODD_GRID)
     with pytest.raises(ValueError, match=r"a FanBeam with a VoxelGrid"):
         Projector(ODD_FAN, CASES["cone"][1])
-    with pytest.raises(ValueError, match=r"which no ray of the ParallelBeam meets: a grid in view of the detector"):
+    with pytest.raises(ValueError, match=r"no ray of the ParallelBeam meets the grid over"):
         Projector(replace(ODD, centre=40.0), ODD_GRID)
 
 

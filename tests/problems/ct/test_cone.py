@@ -284,7 +284,7 @@ def test_bad_parameters_are_worded(options, words):
     ("options", "words"),
     [
         ({"panel": -1.0}, "bins of width"),
-        ({"bins": 0}, "a detector of 0 bins"),
+        ({"bins": 0}, "a detector needs .*, got 0 bins"),
     ],
 )
 def test_impossible_scanners_are_worded(options, words):

@@ -87,5 +87,5 @@ def test_the_back_projection_of_scikit_image_is_no_adjoint():
             image = transform.iradon(y[0, 0].numpy(), angles, output_size=16, filter_name=None, circle=False)
             return torch.from_numpy(image)[None, None]
 
-    with pytest.raises(ValueError, match="<A x, y> = .* but <x, A_adjoint y> = .*Give the exact adjoint"):
+    with pytest.raises(ValueError, match="<A x, y> is .* but <x, A_adjoint y> is .*Give the exact adjoint"):
         wrap_operator(ScikitImage(), (16, 16), (23, 12), torch.float64)
