@@ -13,7 +13,7 @@ from nfsolve.fields.activations import TANH, Activation
 from nfsolve.fields.branches import PLAIN, Branch
 from nfsolve.fields.chosen import chosen
 from nfsolve.fields.encodings import IDENTITY, Encoding
-from nfsolve.fields.field import Device, Domain, Transform
+from nfsolve.fields.field import Device, Domain, OutputTransform
 from nfsolve.fields.init import Init
 from nfsolve.fields.layers import Layers
 from nfsolve.fields.operators import Separable, make_branches, make_trunk
@@ -36,7 +36,7 @@ class DeepONet(Separable):
         trunk: Network of the trunk: ``plain``, as an `MLP`, or ``modified``, as a `ModifiedMLP`.
         branch: Network that reads a function; a tuple has one for each function.
         bias: Whether a trained constant is added to each output.
-        transform: Maps coordinates ``(n, d)`` and raw outputs ``(n, k)`` to ``(n, k)``.
+        output_transform: Maps coordinates ``(n, d)`` and raw outputs ``(n, k)`` to ``(n, k)``.
         seed: Seed of weights and encoding.
         dtype: Type of the parameters, default float32.
         device: Device of the parameters, default CPU.
@@ -61,7 +61,7 @@ class DeepONet(Separable):
         trunk: Literal["plain", "modified"] = "plain",
         branch: Branch | tuple[Branch, ...] = PLAIN,
         bias: bool = True,
-        transform: Transform | None = None,
+        output_transform: OutputTransform | None = None,
         seed: int = 0,
         dtype: torch.dtype | None = None,
         device: Device = None,
@@ -70,7 +70,7 @@ class DeepONet(Separable):
         options = {"sensors": sensors, "width": width, "depth": depth, "latent": latent, "activation": activation}
         options |= {"encoding": encoding, "harmonics": harmonics, "init": init}
         options |= {"trunk": trunk, "branch": branch, "bias": bias}
-        super().__init__(domain, outputs, transform, options, seed, dtype, device)
+        super().__init__(domain, outputs, output_transform, options, seed, dtype, device)
         k, like = len(self.outputs), self.coordinates.matrix
         features = self.encoding.out_features
         layers = Layers(features, width, depth, activation, init, seed, like.dtype, like.device)

@@ -19,7 +19,7 @@ from nfsolve.fields.checks import check_counts
 from nfsolve.fields.encodings import IDENTITY, Encoding, Waves
 from nfsolve.fields.init import Init
 
-Transform = Callable[[Tensor, Tensor], Tensor]
+OutputTransform = Callable[[Tensor, Tensor], Tensor]
 Device = torch.device | str | None
 SIZES = ("width", "depth", "harmonics", "latent", "frames", "features", "decoder")
 
@@ -44,7 +44,7 @@ class Field(nn.Module, ABC):
     Args:
         domain: Names, bounds and periodicity of the coordinates.
         outputs: Names of the outputs, separated by spaces or as a tuple.
-        transform: Maps coordinates ``(n, d)`` and raw outputs ``(n, k)`` to ``(n, k)``, or None.
+        output_transform: Maps coordinates ``(n, d)`` and raw outputs ``(n, k)`` to ``(n, k)``, or None.
         options: The subclass's own arguments, which become `config`; sizes are checked here.
         seed: Seed of weights and encoding.
         dtype: Type of the parameters, default float32.
@@ -69,7 +69,7 @@ class Field(nn.Module, ABC):
         self,
         domain: Domain,
         outputs: str | tuple[str, ...],
-        transform: Transform | None,
+        output_transform: OutputTransform | None,
         options: dict[str, Any],
         seed: int,
         dtype: torch.dtype | None,
@@ -81,7 +81,7 @@ class Field(nn.Module, ABC):
         self.inputs = tuple(domain.names)
         self.outputs = output_names(outputs)
         self.config = {"call": name, **options}
-        self.transform = transform
+        self.output_transform = output_transform
         dtype = _dtype(dtype)
         self.origin = origin_of(domain.bounds)
         coordinates, names = _coordinates(domain, self.origin, options.get("harmonics", 1))
@@ -94,7 +94,7 @@ class Field(nn.Module, ABC):
         """Build a field for a problem.
 
         Args:
-            problem: Has ``domain`` and ``unknowns``; where it has a method ``transform``, the field applies
+            problem: Has ``domain`` and ``unknowns``; where it has a method ``output_transform``, the field applies
                 what that returns; where it has a ``resolution``, points along its longest axis, an
                 initialisation may use that.
             **options: Arguments of the constructor.
@@ -109,10 +109,10 @@ class Field(nn.Module, ABC):
         for name in options:
             if name not in known:
                 raise unknown(f"option of {cls.__name__}", name, known)
-        transform = problem.transform() if hasattr(problem, "transform") else None
+        transform = problem.output_transform() if hasattr(problem, "output_transform") else None
         if isinstance(options.get("init"), Init):
             options["init"] = options["init"].for_problem(problem)
-        return cls(problem.domain, outputs=problem.unknowns, **{"transform": transform, **options})  # type: ignore[call-arg]
+        return cls(problem.domain, outputs=problem.unknowns, **{"output_transform": transform, **options})  # type: ignore[call-arg]
 
     @abstractmethod
     def network(self, features: Tensor) -> Tensor:
@@ -177,9 +177,9 @@ class Field(nn.Module, ABC):
 
     def finish(self, x: Tensor, y: Tensor) -> Tensor:
         """Apply the transform to raw outputs ``(n, k)`` at points ``(n, d)``."""
-        if self.transform is None:
+        if self.output_transform is None:
             return y
-        values = self.transform(x, y)
+        values = self.output_transform(x, y)
         return values if self.origin is None else values.to(y.dtype)  # the points of a far domain are in float64
 
     def extra_repr(self) -> str:

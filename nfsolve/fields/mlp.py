@@ -6,7 +6,7 @@ from torch import Tensor
 from nfsolve.fields.activations import TANH, Activation
 from nfsolve.fields.chosen import chosen
 from nfsolve.fields.encodings import IDENTITY, Encoding
-from nfsolve.fields.field import Device, Domain, Field, Transform
+from nfsolve.fields.field import Device, Domain, Field, OutputTransform
 from nfsolve.fields.init import Init
 from nfsolve.fields.layers import Layers
 
@@ -23,7 +23,7 @@ class MLP(Field):
         encoding: Encoding of the normalised coordinates.
         harmonics: Harmonics of the embedding of periodic coordinates.
         init: Initialisation; None takes the activation's own (`default_init`).
-        transform: Maps coordinates ``(n, d)`` and raw outputs ``(n, k)`` to ``(n, k)``.
+        output_transform: Maps coordinates ``(n, d)`` and raw outputs ``(n, k)`` to ``(n, k)``.
         seed: Seed of weights and encoding.
         dtype: Type of the parameters, default float32.
         device: Device of the parameters, default CPU.
@@ -43,7 +43,7 @@ class MLP(Field):
         encoding: Encoding = IDENTITY,
         harmonics: int = 1,
         init: Init | None = None,
-        transform: Transform | None = None,
+        output_transform: OutputTransform | None = None,
         seed: int = 0,
         dtype: torch.dtype | None = None,
         device: Device = None,
@@ -51,7 +51,7 @@ class MLP(Field):
         activation, init = chosen(activation, init)
         options = {"width": width, "depth": depth, "activation": activation}
         options |= {"encoding": encoding, "harmonics": harmonics, "init": init}
-        super().__init__(domain, outputs, transform, options, seed, dtype, device)
+        super().__init__(domain, outputs, output_transform, options, seed, dtype, device)
         layers = Layers(self.encoding.out_features, width, depth, activation, init, seed, dtype, device)
         self.body = layers.stack(len(self.outputs))
 

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from nfsolve.fields.activations import TANH, Activation
 from nfsolve.fields.chosen import chosen
 from nfsolve.fields.encodings import IDENTITY, Encoding
-from nfsolve.fields.field import Device, Domain, Field, Transform
+from nfsolve.fields.field import Device, Domain, Field, OutputTransform
 from nfsolve.fields.init import Init
 from nfsolve.fields.layers import Layers
 
@@ -57,7 +57,7 @@ class ModifiedMLP(Field):
         encoding: Encoding = IDENTITY,
         harmonics: int = 1,
         init: Init | None = None,
-        transform: Transform | None = None,
+        output_transform: OutputTransform | None = None,
         seed: int = 0,
         dtype: torch.dtype | None = None,
         device: Device = None,
@@ -65,7 +65,7 @@ class ModifiedMLP(Field):
         activation, init = chosen(activation, init)
         options = {"width": width, "depth": depth, "activation": activation}
         options |= {"encoding": encoding, "harmonics": harmonics, "init": init}
-        super().__init__(domain, outputs, transform, options, seed, dtype, device)
+        super().__init__(domain, outputs, output_transform, options, seed, dtype, device)
         layers = Layers(self.encoding.out_features, width, depth, activation, init, seed, dtype, device)
         self.body = Gated(layers, len(self.outputs))
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from nfsolve.fields.activations import TANH, Activation
 from nfsolve.fields.chosen import chosen
 from nfsolve.fields.encodings import IDENTITY, Encoding
-from nfsolve.fields.field import Device, Domain, Transform
+from nfsolve.fields.field import Device, Domain, OutputTransform
 from nfsolve.fields.init import Init
 from nfsolve.fields.layers import Layers
 from nfsolve.fields.operators import Operator, joined
@@ -41,7 +41,7 @@ class ModifiedDeepONet(Operator):
         encoding: Encoding = IDENTITY,
         harmonics: int = 1,
         init: Init | None = None,
-        transform: Transform | None = None,
+        output_transform: OutputTransform | None = None,
         seed: int = 0,
         dtype: torch.dtype | None = None,
         device: Device = None,
@@ -49,7 +49,7 @@ class ModifiedDeepONet(Operator):
         activation, init = chosen(activation, init)
         options = {"sensors": sensors, "width": width, "depth": depth, "latent": latent, "activation": activation}
         options |= {"encoding": encoding, "harmonics": harmonics, "init": init}
-        super().__init__(domain, outputs, transform, options, seed, dtype, device)
+        super().__init__(domain, outputs, output_transform, options, seed, dtype, device)
         k, like = len(self.outputs), self.coordinates.matrix
         common = (seed, like.dtype, like.device)
         trunk = Layers(self.encoding.out_features, width, depth, activation, init, *common)

@@ -16,7 +16,7 @@ from torch import Generator, Tensor, nn
 from nfsolve._core.random import generator
 from nfsolve.fields.activations import TANH
 from nfsolve.fields.checks import check_positive
-from nfsolve.fields.field import SIZES, Device, Domain, Field, Transform
+from nfsolve.fields.field import SIZES, Device, Domain, Field, OutputTransform
 from nfsolve.fields.init import Place, TorchDefault
 from nfsolve.fields.layers import linear
 
@@ -69,7 +69,7 @@ class FilterNetwork(Field):
     Args:
         domain: Names, bounds and periodicity of the coordinates.
         outputs: Names of the outputs.
-        transform: Maps coordinates ``(n, d)`` and raw outputs ``(n, k)`` to ``(n, k)``, or None.
+        output_transform: Maps coordinates ``(n, d)`` and raw outputs ``(n, k)`` to ``(n, k)``, or None.
         options: ``width``, ``depth``, ``scale``, ``harmonics`` and what `filter` needs.
         seed: Seed of the weights.
         dtype: Type of the parameters, default float32.
@@ -80,13 +80,13 @@ class FilterNetwork(Field):
         self,
         domain: Domain,
         outputs: str | tuple[str, ...],
-        transform: Transform | None,
+        output_transform: OutputTransform | None,
         options: dict[str, Any],
         seed: int,
         dtype: torch.dtype | None,
         device: Device,
     ):
-        super().__init__(domain, outputs, transform, options, seed, dtype, device)
+        super().__init__(domain, outputs, output_transform, options, seed, dtype, device)
         check_positive(type(self).__name__, **{k: v for k, v in options.items() if k not in SIZES})
         width, depth, random = options["width"], options["depth"], generator(seed, "weights")
         like = self.coordinates.matrix
@@ -126,7 +126,7 @@ class FourierFilterNetwork(FilterNetwork):
         scale: Root mean square of the initial angular frequencies of the whole product, along each normalised
             coordinate. The default of the paper's code, made for images, is 256 / sqrt(3 d).
         harmonics: Harmonics of the embedding of periodic coordinates.
-        transform: Maps coordinates ``(n, d)`` and raw outputs ``(n, k)`` to ``(n, k)``.
+        output_transform: Maps coordinates ``(n, d)`` and raw outputs ``(n, k)`` to ``(n, k)``.
         seed: Seed of the weights.
         dtype: Type of the parameters, default float32.
         device: Device of the parameters, default CPU.
@@ -144,13 +144,13 @@ class FourierFilterNetwork(FilterNetwork):
         depth: int = 4,
         scale: float = 10.0,
         harmonics: int = 1,
-        transform: Transform | None = None,
+        output_transform: OutputTransform | None = None,
         seed: int = 0,
         dtype: torch.dtype | None = None,
         device: Device = None,
     ):
         options = {"width": width, "depth": depth, "scale": scale, "harmonics": harmonics}
-        super().__init__(domain, outputs, transform, options, seed, dtype, device)
+        super().__init__(domain, outputs, output_transform, options, seed, dtype, device)
 
     def filter(self, random: Generator) -> nn.Module:
         """Draw one filter."""
@@ -173,7 +173,7 @@ class GaborFilterNetwork(FilterNetwork):
         shape: Shape of the Gamma distribution of the whole product's gamma.
         rate: Its rate.
         harmonics: Harmonics of the embedding of periodic coordinates.
-        transform: Maps coordinates ``(n, d)`` and raw outputs ``(n, k)`` to ``(n, k)``.
+        output_transform: Maps coordinates ``(n, d)`` and raw outputs ``(n, k)`` to ``(n, k)``.
         seed: Seed of the weights.
         dtype: Type of the parameters, default float32.
         device: Device of the parameters, default CPU.
@@ -193,14 +193,14 @@ class GaborFilterNetwork(FilterNetwork):
         shape: float = 6.0,
         rate: float = 1.0,
         harmonics: int = 1,
-        transform: Transform | None = None,
+        output_transform: OutputTransform | None = None,
         seed: int = 0,
         dtype: torch.dtype | None = None,
         device: Device = None,
     ):
         options = {"width": width, "depth": depth, "scale": scale, "shape": shape, "rate": rate}
         options |= {"harmonics": harmonics}
-        super().__init__(domain, outputs, transform, options, seed, dtype, device)
+        super().__init__(domain, outputs, output_transform, options, seed, dtype, device)
 
     def filter(self, random: Generator) -> nn.Module:
         """Draw one filter."""

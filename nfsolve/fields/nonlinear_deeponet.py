@@ -16,7 +16,7 @@ from nfsolve.fields.activations import TANH, Activation
 from nfsolve.fields.branches import PLAIN, Branch
 from nfsolve.fields.chosen import chosen
 from nfsolve.fields.encodings import IDENTITY, Encoding
-from nfsolve.fields.field import Device, Domain, Transform
+from nfsolve.fields.field import Device, Domain, OutputTransform
 from nfsolve.fields.init import Init
 from nfsolve.fields.layers import Layers
 from nfsolve.fields.operators import Separable, make_branches, make_trunk
@@ -53,7 +53,7 @@ class NonlinearDeepONet(Separable):
         init: Init | None = None,
         trunk: Literal["plain", "modified"] = "plain",
         branch: Branch | tuple[Branch, ...] = PLAIN,
-        transform: Transform | None = None,
+        output_transform: OutputTransform | None = None,
         seed: int = 0,
         dtype: torch.dtype | None = None,
         device: Device = None,
@@ -62,7 +62,7 @@ class NonlinearDeepONet(Separable):
         options = {"features": features, "decoder": decoder, "sensors": sensors, "width": width, "depth": depth}
         options |= {"latent": latent, "activation": activation, "encoding": encoding, "harmonics": harmonics}
         options |= {"init": init, "trunk": trunk, "branch": branch}
-        super().__init__(domain, outputs, transform, options, seed, dtype, device)
+        super().__init__(domain, outputs, output_transform, options, seed, dtype, device)
         k, like = len(self.outputs), self.coordinates.matrix
         given = (activation, init, seed, like.dtype, like.device)
         layers = Layers(self.encoding.out_features, width, depth, *given)

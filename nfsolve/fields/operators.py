@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from nfsolve._core.errors import InputError, unknown
 from nfsolve.fields.branches import Branch
 from nfsolve.fields.checks import check_counts
-from nfsolve.fields.field import Device, Domain, Field, Transform
+from nfsolve.fields.field import Device, Domain, Field, OutputTransform
 from nfsolve.fields.layers import Layers
 from nfsolve.fields.modified import Gated
 
@@ -39,7 +39,7 @@ class Operator(Field):
         self,
         domain: Domain,
         outputs: str | tuple[str, ...],
-        transform: Transform | None,
+        output_transform: OutputTransform | None,
         options: dict[str, Any],
         seed: int,
         dtype: torch.dtype | None,
@@ -49,7 +49,7 @@ class Operator(Field):
         sensors = tuple(sensors) if isinstance(sensors, tuple | list) else (sensors,)
         for count in sensors or (0,):
             check_counts(type(self).__name__, sensors=count)
-        super().__init__(domain, outputs, transform, options, seed, dtype, device)
+        super().__init__(domain, outputs, output_transform, options, seed, dtype, device)
         self.sensors = sensors
 
     @classmethod
@@ -120,9 +120,9 @@ class Operator(Field):
         x = self.cast(x)
         own, given = x.ndim == 3, self.sensor_values(functions)
         values = self.images(x, given) if own else self.crossed(x, given)
-        if getattr(self.transform, "broadcasts", False):
+        if getattr(self.output_transform, "broadcasts", False):
             values = self.finish(x if own else x[:, None], values)
-        elif self.transform is not None:
+        elif self.output_transform is not None:
             # a row for each pair, because a transform is written for points (n, d)
             n, count = values.shape[:2]
             each = torch.arange(n, device=values.device).repeat_interleave(count)

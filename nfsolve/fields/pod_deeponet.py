@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from nfsolve._core.errors import InputError
 from nfsolve.fields.branches import PLAIN, Branch
-from nfsolve.fields.field import Device, Domain, Transform
+from nfsolve.fields.field import Device, Domain, OutputTransform
 from nfsolve.fields.operators import Separable, make_branches
 
 NODES = 4  # of the polynomial along each axis between the points of the grid
@@ -35,7 +35,7 @@ class PODDeepONet(Separable):
         width: Width of the hidden layers of a branch that does not say it.
         depth: Number of hidden layers of a branch that does not say it.
         branch: Network that reads a function; a tuple has one for each function.
-        transform: Maps coordinates ``(n, d)`` and raw outputs ``(n, k)`` to ``(n, k)``.
+        output_transform: Maps coordinates ``(n, d)`` and raw outputs ``(n, k)`` to ``(n, k)``.
         seed: Seed of the weights.
         dtype: Type of the parameters, default float32.
         device: Device of the parameters, default CPU.
@@ -59,13 +59,13 @@ class PODDeepONet(Separable):
         width: int = 64,
         depth: int = 3,
         branch: Branch | tuple[Branch, ...] = PLAIN,
-        transform: Transform | None = None,
+        output_transform: OutputTransform | None = None,
         seed: int = 0,
         dtype: torch.dtype | None = None,
         device: Device = None,
     ):
         options = {"sensors": sensors, "latent": latent, "width": width, "depth": depth, "branch": branch}
-        super().__init__(domain, outputs, transform, options, seed, dtype, device)
+        super().__init__(domain, outputs, output_transform, options, seed, dtype, device)
         k, like = len(self.outputs), self.coordinates.matrix
         sizes = tuple(len(axis) for axis in axes)
         if len(axes) != len(self.inputs) or snapshots.shape[1:] != (*sizes, k):
@@ -99,7 +99,7 @@ class PODDeepONet(Separable):
                 f"{cls.__name__} for {type(problem).__name__}", "a problem with training labels", "use DeepONet"
             )
         axes, values = problem.snapshots()
-        return super().for_problem(problem, **{"axes": axes, "snapshots": values, "transform": None, **options})
+        return super().for_problem(problem, **{"axes": axes, "snapshots": values, "output_transform": None, **options})
 
     def basis(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Interpolate modes and mean."""

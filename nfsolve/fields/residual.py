@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from nfsolve.fields.activations import TANH, Activation
 from nfsolve.fields.chosen import chosen
 from nfsolve.fields.encodings import IDENTITY, Encoding
-from nfsolve.fields.field import Device, Domain, Field, Transform
+from nfsolve.fields.field import Device, Domain, Field, OutputTransform
 from nfsolve.fields.init import Init
 from nfsolve.fields.layers import Dense, Layers
 
@@ -54,7 +54,7 @@ class ResidualMLP(Field):
         encoding: Encoding = IDENTITY,
         harmonics: int = 1,
         init: Init | None = None,
-        transform: Transform | None = None,
+        output_transform: OutputTransform | None = None,
         seed: int = 0,
         dtype: torch.dtype | None = None,
         device: Device = None,
@@ -62,7 +62,7 @@ class ResidualMLP(Field):
         activation, init = chosen(activation, init)
         options = {"width": width, "depth": depth, "activation": activation}
         options |= {"encoding": encoding, "harmonics": harmonics, "init": init}
-        super().__init__(domain, outputs, transform, options, seed, dtype, device)
+        super().__init__(domain, outputs, output_transform, options, seed, dtype, device)
         read, count = self.encoding.out_features, 1 + 3 * depth
         layers = Layers(read, width, count, activation, init, seed, dtype, device)
         self.gate_u, self.gate_v = layers.first(), layers.first()

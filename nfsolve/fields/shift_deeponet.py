@@ -13,7 +13,7 @@ from nfsolve.fields.activations import TANH, Activation
 from nfsolve.fields.branches import PLAIN, Branch
 from nfsolve.fields.chosen import chosen
 from nfsolve.fields.encodings import IDENTITY, Encoding
-from nfsolve.fields.field import Device, Domain, Transform
+from nfsolve.fields.field import Device, Domain, OutputTransform
 from nfsolve.fields.init import Init
 from nfsolve.fields.layers import Layers
 from nfsolve.fields.operators import Operator, joined, make_branch, make_branches, product
@@ -54,7 +54,7 @@ class ShiftDeepONet(Operator):
         init: Init | None = None,
         branch: Branch | tuple[Branch, ...] = PLAIN,
         shift: Branch = PLAIN,
-        transform: Transform | None = None,
+        output_transform: OutputTransform | None = None,
         seed: int = 0,
         dtype: torch.dtype | None = None,
         device: Device = None,
@@ -63,7 +63,7 @@ class ShiftDeepONet(Operator):
         options = {"frames": frames, "sensors": sensors, "width": width, "depth": depth, "latent": latent}
         options |= {"activation": activation, "encoding": encoding, "harmonics": harmonics, "init": init}
         options |= {"branch": branch, "shift": shift}
-        super().__init__(domain, outputs, transform, options, seed, dtype, device)
+        super().__init__(domain, outputs, output_transform, options, seed, dtype, device)
         k, like = len(self.outputs), self.coordinates.matrix
         features = self.encoding.out_features
         layers = Layers(features, width, depth, activation, init, seed, like.dtype, like.device)

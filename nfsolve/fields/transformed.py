@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from nfsolve._core.errors import InputError
-from nfsolve.fields.field import Domain, Transform, output_names
+from nfsolve.fields.field import Domain, OutputTransform, output_names
 
 
 class Transformed(nn.Module):
@@ -15,16 +15,18 @@ class Transformed(nn.Module):
         module: Maps points ``(n, d)`` to raw outputs ``(n, k)``.
         domain: Names of the coordinates.
         outputs: Names of the outputs, separated by spaces or as a tuple.
-        transform: Maps coordinates ``(n, d)`` and raw outputs ``(n, k)`` to ``(n, k)``.
+        output_transform: Maps coordinates ``(n, d)`` and raw outputs ``(n, k)`` to ``(n, k)``.
 
     Attributes:
         inputs: Coordinate names.
         outputs: Output names.
     """
 
-    def __init__(self, module: nn.Module, domain: Domain, outputs: str | tuple[str, ...], transform: Transform):
+    def __init__(
+        self, module: nn.Module, domain: Domain, outputs: str | tuple[str, ...], output_transform: OutputTransform
+    ):
         super().__init__()
-        self.module, self.transform = module, transform
+        self.module, self.output_transform = module, output_transform
         self.inputs, self.outputs = tuple(domain.names), output_names(outputs)
 
     def forward(self, x: Tensor, *functions: Tensor) -> Tensor:
@@ -39,10 +41,10 @@ class Transformed(nn.Module):
                 f"The field must have {len(self.outputs)} outputs ({', '.join(self.outputs)}), got {y.shape[-1]}",
                 do="change the width of its last layer",
             )
-        return self.transform(x, y)
+        return self.output_transform(x, y)
 
 
-def with_transform(field: nn.Module, problem: Any) -> nn.Module:
+def with_output_transform(field: nn.Module, problem: Any) -> nn.Module:
     """Return a field that applies the transform of a problem, whatever the field was built for.
 
     The transform of a field that was built for the same kind of problem gives way to that of this problem, which may
@@ -50,7 +52,7 @@ def with_transform(field: nn.Module, problem: Any) -> nn.Module:
 
     Args:
         field: A field that was built already.
-        problem: The problem; has ``transform()``, ``domain`` and ``unknowns``.
+        problem: The problem; has ``output_transform()``, ``domain`` and ``unknowns``.
 
     Returns:
         The field, or a wrapper around the module.
@@ -58,26 +60,26 @@ def with_transform(field: nn.Module, problem: Any) -> nn.Module:
     Raises:
         InputError: The field has a transform that is not the problem's, so that one of them would be lost.
     """
-    own: Any = getattr(field, "transform", None)
-    wanted = problem.transform()
+    own: Any = getattr(field, "output_transform", None)
+    wanted = problem.output_transform()
     ansatz = _is_ansatz(own)
     if wanted is None:
         if ansatz:
             raise InputError(
                 f"The field was built with the ansatz of {type(own.problem).__name__}, and this problem has none",
-                do="build the field for this problem, or set `field.transform = None`",
+                do="build the field for this problem, or set `field.output_transform = None`",
             )
         return field
-    if not hasattr(field, "transform"):
+    if not hasattr(field, "output_transform"):
         return Transformed(field, problem.domain, problem.unknowns, wanted)
     if own is None and not getattr(field, "transformable", True):
         return field
     if own is None or (ansatz and _is_ansatz(wanted)):
-        field.transform = wanted
+        field.output_transform = wanted
     elif _kind(own) != _kind(wanted):
         raise InputError(
             "The field has a transform that is not the transform (or ansatz) of the problem",
-            do="set `field.transform = None` for that of the problem, or write both into the ansatz",
+            do="set `field.output_transform = None` for that of the problem, or write both into the ansatz",
         )
     return field
 

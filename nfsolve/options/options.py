@@ -234,7 +234,7 @@ def _dataclass(problem: type[Problem], made: list[Any]) -> type:
     return made_class
 
 
-_BUILT = ("domain", "outputs", "transform", "seed", "dtype", "device")
+_BUILT = ("domain", "outputs", "output_transform", "seed", "dtype", "device")
 
 
 def _type(recipe: Recipe) -> type | None:

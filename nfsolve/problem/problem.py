@@ -191,7 +191,7 @@ class Problem(ABC):
     def recipe(self) -> Recipe:
         """Return the best known field and optimizers."""
 
-    def transform(self) -> nn.Module | Callable[[Tensor, Tensor], Tensor] | None:
+    def output_transform(self) -> nn.Module | Callable[[Tensor, Tensor], Tensor] | None:
         """Return a map (points, raw outputs) -> outputs that the field applies last, or None."""
         return None
 

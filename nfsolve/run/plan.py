@@ -15,7 +15,7 @@ from nfsolve._core.errors import InputError
 from nfsolve._core.spec import TRUSTED, build, describe
 from nfsolve._core.version import VERSION
 from nfsolve.fields import Field, factorize
-from nfsolve.fields.transformed import with_transform
+from nfsolve.fields.transformed import with_output_transform
 from nfsolve.problem import Problem, Recipe, Stage
 from nfsolve.problem.registry import recall, where
 from nfsolve.weighting import Constant, Weighting
@@ -230,7 +230,7 @@ def make_field(problem: Problem, plan: Plan) -> nn.Module:
     given = isinstance(plan.field, nn.Module)
     field = plan.field if given else _built(problem, plan)
     if given or not isinstance(field, Field):  # `for_problem` gave the others their transform
-        field = with_transform(field, problem)
+        field = with_output_transform(field, problem)
     made, held = problem.auxiliary_modules(plan.seed), dict(getattr(field, "auxiliary", {}))
     like = next(field.parameters(), None)
     if made and like is not None:  # those of a field that was trained before go on

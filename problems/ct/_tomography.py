@@ -127,7 +127,7 @@ class Tomography(Problem):
         image = filtered_back_projection(torch.as_tensor(self.scan.sinogram), self.scan.geometry, grid, "hann").image
         return max(float(image.quantile(0.99)), 1e-12)
 
-    def transform(self) -> Callable[[Tensor, Tensor], Tensor]:
+    def output_transform(self) -> Callable[[Tensor, Tensor], Tensor]:
         """Attenuations are not negative: a softplus, in units of the contrast; or a sigmoid up to a known peak."""
         if self.peak:
             return lambda x, raw: self.peak * torch.sigmoid(raw)

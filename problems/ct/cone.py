@@ -160,7 +160,7 @@ class CTCone(Problem):
         coarse = fdk(self.projections, self.geometry, coarse_voxels(self.body.grid, max(1, self.size // 32)), "hann")
         return max(float(coarse.image.quantile(0.99)), 1e-12)
 
-    def transform(self) -> Callable[[Tensor, Tensor], Tensor]:
+    def output_transform(self) -> Callable[[Tensor, Tensor], Tensor]:
         """Attenuations are not negative: softplus, in units of the contrast."""
         contrast = self.contrast
         return lambda x, raw: contrast * torch.nn.functional.softplus(raw - 1)

@@ -126,7 +126,7 @@ class Radiance(Problem):
         """The occupancy grid follows the field."""
         return True
 
-    def transform(self) -> Callable[[Tensor, Tensor], Tensor]:
+    def output_transform(self) -> Callable[[Tensor, Tensor], Tensor]:
         """Make densities positive, exp(raw) as in Mueller et al. 2022, and small at first, so that space is emptied."""
         step = self.step
         return lambda x, raw: torch.cat([(raw[:, :1] - THIN).clamp(max=THICK).exp() / step, raw[:, 1:]], -1)

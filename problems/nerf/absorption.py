@@ -78,7 +78,7 @@ class NeRFAbsorption(Radiance):
         volume = {"points": points, "mu": phantom_values(SHEPP_LOGAN_3D, points)}
         return super().load(device, dtype) | {"volume": {k: v.to(device, dtype) for k, v in volume.items()}}
 
-    def transform(self) -> Callable[[Tensor, Tensor], Tensor]:
+    def output_transform(self) -> Callable[[Tensor, Tensor], Tensor]:
         """Make attenuations positive, and small at first."""
         return lambda x, raw: F.softplus(raw - 3)
 

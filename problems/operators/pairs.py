@@ -82,7 +82,7 @@ class PairsOperator(OperatorPDE):
         scaled = ((values[n] - mean) / size for n, (mean, size) in self._known.input_scales.items())
         return as_read(list(scaled))
 
-    def transform(self):
+    def output_transform(self):
         """The field is of order one; its outputs get the means and deviations of the training labels."""
         return partial(rescaled, *self._known.output_scales)
 

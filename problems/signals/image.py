@@ -104,7 +104,7 @@ class ImageFit(Problem):
         """Whether a checkpoint must hold the mini-batch: where an epoch goes on."""
         return self.setup.epochs
 
-    def transform(self) -> Callable[[Tensor, Tensor], Tensor] | None:
+    def output_transform(self) -> Callable[[Tensor, Tensor], Tensor] | None:
         """Return the map that the field applies last."""
         return _sigmoid if self.setup.squash else None
 

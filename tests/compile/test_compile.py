@@ -45,7 +45,7 @@ def test_derivatives_of_all_functions_are_one_graph(make):
         return x[:, 1:] * y
 
     box = nf.Box(t=(0, 1), x=nf.periodic(-1, 1))
-    field = make(box, "u v", 3, width=4, depth=1, latent=2, transform=walls, dtype=torch.float64)
+    field = make(box, "u v", 3, width=4, depth=1, latent=2, output_transform=walls, dtype=torch.float64)
     f, x = torch.ones(2, 3, dtype=torch.float64), torch.ones(5, 2, dtype=torch.float64)
     explained = torch._dynamo.explain(lambda x: partials(partial(field.across, f), x, [(), (0,), (1, 1)]))(x)
     assert explained.graph_break_count == 0, explained.break_reasons

@@ -29,7 +29,7 @@ def points(n: int, d: int = 1) -> torch.Tensor:
 @pytest.mark.parametrize("outputs", ["s", "u v p"])
 @pytest.mark.parametrize("walled", [False, True])
 def test_rows_are_the_entries_of_the_grid(outputs, walled):
-    field = build(outputs, transform=(lambda x, y: x * y + x) if walled else None)
+    field = build(outputs, output_transform=(lambda x, y: x * y + x) if walled else None)
     f, x = functions(3), points(4)
     grid = field.on_grid(f, x)
     assert grid.shape == (3, 4, len(outputs.split()))

@@ -181,7 +181,7 @@ def test_the_transform_is_applied_last():
 
     x = points(6)
     plain = nf.MLP(STRIP, "u v", width=6, dtype=torch.float64)
-    walled = nf.MLP(STRIP, "u v", width=6, dtype=torch.float64, transform=hard_walls)
+    walled = nf.MLP(STRIP, "u v", width=6, dtype=torch.float64, output_transform=hard_walls)
     assert torch.equal(walled(x), hard_walls(x, plain(x)))
     edge = x.clone()
     edge[:, 0] = 1.0
@@ -210,12 +210,12 @@ def test_every_configuration_rebuilds_its_field(network):
 
 
 def test_for_problem_takes_domain_unknowns_and_transform():
-    problem = SimpleNamespace(domain=STRIP, unknowns="u v", transform=lambda: lambda x, y: 0 * y + x)
+    problem = SimpleNamespace(domain=STRIP, unknowns="u v", output_transform=lambda: lambda x, y: 0 * y + x)
     field = nf.MLP.for_problem(problem, width=6, dtype=torch.float64)
     assert (field.inputs, field.outputs, field.config["width"]) == (("t", "x"), ("u", "v"), 6)
     assert torch.equal(field(points()), points())
-    problem.transform = lambda: None
-    assert nf.MLP.for_problem(problem).transform is None
+    problem.output_transform = lambda: None
+    assert nf.MLP.for_problem(problem).output_transform is None
     with pytest.raises(InputError, match=r"unknown option.* 'widht'.*width"):
         nf.MLP.for_problem(problem, widht=6)
 

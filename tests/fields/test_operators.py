@@ -90,7 +90,7 @@ def flat(field: nf.Operator, f: tuple[torch.Tensor, ...], x: torch.Tensor) -> to
 @pytest.mark.parametrize("name", OPERATORS)
 @pytest.mark.parametrize("transform", [None, walls, spread], ids=["free", "walled", "broadcast"])
 def test_grid_columns_and_rows_are_the_same_values(name, transform):
-    field, x = build(name, transform=transform), points()
+    field, x = build(name, output_transform=transform), points()
     f = functions(field)
     grid, across = field.on_grid(f, x), field.across(f, x)
     assert grid.shape == (3, 4, 2)
@@ -108,7 +108,7 @@ def test_grid_columns_and_rows_are_the_same_values(name, transform):
 @pytest.mark.parametrize("name", OPERATORS)
 @pytest.mark.parametrize("transform", [None, walls, spread], ids=["free", "walled", "broadcast"])
 def test_one_jet_gives_the_derivatives_of_all_functions_and_their_gradients(name, transform):
-    field, x = build(name, transform=transform), points()
+    field, x = build(name, output_transform=transform), points()
     f, parameters = functions(field), list(field.parameters())
     found = partials(partial(field.across, f), x, WANTED, engine="jets")
     flat_x = x.repeat(3, 1).requires_grad_()

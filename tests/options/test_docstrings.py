@@ -8,7 +8,7 @@ from nfsolve.options.docstrings import argument_texts, attribute_texts, descript
 from nfsolve.options.options import RunOptions, dataclass_of
 from nfsolve.problem.names import KINDS, known
 
-NO_OPTIONS = ("domain", "outputs", "transform", "seed", "dtype", "device", "params", "objective")
+NO_OPTIONS = ("domain", "outputs", "output_transform", "seed", "dtype", "device", "params", "objective")
 
 
 @dataclass

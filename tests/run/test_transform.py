@@ -40,7 +40,7 @@ class Free(Walled):
 
     ansatz = None
 
-    def transform(self):
+    def output_transform(self):
         return None
 
 
@@ -92,7 +92,7 @@ def test_a_field_of_the_same_class_takes_the_parameters_of_the_new_problem():
 
 
 def test_one_of_two_transforms_is_never_lost():
-    own = MLP(Walled.domain, "u", transform=lambda x, y: x * y, **OPTIONS)
+    own = MLP(Walled.domain, "u", output_transform=lambda x, y: x * y, **OPTIONS)
     with pytest.raises(InputError, match="transform that is not"):
         nf.solve(Walled(**SMALL), own, steps=0, report=None)
     with pytest.raises(InputError, match="built with the ansatz of Walled"):

@@ -106,9 +106,9 @@ class OperatorOf(OperatorPDE):
         """Return those of the PDE; none without physics."""
         return self.pde.conditions() if self.physics else {}
 
-    def transform(self) -> Any:
+    def output_transform(self) -> Any:
         """Return the hard constraint of the PDE."""
-        return self.pde.transform()
+        return self.pde.output_transform()
 
     def rows_on(self, name: str, condition: Condition, n: int, generator: Generator) -> dict[str, Tensor]:
         """Draw points as the PDE does."""
@@ -168,7 +168,7 @@ class OperatorOf(OperatorPDE):
         points = self.domain.interior(8, lambda n, d: torch.full((n, d), 0.3, dtype=torch.float64))
         raw = torch.full((len(points), len(self.outputs)), 0.7, dtype=torch.float64)
         values = torch.tensor([1.0, 2.0], dtype=torch.float64)  # tensors, which no constructor checks
-        first, second = (self.pde.with_(**{self.varies: v}).transform()(points, raw) for v in values)  # type: ignore[misc]
+        first, second = (self.pde.with_(**{self.varies: v}).output_transform()(points, raw) for v in values)  # type: ignore[misc]
         if not torch.equal(first, second):
             raise InputError(
                 f"'{self.varies}' that varies in the ansatz of {type(self.pde).__name__}",

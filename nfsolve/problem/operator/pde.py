@@ -119,9 +119,9 @@ class OperatorPDE(PDE):
         """Return this problem with functions of another kind, to test on what was not trained for; or None."""
         return None
 
-    def transform(self) -> Any:
+    def output_transform(self) -> Any:
         """Return the hard constraint that the field applies; one that names input functions is applied here instead."""
-        return None if self._lifts else super().transform()
+        return None if self._lifts else super().output_transform()
 
     @property
     def _lifts(self) -> tuple[str, ...]:

@@ -240,7 +240,7 @@ class PDE(Problem):
         scores["relative_l2"] = max(scores[f"relative_l2/{out}"] for out in self.outputs)
         return scores
 
-    def transform(self) -> nn.Module | Callable[[Tensor, Tensor], Tensor] | None:
+    def output_transform(self) -> nn.Module | Callable[[Tensor, Tensor], Tensor] | None:
         """Return the hard constraint written as ``ansatz``, if there is one."""
         if not hasattr(self, "ansatz"):
             return None

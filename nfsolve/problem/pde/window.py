@@ -116,7 +116,7 @@ def window_of(problem: PDE, start: float, end: float, previous: nn.Module | None
     Returns:
         The problem on the window.
     """
-    part = problem.with_(domain=_part(problem.domain, start, end), transform=problem.transform)
+    part = problem.with_(domain=_part(problem.domain, start, end), output_transform=problem.output_transform)
     window = Window(problem, part, previous, {} if previous is None else _handovers(problem, start))
     return part.with_(conditions=window.conditions, load=window.load, method=window.method, sample_on=window.sample_on)
 

@@ -119,7 +119,7 @@ def test_an_ansatz_may_name_the_input_function():
             return 0 * x[..., :1] * torch.ones(1, len(functions), dtype=functions.dtype)
 
     problem = Starting(**SMALL)
-    assert problem.transform() is None
+    assert problem.output_transform() is None
     data, batch = loaded(problem)
     assert float(problem.residuals(Nothing(), batch)["balance"].abs().max()) < 1e-9
     at = torch.rand(6, 2, generator=generator(), dtype=torch.float64)

@@ -147,10 +147,10 @@ def test_both_engines_give_the_same_residual(data: dict):
 def test_transform_gives_densities_and_nearly_empty_space_at_the_start():
     problem = NeRFScene(**SMALL)
     raw = 5 * torch.randn(500, 4, generator=generator(0, "x"), dtype=torch.float64)
-    values = problem.transform()(raw[:, :3], raw)
+    values = problem.output_transform()(raw[:, :3], raw)
     assert float(values[:, 0].min()) > 0
     assert torch.equal(values[:, 1:], raw[:, 1:])
-    start = float(problem.transform()(torch.zeros(1, 3), torch.zeros(1, 4))[0, 0])
+    start = float(problem.output_transform()(torch.zeros(1, 3), torch.zeros(1, 4))[0, 0])
     assert 0.05 < 1 - math.exp(-start * problem.step * 96) < 0.5
 
 

@@ -194,7 +194,7 @@ def test_the_recipe_of_rwf_and_its_sigmoid():
     assert torch.equal(field(x), torch.sigmoid(raw))
     frequencies = field.encoding.matrix * 2 / (2 * math.pi)  # cycles on [0, 1], which the field maps to [-1, 1]
     assert float(frequencies.std()) == pytest.approx(10, rel=0.1)
-    assert ImageFit().transform() is None
+    assert ImageFit().output_transform() is None
 
 
 def test_what_is_given_wins_over_the_protocol(picture_file):
