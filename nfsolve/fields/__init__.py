@@ -46,6 +46,7 @@ from nfsolve.fields.nonlinear_deeponet import NonlinearDeepONet
 from nfsolve.fields.operators import Operator
 from nfsolve.fields.pod_deeponet import PODDeepONet
 from nfsolve.fields.presets import PRESETS, preset
+from nfsolve.fields.random_features import RandomFeatures
 from nfsolve.fields.residual import ResidualMLP
 from nfsolve.fields.shift_deeponet import ShiftDeepONet
 from nfsolve.fields.windows import Windows
@@ -86,6 +87,7 @@ __all__ = [
     "Periodic",
     "Plain",
     "Positional",
+    "RandomFeatures",
     "RandomWeightFactorization",
     "ReLU",
     "RealGabor",

@@ -15,6 +15,7 @@ from nfsolve.optim.jacobi import Jacobi
 from nfsolve.optim.kfac import KFAC
 from nfsolve.optim.last_layer import LastLayer
 from nfsolve.optim.lbfgs import LBFGS
+from nfsolve.optim.linear_least_squares import LinearLeastSquares
 from nfsolve.optim.muon import Muon
 from nfsolve.optim.nystrom_newton import NystromNewtonCG
 from nfsolve.optim.self_scaled import SSBFGS, SSBroyden
@@ -36,6 +37,7 @@ __all__ = [
     "GaussNewton",
     "Jacobi",
     "LastLayer",
+    "LinearLeastSquares",
     "Muon",
     "NystromNewtonCG",
     "SSBroyden",
@@ -68,5 +70,6 @@ def named() -> dict[str, type[torch.optim.Optimizer]]:
         "adamw": AdamW,
         "lbfgs": LBFGS,
         "last_layer": LastLayer,
+        "linear_least_squares": LinearLeastSquares,
         "sgd": SGD,
     }

@@ -16,17 +16,18 @@ from torch import Generator, Tensor
 
 from nfsolve._core.errors import InputError, unknown
 from nfsolve.linalg.dense import SingularMatrix
-from nfsolve.optim.linearized import Clock, Linearized, MatrixFreeForm, ParameterForm, SampleForm
+from nfsolve.optim.linearized import Clock, Linearized, MatrixFreeForm, OrthogonalForm, ParameterForm, SampleForm
 from nfsolve.optim.one_group import SHARED, OneGroup
 
 DIFFERENCE = 0.1  # step of the finite difference along d, as Transtrum & Sethna recommend
 SMALLEST = 1e-17  # smallest mu: below, it is lost in rounding
+SMALLEST_QR = 1e-32  # and of an orthogonal form, whose triangle holds its square root
 VANISHED = 1e-13  # largest cosine between residual and Jacobian columns that counts as zero
 SHRINKS = 0.75  # largest ratio of a correction to the change before it
 ENOUGH = 0.9  # a correction that leaves more than this of the loss is the last one
 LEAST_GAIN = 1e-4  # part of the predicted decrease that an accepted step must bring
 TRIALS = 12  # dampings that one step tries before it gives up
-FORMS = ("auto", "parameters", "samples", "matrix_free")
+FORMS = ("auto", "parameters", "qr", "samples", "matrix_free")
 
 
 class GaussNewton(OneGroup):
@@ -41,8 +42,9 @@ class GaussNewton(OneGroup):
         corrections: Most further corrections with the same Jacobian, one residual evaluation each.
         momentum: Part of the step before around which the damping pulls (SPRING), in [0, 1); 0 is plain
             Levenberg-Marquardt.
-        form: ``parameters`` (a P x P matrix), ``samples`` (N x N), ``matrix_free`` (conjugate gradients), or ``auto``:
-            the smaller matrix, and matrix_free where neither fits.
+        form: ``parameters`` (the P x P matrix J^T J), ``qr`` (triangularization of J, twice as many digits at two to
+            four times the cost of a step), ``samples`` (N x N), ``matrix_free`` (conjugate gradients), or ``auto``:
+            the smaller matrix, qr from where J^T J brings no more, and matrix_free where no matrix fits.
         cg_tolerance: Relative residual of conjugate gradients in the matrix-free form.
         cg_steps: Most products for one solve in the matrix-free form.
         max_bytes: Largest memory for the Jacobian and its Gram matrix.
@@ -124,8 +126,17 @@ class GaussNewton(OneGroup):
             norm = 2 * float(torch.linalg.vector_norm(model.gradient))
             self.stop_reason = f"converged: gradient norm {norm:.1e}, the residual is orthogonal to the Jacobian"
             return loss
-        self._search(objective, theta, model, float(loss))
+        found = self._search(objective, theta, model, float(loss))
+        if not found and isinstance(model, ParameterForm) and self._may_change(model):
+            self._shared()["form"] = "qr"  # J^T J has lost the digits in which this loss could still fall
+            model, _ = self._linearize(objective, theta)
+            found = model is not None and self._search(objective, theta, model, float(loss))
         return loss
+
+    def _may_change(self, model: Linearized) -> bool:
+        """Whether an automatic form may go on with the triangularization of J."""
+        n, p, group = model.residual.numel(), model.columns.numel(), self.param_groups[0]
+        return group["form"] == "auto" and 8 * (2 * n * p + 3 * p**2) <= group["max_bytes"]
 
     def _linearize(self, objective: Any, theta: Tensor) -> tuple[Linearized | None, Tensor]:
         """Linearize in the form that fits; None where something is not finite, with the loss."""
@@ -144,7 +155,7 @@ class GaussNewton(OneGroup):
         else:
             residual, jacobian = objective.jacobian(theta)
             self.clock.count("jacobian")
-            dense = ParameterForm if form == "parameters" else SampleForm
+            dense = {"parameters": ParameterForm, "qr": OrthogonalForm, "samples": SampleForm}[form]
             model = dense(residual.double(), jacobian.double(), before)
         shared["rows"] = model.residual.numel()
         loss = model.residual @ model.residual
@@ -158,9 +169,11 @@ class GaussNewton(OneGroup):
         self.clock.count("gram")
         return model, loss
 
-    def _search(self, objective: Any, theta: Tensor, model: Linearized, loss: float) -> None:
-        """Try dampings until one lowers the loss, then adapt it by the gain ratio."""
+    def _search(self, objective: Any, theta: Tensor, model: Linearized, loss: float) -> bool:
+        """Try dampings until one lowers the loss, then adapt it by the gain ratio; say whether one did."""
         group = self.param_groups[0]
+        smallest = SMALLEST_QR if isinstance(model, OrthogonalForm) else SMALLEST
+        self.stop_reason = ""
         damping, growth = group["damping"], 2.0
         for _ in range(TRIALS):
             trial = self._try(objective, theta, model, damping)
@@ -169,16 +182,17 @@ class GaussNewton(OneGroup):
                 objective.assign(trial.theta)
                 # Nielsen, eq. 2.4; the corrections may bring more than the linear model predicted
                 factor = max(1 / 3, 1 - (2 * min(gain, 1.5) - 1) ** 3)
-                group["damping"] = max(trial.damping * factor, SMALLEST)
+                group["damping"] = max(trial.damping * factor, smallest)
                 if group["momentum"]:
                     self._shared()["step"] = (trial.theta - theta).double()
-                return
+                return True
             damping, growth = damping * growth, 2 * growth
             model.shift = None  # a bad direction of the past must not spoil every trial
         self.stop_reason = (
             f"line search failed: no damping from {group['damping']:.1e} to {damping:.1e} lowers the loss {loss:.3e}"
             + ("; float32 may be the limit, try dtype float64" if theta.dtype == torch.float32 else "")
         )
+        return False
 
     def _try(self, objective: Any, theta: Tensor, model: Linearized, damping: float) -> "_Trial | None":
         """Return the step for a damping, or None where it is not finite or the acceleration too large."""
@@ -240,7 +254,8 @@ class GaussNewton(OneGroup):
             shared["rows"] = objective.stacked(theta).numel()
         n, p, limit = shared["rows"], theta.numel(), group["max_bytes"]
         size = {"parameters": 8 * (n * p + 2 * p**2), "samples": 8 * (2 * n * p + 2 * n**2), "matrix_free": 0}
-        smaller = "parameters" if p <= n else "samples"
+        size["qr"] = 8 * (2 * n * p + 3 * p**2)
+        smaller = shared.get("form", "parameters") if p <= n else "samples"
         if group["form"] == "auto":
             return smaller if size[smaller] <= limit else "matrix_free"
         if size[group["form"]] > limit:

@@ -1,0 +1,102 @@
+"""Random features: one hidden layer of fixed random frequencies, of which only the last layer is trained.
+
+u(x) = sum_i c_i s(w_i . z + b_i) + c_0 on coordinates z normalised to [-1, 1], w_i uniform in a box, b_i uniform in
+[-pi, pi] (extreme learning machine: Huang, Zhu & Siew, Neurocomputing 70 (2006) 489; for PDEs: Dong & Li, Comput.
+Methods Appl. Mech. Eng. 387 (2021) 114129). u is linear in what is trained: a linear PDE is one least-squares problem.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from nfsolve._core.errors import InputError
+from nfsolve._core.random import generator
+from nfsolve.fields.activations import Activation, Sine
+from nfsolve.fields.checks import check_positive
+from nfsolve.fields.encodings import IDENTITY
+from nfsolve.fields.field import Device, Domain, Field, Transform
+from nfsolve.fields.init import uniform_
+from nfsolve.fields.layers import linear
+
+FEATURES = Sine(1.0)
+
+
+class RandomFeatures(Field):
+    """A hidden layer of fixed random frequencies and a last layer that is trained.
+
+    The scale is the bandwidth: what oscillates faster is not represented, and a scale far above what the solution
+    needs wastes features. It plays the part of weight scaling in a network whose hidden layer is not trained.
+    Along a periodic coordinate frequencies are whole multiples of the lowest, so that the field repeats exactly.
+
+    Args:
+        domain: Names, bounds and periodicity of the coordinates.
+        outputs: Names of the outputs, separated by spaces or as a tuple.
+        width: Number of features.
+        scale: Largest frequency, in radians per unit of a coordinate normalised to [-1, 1]; or one for each coordinate.
+        activation: Activation of the features.
+        transform: Maps coordinates ``(n, d)`` and raw outputs ``(n, k)`` to ``(n, k)``.
+        seed: Seed of the features.
+        dtype: Type of the parameters, default float32.
+        device: Device of the parameters, default CPU.
+
+    Raises:
+        InputError: A size that is not positive, or another number of scales than of coordinates.
+    """
+
+    def __init__(
+        self,
+        domain: Domain,
+        outputs: str | tuple[str, ...] = "u",
+        *,
+        width: int = 400,
+        scale: float | tuple[float, ...] = 4.0,
+        activation: Activation = FEATURES,
+        transform: Transform | None = None,
+        seed: int = 0,
+        dtype: torch.dtype | None = None,
+        device: Device = None,
+    ):
+        d = len(domain.names)
+        scales = tuple(scale) if isinstance(scale, tuple | list) else (float(scale),) * d
+        if len(scales) != d:
+            raise InputError(
+                f"RandomFeatures needs one scale, or {d} of them ({', '.join(domain.names)}), got {len(scales)}",
+                do="give scale= one number, or one for each coordinate",
+            )
+        check_positive("RandomFeatures", **{f"scale of {n}": s for n, s in zip(domain.names, scales, strict=True)})
+        if activation.is_complex or activation.maps != 1:
+            raise InputError(
+                f"RandomFeatures needs a real activation of one linear map, got {activation}", do="choose Sine or Tanh"
+            )
+        options = {"width": width, "scale": scale, "activation": activation, "encoding": IDENTITY}
+        super().__init__(_Open(domain), outputs, transform, options, seed, dtype, device)
+        del self.config["encoding"]
+        made, device = dtype or torch.float32, device or "cpu"
+        self.features = linear(d, width, made, device)
+        self.activation = activation
+        self.last = linear(width, len(self.outputs), made, device)
+        chance = generator(seed, "features")
+        frequencies = (2 * torch.rand(width, d, generator=chance, dtype=torch.float64) - 1) * torch.tensor(
+            scales
+        ).double()
+        for column, wraps in enumerate(domain.periodic):
+            if wraps:
+                frequencies[:, column] = math.pi * torch.round(frequencies[:, column] / math.pi)
+        with torch.no_grad():
+            self.features.weight.copy_(frequencies)
+            uniform_(self.features.bias, math.pi, chance)
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)
+        self.features.requires_grad_(False)
+
+    def network(self, features: Tensor) -> Tensor:
+        """Map normalised coordinates to raw outputs."""
+        return self.last(self.activation(self.features(features), 0))
+
+
+class _Open:
+    """A domain whose periodic coordinates are plain ones."""
+
+    def __init__(self, domain: Domain):
+        self.names, self.bounds, self.periodic = domain.names, domain.bounds, (False,) * len(domain.names)

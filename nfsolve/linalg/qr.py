@@ -1,0 +1,55 @@
+"""Least squares by orthogonal triangularization: digits that normal equations lose are kept."""
+
+import math
+
+import torch
+from torch import Tensor
+
+
+class TallQR:
+    """A matrix A = Q R by Householder reflections, kept in factored form (Golub & Van Loan, 5.2).
+
+    Args:
+        matrix: A ``(n, p)``; with n < p it is padded with zero rows.
+    """
+
+    def __init__(self, matrix: Tensor):
+        n, self._columns = matrix.shape
+        self._padding = max(self._columns - n, 0)
+        if self._padding:
+            matrix = torch.cat([matrix, matrix.new_zeros(self._padding, self._columns)])
+        self._reflections, self._tau = torch.geqrf(matrix)
+
+    @property
+    def triangle(self) -> Tensor:
+        """R ``(p, p)``, upper triangular."""
+        return self._reflections[: self._columns].triu()
+
+    def project(self, rows: Tensor) -> Tensor:
+        """Return the first p entries of Q^T rows, for rows ``(n,)``."""
+        rows = torch.cat([rows, rows.new_zeros(self._padding)])
+        return torch.ormqr(self._reflections, self._tau, rows[:, None], transpose=True)[: self._columns, 0]
+
+    def damped(self, damping: float) -> "Damped":
+        """Return a solver of min |A x - b|^2 + damping |x|^2."""
+        return Damped(self.triangle, damping)
+
+
+class Damped:
+    """The triangular factor of [R; sqrt(damping) I].
+
+    Args:
+        triangle: R ``(p, p)``, upper triangular.
+        damping: Not negative.
+    """
+
+    def __init__(self, triangle: Tensor, damping: float):
+        p = len(triangle)
+        ridge = math.sqrt(damping) * torch.eye(p, dtype=triangle.dtype, device=triangle.device)
+        self._qr = TallQR(torch.cat([triangle, ridge]))
+        self._triangle, self._size = self._qr.triangle, p
+
+    def solve(self, projected: Tensor) -> Tensor:
+        """Return x ``(p,)`` for Q^T b ``(p,)``, as `TallQR.project` gives it."""
+        right = self._qr.project(torch.cat([projected, projected.new_zeros(self._size)]))
+        return torch.linalg.solve_triangular(self._triangle, right[:, None], upper=True)[:, 0]

@@ -1,0 +1,130 @@
+"""Least squares for parameters in which residuals are linear, such as a last layer; Newton's method where they are not.
+
+One step minimizes |r + J d|^2 + ridge^2 |D^1/2 d|^2 by orthogonal triangularization of J with its columns scaled to
+length one (D = diag(J^T J)). That solves a linear problem. For a nonlinear one it is a Gauss-Newton step; where it
+lowers the loss by little, larger ridges are tried with the same triangle, as Levenberg-Marquardt does, and the best
+is taken.
+"""
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nfsolve._core.errors import InputError
+from nfsolve.linalg.qr import TallQR
+from nfsolve.optim.one_group import OneGroup
+
+RIDGES = (
+    1.0,
+    1e4,
+    1e7,
+    1e9,
+    1e11,
+    1e12,
+    1e13,
+    1e14,
+    3e14,
+    1e15,
+    3e15,
+    1e16,
+    1e17,
+)  # from Newton's step to a cautious one
+GOOD = 0.25  # a step that leaves less than this of the loss is taken at once; else the best ridge is
+ENOUGH = (0.9, 0.99)  # the last step leaves more than this of the loss, with the smallest ridge and with larger ones
+
+
+class LinearLeastSquares(OneGroup):
+    """Solves for parameters in which the residuals are linear, or nearly so, in few steps.
+
+    Made for `nfsolve.RandomFeatures` and for the last layer of other fields (``Stage(..., only="last")``). Points must
+    stay fixed within a step. Works in float64 whatever the type of the parameters is.
+
+    Args:
+        params: The parameters, in the order of the objective.
+        ridge: Weight of the step, relative to columns of length one: what the residuals do not determine stays small.
+        max_bytes: Largest memory for the Jacobian and its triangular factor.
+
+    Attributes:
+        stop_reason: Why no further step makes sense, in words; empty while there is no reason.
+
+    Raises:
+        InputError: A setting is out of range, or several parameter groups.
+
+    Reference:
+        Golub & Van Loan, Matrix Computations, 4th ed., 5.3.
+    """
+
+    def __init__(self, params: Iterable[Tensor], ridge: float = 1e-15, max_bytes: float = 4e9):
+        if not (0 < ridge < 1 and max_bytes > 0):
+            raise InputError(
+                f"LinearLeastSquares needs 0 < ridge < 1 and max_bytes > 0, got {ridge=:g}, {max_bytes=:g}",
+                do="choose a ridge such as 1e-15",
+            )
+        super().__init__(params, {"ridge": ridge, "max_bytes": max_bytes})
+        self.stop_reason = ""
+
+    @torch.no_grad()
+    def step(self, objective: Any = None) -> Tensor:  # type: ignore[override]
+        """Do one step; where none lowers the loss, the parameters stay and `stop_reason` says so.
+
+        Args:
+            objective: Offers ``theta()``, ``assign``, ``stacked``, ``jacobian`` (see `LeastSquares`).
+
+        Returns:
+            The loss before the step.
+
+        Raises:
+            TypeError: A plain closure.
+            InputError: The objective has other parameters, or the Jacobian needs more than ``max_bytes``.
+        """
+        if not hasattr(objective, "jacobian"):
+            raise TypeError(
+                f"LinearLeastSquares got a {type(objective).__name__} without residuals: it needs an objective with "
+                "stacked(theta) and jacobian(theta). Pass LeastSquares(residual_function, parameters), or use nf.solve"
+            )
+        self._check_objective(objective)
+        self.stop_reason = ""
+        theta = objective.theta()
+        self._check_memory(objective, theta)
+        residual, jacobian = (value.double() for value in objective.jacobian(theta))
+        loss = residual @ residual
+        if not (torch.isfinite(loss) and torch.isfinite(jacobian).all()):
+            self.stop_reason = "non-finite residual or Jacobian: parameters unchanged"
+            return loss
+        unit = jacobian.norm(dim=0)
+        unit = torch.where(unit > 0, unit, torch.ones_like(unit))
+        rows = TallQR(jacobian / unit)
+        right = rows.project(residual)
+        best: tuple[float, Tensor, float] | None = None
+        for growth in RIDGES:
+            direction = -rows.damped((growth * self.param_groups[0]["ridge"]) ** 2).solve(right) / unit
+            end = (theta + direction).to(theta.dtype)
+            moved = objective.stacked(end).double()
+            left = float(moved @ moved)
+            if math.isfinite(left) and left < (best[0] if best else float(loss)):
+                best = left, end, growth
+            if best is not None and best[0] < GOOD * float(loss):
+                break
+        if best is None:
+            self.stop_reason = f"converged: no least-squares step lowers the loss {float(loss):.3e}"
+            return loss
+        objective.assign(best[1])
+        if best[0] > ENOUGH[best[2] > 1] * float(loss):
+            self.stop_reason = f"converged: a least-squares step lowered the loss to {best[0]:.3e} only"
+        return loss
+
+    def _check_memory(self, objective: Any, theta: Tensor) -> None:
+        state = self.state.setdefault("shared", {})  # type: ignore[arg-type]
+        if "rows" not in state:
+            state["rows"] = objective.stacked(theta).numel()
+        n, p, limit = state["rows"], theta.numel(), self.param_groups[0]["max_bytes"]
+        size = 8 * (2 * n * p + 3 * p**2)
+        if size > limit:
+            raise InputError(
+                f"LinearLeastSquares for {n} residuals and {p} parameters needs {size / 1e9:.1f} GB, but max_bytes is "
+                f"{limit / 1e9:.1f} GB",
+                do="use fewer points or features, or raise max_bytes",
+            )
