@@ -15,7 +15,7 @@ from nfsolve._core.random import generator
 from nfsolve.fields.activations import Activation, Sine
 from nfsolve.fields.checks import check_positive
 from nfsolve.fields.encodings import IDENTITY
-from nfsolve.fields.field import Device, Domain, Field, Transform
+from nfsolve.fields.field import Device, Domain, Field, OutputTransform
 from nfsolve.fields.init import uniform_
 from nfsolve.fields.layers import linear
 
@@ -35,7 +35,7 @@ class RandomFeatures(Field):
         width: Number of features.
         scale: Largest frequency, in radians per unit of a coordinate normalised to [-1, 1]; or one for each coordinate.
         activation: Activation of the features.
-        transform: Maps coordinates ``(n, d)`` and raw outputs ``(n, k)`` to ``(n, k)``.
+        output_transform: Maps coordinates ``(n, d)`` and raw outputs ``(n, k)`` to ``(n, k)``.
         seed: Seed of the features.
         dtype: Type of the parameters, default float32.
         device: Device of the parameters, default CPU.
@@ -52,7 +52,7 @@ class RandomFeatures(Field):
         width: int = 400,
         scale: float | tuple[float, ...] = 4.0,
         activation: Activation = FEATURES,
-        transform: Transform | None = None,
+        output_transform: OutputTransform | None = None,
         seed: int = 0,
         dtype: torch.dtype | None = None,
         device: Device = None,
@@ -70,7 +70,7 @@ class RandomFeatures(Field):
                 f"RandomFeatures needs a real activation of one linear map, got {activation}", do="choose Sine or Tanh"
             )
         options = {"width": width, "scale": scale, "activation": activation, "encoding": IDENTITY}
-        super().__init__(_Open(domain), outputs, transform, options, seed, dtype, device)
+        super().__init__(_Open(domain), outputs, output_transform, options, seed, dtype, device)
         del self.config["encoding"]
         made, device = dtype or torch.float32, device or "cpu"
         self.features = linear(d, width, made, device)
