@@ -1,5 +1,6 @@
 """Arrays of numbers by name from .npz and .csv files, and one array from .npy."""
 
+import csv
 import os
 import re
 import zipfile
@@ -10,9 +11,11 @@ import numpy as np
 
 from nfsolve._core.errors import InputError
 
+TABLES = (".csv", ".tsv", ".txt", ".dat")
+
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Read the named arrays of a .npz or .csv file.
+    """Read the named arrays of a .npz file, or of a table of text (.csv, .tsv, .txt, .dat).
 
     Args:
         path: The file.
@@ -24,7 +27,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         InputError: The file is corrupt, claims more than it holds or than memory can take, or is of another kind.
     """
     try:
-        if path.suffix == ".csv":
+        if path.suffix.lower() in TABLES:
             return _read_table(path)
         with path.open("rb") as file:
             if not zipfile.is_zipfile(file):  # numpy would take it for a pickle, and advise to trust it
@@ -96,6 +99,8 @@ def _check_claims(path: Path) -> None:
     """Refuse members whose header claims another size than they have, and archives that do not fit into memory."""
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
+        if len({m.filename for m in members}) < len(members):
+            raise ValueError("two of its arrays have the same name")
         total, memory = sum(m.file_size for m in members), os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         if total > memory:
             raise ValueError(f"it unpacks to {total / 2**30:.3g} GiB, and this machine has {memory / 2**30:.3g} GiB")
@@ -116,7 +121,7 @@ def _check_claims(path: Path) -> None:
 
 
 def _read_table(path: Path) -> dict[str, np.ndarray]:
-    """Read columns separated by a comma, a semicolon or tabs; empty cells are NaN, and ``#`` begins a comment."""
+    """Read columns separated by commas, semicolons, tabs or blanks; empty cells are NaN, and ``#`` begins a comment."""
     text = path.read_text(encoding="utf-8-sig")  # spreadsheets put a byte order mark before the first name
     lines = [(i, line.partition("#")[0]) for i, line in enumerate(text.splitlines(), 1)]
     if text.lstrip().startswith("#"):  # numpy.savetxt writes the names as a comment
@@ -124,19 +129,20 @@ def _read_table(path: Path) -> dict[str, np.ndarray]:
     lines = [(i, line.strip(" \r\n")) for i, line in lines if line.strip()]
     if not lines:
         raise ValueError("it is empty")
-    head = lines[0][1]
-    mark = next((m for m in (";", "\t", ",") if m in head), ",")
-    names = [name.strip(' "') for name in head.split(mark)]
+    mark = next((m for m in (";", "\t", ",") if m in lines[0][1]), " ")
+    names = _cells(lines[0][1], mark)
     if not any(names) or any(re.fullmatch(r"[-+.\d]+([eE][-+]?\d+)?", name) for name in names):
         raise ValueError("no header line")
     if len(set(names)) < len(names):
         raise ValueError("two columns have the same name")
     rows = []
     for number, line in lines[1:]:
-        cells = [cell.strip(' "') for cell in line.split(mark)]
+        cells = _cells(line, mark)
         if len(cells) != len(names):
             raise ValueError(f"line {number} has {len(cells)} cells, and the header has {len(names)}")
         rows.append([_number(cell, number, name) for cell, name in zip(cells, names, strict=True)])
+    if not rows:
+        raise ValueError("it has a header and no rows")
     columns = np.array(rows, np.float64).reshape(-1, len(names)).T
     table = dict(zip(names, columns, strict=True))
     index = table.pop("", None)  # pandas writes the numbers of the rows under no name
@@ -145,10 +151,18 @@ def _read_table(path: Path) -> dict[str, np.ndarray]:
     return table
 
 
+def _cells(line: str, mark: str) -> list[str]:
+    if mark == " ":  # numpy.savetxt aligns by several
+        return line.split()
+    return [cell.strip() for cell in next(csv.reader([line], delimiter=mark, skipinitialspace=True))]
+
+
 def _number(cell: str, line: int, name: str) -> float:
     if re.fullmatch(r"[-+]?\d+,\d+([eE][-+]?\d+)?", cell):
         raise ValueError(f"'{cell}' of column '{name}' in line {line} has a decimal comma; a point is needed")
     try:
+        if "_" in cell:  # Python takes 1_5 for 15
+            raise ValueError
         return float(cell) if cell else np.nan
     except ValueError:
         raise ValueError(f"'{cell}' of column '{name}' in line {line} is no real number") from None

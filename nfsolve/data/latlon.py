@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from nfsolve._core.arrays import read_arrays
+from nfsolve._core.arrays import read_arrays, real_numbers
 from nfsolve._core.errors import InputError, unknown
 
+MISSING = (-999.0, -9999.0, -32767.0, -32768.0, -99999.0, -999999.0)  # what files hold in place of missing values
 AXES = ("time", "level")  # before (lat, lon), in this order
 
 
@@ -110,49 +111,93 @@ def read_map(
         Latitudes and longitudes in [0, 360), both rising, and values ``(n_lat, n_lon)``, float64.
 
     Raises:
-        InputError: An axis or the variable is missing, does not fit, or is not finite.
+        InputError: An axis or the variable is missing, does not fit, is not finite, or names a place twice.
     """
     arrays = read_arrays(path)
     axes = [next((n for n in names if n in arrays), "") for names in (("lat", "latitude"), ("lon", "longitude"))]
     if not all(axes):
-        raise InputError(f"'{path}' has {', '.join(arrays) or 'no arrays'}", "lat, lon (degrees) and a variable")
-    lat, lon = (np.ravel(arrays[name]).astype(np.float64) for name in axes)
-    if not len(lat) or not len(lon):
-        raise InputError(f"the grid of '{path}' is {len(lat)} x {len(lon)}", "latitudes and longitudes")
+        raise InputError(
+            f"'{path}' must have lat, lon (degrees) and a variable, but it has {', '.join(arrays) or 'no arrays'}",
+            do="store the axes under these names",
+        )
+    lat, lon = (_axis(path, name, arrays[name]) for name in axes)
     values = _choose(path, arrays, (len(lat), len(lon)), variable, indices)
-    for name, array in (("lat", lat), ("lon", lon), ("variable", values)):
-        if not np.isfinite(array).all():
-            bad = int((~np.isfinite(array)).sum())
-            raise InputError(
-                f"{name} of '{path}' has {bad} values that are NaN or infinite",
-                "numbers",
-                "fill them in, or choose another variable",
-            )
-    lon = np.round(lon % 360, 9) % 360
-    lat, rows = np.unique(lat, return_index=True)
-    lon, columns = np.unique(lon, return_index=True)  # a last column at 360 degrees repeats the first
+    missing = ~np.isfinite(values) | _filled(values)
+    if missing.any():
+        raise InputError(
+            f"the variable of '{path}' must be known everywhere, but {int(missing.sum())} of {missing.size} values are "
+            f"missing (such as {values[missing][0]:g})",
+            do="fill them in, or choose another variable",
+        )
     if np.abs(lat).max() > 90:
-        raise InputError(f"latitudes from {lat[0]:g} to {lat[-1]:g} in '{path}'", "degrees from -90 to 90")
-    return lat, lon, values[rows][:, columns]
+        raise InputError(
+            f"latitudes of '{path}' must be degrees from -90 to 90, but they reach from {lat.min():g} to {lat.max():g}",
+            do="check that lat and lon are not exchanged",
+        )
+    if len(lon) > 2 and np.ptp(lon) < 6.4 < 1.03 * (np.ptp(lon) + np.abs(np.diff(lon)).max()) and lat.max() < 1.58:
+        raise InputError(
+            f"latitudes and longitudes of '{path}' must be in degrees, but they look like radians: longitudes from "
+            f"{lon.min():.4g} to {lon.max():.4g}",
+            do="convert both by numpy.degrees",
+        )
+    lat, values = _once(path, "latitude", lat, values)
+    lon, values = _once(path, "longitude", np.round(lon % 360, 9) % 360, values.T)
+    return lat, lon, values.T
+
+
+def _axis(path: Path, name: str, array: np.ndarray) -> np.ndarray:
+    values = real_numbers(array, f"'{name}' of '{path}'")
+    if max(values.shape, default=0) != values.size or not values.size or not np.isfinite(values).all():
+        raise InputError(
+            f"'{name}' of '{path}' must be finite degrees along one axis, but it has shape {values.shape}"
+            + ("" if np.isfinite(values).all() else " and values that are NaN or infinite"),
+            do="interpolate the variable to a grid of latitudes and longitudes",
+        )
+    return values.ravel()
+
+
+def _once(path: Path, name: str, axis: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sort rows by their position; one that repeats another, as a last meridian does the first, has its values."""
+    order = np.argsort(axis, kind="stable")
+    axis, values = axis[order], values[order]
+    again = np.flatnonzero(np.diff(axis) == 0)
+    slack = 1e-3 * np.ptp(values)
+    different = [k for k in again if np.abs(values[k] - values[k + 1]).max() > slack]
+    if different:
+        raise InputError(
+            f"each {name} of '{path}' must occur once, but {axis[different[0]]:g} occurs twice, with other values",
+            do="correct the axis, or remove one of them",
+        )
+    return np.delete(axis, again + 1), np.delete(values, again + 1, 0)
+
+
+def _filled(values: np.ndarray) -> np.ndarray:
+    """Mark numbers that stand for missing values: 1e19 and more, or -999, -9999, ... farther off than others spread."""
+    filled = np.abs(values) >= 1e19
+    for code in MISSING:
+        others = values[(values != code) & ~filled]
+        if (values == code).any() and others.size and others.min() - code > np.ptp(others):
+            filled |= values == code
+    return filled
 
 
 def _choose(
     path: Path, arrays: dict[str, np.ndarray], grid: tuple[int, int], variable: str, indices: Mapping[str, int] | None
 ) -> np.ndarray:
-    fitting = {n: a for n, a in arrays.items() if a.shape[-2:] == grid and a.ndim <= 4 and a.dtype.kind in "fiu"}
+    fitting = {n: a for n, a in arrays.items() if a.shape[-2:] == grid and a.ndim <= 4 and a.dtype.kind in "bfiu"}
     if variable and variable not in arrays:
         raise unknown("variable", variable, fitting)
     if variable and variable not in fitting:
         raise InputError(
-            f"variable '{variable}' of '{path}' has shape {arrays[variable].shape}",
-            f"numbers over (time, level, lat, lon) or less, and (lat, lon) is {grid}",
+            f"variable '{variable}' of '{path}' must be real numbers over (time, level, lat, lon) or less, where "
+            f"(lat, lon) is {grid}, but it has shape {arrays[variable].shape} and type {arrays[variable].dtype}",
+            do="choose another variable, or order its axes so",
         )
     if not variable and len(fitting) != 1:
         shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
         raise InputError(
-            f"'{path}' has {len(fitting)} variables over (lat, lon) = {grid}: {shapes}",
-            "one, or a name",
-            f"choose variable = {' or '.join(fitting)}" if fitting else "",
+            f"one variable over (lat, lon) = {grid} must be chosen, but '{path}' has {len(fitting)}: {shapes}",
+            do=f"choose variable = {' or '.join(fitting)}" if fitting else "order the axes of one so",
         )
     values = fitting[variable or next(iter(fitting))]
     names = AXES[4 - values.ndim :]
@@ -163,5 +208,8 @@ def _choose(
     for name, index in at.items():
         length = values.shape[names.index(name)] if name in names else 1
         if not 0 <= index < length:
-            raise InputError(f"{name} = {index}", f"0 to {length - 1} for a variable of shape {values.shape}")
+            raise InputError(
+                f"{name} must be from 0 to {length - 1} for a variable of shape {values.shape}, got {index}",
+                do="choose another one",
+            )
     return values[tuple(at[name] for name in names)].astype(np.float64)

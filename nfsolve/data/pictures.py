@@ -5,6 +5,7 @@ Pictures are (height, width, channels), float64 in [0, 1], colours as stored (sR
 
 import io
 import re
+import warnings
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +15,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from nfsolve._core.arrays import reason
 from nfsolve._core.errors import InputError, require
 from nfsolve.data.tables import find_file
 
@@ -73,7 +75,10 @@ def decode(content: bytes, what: str) -> Tensor:
     if not content:
         raise InputError(f"{what} must be a picture, but the file is empty", do="copy it again")
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        with warnings.catch_warnings(), Image.open(io.BytesIO(content)) as image:
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:  # an MPO is a photograph with its preview
+                raise ValueError(f"it holds {image.n_frames} pictures, and one is needed")  # type: ignore[attr-defined]
             bits = _bits(image, content)
             image.load()
             upright = ImageOps.exif_transpose(image)
@@ -83,9 +88,8 @@ def decode(content: bytes, what: str) -> Tensor:
             do="open it in a viewer and save it as PNG",
         ) from error
     except Exception as error:  # decoders raise whatever they like; a picture of too many pixels ends here as well
-        reason = (str(error) or type(error).__name__).splitlines()[0][:120]
         raise InputError(
-            f"{what} must be a whole picture, but it could not be decoded ({reason})",
+            f"{what} must be a whole picture, but it could not be decoded ({reason(error)})",
             do="open it in a viewer and save it again, or make it smaller",
         ) from error
     return to_values(upright, what, bits, image.format or "")

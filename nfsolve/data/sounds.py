@@ -4,13 +4,18 @@ Integers of k bits are divided by 2^(k - 1); those of 8 bits have no sign, their
 Multimedia Programming Interface and Data Specifications 1.0, 1991). Floating-point samples are shares already.
 """
 
+import struct
 import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from nfsolve._core.arrays import reason
 from nfsolve._core.errors import InputError
+
+LOUDEST = 256.0  # times full scale: floating-point samples beyond are those of another scale
+UNKNOWN = 2**32 - 1  # size that programs write which do not know it yet
 
 
 def read_wav(path: Path) -> tuple[np.ndarray, int, Any]:
@@ -24,27 +29,52 @@ def read_wav(path: Path) -> tuple[np.ndarray, int, Any]:
         file, for `write_wav`.
 
     Raises:
-        InputError: The file is no wav, is damaged or empty, or has samples that are not finite.
+        InputError: The file is no wav, is damaged, cut off or empty, or has samples that are not finite or not shares.
     """
     from scipy.io import wavfile
 
     try:
+        _check_size(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", wavfile.WavFileWarning)  # parts of the file that are no sound
             rate, raw = wavfile.read(path)
     except Exception as error:  # the reader raises whatever it likes
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(
-            f"sound '{path}' could not be read ({reason[:120]})",
-            "a wav file of PCM or floating-point samples",
-            "convert it, or save it again",
+            f"sound '{path}' must be a wav file of PCM or floating-point samples, but it could not be read "
+            f"({reason(error)})",
+            do="convert it, or save it again",
         ) from error
-    if raw.size == 0:
-        raise InputError(f"sound '{path}' has no samples", "at least one")
+    if raw.size == 0 or rate < 1:
+        raise InputError(
+            f"sound '{path}' must have samples and a rate, but it has {len(raw)} samples at {rate} a second",
+            do="record or save it again",
+        )
     samples = decode(raw.reshape(len(raw), -1))
     if not np.isfinite(samples).all():
-        raise InputError(f"sound '{path}' has samples that are NaN or infinite", "numbers", "repair or cut the file")
+        raise InputError(
+            f"samples of sound '{path}' must be finite, but some are NaN or infinite", do="repair or cut the file"
+        )
+    if np.abs(samples).max() > LOUDEST:
+        raise InputError(
+            f"samples of sound '{path}' must be shares of full scale, but they reach {np.abs(samples).max():.6g}",
+            do="divide floating-point samples by their full scale and save them again",
+        )
     return samples, int(rate), raw.dtype.type
+
+
+def _check_size(path: Path) -> None:
+    """Refuse a file whose parts claim more than it holds; scipy reads what there is."""
+    with path.open("rb") as file:
+        length = path.stat().st_size
+        if file.read(12)[:4] != b"RIFF":
+            return
+        while len(head := file.read(8)) == 8:
+            (name, size), held = struct.unpack("<4sI", head), length - file.tell()
+            if name == b"data" and size == UNKNOWN:
+                return
+            if held < size:
+                raise ValueError(f"a part claims {size} bytes, and {held} follow")
+            file.seek(size + size % 2, 1)
 
 
 def write_wav(path: Path, samples: np.ndarray, rate: int, kind: Any) -> None:

@@ -41,9 +41,11 @@ def find_file(name: str, owner: type | None = None, endings: tuple[str, ...] = (
             path = folder / (name + ending)
             if path.is_file():
                 return path
-    places = ", ".join(dict.fromkeys(str(folder.resolve()) for folder in folders))
+            if path.is_dir():
+                raise InputError(f"a data file is needed, but '{path}' is a folder", do="name a file in it")
+    searched = ", ".join(dict.fromkeys(str(folder.resolve()) for folder in folders))
     raise InputError(
-        f"data file '{name}' was not found; a file of this name must lie in one of {places}",
+        f"data file '{name}' was not found; a file of this name must lie in one of {searched}",
         do="give its path, or set the environment variable NFSOLVE_DATA to its folder",
     )
 
@@ -117,6 +119,11 @@ def read_reference(
             do="store them under these names",
         )
     axes = [torch.from_numpy(np.ravel(_real(path, arrays, c))) for c in coordinates]
+    for c, axis in zip(coordinates, axes, strict=True):
+        if not len(axis) or not torch.isfinite(axis).all():
+            raise InputError(
+                f"axis '{c}' of '{path}' must be finite numbers, but it is {axis.tolist()[:8]}", do="correct it"
+            )
     sizes = tuple(len(axis) for axis in axes)
     for out in outputs:
         if arrays[out].shape != sizes:
@@ -130,6 +137,11 @@ def read_reference(
             do="store the relative L2 error of the whole reference",
         )
     error = float(_real(path, arrays, "error").item())
+    if not 0 <= error < np.inf:
+        raise InputError(
+            f"'error' of reference '{path}' must be a number of at least 0, got {error:g}",
+            do="store the relative L2 error of the whole reference",
+        )
     grid = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).reshape(-1, len(axes))
     columns = [torch.from_numpy(_real(path, arrays, out)).reshape(-1) for out in outputs]
     return grid, torch.stack(columns, -1), sizes, error

@@ -1,4 +1,8 @@
-"""Latitudes and longitudes: areas, harmonics against closed forms, reading, and the wording of bad files."""
+"""Latitudes and longitudes: areas, harmonics against closed forms, reading, and the wording of bad files.
+
+Kinds of fault of the reader: axes that fall, jump, repeat, run from -180 or to 360, are exchanged, in radians, of two
+dimensions, complex or text; variables of other axes or types; missing values by NaN, by fill values and by codes.
+"""
 
 import math
 
@@ -75,6 +79,57 @@ def test_axes_come_out_rising_without_a_repeated_meridian(tmp_path):
         assert np.array_equal(read, LAT[:, None] + 1000 * LON)
 
 
+@pytest.mark.parametrize("start", [-180, 0, 90, 360])
+@pytest.mark.parametrize("order", ["rising", "falling", "mixed"])
+@pytest.mark.parametrize("closed", [False, True])
+def test_meridians_and_parallels_may_be_in_any_order(tmp_path, start, order, closed):
+    lon = start + np.arange(24 + closed) * 15.0
+    rows, columns = (np.random.default_rng(0).permutation(n) for n in (13, len(lon)))
+    if order != "mixed":
+        rows, columns = (np.arange(n)[:: 1 if order == "rising" else -1] for n in (13, len(lon)))
+    values = (LAT[:, None] + np.cos(np.radians(lon)))[rows][:, columns]
+    lat, lon, read = read_map(save(tmp_path, lat=LAT[rows], lon=lon[columns], v=values))
+    assert np.array_equal(lat, LAT) and np.array_equal(lon, LON)
+    assert np.allclose(read, LAT[:, None] + np.cos(np.radians(LON)))
+
+
+@pytest.mark.parametrize(("axis", "name"), [(0, "latitude"), (1, "longitude")])
+def test_places_that_occur_twice_are_refused_unless_they_agree(tmp_path, axis, name):
+    axes = {"lat": LAT.copy(), "lon": LON.copy()}
+    twice = axes["lat" if axis == 0 else "lon"]
+    twice[4] = twice[3]
+    values = LAT[:, None] + 10.0 * LON
+    with pytest.raises(ValueError, match=f"each {name} of .* must occur once, but {twice[3]:g} occurs twice"):
+        read_map(save(tmp_path, **axes, v=values))
+    np.moveaxis(values, axis, 0)[4] = np.moveaxis(values, axis, 0)[3]
+    assert read_map(save(tmp_path, **axes, v=values))[2].shape == ((12, 24), (13, 23))[axis]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "code"),
+    [
+        (-40, 40, 1e20),
+        (-40, 40, 9.96921e36),
+        (200, 310, -999.0),
+        (95e3, 105e3, -9999.0),
+        (0, 1, -32768.0),
+        (0, 9, np.inf),
+    ],
+)
+def test_values_that_stand_for_missing_ones_are_refused(tmp_path, low, high, code):
+    values = np.random.default_rng(0).uniform(low, high, (13, 24))
+    assert np.array_equal(read_map(save(tmp_path, lat=LAT, lon=LON, v=values))[2], values)
+    values[2, 3:5] = code
+    with pytest.raises(ValueError, match="must be known everywhere, but 2 of 312 values are missing"):
+        read_map(save(tmp_path, lat=LAT, lon=LON, v=values))
+
+
+def test_heights_may_be_what_elsewhere_is_missing(tmp_path):
+    heights = np.linspace(-10000, 8000, 312).reshape(13, 24)
+    heights[2, 3] = -9999
+    assert np.array_equal(read_map(save(tmp_path, lat=LAT, lon=LON, v=heights))[2], heights)
+
+
 def test_levels_and_times_are_chosen(tmp_path):
     grid = np.zeros((13, 24))
     many = np.arange(6.0).reshape(2, 3, 1, 1) + grid
@@ -85,32 +140,46 @@ def test_levels_and_times_are_chosen(tmp_path):
     assert read_map(path, indices={"level": 1})[2].max() == 3
     path = save(tmp_path, lat=LAT, lon=LON, time=np.arange(2), z=many[:, 0])
     assert read_map(path, indices={"time": 1})[2].max() == 3
-    with pytest.raises(ValueError, match=r"level = 1: 0 to 0 for a variable of shape \(2, 13, 24\)"):
+    with pytest.raises(ValueError, match=r"level must be from 0 to 0 for a variable of shape \(2, 13, 24\), got 1"):
         read_map(path, indices={"level": 1})
-    with pytest.raises(ValueError, match="time = 2: 0 to 1"):
+    with pytest.raises(ValueError, match="time must be from 0 to 1 .*, got 2"):
         read_map(path, indices={"time": 2})
 
 
 def test_bad_maps_are_worded(tmp_path):
     grid = np.zeros((13, 24))
-    with pytest.raises(ValueError, match=r"map.npz' has lat, v: lat, lon \(degrees\) and a variable"):
+    with pytest.raises(ValueError, match=r"map.npz' must have lat, lon \(degrees\) and a variable, but it has lat, v"):
         read_map(save(tmp_path, lat=LAT, v=grid))
-    with pytest.raises(ValueError, match=r"has 2 variables over .*u \(13, 24\), v \(13, 24\).*variable = u or v"):
+    with pytest.raises(
+        ValueError, match=r"one variable over .* has 2: .*u \(13, 24\), v \(13, 24\)\. Choose variable = u or v"
+    ):
         read_map(save(tmp_path, lat=LAT, lon=LON, u=grid, v=grid))
-    with pytest.raises(ValueError, match=r"has 0 variables over \(lat, lon\) = \(13, 24\).*v \(24, 13\)"):
+    with pytest.raises(ValueError, match=r"one variable over \(lat, lon\) = \(13, 24\) .* has 0: .*v \(24, 13\)"):
         read_map(save(tmp_path, lat=LAT, lon=LON, v=grid.T))
     with pytest.raises(ValueError, match="unknown variable 'temp': did you mean 'tempo'"):
         read_map(save(tmp_path, lat=LAT, lon=LON, tempo=grid), "temp")
-    with pytest.raises(ValueError, match=r"variable 'w' of .* has shape \(3,\): numbers over"):
+    with pytest.raises(ValueError, match=r"variable 'w' of .* must be real numbers over .* shape \(3,\)"):
         read_map(save(tmp_path, lat=LAT, lon=LON, v=grid, w=np.zeros(3)), "w")
     holes = np.ones((13, 24))
     holes[3, 4] = np.nan
-    with pytest.raises(ValueError, match="variable of .* has 1 values that are NaN or infinite"):
+    with pytest.raises(ValueError, match=r"variable of .* 1 of 312 values are missing \(such as nan\)"):
         read_map(save(tmp_path, lat=LAT, lon=LON, v=holes))
-    with pytest.raises(ValueError, match=r"latitudes from -180 to 180 in .*degrees from -90 to 90"):
+    with pytest.raises(
+        ValueError, match="latitudes of .* must be degrees from -90 to 90, but they reach from -180 to 180"
+    ):
         read_map(save(tmp_path, lat=2 * LAT, lon=LON, v=grid))
-    with pytest.raises(ValueError, match="the grid of .* is 0 x 24: latitudes and longitudes"):
+    with pytest.raises(ValueError, match=r"'lat' of .* must be finite degrees along one axis, but it has shape \(0,\)"):
         read_map(save(tmp_path, lat=LAT[:0], lon=LON, v=grid[:0]))
+    for name, axis in (("lat", LAT + 0j), ("lon", LON.astype(str)), ("lon", np.where(LON == 30, np.nan, LON))):
+        with pytest.raises(ValueError, match=f"'{name}' of .* must "):
+            read_map(save(tmp_path, **({"lat": LAT, "lon": LON, "v": grid} | {name: axis})))
+    with pytest.raises(ValueError, match=r"'lat' of .* along one axis, but it has shape \(13, 24\)"):
+        read_map(save(tmp_path, lat=LAT[:, None] + 0 * LON, lon=LON, v=grid))
+    with pytest.raises(ValueError, match="must be in degrees, but they look like radians"):
+        read_map(save(tmp_path, lat=np.radians(LAT), lon=np.radians(LON), v=grid))
+    for values in (grid + 1j, grid.astype(str)):
+        with pytest.raises(ValueError, match="variable 'v' of .* must be real numbers"):
+            read_map(save(tmp_path, lat=LAT, lon=LON, v=values), "v")
     (tmp_path / "text.npz").write_text("words")
     with pytest.raises(ValueError, match=r"text.npz' could not be read \(not a zip archive\)"):
         read_map(tmp_path / "text.npz")

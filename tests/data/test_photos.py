@@ -156,6 +156,16 @@ def test_aabb_scale_is_a_cube_of_that_side_in_the_unit_of_instant_ngp(tmp_path: 
     torch.testing.assert_close(tensor(moved.bounds), tensor([[-1.0, 1.0], [0.0, 2.0], [-2.0, 0.0]]))
 
 
+def test_aabb_scale_bounds_an_object_before_one_colour(tmp_path: Path):
+    plain = read_photographs(nerfstudio(tmp_path / "a"))
+    wide = nerfstudio(tmp_path / "b", aabb_scale=16)
+    assert read_photographs(wide, background="white").bounds == plain.bounds
+    with pytest.warns(UserWarning, match="makes the box 23 times as wide as what all cameras see; .* give background"):
+        assert read_photographs(wide).bounds[0] == pytest.approx((-8 / 0.33, 8 / 0.33))
+    small = read_photographs(nerfstudio(tmp_path / "c", aabb_scale=0.5, scale=0.5, offset=1), background="white")
+    torch.testing.assert_close(tensor(small.bounds), tensor([[plain.bounds[0][0], -0.5]] * 3))
+
+
 def test_frames_override_and_sizes_are_checked(tmp_path: Path):
     folder = nerfstudio(tmp_path, fl_x=20.0, cy=5.5, w=16, h=12)
     edit(folder, lambda c: c["frames"][1].update(fl_x=25.0, fl_y=26.0, cx=7.5))

@@ -1,7 +1,7 @@
 """Resizing of pictures against loops; files of every mode against what a viewer shows.
 
-Kinds of fault of the reader: modes without a scale (I, F, LAB), dropped bits, hidden alpha, orientation, bombs,
-damaged and cut-off files, values that are not finite.
+Kinds of fault of the reader: modes without a scale (I, F, LAB), dropped bits, hidden alpha, orientation, several
+pictures in a file, bombs (of pixels, of texts), damaged and cut-off files, values that are not finite.
 """
 
 import io
@@ -202,9 +202,31 @@ def test_transparent_pictures_are_refused_and_opaque_ones_read(tmp_path):
         encoded(BASE, "TIFF")[:900],
         encoded(BASE, "PNG")[:20],
         png(60000, 60000, 8, 0, b""),
+        png(10000, 9500, 8, 0, b""),
         b"P6\n60 40",
     ],
 )
 def test_damaged_files_and_bombs_end_in_a_sentence(content):
     with pytest.raises(InputError, match="^picture 'a' must be a .*picture.*, but"):
         decode(content, "picture 'a'")
+
+
+@pytest.mark.parametrize("kind", ["GIF", "TIFF", "PNG", "WEBP"])
+def test_several_pictures_in_a_file_are_refused(kind):
+    content = encoded(BASE, kind, save_all=True, append_images=[BASE.rotate(180)])
+    with pytest.raises(InputError, match="it holds 2 pictures, and one is needed"):
+        decode(content, "a")
+    assert decode(encoded(BASE, kind), "a").shape[:2] == (40, 60)
+
+
+def test_a_photograph_with_its_preview_is_read():
+    content = encoded(BASE, "MPO", save_all=True, append_images=[BASE.rotate(180)], quality=95)
+    assert np.abs(decode(content, "a").numpy() - COLOURS / 255).max() < 0.1
+
+
+def test_bombs_of_text_end_in_a_sentence():
+    content = encoded(BASE, "PNG")
+    text = b"zTXta\0\0" + zlib.compress(bytes(10**8))
+    chunk = struct.pack(">I", len(text) - 4) + text + struct.pack(">I", zlib.crc32(text))
+    with pytest.raises(InputError, match="could not be decoded"):
+        decode(content[:33] + chunk + content[33:], "a")

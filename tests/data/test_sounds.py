@@ -1,9 +1,17 @@
-"""Wav files: every type of samples there and back, and the wording of bad files."""
+"""Wav files: every type of samples there and back, and the wording of bad files.
+
+Kinds of fault of the reader: samples of 8, 16, 24, 32 and 64 bits, floating-point ones of another scale or not finite,
+extensible headers, other codecs, no samples, no rate, no channels, cut-off files, sizes that lie or are not known.
+"""
+
+import struct
+from typing import Any
 
 import numpy as np
 import pytest
 from scipy.io import wavfile
 
+from nfsolve._core.errors import InputError
 from nfsolve.data.sounds import decode, encode, read_wav, write_wav
 
 KINDS = (np.uint8, np.int16, np.int32, np.float32, np.float64)
@@ -47,14 +55,81 @@ def test_parts_of_a_file_that_are_no_sound_are_passed_over(tmp_path):
 
 def test_bad_files_are_worded(tmp_path):
     (tmp_path / "text.wav").write_text("no sound at all, only words")
-    with pytest.raises(ValueError, match=r"text.wav' could not be read .*a wav file of PCM"):
+    with pytest.raises(ValueError, match="text.wav' must be a wav file of PCM .* could not be read"):
         read_wav(tmp_path / "text.wav")
     (tmp_path / "empty.wav").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"empty.wav' could not be read"):
+    with pytest.raises(ValueError, match="empty.wav' must be .* could not be read"):
         read_wav(tmp_path / "empty.wav")
     wavfile.write(tmp_path / "none.wav", 100, np.zeros(0, np.int16))
-    with pytest.raises(ValueError, match=r"none.wav' has no samples: at least one"):
+    with pytest.raises(ValueError, match="none.wav' must have samples and a rate, but it has 0 samples"):
         read_wav(tmp_path / "none.wav")
     wavfile.write(tmp_path / "nan.wav", 100, np.array([0, np.nan], np.float32))
-    with pytest.raises(ValueError, match=r"nan.wav' has samples that are NaN or infinite: numbers"):
+    with pytest.raises(ValueError, match="samples of sound '.*nan.wav' must be finite"):
         read_wav(tmp_path / "nan.wav")
+
+
+PCM, FLOAT, ALAW = 1, 3, 6
+LOUD = np.array([-1.0, -0.5, 0.0, 0.25, 0.5])
+
+
+def wav(data: bytes, bits: int, kind: int = PCM, channels: int = 1, rate: int = 8000, **lies: Any) -> bytes:
+    """Return a file by hand, with an extensible header if ``extensible``, and other sizes where they are given."""
+    block = channels * bits // 8
+    head = struct.pack("<HHIIHH", kind, channels, rate, rate * block, lies.get("block", block), bits)
+    if lies.get("extensible"):
+        rest = struct.pack("<HHIH", 22, bits, 0, kind) + bytes.fromhex("000000001000800000aa00389b71")
+        head = b"\xfe\xff" + head[2:] + rest
+    body = b"fmt " + struct.pack("<I", lies.get("head", len(head))) + head
+    body += b"data" + struct.pack("<I", lies.get("size", len(data))) + data
+    return b"RIFF" + struct.pack("<I", 4 + len(body)) + b"WAVE" + body
+
+
+def stored(bits: int) -> bytes:
+    """Return LOUD as integers of this many bits."""
+    scaled = (LOUD * 2 ** (bits - 1) + (128 if bits == 8 else 0)).astype(int)
+    return b"".join(int(v).to_bytes(bits // 8, "little", signed=bits > 8) for v in scaled)
+
+
+@pytest.mark.parametrize("extensible", [False, True])
+@pytest.mark.parametrize("bits", [8, 16, 24, 32, 64, "f4", "f8"])
+def test_samples_of_every_width_are_shares_of_full_scale(tmp_path, bits, extensible):
+    if isinstance(bits, str):
+        content = wav(LOUD.astype(bits).tobytes(), 8 * int(bits[1]), FLOAT, extensible=extensible)
+    else:
+        content = wav(stored(bits), bits, extensible=extensible)
+    (tmp_path / "a.wav").write_bytes(content)
+    assert read_wav(tmp_path / "a.wav")[0].ravel().tolist() == LOUD.tolist()
+
+
+def test_channels_are_columns_and_a_size_may_be_unknown(tmp_path):
+    (tmp_path / "a.wav").write_bytes(wav(stored(16)[:8], 16, channels=2, size=2**32 - 1))
+    assert read_wav(tmp_path / "a.wav")[0].tolist() == [[-1, -0.5], [0, 0.25]]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        wav(stored(16), 16)[:-1],
+        wav(stored(16), 16)[:-6],
+        wav(stored(16), 16)[:40],
+        wav(stored(16), 16)[:20],
+        wav(stored(16), 16, size=2**31),
+        wav(stored(16), 16, size=2),
+        wav(stored(16), 16, head=2**31),
+        wav(stored(16), 16, head=0),
+        wav(stored(16), 16, block=3),
+        wav(stored(16), 16, channels=0),
+        wav(stored(16), 16, rate=0),
+        wav(stored(16), 0),
+        wav(b"", 16),
+        wav(bytes(8), 8, ALAW),
+        wav(bytes(8), 16, FLOAT),
+        wav((LOUD * 32768).astype("f4").tobytes(), 32, FLOAT),
+        wav((LOUD * 1e30).astype("f4").tobytes(), 32, FLOAT),
+        b"RIFF",
+    ],
+)
+def test_files_that_lie_or_are_cut_off_end_in_a_sentence(tmp_path, content):
+    (tmp_path / "a.wav").write_bytes(content)
+    with pytest.raises(InputError, match=r"sound '.*a.wav' must "):
+        read_wav(tmp_path / "a.wav")

@@ -1,7 +1,8 @@
 """Tables and archives as people write them.
 
-Kinds of fault of the reader: separators, byte order marks, comments, index columns, decimal commas, complex
-values, text, lying headers, archives that unpack to more than memory, cut-off files.
+Kinds of fault of the reader: separators, endings, byte order marks, other encodings, comments, index columns, quotes,
+decimal commas, ragged rows, headers without rows, complex values, text, axes that are not finite, lying headers,
+members of one name, archives that unpack to more than memory, cut-off files, folders.
 """
 
 import io
@@ -26,6 +27,10 @@ from nfsolve.data.tables import read_columns, read_reference
         "x,u\n# measured twice\n1,2  # here\n\n3,4\n",
         ",x,u\n0,1,2\n1,3,4\n",
         '"x","u"\n1,2\n3,4\n',
+        "# x u\n1 2\n3 4\n",
+        "x  u\n 1.0e0   2\n 3.0e0   4\n",
+        " x ; u \n1 ;2\n3; 4",
+        "x,u\r1,2\r3,4\r",
     ],
 )
 def test_tables(tmp_path, text):
@@ -45,6 +50,13 @@ def test_tables(tmp_path, text):
         ("x,u\n1,2+1j\n", "is no real number"),
         ("x,x\n1,2\n", "same name"),
         (",x\n5,2\n", "a column has no name"),
+        ("x,u\n", "it has a header and no rows"),
+        ("x,u\n# nothing\n", "it has a header and no rows"),
+        ("x,u\n1,2,3\n", "line 2 has 3 cells, and the header has 2"),
+        ("x,u\n1,1_5\n", "'1_5' of column 'u' in line 2 is no real number"),
+        ("x,u\n1,two\n", "'two' of column 'u' in line 2 is no real number"),
+        ("x\tu\n1\t2,5\n", "has a decimal comma"),
+        ("x u v\n1 2\n", "line 2 has 2 cells"),
     ],
 )
 def test_faulty_tables_are_worded(tmp_path, text, words):
@@ -52,6 +64,27 @@ def test_faulty_tables_are_worded(tmp_path, text, words):
     path.write_text(text)
     with pytest.raises(InputError, match=words):
         read_arrays(path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
+def test_other_encodings_end_in_a_sentence(tmp_path, encoding):
+    path = tmp_path / "a.csv"
+    path.write_bytes("x,µ\n1,2\n".encode(encoding))
+    with pytest.raises(InputError, match=r"could not be read \('utf-8' codec"):
+        read_arrays(path)
+
+
+@pytest.mark.parametrize("ending", [".csv", ".CSV", ".tsv", ".txt", ".dat"])
+def test_endings_of_tables(tmp_path, ending):
+    path = tmp_path / f"a{ending}"
+    np.savetxt(path, [[1, 2], [3, 4]], header="x u")
+    assert read_arrays(path)["u"].tolist() == [2, 4]
+
+
+def test_folders_are_no_files(tmp_path):
+    (tmp_path / "slices").mkdir()
+    with pytest.raises(InputError, match="a data file is needed, but '.*slices' is a folder. Name a file in it"):
+        read_columns(str(tmp_path / "slices"), object, ("x",), ("u",))
 
 
 def test_empty_cells_are_nan(tmp_path):
@@ -94,6 +127,33 @@ def test_faulty_archives_are_worded(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(InputError, match="is needed, but data file '.*a.npz' could not be read"):
         read_arrays(path)
+
+
+def test_members_of_one_name_are_refused(tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez(path, x=np.ones(2))
+    with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate name"):
+        archive.writestr("x.npy", archive.read("x.npy"))
+    with pytest.raises(InputError, match="two of its arrays have the same name"):
+        read_arrays(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"x": np.array([0, np.nan])}, "axis 'x' of .* must be finite numbers"),
+        ({"x": np.zeros(0), "u": np.zeros(0)}, "axis 'x' of .* must be finite numbers"),
+        ({"error": np.nan}, "'error' of .* must be a number of at least 0, got nan"),
+        ({"error": -1.0}, "'error' of .* must be a number of at least 0, got -1"),
+        ({"error": np.ones(2)}, r"'error' of .* must be one number, but it has shape \(2,\)"),
+        ({"u": np.ones(3)}, r"'u' of .* must have shape \(2,\), as its axes do"),
+    ],
+)
+def test_references_that_cannot_be_are_worded(tmp_path, changes, words):
+    path = tmp_path / "a.npz"
+    np.savez(path, **({"x": np.arange(2.0), "u": np.ones(2), "error": 0.0} | changes))
+    with pytest.raises(InputError, match=words):
+        read_reference(str(path), object, ("x",), ("u",))
 
 
 def test_archives_larger_than_memory_are_refused(tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """Which part of space photographs show: its box, and where rays begin and end, from the data or the cameras."""
 
 import itertools
+import warnings
 from collections.abc import Sequence
 
 import torch
@@ -11,6 +12,7 @@ from nfsolve.data.photos.frames import Bounds, Frame, Layout
 from nfsolve.forward.cameras import Cameras, ndc_rays
 from nfsolve.forward.cameras.lenses import COEFFICIENTS
 
+LARGE = 4.0  # times the width of what all cameras see, beyond which a box is named
 _NARROW = 0.03  # mean squared sine between the viewing axes (10 degrees) below which their common point means nothing
 
 
@@ -30,15 +32,22 @@ def cameras_of(frames: Sequence[Frame], sizes: Sequence[Sequence[float]], fishey
 
 
 def find_extent(
-    layout: Layout, where: str, bounds: Bounds | None, near: float | None, far: float | None, ndc: bool | None
+    layout: Layout,
+    where: str,
+    bounds: Bounds | None,
+    near: float | None,
+    far: float | None,
+    ndc: bool | None,
+    backed: bool = False,
 ) -> tuple[float, float, Bounds, tuple[float, float] | None]:
     """Decide near, far and the box; what is given comes first, then what the data say, then the cameras.
 
     In NDC the near plane is at 1 (LLFF's unit) and the box holds all rays. Else the box is the cube of
-    ``aabb_scale``; or the cube around the point nearest to all viewing axes that just holds the largest sphere
-    there which a camera sees whole, the median over cameras; or, where the axes have no common point, what the
-    cameras see between near and far. ``near`` is then the smallest distance from a camera to the box, at least a
-    hundredth of ``far``, the largest distance from a camera to a corner.
+    ``aabb_scale``, which converters write whatever the scene: where one colour is known to be behind everything, what
+    lies in it of the next box. Or it is the cube around the point nearest to all viewing axes that just holds the
+    largest sphere there which a camera sees whole, the median over cameras; or, where the axes have no common
+    point, what the cameras see between near and far. ``near`` is then the smallest distance from a camera to
+    the box, at least a hundredth of ``far``, the largest distance from a camera to a corner.
 
     Args:
         layout: All frames.
@@ -47,6 +56,7 @@ def find_extent(
         near: Where rays begin, if given.
         far: Where they end, if given.
         ndc: Whether to use normalised device coordinates, if given.
+        backed: Whether one colour is behind the scene, which then is what the cameras look at.
 
     Returns:
         near, far, bounds, and for NDC half width and half height of the image at distance 1.
@@ -65,7 +75,8 @@ def find_extent(
         extent = _half_angles(cameras)[0]
         bounds = bounds or _ndc_hull(cameras, everyone, extent, near)
         far = float("inf") if far is None else far
-    bounds = bounds or layout.bounds or _seen_by(cameras, where, near, far, layout.forward_facing)
+    bounds = bounds or _within_aabb(cameras, layout.bounds, where, backed)
+    bounds = bounds or _seen_by(cameras, where, near, far, layout.forward_facing)
     if len(bounds) != 3 or not all(low < high for low, high in bounds):
         raise InputError(
             f"the box must be (low, high) of x, y and z with low < high, got {bounds}", do="correct bounds"
@@ -124,18 +135,44 @@ def _hull(points: Tensor) -> Bounds:
     return tuple(zip(points.amin(0).tolist(), points.amax(0).tolist(), strict=True))
 
 
-def _seen_by(cameras: Cameras, where: str, near: float | None, far: float | None, forward: bool) -> Bounds:
+def _within_aabb(cameras: Cameras, cube: Bounds | None, where: str, backed: bool) -> Bounds | None:
+    """Return the cube of aabb_scale, or what of it the cameras look at where a colour is behind that."""
+    looked = None if cube is None else _looked_at(cameras)
+    if cube is None or looked is None:
+        return cube
+    shared = tuple((max(a, c), min(b, d)) for (a, b), (c, d) in zip(cube, looked, strict=True))
+    if backed and all(low < high for low, high in shared):
+        return shared
+    times = (cube[0][1] - cube[0][0]) / (looked[0][1] - looked[0][0])
+    if times > LARGE:
+        warnings.warn(
+            f"aabb_scale of '{where}' makes the box {times:.3g} times as wide as what all cameras see; where that is "
+            "an object before one colour, give background, or bounds",
+            UserWarning,
+            stacklevel=2,
+        )
+    return cube
+
+
+def _looked_at(cameras: Cameras) -> Bounds | None:
+    """Return the cube around the point nearest to all viewing axes; None where they have no common point."""
     eyes, axes = cameras.poses[:, :3, 3], -cameras.poses[:, :3, 2]
     across = torch.eye(3, dtype=axes.dtype) - axes[:, :, None] * axes[:, None, :]
     total = across.mean(0)
-    if not forward and float(torch.linalg.eigvalsh(total)[0]) > _NARROW:
-        middle = torch.linalg.solve(total, (across @ eyes[..., None]).mean(0))[:, 0]
-        ahead = ((middle - eyes) * axes).sum(-1)
-        if float(ahead.median()) > 0:
-            tangent = torch.tensor(_half_angles(cameras), dtype=axes.dtype).amin(-1)
-            half = float(((middle - eyes).norm(dim=-1) * torch.sin(torch.atan(tangent))).median())
-            x, y, z = middle.tolist()
-            return ((x - half, x + half), (y - half, y + half), (z - half, z + half))
+    if float(torch.linalg.eigvalsh(total)[0]) <= _NARROW:
+        return None
+    middle = torch.linalg.solve(total, (across @ eyes[..., None]).mean(0))[:, 0]
+    if float(((middle - eyes) * axes).sum(-1).median()) <= 0:
+        return None
+    tangent = torch.tensor(_half_angles(cameras), dtype=axes.dtype).amin(-1)
+    half = float(((middle - eyes).norm(dim=-1) * torch.sin(torch.atan(tangent))).median())
+    return tuple((centre - half, centre + half) for centre in middle.tolist())
+
+
+def _seen_by(cameras: Cameras, where: str, near: float | None, far: float | None, forward: bool) -> Bounds:
+    looked = None if forward else _looked_at(cameras)
+    if looked is not None:
+        return looked
     if near is not None and far is not None:
         _, origins, directions = view_rays(cameras, 9)
         return _hull(torch.cat([origins + near * directions, origins + far * directions]))

@@ -168,7 +168,7 @@ def read_photographs(
         )
     behind = _colour(background if background is not None else "white" if layout.white else None)
     images, cameras = _load(frames, layout.fisheye, downscale, behind)
-    extent = find_extent(layout, str(path), bounds, near, far, ndc)
+    extent = find_extent(layout, str(path), bounds, near, far, ndc, behind is not None)
     names = tuple(frame.name for frame in frames)
     cameras.check_lenses(list(names))
     photographs = Photographs(torch.cat(images), cameras, names, *extent[:3], behind, extent[3])
