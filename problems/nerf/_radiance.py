@@ -177,7 +177,7 @@ class Radiance(Problem):
         poses: Tensor | None = None,
     ) -> Batch:
         train, n = data["train"], max(n_rays, 1)
-        index = torch.randint(len(train.colours), (n,), generator=generator).to(train.colours.device)
+        index = train.number(torch.randint(train.n_counted, (n,), generator=generator))
         views, pixels = train.cameras.locate(index)
         rays = train.rays(views, pixels, poses)
         samples = sample_rays(rays, grid, self.step, generator)

@@ -19,21 +19,25 @@ def view_scores(renderer: Renderer, photographs: Photographs, known: list[Seen])
         known: Exact opacity, depth and normals of each view; empty where they are not known.
 
     Returns:
-        ``psnr_heldout``, ``ssim_heldout`` where the images are large enough, ``depth_error`` and
-        ``normal_error_degrees`` where surfaces are known; ``evaluated``, the share of the steps at which the field was
-        asked, and mean ``opacity``.
+        ``psnr_heldout`` of the pixels that count, ``ssim_heldout`` of images that are large enough and have no mask,
+        ``depth_error`` and ``normal_error_degrees`` where surfaces are known; ``evaluated``, the share of the steps at
+        which the field was asked, and mean ``opacity``.
     """
     rows = []
     for view in range(len(photographs.cameras)):
         seen, image = renderer.render_view(photographs, view, bool(known)), photographs.image(view)
-        scores = {"psnr_heldout": psnr(seen.rgb, image), "opacity": float(seen.opacity.mean())}
-        if min(image.shape[:2]) >= SSIM_WINDOW:
+        mask = photographs.mask(view)
+        scores = {"opacity": float(seen.opacity.mean())}
+        if mask.any():
+            scores["psnr_heldout"] = psnr(seen.rgb[mask], image[mask])
+        if min(image.shape[:2]) >= SSIM_WINDOW and mask.all():
             scores["ssim_heldout"] = ssim(seen.rgb, image)
         if known:
             scores |= surface_errors(seen, known[view])
         scores["evaluated"] = float(seen.n_samples.sum() * renderer.step / seen.length.sum().clamp_min(renderer.step))
         rows.append(scores)
-    return {key: sum(row[key] for row in rows) / len(rows) for key in rows[0]}
+    found = {key: [row[key] for row in rows if key in row] for key in dict.fromkeys(key for row in rows for key in row)}
+    return {key: sum(values) / len(values) for key, values in found.items()}
 
 
 def surface_errors(seen: Seen, truth: Seen) -> dict[str, float]:
@@ -51,8 +55,7 @@ def surface_errors(seen: Seen, truth: Seen) -> dict[str, float]:
 
 def some_pixels(renderer: Renderer, photographs: Photographs, most: int, poses: Tensor | None = None) -> float:
     """Return the PSNR of at most so many pixels of all views; ``poses`` are used instead of those given."""
-    n = len(photographs.colours)
-    stride = -(-n // most) | 1  # odd, so that it is no multiple of a width
-    index = torch.arange(0, n, stride, device=photographs.colours.device)
+    stride = -(-photographs.n_counted // most) | 1  # odd, so that it is no multiple of a width
+    index = photographs.number(torch.arange(0, photographs.n_counted, stride))
     seen = renderer.render_rays(photographs.rays(*photographs.cameras.locate(index), poses))
     return psnr(seen.rgb, photographs.colours[index])

@@ -12,7 +12,6 @@ import torch
 
 from nfsolve import MLP, InputError, Recipe, Stage, main
 from nfsolve.data.photos import Photographs, read_photographs
-from nfsolve.data.photos.photographs import BACKGROUNDS
 from nfsolve.fields import FeatureGrid, ReLU
 from problems.nerf._radiance import Radiance
 
@@ -26,7 +25,7 @@ class NeRF(Radiance):
     downscale: float = 1.0
     """how many times smaller the images are made"""
     background: str | None = None
-    """colour behind the scene: white, black, or red,green,blue in [0, 1]; default the layout's"""
+    """colour behind the scene: white, black, red,green,blue in [0, 1], or none; default the layout's or the borders'"""
     bounds: tuple[float, float, float, float, float, float] | None = None
     """box of the scene, low and high of x, y and z; default from the data or the cameras"""
     near: float | None = None
@@ -47,7 +46,7 @@ class NeRF(Radiance):
     def load_split(self, split: str) -> Photographs:
         """Read the photographs."""
         if not self.data:
-            raise InputError("nerf without photographs", "--data PATH", "without data of your own, run nerf_scene")
+            raise InputError("nerf needs photographs", do="give --data PATH; without data of your own, run nerf_scene")
         box = None if self.bounds is None else tuple(zip(self.bounds[::2], self.bounds[1::2], strict=True))
         options = {"downscale": self.downscale, "background": self._colour(), "bounds": box}
         options |= {"near": self.near, "far": self.far, "ndc": self.ndc, "hold_out": self.hold_out}
@@ -55,13 +54,13 @@ class NeRF(Radiance):
         return read_photographs(self.data, split, **options)
 
     def _colour(self) -> str | tuple[float, ...] | None:
-        if self.background is None or self.background in BACKGROUNDS or "," not in self.background:
+        if self.background is None or "," not in self.background:
             return self.background
         try:
             return tuple(float(value) for value in self.background.split(","))
         except ValueError as error:
             raise InputError(
-                f"background '{self.background}'", "white, black, or three numbers as in 0.2,0.4,1"
+                f"background must be white, black, none, or three numbers as in 0.2,0.4,1, got '{self.background}'"
             ) from error
 
     def recipe(self) -> Recipe:

@@ -61,6 +61,8 @@ def blender(folder: Path, splits: dict[str, int], channels: int = 4, **head: Any
             image = np.zeros((12, 16, 4), np.uint8)
             image[3:9, 4:8] = (200, 100, 50, 255)
             image[3:9, 8:12] = (200, 100, 50, 51)
+            if channels == 3:  # what is behind is no background of one colour
+                image[..., 2] = np.arange(0, 240, 15)
             iio.imwrite(folder / split / f"r_{i}.png", image[..., :channels])
             frames.append({"file_path": f"./{split}/r_{i}", "rotation": 0.1, "transform_matrix": pose.tolist()})
         content = {"camera_angle_x": 0.7, "frames": frames} | head
@@ -118,8 +120,9 @@ def test_files_for_each_split(tmp_path: Path):
     for split in ("train", "test"):
         write_transforms(tmp_path, scene, split)
     assert len(read_photographs(tmp_path, "test").cameras) == 5
-    with pytest.raises(InputError, match="must have photographs in split 'val', but it has 5 train, 5 test"):
-        read_photographs(tmp_path, "val")
+    assert read_photographs(tmp_path, "val").names == read_photographs(tmp_path, "test").names
+    with pytest.raises(InputError, match="must have photographs in split 'some', but it has 5 train, 5 test, 5 val"):
+        read_photographs(tmp_path, "some")
 
 
 def test_blender_zip_composes_straight_alpha_on_white(tmp_path: Path):
@@ -145,8 +148,9 @@ def test_one_file_is_split_by_number_or_by_its_lists(tmp_path: Path):
     assert read_photographs(folder, "val", hold_out=4).names == ("train/r_0", "train/r_4", "train/r_8")
     assert len(read_photographs(folder, "train", hold_out=4).names) == 6
     edit(folder, lambda c: c.update(train_filenames=["./train/r_3", "train/r_1"], test_filenames=["train/r_2"]))
-    assert read_photographs(folder).names == ("train/r_1", "train/r_3")
-    assert read_photographs(folder, "test").names == ("train/r_2",)
+    with pytest.warns(UserWarning, match="6 of 9 frames are in none of the lists of names"):
+        both = [read_photographs(folder, split).names for split in ("train", "test")]
+    assert both == [("train/r_1", "train/r_3"), ("train/r_2",)]
 
 
 def test_aabb_scale_is_a_cube_of_that_side_in_the_unit_of_instant_ngp(tmp_path: Path):
@@ -156,6 +160,7 @@ def test_aabb_scale_is_a_cube_of_that_side_in_the_unit_of_instant_ngp(tmp_path: 
     torch.testing.assert_close(tensor(moved.bounds), tensor([[-1.0, 1.0], [0.0, 2.0], [-2.0, 0.0]]))
 
 
+@pytest.mark.filterwarnings("ignore:of the box that aabb_scale")
 def test_aabb_scale_bounds_an_object_before_one_colour(tmp_path: Path):
     plain = read_photographs(nerfstudio(tmp_path / "a"))
     wide = nerfstudio(tmp_path / "b", aabb_scale=16)
@@ -167,13 +172,13 @@ def test_aabb_scale_bounds_an_object_before_one_colour(tmp_path: Path):
 
 
 def test_frames_override_and_sizes_are_checked(tmp_path: Path):
-    folder = nerfstudio(tmp_path, fl_x=20.0, cy=5.5, w=16, h=12)
+    folder = nerfstudio(tmp_path, camera_angle_x=None, fl_x=20.0, cy=5.5, w=16, h=12)
     edit(folder, lambda c: c["frames"][1].update(fl_x=25.0, fl_y=26.0, cx=7.5))
     cameras = read_photographs(folder, hold_out=2).cameras
     assert cameras.focals[:2].tolist() == [[25, 26], [20, 20]]
     assert cameras.centres[:2].tolist() == [[7.5, 5.5], [8, 5.5]]
-    edit(folder, lambda c: c["frames"][3].update(w=32, h=24))
-    with pytest.raises(InputError, match="'train/r_3' must have 32 x 24 pixels, as .* w and h, but it has 16 x 12"):
+    edit(folder, lambda c: c["frames"][3].update(w=32, h=20))
+    with pytest.raises(InputError, match="'train/r_3' has 16 x 12 pixels, but w and h say 32 x 20. Correct"):
         read_photographs(folder)
 
 
@@ -284,10 +289,10 @@ MISTAKES: dict[str, Any] = {
     "frame 2 of 'transforms.json' must have 'transform_matrix'": lambda c: c["frames"][2].pop("transform_matrix"),
     "frame 1 of 'transforms.json' must have 'file_path'": lambda c: c["frames"][1].pop("file_path"),
     "frame 0 of .* must have a focal length, .* 'fl_x' or 'camera_angle_x'": lambda c: c.pop("camera_angle_x"),
-    "'fl_x' of frame 0 of .* must be a finite number, got wide": lambda c: c.update(fl_x="wide"),
-    "'fl_x' of frame 0 of .* must be a finite number, got .1, 2.": lambda c: c.update(fl_x=[1, 2]),
-    "'fl_x' of frame 0 of .* must be positive, got -3": lambda c: c.update(fl_x=-3),
-    "'w' of frame 0 of .* must be a finite number, got 1000": lambda c: c.update(w=10**400),
+    "'fl_x' of 'transforms.json' must be a finite number, got wide": lambda c: c.update(fl_x="wide"),
+    "'fl_x' of 'transforms.json' must be a finite number, got .1, 2.": lambda c: c.update(fl_x=[1, 2]),
+    "'fl_x' of 'transforms.json' must be positive, got -3": lambda c: c.update(fl_x=-3),
+    "'w' of 'transforms.json' must be a finite number, got 1000": lambda c: c.update(w=10**400),
     r"'transform_matrix' of frame 3 of .* \(4, 4\) or \(3, 4\), but it has \(3, 3\)": lambda c: c["frames"][3].update(
         transform_matrix=[[1, 0, 0]] * 3
     ),
@@ -305,16 +310,20 @@ MISTAKES: dict[str, Any] = {
     "but it has 0 train, 0 val, 0 test": lambda c: c.update(frames=[]),
     "must have photographs in split 'train'": lambda c: c.update(frames=c["frames"][:1]),
     "do not look at one point": lambda c: [f.update(transform_matrix=np.eye(4).tolist()) for f in c["frames"]],
-    "'camera_angle_x' of frame 0 .* radians, .* got 40.1. Write 0.699877": lambda c: c.update(camera_angle_x=40.1),
-    "'camera_angle_y' of frame 0 .* radians, .* got 3.2. Correct": lambda c: c.update(camera_angle_y=3.2),
-    "must not have 'mask_path', which is not read. Make what is masked": lambda c: c["frames"][4].update(mask_path="m"),
+    "'camera_angle_x' of 'transforms.json' .* radians, .* got 40.1. Write 0.699877": lambda c: c.update(
+        camera_angle_x=40.1
+    ),
+    "'camera_angle_y' of 'transforms.json' .* radians, .* got 3.2. Correct": lambda c: c.update(camera_angle_y=3.2),
+    "must not have 'mask', which is not read. Give the masks as mask_path": lambda c: c["frames"][4].update(mask="m"),
     "must not have 'k5', which is not read. Undistort": lambda c: c.update(k5=0.1),
     "must not have 'rolling_shutter'": lambda c: c.update(rolling_shutter=[0, 0, 0.1]),
-    "'distortion_params' of frame 0 .* k1, k2, .* has 4 numbers": lambda c: c.update(distortion_params=[0.1, 0, 0, 0]),
-    "'k1' of frame 0 .* that of 'distortion_params', 0.1, got 0.2": lambda c: c.update(
+    "'distortion_params' of 'transforms.json' .* k1, k2, .* has 4 numbers": lambda c: c.update(
+        distortion_params=[0.1, 0, 0, 0]
+    ),
+    "'k1' of 'transforms.json' .* that of 'distortion_params', 0.1, got 0.2": lambda c: c.update(
         k1=0.2, distortion_params=[0.1, 0, 0, 0, 0, 0]
     ),
-    "must name each image once, .* 'train/r_0' with several poses": lambda c: c["frames"][1].update(
+    "must name each image once, but it has two frames of 'train/r_0'": lambda c: c["frames"][1].update(
         file_path="./train/r_0"
     ),
     "'train_filenames' of .* no frame has the file_path 'train/r_99' and 1 others": lambda c: c.update(
@@ -378,7 +387,7 @@ def test_options_that_cannot_be_are_named(tmp_path: Path, options: dict[str, Any
 
 
 def test_transparent_photographs_need_a_background_unless_blender_made_them(tmp_path: Path):
-    blender(tmp_path / "a", {"train": 3}, fl_x=20.0)
+    blender(tmp_path / "a", {"train": 3}, fl_x=8 / math.tan(0.35))
     with pytest.raises(InputError, match="image 'train/r_0' is transparent in 88 % .*Give background='white'"):
         read_photographs(tmp_path / "a")
     assert read_photographs(tmp_path / "a", background="white").background == (1.0, 1.0, 1.0)
@@ -569,6 +578,7 @@ def test_distortion_has_two_spellings(tmp_path: Path, change: Any):
 def test_names_of_frames_have_one_spelling(tmp_path: Path, spell: Any):
     folder = nerfstudio(tmp_path)
     edit(folder, lambda c: c.update(train_filenames=[spell(f["file_path"]) for f in c["frames"][:4]]))
+    edit(folder, lambda c: c.update(test_filenames=[f["file_path"] for f in c["frames"][4:]]))
     edit(folder, lambda c: c["frames"][1].update(file_path="train\\r_1"))
     assert len(read_photographs(folder).names) == 4
 

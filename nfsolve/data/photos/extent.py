@@ -1,14 +1,13 @@
 """Which part of space photographs show: its box, and where rays begin and end, from the data or the cameras."""
 
 import itertools
-import warnings
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from nfsolve._core.errors import InputError
-from nfsolve.data.photos.frames import Bounds, Frame, Layout
+from nfsolve.data.photos.frames import Bounds, Frame, Layout, say
 from nfsolve.forward.cameras import Cameras, ndc_rays
 from nfsolve.forward.cameras.lenses import COEFFICIENTS
 
@@ -142,14 +141,17 @@ def _within_aabb(cameras: Cameras, cube: Bounds | None, where: str, backed: bool
         return cube
     shared = tuple((max(a, c), min(b, d)) for (a, b), (c, d) in zip(cube, looked, strict=True))
     if backed and all(low < high for low, high in shared):
+        if shared != cube:
+            say(
+                f"of the box that aabb_scale of '{where}' gives, the part that the cameras look at is used, since one "
+                "colour is behind it; give bounds for another"
+            )
         return shared
     times = (cube[0][1] - cube[0][0]) / (looked[0][1] - looked[0][0])
     if times > LARGE:
-        warnings.warn(
+        say(
             f"aabb_scale of '{where}' makes the box {times:.3g} times as wide as what all cameras see; where that is "
-            "an object before one colour, give background, or bounds",
-            UserWarning,
-            stacklevel=2,
+            "an object before one colour, give background, or bounds"
         )
     return cube
 

@@ -1,9 +1,11 @@
 """One photograph and its camera, as every layout gives them, before the picture is decoded."""
 
-import math
+import posixpath
+import warnings
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,35 +13,49 @@ from torch import Tensor
 
 from nfsolve._core.arrays import reason
 from nfsolve._core.errors import InputError
+from nfsolve.data.photos.intrinsics import focal_lengths
 from nfsolve.data.pictures import decode
 
 Root = Path | zipfile.Path
 Bounds = tuple[tuple[float, float], ...]
 SPLITS = ("train", "val", "test")
 LARGEST = 2**30  # bytes of one file
-ENDINGS = (".png", ".jpg", ".jpeg", ".PNG", ".JPG", ".JPEG")
+ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
+ENDINGS += tuple(ending.upper() for ending in ENDINGS)
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One photograph: its name, pose (4, 4), what is said of its lens, and how to read it (None: it is missing)."""
+    """One photograph.
+
+    Attributes:
+        name: Its file, relative to the scene.
+        pose: Camera-to-world matrix ``(4, 4)``.
+        lens: What is said of its lens, see `nfsolve.data.photos.intrinsics.read_lens`.
+        image: How to read it, ``(height, width, channels)`` in [0, 1]; None where the file is missing.
+        mask: How to read the picture that is black where the photograph is not to be trusted; None for all of it.
+    """
 
     name: str
     pose: np.ndarray
     lens: dict[str, float]
     image: Callable[[], Tensor] | None
+    mask: Callable[[], Tensor] | None = None
 
     def intrinsics(self, width: float, height: float) -> tuple[float, float, float, float]:
-        """Return f_x, f_y, c_x, c_y in pixels of an image of this size."""
+        """Return f_x, f_y, c_x, c_y in pixels of an image of this size; of another size than w and h say, scaled."""
         lens = self.lens
-        focal = {
-            "x": lens.get("fl_x") or _focal(width, lens.get("camera_angle_x")),
-            "y": lens.get("fl_y") or _focal(height, lens.get("camera_angle_y")),
-        }
-        fl_x = focal["x"] or focal["y"]
-        fl_y = focal["y"] or focal["x"]
-        assert fl_x and fl_y, "readers refuse frames without a focal length"
-        return fl_x, fl_y, lens.get("cx", width / 2), lens.get("cy", height / 2)
+        said = lens.get("w", width), lens.get("h", height)
+        focal = focal_lengths(self.name, lens, *said)
+        centre = lens.get("cx", said[0] / 2), lens.get("cy", said[1] / 2)
+        if not (0 < centre[0] < said[0] and 0 < centre[1] < said[1]):
+            raise InputError(
+                f"the principal point of '{self.name}' must lie in its image of {said[0]:g} x {said[1]:g} pixels, but "
+                f"cx = {centre[0]:g} and cy = {centre[1]:g}",
+                do="write w and h of the image that the lens was calibrated with",
+            )
+        x, y = width / said[0], height / said[1]
+        return focal[0] * x, focal[1] * y, centre[0] * x, centre[1] * y
 
     def __post_init__(self) -> None:
         check_pose(self.name, self.pose)
@@ -120,5 +136,18 @@ def read_picture(file: Root) -> Tensor:
     return decode(read_bytes(file), f"image '{file}'")
 
 
-def _focal(size: float, angle: float | None) -> float | None:
-    return None if angle is None else 0.5 * size / math.tan(0.5 * angle)
+def find_picture(root: Root, name: str, allow_outside: bool) -> Callable[[], Tensor] | None:
+    """Find the picture of a name, which may lack its ending or have it in other letters; None where there is none."""
+    stem, ending = posixpath.splitext(name)
+    others = [stem + other for other in ENDINGS if other.lower() == ending.lower()]
+    for candidate in (name, *(name + other for other in ENDINGS), *others):
+        file = root / candidate
+        check_inside(root, file, allow_outside)
+        if file.is_file():
+            return partial(read_picture, file)
+    return None
+
+
+def say(text: str) -> None:
+    """Tell the user what a file says and is not done, or done otherwise."""
+    warnings.warn(text, stacklevel=2)

@@ -12,8 +12,9 @@ from torch import Tensor
 from nfsolve._core.arrays import read_arrays, real_numbers, reason
 from nfsolve._core.errors import InputError
 from nfsolve.data.photos.frames import SPLITS, Frame, Layout, Root, check_inside
+from nfsolve.data.photos.intrinsics import check_angle
 from nfsolve.data.photos.llff import read_llff, read_rows
-from nfsolve.data.photos.transforms import check_angle, read_transforms
+from nfsolve.data.photos.transforms import read_transforms
 from nfsolve.data.tables import find_file
 
 

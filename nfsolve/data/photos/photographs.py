@@ -13,14 +13,17 @@ from torch import Tensor
 
 from nfsolve._core.errors import InputError, unknown
 from nfsolve.data.photos.extent import cameras_of, find_extent
-from nfsolve.data.photos.frames import Bounds, Frame
+from nfsolve.data.photos.frames import ENDINGS, Bounds, Frame, Layout, say
 from nfsolve.data.photos.layouts import read_layout
 from nfsolve.data.pictures import area
 from nfsolve.forward.cameras import Cameras, ndc_rays, orbit, sway
 from nfsolve.forward.rendering import Rays, box_intersection
 
 BACKGROUNDS = {"white": (1.0, 1.0, 1.0), "black": (0.0, 0.0, 0.0)}
+NO_BACKGROUND = "none"
 Colour = tuple[float, ...]
+LOOKED_AT = 8  # photographs in which a common background is looked for, about
+BORDER, ALIKE = 0.8, 4 / 255  # share of a border that must have its colour, and how exactly
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,7 @@ class Photographs:
         far: Nor beyond this one; with ``ndc`` the farthest bound that the data give, which cuts nothing.
         bounds: The box of the scene, ``(low, high)`` of each coordinate of `rays`.
         background: The colour behind the scene; None where the photographs show what is there.
+        counted: Numbers of the pixels that masks leave, rows of ``colours``, ``(M,)``; None where all count.
         ndc: Half width and half height of the images at distance 1 for a scene in normalised device coordinates,
             see `ndc_rays`; None for one in world coordinates.
     """
@@ -48,16 +52,37 @@ class Photographs:
     bounds: Bounds
     background: Colour | None = None
     ndc: tuple[float, float] | None = None
+    counted: Tensor | None = None
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> "Photographs":
         """Move colours and cameras to a device and a type."""
-        return replace(self, colours=self.colours.to(device, dtype), cameras=self.cameras.to(device, dtype))
+        counted = None if self.counted is None else self.counted.to(device)
+        colours, cameras = self.colours.to(device, dtype), self.cameras.to(device, dtype)
+        return replace(self, colours=colours, cameras=cameras, counted=counted)
+
+    @property
+    def n_counted(self) -> int:
+        """Number of pixels that are trained on or scored."""
+        return len(self.colours) if self.counted is None else len(self.counted)
+
+    def number(self, index: Tensor) -> Tensor:
+        """Return the rows of ``colours`` of some of the pixels that count, ``(m,)`` in [0, n_counted)."""
+        index = index.to(self.colours.device)
+        return index if self.counted is None else self.counted[index]
+
+    def mask(self, view: int) -> Tensor:
+        """Return which pixels of one photograph count, ``(height, width)``."""
+        marked = torch.zeros(len(self.colours), dtype=torch.bool, device=self.colours.device)
+        marked[slice(None) if self.counted is None else self.counted] = True
+        return self._of_view(marked, view)
 
     def image(self, view: int) -> Tensor:
         """Return one photograph, ``(height, width, 3)``."""
-        counts = self.cameras.sizes.prod(-1).tolist()
-        width, height = self.cameras.sizes[view].tolist()
-        return self.colours.split(counts)[view].reshape(height, width, 3)
+        return self._of_view(self.colours, view)
+
+    def _of_view(self, rows: Tensor, view: int) -> Tensor:
+        size = self.cameras.sizes[view].flip(0).tolist()
+        return rows.split(self.cameras.sizes.prod(-1).tolist())[view].unflatten(0, size)
 
     def rays(self, views: Tensor, pixels: Tensor, poses: Tensor | None = None) -> Rays:
         """Return the rays of some pixels, cut to the box and to [near, far].
@@ -110,7 +135,7 @@ class Photographs:
         first = self.cameras[[0] * n]
         cameras = replace(first, poses=poses.to(first.poses), distortion=None, fisheye=False)
         names = tuple(f"{i + 1} of {n}" for i in range(n))
-        return replace(self, colours=self.colours[:0], cameras=cameras, names=names)
+        return replace(self, colours=self.colours[:0], cameras=cameras, names=names, counted=None)
 
 
 def read_photographs(
@@ -134,8 +159,9 @@ def read_photographs(
             and poses_bounds. Also the name of a file under ``$NFSOLVE_DATA``.
         split: ``"train"``, ``"val"`` or ``"test"``. Without files or lists for them, val and test are the same.
         downscale: How many times smaller the images are made, by averaging areas after composing.
-        background: The colour behind transparent pixels, ``"white"``, ``"black"`` or three numbers in [0, 1];
-            white by default for the Blender layout and its .npz, and to be chosen for others.
+        background: The colour behind the scene, ``"white"``, ``"black"`` or three numbers in [0, 1]; ``"none"`` where
+            the photographs show what is there. By default white for the Blender layout and its .npz; else the one
+            colour that opaque photographs have along their borders, if they all have one, which is said.
         bounds: The box of the scene, ``(low, high)`` of each coordinate; see `find_extent` for the default.
         near: Where rays begin; see `find_extent`.
         far: Where rays end.
@@ -163,49 +189,114 @@ def read_photographs(
     if missing:
         few = "', '".join(missing[:3]) + (f"' and {len(missing) - 3} more" if len(missing) > 3 else "'")
         raise InputError(
-            f"each frame of '{path}' must have a .png or .jpg of its name, but there is no '{few}",
+            f"each frame of '{path}' must have a picture of its name ({', '.join(ENDINGS[: len(ENDINGS) // 2])}), but "
+            f"there is no '{few}",
             do="correct file_path, or leave the frame out",
         )
-    behind = _colour(background if background is not None else "white" if layout.white else None)
-    images, cameras = _load(frames, layout.fisheye, downscale, behind)
+    behind = _background(background, layout)
+    images, masks, cameras = _load(frames, layout.fisheye, downscale, behind)
     extent = find_extent(layout, str(path), bounds, near, far, ndc, behind is not None)
     names = tuple(frame.name for frame in frames)
     cameras.check_lenses(list(names))
-    photographs = Photographs(torch.cat(images), cameras, names, *extent[:3], behind, extent[3])
+    counted = torch.cat(masks).nonzero()[:, 0] if any(frame.mask for frame in frames) else None
+    if counted is not None and not len(counted):
+        raise InputError(
+            f"masks must leave some pixels, but those of '{path}' leave none", do="exchange black and white"
+        )
+    photographs = Photographs(torch.cat(images), cameras, names, *extent[:3], behind, extent[3], counted)
     _check_box(photographs)
     return photographs
 
 
+def _background(background: str | Sequence[float] | None, layout: Layout) -> Colour | None:
+    """Return the colour behind the scene: what is given, what the layout is known for, or what all pictures show."""
+    if background is not None or layout.forward_facing:
+        return _colour(background)
+    if layout.white:
+        return BACKGROUNDS["white"]
+    frames = [frame for frame in layout.splits.get("train", []) if frame.image is not None]
+    some = [_border(frame) for frame in frames[:: -(-len(frames) // LOOKED_AT) or 1]]
+    if not some or not all(len(border) for border in some):
+        return None
+    middle = some[0].median(0).values
+    if not all(float(((border - middle).abs().amax(-1) <= ALIKE).double().mean()) >= BORDER for border in some):
+        return None
+    colour = tuple(round(value, 4) for value in middle.tolist())
+    say(
+        f"the photographs have one colour along their borders, {', '.join(f'{value:g}' for value in colour)}, which is "
+        "taken for the background; give another, or background='none' where it belongs to the scene"
+    )
+    return colour
+
+
+def _border(frame: Frame) -> Tensor:
+    """Return the colours ``(n, 3)`` along the border of an opaque photograph; none of a transparent one."""
+    assert frame.image is not None
+    picture = frame.image()
+    if picture.shape[-1] in (2, 4) and float(picture[..., -1].min()) < 1:
+        return picture.new_zeros(0, 3)
+    colours = picture[..., :3] if picture.shape[-1] > 2 else picture[..., :1].expand(-1, -1, 3)
+    return torch.cat([colours[0], colours[-1], colours[:, 0], colours[:, -1]])
+
+
 def _colour(background: str | Sequence[float] | None) -> Colour | None:
+    if background is None or background == NO_BACKGROUND:
+        return None
     if isinstance(background, str):
         if background not in BACKGROUNDS:
-            raise unknown("background", background, BACKGROUNDS, "or give three numbers in [0, 1]")
+            known = (*BACKGROUNDS, NO_BACKGROUND)
+            raise unknown("background", background, known, "give one of these, or three numbers in [0, 1]")
         return BACKGROUNDS[background]
-    if background is not None and (len(background) != 3 or not all(0 <= value <= 1 for value in background)):
+    if len(background) != 3 or not all(0 <= value <= 1 for value in background):
         raise InputError(
             f"background must be red, green and blue in [0, 1], got {tuple(background)}", do="choose such a colour"
         )
-    return None if background is None else tuple(float(value) for value in background)
+    return tuple(float(value) for value in background)
 
 
-def _load(frames: list[Frame], fisheye: bool, downscale: float, behind: Colour | None) -> tuple[list[Tensor], Cameras]:
-    images, sizes, before = [], [], []
+def _load(
+    frames: list[Frame], fisheye: bool, downscale: float, behind: Colour | None
+) -> tuple[list[Tensor], list[Tensor], Cameras]:
+    """Read the pictures: colours ``(N, 3)`` and which pixels count ``(N,)`` of each, and their cameras."""
+    images, masks, sizes, before = [], [], [], []
     for frame in frames:
         assert frame.image is not None
         picture = _compose(frame, frame.image(), behind)
         height, width = picture.shape[:2]
-        claimed = (frame.lens.get("w", width), frame.lens.get("h", height))
-        if claimed != (width, height):
-            raise InputError(
-                f"image '{frame.name}' must have {claimed[0]:g} x {claimed[1]:g} pixels, as the file says by w and h, "
-                f"but it has {width} x {height}",
-                do="correct the sizes there, with focal lengths and principal points in the same pixels",
-            )
+        _check_size(frame, width, height)
         small = [max(1, round(side / downscale)) for side in (width, height)]
         images.append(area(picture, small[1], small[0]).float().clamp(0, 1).reshape(-1, 3))
+        masks.append(area(_mask(frame, width, height), small[1], small[0]).reshape(-1) > 0.999)
         sizes.append(small)
         before.append([width, height])
-    return images, cameras_of(frames, before, fisheye).resized(torch.tensor(sizes))
+    return images, masks, cameras_of(frames, before, fisheye).resized(torch.tensor(sizes))
+
+
+def _check_size(frame: Frame, width: int, height: int) -> None:
+    """Refuse a picture of another shape than w and h say, and say so where it has another scale."""
+    said = frame.lens.get("w", width), frame.lens.get("h", height)
+    if said == (width, height):
+        return
+    factor = width / said[0]
+    sentence = f"image '{frame.name}' has {width} x {height} pixels, but w and h say {said[0]:g} x {said[1]:g}"
+    if abs(factor * said[1] - height) > 1:
+        raise InputError(sentence, do="correct w, h, focal lengths and principal point, all in the same pixels")
+    say(f"{sentence}; focal length and principal point are scaled to the picture")
+
+
+def _mask(frame: Frame, width: int, height: int) -> Tensor:
+    """Return 1 where pixels count and 0 where the mask is black, ``(height, width, 1)``."""
+    if frame.mask is None:
+        return torch.ones(height, width, 1, dtype=torch.float64)
+    picture = frame.mask()
+    if picture.shape[:2] != (height, width):
+        raise InputError(
+            f"the mask of '{frame.name}' must have the size of its image, {width} x {height} pixels, but has "
+            f"{picture.shape[1]} x {picture.shape[0]}",
+            do="resize it without smoothing",
+        )
+    bright = picture[..., :1]
+    return (bright > 0.5 * bright.max()).double()
 
 
 def _compose(frame: Frame, picture: Tensor, behind: Colour | None) -> Tensor:

@@ -1,74 +1,92 @@
 """transforms.json of Blender scenes, nerfstudio and instant-ngp.
 
 Mildenhall et al., "NeRF", ECCV 2020 (one file for each split, camera_angle_x); docs.nerf.studio, "Data conventions"
-(intrinsics and distortion, for all frames or for each); instant-ngp, docs/nerf_dataset_tips.md (aabb_scale).
+(intrinsics and distortion for all frames or for each, masks, lists of the splits); instant-ngp,
+docs/nerf_dataset_tips.md (aabb_scale, scale, offset, x_fov). A key that says something and is not used is named once.
 """
 
 import json
-import math
 import posixpath
-import warnings
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
-from nfsolve._core.errors import InputError, unknown
+from nfsolve._core.errors import InputError
 from nfsolve.data.photos.frames import (
-    ENDINGS,
     SPLITS,
     Bounds,
     Frame,
     Layout,
     Root,
-    check_inside,
+    find_picture,
     hold_out_some,
     read_bytes,
-    read_picture,
+    say,
 )
-from nfsolve.forward.cameras.lenses import COEFFICIENTS
+from nfsolve.data.photos.intrinsics import is_fisheye, merged, numbers, read_lens
 
-_LENS = ("camera_angle_x", "camera_angle_y", "fl_x", "fl_y", "w", "h", "cx", "cy", *COEFFICIENTS)
-_FISHEYE = {"PINHOLE": False, "SIMPLE_PINHOLE": False, "SIMPLE_RADIAL": False, "RADIAL": False, "OPENCV": False}
-_FISHEYE |= {"SIMPLE_RADIAL_FISHEYE": True, "RADIAL_FISHEYE": True, "OPENCV_FISHEYE": True}
-_READ = {
-    *_LENS,
-    "frames",
-    "file_path",
-    "transform_matrix",
-    "camera_model",
-    "is_fisheye",
-    "aabb_scale",
-    "scale",
-    "offset",
+LENS = ("fl_x", "fl_y", "camera_angle_x", "camera_angle_y", "x_fov", "y_fov", "w", "h", "cx", "cy", "k1", "k2", "k3")
+LENS += ("k4", "k5", "k6", "p1", "p2", "distortion_params", "camera_model", "is_fisheye")
+FRAME = ("file_path", "transform_matrix", "mask_path")
+NOTES = ("rotation", "sharpness", "colmap_im_id", "original_fn", "camera_label", "n_frames", "up", "fps", "from_na")
+UNUSED = {  # keys of which the user should know that they are not used, and why
+    "applied_transform": "the poses are taken as they are, with it",
+    "applied_scale": "the poses are taken as they are, with it",
+    "ply_file_path": "its points are not read",
+    "depth_file_path": "depths are not read",
+    "depth_path": "depths are not read",
+    "time": "the scene is taken to stand still",
 }
-_READ |= {"distortion_params", *(f"{split}_filenames" for split in SPLITS)}
-# keys that say how a file was made, or what other programs do with it, but nothing of the photographs
-_REMARKS = {"rotation", "sharpness", "colmap_im_id", "original_fn", "ply_file_path", "applied_transform"}
-_REMARKS |= {"applied_scale", "orientation_override", "auto_scale_poses_override", "camera_label", "n_frames", "up"}
-_REMARKS |= {"depth_file_path", "depth_path", "integer_depth_scale", "enable_depth_loading", "from_na", "fps"}
-_MASKS = ("mask_path", "mask", "dynamic_mask_path")
-_UNREAD: dict[str, str] = dict.fromkeys(_MASKS, "make what is masked transparent in the images, and take this key out")
-_UNREAD |= dict.fromkeys(("k5", "k6", "s1", "s2", "s3", "s4"), "undistort the images, and take this key out")
-_UNREAD |= {"rolling_shutter": "correct the images, and take this key out"}
+REFUSED: dict[str, str] = dict.fromkeys(
+    ("mask", "dynamic_mask_path"), "give the masks as mask_path, black where left out"
+)
+REFUSED |= dict.fromkeys(("k5", "k6", "s1", "s2", "s3", "s4"), "undistort the images, and take this key out")
+REFUSED |= {"rolling_shutter": "correct the images, and take this key out"}
 
 
-def read_transforms(root: Root, files: Mapping[str, Root], hold_out: int, allow_outside: bool) -> Layout:
-    """Read the files of the splits, or the one file under the key ``""``, which is split by its lists or by number."""
+def read_transforms(root: Root, files: Mapping[str, Root], hold_out: int, allow_outside: bool = False) -> Layout:
+    """Read transforms.json.
+
+    Args:
+        root: The folder of the scene.
+        files: The file of each split, or the one file under the key ``""``, which is split by its lists or by number.
+        hold_out: Where nothing is said of splits, every ``hold_out``-th frame in the order of names is for tests.
+        allow_outside: Whether pictures may lie outside of ``root``.
+
+    Returns:
+        The layout; where there are no frames for one of val and test, they are the same.
+
+    Raises:
+        InputError: Something is missing, malformed, contradicts itself or cannot be used.
+    """
     heads = {key: _json(file) for key, file in files.items()}
     splits = {key: _frames(root, files[key].name, head, allow_outside) for key, head in heads.items()}
-    models = {_is_fisheye(head | entry) for head in heads.values() for entry in head["frames"]}
+    models = {is_fisheye(head | entry) for head in heads.values() for entry in head["frames"]}
     if len(models) > 1:
         raise InputError(
             f"frames of '{root}' must have one camera model, but some have fisheye lenses and others have not",
             do="make a scene of each",
         )
-    head = next(iter(heads.values()))
+    boxes = {key: _aabb(files[key].name, head) for key, head in heads.items()}
+    if len(set(boxes.values())) > 1:
+        raise InputError(
+            f"the splits of '{root}' must have one aabb_scale, scale and offset, but theirs differ", do="correct them"
+        )
+    nears, fars = ({_distance(files[k].name, h, key) for k, h in heads.items()} for key in ("near", "far"))
     if "" in splits:
+        head = heads[""]
         splits = _listed(files[""].name, head, splits[""]) or hold_out_some(splits[""], hold_out)
+    for one, other in (("val", "test"), ("test", "val")):
+        if one not in splits and other in splits:
+            splits[one] = splits[other]
+    _check_leakage(splits)
+    for key, head in heads.items():
+        _say_unused(files[key].name, head)
     angle_only = all("camera_angle_x" in h and "fl_x" not in h for h in heads.values())
-    return Layout(splits, any(models), bounds=_aabb(head), white="" not in files and angle_only)
+    white = "" not in files and angle_only
+    return Layout(splits, any(models), max(nears, key=str), max(fars, key=str), next(iter(boxes.values())), white)
 
 
 def _json(file: Root) -> dict[str, Any]:
@@ -87,7 +105,10 @@ def _json(file: Root) -> dict[str, Any]:
             do="write one entry with file_path and transform_matrix for each image",
         )
     head, head["frames"] = _given(head), [_given(entry) for entry in frames]
-    _check_keys(file.name, {key: value for entry in (head, *head["frames"]) for key, value in entry.items()})
+    for entry in (head, *head["frames"]):
+        for key in entry.keys() & REFUSED.keys():
+            if np.any(entry[key]):
+                raise InputError(f"'{file.name}' must not have '{key}', which is not read", do=REFUSED[key])
     return head
 
 
@@ -95,142 +116,122 @@ def _given(entry: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in entry.items() if value is not None}
 
 
-def _check_keys(file: str, found: dict[str, Any]) -> None:
-    """Refuse keys that change what a pixel means, and name others that are not read."""
-    for key in sorted(found.keys() & _UNREAD.keys()):
-        if np.any(found[key]):
-            raise InputError(f"'{file}' must not have '{key}', which is not read", do=_UNREAD[key])
-    others = sorted(found.keys() - _READ - _REMARKS - _UNREAD.keys())
-    if others:
-        known = "', '".join(others[:8])
-        warnings.warn(f"'{file}' has keys that are not read: '{known}'", UserWarning, stacklevel=2)
-
-
 def _frames(root: Root, file: str, head: dict[str, Any], allow_outside: bool) -> list[Frame]:
-    frames = [_frame(root, f"frame {i} of '{file}'", head | e, allow_outside) for i, e in enumerate(head["frames"])]
-    poses: dict[str, np.ndarray] = {}
+    common = read_lens(f"'{file}'", head)
+    entries = enumerate(head["frames"])
+    frames = [_frame(root, f"frame {i} of '{file}'", entry, common, allow_outside) for i, entry in entries]
+    seen: set[str] = set()
     for frame in frames:
-        if not np.array_equal(poses.setdefault(frame.name, frame.pose), frame.pose):
+        if frame.name in seen:
             raise InputError(
-                f"'{file}' must name each image once, but it names '{frame.name}' with several poses",
-                do="correct file_path",
+                f"'{file}' must name each image once, but it has two frames of '{frame.name}'", do="correct file_path"
             )
+        seen.add(frame.name)
     return frames
 
 
-def _frame(root: Root, where: str, entry: dict[str, Any], allow_outside: bool) -> Frame:
+def _frame(root: Root, where: str, entry: dict[str, Any], common: dict[str, float], allow_outside: bool) -> Frame:
     for key in ("file_path", "transform_matrix"):
         if key not in entry:
             raise InputError(f"{where} must have '{key}', but it has not", do="write it in each frame")
-    name = _normal(entry["file_path"])
-    pose = _numbers(f"'transform_matrix' of {where}", entry["transform_matrix"])
+    pose = numbers(f"'transform_matrix' of {where}", entry["transform_matrix"])
     if pose.shape not in ((3, 4), (4, 4)):
         raise InputError(
             f"'transform_matrix' of {where} must have shape (4, 4) or (3, 4), but it has {pose.shape}", do="correct it"
         )
     pose = np.concatenate([pose[:3], [[0.0, 0.0, 0.0, 1.0]]])
-    at = next((at for ending in ("", *ENDINGS) if (at := _file(root, name + ending, allow_outside)).is_file()), None)
-    return Frame(name, pose, _lens(where, entry), None if at is None else partial(read_picture, at))
-
-
-def _normal(name: Any) -> str:
-    """Return a name in one spelling: slashes, and neither ``./`` nor ``..`` where they cancel."""
-    return posixpath.normpath(str(name).replace("\\", "/"))
-
-
-def _file(root: Root, name: str, allow_outside: bool) -> Root:
-    file = root / name
-    check_inside(root, file, allow_outside)
-    return file
-
-
-def _lens(where: str, entry: dict[str, Any]) -> dict[str, float]:
-    """Return what a frame, or else the top of the file, says of the lens."""
-    lens = {key: float(_numbers(f"'{key}' of {where}", entry[key], 0)) for key in _LENS if key in entry}
-    if "distortion_params" in entry:
-        listed = _numbers(f"'distortion_params' of {where}", entry["distortion_params"], 1)
-        if len(listed) != len(COEFFICIENTS):
-            raise InputError(
-                f"'distortion_params' of {where} must be {', '.join(COEFFICIENTS)}, but it has {len(listed)} numbers",
-                do="write all six, zeros too",
-            )
-        for key, value in zip(COEFFICIENTS, listed.tolist(), strict=True):
-            if lens.setdefault(key, value) != value:
-                raise InputError(
-                    f"'{key}' of {where} must be that of 'distortion_params', {value:g}, got {lens[key]:g}",
-                    do="keep one of them",
-                )
+    lens = merged(common, read_lens(where, entry))
     if not {"fl_x", "camera_angle_x", "fl_y", "camera_angle_y"} & lens.keys():
         raise InputError(
             f"{where} must have a focal length, but it has none",
             do="write 'fl_x' or 'camera_angle_x', for all frames at the top or in each frame",
         )
-    for key in _LENS[:6]:
-        if key in lens and not lens[key] > 0:
-            raise InputError(f"'{key}' of {where} must be positive, got {lens[key]}", do="correct it")
-    for key in _LENS[:2]:
-        if key in lens:
-            check_angle(f"'{key}' of {where}", lens[key])
-    return lens
+    name = _name(entry["file_path"])
+    picture = find_picture(root, name, allow_outside)
+    return Frame(name, pose, lens, picture, _mask(root, where, entry, allow_outside))
 
 
-def check_angle(what: str, angle: float) -> float:
-    """Return an angle of view in radians; refuse one that no lens without distortion has."""
-    if not 0 < angle < math.pi:
-        raise InputError(
-            f"{what} must be an angle in radians, between 0 and pi, got {angle:g}",
-            do=f"write {math.radians(angle):.6g} if it is in degrees" if 4 < angle < 180 else "correct it",
-        )
-    return angle
+def _mask(root: Root, where: str, entry: dict[str, Any], allow_outside: bool) -> Callable[[], Tensor] | None:
+    if not entry.get("mask_path"):
+        return None
+    name = _name(entry["mask_path"])
+    found = find_picture(root, name, allow_outside)
+    if found is None:
+        raise InputError(f"the mask '{name}' of {where} must be a picture, but there is none", do="correct mask_path")
+    return found
 
 
-def _numbers(what: str, value: Any, ndim: int | None = None) -> np.ndarray:
-    try:
-        numbers = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError, OverflowError):
-        numbers = np.full((), np.nan)
-    if not np.isfinite(numbers).all() or ndim not in (None, numbers.ndim):
-        wanted = "a finite number" if ndim == 0 else "finite numbers"
-        raise InputError(f"{what} must be {wanted}, got {str(value)[:80]}", do="correct it")
-    return numbers
-
-
-def _is_fisheye(entry: dict[str, Any]) -> bool:
-    model = str(entry.get("camera_model", "OPENCV")).upper()
-    if model not in _FISHEYE:
-        raise unknown("camera model", model, _FISHEYE)
-    return _FISHEYE[model] or bool(entry.get("is_fisheye", False))
+def _name(path: Any) -> str:
+    return posixpath.normpath(str(path).replace("\\", "/"))
 
 
 def _listed(file: str, head: dict[str, Any], frames: list[Frame]) -> dict[str, list[Frame]]:
     """Follow the lists of names by which nerfstudio's format may say what is in which split."""
-    exact = {frame.name: frame.name for frame in frames}
-    known = {posixpath.splitext(name)[0]: name for name in exact} | exact  # a list may have other endings, or none
+    by_name = {posixpath.splitext(frame.name)[0]: frame for frame in frames} | {frame.name: frame for frame in frames}
+
+    def find(name: str) -> Frame | None:
+        return by_name.get(name) or by_name.get(posixpath.splitext(name)[0])  # a list may have other endings, or none
+
     splits: dict[str, list[Frame]] = {}
-    for key in (split for split in SPLITS if f"{split}_filenames" in head):
-        names = [_normal(name) for name in np.ravel(head[f"{key}_filenames"])]
-        found = [known.get(name) or known.get(posixpath.splitext(name)[0]) for name in names]
-        lost = [name for name, frame in zip(names, found, strict=True) if frame is None]
+    for key in SPLITS:
+        names = head.get(f"{key}_filenames")
+        if names is None:
+            continue
+        if not isinstance(names, list):
+            raise InputError(
+                f"'{key}_filenames' of '{file}' must be a list of names, got {str(names)[:80]}", do="correct it"
+            )
+        lost = [name for name in map(_name, names) if find(name) is None]
         if lost:
             raise InputError(
                 f"'{key}_filenames' of '{file}' must name frames, but no frame has the file_path '{lost[0]}'"
                 + (f" and {len(lost) - 1} others" if len(lost) > 1 else ""),
                 do="spell them as file_path does",
             )
-        splits[key] = [frame for frame in frames if frame.name in set(found)]
+        chosen = {id(find(name)) for name in map(_name, names)}
+        splits[key] = [frame for frame in frames if id(frame) in chosen]
+    left = len(frames) - len({id(frame) for some in splits.values() for frame in some})
+    if splits and left:
+        say(f"'{file}': {left} of {len(frames)} frames are in none of the lists of names and are not used")
     return splits
 
 
-def _aabb(head: dict[str, Any]) -> Bounds | None:
+def _check_leakage(splits: dict[str, list[Frame]]) -> None:
+    trained = {frame.name for frame in splits.get("train", [])}
+    for key in ("test", "val"):
+        both = [frame.name for frame in splits.get(key, []) if frame.name in trained]
+        if both:
+            raise InputError(
+                f"'{both[0]}' is a view for training and for {key}, so that held-out scores would be of trained pixels",
+                do="keep each view in one split",
+            )
+
+
+def _say_unused(file: str, head: dict[str, Any]) -> None:
+    top = {*LENS, *NOTES, "frames", "aabb_scale", "scale", "offset", "near", "far"}
+    top |= {f"{split}_filenames" for split in SPLITS}
+    keys = [key for key in head if key not in top]
+    keys += [key for entry in head["frames"] for key in entry if key not in (*LENS, *FRAME, *NOTES)]
+    keys = [key for key in keys if key not in REFUSED]  # which are zero
+    if keys:
+        words = [f"'{key}' ({UNUSED[key]})" if key in UNUSED else f"'{key}'" for key in dict.fromkeys(keys)]
+        say(f"'{file}' has keys that are not read: {', '.join(words)}")
+
+
+def _distance(file: str, head: dict[str, Any], key: str) -> float | None:
+    return None if head.get(key) is None else float(numbers(f"'{key}' of '{file}'", head[key], 0))
+
+
+def _aabb(file: str, head: dict[str, Any]) -> Bounds | None:
     """Return the cube of side aabb_scale around (0.5, 0.5, 0.5) in the coordinates ``scale * x + offset``."""
-    if "aabb_scale" not in head:
+    given = {key: head[key] for key in ("aabb_scale", "scale", "offset") if head.get(key) is not None}
+    if not given:
         return None
-    side, scale = (float(_numbers(f"'{key}'", head.get(key, 0.33), 0)) for key in ("aabb_scale", "scale"))
+    values = {"aabb_scale": 1.0, "scale": 0.33, "offset": 0.5} | given
+    side, scale = (float(numbers(f"'{key}' of '{file}'", values[key], 0)) for key in ("aabb_scale", "scale"))
+    offset = numbers(f"'offset' of '{file}'", values["offset"])
     if not side > 0 or not scale > 0:
         raise InputError(f"aabb_scale and scale must be positive, got {side:g} and {scale:g}", do="correct them")
-    offset = _numbers("'offset'", head.get("offset", 0.5))
     if offset.shape not in ((), (3,)):
         raise InputError(f"'offset' must be a number or three, but it has shape {offset.shape}", do="correct it")
-    return tuple(
-        ((0.5 - side / 2 - o) / scale, (0.5 + side / 2 - o) / scale) for o in np.broadcast_to(offset, 3).tolist()
-    )
+    return tuple(((0.5 - side / 2 - o) / scale, (0.5 + side / 2 - o) / scale) for o in (offset + np.zeros(3)).tolist())

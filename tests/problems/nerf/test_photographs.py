@@ -97,16 +97,18 @@ def test_every_swap_is_one_line(folder: Path, swap: str):
 
 
 def test_mistakes_are_named(folder: Path):
-    with pytest.raises(InputError, match="nerf without photographs: --data PATH"):
+    with pytest.raises(InputError, match="nerf needs photographs. Give --data PATH"):
         nf.solve(NeRF(), steps=1, report=None)
-    with pytest.raises(InputError, match="background '1,a,0': white, black, or three numbers as in 0.2,0.4,1"):
+    with pytest.raises(InputError, match="background must be .* or three numbers as in 0.2,0.4,1, got '1,a,0'"):
         _ = NeRF(data=str(folder), background="1,a,0").domain
     with pytest.raises(InputError, match="must be 0 <= near < far, got near = 5 and far = 2"):
-        _ = NeRF(data=str(folder), near=5.0, far=2.0).domain
+        _ = NeRF(data=str(folder), background="white", near=5.0, far=2.0).domain
     with pytest.raises(InputError, match="no ray of the"):
-        _ = NeRF(data=str(folder), bounds=(50.0, 51.0, 50.0, 51.0, 50.0, 51.0)).domain
+        _ = NeRF(data=str(folder), background="none", bounds=(50.0, 51.0, 50.0, 51.0, 50.0, 51.0)).domain
     assert NeRF(data=str(folder), background="0.2,0.4,1").background_colour == (0.2, 0.4, 1.0)
-    assert NeRF(data=str(folder)).background_colour == (0.0, 0.0, 0.0)
+    assert NeRF(data=str(folder), background="none").background_colour == (0.0, 0.0, 0.0)
+    with pytest.warns(UserWarning, match="one colour along their borders, 1, 1, 1, which is taken"):
+        assert NeRF(data=str(folder)).background_colour == (1.0, 1.0, 1.0)
 
 
 ABSORPTION = {"size": 12, "views": 4, "points": 500, "cells": 8, "frames": 2, "video": 16, "mesh": 24}
