@@ -1,5 +1,6 @@
 """Panels from which pictures are composed: images, slices, histories, scores, spectrograms."""
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -78,34 +79,138 @@ def colour_scale(*values: np.ndarray, symmetric: bool = False) -> dict[str, Any]
     return {"cmap": "viridis", "vmin": low, "vmax": high}
 
 
+def colour_bar(axes: "Axes", shown: Any, label: str = "") -> None:
+    """Draw a colour bar as high as the panel, whatever its aspect.
+
+    Args:
+        axes: The panel.
+        shown: What has the colours.
+        label: What they mean.
+    """
+    axes.figure.colorbar(shown, cax=axes.inset_axes((1.03, 0.0, 0.04, 1.0)), label=label)
+
+
 def slices_panel(
     axes: "Axes",
     values: np.ndarray,
-    exact: np.ndarray,
+    exact: np.ndarray | None,
     bounds: Sequence[tuple[float, float]],
     names: Sequence[str],
     output: str,
 ) -> None:
-    """Draw slices at a few values of the first coordinate, the field over the reference.
+    """Draw slices at a few values of the first coordinate, the field over the reference where there is one.
 
     Args:
         axes: Where.
         values: Field ``(n0, n1)``.
-        exact: Reference ``(n0, n1)``.
+        exact: Reference ``(n0, n1)``, or None.
         bounds: Bounds of the two coordinates.
         names: Their names.
         output: Name of the output.
     """
     first, second = (np.linspace(*b, n) for b, n in zip(bounds, values.shape, strict=False))
     for i, at in enumerate(np.linspace(0, len(first) - 1, 5).astype(int)[1 if len(first) > 1 else 0 :]):
-        axes.plot(second, exact[at], color=f"C{i}", lw=4, alpha=0.3)
+        if exact is not None:
+            axes.plot(second, exact[at], color=f"C{i}", lw=4, alpha=0.3)
         axes.plot(second, values[at], color=f"C{i}", lw=1.2, label=f"{names[0]} = {first[at]:.3g}")
-    axes.set(title="slices (wide: reference)", xlabel=names[1], ylabel=output)
+    title = "slices" if exact is None else "slices (wide: reference)"
+    axes.set(title=title, xlabel=names[1], ylabel=output)
     axes.legend(fontsize="small")
 
 
+def log_scale(values: np.ndarray) -> dict[str, Any]:
+    """Choose logarithmic colours for sizes, over six decades below the largest at most.
+
+    Args:
+        values: Values of at least 0; NaN where there is nothing.
+
+    Returns:
+        ``cmap`` and ``norm``.
+    """
+    colours = require("matplotlib.colors", extra="plot", purpose="drawing a picture")
+    positive = values[values > 0]
+    if not positive.size:
+        return {"cmap": "magma", "norm": colours.Normalize(0.0, 1.0)}
+    high = float(positive.max())
+    low = max(float(positive.min()), 1e-6 * high)
+    return {"cmap": "magma", "norm": colours.LogNorm(low if low < high else high / 10, high, clip=True)}
+
+
+def streamlines_panel(
+    axes: "Axes",
+    u: np.ndarray,
+    v: np.ndarray,
+    bounds: Sequence[tuple[float, float]],
+    names: Sequence[str],
+    title: str,
+) -> None:
+    """Draw the streamlines of a flow over its speed.
+
+    Args:
+        axes: Where.
+        u: Velocity along the first coordinate, ``(n0, n1)``; NaN outside the domain.
+        v: Velocity along the second one.
+        bounds: Bounds of the two coordinates.
+        names: Their names.
+        title: Title.
+    """
+    (left, right), (bottom, top) = bounds
+    speed = np.hypot(u, v)
+    image = axes.imshow(speed.T, origin="lower", extent=(left, right, bottom, top), cmap="viridis", aspect="auto")
+    colour_bar(axes, image, label="speed")
+    if np.nanmax(speed, initial=0.0) > 0:
+        x, y = np.linspace(left, right, u.shape[0]), np.linspace(bottom, top, u.shape[1])
+        axes.streamplot(x, y, u.T, v.T, color="w", linewidth=0.8, arrowsize=0.8, density=1.1)
+    sides = right - left, top - bottom
+    axes.set(xlabel=names[0], ylabel=names[1], xlim=(left, right), ylim=(bottom, top))
+    axes.set_aspect("equal" if max(sides) < 4 * min(sides) else "auto")
+    axes.set_title(title, fontsize="medium")
+
+
+def residuals_panel(axes: "Axes", scores: dict[str, Any]) -> None:
+    """Draw the residuals on trained and on fresh points, side by side.
+
+    Args:
+        axes: Where.
+        scores: With ``heldout/NAME`` and ``heldout_max/NAME``, and ``rms/NAME`` where it was trained on.
+    """
+    names = [key.removeprefix("heldout/") for key in scores if key.startswith("heldout/")]
+    kinds = {
+        "rms": ("rms, trained points", -0.12, {"marker": "o", "color": "C0"}),
+        "heldout": ("rms, held-out points", 0.12, {"marker": "s", "color": "C1"}),
+        "heldout_max": ("largest, held-out points", 0.12, {"marker": ">", "color": "C1", "mfc": "none"}),
+    }
+    for kind, (label, shift, style) in kinds.items():
+        found = [scores.get(f"{kind}/{name}", np.nan) or np.nan for name in names]  # a logarithm has no zero
+        axes.semilogx(found, [i + shift for i in range(len(names))], ls="", label=label, **style)
+    axes.set_yticks(range(len(names)), names)
+    low, high = axes.get_xlim()  # from one power of ten to another, with few labels
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    axes.set_xticks([10.0**k for k in powers][:: 1 + len(powers) // 6])
+    axes.set_xlim(10.0 ** powers[0], 10.0 ** powers[-1])
+    axes.xaxis.set_minor_formatter("")
+    axes.set(title="residuals", ylim=(len(names) - 0.5, -0.5))
+    axes.grid(axis="x", alpha=0.3)
+    axes.legend(fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.15))
+
+
+def path_panel(axes: "Axes", history: list[dict[str, Any]], name: str) -> None:
+    """Draw the path of an unknown scalar over the steps.
+
+    Args:
+        axes: Where.
+        history: Rows of the run's history.
+        name: The unknown.
+    """
+    rows = [row for row in history if f"unknown/{name}" in row]
+    values = [row[f"unknown/{name}"] for row in rows]
+    axes.plot([row["step"] for row in rows], values, "C2", marker="." if len(rows) < 30 else "")
+    axes.set(title=f"{name} = {values[-1]:.5g} at the end" if values else name, xlabel="step", ylabel=name)
+    axes.ticklabel_format(axis="y", useOffset=False)
+
+
 def history_panel(axes: "Axes", history: list[dict[str, Any]], score: str | None = None) -> None:
-    """Draw the loss and a score against seconds.
+    """Draw the loss, a score, and where there are fresh points the largest residual on trained and on fresh ones.
 
     Args:
         axes: Where.
@@ -120,6 +225,11 @@ def history_panel(axes: "Axes", history: list[dict[str, Any]], score: str | None
     seconds = [row["seconds"] for row in history]
     axes.semilogy(seconds, [row["loss"] for row in history], color="C0", lw=1, label="loss")
     axes.set(title="history", xlabel="seconds", ylabel="loss")
+    if any(name.startswith("heldout/") for name in history[-1]):
+        for kind, style, label in (("rms", "-", "largest rms residual"), ("heldout", "--", "the same, held out")):
+            largest = [max((v for k, v in row.items() if k.startswith(f"{kind}/")), default=np.nan) for row in history]
+            axes.semilogy(seconds, largest, color="0.4", ls=style, lw=1, label=label)
+        axes.set_ylabel("")
     if key == "relative_l2":
         axes.semilogy(seconds, [row.get(key, np.nan) for row in history], color="C3", label="relative L2 error")
         axes.set_ylabel("")

@@ -1,0 +1,268 @@
+"""The picture of a PDE's solution: fields, references and errors, residuals on fresh points, and the history."""
+
+import copy
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nfsolve._core.errors import InputError
+from nfsolve.plot.panels import (
+    array,
+    colour_bar,
+    colour_scale,
+    history_panel,
+    log_scale,
+    new_figure,
+    path_panel,
+    residuals_panel,
+    slices_panel,
+    streamlines_panel,
+)
+from nfsolve.plot.views import View, views
+from nfsolve.problem.pde.conditions import arguments
+from nfsolve.problem.pde.evaluate import in_pieces
+from nfsolve.run.heldout import PIECE
+from nfsolve.run.solution import Solution
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    Panel = tuple[Callable[[Axes], None], str | None]
+
+ACROSS = 4  # panels in a row
+FLOWS = (("u", "v"), ("vx", "vy"), ("ux", "uy"))  # names of velocities
+
+
+def pde_picture(solution: Solution) -> "Figure":
+    """Draw the solution of a PDE.
+
+    Args:
+        solution: The solution.
+
+    Returns:
+        Each unknown over the line or plane of the domain, or over slices at stated places, beside its reference and
+        error where there is one; streamlines of velocities in a plane; the residuals there, in logarithmic colours; the
+        paths of unknown scalars; the residuals on trained and on fresh points; the history.
+    """
+    problem: Any = solution.problem
+    places = views(problem, solution.data)
+    like = solution.data["like"]
+    values = [in_pieces(solution.field, view.points.to(like)).cpu() for view in places]
+    rows = [row for i in range(len(problem.outputs)) for row in _unknown(solution, i, places, values)]
+    sizes, end = _flow(problem, places, values) + _residuals(solution, places), end_panels(solution)
+    if len(places) > 1 and len(sizes) % len(places) == 0:
+        rows += [sizes[i : i + len(places)] for i in range(0, len(sizes), len(places))]
+    else:
+        end = sizes + end
+    if len(places) == 1 and places[0].reference is None:  # few panels of one kind share their rows
+        end, rows = [panel for row in rows for panel in row] + end, []
+    return composed([*rows, *split(end)])
+
+
+def end_panels(solution: Solution) -> "list[Panel]":
+    """Return the panels that stand at the end of every picture: unknown scalars, residuals, and the history."""
+    history, metrics = solution.history, solution.metrics
+    names = [key.removeprefix("unknown/") for key in metrics if key.startswith("unknown/")]
+    found: list[Panel] = [(partial(path_panel, history=history, name=name), None) for name in names]
+    if any(key.startswith("heldout/") for key in metrics):
+        found.append((partial(residuals_panel, scores=metrics), None))
+    return [*found, (partial(history_panel, history=history), None)] if history else found
+
+
+def split(panels: "list[Panel]") -> "list[list[Panel]]":
+    """Cut a list of panels into rows of nearly equal length."""
+    n = -(-len(panels) // ACROSS)
+    ends = [round(i * len(panels) / n) for i in range(n + 1)] if n else [0]
+    return [panels[a:b] for a, b in zip(ends, ends[1:], strict=False)]
+
+
+def composed(rows: "Sequence[Sequence[Panel]]") -> "Figure":
+    """Draw rows of panels, each of which fills the width."""
+    figure = new_figure(4.4 * max(len(row) for row in rows), 3.5 * len(rows))
+    parts = figure.subfigures(len(rows), 1, squeeze=False)[:, 0]
+    for part, row in zip(parts, rows, strict=True):
+        for i, (draw, projection) in enumerate(row):
+            draw(part.add_subplot(1, len(row), i + 1, projection=projection))
+    return figure
+
+
+def _unknown(solution: Solution, i: int, places: list[View], values: list[Tensor]) -> "list[list[Panel]]":
+    """Return the rows of one unknown: a row for each place with a reference, or one row for all places."""
+    problem: Any = solution.problem
+    name, score = problem.outputs[i], solution.metrics.get(f"relative_l2/{problem.outputs[i]}")
+    rows: list[list[Panel]] = []
+    for view, found in zip(places, values, strict=True):
+        u = view.arrange(found[:, i])
+        v = None if view.reference is None else view.arrange(view.reference[:, i])
+        show = partial(_values_panel, problem=problem, view=view)
+        title = f"{name}, {view.place}" if view.place else name
+        if len(view.axes) == 1:
+            row: list[Panel] = [(partial(_curve_panel, problem=problem, view=view, name=name, u=u, v=v), None)]
+        else:
+            row = [
+                (partial(show, values=u, title=title, scale=colour_scale(u, *([] if v is None else [v]))), _space(view))
+            ]
+        if v is not None:
+            said = f"|{name} - reference|" + (f", {view.place}" if view.place else "")
+            said += f"\nrelative L2 error {score:.2e}" if score is not None and len(places) == 1 else ""
+            error = np.abs(u - v)
+            if len(view.axes) == 1:
+                row.append(
+                    (partial(_log_curve_panel, problem=problem, view=view, curves={name: error}, title=said), None)
+                )
+            else:
+                same = partial(show, values=v, title=f"reference {title}", scale=colour_scale(u, v))
+                off = {**colour_scale(error), "cmap": "magma"}
+                row += [(same, _space(view)), (partial(show, values=error, title=said, scale=off), _space(view))]
+        if (
+            len(view.axes) == 2
+            and view.shape is not None
+            and len(places) == 1
+            and (v is not None or _timed(problem, view))
+        ):
+            row.append((partial(_slices, problem=problem, view=view, name=name, u=u, v=v), None))
+        rows.append(row)
+    if len(places) > 1 and places[0].reference is None:
+        return [[panel for row in rows for panel in row]]
+    return rows
+
+
+def _space(view: View) -> str | None:
+    return "3d" if len(view.axes) == 3 else None
+
+
+def _timed(problem: Any, view: View) -> bool:
+    return view.axes[0] not in problem.domain.space
+
+
+def _slices(axes: "Axes", problem: Any, view: View, name: str, u: np.ndarray, v: np.ndarray | None) -> None:
+    domain = problem.domain
+    names, bounds = ([known[i] for i in view.axes] for known in (domain.names, domain.bounds))
+    slices_panel(axes, u, v, bounds, names, name)
+
+
+def _curve_panel(axes: "Axes", problem: Any, view: View, name: str, u: np.ndarray, v: np.ndarray | None) -> None:
+    """Draw an unknown along a line."""
+    x, order, style = _along(view)
+    if v is not None:
+        axes.plot(x, v[order], "k", lw=4, alpha=0.3, ls=style["ls"], marker=style["marker"], label="reference")
+    axes.plot(x, u[order], "C3", lw=1.2, label="solution", **style)
+    axes.set(title=name, xlabel=problem.domain.names[view.axes[0]], ylabel=name)
+    if v is not None:
+        axes.legend(fontsize="small")
+
+
+def _log_curve_panel(axes: "Axes", problem: Any, view: View, curves: dict[str, np.ndarray], title: str) -> None:
+    """Draw sizes along a line."""
+    x, order, style = _along(view)
+    for name, values in curves.items():
+        axes.semilogy(x, np.where(values[order] > 0, values[order], np.nan), label=name, lw=1.2, **style)
+    axes.set(title=title, xlabel=problem.domain.names[view.axes[0]])
+    if len(curves) > 1:
+        axes.legend(fontsize="small")
+
+
+def _along(view: View) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+    """Return the coordinate along a line, the order of its points, and how they are drawn."""
+    if view.shape is not None and view.inside is not None:
+        full = np.full(len(view.inside), np.nan)
+        full[view.inside.numpy()] = array(view.points[:, view.axes[0]])
+        return full, np.arange(len(full)), {"ls": "-", "marker": ""}
+    x = array(view.points[:, view.axes[0]])
+    return np.sort(x), x.argsort(), {"ls": "", "marker": "."}
+
+
+def _values_panel(axes: Any, problem: Any, view: View, values: np.ndarray, title: str, scale: dict[str, Any]) -> None:
+    """Draw values over a plane, or at scattered points of a plane or of space."""
+    domain = problem.domain
+    names, bounds = ([known[i] for i in view.axes] for known in (domain.names, domain.bounds))
+    if view.shape is not None:
+        extent = (*bounds[0], *bounds[1])
+        shown = axes.imshow(values.T, origin="lower", extent=extent, aspect="auto", **scale)
+    else:
+        places = array(view.points[:, list(view.axes)]).T
+        # edges, or pale dots would vanish
+        shown = axes.scatter(
+            *places, c=values, s=max(4.0, min(30.0, 6000 / len(values))), edgecolors="0.6", linewidths=0.2, **scale
+        )
+    if len(names) == 3:
+        axes.figure.colorbar(shown, ax=axes, shrink=0.8, pad=0.1)
+    else:
+        colour_bar(axes, shown)
+    axes.set_title(title, fontsize="medium")
+    axes.set(xlabel=names[0], ylabel=names[1])
+    if len(names) == 3:
+        axes.set_zlabel(names[2])
+        axes.set_box_aspect([max(high - low, 0.2 * domain.size) for low, high in bounds])
+    elif set(view.axes) <= set(domain.space):
+        sides = [high - low for low, high in bounds]
+        axes.set_aspect("equal" if max(sides) < 4 * min(sides) else "auto")
+
+
+def _flow(problem: Any, places: list[View], values: list[Tensor]) -> "list[Panel]":
+    """Return streamlines over planes of space, where two unknowns are the velocities of a flow."""
+    outputs, names = problem.outputs, problem.domain.names
+    methods = [set(arguments(getattr(problem, name))) for name in problem.conditions()]
+    found: list[Panel] = []
+    for view, table in zip(places, values, strict=True):
+        if view.shape is None or len(view.axes) != 2 or not set(view.axes) <= set(problem.domain.space):
+            continue
+        x, y = (names[i] for i in view.axes)
+        for u, v in FLOWS:
+            if {u, v} <= set(outputs) and any({f"{u}_{x}", f"{v}_{y}"} <= wanted for wanted in methods):
+                flow = [view.arrange(table[:, outputs.index(name)]) for name in (u, v)]
+                bounds = [problem.domain.bounds[i] for i in view.axes]
+                said = f"streamlines of ({u}, {v})" + (f", {view.place}" if view.place else "")
+                found.append(
+                    (partial(streamlines_panel, u=flow[0], v=flow[1], bounds=bounds, names=(x, y), title=said), None)
+                )
+    return found
+
+
+def _residuals(solution: Solution, places: list[View]) -> "list[Panel]":
+    """Return the sizes of the interior residuals: of one at all places, of several in the middle one."""
+    problem: Any = _bound(solution)
+    names = [name for name, condition in problem.conditions().items() if condition.kind == "interior"]
+    chosen = places if len(names) == 1 else places[len(places) // 2 : len(places) // 2 + 1]
+    sizes = {(name, i): _size(solution, problem, name, view) for name in names for i, view in enumerate(chosen)}
+    if chosen and len(chosen[0].axes) == 1:
+        curves = {name: size for (name, _), size in sizes.items() if size is not None}
+        draw = partial(
+            _log_curve_panel, problem=problem, view=chosen[0], curves=curves, title="|residual| between trained points"
+        )
+        return [(draw, None)] if curves else []
+    found: list[Panel] = []
+    for (name, i), size in sizes.items():
+        if size is None:
+            continue
+        view = chosen[i]
+        title = f"|residual {name}| between trained points" + (f"\n{view.place}" if view.place else "")
+        draw = partial(_values_panel, problem=problem, view=view, values=size, title=title, scale=log_scale(size))
+        found.append((draw, _space(view)))
+    return found
+
+
+def _bound(solution: Solution) -> Any:
+    """Return the problem with the values that were found for its unknown scalars."""
+    bound = copy.copy(solution.problem)
+    for name in solution.problem.unknown_scalars():
+        value = solution.metrics.get(f"unknown/{name}")
+        if value is not None:
+            object.__setattr__(bound, name, torch.as_tensor(value).to(solution.data["like"]))
+    return bound
+
+
+def _size(solution: Solution, problem: Any, name: str, view: View) -> np.ndarray | None:
+    """Return the size of a residual at the points of a view; None where it needs more than points."""
+    pieces = view.points.to(solution.data["like"]).split(PIECE)
+    try:
+        rows = [problem.residuals(solution.field, {name: {"points": piece}})[name] for piece in pieces]
+    except (InputError, KeyError):
+        return None
+    size = torch.cat(rows).abs().square().sum(1).sqrt().cpu()
+    return view.arrange(torch.where(size.isfinite(), size, torch.nan))
