@@ -154,7 +154,7 @@ class Field(nn.Module, ABC):
 
     def cast(self, x: Tensor) -> Tensor:
         """Check points and cast them to the type of the parameters, far from zero to float64 (see `origin_of`)."""
-        if isinstance(x, np.ndarray | list | tuple | float):
+        if isinstance(x, (np.ndarray, list, tuple, float)):  # torch.compile knows no union of these
             raise InputError(
                 f"A field takes a tensor of points (n, {len(self.inputs)}), got a {type(x).__name__}",
                 do="call field.numpy(points), which returns an array, or field(torch.as_tensor(points))",

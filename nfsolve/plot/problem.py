@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from nfsolve._core.errors import InputError
 from nfsolve._core.random import generator
@@ -17,6 +17,7 @@ from nfsolve.plot.panels import array, new_figure
 from nfsolve.problem import Objective, OperatorPDE, SamplerState
 from nfsolve.problem.operator.families import read
 from nfsolve.problem.pde.conditions import Condition
+from nfsolve.problem.rows import Rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,12 +59,13 @@ def show(problem: Any, field: nn.Module | None = None, *, seed: int = 0) -> "Fig
         with torch.no_grad():
             rms = {name: float(r.square().mean().sqrt()) for name, r in objective.residuals().items()}
         batch = objective.batch
-    drawn = {name: {k: array(v) for k, v in batch[name].items() if isinstance(v, Tensor)} for name in conditions}
+    drawn = {name: _arrays(batch[name]) for name in conditions}
     domain: Domain = problem.domain
     d = len(domain.names)
     operator = isinstance(problem, OperatorPDE)
     if operator and "data" in batch:  # labels; where each function has its own points, those of the first
-        drawn["data"] = {"points": array(batch["data"]["points"].reshape(len(batch["data"]["points"]), -1, d)[:, 0])}
+        points = batch["data"].points
+        drawn["data"] = {"points": array(points.reshape(len(points), -1, d)[:, 0])}
     figure = new_figure(18.0 if operator else 12.0, 6.0)
     cells = figure.add_gridspec(1, 3 if operator else 2, width_ratios=(3, 3, 2) if operator else (3, 2))
     axes = figure.add_subplot(cells[0], projection="3d" if d > 2 else None)
@@ -76,6 +78,12 @@ def show(problem: Any, field: nn.Module | None = None, *, seed: int = 0) -> "Fig
         )
     _legend(figure.add_subplot(cells[-1]), problem, conditions, drawn, rms, said)
     return figure
+
+
+def _arrays(rows: Rows) -> dict[str, Any]:
+    """Return points, and normals and partners where there are some, as arrays."""
+    held = {"points": rows.points, "normals": rows.normals, "partners": rows.partners}
+    return {name: array(values) for name, values in held.items() if values is not None}
 
 
 def _functions(axes: "Axes", problem: OperatorPDE, data: dict[str, Any]) -> list[str]:

@@ -10,6 +10,7 @@ from nfsolve.problem.pde.pde import PDE
 from nfsolve.problem.pde.window import check_windows, cuts_of, window_of
 from nfsolve.problem.problem import Batch, FieldFunction, Problem, SamplerState
 from nfsolve.problem.recipe import Recipe, Stage
+from nfsolve.problem.rows import Rows
 from nfsolve.problem.unknowns import Unknown
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "OperatorPDE",
     "Problem",
     "Recipe",
+    "Rows",
     "SamplerState",
     "Stage",
     "TrainedOperator",

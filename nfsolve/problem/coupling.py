@@ -5,7 +5,9 @@ from typing import Any
 
 import torch
 from torch import Generator, Tensor
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_map
+
+from nfsolve.problem.rows import leading
 
 Parameters = dict[str, Tensor]
 
@@ -21,7 +23,7 @@ def couples(evaluate: Callable[[Parameters, Any], Tensor], rows: Any, candidates
     Returns:
         False for a single point, and where no value is finite.
     """
-    n = len(tree_leaves(rows)[0])
+    n = leading(rows)
     # a third in random order: the halves of a Sobol sequence have nearly the same means
     chosen = torch.randperm(n, generator=Generator().manual_seed(0))[: max(n // 3, 1)]
     some = tree_map(lambda leaf: leaf[chosen], rows)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 from torch.func import functional_call, jacrev, vmap
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_leaves, tree_map, tree_structure, tree_unflatten
 
 from nfsolve._core.errors import InputError
 from nfsolve.curvature import LeastSquares
@@ -16,6 +16,7 @@ from nfsolve.diff import Unsupported, jacobian_by_rows
 from nfsolve.problem.coupling import couples, perturbed
 from nfsolve.problem.problem import Batch, Problem, SamplerState
 from nfsolve.problem.recipe import Stage
+from nfsolve.problem.rows import leading, row_count
 from nfsolve.problem.unknowns import NoNumbers, Unknowns
 from nfsolve.weighting import Constant, Weighting, Weights
 
@@ -208,7 +209,7 @@ class Objective(LeastSquares):
         """Return what a resumed run needs: the count, and the current points or where they were drawn from."""
         state = {"drawn_from": self._drawn_from, "evaluations": self.evaluations, "weighting": self.weights.state}
         if self.problem.adapts:  # these points depend on a field that is gone
-            state |= {"batch": self.batch, "generator": self.generator.get_state()}
+            state |= {"batch": tree_leaves(self.batch), "generator": self.generator.get_state()}
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -218,7 +219,8 @@ class Objective(LeastSquares):
         if self.problem.adapts:
             self.generator.set_state(state["generator"])
             device = self.parameters[0].device  # a checkpoint is read to the CPU
-            self._place(tree_map(lambda x: x.to(device) if isinstance(x, Tensor) else x, state["batch"]))
+            leaves = [x.to(device) if isinstance(x, Tensor) else x for x in state["batch"]]
+            self._place(tree_unflatten(leaves, tree_structure(self.batch)))  # that of any draw
         else:
             self.generator.set_state(state["drawn_from"])
             self._place(self.problem.sample(self.data, self._sampler, self.generator))
@@ -241,7 +243,7 @@ class Objective(LeastSquares):
             leaves = self.parameters
             gradients = [torch.autograd.grad(r, leaves, retain_graph=True, materialize_grads=True) for r in rows]
             return torch.stack([torch.cat([g.reshape(-1) for g in row]) for row in gradients])
-        chosen = _some(len(self.batch[name]["points"]), most)
+        chosen = _some(leading(self.batch[name]), most)
         params = {key: p.detach() for key, p in self._trained.items()}
         return self._mapped(name, params, tree_map(lambda leaf: leaf[chosen], self.batch[name]))[1]
 
@@ -339,10 +341,7 @@ class Objective(LeastSquares):
         if not residuals:
             raise InputError(f"{type(self.problem).__name__} gave no residuals", "at least one by name")
         for name, r in residuals.items():
-            rows = self.batch.get(name)
-            rows = rows if isinstance(rows, dict) else {}
-            points = rows.get("points")
-            n = len(points) * rows.get("copies", 1) if isinstance(points, Tensor) else None
+            n = row_count(self.batch.get(name))
             if r.ndim != 2 or r.numel() == 0 or (n is not None and (r.shape[0] != n or r.shape[1] == n > 1)):
                 raise InputError(
                     f"residual '{name}' has shape {tuple(r.shape)}" + (f" for {n} points" if n else ""),

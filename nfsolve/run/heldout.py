@@ -6,9 +6,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_map
+from torch.utils._pytree import tree_map
 
 from nfsolve.problem import Problem
+from nfsolve.problem.rows import leading
 
 LARGER = 3.0  # times the trained residual, from which a user is warned
 NEGLIGIBLE = 1e-12  # a smaller residual is rounding; of shorter types 100 of their own
@@ -73,6 +74,5 @@ def mean_rms(rows: list[dict[str, Any]]) -> dict[str, float]:
     return {name: math.sqrt(sum(v * v for v in found) / len(found)) for name, found in values.items()}
 
 
-def _pieces(rows: dict[str, Any]) -> list[dict[str, Any]]:
-    n = len(tree_flatten(rows)[0][0])
-    return [tree_map(lambda leaf: leaf[i : i + PIECE], rows) for i in range(0, n, PIECE)]  # noqa: B023  # used at once
+def _pieces(rows: Any) -> list[Any]:
+    return [tree_map(lambda leaf: leaf[i : i + PIECE], rows) for i in range(0, leading(rows), PIECE)]  # noqa: B023  # used at once

@@ -91,7 +91,7 @@ class Causal(Weighting):
         column = terms.problem.domain.names.index("t")
         low, high = terms.problem.domain.bounds[column]
         rows = terms.batch[name]
-        part = (rows["points"][:, column].repeat(rows.get("copies", 1)) - low) / (high - low)
+        part = (rows.points[:, column].repeat(rows.copies) - low) / (high - low)
         return (part * self.chunks).long().clamp(0, self.chunks - 1)
 
     def _losses(self, name: str, residual: Tensor, terms: Terms) -> Tensor:

@@ -116,8 +116,7 @@ class PairsOperator(OperatorPDE):
         points = points[places] if known.pairs.aligned else points[:, places].transpose(0, 1)
         size = truth.square().mean(1, keepdim=True).sqrt()
         size = size.maximum(LEAST * torch.tensor(known.output_scales[1], dtype=torch.float64))
-        labelled = label_rows(points, truth[:, places], size, like)
-        return {"data": {"functions": functions, "copies": len(rows), "lifting": {}} | labelled}
+        return {"data": label_rows(points, truth[:, places], size, like, functions, {})}
 
     def snapshots(self):
         """Return the first training labels, where they are on a uniform grid; as in `OperatorPDE`."""

@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import torch
+from torch.utils._pytree import tree_map
 
 from nfsolve import MLP, PDE, Box, InputError, Recipe, Stage, generator, interior, main
 from nfsolve.optim import GaussNewton
+from nfsolve.problem import Rows
 
 
 @dataclass
@@ -82,12 +84,12 @@ class InverseDiffusivity(PDE):
         """Measure u and w on a grid of sensors, with noise."""
         points = self.domain.grid(self.sensors, self.sensors)
         source = generator(self.noise_seed, "noise")
-        rows = {"points": points}
+        columns = {}
         for name, value in zip(("u_data", "w_data"), self.exact(points[:, :1], points[:, 1:]), strict=False):
             scale = self.noise * value.square().mean().sqrt()
-            rows[name] = value + scale * torch.randn(value.shape, generator=source, dtype=value.dtype)
-        sensors = {name: value.to(device, dtype) for name, value in rows.items()}
-        return super().load(device, dtype) | {"sensors": sensors}
+            columns[name] = value + scale * torch.randn(value.shape, generator=source, dtype=value.dtype)
+        rows = tree_map(lambda value: value.to(device, dtype), Rows(points, columns=columns))
+        return super().load(device, dtype) | {"sensors": rows}
 
     def sample(self, data, state, generator):
         """Draw new points inside; the sensors stay."""

@@ -16,11 +16,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.utils._pytree import tree_map
 
 from nfsolve import MLP, PDE, Box, InputError, Recipe, Sine, Stage, Unknown, generator, interior, main
 from nfsolve.data.tables import find_file, read_arrays
 from nfsolve.metrics import relative_l2
 from nfsolve.optim import GaussNewton
+from nfsolve.problem import Rows
 
 ARRAYS = ("X_star", "t", "U_star", "p_star")
 FLOOR = 7e-4  # rms residual of the data in the equations by finite differences
@@ -94,14 +96,13 @@ class Wake(PDE):
             raise InputError(f"n_data = {self.n_data}", f"at most the {n * times} values up to that time")
         chosen = torch.randperm(n * times, generator=source)[: self.n_data].numpy()
         seen = snapshot(arrays, chosen // times, chosen % times)
-        rows = {"points": seen["points"]}
+        columns = {}
         for i, name in enumerate("uv"):
             noise = torch.randn(seen[name].shape, generator=source, dtype=torch.float64)
-            rows[f"{name}_data"] = seen[name] + self.noise * arrays["U_star"][:, i].std() * noise
-        tables = {"probes": rows, "middle": snapshot(arrays, np.arange(n), np.full(n, times // 2))}
-        return super().load(device, dtype) | {
-            key: {name: value.to(device, dtype) for name, value in table.items()} for key, table in tables.items()
-        }
+            columns[f"{name}_data"] = seen[name] + self.noise * arrays["U_star"][:, i].std() * noise
+        middle = snapshot(arrays, np.arange(n), np.full(n, times // 2))
+        own = {"probes": Rows(seen["points"], columns=columns), "middle": middle}
+        return super().load(device, dtype) | tree_map(lambda value: value.to(device, dtype), own)
 
     def sample(self, data, state, generator):
         """Draw new points inside; the measurements stay."""

@@ -17,6 +17,7 @@ from nfsolve._core.random import generator
 from nfsolve.curvature import hessian_product
 from nfsolve.fields import MLP, Gabor, Gaussian, Positional, ReLU, Sine
 from nfsolve.plot.panels import new_figure
+from nfsolve.problem.rows import row_count
 from nfsolve.studies.analysis.hessian import train
 from nfsolve.studies.analysis.ntk import layer_of
 from nfsolve.studies.analysis.sample import Sample
@@ -177,7 +178,7 @@ def _by_activation(name: str, options: dict[str, Any], subject: Subject, sample:
 
 
 def _size(batch: dict[str, Any]) -> str:
-    sizes = [len(rows["points"]) for rows in batch.values() if isinstance(rows, dict) and "points" in rows]
+    sizes = [n for n in map(row_count, batch.values()) if n is not None]
     return f"{sum(sizes)} points" if sizes else "its first draw"
 
 

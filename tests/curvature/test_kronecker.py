@@ -83,7 +83,7 @@ def test_taylor_channels_are_rows_and_only_the_value_sees_the_bias():
     found = goal.kronecker_factors(Generator().manual_seed(5))
     weights = [p for name, p in field.named_parameters() if name.endswith("weight")]
     assert [id(f.weight) for f in found] == [id(p) for p in weights]
-    inside, sides = (len(goal.batch[name]["points"]) for name in ("balance", "sides"))
+    inside, sides = (len(goal.batch[name].points) for name in ("balance", "sides"))
     values, rows = inside + sides, 4 * inside + sides  # inside: u, its two first derivatives, the Laplacian
     for f in found:
         assert float(f.inputs[-1, -1]) == pytest.approx(values / rows)

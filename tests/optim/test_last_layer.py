@@ -113,7 +113,7 @@ def test_a_linear_problem_is_solved_over_all_its_batches_in_one_step():
     optimizer = LastLayer(objective.parameters, batches=6, damping=1e-13, cg_tolerance=1e-10)
     before = torch.cat([p.detach().flatten() for p in (layer.weight, layer.bias)])
     assert float(optimizer.step(objective)) == pytest.approx(float(right.square().sum()) / 6)
-    assert torch.equal(objective.batch["balance"]["points"], again.batch["balance"]["points"])
+    assert torch.equal(objective.batch["balance"].points, again.batch["balance"].points)
     field = objective.system.field.branches[0][-1]
     moved = torch.cat([field.weight, field.bias[:, None]], 1).detach()
     start = torch.cat([before[: -len(field.bias)].view_as(field.weight), before[-len(field.bias) :, None]], 1)

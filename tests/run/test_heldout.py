@@ -11,7 +11,7 @@ import nfsolve
 from nfsolve.domains import Box
 from nfsolve.fields import MLP
 from nfsolve.optim import GaussNewton
-from nfsolve.problem import Stage
+from nfsolve.problem import Rows, Stage
 from nfsolve.problem.pde.conditions import boundary, face, interior
 from nfsolve.problem.pde.pde import PDE
 from nfsolve.run.heldout import NEGLIGIBLE, mean_rms, warnings
@@ -95,7 +95,7 @@ def test_windows_have_those_of_the_joined_field():
     solution = solved(Decay(n_points=20), SMALL, steps=4, windows=2)
     assert {"heldout/equation", "heldout/start", "rms/equation", "rms/handover", "loss"} <= solution.metrics.keys()
     points = torch.linspace(0, 1, 101, dtype=torch.float64)[:, None]
-    residual = solution.problem.residuals(solution.field, {"equation": {"points": points}})["equation"]
+    residual = solution.problem.residuals(solution.field, {"equation": Rows(points)})["equation"]
     assert 0 < solution.metrics["heldout/equation"] < 2 * float(residual.detach().abs().max())
 
 

@@ -13,7 +13,7 @@ from nfsolve import MLP, PDE, Box, Objective, Problem, Recipe, Stage, face, inte
 from nfsolve._core.errors import InputError
 from nfsolve._core.spec import build, describe
 from nfsolve.cli import run_cli
-from nfsolve.problem import SamplerState
+from nfsolve.problem import Rows
 from nfsolve.weighting import NTK, RBA, Causal, Constant, GradientNorm, SelfAdaptive
 from tests.run.test_folder import identical, state
 
@@ -224,8 +224,8 @@ class Decay(PDE):
 
     def sample(self, data, state, generator):
         t = torch.tensor([0.1, 0.9, 1.5, 2.2, 2.9, 3.0], dtype=torch.float64)[:, None]
-        initial = super().sample(data, SamplerState(), state, generator)["initial"]
-        return {"balance": {"points": torch.cat([t, t * 0], 1)}, "initial": initial}
+        initial = super().sample(data, state, generator)["initial"]
+        return {"balance": Rows(torch.cat([t, t * 0], 1)), "initial": initial}
 
 
 class Steps(nn.Module):

@@ -11,6 +11,7 @@ from torch import Tensor
 from nfsolve._core.random import generator
 from nfsolve.diff import parse, partials
 from nfsolve.problem.pde.pde import apply_ansatz
+from nfsolve.problem.rows import FunctionRows
 
 Coefficients = dict[str, Tensor]
 """Input function -> coefficients ``(n, k)`` in its space, float64 on the CPU."""
@@ -114,24 +115,24 @@ def as_read(functions: list[Any]) -> Any:
     return functions[0] if len(functions) == 1 else tuple(functions)
 
 
-def lifted(problem: Any, plain: Callable[[Tensor], Tensor], rows: dict[str, Any], points: Tensor) -> Tensor:
+def lifted(problem: Any, plain: Callable[[Tensor], Tensor], rows: FunctionRows, points: Tensor) -> Tensor:
     """Apply an ansatz that names input functions, as they are known from their values at the sensors.
 
     Args:
         problem: The operator problem.
         plain: Raw outputs of B functions side by side, points ``(n, d)`` -> ``(n, B k)``.
-        rows: ``functions``, what the field reads, and ``lifting``, the matrices of `reconstruction` by name.
+        rows: What the field reads, and the matrices of `reconstruction` by name.
         points: Points ``(n, d)``.
 
     Returns:
         The outputs, ``(n, B k)``.
     """
     given = {}
-    for name, values in zip(problem.inputs, several(rows["functions"]), strict=True):
-        if name in rows["lifting"]:
+    for name, values in zip(problem.inputs, several(rows.functions), strict=True):
+        if name in rows.lifting:
             columns = [problem.domain.index(c) for c in problem.inputs[name].split()]
             basis = problem.spaces()[name].basis(points[:, columns])
-            given[name] = F.linear(basis, values @ rows["lifting"][name].T)[..., None]
+            given[name] = F.linear(basis, values @ rows.lifting[name].T)[..., None]
     raw, k = plain(points), len(problem.outputs)
     return apply_ansatz(problem, points[:, None], raw.unflatten(-1, (raw.shape[-1] // k, k)), given).flatten(-2)
 

@@ -19,6 +19,7 @@ from nfsolve.problem.pde.evaluate import as_field
 from nfsolve.problem.pde.pde import PDE
 from nfsolve.problem.pde.sample import evaluation_points, sample_rows
 from nfsolve.problem.problem import Batch
+from nfsolve.problem.rows import Rows
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ class OperatorOf(OperatorPDE):
         """Return the hard constraint of the PDE."""
         return self.pde.output_transform()
 
-    def rows_on(self, name: str, condition: Condition, n: int, generator: Generator) -> dict[str, Tensor]:
+    def rows_on(self, name: str, condition: Condition, n: int, generator: Generator) -> Rows:
         """Draw points as the PDE does."""
         return sample_rows(self.pde.with_(sampler=self.sampler), name, condition, n, generator)
 

@@ -15,11 +15,12 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from torch import Generator, Tensor, nn
+from torch.utils._pytree import tree_map
 
 from nfsolve._core.errors import InputError
 from nfsolve._core.random import generator as seeded
 from nfsolve.functions import check_leakage
-from nfsolve.problem.operator.families import as_read, input_columns, lifted, reconstruction, sensor_points, several
+from nfsolve.problem.operator.families import as_read, input_columns, lifted, reconstruction, sensor_points
 from nfsolve.problem.operator.samples import axes_of, label_rows, minibatch, sample
 from nfsolve.problem.operator.scores import export_predictions, scores
 from nfsolve.problem.operator.trained import TrainedOperator
@@ -29,6 +30,7 @@ from nfsolve.problem.pde.pde import PDE
 from nfsolve.problem.pde.sample import box_grid, sample_rows
 from nfsolve.problem.problem import Batch, SamplerState
 from nfsolve.problem.recipe import Recipe, Stage
+from nfsolve.problem.rows import FunctionRows, Rows
 
 QUICK_POINTS = 1000  # of the evaluation grid, for the progress line
 PIECE = 2**21  # values evaluated at once, for memory
@@ -203,30 +205,31 @@ class OperatorPDE(PDE):
     def sample(self, data: Batch, state: SamplerState, generator: Generator) -> Batch:
         """Draw a mini-batch of functions, and points for each part of the domain that they share."""
         rows, coefficients, functions = minibatch(self, data, generator)
-        common = {"functions": functions, "copies": len(several(functions)[0]), "lifting": data["lifting"]}
+        common = {"functions": functions, "lifting": data["lifting"]}
         batch: Batch = {}
         for name, condition in self.conditions().items():
             drawn = self.rows_on(name, condition, self._count(condition, state.points), generator)
             # the functions themselves are there even where only D has them, which refuses them
             wanted = dict.fromkeys((*arguments(self.method(name)), *self.inputs))
-            inputs = input_columns(tuple(wanted), self, self.spaces(), coefficients, drawn["points"])
-            own = {key: value.to(data["like"]) for key, value in drawn.items()}
-            batch[name] = own | common | {"inputs": {key: c.to(data["like"]) for key, c in inputs.items()}}
+            inputs = input_columns(tuple(wanted), self, self.spaces(), coefficients, drawn.points)
+            drawn, inputs = tree_map(lambda values: values.to(data["like"]), (drawn, inputs))
+            batch[name] = FunctionRows(drawn.points, drawn.normals, drawn.partners, inputs=inputs, **common)
         if self.data:
             places = torch.randperm(len(data["grid"]), generator=generator)[: self.n_points]
             rows, places = rows.to(data["like"].device), places.to(data["like"].device)
             truth = data["train"]["truth"][rows[:, None], places]
-            batch["data"] = common | label_rows(data["grid"][places], truth, data["train"]["size"][rows], data["like"])
+            size = data["train"]["size"][rows]
+            batch["data"] = label_rows(data["grid"][places], truth, size, data["like"], **common)
         return batch
 
-    def rows_on(self, name: str, condition: Condition, n: int, generator: Generator) -> dict[str, Tensor]:
+    def rows_on(self, name: str, condition: Condition, n: int, generator: Generator) -> Rows:
         """Draw n points where a condition holds; as `sample_rows`."""
         return sample_rows(self, name, condition, n, generator)
 
     def fresh(self, data: Batch, generator: Generator, batch: Batch) -> Batch:
         """Draw another mini-batch of functions, at fresh points; labels have no fresh ones."""
         counts = {name: self._count(c, 1.0) for name, c in self.conditions().items() if name in batch}
-        factor = max((len(batch[name]["points"]) / n for name, n in counts.items()), default=1.0)
+        factor = max((len(batch[name].points) / n for name, n in counts.items()), default=1.0)
         drawn = self.sample(data, SamplerState(points=max(factor, 1.0)), generator)
         return {name: drawn[name] for name in self.conditions()}
 
@@ -244,25 +247,25 @@ class OperatorPDE(PDE):
         for name, rows in batch.items():
             function = self.function(field, rows)
             if name == "data":
-                values = one_after_another(function(rows["points"]), rows["copies"])
-                found[name] = (values - rows["truth"]) / rows["size"]
+                values = one_after_another(function(rows.points), rows.copies)
+                found[name] = (values - rows.truth) / rows.size
             else:
-                found[name] = call(self.method(name, rows["inputs"]), function, rows, self.outputs, names)
+                found[name] = call(self.method(name, rows.inputs), function, rows, self.outputs, names)
         return found
 
-    def function(self, field: Any, rows: Batch) -> Callable[[Tensor], Tensor]:
+    def function(self, field: Any, rows: FunctionRows) -> Callable[[Tensor], Tensor]:
         """Return the solutions for B functions side by side, points ``(n, d)`` -> ``(n, B k)``.
 
         Args:
             field: A field with ``across``.
-            rows: ``functions``, what the field reads of B functions; with an ``ansatz`` that names them ``lifting``.
+            rows: What the field reads of B functions.
 
         Raises:
             InputError: The field does not take functions.
         """
         if not hasattr(field, "across"):
             raise InputError(f"a field of type {type(field).__name__}", "one that takes functions", "use DeepONet")
-        plain = partial(field.across, rows["functions"])
+        plain = partial(field.across, rows.functions)
         return partial(lifted, self, plain, rows) if self._lifts and not getattr(field, "from_labels", False) else plain
 
     def predict(self, field: Any, functions: Any, points: Tensor) -> Tensor:
@@ -276,10 +279,10 @@ class OperatorPDE(PDE):
         Returns:
             Values ``(B, n, k)``.
         """
-        copies = len(several(functions)[0])
-        function = self.function(field, {"functions": functions, "lifting": self._lifting(points)})
-        parts = [function(part) for part in points.split(max(1, PIECE // copies))]
-        return torch.cat(parts).unflatten(-1, (copies, -1)).transpose(0, 1)
+        rows = FunctionRows(points, functions=functions, lifting=self._lifting(points))
+        function = self.function(field, rows)
+        parts = [function(part) for part in points.split(max(1, PIECE // rows.copies))]
+        return torch.cat(parts).unflatten(-1, (rows.copies, -1)).transpose(0, 1)
 
     def errors(self, field: Any, data: Batch, part: str = "test", places: Any = slice(None)) -> Tensor:
         """Return the relative L2 error of each function and unknown.

@@ -9,6 +9,7 @@ from torch import Generator, Tensor
 from nfsolve._core.errors import InputError
 from nfsolve._core.random import generator
 from nfsolve.problem.operator.families import Coefficients, as_callable, as_read, as_seen, read, several
+from nfsolve.problem.rows import LabelRows
 
 
 def sample(
@@ -89,7 +90,9 @@ def labelled_by(solved: Any, n: int, sizes: tuple[int, ...], outputs: tuple[str,
     return {"truth": truth.to(like.device), "size": size.to(like), "floor": float(solved[1])}
 
 
-def label_rows(points: Tensor, truth: Tensor, size: Tensor, like: Tensor) -> dict[str, Tensor]:
+def label_rows(
+    points: Tensor, truth: Tensor, size: Tensor, like: Tensor, functions: Any, lifting: dict[str, Tensor]
+) -> LabelRows:
     """Return the rows of a mini-batch that compare a field with labels.
 
     Args:
@@ -97,16 +100,20 @@ def label_rows(points: Tensor, truth: Tensor, size: Tensor, like: Tensor) -> dic
         truth: Solutions of B functions there ``(B, n, k)``.
         size: Their root mean squares ``(B, 1, k)``.
         like: Type and device of the field.
+        functions: What the field reads of the functions.
+        lifting: As in `FunctionRows`.
 
     Returns:
-        ``points``, and ``truth`` and ``size`` ``(B n, k)``, one function after the other.
+        The rows, one function after the other.
     """
     truth, size = truth.to(like), size.to(like)
-    return {
-        "points": points.to(like),
-        "truth": truth.flatten(0, 1),
-        "size": size.expand_as(truth).flatten(0, 1),
-    }
+    return LabelRows(
+        points.to(like),
+        functions=functions,
+        lifting=lifting,
+        truth=truth.flatten(0, 1),
+        size=size.expand_as(truth).flatten(0, 1),
+    )
 
 
 def axes_of(points: Tensor, sizes: tuple[int, ...]) -> list[Tensor]:

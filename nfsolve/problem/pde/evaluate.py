@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from nfsolve._core.errors import InputError
 from nfsolve.diff import Name, parse, partials
 from nfsolve.problem.pde.conditions import arguments
+from nfsolve.problem.rows import Rows
 
 Function = Callable[[Tensor], Tensor]
 
@@ -60,7 +62,7 @@ def _parse(text: str, outputs: tuple[str, ...], coordinates: tuple[str, ...]) ->
 def values(
     wanted: tuple[str, ...],
     function: Function,
-    rows: dict[str, Any],
+    rows: Rows,
     outputs: tuple[str, ...],
     coordinates: tuple[str, ...],
 ) -> dict[str, Any]:
@@ -69,9 +71,8 @@ def values(
     Args:
         wanted: Names in the signature.
         function: Points ``(n, d)`` -> values ``(n, k)``.
-        rows: ``points (n, d)``; on faces ``normals (n, d)``; measured columns ``NAME_data (n, 1)``. With ``copies``, a
-            number B, the function gives the values of B fields side by side, ``(n, B k)``; ``inputs`` are named
-            columns ``(B n, 1)`` of the functions that these fields belong to.
+        rows: The n points, with what belongs to them. With B copies, the function gives the values of B fields side
+            by side, ``(n, B k)``.
         outputs: Names of the unknowns.
         coordinates: Names of the coordinates.
 
@@ -81,16 +82,16 @@ def values(
     Raises:
         InputError: An unknown name, or a field with another number of outputs.
     """
-    copies = rows.get("copies", 1)
-    sides = {name: _repeated(rows[name], copies) for name in ("points", "normals") if name in rows}
-    found: dict[str, Any] = {name: sides["points"][..., i : i + 1] for i, name in enumerate(coordinates)}
-    found |= {name: column for name, column in rows.items() if name.endswith("_data")} | rows.get("inputs", {})
-    if "normals" in rows:
-        found |= {f"n_{name}": sides["normals"][..., i : i + 1] for i, name in enumerate(coordinates)}
+    copies, points = rows.copies, _repeated(rows.points, rows.copies)
+    found: dict[str, Any] = {name: points[..., i : i + 1] for i, name in enumerate(coordinates)}
+    found |= rows.columns | rows.inputs
+    if rows.normals is not None:
+        normals = _repeated(rows.normals, copies)
+        found |= {f"n_{name}": normals[..., i : i + 1] for i, name in enumerate(coordinates)}
     found["D"] = lambda composite, along: _composite(composite, along, function, rows, outputs, coordinates)
     names = {text: _parse(text, outputs, coordinates) for text in wanted if text not in found}
     if names:
-        columns = partials(function, rows["points"], {name.along for name in names.values()})
+        columns = partials(function, rows.points, {name.along for name in names.values()})
         some = next(iter(columns.values()))
         if some.shape[-1] != copies * len(outputs):
             raise InputError(
@@ -115,13 +116,13 @@ def _repeated(rows: Tensor, copies: int) -> Tensor:
 def call(
     method: Callable[..., Tensor],
     function: Function,
-    rows: dict[str, Any],
+    rows: Rows,
     outputs: tuple[str, ...],
     coordinates: tuple[str, ...],
 ) -> Tensor:
     """Call a residual method with the columns that its signature names; arguments as for `values`."""
     wanted = arguments(method)
-    found = (_pairs if "partners" in rows else values)(wanted, function, rows, outputs, coordinates)
+    found = (values if rows.partners is None else _pairs)(wanted, function, rows, outputs, coordinates)
     residual = method(*(found[name] for name in wanted))
     if not isinstance(residual, Tensor):
         _check_residual(method, residual)
@@ -145,15 +146,16 @@ def _check_residual(method: Callable[..., Any], residual: Any) -> None:
 def _pairs(
     wanted: tuple[str, ...],
     function: Function,
-    rows: dict[str, Any],
+    rows: Rows,
     outputs: tuple[str, ...],
     coordinates: tuple[str, ...],
 ) -> dict[str, Any]:
     """Evaluate ``u_low`` and ``u_high`` at both points of each pair, other names at the first; as `values`."""
     found: dict[str, Any] = {}
-    for side, points in (("_low", rows["points"]), ("_high", rows["partners"])):
+    assert rows.partners is not None
+    for side, points in (("_low", rows.points), ("_high", rows.partners)):
         names = tuple(name.removesuffix(side) for name in wanted if name.endswith(side))
-        at = values(names, function, {**rows, "points": points}, outputs, coordinates)
+        at = values(names, function, replace(rows, points=points), outputs, coordinates)
         found |= {name + side: column for name, column in at.items()}
     rest = tuple(name for name in wanted if name not in found)
     return found | values(rest, function, rows, outputs, coordinates)
@@ -163,7 +165,7 @@ def _composite(
     term: Callable[..., Tensor],
     along: str,
     function: Function,
-    rows: dict[str, Any],
+    rows: Rows,
     outputs: tuple[str, ...],
     coordinates: tuple[str, ...],
 ) -> Tensor:
@@ -172,17 +174,17 @@ def _composite(
         raise InputError(
             f"unknown coordinate '{along}' in D(..., '{along}')", f"this problem has {', '.join(coordinates)}"
         )
-    fixed = [name for name in arguments(term) if name in rows.get("inputs", {})]
+    fixed = [name for name in arguments(term) if name in rows.inputs]
     if fixed:
         raise InputError(
             f"input function '{fixed[0]}' inside D(..., '{along}')",
             "coordinates, unknowns and their derivatives",
             f"write the product rule out, with {fixed[0]}_{along}",
         )
-    direction = torch.zeros_like(rows["points"])
+    direction = torch.zeros_like(rows.points)
     direction[..., coordinates.index(along)] = 1.0
 
     def at(points: Tensor) -> Tensor:
-        return call(term, function, {**rows, "points": points}, outputs, coordinates)
+        return call(term, function, replace(rows, points=points), outputs, coordinates)
 
-    return torch.func.jvp(at, (rows["points"],), (direction,))[1]
+    return torch.func.jvp(at, (rows.points,), (direction,))[1]

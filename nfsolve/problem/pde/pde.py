@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Generator, Tensor, nn
+from torch.utils._pytree import tree_map
 
 from nfsolve._core.errors import InputError, unknown
 from nfsolve.data.tables import read_columns, read_reference
@@ -17,6 +18,7 @@ from nfsolve.problem.pde.evaluate import as_field, call
 from nfsolve.problem.pde.sample import evaluation_points, inside_only, sample_rows
 from nfsolve.problem.problem import Batch, FieldFunction, Problem, SamplerState
 from nfsolve.problem.recipe import Recipe, Stage
+from nfsolve.problem.rows import Rows
 from nfsolve.sampling import ADAPTIVE, by_density, retained, sampler
 
 CANDIDATES = 8  # points from which RAD and RAR-D choose one
@@ -103,7 +105,7 @@ class PDE(Problem):
                 points = torch.stack([columns[c] for c in names], -1)
                 self.domain.check_points(points, f"points of '{condition.data}'")
                 values = {f"{out}_data": to(columns[out])[:, None] for out in self.outputs if out in columns}
-                data["measured"][name] = {"points": to(points), **values}
+                data["measured"][name] = Rows(to(points), columns=values)
         exact = getattr(self, "exact", None)
         if exact is not None:
             laid = evaluation_points(self.domain, self.evaluation)
@@ -138,8 +140,8 @@ class PDE(Problem):
             name: rows for name, rows in self.sample(data, SamplerState(), generator).items() if name in conditions
         }
         for name, rows in drawn.items():
-            trained = len(batch[name]["points"]) if name in batch else 0
-            if trained > len(rows["points"]):  # points were added where the residual was large, or by a factor
+            trained = len(batch[name]) if name in batch else 0
+            if trained > len(rows):  # points were added where the residual was large, or by a factor
                 drawn[name] = self.sample_on(name, conditions[name], trained, data, generator)
         return drawn
 
@@ -148,10 +150,10 @@ class PDE(Problem):
             return max(1, round(factor * (condition.points or self.n_points)))
         return condition.points or self.n_face
 
-    def sample_on(self, name: str, condition: Condition, n: int, data: Batch, generator: Generator) -> Batch:
+    def sample_on(self, name: str, condition: Condition, n: int, data: Batch, generator: Generator) -> Rows:
         """Draw n points where a condition holds."""
         rows = sample_rows(self, name, condition, n, generator)
-        return {key: values.to(data["like"]) for key, values in rows.items()}
+        return tree_map(lambda values: values.to(data["like"]), rows)
 
     def _adapted(
         self,
@@ -160,25 +162,25 @@ class PDE(Problem):
         data: Batch,
         state: SamplerState,
         generator: Generator,
-        drawn: Batch,
-    ) -> Batch:
+        drawn: Rows,
+    ) -> Rows:
         """Choose the points of one residual (RAD), add to those before (RAR-D), or renew the unneeded ones (R3)."""
         field, before = state.field, state.batch[name]
         assert field is not None
 
-        def size(rows: Batch) -> Tensor:
+        def size(rows: Rows) -> Tensor:
             return torch.linalg.vector_norm(self.residuals(field, {name: rows})[name], dim=1)
 
-        n = len(drawn["points"])
+        n = len(drawn)
         if self.adaptive == "r3":
             keep = _rows(before, retained(size(before)))
             order = torch.randperm(n, generator=generator)  # faces follow each other in `drawn`
-            return _joined(keep, _rows(drawn, order[: n - len(keep["points"])]))
+            return _joined(keep, _rows(drawn, order[: n - len(keep)]))
         pool = self.sample_on(name, condition, CANDIDATES * n, data, generator)
         if self.adaptive == "rad":
-            return _rows(pool, by_density(size(pool), n, generator).to(drawn["points"].device))
+            return _rows(pool, by_density(size(pool), n, generator).to(drawn.points.device))
         more = by_density(size(pool), max(self._count(condition, state.points) // 20, 1), generator, 2.0, 0.0)
-        return _joined(before, _rows(pool, more.to(drawn["points"].device)))
+        return _joined(before, _rows(pool, more.to(drawn.points.device)))
 
     def place(self, unit: Tensor) -> Tensor:
         """Map uniform points of the unit cube to where `interior` residuals are sampled.
@@ -199,7 +201,7 @@ class PDE(Problem):
 
         Args:
             field: A field, or any callable of named coordinates (such as ``exact``).
-            batch: Residual name -> ``points (n, d)`` with what belongs to them.
+            batch: Residual name -> its points, with what belongs to them.
 
         Returns:
             Residual name -> ``(n, k)``.
@@ -259,12 +261,12 @@ class PDE(Problem):
         )
 
 
-def _rows(batch: Batch, chosen: Any) -> Batch:
-    return {name: column[chosen] for name, column in batch.items()}
+def _rows(rows: Rows, chosen: Any) -> Rows:
+    return tree_map(lambda column: column[chosen], rows)
 
 
-def _joined(first: Batch, second: Batch) -> Batch:
-    return {name: torch.cat([column, second[name]]) for name, column in first.items()}
+def _joined(first: Rows, second: Rows) -> Rows:
+    return tree_map(lambda *columns: torch.cat(columns), first, second)
 
 
 class Ansatz:

@@ -10,13 +10,14 @@ from nfsolve._core.errors import InputError, unknown
 from nfsolve._core.random import generator as make_generator
 from nfsolve.domains import Domain
 from nfsolve.problem.pde.conditions import Condition, arguments
+from nfsolve.problem.rows import Rows
 from nfsolve.sampling import sampler, sobol
 
 SCORED_POINTS = 20_000  # on the default grid
 SCORED_PICKS = 4096  # of a domain without volume
 
 
-def sample_rows(problem: Any, name: str, condition: Condition, n: int, generator: Generator) -> dict[str, Tensor]:
+def sample_rows(problem: Any, name: str, condition: Condition, n: int, generator: Generator) -> Rows:
     """Sample the points of one condition.
 
     Args:
@@ -27,7 +28,7 @@ def sample_rows(problem: Any, name: str, condition: Condition, n: int, generator
         generator: CPU generator; its state moves on.
 
     Returns:
-        ``points (n, d)``; on faces and boundaries ``normals (n, d)``; of paired values ``partners (n, d)``.
+        The points; on faces and boundaries with normals, of paired conditions with partners.
 
     Raises:
         InputError: The mark selects nothing of the domain.
@@ -38,7 +39,7 @@ def sample_rows(problem: Any, name: str, condition: Condition, n: int, generator
         return sampler(problem.sampler)(m, d, generator)
 
     if condition.kind == "interior":
-        return {"points": domain.interior(n, sample, problem.place)}
+        return Rows(domain.interior(n, sample, problem.place))
     if condition.kind == "face":
         return _on_faces(domain, condition, n, sample)
     if condition.kind == "paired":
@@ -49,11 +50,11 @@ def sample_rows(problem: Any, name: str, condition: Condition, n: int, generator
         wanted = [a for a in arguments(problem.method(name)) if a.removeprefix("n_") in domain.names and a[:2] == "n_"]
         if wanted:
             raise InputError(f"'{wanted[0]}' in '{name}' on {domain!r}", "boundary normals", "give it normals=...")
-        return {"points": points}
-    return {"points": points, "normals": normals}
+        return Rows(points)
+    return Rows(points, normals)
 
 
-def _on_faces(domain: Domain, condition: Condition, n: int, sample: Callable[[int, int], Tensor]) -> dict[str, Tensor]:
+def _on_faces(domain: Domain, condition: Condition, n: int, sample: Callable[[int, int], Tensor]) -> Rows:
     faces = domain.face(condition.sides)
     points, normals = [], []
     for i, (column, value, sign) in enumerate(faces):
@@ -62,7 +63,7 @@ def _on_faces(domain: Domain, condition: Condition, n: int, sample: Callable[[in
         normal = torch.zeros_like(points[-1])
         normal[:, column] = sign
         normals.append(normal)
-    return {"points": torch.cat(points), "normals": torch.cat(normals)}
+    return Rows(torch.cat(points), torch.cat(normals))
 
 
 def _at(domain: Domain, n: int, column: int, value: float, sample: Callable[[int, int], Tensor]) -> Tensor:
@@ -76,9 +77,7 @@ def _at(domain: Domain, n: int, column: int, value: float, sample: Callable[[int
     return domain.interior(n, sample, place)
 
 
-def _pairs(
-    domain: Domain, name: str, condition: Condition, n: int, sample: Callable[[int, int], Tensor]
-) -> dict[str, Tensor]:
+def _pairs(domain: Domain, name: str, condition: Condition, n: int, sample: Callable[[int, int], Tensor]) -> Rows:
     [(coordinate, (first, second))] = condition.sides.items()
     column = domain.index(coordinate)
     low, high = domain.bounds[column]
@@ -102,7 +101,7 @@ def _pairs(
             f"{lost} of {n} partners of '{name}' at {coordinate} = {second:g} are outside {domain!r}",
             "the same section of the domain at both values",
         )
-    return {"points": points, "partners": partners}
+    return Rows(points, partners=partners)
 
 
 def _mask(problem: Any, name: str, where: Any) -> Callable[[Tensor, Tensor], Tensor]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
+from torch.utils._pytree import tree_map
 
 from nfsolve._core.errors import InputError
 from nfsolve.diff import parse
@@ -17,6 +18,7 @@ from nfsolve.problem.pde.conditions import Condition, arguments, difference
 from nfsolve.problem.pde.evaluate import values
 from nfsolve.problem.pde.pde import PDE
 from nfsolve.problem.problem import Batch, Problem
+from nfsolve.problem.rows import Rows
 
 HANDOVER = "handover"
 """Name of the residual by which a window continues the values of the one before; ``handover_t`` their slopes."""
@@ -61,14 +63,14 @@ class Window:
         """Load the data of the whole problem and keep what lies in the window."""
         data = self.whole.load(device, dtype)
         for name, rows in data["measured"].items():
-            inside = self._inside(rows["points"])
+            inside = self._inside(rows.points)
             if not inside.any():
                 low, high = self.part.domain.bounds[self.part.domain.index("t")]
                 raise InputError(
                     f"every window of time needs measured data, but '{name}' has none between t = {low:g} and {high:g}",
                     do="use fewer windows",
                 )
-            data["measured"][name] = {key: column[inside] for key, column in rows.items()}
+            data["measured"][name] = tree_map(lambda column: column[inside], rows)  # noqa: B023  # used at once
         if "grid" not in data:
             return data
         inside = self._inside(data["grid"])
@@ -82,13 +84,13 @@ class Window:
         names = self.handed[name].names
         return difference(names, tuple(f"{key}_data" for key in names))
 
-    def sample_on(self, name: str, condition: Condition, n: int, data: Batch, generator: Generator) -> Batch:
+    def sample_on(self, name: str, condition: Condition, n: int, data: Batch, generator: Generator) -> Rows:
         """Draw points; those of the hand-over know the values of the previous field."""
         rows = self.part.sample_on(name, condition, n, data, generator)
         if isinstance(condition, Handover) and self.previous is not None:
             with torch.no_grad():
                 before = values(condition.names, self.previous, rows, self.part.outputs, self.part.domain.names)
-            rows |= {f"{key}_data": column.detach() for key, column in before.items()}
+            rows = dataclasses.replace(rows, columns={f"{key}_data": column.detach() for key, column in before.items()})
         return rows
 
     def _inside(self, points: Tensor) -> Tensor:

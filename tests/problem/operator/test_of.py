@@ -13,7 +13,7 @@ import nfsolve as nf
 from nfsolve._core.errors import InputError
 from nfsolve.functions import GaussianField, PeriodicField
 from nfsolve.plot.solution import picture
-from nfsolve.problem import Numbers, Objective, SamplerState
+from nfsolve.problem import Numbers, Objective, Rows, SamplerState
 from problems.pde.burgers import Burgers
 from problems.pde.convection import Convection
 from problems.pde.reaction import Reaction
@@ -38,11 +38,11 @@ def test_residuals_are_those_of_the_pde_with_each_value():
     assert set(batch) == {"momentum", "initial", "walls"}
     field = nf.DeepONet.for_problem(problem, sensors=1, width=6, depth=2, latent=5, dtype=torch.float64)
     together = problem.residuals(field, batch)
-    functions = batch["momentum"]["functions"]
+    functions = batch["momentum"].functions
     assert functions.shape == (3, 1) and float(functions.abs().max()) <= 1
     for b in range(3):
         nu = float(0.02 + 0.04 * (functions[b, 0] + 1))
-        alone = {n: {k: v for k, v in rows.items() if k in ("points", "normals")} for n, rows in batch.items()}
+        alone = {name: Rows(rows.points, rows.normals) for name, rows in batch.items()}
 
         def one(x, b=b):
             return field(x, functions[b : b + 1])
@@ -138,13 +138,13 @@ def test_a_number_becomes_a_function_of_a_coordinate():
     r = problem.residuals(field, batch)["balance"].reshape(3, 7)
     rows = batch["balance"]
     for b in range(3):
-        x = rows["points"].clone().requires_grad_()
-        u = field(x, rows["functions"][b : b + 1])
+        x = rows.points.clone().requires_grad_()
+        u = field(x, rows.functions[b : b + 1])
         (u_x,) = torch.autograd.grad(u.sum(), x, create_graph=True)
         (u_xx,) = torch.autograd.grad(u_x.sum(), x)
-        k = rows["inputs"]["k"].reshape(3, 7)[b]
+        k = rows.inputs["k"].reshape(3, 7)[b]
         torch.testing.assert_close(r[b], (-k[:, None] * u_xx - 1)[:, 0].detach(), rtol=1e-9, atol=1e-10)
-    assert len({round(float(k), 9) for k in rows["inputs"]["k"]}) == 21
+    assert len({round(float(k), 9) for k in rows.inputs["k"]}) == 21
 
 
 def test_a_derivative_at_the_start_varies():
@@ -152,13 +152,13 @@ def test_a_derivative_at_the_start_varies():
     _, batch = loaded(problem)
     field = nf.DeepONet.for_problem(problem, sensors=9, width=6, depth=2, latent=5, dtype=torch.float64)
     r = problem.residuals(field, batch)["rest"]
-    plain = {k: v for k, v in batch["rest"].items() if k != "inputs"}
+    plain = batch["rest"]
 
     def one(points):
-        return field(points, plain["functions"][:1])
+        return field(points, plain.functions[:1])
 
-    slope = Wave().residuals(one, {"rest": {"points": plain["points"]}})["rest"]
-    torch.testing.assert_close(r[:6], slope - batch["rest"]["inputs"]["rest"][:6], rtol=1e-9, atol=1e-10)
+    slope = Wave().residuals(one, {"rest": Rows(plain.points)})["rest"]
+    torch.testing.assert_close(r[:6], slope - batch["rest"].inputs["rest"][:6], rtol=1e-9, atol=1e-10)
 
 
 def test_it_trains_and_resumes_from_its_folder(tmp_path):

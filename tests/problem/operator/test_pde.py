@@ -12,7 +12,7 @@ from torch import nn
 import nfsolve as nf
 from nfsolve._core.errors import InputError
 from nfsolve.functions import GaussianField, PeriodicField
-from nfsolve.problem import Objective, OperatorPDE, SamplerState
+from nfsolve.problem import Objective, OperatorPDE, Rows, SamplerState
 from nfsolve.problem.operator.families import reconstruction
 from nfsolve.problem.pde.evaluate import call
 from tests.problem.operator.cases import SMALL, Exact, Heated, Sines, generator, heated, small
@@ -49,9 +49,9 @@ def test_a_batch_equals_one_function_at_a_time():
     for b in range(4):
 
         def one(x, b=b):
-            return field(x, rows["functions"][b : b + 1])
+            return field(x, rows.functions[b : b + 1])
 
-        alone = {"points": rows["points"], "inputs": {"f": rows["inputs"]["f"].reshape(4, 7)[b][:, None]}}
+        alone = Rows(rows.points, inputs={"f": rows.inputs["f"].reshape(4, 7)[b][:, None]})
         r = call(problem.balance, one, alone, ("s",), ("t", "x"))
         torch.testing.assert_close(together[b], r[:, 0], rtol=1e-10, atol=1e-12)
 
@@ -85,22 +85,22 @@ def test_every_kind_of_name_has_one_row_for_each_function_and_point():
     problem = Everything(n_functions=12, n_tests=5, batch=3, n_points=7, sensors=9, n_face=6)
     _, batch = loaded(problem)
     found = problem.residuals(Exact(problem), batch)
-    c = batch["balance"]["functions"] @ Exact(problem).inverse.T
+    c = batch["balance"].functions @ Exact(problem).inverse.T
     for b in range(3):
 
         def s(points, b=b):
             return heated(points[..., :1], points[..., 1:], c[b : b + 1], problem.diffusivity)
 
         for name, rows in batch.items():
-            n = len(rows["points"])
-            alone = {k: v for k, v in rows.items() if k in ("points", "normals", "partners")}
-            alone["inputs"] = {k: v.reshape(3, n)[b][:, None] for k, v in rows["inputs"].items()}
+            n = len(rows.points)
+            inputs = {k: v.reshape(3, n)[b][:, None] for k, v in rows.inputs.items()}
+            alone = Rows(rows.points, rows.normals, rows.partners, inputs=inputs)
             expected = call(getattr(problem, name), s, alone, ("s",), ("t", "x"))
             torch.testing.assert_close(found[name].reshape(3, n)[b][:, None], expected, rtol=1e-10, atol=1e-11)
-    x = batch["balance"]["points"][:, 1:]
+    x = batch["balance"].points[:, 1:]
     k = math.pi * torch.arange(1, 5, dtype=torch.float64)
     slope = (k * torch.cos(k * x)) @ c.T
-    torch.testing.assert_close(batch["balance"]["inputs"]["f_x"].reshape(3, 7), slope.T, rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(batch["balance"].inputs["f_x"].reshape(3, 7), slope.T, rtol=1e-10, atol=1e-10)
 
 
 def test_an_ansatz_may_name_the_input_function():
@@ -176,18 +176,18 @@ def test_draws_follow_the_generator_and_new_functions_come_with_zero():
             problem.sample(data, SamplerState(), generator(2)),
         )
         name = next(iter(first))
-        assert all(torch.equal(first[name][k], again[name][k]) for k in ("points", "functions"))
-        assert not torch.equal(first[name]["points"], other[name]["points"])
-        assert not torch.equal(first[name]["functions"], other[name]["functions"])
+        assert all(torch.equal(getattr(first[name], k), getattr(again[name], k)) for k in ("points", "functions"))
+        assert not torch.equal(first[name].points, other[name].points)
+        assert not torch.equal(first[name].functions, other[name].functions)
     problem = small(n_functions=0)
     _, batch = loaded(problem)
-    assert batch["balance"]["functions"].shape == (4, 9)
+    assert batch["balance"].functions.shape == (4, 9)
     assert float(problem.residuals(Exact(problem), batch)["balance"].abs().max()) < 1e-11
 
 
 def test_more_functions_than_there_are_is_all_of_them():
     _, batch = loaded(small(batch=50))
-    assert batch["balance"]["copies"] == 12
+    assert batch["balance"].copies == 12
 
 
 def test_test_functions_are_of_their_own_and_the_truth_keeps_its_digits():
@@ -207,7 +207,7 @@ def test_labels_are_relative_to_the_size_of_each_function():
 
     r = problem.residuals(Nothing(), batch)["data"].reshape(4, 7)
     rows = batch["data"]
-    torch.testing.assert_close(r, -(rows["truth"] / rows["size"]).reshape(4, 7))
+    torch.testing.assert_close(r, -(rows.truth / rows.size).reshape(4, 7))
     full = small(data=True, physics=False, n_points=99)
     r = full.residuals(Nothing(), loaded(full)[1])["data"].reshape(4, 99)
     torch.testing.assert_close(r.square().mean(1), torch.ones(4, dtype=torch.float64))
@@ -243,7 +243,7 @@ def test_causal_weights_follow_the_times_of_the_points():
     rows = objective.batch["balance"]
     scales = objective.weights.scale("balance", objective.residuals()["balance"])
     assert isinstance(scales, torch.Tensor) and scales.shape == (4 * 64, 1)
-    by_function = scales.reshape(4, 64)[:, rows["points"][:, 0].argsort()]
+    by_function = scales.reshape(4, 64)[:, rows.points[:, 0].argsort()]
     assert torch.equal(by_function, by_function[:1].expand(4, -1))
     assert (by_function[0].diff() <= 0).all() and float(by_function[0, -1]) < 0.5 * float(by_function[0, 0])
 

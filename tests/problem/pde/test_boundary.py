@@ -84,7 +84,7 @@ def test_dirichlet_neumann_and_robin_hold_for_the_exact_solution():
 
 def test_conditions_are_drawn_where_they_hold():
     batch = drawn(Ring())
-    assert {name: len(rows["points"]) for name, rows in batch.items()} == {
+    assert {name: len(rows.points) for name, rows in batch.items()} == {
         "laplace": 100,
         "inner": 31,
         "flux": 60,
@@ -92,11 +92,11 @@ def test_conditions_are_drawn_where_they_hold():
         "whole": 60,
     }
     inner, outer = batch["inner"], batch["robin"]
-    assert torch.allclose(inner["normals"], -2 * inner["points"])
-    assert torch.allclose(outer["normals"], outer["points"])
-    assert (outer["points"][:, 0] < 0).all()
-    assert (batch["flux"]["points"][:, 0] > 0).all()
-    whole = torch.linalg.vector_norm(batch["whole"]["points"], dim=1)
+    assert torch.allclose(inner.normals, -2 * inner.points)
+    assert torch.allclose(outer.normals, outer.points)
+    assert (outer.points[:, 0] < 0).all()
+    assert (batch["flux"].points[:, 0] > 0).all()
+    whole = torch.linalg.vector_norm(batch["whole"].points, dim=1)
     assert 15 < int((whole < 0.75).sum()) < 25  # a third of the boundary's length is the hole's
 
 
@@ -162,10 +162,10 @@ def test_a_disk_through_time():
     problem = Warming()
     assert max(largest(problem).values()) < 1e-12
     batch = drawn(problem)
-    start = batch["start"]["points"]
+    start = batch["start"].points
     assert (start[:, 0] == 0).all()
     assert problem.domain.contains(start).all()
-    assert (batch["start"]["normals"] == torch.tensor([-1.0, 0.0, 0.0])).all()
+    assert (batch["start"].normals == torch.tensor([-1.0, 0.0, 0.0])).all()
 
 
 @dataclass
@@ -217,10 +217,10 @@ def test_soft_periodic_conditions_compare_both_ends():
     problem = Around()
     assert max(largest(problem).values()) < 1e-12
     rows = drawn(problem)["ends"]
-    assert rows["points"].shape == (25, 2)
-    assert (rows["points"][:, 1] == -1).all() and (rows["partners"][:, 1] == 1).all()
+    assert rows.points.shape == (25, 2)
+    assert (rows.points[:, 1] == -1).all() and (rows.partners[:, 1] == 1).all()
     residual = problem.residuals(lambda t, x: t * x + x**2, {"ends": rows})["ends"]
-    assert torch.allclose(residual[:, :1], 2 * rows["points"][:, :1])
+    assert torch.allclose(residual[:, :1], 2 * rows.points[:, :1])
     assert torch.allclose(residual[:, 1], torch.full((25,), 4.0, dtype=torch.float64))
 
 
@@ -276,9 +276,9 @@ def test_adaptive_points_stay_in_the_domain(adaptive):
     field = MLP.for_problem(problem, width=4, depth=1, dtype=torch.float64)
     data, chance = problem.load("cpu", torch.float64), generator(0, "points")
     before = problem.sample(data, SamplerState(), chance)
-    points = problem.sample(data, SamplerState(before, field), chance)["balance"]["points"]
+    points = problem.sample(data, SamplerState(before, field), chance)["balance"].points
     assert problem.domain.contains(points).all()
-    assert not torch.equal(points[-1], before["balance"]["points"][-1])
+    assert not torch.equal(points[-1], before["balance"].points[-1])
 
 
 def on(domain, mark, **more):

@@ -6,6 +6,7 @@ import torch
 
 from nfsolve import face
 from nfsolve._core.errors import InputError
+from nfsolve.problem import Rows
 from nfsolve.problem.pde.evaluate import call
 
 
@@ -19,7 +20,7 @@ def test_a_residual_that_is_no_tensor_is_refused_with_its_place(returned, came):
 
     method = balance.__get__(object())
     with pytest.raises(InputError, match=rf"`balance` must return a tensor.*{came} \(.*test_evaluate.py, line"):
-        call(method, lambda points: points, {"points": torch.zeros(3, 1)}, ("u",), ("x",))
+        call(method, lambda points: points, Rows(torch.zeros(3, 1)), ("u",), ("x",))
 
 
 def test_bare_face_is_refused_in_words():

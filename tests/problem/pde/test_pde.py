@@ -52,12 +52,12 @@ def test_cole_hopf_satisfies_the_initial_condition_and_the_equation():
 
 def test_points_are_where_the_conditions_hold():
     batch = drawn(Burgers(n_points=64, n_face=31))
-    assert batch["momentum"]["points"].shape == (64, 2)
-    assert (batch["initial"]["points"][:, 0] == 0).all()
+    assert batch["momentum"].points.shape == (64, 2)
+    assert (batch["initial"].points[:, 0] == 0).all()
     walls = batch["walls"]
-    assert walls["points"].shape == (31, 2)
-    assert set(walls["points"][:, 1].tolist()) == {-1.0, 1.0}
-    assert torch.equal(walls["normals"][:, 1], walls["points"][:, 1])
+    assert walls.points.shape == (31, 2)
+    assert set(walls.points[:, 1].tolist()) == {-1.0, 1.0}
+    assert torch.equal(walls.normals[:, 1], walls.points[:, 1])
 
 
 def test_draws_repeat_by_seed_and_differ_between_draws():
@@ -66,8 +66,8 @@ def test_draws_repeat_by_seed_and_differ_between_draws():
     source = generator(1, "points")
     first, second = problem.sample(data, SamplerState(), source), problem.sample(data, SamplerState(), source)
     again = problem.sample(data, SamplerState(), generator(1, "points"))
-    assert torch.equal(first["momentum"]["points"], again["momentum"]["points"])
-    assert not torch.equal(first["momentum"]["points"], second["momentum"]["points"])
+    assert torch.equal(first["momentum"].points, again["momentum"].points)
+    assert not torch.equal(first["momentum"].points, second["momentum"].points)
 
 
 @dataclass
@@ -100,11 +100,11 @@ def test_the_vocabulary_of_signatures():
     residuals = problem.residuals(exact, batch)
     assert residuals["mixed"].shape == (40, 2)
     assert residuals["mixed"][:, 0].abs().max() < 1e-13
-    t, x, y = (batch["mixed"]["points"][:, i] for i in range(3))
+    t, x, y = (batch["mixed"].points[:, i] for i in range(3))
     assert torch.allclose(residuals["mixed"][:, 1], x**2)
-    t, x, y = (batch["composite"]["points"][:, i] for i in range(3))
+    t, x, y = (batch["composite"].points[:, i] for i in range(3))
     assert torch.allclose(residuals["composite"][:, 0], 2 * x * y * torch.sin(t))
-    n, y = batch["flux"]["normals"][:, 2], batch["flux"]["points"][:, 2]
+    n, y = batch["flux"].normals[:, 2], batch["flux"].points[:, 2]
     assert torch.allclose(residuals["flux"][:, 0], y * n - y)
 
 
@@ -185,7 +185,7 @@ def test_measured_data_may_be_csv(probes):
     (probes / "probes.npz").unlink()
     (probes / "probes.csv").write_text("t,u\n0,1\n1,0.5\n")
     data = Decay().load("cpu", torch.float64)
-    assert data["measured"]["probes"]["u_data"].tolist() == [[1.0], [0.5]]
+    assert data["measured"]["probes"].columns["u_data"].tolist() == [[1.0], [0.5]]
 
 
 @pytest.mark.parametrize(
@@ -290,23 +290,23 @@ def test_points_follow_the_residual_when_they_are_resampled(adaptive):
     problem = Layer(adaptive=adaptive)
     data, source = problem.load("cpu", torch.float64), generator(0, "points")
     batch = problem.sample(data, SamplerState(), source)
-    near = [float((batch[name]["points"][:, 1].abs() < 0.1).double().mean()) for name in ("peak", "start")]
+    near = [float((batch[name].points[:, 1].abs() < 0.1).double().mean()) for name in ("peak", "start")]
     for _ in range(4):
         batch = problem.sample(data, SamplerState(batch, zero), source)
-    after = [float((batch[name]["points"][:, 1].abs() < 0.1).double().mean()) for name in ("peak", "start")]
+    after = [float((batch[name].points[:, 1].abs() < 0.1).double().mean()) for name in ("peak", "start")]
     assert all(b > 1.5 * a for a, b in zip(near, after, strict=True))
     sizes = {"rad": 400, "rar_d": 400 + 4 * 20, "r3": 400}
-    assert len(batch["peak"]["points"]) == sizes[adaptive]
-    assert (batch["start"]["points"][:, 0] == 0).all()
+    assert len(batch["peak"].points) == sizes[adaptive]
+    assert (batch["start"].points[:, 0] == 0).all()
 
 
 def test_stages_may_ask_for_fewer_points():
     problem = Layer()
     data = problem.load("cpu", torch.float64)
     batch = problem.sample(data, SamplerState(points=0.25), generator(0, "points"))
-    assert len(batch["peak"]["points"]) == 100
-    assert len(batch["start"]["points"]) == 100
-    assert len(problem.sample(data, SamplerState(), generator(0, "points"))["peak"]["points"]) == 400
+    assert len(batch["peak"].points) == 100
+    assert len(batch["start"].points) == 100
+    assert len(problem.sample(data, SamplerState(), generator(0, "points"))["peak"].points) == 400
     with pytest.raises(InputError, match="points=0"):
         Stage(GaussNewton, 3, points=0)
 

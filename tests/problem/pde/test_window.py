@@ -54,8 +54,8 @@ def test_the_first_window_is_the_problem_on_a_part_of_its_time():
     assert problem.domain == Box(t=(0, 1), x=(0, 1))
     assert list(view.conditions()) == list(problem.conditions())
     batch = sample(view)
-    assert float(batch["balance"]["points"][:, 0].max()) <= 0.25
-    assert not batch["shape"]["points"][:, 0].any()
+    assert float(batch["balance"].points[:, 0].max()) <= 0.25
+    assert not batch["shape"].points[:, 0].any()
 
 
 def test_later_windows_take_over_values_and_slopes():
@@ -67,19 +67,19 @@ def test_later_windows_take_over_values_and_slopes():
     assert (conditions["handover"].weight, conditions["handover_t"].weight) == (1000.0, 100.0)
     assert view.weights()["handover"] == 1000.0
     batch = sample(view)
-    assert torch.equal(batch["handover"]["points"][:, 0], torch.full((8,), 0.5, dtype=torch.float64))
+    assert torch.equal(batch["handover"].points[:, 0], torch.full((8,), 0.5, dtype=torch.float64))
     same = view.residuals(previous, batch)
     assert not same["handover"].any()
     assert same["handover_t"].abs().max() < 1e-14  # another engine under no_grad
     assert same["balance"].any()
     # u = x and u_t = 3 at all times, by hand against the previous field and its derivative
     other = view.residuals(lambda t, x: x + 3 * (t - 0.5), batch)
-    points = batch["handover_t"]["points"].clone().requires_grad_()
+    points = batch["handover_t"].points.clone().requires_grad_()
     slope = torch.autograd.grad(previous(points).sum(), points)[0][:, :1]
     assert torch.allclose(other["handover_t"], 3 - slope, rtol=1e-12)
-    at = batch["handover"]["points"]
+    at = batch["handover"].points
     assert torch.allclose(other["handover"], at[:, 1:] - previous(at), rtol=1e-12)
-    assert not batch["handover"]["u_data"].requires_grad
+    assert not batch["handover"].columns["u_data"].requires_grad
 
 
 def test_the_order_in_time_decides_what_is_handed_over():
@@ -111,7 +111,7 @@ def test_a_hard_constraint_at_the_start_is_handed_over_too():
     problem = Hard(n_face=6)
     view = window_of(problem, 0.5, 1.0, field_for(window_of(problem, 0.0, 0.5)))
     assert list(view.conditions()) == ["heat", "handover"]
-    assert sample(view)["handover"]["u_data"].shape == (6, 1)
+    assert sample(view)["handover"].columns["u_data"].shape == (6, 1)
 
 
 def test_faces_that_share_a_condition_with_the_start_keep_it():
@@ -140,7 +140,7 @@ def test_adaptive_points_bring_the_values_of_the_previous_field():
         first = view.sample(data, SamplerState(), generator)
         batch = view.sample(data, SamplerState(first, field_for(view, seed=1)), generator)
         rows = batch["handover"]
-        assert torch.allclose(rows["u_data"], previous(rows["points"]), rtol=1e-12)
+        assert torch.allclose(rows.columns["u_data"], previous(rows.points), rtol=1e-12)
 
 
 def test_scores_and_measurements_are_those_of_the_window(tmp_path, monkeypatch):
@@ -155,7 +155,7 @@ def test_scores_and_measurements_are_those_of_the_window(tmp_path, monkeypatch):
 
     view = window_of(Probed(), 0.5, 1.0, field_for(Burgers()))
     data = view.load("cpu", torch.float64)
-    assert data["measured"]["probes"]["u_data"].reshape(-1).tolist() == [2.0, 3.0]
+    assert data["measured"]["probes"].columns["u_data"].reshape(-1).tolist() == [2.0, 3.0]
     assert float(data["grid"][:, 0].min()) == 0.5
     assert len(data["grid"]) == 51 * 201
     assert view.metrics(view.exact, data)["relative_l2"] < 1e-14
@@ -185,8 +185,8 @@ def test_a_shape_at_all_times():
     view = window_of(problem, 0.5, 1.0, field_for(problem))
     batch = sample(view)
     assert list(batch) == ["heat", "rim", "handover"]
-    assert float(batch["rim"]["points"][:, 0].min()) >= 0.5
-    assert torch.equal(batch["handover"]["points"][:, 0], torch.full((5,), 0.5, dtype=torch.float64))
+    assert float(batch["rim"].points[:, 0].min()) >= 0.5
+    assert torch.equal(batch["handover"].points[:, 0], torch.full((5,), 0.5, dtype=torch.float64))
 
 
 def test_problems_that_cannot_be_marched_are_worded():

@@ -72,14 +72,14 @@ def test_residuals_are_those_of_one_pair_after_the_other(kind, tmp_path):
     field = nf.DeepONet.for_problem(problem, width=4, depth=1, latent=3, dtype=torch.float64)
     r = problem.residuals(field, batch)["data"].reshape(3, 7, 2)
     seen = (arrays["f"] - np.mean(f := arrays["f"][np.arange(COUNT) % 5 != 4])) / f.std(ddof=1)
-    for b, read in enumerate(batch["data"]["functions"]):
+    for b, read in enumerate(batch["data"].functions):
         row = int(np.abs(seen - read.numpy()).sum(1).argmin())
         assert row % 5 != 4
         np.testing.assert_allclose(seen[row], read, rtol=1e-12)
         x = torch.from_numpy(arrays["x"][row] if kind == "unaligned" else arrays["x"])
         s = torch.from_numpy(arrays["s"][row])
         expected = (field(x, read[None]) - s) / s.square().mean(0).sqrt()
-        at = batch["data"]["points"][:, b] if kind == "unaligned" else batch["data"]["points"]
+        at = batch["data"].points[:, b] if kind == "unaligned" else batch["data"].points
         places = torch.cdist(at, x).argmin(1)
         assert len(places.unique()) == 7
         torch.testing.assert_close(r[b], expected[places], rtol=1e-9, atol=1e-12)

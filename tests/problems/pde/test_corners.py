@@ -9,7 +9,7 @@ import torch
 from nfsolve._core.arrays import read_arrays
 from nfsolve._core.random import generator
 from nfsolve.data.tables import find_file
-from nfsolve.problem import SamplerState
+from nfsolve.problem import Rows, SamplerState
 from problems.pde.cavity import Cavity, fade, scraper, scraper_pressure, velocity
 from problems.pde.lshape import LShape, corner
 
@@ -29,7 +29,7 @@ def on_grid(data):
 def test_the_l_shape_is_sampled_and_its_field_vanishes_on_all_sides():
     problem = LShape(n_points=3000)
     data, batch = loaded(problem)
-    x, y = batch["balance"]["points"].T
+    x, y = batch["balance"].points.T
     assert not ((x > 0) & (y > 0)).any()
     shares = [float(part.double().mean()) for part in ((x < 0) & (y < 0), (x > 0) & (y < 0), (x < 0) & (y > 0))]
     assert shares == pytest.approx([1 / 3] * 3, abs=0.02)
@@ -44,8 +44,8 @@ def test_the_l_shape_is_sampled_and_its_field_vanishes_on_all_sides():
 def test_the_corner_function_is_harmonic_and_the_l_shape_equation_holds():
     problem = LShape(n_points=500)
     data, batch = loaded(problem)
-    points = batch["balance"]["points"]
-    flat = problem.residuals(lambda x, y: corner(x, y), {"balance": {"points": points[points.norm(dim=1) > 0.05]}})
+    points = batch["balance"].points
+    flat = problem.residuals(lambda x, y: corner(x, y), {"balance": Rows(points[points.norm(dim=1) > 0.05])})
     assert (flat["balance"] - 1).abs().max() < 1e-10
     # the reference by a nine-point stencil, h = 0.02, away from the corners
     u = on_grid(data)[0][6:45, 6:45]
@@ -120,7 +120,7 @@ def test_a_known_flow_has_the_residuals_computed_by_hand():
     rows = {name: batch[name] for name in ("along", "across")}
     got = problem.residuals(lambda x, y: (torch.sin(math.pi * x) * torch.sin(math.pi * y), 0 * x), rows)
     for name in rows:
-        x, y = batch[name]["points"].T
+        x, y = batch[name].points.T
         u = math.pi * torch.sin(math.pi * x) * torch.cos(math.pi * y)
         v = -math.pi * torch.cos(math.pi * x) * torch.sin(math.pi * y)
         velocity_part, along = (u, x) if name == "along" else (v, y)

@@ -30,7 +30,7 @@ def test_exact_diffusivity_satisfies_the_equations_and_noiseless_data():
 
 def test_noise_has_the_size_asked_for_and_its_own_seed():
     clean, noisy, again, other = (
-        InverseDiffusivity(noise=n, noise_seed=s).load("cpu", torch.float64)["sensors"]["u_data"]
+        InverseDiffusivity(noise=n, noise_seed=s).load("cpu", torch.float64)["sensors"].columns["u_data"]
         for n, s in ((0.0, 0), (0.05, 0), (0.05, 0), (0.05, 1))
     )
     assert float((noisy - clean).std() / clean.square().mean().sqrt()) == pytest.approx(0.05, rel=0.1)
@@ -97,11 +97,11 @@ def test_the_noise_of_the_wake_is_relative_to_each_velocity(wake_file):
         Wake(data=str(wake_file), duration=20.0, n_data=700, noise=n).load("cpu", torch.float64)["probes"]
         for n in (0.0, 0.1)
     )
-    assert torch.equal(clean["points"], noisy["points"])
+    assert torch.equal(clean.points, noisy.points)
     with np.load(wake_file) as arrays:
         spread = arrays["U_star"].std((0, 2))
     for name, size in zip(("u_data", "v_data"), spread, strict=True):
-        assert float((noisy[name] - clean[name]).std()) == pytest.approx(0.1 * size, rel=0.1)
+        assert float((noisy.columns[name] - clean.columns[name]).std()) == pytest.approx(0.1 * size, rel=0.1)
 
 
 def test_bad_wake_files_and_options_are_worded(wake_file, tmp_path):
@@ -123,6 +123,6 @@ def test_the_real_wake_is_read(data_folder):
         pytest.skip("needs pde_cylinder_wake_nektar.npz in $NFSOLVE_DATA")
     problem = Wake()
     data, batch = loaded(problem)
-    assert batch["measurements"]["points"].shape == (3000, 3)
-    problem.domain.check_points(batch["measurements"]["points"])
+    assert batch["measurements"].points.shape == (3000, 3)
+    problem.domain.check_points(batch["measurements"].points)
     assert data["middle"]["u"].shape == (5000, 1)

@@ -1,0 +1,93 @@
+"""The points of one residual, with what belongs to each of them."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+from torch.utils._pytree import register_pytree_node, tree_leaves
+
+
+def _flatten(rows: Any) -> tuple[list[Any], tuple[str, ...]]:
+    held = {f.name: getattr(rows, f.name) for f in dataclasses.fields(rows)}
+    held = {name: value for name, value in held.items() if value is not None}
+    return list(held.values()), tuple(held)
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Points at which one residual of a PDE is evaluated, with what belongs to them; a pytree of its tensors.
+
+    Attributes:
+        points: Points ``(n, d)``, a column for each coordinate of the domain; the first of each pair.
+        normals: Outward unit normals on faces and boundaries, ``(n, d)``.
+        partners: The second point of each pair, ``(n, d)``.
+        columns: Further values by the name that a signature has for them, such as ``u_data``, each ``(n, 1)``.
+        inputs: Input functions of an operator, and their derivatives, by name, each ``(B n, 1)``.
+    """
+
+    points: Tensor
+    normals: Tensor | None = None
+    partners: Tensor | None = None
+    columns: dict[str, Tensor] = field(default_factory=dict)
+    inputs: dict[str, Tensor] = field(default_factory=dict)
+
+    def __init_subclass__(cls) -> None:
+        register_pytree_node(cls, _flatten, lambda tensors, names: cls(**dict(zip(names, tensors, strict=True))))
+
+    @property
+    def copies(self) -> int:
+        """Number B of fields whose values stand side by side."""
+        return 1
+
+    def __len__(self) -> int:
+        """Return the number of residual rows."""
+        return len(self.points) * self.copies
+
+
+@dataclass(frozen=True, eq=False)
+class FunctionRows(Rows):
+    """Points that B input functions of an operator share.
+
+    Attributes:
+        functions: What the field reads of the functions, ``(B, m)`` at m sensors; a tuple of several.
+        lifting: For input functions that an ``ansatz`` names, the matrix ``(k, m)`` from values to coefficients.
+    """
+
+    functions: Any = field(kw_only=True)
+    lifting: dict[str, Tensor] = field(default_factory=dict, kw_only=True)
+
+    @property
+    def copies(self) -> int:
+        """Number B of functions."""
+        return len(self.functions[0] if isinstance(self.functions, tuple) else self.functions)
+
+
+@dataclass(frozen=True, eq=False)
+class LabelRows(FunctionRows):
+    """Solutions for B input functions at points that they share, or at points of each, ``(n, B, d)``.
+
+    Attributes:
+        truth: Solutions ``(B n, k)``, one function after the other.
+        size: Root mean square of the solution of each row, ``(B n, k)``.
+    """
+
+    truth: Tensor = field(kw_only=True)
+    size: Tensor = field(kw_only=True)
+
+
+register_pytree_node(Rows, _flatten, lambda tensors, names: Rows(**dict(zip(names, tensors, strict=True))))
+
+
+def row_count(rows: Any) -> int | None:
+    """Return how many rows a residual has on what belongs to it: `Rows`, or a mapping with ``points``; else None."""
+    if isinstance(rows, Rows):
+        return len(rows)
+    points = rows.get("points") if isinstance(rows, Mapping) else None
+    return len(points) if isinstance(points, Tensor) else None
+
+
+def leading(rows: Any) -> int:
+    """Return the number of rows of the tensors in a pytree."""
+    return len(tree_leaves(rows)[0])
