@@ -25,6 +25,7 @@ from nfsolve.data.tables import find_file
 from nfsolve.metrics import psnr, snr
 from nfsolve.plot import panels
 from nfsolve.problem import Batch, FieldFunction, SamplerState, in_pieces
+from problems.signals._limits import check_batch, check_least
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -65,14 +66,7 @@ class AudioFit(Problem):
     pointwise = True
 
     def __post_init__(self) -> None:
-        values = {name: getattr(self, name) for name in PROTOCOLS["default"]} | {"start": self.start}
-        lowest = {"seconds": 0, "reduce": 1, "stride": 1, "batch": 0, "start": 0}
-        bad = {n: v for n, v in values.items() if v is not None and not lowest[n] <= v < np.inf}
-        if bad or self.channel < -1:
-            raise InputError(
-                ", ".join(f"{name} = {value}" for name, value in (bad or {"channel": self.channel}).items()),
-                "reduce and stride of at least 1, channel of at least -1, others that are not negative",
-            )
+        check_least(vars(self), {"seconds": 0, "reduce": 1, "stride": 1, "batch": 0, "start": 0, "channel": -1})
 
     @property
     def score(self) -> str:  # type: ignore[override]
@@ -88,21 +82,23 @@ class AudioFit(Problem):
         """Read the clip: its samples, those before the rate was reduced, the file's rate and type."""
         channels, rate, kind = read_wav(find_file(self.audio, type(self))) if self.audio else plucked()
         if self.channel >= channels.shape[1]:
-            raise InputError(f"channel = {self.channel}", f"the sound has {channels.shape[1]}, counted from 0")
+            raise InputError(
+                f"channel must be less than {channels.shape[1]}, the channels of the sound, got {self.channel}",
+                do="count from 0, or write -1 for their mean",
+            )
         samples = channels.mean(1) if self.channel < 0 else channels[:, self.channel]
         factor, stride = self.of("reduce"), self.of("stride")
         wave, original = cut(samples, rate, factor, self.start, self.of("seconds"))
         if len(wave[::stride]) < FEWEST // 2 or len(wave) < FEWEST:
             raise InputError(
-                f"a clip of {len(wave)} samples after reduce = {factor}, {len(wave[::stride])} of them given",
-                f"at least {FEWEST}, and {FEWEST // 2} given",
-                "take more seconds, or a smaller reduce or stride",
+                f"a clip must have at least {FEWEST} samples, {FEWEST // 2} of them given, but after reduce={factor} "
+                f"it has {len(wave)}, {len(wave[::stride])} of them given",
+                do="take more seconds, or a smaller reduce or stride",
             )
         if wave.max() == wave.min():
             what = "silent" if wave[0] == 0 else "constant"
-            raise InputError(f"the clip is {what}", "a sound", "choose another start, or more seconds")
-        if self.batch is not None and self.batch > len(wave[::stride]):
-            raise InputError(f"batch = {self.batch}", f"at most the {len(wave[::stride])} given samples, or 0 for all")
+            raise InputError(f"the clip must be a sound, but it is {what}", do="choose another start, or more seconds")
+        check_batch(self.batch, len(wave[::stride]))
         return wave, original, rate, kind
 
     @property
@@ -262,7 +258,10 @@ def cut(samples: np.ndarray, rate: int, factor: int, start: float, seconds: floa
     wave = samples if factor == 1 else resample_poly(samples, 1, factor)
     first, length = round(start * rate / factor), round(seconds * rate / factor)
     if first >= len(wave):
-        raise InputError(f"start = {start:g} s", f"less than the {len(samples) / rate:.3g} s of the sound")
+        raise InputError(
+            f"start must be less than {len(samples) / rate:.3g} s, the length of the sound, got {start:g}",
+            do="begin earlier",
+        )
     wave = wave[first:] if seconds == 0 else wave[first : first + max(1, length)]
     return wave, samples[first * factor : (first + len(wave) - 1) * factor + 1]
 

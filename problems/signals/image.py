@@ -24,10 +24,11 @@ from torch import Generator, Tensor
 
 from nfsolve import Box, InputError, Problem, Recipe, main, require_extra, unknown_name
 from nfsolve import generator as make_generator
-from nfsolve.data.pictures import crop, read, shrink, squeeze
+from nfsolve.data.pictures import SMALLEST, crop, read, shrink, squeeze
 from nfsolve.metrics import psnr, ssim
 from nfsolve.plot import panels
 from nfsolve.problem import Batch, FieldFunction, SamplerState, in_pieces
+from problems.signals._limits import check_batch, check_least
 from problems.signals._protocols import PROTOCOLS, Fit, Setup, recipe
 
 if TYPE_CHECKING:
@@ -64,10 +65,10 @@ class ImageFit(Problem):
         now = self.setup
         if now.fit not in ("shrink", "squeeze", "crop"):
             raise unknown_name("fit", now.fit, ("shrink", "squeeze", "crop"))
-        if now.size < 22 or not 1 <= now.stride <= now.size // 11 or now.batch < 0:
+        check_least(vars(now), {"size": SMALLEST, "stride": 1, "batch": 0})
+        if now.stride > now.size // 11:
             raise InputError(
-                f"size = {now.size}, stride = {now.stride}, batch = {now.batch}",
-                "at least 22 pixels, a stride of 1 to size / 11, and a batch that is not negative",
+                f"stride must be at most size / 11 = {now.size // 11}, got {now.stride}", do="give more of the pixels"
             )
 
     @property
@@ -125,12 +126,7 @@ class ImageFit(Problem):
         if now.middle and now.stride > 1:
             half, held = now.stride // 2, torch.zeros_like(given)
             held[half :: now.stride, half :: now.stride] = True
-        if self.batch is not None and self.batch > int(given.sum()):
-            raise InputError(
-                f"batch = {self.batch} of {int(given.sum())} pixels that are given",
-                "at most as many as there are",
-                "write 0 for all of them",
-            )
+        check_batch(self.batch, int(given.sum()))
         chance = make_generator(0, "quick scores")
         masks = {"given": given, "heldout": held} if now.stride > 1 else {"given": given}
         return {

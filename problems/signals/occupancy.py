@@ -50,6 +50,7 @@ from nfsolve.meshes import (
 from nfsolve.metrics import iou
 from nfsolve.plot import panels
 from nfsolve.problem import Batch, FieldFunction, SamplerState, in_pieces
+from problems.signals._limits import check_least
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -130,17 +131,19 @@ class Occupancy(Problem):
             if getattr(self, name) not in known:
                 raise unknown_name(name, str(getattr(self, name)), [k for k in known if k])
         pool, batch = self._setting("pool"), self._setting("batch")
-        if pool < 1 or batch < 0 or self.resolution < 8:
-            came = f"pool = {pool}, batch = {batch}, resolution = {self.resolution}"
-            raise InputError(came, "a positive pool, a batch that is not negative, and a resolution of at least 8")
+        check_least(
+            {"pool": pool, "batch": batch, "resolution": self.resolution}, {"pool": 1, "batch": 0, "resolution": 8}
+        )
         if batch > pool:
             raise InputError(
-                f"batch = {batch} is larger than the pool of {pool} points",
-                "a mini-batch out of the pool",
-                "give a smaller --batch or a larger --pool; --batch 0 takes the whole pool",
+                f"batch must be at most {pool}, the number of points in the pool, got {batch}",
+                do="give a smaller --batch or a larger --pool; --batch 0 takes the whole pool",
             )
         if self.points and not self.mesh:
-            raise InputError(f"points = '{self.points}' without a mesh", "--mesh, the solid that these points score")
+            raise InputError(
+                f"points score a mesh, but '{self.points}' was given without one",
+                do="give --mesh, the solid of the points",
+            )
 
     def _setting(self, name: str) -> Any:
         """Return a parameter, or the protocol's value where it is None."""
@@ -184,8 +187,9 @@ class Occupancy(Problem):
             agree = (solid.contains(points[:2000]) == labels[:2000]).double().mean()
             if agree < 0.99:
                 raise InputError(
-                    f"{100 * float(1 - agree):.0f} % of the {name} points of '{path}' are labelled other than the mesh",
-                    "points of this very mesh, in the frame that the file's centre and scale say",
+                    f"the {name} points of '{path}' must be labelled by this mesh, but {100 * float(1 - agree):.0f} % "
+                    "are labelled otherwise",
+                    do="give the points of this very mesh, in the frame that the file's centre and scale say",
                 )
             sets[name] = {"points": points, "values": labels.double()}
         return sets

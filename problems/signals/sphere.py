@@ -24,6 +24,7 @@ from nfsolve.data.tables import find_file
 from nfsolve.metrics import psnr
 from nfsolve.plot import panels
 from nfsolve.problem import Batch, FieldFunction, SamplerState, in_pieces
+from problems.signals._limits import check_batch, check_least
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -63,12 +64,9 @@ class SphereFit(Problem):
     pointwise = True
 
     def __post_init__(self) -> None:
-        stride, batch = self.of("stride"), self.of("batch")
-        if stride < 1 or batch < 0 or self.rows < 2 * FEWEST or not 0.05 <= self.spacing <= 45:
-            raise InputError(
-                f"stride = {stride}, batch = {batch}, rows = {self.rows}, spacing = {self.spacing:g}",
-                f"a stride of at least 1, a batch that is not negative, {2 * FEWEST} rows, 0.05 to 45 degrees",
-            )
+        check_least(vars(self), {"stride": 1, "batch": 0, "rows": 2 * FEWEST, "spacing": 0.05})
+        if self.spacing > 45:
+            raise InputError(f"spacing must be at most 45 degrees, got {self.spacing:g}", do="choose a finer map")
 
     @property
     def score(self) -> str:  # type: ignore[override]
@@ -93,18 +91,19 @@ class SphereFit(Problem):
         stride = self.of("stride")
         if min(len(lat[::stride]), len(lon[::stride])) < FEWEST:
             raise InputError(
-                f"stride = {stride} on a grid of {len(lat)} x {len(lon)}",
-                f"at least {FEWEST} rows and columns that are given",
-                "choose a smaller stride",
+                f"at least {FEWEST} rows and columns must be given, but with stride={stride} of a grid of {len(lat)} x "
+                f"{len(lon)} there are {len(lat[::stride])} and {len(lon[::stride])}",
+                do="choose a smaller stride",
             )
         low, high = values.min(), values.max()
         if low == high:
-            raise InputError(f"the field is {low:g} everywhere", "one that varies", "choose another variable or level")
+            raise InputError(
+                f"the field must vary, but it is {low:g} everywhere", do="choose another variable, level or time"
+            )
         given = np.zeros(values.shape, bool)
         given[::stride, ::stride] = True
         given[poles] = given[poles].any(1, keepdims=True)  # nothing of a pole is held out where it is given
-        if self.batch is not None and self.batch > given.sum():
-            raise InputError(f"batch = {self.batch}", f"at most the {given.sum()} given points, or 0 for all")
+        check_batch(self.batch, int(given.sum()))
         weights = np.repeat(band_areas(lat)[:, None], len(lon), 1)
         arrays = {"points": unit_vectors(lat, lon), "weights": weights / weights.mean()}
         arrays["values"] = (2 * values - low - high) / (high - low)

@@ -111,7 +111,7 @@ def test_poses_are_found_again_from_images_of_points():
 
 
 def test_wrong_numbers_of_views_are_named():
-    with pytest.raises(InputError, match="2 poses: 3, one for each view"):
+    with pytest.raises(InputError, match="one pose for each of the 3 corrected views, got 2"):
         PoseCorrections(3)(torch.eye(4).expand(2, 4, 4))
-    with pytest.raises(InputError, match="pose corrections of 0 views"):
+    with pytest.raises(InputError, match="n_views must be at least 1, got 0"):
         PoseCorrections(0)

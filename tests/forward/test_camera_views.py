@@ -96,7 +96,7 @@ def test_lenses_that_cannot_be_undone_are_named():
 
 
 def test_wrong_shapes_are_named():
-    with pytest.raises(InputError, match=r"focals of shape \(3,\) for 3 views: \(3, 2\)"):
+    with pytest.raises(InputError, match=r"focals of 3 views must have shape \(3, 2\), got \(3,\)"):
         replace(views(), focals=torch.ones(3))
 
 

@@ -33,9 +33,9 @@ def look_at(eyes: Tensor, target: Tensor, up: Tensor) -> Tensor:
     if bool(degenerate.any()):
         first = int(degenerate.nonzero()[0])
         raise InputError(
-            f"camera {first} at {eyes[first].tolist()} with target {target.tolist()} and up {up.tolist()}",
-            "an eye away from the target and a viewing direction that is not parallel to up",
-            "move the eye, or choose another up",
+            f"a camera must stand away from its target and not look along up, but camera {first} is at "
+            f"{eyes[first].tolist()}, with target {target.tolist()} and up {up.tolist()}",
+            do="move the camera, or choose another up",
         )
     back = back / back.norm(dim=-1, keepdim=True)
     right = right / right.norm(dim=-1, keepdim=True)

@@ -70,7 +70,7 @@ class PoseCorrections(nn.Module):
     def __init__(self, n_views: int, *, fix_first: bool = True, unit: float = 1.0):
         super().__init__()
         if n_views < 1:
-            raise InputError(f"pose corrections of {n_views} views", "at least 1")
+            raise InputError(f"n_views must be at least 1, got {n_views}", do="give the number of cameras")
         self.n_views, self.fixed, self.unit = n_views, int(fix_first), unit
         self.twists = nn.Parameter(torch.zeros(n_views - self.fixed, 6))
 
@@ -81,7 +81,10 @@ class PoseCorrections(nn.Module):
             InputError: The number of poses is another.
         """
         if len(poses) != self.n_views:
-            raise InputError(f"{len(poses)} poses", f"{self.n_views}, one for each view that is corrected")
+            raise InputError(
+                f"there must be one pose for each of the {self.n_views} corrected views, got {len(poses)}",
+                do="give the poses of all views",
+            )
         return poses @ rigid_motion(self.motions())
 
     def motions(self) -> Tensor:

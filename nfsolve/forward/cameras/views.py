@@ -42,7 +42,9 @@ class Cameras:
         for name, shape in shapes.items():
             values = getattr(self, name)
             if values is not None and tuple(values.shape) != shape:
-                raise InputError(f"{name} of shape {tuple(values.shape)} for {n} views", f"{shape}")
+                raise InputError(
+                    f"{name} of {n} views must have shape {shape}, got {tuple(values.shape)}", do="give one row a view"
+                )
 
     def __len__(self) -> int:
         return len(self.poses)
@@ -145,9 +147,9 @@ class Cameras:
             if bool(bad.any()):
                 values = dict(zip(lenses.COEFFICIENTS, self._coefficients(views)[0].tolist(), strict=True))
                 raise InputError(
-                    f"the distortion of view '{name}' cannot be undone at pixel {pixels[bad][0].tolist()}: {values}",
-                    "coefficients for which every pixel sees one direction",
-                    "check them, the focal length and the camera model, or undistort the images beforehand",
+                    f"every pixel must see one direction, but the distortion of view '{name}' cannot be undone at "
+                    f"pixel {pixels[bad][0].tolist()}: {values}",
+                    do="check them, the focal length and the camera model, or undistort the images beforehand",
                 )
 
     def _coefficients(self, views: Tensor) -> Tensor:

@@ -29,7 +29,9 @@ def spherical_harmonics(directions: Tensor, degree: int) -> Tensor:
         InputError: Another degree.
     """
     if not 0 <= degree <= MOST:
-        raise InputError(f"spherical harmonics of degree {degree}", f"0 to {MOST}")
+        raise InputError(
+            f"the degree of spherical harmonics must be 0 to {MOST}, got {degree}", do="choose one of these"
+        )
     x, y, z = directions.split(1, -1)
     columns = [torch.ones_like(x)]
     if degree > 0:

@@ -82,14 +82,16 @@ def composite(
     """
     if density.shape != samples.t.shape:
         raise InputError(
-            f"density {tuple(density.shape)} for {len(samples.t)} samples",
-            f"({len(samples.t)}, 1)",
-            "give the field the points of the samples and take one column",
+            f"density at {len(samples.t)} samples must have shape ({len(samples.t)}, 1), got {tuple(density.shape)}",
+            do="give the field the points of the samples and take one column",
         )
     if channels is None:
         channels = density[:, :0]
     if channels.ndim != 2 or len(channels) != len(density):
-        raise InputError(f"channels {tuple(channels.shape)} for {len(density)} samples", f"({len(density)}, k)")
+        raise InputError(
+            f"channels at {len(density)} samples must have shape ({len(density)}, k), got {tuple(channels.shape)}",
+            do="give one row for each sample",
+        )
     chosen = choose(engine, density if samples.each is None else None)
     optical = density * samples.dt
     # expm1 keeps the weights of thin samples exact where 1 - exp(-x) cancels.

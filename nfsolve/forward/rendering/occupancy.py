@@ -51,8 +51,8 @@ class OccupancyGrid:
     ):
         if min(resolution, every) < 1 or not threshold > 0 or not 0 < decay <= 1:
             raise InputError(
-                f"an occupancy grid with resolution={resolution}, every={every}, threshold={threshold}, decay={decay}",
-                "resolution and every of at least 1, a positive threshold, and a decay in (0, 1]",
+                "an occupancy grid needs a resolution and every of at least 1, a positive threshold and a decay in "
+                f"(0, 1], got resolution={resolution}, every={every}, threshold={threshold}, decay={decay}"
             )
         self.bounds, self.resolution, self.threshold = bounds, resolution, threshold
         self.every, self.warmup, self.decay = every, warmup, decay
@@ -86,7 +86,10 @@ class OccupancyGrid:
         low, high = self.density.new_tensor(self.bounds).unbind(-1)
         found = density(low + (axes + inside) / self.resolution * (high - low))
         if found.shape != (len(cells), 1):
-            raise InputError(f"densities {tuple(found.shape)} at {len(cells)} points", f"({len(cells)}, 1)")
+            raise InputError(
+                f"densities at {len(cells)} points must have shape ({len(cells)}, 1), got {tuple(found.shape)}",
+                do="return one column",
+            )
         self.density[cells] *= self.decay
         self.density.scatter_reduce_(0, cells[:, None], found.to(self.density), "amax")
         # Where there is no density at all, every cell is at the mean (in float64 never above equal values) and stays
@@ -128,7 +131,7 @@ class OccupancyGrid:
             InputError: The step is not positive.
         """
         if not 0 < step < math.inf:
-            raise InputError(f"step = {step}", "a positive length of the intervals")
+            raise InputError(f"step must be positive and finite, got {step}", do="give the length of an interval")
         start = torch.full_like(origins[:, :1], near)
         if generator is not None:
             start += step * torch.rand(start.shape, generator=generator, dtype=torch.float64).to(start)
@@ -147,7 +150,10 @@ class OccupancyGrid:
             InputError: It comes from a grid with another number of cells.
         """
         if state["density"].shape != self.density.shape:
-            raise InputError(f"the state of a grid of {len(state['density'])} cells", f"{len(self.density)} cells")
+            raise InputError(
+                f"the state must be that of a grid of {len(self.density)} cells, but it has {len(state['density'])}",
+                do="make the grid with the resolution of the run",
+            )
         self.density = state["density"].to(self.density, copy=True)
         self.occupied = state["occupied"].to(self.occupied, copy=True)
         self.calls = int(state["calls"])

@@ -146,7 +146,10 @@ def importance(samples: Samples, weights: Tensor, n_samples: int, generator: Gen
         InputError: ``n_samples`` is below 1, or there is not one weight for each sample.
     """
     if weights.shape != samples.t.shape:
-        raise InputError(f"weights {tuple(weights.shape)}", f"one for each sample, {tuple(samples.t.shape)}")
+        raise InputError(
+            f"weights must have shape {tuple(samples.t.shape)}, one for each sample, got {tuple(weights.shape)}",
+            do="give the weights of these samples",
+        )
     t0, dt, mass = (samples.rows(values) for values in (samples.t0, samples.dt, weights))
     level = _levels(mass, n_samples)
     if mass.numel() == 0:
@@ -165,7 +168,7 @@ def importance(samples: Samples, weights: Tensor, n_samples: int, generator: Gen
 def _levels(like: Tensor, n_samples: int) -> Tensor:
     """Edges ``(1, n + 1)`` of equal cells of [0, 1]."""
     if n_samples < 1:
-        raise InputError(f"n_samples = {n_samples}", "at least one sample on each ray")
+        raise InputError(f"n_samples must be at least 1, got {n_samples}", do="place some samples on each ray")
     return torch.arange(n_samples + 1, dtype=like.dtype, device=like.device)[None] / n_samples
 
 

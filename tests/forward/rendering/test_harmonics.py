@@ -39,5 +39,5 @@ def test_equal_to_scipys_up_to_sign():
 
 
 def test_another_degree_is_refused():
-    with pytest.raises(InputError, match="spherical harmonics of degree 4: 0 to 3"):
+    with pytest.raises(InputError, match="degree of spherical harmonics must be 0 to 3, got 4"):
         spherical_harmonics(torch.zeros(1, 3), 4)

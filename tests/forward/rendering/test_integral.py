@@ -129,7 +129,9 @@ def test_thin_samples_keep_their_digits(engine: str):
 def test_wrong_shapes_are_named():
     samples = ragged()
     density, channels = values(samples, 3)
-    with pytest.raises(InputError, match=r"density \(17,\) for 17 samples: \(17, 1\)\. Give the field the points"):
+    with pytest.raises(
+        InputError, match=r"density at 17 samples must have shape \(17, 1\), got \(17,\)\. Give the field the points"
+    ):
         composite(samples, density[:, 0], channels)
-    with pytest.raises(InputError, match=r"channels \(16, 3\) for 17 samples: \(17, k\)"):
+    with pytest.raises(InputError, match=r"channels at 17 samples must have shape \(17, k\), got \(16, 3\)"):
         composite(samples, density, channels[1:])

@@ -118,9 +118,9 @@ def test_importance_finds_the_edges_of_a_slab_that_an_even_cut_misses():
 
 
 def test_mistakes_are_named():
-    with pytest.raises(InputError, match="n_samples = 0: at least one sample on each ray"):
+    with pytest.raises(InputError, match="n_samples must be at least 1, got 0"):
         stratified(torch.zeros(1, 1), torch.ones(1, 1), 0)
-    with pytest.raises(InputError, match=r"weights \(17,\): one for each sample, \(17, 1\)"):
+    with pytest.raises(InputError, match=r"weights must have shape \(17, 1\), one for each sample, got \(17,\)"):
         importance(ragged(), torch.zeros(17), 3)
 
 

@@ -202,7 +202,7 @@ def test_bad_parameters_are_named():
         NeRFScene(points=0)
     with pytest.raises(InputError, match="size and views must be at least 1, got size=0 and views=30"):
         NeRFScene(size=0)
-    with pytest.raises(InputError, match="spherical harmonics of degree 4"):
+    with pytest.raises(InputError, match="degree of spherical harmonics must be 0 to 3, got 4"):
         NeRFScene(sh_degree=4)
     with pytest.raises(InputError, match="unknown rendering engine 'cuda'"):
         NeRFScene(backend="cuda")

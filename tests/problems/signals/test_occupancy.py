@@ -125,9 +125,12 @@ def test_points_of_a_file_are_brought_into_the_frame(tetra_file, tmp_path, pack)
     [
         (
             {"labels": lambda x: 1 - tetra(x)},
-            r"100 % of the uniform points of '.*p.npz' are labelled other than the mesh",
+            r"the uniform points of '.*p.npz' must be labelled by this mesh, but 100 % are",
         ),
-        ({"center": np.zeros(3)}, r"\d+ % of the uniform points .* in the frame that the file's centre and scale say"),
+        (
+            {"center": np.zeros(3)},
+            r"\d+ % are labelled otherwise. .* in the frame that the file's centre and scale say",
+        ),
         ({"occ_near": None}, "must have points and labels, .* lacks occ_near"),
         ({"occ_near": np.zeros(7, np.uint8)}, r"near points .* shape \(1003, 3\) and 7 labels"),
         ({"points_near": np.zeros((1003, 2))}, r"shape \(1003, 2\)"),
@@ -293,11 +296,11 @@ def test_the_command_line_knows_the_parameters(tetra_file, tmp_path, capsys):
     [
         ({"protocol": "presconditioners"}, "unknown protocol 'presconditioners': did you mean 'preconditioners'"),
         ({"loss": "bse"}, "unknown loss 'bse': did you mean"),
-        ({"pool": 0}, "pool = 0.*a positive pool"),
-        ({"batch": -1}, "batch = -1"),
-        ({"resolution": 3}, "resolution = 3.*at least 8"),
-        ({"pool": 100, "batch": 101}, "batch = 101 is larger than the pool of 100 points.*--batch 0 takes the whole"),
-        ({"points": "p.npz"}, "points = 'p.npz' without a mesh"),
+        ({"pool": 0}, "pool must be at least 1, got 0"),
+        ({"batch": -1}, "batch must be at least 0, got -1"),
+        ({"resolution": 3}, "resolution must be at least 8, got 3"),
+        ({"pool": 100, "batch": 101}, "batch must be at most 100, .* got 101.*--batch 0 takes the whole"),
+        ({"points": "p.npz"}, "'p.npz' was given without one. Give --mesh"),
     ],
 )
 def test_bad_parameters_are_worded(options, words):

@@ -206,10 +206,11 @@ def test_gauss_newton_fits_a_smooth_field(map_file):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"stride": 0}, "stride = 0.*a stride of at least 1"),
-        ({"batch": -1}, "batch = -1.*not negative"),
-        ({"rows": 5}, "rows = 5.*12 rows"),
-        ({"spacing": 0.0}, "spacing = 0: .*0.05 to 45 degrees"),
+        ({"stride": 0}, "stride must be at least 1, got 0"),
+        ({"batch": -1}, "batch must be at least 0, got -1"),
+        ({"rows": 5}, "rows must be at least 12, got 5"),
+        ({"spacing": 0.0}, "spacing must be at least 0.05, got 0"),
+        ({"spacing": 50.0}, "spacing must be at most 45 degrees, got 50"),
     ],
 )
 def test_bad_parameters_are_worded(options, words):
@@ -220,10 +221,12 @@ def test_bad_parameters_are_worded(options, words):
 def test_bad_fields_are_worded(tmp_path):
     with pytest.raises(ValueError, match=r"'nowhere' was not found.*NFSOLVE_DATA"):
         SphereFit(data="nowhere").load("cpu", torch.float32)
-    with pytest.raises(ValueError, match="stride = 40 on a grid of 91 x 180: at least 6 rows and columns"):
+    with pytest.raises(
+        ValueError, match="at least 6 rows and columns must be given, but with stride=40 .* 91 x 180 there are 3 and 5"
+    ):
         SphereFit(stride=40).load("cpu", torch.float32)
     np.savez(tmp_path / "flat.npz", lat=LAT, lon=LON, v=np.full((25, 48), 3.0))
-    with pytest.raises(ValueError, match="the field is 3 everywhere: one that varies"):
+    with pytest.raises(ValueError, match="the field must vary, but it is 3 everywhere"):
         small(tmp_path / "flat.npz").load("cpu", torch.float32)
 
 
