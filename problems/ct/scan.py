@@ -26,7 +26,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from nfsolve import InputError, main
 from nfsolve.data.scans.files import kind_of, open_arrays
-from nfsolve.data.scans.scan import AngleUnit, Scan, scan_of
+from nfsolve.data.scans.scan import AngleUnit, Reading, Scan, scan_of
 from nfsolve.data.slices import Slice, slice_of
 from nfsolve.forward.radon import FanBeam, ParallelBeam, PixelGrid, Projector
 from nfsolve.metrics import psnr
@@ -35,9 +35,10 @@ from nfsolve.reconstruct import filtered_back_projection
 from problems.ct._tomography import Tomography
 
 # options of one kind of file, and what to do with the other
-OF_SCANS = ("every", "limited", "row", "axis", "angle_unit", "mask_bad", "air")
+OF_SCANS = ("every", "limited", "row", "axes", "axis", "angle_unit", "mask_bad", "air")
 OF_SLICES = ("views", "counts", "noise_seed")
 VIEWS, COUNTS = 60, 1e5
+WIDEST_GAP = 6.0  # typical ones that a full turn may have between two views
 
 
 @dataclass
@@ -52,6 +53,8 @@ class CTScan(Tomography):
     """take only the limited arc that the scan names"""
     row: int = 0
     """detector row, of a sinogram with several"""
+    axes: str = ""
+    """names of the axes of the sinogram, such as "views rows bins", where its shape does not tell"""
     axis: float | None = None
     """rotation axis in bins from the first, where the scan's own is not right"""
     angle_unit: AngleUnit = ""
@@ -132,7 +135,8 @@ class CTScan(Tomography):
         return exact.counted(counts, self.noise_seed)
 
     def _measured(self, found: Path, arrays: dict[str, Any]) -> Scan:
-        full = scan_of(found, arrays, self.row, self.axis, self.angle_unit, self.mask_bad, self.air)
+        reading = Reading(self.row, self.axes, self.axis, self.angle_unit, self.mask_bad, self.air)
+        full = scan_of(found, arrays, reading)
         few = full.part(self.every, self.limited)
         few = few.subset(_distinct(few.geometry.angles, isinstance(few.geometry, ParallelBeam)))
         width = _seen(full.geometry)
@@ -177,8 +181,11 @@ def _resampled(image: np.ndarray | None, size: int) -> np.ndarray | None:
 
 
 def _seen(geometry: ParallelBeam | FanBeam) -> float:
-    """Diameter of the circle that every view sees."""
-    half = geometry.n_bins * geometry.spacing / 2 - abs(geometry.centre)
+    """Diameter of the circle that is seen: by every view, or, in a full turn, by every view or the one opposite."""
+    turned = np.sort(np.degrees(geometry.angles) % 360)
+    gaps = np.diff(turned, append=turned[0] + 360)
+    whole = gaps.max() < WIDEST_GAP * np.median(gaps[gaps > 1e-3])
+    half = geometry.n_bins * geometry.spacing / 2 + abs(geometry.centre) * (1 if whole else -1)
     if isinstance(geometry, FanBeam):
         half = geometry.source_origin * math.sin(math.atan(half / geometry.source_detector_distance))
     return 2 * half

@@ -7,7 +7,7 @@ from scipy.io import savemat
 
 from nfsolve._core.errors import InputError
 from nfsolve.data.scans.axis import rotation_axis
-from nfsolve.data.scans.scan import Scan, read_scan
+from nfsolve.data.scans.scan import Reading, Scan, read_scan
 from nfsolve.data.tables import find_file
 from nfsolve.forward.counts import poisson_residual
 from nfsolve.forward.phantoms import Ellipse, phantom_projections
@@ -57,9 +57,9 @@ def challenge(**changes):
 
 @pytest.fixture
 def read(tmp_path):
-    def write_and_read(arrays, **options):
+    def write_and_read(arrays, every=1, limited=False, **options):
         np.savez(tmp_path / "scan.npz", **arrays)
-        return read_scan(tmp_path / "scan.npz", **options)
+        return read_scan(tmp_path / "scan.npz", Reading(**options)).part(every, limited)
 
     return write_and_read
 
@@ -95,9 +95,9 @@ def test_every_and_the_rows_of_a_stack(read):
     scan = read(general(sinogram=stack), every=5, row=1)
     assert np.array_equal(scan.sinogram[:, 0], [100, 105, 110])
     assert np.allclose(np.degrees(scan.geometry.angles), [0, 75, 150])
-    with pytest.raises(InputError, match=r"row=2: a detector row from 0 to 1 of .* was expected"):
+    with pytest.raises(InputError, match=r"detector rows 0 to 1, got row=2"):
         read(general(sinogram=stack), row=2)
-    with pytest.raises(InputError, match=r"every=13: a number from 1 to 12, that of the views"):
+    with pytest.raises(InputError, match=r"every must be 1 to 12, the number of views, got 13"):
         read(general(), every=13)
 
 
@@ -119,7 +119,7 @@ def test_the_challenge_in_matlab_files(tmp_path, struct):
     scan = read_scan(tmp_path / "a.mat")
     assert scan.geometry == FanBeam(tuple(np.radians(15 * np.arange(7.0))), 5, 0.2, 410.66, 553.74)
     assert np.array_equal(scan.sinogram, whole["sinogram"][:7])
-    assert read_scan(tmp_path / "a.mat", limited=True).geometry == scan.geometry
+    assert read_scan(tmp_path / "a.mat").part(limited=True).geometry == scan.geometry
 
 
 def test_the_general_layout_in_matlab_files(tmp_path):
@@ -163,7 +163,7 @@ def test_dead_detector_columns_are_named_and_can_be_masked(read):
     broken[:, 2] = np.nan
     broken[3, 4] = np.inf
     with pytest.raises(
-        InputError, match=r"'sinogram' of .* unknown in detector columns 2, 4 \(2 of 5\): .* Give mask_bad=True"
+        InputError, match=r"'sinogram' of .* unknown in detector columns 2, 4 \(2 of 5\)\. Give mask_bad=True"
     ):
         read(general(sinogram=broken))
     scan = read(general(sinogram=broken), mask_bad=True)
@@ -172,7 +172,7 @@ def test_dead_detector_columns_are_named_and_can_be_masked(read):
     assert np.allclose(scan.sinogram, filled)
     assert scan.weights.sum() == 60 - 13 and not scan.weights[:, 2].any()
     broken[5] = np.nan
-    with pytest.raises(InputError, match=r"no known bin in view 5: at least one\. Remove this view"):
+    with pytest.raises(InputError, match=r"no known bin in view 5\. Leave this view out"):
         read(general(sinogram=broken), mask_bad=True)
 
 
@@ -181,7 +181,7 @@ def test_zero_counts_are_refused_by_the_logarithm_and_kept_for_the_likelihood(re
     counts[4, 1], counts[:, 3] = 3.0, np.nan
     with pytest.raises(
         InputError,
-        match=r"1 of 60 counts of .* are zero or below the dark field: .* Give mask_bad=True, .* keeps the counts",
+        match=r"1 of 60 counts of .* are zero or below the dark field, .* Give mask_bad=True, .* keeps the counts",
     ):
         read(counted(counts=counts))
     scan = read(counted(counts=counts), mask_bad=True)
@@ -195,7 +195,7 @@ def test_zero_counts_are_refused_by_the_logarithm_and_kept_for_the_likelihood(re
     for values in (r, slope):  # unknown counts say nothing, a zero says that the attenuation is large
         assert torch.isfinite(values).all() and not values.reshape(12, 5)[:, 3].any() and values[4 * 5 + 1] != 0
     counts[0, 0] = -1.0
-    with pytest.raises(InputError, match=r"1 of 60 counts of .* are negative: numbers of photons, >= 0"):
+    with pytest.raises(InputError, match=r"numbers of photons, and 1 of 60 of .* are negative"):
         read(counted(counts=counts), mask_bad=True)
 
 
@@ -219,18 +219,19 @@ def test_bins_of_air_that_are_unknown_are_passed_over(read):
     p[:, 0], p[3, -1] = np.nan, np.nan
     scan = read(general(sinogram=p + np.arange(12.0)[:, None] / 100), air=2, mask_bad=True)
     assert np.allclose(scan.sinogram[:, 2:-2], p[:, 2:-2])
-    with pytest.raises(InputError, match=r"no bin of the 2 of air of .* is known in every view: at least one"):
+    with pytest.raises(InputError, match=r"none of the 2 bins of air of .* is known in every view"):
         read(general(sinogram=p), air=1, mask_bad=True)
 
 
 def test_air_that_is_none_is_refused(read):
     p = np.pad(general()["sinogram"], ((0, 0), (2, 2)))
     with pytest.raises(
-        InputError, match=r"in the 3 bins of air at either border reach \d+ % of the largest: less than 5 %.*fewer bins"
+        InputError,
+        match=r"the 3 bins of air at either border .* below 5 % of the largest .* reach \d+ %\. Give fewer bins",
     ):
         read(general(sinogram=p), air=3)
     for air in (5, -1):
-        with pytest.raises(InputError, match=rf"air = {air} bins at either border of .*: from 1 to 4, of 9 bins"):
+        with pytest.raises(InputError, match=rf"air must be 1 to 4 of the 9 bins of .*, got {air}"):
             read(general(sinogram=p), air=air)
 
 
@@ -242,16 +243,21 @@ def test_parts_of_a_scan_that_was_read(read):
 
 
 BAD = [
-    (general(sinogram=np.zeros((5, 12))), r"shape \(5, 12\), but there are 12 angles: .* Transpose 'sinogram'"),
-    (general(sinogram=np.zeros((11, 5))), r"shape \(11, 5\), but there are 12 angles: .* Give one angle for each row"),
-    (challenge(geom_numDetectorsPost=6), r"shape \(25, 5\), but there are 25 angles and 6 detector bins"),
-    (challenge(sinogram=np.zeros((5, 25))), r"25 angles and 5 detector bins: .* Transpose 'sinogram'"),
+    (
+        general(sinogram=np.ones((11, 5))),
+        r"shape \(11, 5\), and no axis of it fits 12 angles\. Give one angle for each view",
+    ),
+    (general(sinogram=np.ones(60)), r"shape \(60,\), and no axis of it fits 12 angles"),
+    (general(sinogram=np.ones((1, 12, 5, 1))), r"shape \(1, 12, 5, 1\), and no axis of it fits 12 angles"),
+    (challenge(geom_numDetectorsPost=6), r"shape \(25, 5\), and no axis of it fits 25 angles and 6 detector bins"),
+    (general(sinogram=np.zeros((12, 5))), r"largest of 'scan' is 0\. Check that it is not empty"),
+    (general(sinogram=1e30 * general()["sinogram"]), r"of order one, and the largest .* is 1.14e\+31\. Scale them"),
+    (general(sinogram=-general()["sinogram"]), r"are negative on average .* Change their sign"),
     (
         general(angles_deg=np.linspace(0, 3, 12)),
-        r"'angles_deg' of .* 12 angles of at most 3: degrees .* look like radians",
+        r"'angles_deg' of .* look like radians, not degrees: 12 views span 3",
     ),
-    (general(angles_deg=np.linspace(0, 900, 12)), r"'angles_deg' of .* holds 900: at most two turns"),
-    (general(angles_deg=np.array([np.nan] * 12)), r"'angles_deg' of .* is nan in view 0"),
+    (general(angles_deg=np.array([np.nan] * 12)), r"must be finite, but 'angles_deg' of .* is nan in view 0"),
     (general(angles_deg=np.zeros(0)), r"'angles_deg' of .* is empty, of shape \(0,\)"),
     (general(angles_deg=np.array(["north"] * 12)), r"'angles_deg' of .* real numbers were expected"),
     (general(angles_deg=None), r"it lacks 'angles_deg' \(angle of each view, in degrees\)"),
@@ -259,9 +265,9 @@ BAD = [
     (general(geometry=None), r"it lacks 'geometry' \('parallel' or 'fan'\)"),
     (general(geometry="helix"), r"unknown geometry 'helix'"),
     (general(spacing=None), r"it lacks 'spacing' \(width of a detector bin, in mm\)"),
-    (general(spacing=0.0), r"'spacing' of .* is 0: a positive length in mm"),
-    (general(bins=6), r"shape \(12, 5\), but there are 12 angles and 6 detector bins"),
-    (general(spacing=np.ones(2)), r"'spacing' of .* is \[1.0, 1.0\]: one finite number"),
+    (general(spacing=0.0), r"'spacing' of .* must be positive, got 0"),
+    (general(bins=6), r"shape \(12, 5\), and no axis of it fits 12 angles and 6 detector bins"),
+    (general(spacing=np.ones(2)), r"'spacing' of .* must be one finite number, got \[1.0, 1.0\]"),
     (
         general(geometry="fan", source_detector_distance=9.0),
         r"it lacks 'source_origin' \(distance from the source to the rotation axis, in mm\)",
@@ -270,19 +276,22 @@ BAD = [
         general(geometry="fan", source_origin=9.0),
         r"it lacks 'source_detector_distance' \(distance from the source to the detector, in mm\)",
     ),
-    (general(centre=1.6), r"the rotation axis of .* falls on bin -1.2: inside the detector, from 0 to 4"),
+    (general(centre=1.6), r"the rotation axis of .* on bin 0 to 4, got -1.2"),
     (general(reference=np.zeros((2, 2))), r"it lacks 'pixel' \(side of the pixels of 'reference'"),
-    (general(reference=np.zeros((2, 2)), segmentation=np.zeros((3, 2)), pixel=1.0), r"shapes \[\(2, 2\), \(3, 2\)\]"),
+    (
+        general(reference=np.zeros((2, 2)), segmentation=np.zeros((3, 2)), pixel=1.0),
+        r"one shape .* got \[\(2, 2\), \(3, 2\)\]",
+    ),
     (counted(flat=None), r"it lacks 'flat' \(counts of the bare beam"),
-    (counted(flat=np.ones(4)), r"'flat' of .* has shape \(4,\), and the counts have \(12, 5\)"),
+    (counted(flat=np.ones(4)), r"'flat' of .* has shape \(4,\), which does not fit counts of 12 views of 5 bins"),
     (
         challenge(geom_pixelSizePost=None),
         r"it lacks 'geom_pixelSizePost' \(width of a detector bin after binning, in mm\)",
     ),
     (challenge(geom_distanceSourceOrigin=None), r"it lacks 'geom_distanceSourceOrigin' \(distance from the source"),
     ({"sino": np.zeros((2, 3))}, r"it lacks 'theta_deg' \(angle of each view"),
-    ({"hu": np.zeros((2, 2))}, r"holds a slice: a sinogram was expected\. Read it by read_slice"),
-    ({"volume": np.zeros((2, 2, 2))}, r"holds a volume: a sinogram was expected\. Read it by read_volume"),
+    ({"hu": np.zeros((2, 2))}, r"holds a slice, not a sinogram\. Read it by read_slice"),
+    ({"volume": np.zeros((2, 2, 2))}, r"holds a volume, not a sinogram\. Read it by read_volume"),
 ]
 
 
@@ -296,15 +305,14 @@ def test_the_unit_of_angles_can_be_stated(read):
     radians = general(angles_deg=np.linspace(0, 3, 12))
     assert read(radians, angle_unit="radians").geometry.angles[-1] == pytest.approx(3)
     assert read(radians, angle_unit="degrees").geometry.angles[-1] == pytest.approx(np.radians(3))
-    assert read(general(sinogram=np.zeros((8, 5)), angles_deg=np.linspace(0, 3, 8))).geometry.shape == (8, 5)
     with pytest.raises(InputError, match=r"unknown angle unit 'grad'"):
         read(radians, angle_unit="grad")
 
 
 def test_an_axis_outside_the_detector_and_an_arc_that_is_not_there(read):
-    with pytest.raises(InputError, match=r"falls on bin 5: inside the detector"):
+    with pytest.raises(InputError, match=r"on bin 0 to 4, got 5"):
         read(general(), axis=5.0)
-    with pytest.raises(InputError, match=r"it lacks 'limited_angles_deg' \(angles of the limited arc"):
+    with pytest.raises(InputError, match=r"names no limited arc\. Add 'limited_angles_deg'"):
         read(general(), limited=True)
     with pytest.raises(InputError, match=r"no view of .* lies from 170 to 175 degrees"):
         read(general(limited_angles_deg=np.array([170.0, 175.0])), limited=True)
@@ -349,7 +357,7 @@ def test_unreadable_files_are_worded(tmp_path):
 
 def real(name):
     try:
-        return read_scan(find_file(name), every=60)
+        return read_scan(find_file(name)).part(every=60)
     except InputError as error:
         pytest.skip(f"{name}: {error}")
 
@@ -372,3 +380,209 @@ def test_the_supplied_reference_projects_to_the_measured_sinogram(name):
 
 def test_the_axis_of_the_tooth():
     assert 319.5 - real("ct_tooth_aps_sinogram.npz").geometry.centre == pytest.approx(295.9, abs=0.1)
+
+
+# --- the unit of angles, and arcs ---------------------------------------------------------------
+
+
+TURN = np.arange(0, 360, 3.0)
+GOLDEN = np.arange(50) * np.degrees(np.pi * (3 - 5**0.5))
+
+
+@pytest.mark.parametrize(
+    "degrees",
+    [
+        TURN / 2,
+        TURN[::-1],
+        TURN - 180,
+        np.arange(0, 1080, 9.0),  # three turns
+        np.repeat(TURN, 2),
+        np.random.default_rng(0).permutation(TURN),
+        GOLDEN,
+        GOLDEN % 360,
+        np.arange(8) * 22.5,
+        np.arange(0, 60, 0.5),
+        np.arange(90) * 2.4,  # nearly the golden angle, were it radians
+        np.arange(0, 44, 1.0),  # nearly 14 pi
+    ],
+    ids=str,
+)
+def test_angles_in_degrees_are_taken_and_in_radians_asked_about(read, degrees):
+    arrays = {"sinogram": np.ones((len(degrees), 5)), "angles_deg": degrees}
+    angles = np.asarray(read(general(**arrays)).geometry.angles)
+    kept = degrees[: len(angles)]
+    assert np.allclose(np.exp(1j * angles), np.exp(1j * np.radians(kept)), atol=1e-9)
+    assert np.abs(angles).max() <= 4 * np.pi
+    if np.ptp(degrees) < 90:  # seven turns of radians and more are as good as an arc of so many degrees
+        return
+    radians = arrays | {"angles_deg": np.radians(degrees)}
+    if np.ptp(np.radians(degrees)) < 40 or degrees is GOLDEN:
+        with pytest.raises(InputError, match=r"look like radians, not degrees: .* State their unit: angle_unit="):
+            read(general(**radians))
+    stated = np.asarray(read(general(**radians), angle_unit="radians").geometry.angles)
+    assert np.allclose(np.exp(1j * stated), np.exp(1j * angles), atol=1e-9)
+
+
+@pytest.mark.parametrize("step", [np.pi * (3 - 5**0.5), np.pi * (5**0.5 - 1) / 2, -np.pi * (5**0.5 - 1)])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_golden_angles_in_radians_are_seen(read, step, dtype):
+    angles = (step * np.arange(90)).astype(dtype)
+    with pytest.raises(InputError, match="a golden angle in radians"):
+        read(general(sinogram=np.ones((90, 5)), angles_deg=angles))
+
+
+@pytest.mark.parametrize(
+    ("views", "arc", "wanted"),
+    [
+        (TURN, [*range(330, 360, 3), *range(0, 31, 3)], [*range(330, 360, 3), *range(0, 31, 3)]),
+        (TURN, [330, 390], [*range(330, 360, 3), *range(0, 31, 3)]),
+        (TURN, [-30, 30], [*range(330, 360, 3), *range(0, 31, 3)]),
+        (TURN - 180, np.arange(330, 391, 3), range(-30, 31, 3)),
+        (TURN[::-1], [60, 57, 54, 51], [60, 57, 54, 51]),
+        (TURN, [54, 60, 51, 57], [51, 54, 57, 60]),
+        (TURN, [0, 360], TURN),
+        (TURN, [30.0], [30]),
+        (np.repeat(TURN, 2), [30, 36], [30, 30, 33, 33, 36, 36]),
+    ],
+    ids=str,
+)
+def test_limited_arcs_through_zero_in_any_order_and_turn(read, views, arc, wanted):
+    arrays = {"sinogram": np.ones((len(views), 5)), "angles_deg": views, "limited_angles_deg": np.asarray(arc, float)}
+    chosen = np.degrees(read(general(**arrays), limited=True).geometry.angles)
+    assert sorted(np.round(chosen % 360, 6)) == sorted(np.asarray(wanted, float) % 360)
+    turned = {name: np.radians(values) if "angles" in name else values for name, values in arrays.items()}
+    assert len(read(general(**turned), limited=True, angle_unit="radians").geometry.angles) == len(chosen)
+
+
+def test_ends_of_an_arc_that_fall_are_asked_about(read):
+    with pytest.raises(InputError, match=r"its two ends, rising, got \[330.0, 30.0\]\. Write .* as 330, 390"):
+        read(general(limited_angles_deg=np.array([330.0, 30.0])), limited=True)
+
+
+# --- layouts of counts --------------------------------------------------------------------------
+
+
+VIEWS, ROWS, BINS = 12, 3, 7
+LENGTHS = {"views": VIEWS, "rows": ROWS, "bins": BINS}
+BEAM = 1e4 * (1 + 0.1 * np.arange(VIEWS)[:, None, None] + 0.3 * np.arange(ROWS)[:, None] + 0.05 * np.arange(BINS))
+INTEGRALS = np.abs(np.sin(1 + np.arange(VIEWS * ROWS * BINS))).reshape(VIEWS, ROWS, BINS)
+LAYOUTS = ["views rows bins", "rows views bins", "rows bins views", "bins views rows", "views bins", "bins views"]
+
+
+def laid_out(values, names):
+    """Put (views, rows, bins) into an order of axes; without rows the last row."""
+    names = names.split()
+    if "rows" not in names:
+        values, whole = values[:, -1], ["views", "bins"]
+    else:
+        whole = ["views", "rows", "bins"]
+    return values.transpose([whole.index(name) for name in names])
+
+
+@pytest.mark.parametrize("field", ["number", "bins", "views", "detector", "frames", "one frame", "like the counts"])
+@pytest.mark.parametrize("names", LAYOUTS)
+def test_counts_and_fields_in_any_layout(read, names, field):
+    varying = {"number": "", "bins": "bins", "views": "views", "like the counts": "views rows bins"}.get(
+        field, "rows bins"
+    )
+    beam = BEAM.mean(tuple(k for k, name in enumerate(LENGTHS) if name not in varying.split()), keepdims=True)
+    counts = beam * np.exp(-INTEGRALS) + 100
+    whole = np.broadcast_to(beam + 100, INTEGRALS.shape)
+    frames = whole[:1] + np.array([-50.0, -10, 10, 50])[:, None, None]
+    flat = {
+        "number": beam.item() + 100 if beam.size == 1 else None,
+        "bins": whole[0, -1],
+        "views": whole[:, -1, 0],
+        "detector": laid_out(whole, names).take(0, names.split().index("views")),
+        "frames": laid_out(frames, "views rows bins" if "rows" in names else "views bins"),
+        "one frame": laid_out(whole[:1], names),
+        "like the counts": laid_out(whole, names),
+    }[field]
+    arrays = {"counts": laid_out(counts, names), "flat": flat, "dark": 100.0}
+    if names.split()[-1] != "bins":
+        arrays["bins"] = BINS
+    scan = read(counted(**arrays), row=ROWS - 1 if "rows" in names else 0)
+    assert np.allclose(scan.sinogram, INTEGRALS[:, -1])
+    assert np.allclose(scan.I0, np.broadcast_to(beam, INTEGRALS.shape)[:, -1])
+    line_integrals = arrays | {"sinogram": laid_out(INTEGRALS, names), "counts": None, "flat": None, "dark": None}
+    assert np.allclose(
+        read(general(**line_integrals), row=ROWS - 1 if "rows" in names else 0).sinogram, INTEGRALS[:, -1]
+    )
+
+
+@pytest.mark.parametrize("kind", [np.uint16, np.int32, np.float32])
+def test_counts_of_any_type(read, kind):
+    counts = np.round(2e4 * np.exp(-INTEGRALS[:, 0])).astype(kind)
+    flat, dark = np.full(BINS, 20100).astype(kind), np.full(BINS, 100).astype(kind)
+    assert np.allclose(
+        read(counted(counts=counts + kind(100), flat=flat, dark=dark)).sinogram, INTEGRALS[:, 0], atol=1e-3
+    )
+
+
+def test_axes_of_one_length_are_asked_about_and_can_be_stated(read):
+    cube = np.repeat(INTEGRALS[:, :1], VIEWS, 1)  # as many rows as views
+    with pytest.raises(
+        InputError, match=r"could be \(views, rows, bins\) or \(rows, views, bins\)\. State them: axes="
+    ):
+        read(general(sinogram=cube))
+    assert np.array_equal(read(general(sinogram=cube), axes="views rows bins").sinogram, INTEGRALS[:, 0])
+    rows_first = cube.transpose(1, 0, 2)
+    assert np.array_equal(read(general(sinogram=rows_first), axes="rows, views, bins").sinogram, INTEGRALS[:, 0])
+    for axes in ("views bins", "views rows depth"):
+        with pytest.raises(InputError, match=r"axes must name the 3 axes of 'sinogram'"):
+            read(general(sinogram=cube), axes=axes)
+    counts = np.exp(-cube)
+    flat = 1 + 0.1 * np.arange(VIEWS)[:, None] * np.ones(BINS)
+    with pytest.raises(InputError, match=r"'flat' of .* shape \(12, 7\), which can be read in two ways"):
+        read(counted(counts=counts, flat=flat, dark=0.0), axes="views rows bins")
+    assert read(counted(counts=counts, flat=flat[None], dark=0.0), axes="views rows bins").I0[3, 0] == 1
+    assert read(counted(counts=counts, flat=flat[:, None], dark=0.0), axes="views rows bins").I0[3, 0] == 1.3
+
+
+def test_a_square_sinogram_on_its_side_is_asked_about(read):
+    geometry = ParallelBeam.half_turn(40, 40)
+    sinogram = phantom_projections(OBJECT, geometry, 4).numpy()
+    arrays = {"angles_deg": np.degrees(geometry.angles), "spacing": geometry.spacing}
+    assert np.array_equal(read(general(sinogram=sinogram, **arrays)).sinogram, sinogram)
+    with pytest.raises(InputError, match=r"could be \(views, bins\) or \(bins, views\)"):
+        read(general(sinogram=sinogram.T, **arrays))
+    assert np.array_equal(read(general(sinogram=sinogram.T, **arrays), axes="bins views").sinogram, sinogram)
+    per = 1 + 0.1 * np.arange(40)  # for each bin, or for each view?
+    with pytest.raises(InputError, match=r"'flat' of .* shape \(40,\), which can be read in two ways"):
+        read(counted(counts=np.exp(-sinogram), flat=per, dark=0.0, **arrays))
+    assert read(counted(counts=np.exp(-sinogram), flat=per[None], dark=0.0, **arrays)).I0[0, 1] == 1.1
+
+
+@pytest.mark.parametrize(
+    ("made", "words"),
+    [
+        (lambda p: np.round(2e4 * np.exp(-p)).astype(np.uint16), r"whole numbers up to 20000, which look like counts"),
+        (lambda p: np.exp(-p), r"less behind the object, like transmissions I / I0"),
+        (lambda p: np.exp(-p).astype(np.float32), r"less behind the object, like transmissions I / I0"),
+        (lambda p: 4e3 * np.exp(-p), r"less behind the object, like intensities"),
+        (lambda p: -p, r"negative on average .* Change their sign"),
+    ],
+)
+def test_intensities_stored_as_line_integrals_are_seen(read, made, words):
+    geometry = ParallelBeam.half_turn(30, 40)
+    sinogram = phantom_projections(OBJECT, geometry, 4).numpy()
+    arrays = {"angles_deg": np.degrees(geometry.angles), "spacing": geometry.spacing}
+    read(general(sinogram=sinogram, **arrays))
+    read(general(sinogram=sinogram[:, 8:24], **arrays))  # a part of the detector, inside the object
+    with pytest.raises(InputError, match=words):
+        read(general(sinogram=made(sinogram), **arrays))
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        ({"sinogram": np.ones((5, 4))}, r"the sinogram of 'a' must have the shape \(4, 5\) = \(views, bins\)"),
+        ({"sinogram": np.full((4, 5), np.nan)}, r"the sinogram of 'a' must be finite"),
+        ({"sinogram": np.zeros((4, 5))}, r"the largest of 'a' is 0\. Check that it is not empty"),
+        ({"counts": -np.ones((4, 5))}, r"the counts of 'a' must be finite, and not negative"),
+        ({"weights": np.ones(5)}, r"the weights of 'a' must have the shape \(4, 5\)"),
+    ],
+)
+def test_impossible_scans_are_worded(parts, words):
+    with pytest.raises(InputError, match=words):
+        Scan("a", geometry=ParallelBeam.half_turn(4, 5), **({"sinogram": np.ones((4, 5))} | parts))

@@ -14,22 +14,15 @@ import numpy as np
 import torch
 
 from nfsolve._core.errors import InputError, unknown
+from nfsolve.data.scans.angles import angles_of, arc_of, in_arc, once_around
 from nfsolve.data.scans.axis import rotation_axis
 from nfsolve.data.scans.files import check_keys, kind_of, numbers, open_arrays
-from nfsolve.data.scans.parts import (
-    DISTANCES,
-    MEANING,
-    SAME_DEGREES,
-    angles_of,
-    arc_of,
-    general_layout,
-    measured,
-    once_around,
-    without_drift,
-)
+from nfsolve.data.scans.integrals import measured, without_drift
+from nfsolve.data.scans.layout import DISTANCES, MEANING, general_layout
 from nfsolve.forward.counts import counted_anew
 from nfsolve.forward.radon import FanBeam, ParallelBeam, PixelGrid
 
+SMALLEST, LARGEST = 1e-8, 1e8  # line integrals: far beyond these no detector measures
 AngleUnit = Literal["", "degrees", "radians"]
 
 
@@ -63,6 +56,28 @@ class Scan:
     grid: PixelGrid | None = None
     arc: tuple[float, float] | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("sinogram", "weights", "counts", "I0"):
+            values = getattr(self, name)
+            if values is not None and np.shape(values) != self.geometry.shape:
+                raise InputError(
+                    f"the {name} of '{self.name}' must have the shape {self.geometry.shape} = (views, bins), got "
+                    f" {np.shape(values)}",
+                    do="transpose it, or correct the angles",
+                )
+            if values is not None and not (np.isfinite(values).all() and (name == "sinogram" or np.min(values) >= 0)):
+                raise InputError(
+                    f"the {name} of '{self.name}' must be finite"
+                    + ("" if name == "sinogram" else ", and not negative"),
+                    do="give unknown bins the weight 0 and a line integral between those of their neighbours",
+                )
+        largest = float(np.abs(self.sinogram).max())
+        if not SMALLEST < largest < LARGEST:
+            raise InputError(
+                f"line integrals are of order one, and the largest of '{self.name}' is {largest:.3g}",
+                do="check that it is not empty" if largest == 0 else "scale them to -log(I / I0)",
+            )
+
     def part(self, every: int = 1, limited: bool = False) -> "Scan":
         """Keep some of the views.
 
@@ -81,16 +96,18 @@ class Scan:
             if self.arc is None:
                 raise InputError(
                     f"'{self.name}' names no limited arc",
-                    "it lacks 'limited_angles_deg' (angles of the limited arc, of which the ends are used)",
+                    do="add 'limited_angles_deg', the angles of the arc or its two ends, to the file",
                 )
-            degrees, (low, high) = np.degrees(self.geometry.angles), self.arc
-            views = views[(degrees >= low - SAME_DEGREES) & (degrees <= high + SAME_DEGREES)]
+            views = views[in_arc(np.degrees(self.geometry.angles), self.arc)]
             if not len(views):
                 raise InputError(
-                    f"no view of '{self.name}' lies from {low:.4g} to {high:.4g} degrees", "views on its limited arc"
+                    f"no view of '{self.name}' lies from {self.arc[0]:.4g} to {self.arc[1]:.4g} degrees, on its arc",
+                    do="correct 'limited_angles_deg'",
                 )
         if not 1 <= every <= len(views):
-            raise InputError(f"every={every}", f"a number from 1 to {len(views)}, that of the views, was expected")
+            raise InputError(
+                f"every must be 1 to {len(views)}, the number of views, got {every}", do="choose a smaller one"
+            )
         return self.subset(views[::every].tolist())
 
     def subset(self, views: Sequence[int]) -> "Scan":
@@ -122,17 +139,32 @@ class Scan:
         )
 
 
-def read_scan(
-    path: str | Path,
-    every: int = 1,
-    limited: bool = False,
-    row: int = 0,
-    axis: float | None = None,
-    angle_unit: AngleUnit = "",
-    mask_bad: bool = False,
-    air: int = 0,
-) -> Scan:
-    """Read a scan from a .npz or .mat file.
+@dataclass(frozen=True)
+class Reading:
+    """How to read a scan, where its file does not say it.
+
+    Attributes:
+        row: Which detector row, of a sinogram with several.
+        axes: Names of the axes of the sinogram or the counts, in order, of "views", "bins" and "rows"; empty finds
+            them from the numbers of views and bins, where these tell.
+        axis: Rotation axis in bins from the middle of the first bin, instead of ``centre``. Synchrotron sinograms
+            do not say it: it is estimated from opposite views.
+        angle_unit: Unit of ``angles_deg``; empty takes degrees, but refuses values that look like radians.
+        mask_bad: Fill in bins whose line integral is unknown, with weight 0, instead of refusing the file.
+        air: Number of bins at either border of the detector that see only air in every view: the beam through them
+            is taken as that of the view, so that what drifts from view to view cancels.
+    """
+
+    row: int = 0
+    axes: str = ""
+    axis: float | None = None
+    angle_unit: AngleUnit = ""
+    mask_bad: bool = False
+    air: int = 0
+
+
+def read_scan(path: str | Path, reading: Reading = Reading()) -> Scan:
+    """Read a scan of all views from a .npz or .mat file; `Scan.part` takes some of them.
 
     The general layout has keys ``sinogram`` (views, bins), or ``counts`` with ``flat`` and optionally ``dark``;
     ``angles_deg``; ``geometry``, "parallel" or "fan"; ``spacing`` of the bins; for a fan ``source_origin`` and
@@ -140,19 +172,13 @@ def read_scan(
     ``centre``, the position of the detector's middle relative to the rotation axis (0), ``bins``, the number of bins,
     ``limited_angles_deg``, ``reference`` and ``segmentation`` (rows, columns) with ``pixel``, the side of their pixels.
     Lengths are in mm. Angles and the orientation of the detector are those of `ParallelBeam` and `FanBeam`. A last view
-    that repeats the first after a full turn is left out.
+    that repeats the first after a full turn is left out. Sinogram and counts may have a third axis, of detector rows,
+    and their axes any order that the numbers of views and ``bins`` tell. ``flat`` and ``dark`` are numbers, one for
+    each bin or view, frames of the detector, whose mean is taken, or like the counts.
 
     Args:
         path: The file, or its name under ``$NFSOLVE_DATA``.
-        every: Keep every k-th view.
-        limited: Keep only the views of the limited arc that the file names.
-        row: Which detector row, of a sinogram (rows, views, bins).
-        axis: Rotation axis in bins from the middle of the first bin, instead of ``centre``. Synchrotron sinograms
-            do not say it: it is estimated from opposite views.
-        angle_unit: Unit of ``angles_deg``; empty takes degrees, but refuses values that look like radians.
-        mask_bad: Fill in bins whose line integral is unknown, with weight 0, instead of refusing the file.
-        air: Number of bins at either border of the detector that see only air in every view: the beam through them
-            is taken as that of the view, so that what drifts from view to view cancels.
+        reading: What the file does not say.
 
     Returns:
         The scan.
@@ -160,28 +186,16 @@ def read_scan(
     Raises:
         InputError: The file holds no scan, lacks a key, or its parts do not fit each other.
     """
-    return scan_of(*open_arrays(path), row, axis, angle_unit, mask_bad, air).part(every, limited)
+    return scan_of(*open_arrays(path), reading)
 
 
-def scan_of(
-    found: Path,
-    arrays: dict[str, Any],
-    row: int = 0,
-    axis: float | None = None,
-    angle_unit: AngleUnit = "",
-    mask_bad: bool = False,
-    air: int = 0,
-) -> Scan:
-    """Make a scan of all views from the arrays of a file that was opened; for the others see `read_scan`.
+def scan_of(found: Path, arrays: dict[str, Any], reading: Reading = Reading()) -> Scan:
+    """Make a scan from the arrays of a file that was opened; as `read_scan`.
 
     Args:
         found: The file.
         arrays: What it holds.
-        row: Which detector row.
-        axis: Rotation axis in bins.
-        angle_unit: Unit of the angles.
-        mask_bad: Whether to fill in unknown line integrals.
-        air: Bins at either border that see only air.
+        reading: What the file does not say.
 
     Returns:
         The scan.
@@ -191,20 +205,22 @@ def scan_of(
     """
     if kind_of(arrays) != "scan":
         kind = kind_of(arrays)
-        raise InputError(
-            f"'{found}' holds a {kind}", "a sinogram was expected", f"read it by read_{kind}, and project it"
-        )
+        raise InputError(f"'{found}' holds a {kind}, not a sinogram", do=f"read it by read_{kind}, and project it")
     known = general_layout(found, arrays)
     check_keys(found, known, {k: MEANING[k] for k in ("flat" if "counts" in known else "sinogram", "angles_deg")})
-    degrees = angles_of(found, known, angle_unit)
-    data = measured(found, known, row, len(degrees), mask_bad)
-    if air:
-        data |= without_drift(found, data, air)
-    angles = np.radians(degrees)
+    degrees = angles_of(found, known, reading.angle_unit)
+    data = measured(found, known, reading.row, len(degrees), reading.mask_bad, reading.axes)
+    if reading.air:
+        data |= without_drift(found, data, reading.air)
+    angles, axis = np.radians(degrees), reading.axis
     if axis is None and known.get("find_axis", False):
         axis = rotation_axis(data["sinogram"], angles)
     geometry = _geometry(found, known, angles, data["sinogram"].shape[1], axis)
-    about = {"unit": str(known.get("unit", "mm")), "arc": arc_of(found, known), **_reference(found, known)}
+    about = {
+        "unit": str(known.get("unit", "mm")),
+        "arc": arc_of(found, known, reading.angle_unit),
+        **_reference(found, known),
+    }
     return Scan(found.stem, geometry=geometry, **data, **about).subset(once_around(degrees))
 
 
@@ -220,16 +236,15 @@ def _geometry(
     lengths = {key: _number(path, known, key) for key in ("spacing", *(DISTANCES if beam == "fan" else ()))}
     for key, length in lengths.items():
         if length <= 0:
-            raise InputError(f"'{key}' of '{path}' is {length:g}", "a positive length in mm was expected")
+            raise InputError(f"'{key}' of '{path}' must be positive, got {length:g}", do="give a length in mm")
     middle = (n_bins - 1) / 2
     if axis is None:
         centre = _number(path, known, "centre") if "centre" in known else 0.0
         axis = middle - centre / lengths["spacing"]
     if not -0.5 <= axis <= n_bins - 0.5:
         raise InputError(
-            f"the rotation axis of '{path}' falls on bin {axis:.6g}",
-            f"inside the detector, from 0 to {n_bins - 1}, was expected",
-            "correct 'centre', the position of the detector's middle in mm, or give axis= in bins",
+            f"the rotation axis of '{path}' must lie on the detector, on bin 0 to {n_bins - 1}, got {axis:.6g}",
+            do="correct 'centre', the position of the detector's middle in mm, or give axis= in bins",
         )
     placed = {"angles": tuple(angles), "n_bins": n_bins, "centre": (middle - axis) * lengths["spacing"], **lengths}
     return FanBeam(**placed) if beam == "fan" else ParallelBeam(**placed)
@@ -242,7 +257,10 @@ def _reference(path: Path, known: dict[str, Any]) -> dict[str, Any]:
     check_keys(path, known, {"pixel": "side of the pixels of 'reference' and 'segmentation', in mm"})
     shapes = {image.shape for image in images.values()}
     if len(shapes) > 1 or any(len(shape) != 2 for shape in shapes):
-        raise InputError(f"images of '{path}' have shapes {sorted(shapes)}", "one shape (rows, columns) was expected")
+        raise InputError(
+            f"the images of '{path}' must have one shape (rows, columns), got {sorted(shapes)}",
+            do="resample one of them",
+        )
     if "segmentation" in images:
         images["segmentation"] = images["segmentation"] != 0
     rows, columns = shapes.pop()
@@ -252,5 +270,5 @@ def _reference(path: Path, known: dict[str, Any]) -> dict[str, Any]:
 def _number(path: Path, known: dict[str, Any], key: str) -> float:
     value = numbers(path, known, key)
     if value.size != 1 or not np.isfinite(value).all():
-        raise InputError(f"'{key}' of '{path}' is {value.tolist()}", "one finite number was expected")
+        raise InputError(f"'{key}' of '{path}' must be one finite number, got {value.tolist()}", do="correct it")
     return float(value.item())

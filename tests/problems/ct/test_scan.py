@@ -223,14 +223,14 @@ def test_missing_data_names_the_problems_that_need_none():
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"angles_deg": np.arange(5.0)}, r"'sinogram' of .* has shape \(37, 48\), but there are 5 angles"),
+        ({"angles_deg": 9 * np.arange(5.0)}, r"'sinogram' of .* has shape \(37, 48\), and no axis of it fits 5 angles"),
         ({"angles_deg": np.asarray(FAN.angles)}, "radians"),
         ({"source_origin": None}, "it lacks 'source_origin'"),
         ({"geometry": None}, "it lacks 'geometry'"),
         ({"spacing": None}, "it lacks 'spacing'"),
-        ({"centre": 400.0}, "the rotation axis of .* inside the detector"),
+        ({"centre": 400.0}, "the rotation axis of .* must lie on the detector"),
         ({"pixel": None}, "it lacks 'pixel'"),
-        ({"sinogram": None, "counts": np.full((37, 48), -1.0), "flat": 10.0}, "counts of .* are negative"),
+        ({"sinogram": None, "counts": np.full((37, 48), -1.0), "flat": 10.0}, "1776 of 1776 of .* are negative"),
         ({"sinogram": None, "counts": np.zeros((37, 48)), "flat": 10.0}, "counts of .* are zero"),
         ({"reference": np.ones((64, 32)), "segmentation": None}, "a reference of 64 x 32 pixels.*as many rows as"),
         ({"limited_angles_deg": None}, "limited"),
@@ -263,11 +263,11 @@ def test_options_that_do_not_fit_the_file_are_worded(write, slice_file):
     ):
         with pytest.raises(InputError, match=f"^{words} for a scan, '.*': that is for slices.*choose among .* --every"):
             _ = CTScan(data=file, **options, **QUICK).scan
-    with pytest.raises(InputError, match="every=0: a number from 1 to"):
+    with pytest.raises(InputError, match="every must be 1 to 36, the number of views, got 0"):
         _ = CTScan(data=file, every=0).scan
     with pytest.raises(InputError, match="loss poisson for 'file', which has no counts"):
         _ = CTScan(data=file, loss="poisson").scan
-    with pytest.raises(InputError, match=r"the rotation axis of .* falls on bin 60.*axis="):
+    with pytest.raises(InputError, match=r"the rotation axis of .* got 60.*axis="):
         _ = CTScan(data=file, axis=60.0).scan
 
 

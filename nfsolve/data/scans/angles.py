@@ -1,0 +1,109 @@
+"""Angles of the views of a measured scan: their unit, their limited arc, and views that are there twice."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nfsolve._core.errors import InputError, unknown
+from nfsolve.data.scans.files import numbers
+
+SAME_DEGREES = 1e-6
+GOLDEN = np.pi * np.array([3 - 5**0.5, 5**0.5 - 1, (5**0.5 - 1) / 2])  # steps of golden-angle scans, in radians
+FEW_DEGREES = 7.0, 4 * np.pi  # spans that three, and sixteen, views in degrees hardly have: one turn and two in radians
+
+
+def angles_of(path: Path, known: dict[str, Any], unit: str) -> np.ndarray:
+    """Return the angles of the views.
+
+    Args:
+        path: The file.
+        known: The file's arrays in the general layout.
+        unit: ``"degrees"``, ``"radians"``, or empty: degrees, unless they look like radians.
+
+    Returns:
+        Angles (views,), in degrees; in [0, 360) if they go beyond two turns.
+
+    Raises:
+        InputError: They are not finite, or look like radians.
+    """
+    if unit not in ("", "degrees", "radians"):
+        raise unknown("angle unit", unit, ("degrees", "radians"))
+    angles = numbers(path, known, "angles_deg").ravel()
+    if not np.isfinite(angles).all():
+        view = int(np.flatnonzero(~np.isfinite(angles))[0])
+        raise InputError(
+            f"angles must be finite, but 'angles_deg' of '{path}' is {angles[view]} in view {view}",
+            do="correct it, or leave the view out",
+        )
+    reason = "" if unit else _like_radians(angles)
+    if reason:
+        raise InputError(
+            f"'angles_deg' of '{path}' look like radians, not degrees: {reason}",
+            do="state their unit: angle_unit='radians' or angle_unit='degrees'",
+        )
+    degrees = np.degrees(angles) if unit == "radians" else angles
+    return degrees % 360 if np.abs(degrees).max() > 720 else degrees
+
+
+def _like_radians(angles: np.ndarray) -> str:
+    """Say why numbers look like radians; empty where nothing speaks for them."""
+    span = float(np.ptp(angles))
+    if (len(angles) >= 3 and span < FEW_DEGREES[0]) or (len(angles) >= 16 and span < FEW_DEGREES[1]):
+        return f"{len(angles)} views span {span:.4g}"
+    steps = np.diff(angles)
+    if len(angles) >= 8 and np.ptp(steps) < 1e-4:
+        golden = GOLDEN[np.abs(abs(steps.mean()) / GOLDEN - 1) < 2e-6]
+        if len(golden):
+            return f"each view is {golden[0]:.6g} from the last, a golden angle in radians"
+    rising = np.diff(np.unique(angles))
+    closed = span + float(np.median(rising)) if len(rising) else span
+    for turns in (span / np.pi, closed / np.pi):
+        if len(angles) >= 8 and 1 <= round(turns) <= 40 and abs(turns / round(turns) - 1) < 1e-4:
+            return f"they span {round(turns)} times pi"
+    return ""
+
+
+def once_around(degrees: np.ndarray) -> list[int]:
+    """Return the indices of all views but a last one that repeats the first after a full turn."""
+    again = len(degrees) > 1 and abs(abs(degrees[-1] - degrees[0]) - 360) < SAME_DEGREES
+    return list(range(len(degrees) - again))
+
+
+def arc_of(path: Path, known: dict[str, Any], unit: str) -> tuple[float, float] | None:
+    """Return the limited arc that a file names.
+
+    Args:
+        path: The file.
+        known: The file's arrays in the general layout, with the angles of the arc or, rising, its two ends.
+        unit: As for `angles_of`.
+
+    Returns:
+        First and last angle in degrees, the last at most a turn beyond the first; None where the file names no arc.
+
+    Raises:
+        InputError: Two ends fall, so that they could mean either of two arcs, or an angle is not finite.
+    """
+    if "limited_angles_deg" not in known:
+        return None
+    angles = numbers(path, known, "limited_angles_deg").ravel()
+    arc = np.degrees(angles) if unit == "radians" else angles
+    if not np.isfinite(arc).all() or (len(arc) == 2 and arc[1] < arc[0]):
+        raise InputError(
+            f"'limited_angles_deg' of '{path}' must name the finite angles of an arc, or its two ends, rising, got "
+            f"{arc.tolist()[:4]}",
+            do="write an arc from 330 through 0 to 30 as 330, 390, or list all its angles",
+        )
+    steps = np.diff(arc)
+    if (steps >= 0).all() or (steps <= 0).all():
+        return float(arc.min()), min(float(arc.max()), float(arc.min()) + 360)
+    around = np.unique(arc % 360)  # in any order, or through 0: all of the circle but the widest gap
+    gaps = np.diff(around, append=around[0] + 360)
+    first = (int(gaps.argmax()) + 1) % len(around)
+    return float(around[first]), float(around[first] + 360 - gaps.max())
+
+
+def in_arc(degrees: np.ndarray, arc: tuple[float, float]) -> np.ndarray:
+    """Return which angles (n,) lie on an arc, whatever turn they are counted in."""
+    low, high = arc
+    return (degrees - low + SAME_DEGREES) % 360 <= high - low + 2 * SAME_DEGREES

@@ -1,0 +1,171 @@
+"""Line integrals of a measured scan, from the sinogram or the counts of a file, checked for being what they claim."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from nfsolve._core.errors import InputError
+from nfsolve.data.scans.files import numbers
+from nfsolve.data.scans.layout import axes_of, like_counts
+from nfsolve.forward.counts import air_normalised, line_integrals_of_counts
+
+NOT_AIR = 0.05  # of the largest line integral, on average over the views: the object reaches into the bin
+TRANSMITTED = 0.9, 1.1  # I / I0 of air
+OPAQUE = 15.0  # a line integral of exp(-15) = 3e-7 of the beam: no detector tells it from larger ones
+
+
+def measured(
+    path: Path, known: dict[str, Any], row: int, n_views: int, mask_bad: bool, axes: str = ""
+) -> dict[str, Any]:
+    """Return the line integrals, and the counts that they come from.
+
+    Args:
+        path: The file.
+        known: The file's arrays in the general layout.
+        row: Which detector row, of three axes.
+        n_views: Number of angles.
+        mask_bad: Whether to fill in unknown line integrals.
+        axes: Names of the axes, in order, where the shape does not tell.
+
+    Returns:
+        The attributes sinogram, weights, counts and I0 of a `scan.Scan`.
+
+    Raises:
+        InputError: The array does not fit the angles or the detector, or holds values that cannot be used.
+    """
+    key = "counts" if "counts" in known else "sinogram"
+    names, shape = axes_of(path, known, key, n_views, axes)
+    values, rows = np.asarray(known[key]), 1
+    if "rows" in names:
+        axis = names.index("rows")
+        rows = shape[axis]
+        if not 0 <= row < rows:
+            raise InputError(f"'{path}' has detector rows 0 to {rows - 1}, got row={row}", do="choose one of them")
+        values = values.take(row, axis)
+    stored = values.dtype
+    values = numbers(path, {key: values}, key)
+    if names.index("views") > names.index("bins"):
+        values = values.T
+    if key == "sinogram":
+        _check_integrals(path, values, stored)
+        sinogram, weights = _filled(path, key, values, ~np.isfinite(values), mask_bad)
+        return {"sinogram": sinogram, "weights": weights}
+    negative = int((values < 0).sum())
+    if negative:
+        raise InputError(
+            f"counts are numbers of photons, and {negative} of {values.size} of '{path}' are negative",
+            do="give the counts before the dark field is taken away, and the dark field as 'dark'",
+        )
+    flat, dark = (like_counts(path, known, name, names, values.shape, (row, rows)) for name in ("flat", "dark"))
+    counts, I0 = np.maximum(values - dark, 0), flat - dark
+    dead = ~np.isfinite(counts) | ~(I0 > 0)
+    counts, I0 = np.where(dead, 0.0, counts), np.where(dead, 0.0, I0)
+    none = counts == 0
+    if (none & ~dead).any() and not mask_bad:
+        raise InputError(
+            f"{int((none & ~dead).sum())} of {values.size} counts of '{path}' are zero or below the dark field, and "
+            "have no logarithm",
+            do="give mask_bad=True, which fills in line integrals with weight 0 and keeps the counts",
+        )
+    safe = (torch.from_numpy(np.where(none, 1.0, z)) for z in (counts, I0))
+    integrals = np.where(none, np.nan, line_integrals_of_counts(*safe).numpy())
+    _check_integrals(path, integrals, integrals.dtype)
+    sinogram, weights = _filled(path, key, integrals, none, mask_bad)
+    return {"sinogram": sinogram, "weights": weights, "counts": counts, "I0": I0}
+
+
+def _check_integrals(path: Path, values: np.ndarray, stored: np.dtype) -> None:
+    """Refuse numbers that are no line integrals: intensities, transmissions, or logarithms of the wrong sign."""
+    known = values[np.isfinite(values)]
+    if not len(known):
+        return  # the next check says where
+    largest, mean, counted = (
+        float(known.max()),
+        float(known.mean()),
+        "store counts as 'counts', with 'flat' beside them",
+    )
+    if stored.kind in "iub" and largest > 1:
+        raise InputError(
+            f"'sinogram' of '{path}' holds whole numbers up to {largest:g}, which look like counts, not line integrals",
+            do=counted,
+        )
+    border = float(np.nanmedian(values[:, [0, -1]]))
+    if known.min() >= 0 and mean < 0.98 * border and border > 0.8 * largest:  # it is brightest beside the object
+        if TRANSMITTED[0] < border < TRANSMITTED[1]:
+            raise InputError(
+                f"'sinogram' of '{path}' is {border:.3g} at the ends of the detector and less behind the object, like "
+                "transmissions I / I0, not line integrals",
+                do="store them as 'counts' with flat=1, or store -log(I / I0)",
+            )
+        if border > OPAQUE:
+            raise InputError(
+                f"'sinogram' of '{path}' is {border:.4g} at the ends of the detector and less behind the object, like "
+                "intensities, not line integrals",
+                do=counted,
+            )
+    if mean < 0:
+        raise InputError(
+            f"line integrals are -log(I / I0), and those of '{path}' are negative on average ({mean:.3g})",
+            do="change their sign, or correct the flat field",
+        )
+
+
+def without_drift(path: Path, data: dict[str, Any], air: int) -> dict[str, Any]:
+    """Take the beam of each view from the bins at both borders of the detector, which see only air.
+
+    Args:
+        path: The file.
+        data: What `measured` gave.
+        air: Number of bins at either border; those that are unknown in some view are passed over.
+
+    Returns:
+        The attributes sinogram and I0 of a `scan.Scan`, anew.
+
+    Raises:
+        InputError: More bins than there are, none that is known in every view, or the object reaches into them.
+    """
+    sinogram, weights, I0 = data["sinogram"], data["weights"], data.get("I0")
+    n = sinogram.shape[1]
+    if not 0 < 2 * air < n:
+        raise InputError(
+            f"air must be 1 to {(n - 1) // 2} of the {n} bins of '{path}' at either border, got {air}",
+            do="give fewer bins, or 0 for a beam that does not drift",
+        )
+    strip = [b for b in (*range(air), *range(n - air, n)) if weights is None or weights[:, b].all()]
+    if not strip:
+        raise InputError(f"none of the {2 * air} bins of air of '{path}' is known in every view", do="give more bins")
+    corrected = air_normalised(torch.from_numpy(sinogram), strip).numpy()
+    reach = float(np.abs(corrected[:, strip].mean(0)).max() / corrected.max())
+    if not reach < NOT_AIR:
+        raise InputError(
+            f"the {air} bins of air at either border of '{path}' must stay below {100 * NOT_AIR:.0f} % of the largest "
+            f"line integral, and they reach {100 * reach:.0f} %",
+            do="give fewer bins",
+        )
+    if I0 is None:
+        return {"sinogram": corrected}
+    return {"sinogram": corrected, "I0": I0 * np.exp((corrected - sinogram)[:, :1])}
+
+
+def _filled(
+    path: Path, key: str, values: np.ndarray, bad: np.ndarray, mask_bad: bool
+) -> tuple[np.ndarray, np.ndarray | None]:
+    if not bad.any():
+        return values, None
+    if not mask_bad:
+        columns = np.flatnonzero(bad.any(0))
+        listed = ", ".join(map(str, columns[:8])) + (", ..." if len(columns) > 8 else "")
+        raise InputError(
+            f"'{key}' of '{path}' is unknown in detector columns {listed} ({len(columns)} of {bad.shape[1]})",
+            do="give mask_bad=True, which fills them in along the detector with weight 0",
+        )
+    if bad.all(1).any():
+        view = int(np.flatnonzero(bad.all(1))[0])
+        raise InputError(f"'{key}' of '{path}' has no known bin in view {view}", do="leave this view out")
+    bins, filled = np.arange(bad.shape[1]), values.copy()
+    for view in np.flatnonzero(bad.any(1)):
+        good = ~bad[view]
+        filled[view] = np.interp(bins, bins[good], values[view, good])
+    return filled, 1.0 - bad

@@ -1,0 +1,193 @@
+"""Layouts of the arrays of a measured scan: the names that files give them, and which of their axes is which."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nfsolve._core.errors import InputError
+from nfsolve.data.scans.files import check_keys, numbers
+
+MEANING = {
+    "sinogram": "line integrals -log(I / I0), (views, bins); or 'counts' with 'flat'",
+    "angles_deg": "angle of each view, in degrees",
+    "geometry": "'parallel' or 'fan'",
+    "spacing": "width of a detector bin, in mm",
+    "flat": "counts of the bare beam: a number, one for each bin or view, frames of the detector, or like the counts",
+}
+DISTANCES = {
+    "source_origin": "distance from the source to the rotation axis, in mm",
+    "source_detector_distance": "distance from the source to the detector, in mm",
+}
+CHALLENGE = {
+    "distanceSourceOrigin": ("source_origin", DISTANCES["source_origin"]),
+    "distanceSourceDetector": ("source_detector_distance", DISTANCES["source_detector_distance"]),
+    "pixelSizePost": ("spacing", "width of a detector bin after binning, in mm"),
+    "effectivePixelSizePost": ("pixel", "width of a bin at the rotation axis, in mm"),
+}
+SYNONYMS = {"source": "source_origin", "detector": "source_detector_distance"}
+STEADIER = 4.0  # times as steady as over views are the sums over bins of an array that lies on its side
+
+
+def general_layout(path: Path, arrays: dict[str, Any]) -> dict[str, Any]:
+    """Rename the arrays of the known layouts to those of the general one; see `scan.read_scan`.
+
+    Args:
+        path: The file.
+        arrays: What it holds.
+
+    Returns:
+        Name -> array, in the general layout; ``find_axis`` is there where the rotation axis is to be estimated,
+        and ``bins`` where the file states the number of detector bins.
+
+    Raises:
+        InputError: A known layout lacks one of its keys.
+    """
+    for struct in ("CtDataFull", "CtDataLimited"):
+        if struct in arrays:
+            check_keys(path, arrays[struct], {"sinogram": MEANING["sinogram"], "parameters": "of the scanner"})
+            given, prefix = dict(arrays[struct]["parameters"]), ""
+            check_keys(path, given, {"angles": MEANING["angles_deg"]})
+            angles = given["angles"]
+            known = {"sinogram": arrays[struct]["sinogram"], "angles_deg": angles, "limited_angles_deg": angles}
+            break
+    else:
+        given, prefix, known = arrays, "geom_", {SYNONYMS.get(name, name): values for name, values in arrays.items()}
+    if prefix + "distanceSourceOrigin" in given or prefix + "distanceSourceDetector" in given:
+        check_keys(path, given, {prefix + key: text for key, (_, text) in CHALLENGE.items()})
+        known.update({name: given[prefix + key] for key, (name, _) in CHALLENGE.items()}, geometry="fan")
+        known["bins"] = given.get(prefix + "numDetectorsPost", np.shape(known.get("sinogram", 0))[-1:])
+        if "fbp_512" in arrays:  # per width of a bin at the axis
+            known["reference"] = arrays["fbp_512"] / arrays["geom_effectivePixelSizePost"]
+        if "segmentation_512" in arrays:
+            known["segmentation"] = arrays["segmentation_512"]
+    elif "sino" in arrays:
+        check_keys(path, arrays, {"theta_deg": MEANING["angles_deg"]})
+        known.update(sinogram=arrays["sino"], angles_deg=arrays["theta_deg"], geometry="parallel", find_axis=True)
+        known.update(spacing=1.0, unit="bin")
+    return known
+
+
+def axes_of(
+    path: Path, known: dict[str, Any], key: str, n_views: int, stated: str
+) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Find out which axis of an array is which, from what was stated, or from the numbers of views and bins.
+
+    Args:
+        path: The file.
+        known: The file's arrays in the general layout.
+        key: The array's name.
+        n_views: Number of angles.
+        stated: The names of its axes, of "views", "bins" and "rows", in order; empty where they are to be found.
+
+    Returns:
+        The names of the axes in order, and the shape.
+
+    Raises:
+        InputError: No axis, or more than one, could be that of the views.
+    """
+    shape = np.shape(known[key])
+    bins = int(np.ravel(known["bins"])[0]) if "bins" in known else None
+    if stated:
+        names = tuple(stated.replace(",", " ").split())
+        if sorted(names) != sorted(("views", "bins", "rows")[: len(shape)]):
+            raise InputError(
+                f"axes must name the {len(shape)} axes of '{key}' of '{path}', got '{stated}'",
+                do="give 'views bins', or 'views rows bins' in their order",
+            )
+        orders = [names]
+    elif len(shape) == 3:
+        orders = [("views", "rows", "bins"), ("rows", "views", "bins"), ("rows", "bins", "views")]
+        if bins is not None:
+            orders += [("views", "bins", "rows"), ("bins", "views", "rows"), ("bins", "rows", "views")]
+    else:
+        orders = [("views", "bins"), ("bins", "views")]
+    fits = [names for names in orders if len(names) == len(shape) and _fits(names, shape, n_views, bins)]
+    if len(shape) == 2 and len(fits) == 2 and not _on_its_side(known[key]):
+        fits = fits[:1]
+    if len(fits) == 1:
+        return fits[0], shape
+    if fits:
+        raise InputError(
+            f"'{key}' of '{path}' has shape {shape} for {n_views} views, and its axes could be "
+            + " or ".join(f"({', '.join(names)})" for names in fits),
+            do=f"state them: axes='{' '.join(fits[0])}', say",
+        )
+    raise InputError(
+        f"'{key}' of '{path}' has shape {shape}, and no axis of it fits {n_views} angles"
+        + ("" if bins is None else f" and {bins} detector bins"),
+        do="give one angle for each view, and line integrals as (views, bins)",
+    )
+
+
+def _fits(names: tuple[str, ...], shape: tuple[int, ...], n_views: int, bins: int | None) -> bool:
+    sizes = dict(zip(names, shape, strict=True))
+    return sizes["views"] == n_views and bins in (None, sizes["bins"])
+
+
+def _on_its_side(values: Any) -> bool:
+    """Whether a square array looks like (bins, views): all views of an object measure the same mass."""
+    sums = (np.nansum(np.asarray(values, np.float64), axis) for axis in (1, 0))
+    views, bins = (float(np.std(each) / max(abs(np.mean(each)), 1e-300)) for each in sums)
+    return views > STEADIER * bins
+
+
+def like_counts(
+    path: Path, known: dict[str, Any], key: str, axes: tuple[str, ...], shape: tuple[int, int], row: tuple[int, int]
+) -> np.ndarray:
+    """Bring a flat or a dark field to the shape of the counts of one detector row.
+
+    Args:
+        path: The file.
+        known: The file's arrays in the general layout.
+        key: ``"flat"`` or ``"dark"``; a field that is not there is zero.
+        axes: Names of the axes of the counts, as `axes_of` gives them.
+        shape: Numbers of (views, bins).
+        row: Which row, and of how many.
+
+    Returns:
+        Counts (views, bins); of several frames of the detector the mean.
+
+    Raises:
+        InputError: The shape is none of `MEANING`, or could be two of them.
+    """
+    values = numbers(path, known, key) if key in known else np.zeros(())
+    (views, bins), (index, rows) = shape, row
+    readings = []
+    for order in _orders_of_field(values.ndim, axes):
+        sizes = dict(zip(order, values.shape, strict=True))
+        whole = values.transpose([order.index(name) for name in ("rows", "views", "bins") if name in order])
+        for axis, name in enumerate(("rows", "views", "bins")):
+            whole = whole if name in order else np.expand_dims(whole, axis)
+        if sizes.get("rows", 1) not in (1, rows) or sizes.get("bins", 1) not in (1, bins):
+            continue
+        one = whole[index if len(whole) > 1 else 0]
+        if len(one) not in (1, views):
+            if one.shape[1] != bins or (readings and sizes.get("rows", 1) < rows):
+                continue
+            one = one.mean(0, keepdims=True)  # frames
+        readings.append(np.broadcast_to(one, shape))
+    if any(not np.allclose(readings[0], other, equal_nan=True) for other in readings[1:]):
+        raise InputError(
+            f"'{key}' of '{path}' has shape {values.shape}, which can be read in two ways for {views} views of {rows} "
+            f"rows of {bins} bins",
+            do="give it all the axes of the counts, with length 1 along those where it stays the same",
+        )
+    if not readings:
+        raise InputError(
+            f"'{key}' of '{path}' has shape {values.shape}, which does not fit counts of {views} views of {bins} bins",
+            do=f"give {MEANING['flat']}",
+        )
+    return readings[0]
+
+
+def _orders_of_field(ndim: int, axes: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """Names that the axes of a field can have, beside counts whose axes have these names."""
+    if ndim == 0:
+        return [()]
+    if ndim == 1:
+        return [("bins",), ("views",)]
+    if ndim == 2 and len(axes) == 3:
+        return [tuple(name for name in axes if name != "views"), ("views", "bins")]
+    usual = ("views", "rows", "bins") if ndim == 3 else ("views", "bins")
+    return list(dict.fromkeys([axes, usual])) if ndim == len(axes) else []
