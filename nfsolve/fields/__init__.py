@@ -42,6 +42,7 @@ from nfsolve.fields.mlp import MLP
 from nfsolve.fields.modified import ModifiedMLP
 from nfsolve.fields.modified_deeponet import ModifiedDeepONet
 from nfsolve.fields.multiplicative import FourierFilterNetwork, GaborFilterNetwork
+from nfsolve.fields.network import Network
 from nfsolve.fields.nonlinear_deeponet import NonlinearDeepONet
 from nfsolve.fields.operators import Operator
 from nfsolve.fields.pod_deeponet import PODDeepONet
@@ -81,6 +82,7 @@ __all__ = [
     "Modified",
     "ModifiedDeepONet",
     "ModifiedMLP",
+    "Network",
     "NonlinearDeepONet",
     "Operator",
     "PODDeepONet",

@@ -6,7 +6,7 @@ points -> normalised to [-1, 1] (exactly periodic where the domain is) -> encodi
 import inspect
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
@@ -38,17 +38,37 @@ class Domain(Protocol):
     periodic: tuple[bool, ...]
 
 
+class MergedSignature:
+    """The arguments of a constructor, with those that it passes on to its bases as ``**options``."""
+
+    def __get__(self, field: Any, cls: type) -> inspect.Signature:
+        """Return the signature of a class; an instance has none of its own."""
+        if field is not None:
+            raise AttributeError("__signature__")
+        found: dict[str, inspect.Parameter] = {}
+        for base in cls.__mro__:
+            if "__init__" in vars(base):
+                _, *own = inspect.signature(vars(base)["__init__"]).parameters.values()
+                for parameter in own:
+                    found.setdefault(parameter.name, parameter)
+                passes_on = any(parameter.kind is parameter.VAR_KEYWORD for parameter in own)
+                if base is Field or not passes_on:
+                    break
+        named = [p for p in found.values() if p.kind is not p.VAR_KEYWORD]
+        return inspect.Signature(sorted(named, key=lambda p: p.kind))
+
+
 class Field(nn.Module, ABC):
     """A neural field; subclasses add the network between encoded coordinates and raw outputs.
 
     Args:
         domain: Names, bounds and periodicity of the coordinates.
         outputs: Names of the outputs, separated by spaces or as a tuple.
-        output_transform: Maps coordinates ``(n, d)`` and raw outputs ``(n, k)`` to ``(n, k)``, or None.
-        options: The subclass's own arguments, which become `config`; sizes are checked here.
+        output_transform: Maps coordinates ``(n, d)`` and raw outputs ``(n, k)`` to ``(n, k)``.
         seed: Seed of weights and encoding.
         dtype: Type of the parameters, default float32.
         device: Device of the parameters, default CPU.
+        **options: The subclass's own arguments, which become `config`; sizes are checked here.
 
     Attributes:
         inputs: Coordinate names.
@@ -57,9 +77,10 @@ class Field(nn.Module, ABC):
         transformable: Whether the field, where it has no transform, takes that of a problem.
 
     Raises:
-        InputError: A size that is not positive, or outputs without names.
+        InputError: A size that is not positive, outputs without names, or an argument that the subclass lacks.
     """
 
+    __signature__: ClassVar[Any] = MergedSignature()
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     config: dict[str, Any]
@@ -68,20 +89,22 @@ class Field(nn.Module, ABC):
     def __init__(
         self,
         domain: Domain,
-        outputs: str | tuple[str, ...],
-        output_transform: OutputTransform | None,
-        options: dict[str, Any],
-        seed: int,
-        dtype: torch.dtype | None,
-        device: Device,
+        outputs: str | tuple[str, ...] = "u",
+        *,
+        output_transform: OutputTransform | None = None,
+        seed: int = 0,
+        dtype: torch.dtype | None = None,
+        device: Device = None,
+        **options: Any,
     ):
         super().__init__()
         name = type(self).__name__
+        self.check_options(options)
         check_counts(name, **{k: v for k, v in options.items() if k in SIZES})
         self.inputs = tuple(domain.names)
         self.outputs = output_names(outputs)
         self.config = {"call": name, **options}
-        self.output_transform = output_transform
+        self.output_transform, self.seed = output_transform, seed
         dtype = _dtype(dtype)
         self.origin = origin_of(domain.bounds)
         coordinates, names = _coordinates(domain, self.origin, options.get("harmonics", 1))
@@ -105,14 +128,19 @@ class Field(nn.Module, ABC):
         Raises:
             InputError: An option that the constructor does not have.
         """
-        known = [name for name in inspect.signature(cls).parameters if name not in ("domain", "outputs")]
-        for name in options:
-            if name not in known:
-                raise unknown(f"option of {cls.__name__}", name, known)
+        cls.check_options(options)
         transform = problem.output_transform() if hasattr(problem, "output_transform") else None
         if isinstance(options.get("init"), Init):
             options["init"] = options["init"].for_problem(problem)
         return cls(problem.domain, outputs=problem.unknowns, **{"output_transform": transform, **options})  # type: ignore[call-arg]
+
+    @classmethod
+    def check_options(cls, options: Iterable[str]) -> None:
+        """Refuse names that are no arguments of the constructor."""
+        known = [name for name in inspect.signature(cls).parameters if name not in ("domain", "outputs")]
+        for name in options:
+            if name not in known:
+                raise unknown(f"option of {cls.__name__}", name, known)
 
     @abstractmethod
     def network(self, features: Tensor) -> Tensor:

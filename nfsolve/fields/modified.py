@@ -1,14 +1,12 @@
 """The modified MLP: two encoders gate every hidden layer."""
 
-import torch
+from typing import Any
+
 from torch import Tensor, nn
 
-from nfsolve.fields.activations import TANH, Activation
-from nfsolve.fields.chosen import chosen
-from nfsolve.fields.encodings import IDENTITY, Encoding
-from nfsolve.fields.field import Device, Domain, Field, OutputTransform
-from nfsolve.fields.init import Init
+from nfsolve.fields.field import Domain
 from nfsolve.fields.layers import Layers
+from nfsolve.fields.network import Network
 
 
 class Gated(nn.Module):
@@ -36,38 +34,19 @@ class Gated(nn.Module):
         return self.last(h)
 
 
-class ModifiedMLP(Field):
+class ModifiedMLP(Network):
     """h <- (1 - z) U + z V with z = s(W h + b), U = s(W_U e(x) + b_U), V = s(W_V e(x) + b_V).
 
-    Arguments and errors as for `nfsolve.fields.MLP`; ``depth`` counts the gated layers.
+    Arguments and errors as for `Network`; ``depth`` counts the gated layers.
 
     Reference:
         Wang, Teng & Perdikaris, SIAM J. Sci. Comput. 43 (2021), arXiv 2001.04536; with a gate in every layer,
         as in the Expert's Guide to PINNs, arXiv 2308.08468.
     """
 
-    def __init__(
-        self,
-        domain: Domain,
-        outputs: str | tuple[str, ...] = "u",
-        *,
-        width: int = 64,
-        depth: int = 3,
-        activation: Activation = TANH,
-        encoding: Encoding = IDENTITY,
-        harmonics: int = 1,
-        init: Init | None = None,
-        output_transform: OutputTransform | None = None,
-        seed: int = 0,
-        dtype: torch.dtype | None = None,
-        device: Device = None,
-    ):
-        activation, init = chosen(activation, init)
-        options = {"width": width, "depth": depth, "activation": activation}
-        options |= {"encoding": encoding, "harmonics": harmonics, "init": init}
-        super().__init__(domain, outputs, output_transform, options, seed, dtype, device)
-        layers = Layers(self.encoding.out_features, width, depth, activation, init, seed, dtype, device)
-        self.body = Gated(layers, len(self.outputs))
+    def __init__(self, domain: Domain, outputs: str | tuple[str, ...] = "u", **options: Any):
+        super().__init__(domain, outputs, **options)
+        self.body = Gated(self.layers(self.config["depth"]), len(self.outputs))
 
     def network(self, features: Tensor) -> Tensor:
         """Map encoded coordinates to raw outputs."""

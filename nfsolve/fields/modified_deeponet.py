@@ -5,20 +5,18 @@ Wang, Wang & Perdikaris, Improved architectures and training algorithms for deep
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from nfsolve.fields.activations import TANH, Activation
-from nfsolve.fields.chosen import chosen
-from nfsolve.fields.encodings import IDENTITY, Encoding
-from nfsolve.fields.field import Device, Domain, OutputTransform
-from nfsolve.fields.init import Init
+from nfsolve.fields.field import Domain
 from nfsolve.fields.layers import Layers
+from nfsolve.fields.network import Network
 from nfsolve.fields.operators import Operator, joined
 
 
-class ModifiedDeepONet(Operator):
+class ModifiedDeepONet(Operator, Network):
     """h <- (1 - z) U + z V in branch and trunk, with U an encoding of the function and V one of the point.
 
     Both networks then depend on both, so they run on every pair of a point and a function: derivatives cost as much
@@ -34,26 +32,14 @@ class ModifiedDeepONet(Operator):
         outputs: str | tuple[str, ...] = "s",
         sensors: int | tuple[int, ...] = 100,
         *,
-        width: int = 64,
-        depth: int = 3,
         latent: int = 64,
-        activation: Activation = TANH,
-        encoding: Encoding = IDENTITY,
-        harmonics: int = 1,
-        init: Init | None = None,
-        output_transform: OutputTransform | None = None,
-        seed: int = 0,
-        dtype: torch.dtype | None = None,
-        device: Device = None,
+        **options: Any,
     ):
-        activation, init = chosen(activation, init)
-        options = {"sensors": sensors, "width": width, "depth": depth, "latent": latent, "activation": activation}
-        options |= {"encoding": encoding, "harmonics": harmonics, "init": init}
-        super().__init__(domain, outputs, output_transform, options, seed, dtype, device)
-        k, like = len(self.outputs), self.coordinates.matrix
-        common = (seed, like.dtype, like.device)
-        trunk = Layers(self.encoding.out_features, width, depth, activation, init, *common)
-        branch = Layers(sum(self.sensors), width, depth, activation, None, *common, purpose="branch")
+        super().__init__(domain, outputs, sensors, latent=latent, **options)
+        k, like, c = len(self.outputs), self.coordinates.matrix, self.config
+        depth, given = c["depth"], (self.seed, like.dtype, like.device)
+        trunk = self.layers(depth)
+        branch = Layers(sum(self.sensors), c["width"], depth, c["activation"], None, *given, purpose="branch")
         self.encode_point, self.encode_function = trunk.first(), branch.first()
         self.trunk = nn.ModuleList([trunk.first(), *(trunk.hidden(index) for index in range(1, depth))])
         self.branches = nn.ModuleList([branch.first(), *(branch.hidden(index) for index in range(1, depth))])

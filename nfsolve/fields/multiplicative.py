@@ -16,7 +16,7 @@ from torch import Generator, Tensor, nn
 from nfsolve._core.random import generator
 from nfsolve.fields.activations import TANH
 from nfsolve.fields.checks import check_positive
-from nfsolve.fields.field import SIZES, Device, Domain, Field, OutputTransform
+from nfsolve.fields.field import Domain, Field
 from nfsolve.fields.init import Place, TorchDefault
 from nfsolve.fields.layers import linear
 
@@ -68,27 +68,32 @@ class FilterNetwork(Field):
 
     Args:
         domain: Names, bounds and periodicity of the coordinates.
-        outputs: Names of the outputs.
-        output_transform: Maps coordinates ``(n, d)`` and raw outputs ``(n, k)`` to ``(n, k)``, or None.
-        options: ``width``, ``depth``, ``scale``, ``harmonics`` and what `filter` needs.
-        seed: Seed of the weights.
-        dtype: Type of the parameters, default float32.
-        device: Device of the parameters, default CPU.
+        outputs: Names of the outputs, separated by spaces or as a tuple.
+        width: Number of functions in a filter.
+        depth: Number of filters; ``depth - 1`` linear maps stand between them.
+        scale: Root mean square of the initial angular frequencies of the whole product, along each normalised
+            coordinate. The default of the paper's code, made for images, is 256 / sqrt(3 d).
+        harmonics: Harmonics of the embedding of periodic coordinates.
+        **options: Arguments of `Field`, and what `filter` needs.
+
+    Raises:
+        InputError: A size or scale that is not positive.
     """
 
     def __init__(
         self,
         domain: Domain,
-        outputs: str | tuple[str, ...],
-        output_transform: OutputTransform | None,
-        options: dict[str, Any],
-        seed: int,
-        dtype: torch.dtype | None,
-        device: Device,
+        outputs: str | tuple[str, ...] = "u",
+        *,
+        width: int = 64,
+        depth: int = 4,
+        scale: float = 10.0,
+        harmonics: int = 1,
+        **options: Any,
     ):
-        super().__init__(domain, outputs, output_transform, options, seed, dtype, device)
-        check_positive(type(self).__name__, **{k: v for k, v in options.items() if k not in SIZES})
-        width, depth, random = options["width"], options["depth"], generator(seed, "weights")
+        super().__init__(domain, outputs, width=width, depth=depth, scale=scale, harmonics=harmonics, **options)
+        check_positive(type(self).__name__, scale=scale)
+        random = generator(self.seed, "weights")
         like = self.coordinates.matrix
         self.filters = nn.ModuleList(self.filter(random) for _ in range(depth)).to(like.device, like.dtype)
         self.maps = nn.ModuleList()
@@ -118,39 +123,8 @@ class FilterNetwork(Field):
 class FourierFilterNetwork(FilterNetwork):
     """A product of sine filters, mixed by linear maps.
 
-    Args:
-        domain: Names, bounds and periodicity of the coordinates.
-        outputs: Names of the outputs, separated by spaces or as a tuple.
-        width: Number of sines in a filter.
-        depth: Number of filters; ``depth - 1`` linear maps stand between them.
-        scale: Root mean square of the initial angular frequencies of the whole product, along each normalised
-            coordinate. The default of the paper's code, made for images, is 256 / sqrt(3 d).
-        harmonics: Harmonics of the embedding of periodic coordinates.
-        output_transform: Maps coordinates ``(n, d)`` and raw outputs ``(n, k)`` to ``(n, k)``.
-        seed: Seed of the weights.
-        dtype: Type of the parameters, default float32.
-        device: Device of the parameters, default CPU.
-
-    Raises:
-        InputError: A size or scale that is not positive.
+    Arguments and errors as for `FilterNetwork`.
     """
-
-    def __init__(
-        self,
-        domain: Domain,
-        outputs: str | tuple[str, ...] = "u",
-        *,
-        width: int = 64,
-        depth: int = 4,
-        scale: float = 10.0,
-        harmonics: int = 1,
-        output_transform: OutputTransform | None = None,
-        seed: int = 0,
-        dtype: torch.dtype | None = None,
-        device: Device = None,
-    ):
-        options = {"width": width, "depth": depth, "scale": scale, "harmonics": harmonics}
-        super().__init__(domain, outputs, output_transform, options, seed, dtype, device)
 
     def filter(self, random: Generator) -> nn.Module:
         """Draw one filter."""
@@ -163,23 +137,11 @@ class GaborFilterNetwork(FilterNetwork):
     The envelope of each filter has gamma ~ Gamma(shape / depth, rate), and its frequencies a variance in
     proportion to gamma, so that narrow envelopes carry high frequencies (as in the paper's code).
 
+    Arguments and errors as for `FilterNetwork`, and:
+
     Args:
-        domain: Names, bounds and periodicity of the coordinates.
-        outputs: Names of the outputs, separated by spaces or as a tuple.
-        width: Number of Gabor functions in a filter.
-        depth: Number of filters; ``depth - 1`` linear maps stand between them.
-        scale: Root mean square of the initial angular frequencies of the whole product, along each normalised
-            coordinate.
         shape: Shape of the Gamma distribution of the whole product's gamma.
         rate: Its rate.
-        harmonics: Harmonics of the embedding of periodic coordinates.
-        output_transform: Maps coordinates ``(n, d)`` and raw outputs ``(n, k)`` to ``(n, k)``.
-        seed: Seed of the weights.
-        dtype: Type of the parameters, default float32.
-        device: Device of the parameters, default CPU.
-
-    Raises:
-        InputError: A size, scale, shape or rate that is not positive.
     """
 
     def __init__(
@@ -187,20 +149,12 @@ class GaborFilterNetwork(FilterNetwork):
         domain: Domain,
         outputs: str | tuple[str, ...] = "u",
         *,
-        width: int = 64,
-        depth: int = 4,
-        scale: float = 10.0,
         shape: float = 6.0,
         rate: float = 1.0,
-        harmonics: int = 1,
-        output_transform: OutputTransform | None = None,
-        seed: int = 0,
-        dtype: torch.dtype | None = None,
-        device: Device = None,
+        **options: Any,
     ):
-        options = {"width": width, "depth": depth, "scale": scale, "shape": shape, "rate": rate}
-        options |= {"harmonics": harmonics}
-        super().__init__(domain, outputs, output_transform, options, seed, dtype, device)
+        check_positive(type(self).__name__, shape=shape, rate=rate)
+        super().__init__(domain, outputs, shape=shape, rate=rate, **options)
 
     def filter(self, random: Generator) -> nn.Module:
         """Draw one filter."""

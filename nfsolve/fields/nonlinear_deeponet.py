@@ -7,22 +7,19 @@ here sums of their products.
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from nfsolve.fields.activations import TANH, Activation
 from nfsolve.fields.branches import PLAIN, Branch
-from nfsolve.fields.chosen import chosen
-from nfsolve.fields.encodings import IDENTITY, Encoding
-from nfsolve.fields.field import Device, Domain, OutputTransform
-from nfsolve.fields.init import Init
+from nfsolve.fields.field import Domain
 from nfsolve.fields.layers import Layers
+from nfsolve.fields.network import Network
 from nfsolve.fields.operators import Separable, make_branches, make_trunk
 
 
-class NonlinearDeepONet(Separable):
+class NonlinearDeepONet(Separable, Network):
     """An operator whose sums of products pass through a small network.
 
     The decoder alone runs on every pair of a point and a function, branch and trunk on each function and each point:
@@ -44,33 +41,20 @@ class NonlinearDeepONet(Separable):
         *,
         features: int = 16,
         decoder: int = 2,
-        width: int = 64,
-        depth: int = 3,
         latent: int = 16,
-        activation: Activation = TANH,
-        encoding: Encoding = IDENTITY,
-        harmonics: int = 1,
-        init: Init | None = None,
         trunk: Literal["plain", "modified"] = "plain",
         branch: Branch | tuple[Branch, ...] = PLAIN,
-        output_transform: OutputTransform | None = None,
-        seed: int = 0,
-        dtype: torch.dtype | None = None,
-        device: Device = None,
+        **options: Any,
     ):
-        activation, init = chosen(activation, init)
-        options = {"features": features, "decoder": decoder, "sensors": sensors, "width": width, "depth": depth}
-        options |= {"latent": latent, "activation": activation, "encoding": encoding, "harmonics": harmonics}
-        options |= {"init": init, "trunk": trunk, "branch": branch}
-        super().__init__(domain, outputs, output_transform, options, seed, dtype, device)
-        k, like = len(self.outputs), self.coordinates.matrix
-        given = (activation, init, seed, like.dtype, like.device)
-        layers = Layers(self.encoding.out_features, width, depth, *given)
-        self.trunk = make_trunk(layers, trunk, features * latent)
-        self.branches = make_branches(self, branch, features * latent, seed)
+        own = {"features": features, "decoder": decoder, "latent": latent, "trunk": trunk, "branch": branch}
+        super().__init__(domain, outputs, sensors, **own, **options)
+        k, like, c = len(self.outputs), self.coordinates.matrix, self.config
+        self.trunk = make_trunk(self.layers(c["depth"]), trunk, features * latent)
+        self.branches = make_branches(self, branch, features * latent)
         self.bias = nn.Parameter(torch.zeros(features, dtype=like.dtype, device=like.device))
+        given = (c["activation"], c["init"], self.seed, like.dtype, like.device)
         decoding = Layers(features, features, decoder, *given, purpose="decoder")
-        self.activation = activation
+        self.activation = c["activation"]
         self.decoder = nn.Sequential(*(decoding.hidden(index) for index in range(1, decoder)), decoding.last(k))
 
     @property

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from nfsolve._core.errors import InputError, unknown
 from nfsolve.fields.branches import Branch
 from nfsolve.fields.checks import check_counts
-from nfsolve.fields.field import Device, Domain, Field, OutputTransform
+from nfsolve.fields.field import Domain, Field
 from nfsolve.fields.layers import Layers
 from nfsolve.fields.modified import Gated
 
@@ -27,9 +27,14 @@ Functions = Tensor | Sequence[Tensor]
 class Operator(Field):
     """An operator from one or several functions to fields.
 
-    Arguments as for `Field`; a transform with a true attribute ``broadcasts`` takes points ``(n, 1, d)`` with outputs
-    ``(n, m, k)``, which saves a copy of each point for each function. ``options["sensors"]`` is the number of values by
-    which an input function is given, a tuple where there are several functions.
+    An output transform with a true attribute ``broadcasts`` takes points ``(n, 1, d)`` with outputs ``(n, m, k)``,
+    which saves a copy of each point for each function.
+
+    Args:
+        domain: Names, bounds and periodicity of the coordinates.
+        outputs: Names of the outputs, separated by spaces or as a tuple.
+        sensors: Number of values by which an input function is given; a tuple where there are several functions.
+        **options: Arguments of `Field`, and the subclass's own.
 
     Attributes:
         sensors: Number of sensors of each input function.
@@ -38,19 +43,15 @@ class Operator(Field):
     def __init__(
         self,
         domain: Domain,
-        outputs: str | tuple[str, ...],
-        output_transform: OutputTransform | None,
-        options: dict[str, Any],
-        seed: int,
-        dtype: torch.dtype | None,
-        device: Device,
+        outputs: str | tuple[str, ...] = "s",
+        sensors: int | tuple[int, ...] = 100,
+        **options: Any,
     ):
-        sensors = options["sensors"]
-        sensors = tuple(sensors) if isinstance(sensors, tuple | list) else (sensors,)
-        for count in sensors or (0,):
+        counts = tuple(sensors) if isinstance(sensors, tuple | list) else (sensors,)
+        for count in counts or (0,):
             check_counts(type(self).__name__, sensors=count)
-        super().__init__(domain, outputs, output_transform, options, seed, dtype, device)
-        self.sensors = sensors
+        super().__init__(domain, outputs, sensors=sensors, **options)
+        self.sensors = counts
 
     @classmethod
     def for_problem(cls, problem: Any, **options: Any) -> Self:
@@ -207,14 +208,13 @@ class Separable(Operator):
         return torch.stack(columns, -1) + offset[..., None, :]
 
 
-def make_branches(field: Operator, branch: Branch | tuple[Branch, ...], outputs: int, seed: int) -> nn.ModuleList:
+def make_branches(field: Operator, branch: Branch | tuple[Branch, ...], outputs: int) -> nn.ModuleList:
     """Make the network that reads each input function, by the width and depth of the operator's `config`.
 
     Args:
         field: The operator.
         branch: One specification for all functions, or one for each.
         outputs: Number of outputs of each network.
-        seed: Seed of the weights.
 
     Raises:
         InputError: Another number of specifications than of functions.
@@ -224,15 +224,15 @@ def make_branches(field: Operator, branch: Branch | tuple[Branch, ...], outputs:
     if len(branches) != count:
         raise InputError(f"{len(branches)} branches for {count} input functions", "one for each, or one for all")
     return nn.ModuleList(
-        make_branch(field, spec, sensors, outputs, seed, f"branch {i}" if i else "branch")
+        make_branch(field, spec, sensors, outputs, f"branch {i}" if i else "branch")
         for i, (spec, sensors) in enumerate(zip(branches, field.sensors, strict=True))
     )
 
 
-def make_branch(field: Operator, branch: Branch, sensors: int, outputs: int, seed: int, purpose: str) -> nn.Module:
+def make_branch(field: Operator, branch: Branch, sensors: int, outputs: int, purpose: str) -> nn.Module:
     """Make one network of functions; ``purpose`` names its stream of random numbers."""
     like, sizes = field.coordinates.matrix, {"width": field.config["width"], "count": field.config["depth"]}
-    layers = partial(Layers, **sizes, seed=seed, dtype=like.dtype, device=like.device, purpose=purpose)
+    layers = partial(Layers, **sizes, seed=field.seed, dtype=like.dtype, device=like.device, purpose=purpose)
     return branch.build(sensors, outputs, layers)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from nfsolve._core.errors import InputError
 from nfsolve.fields.branches import PLAIN, Branch
-from nfsolve.fields.field import Device, Domain, OutputTransform
+from nfsolve.fields.field import Domain
 from nfsolve.fields.operators import Separable, make_branches
 
 NODES = 4  # of the polynomial along each axis between the points of the grid
@@ -35,10 +35,7 @@ class PODDeepONet(Separable):
         width: Width of the hidden layers of a branch that does not say it.
         depth: Number of hidden layers of a branch that does not say it.
         branch: Network that reads a function; a tuple has one for each function.
-        output_transform: Maps coordinates ``(n, d)`` and raw outputs ``(n, k)`` to ``(n, k)``.
-        seed: Seed of the weights.
-        dtype: Type of the parameters, default float32.
-        device: Device of the parameters, default CPU.
+        **options: Arguments of `Field`.
 
     Raises:
         InputError: A size that is not positive, labels that are not finite or do not fit grid and outputs, or more
@@ -59,13 +56,10 @@ class PODDeepONet(Separable):
         width: int = 64,
         depth: int = 3,
         branch: Branch | tuple[Branch, ...] = PLAIN,
-        output_transform: OutputTransform | None = None,
-        seed: int = 0,
-        dtype: torch.dtype | None = None,
-        device: Device = None,
+        **options: Any,
     ):
-        options = {"sensors": sensors, "latent": latent, "width": width, "depth": depth, "branch": branch}
-        super().__init__(domain, outputs, output_transform, options, seed, dtype, device)
+        own = {"latent": latent, "width": width, "depth": depth, "branch": branch}
+        super().__init__(domain, outputs, sensors, **own, **options)
         k, like = len(self.outputs), self.coordinates.matrix
         sizes = tuple(len(axis) for axis in axes)
         if len(axes) != len(self.inputs) or snapshots.shape[1:] != (*sizes, k):
@@ -75,7 +69,7 @@ class PODDeepONet(Separable):
             )
         axes, snapshots = closed(domain, axes, snapshots.to("cpu", torch.float64))
         self.grid = Grid(domain, axes, modes(snapshots, latent)).to(like)
-        self.branches = make_branches(self, branch, k * latent, seed)
+        self.branches = make_branches(self, branch, k * latent)
 
     from_labels = True  # a hard constraint would be applied twice: labels satisfy it already
 

@@ -1,14 +1,13 @@
 """The residual MLP of PirateNets: gated blocks that start as the identity."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
-from nfsolve.fields.activations import TANH, Activation
-from nfsolve.fields.chosen import chosen
-from nfsolve.fields.encodings import IDENTITY, Encoding
-from nfsolve.fields.field import Device, Domain, Field, OutputTransform
-from nfsolve.fields.init import Init
-from nfsolve.fields.layers import Dense, Layers
+from nfsolve.fields.field import Domain
+from nfsolve.fields.layers import Dense
+from nfsolve.fields.network import Network
 
 
 class Block(nn.Module):
@@ -33,38 +32,19 @@ class Block(nn.Module):
         return x + self.mix * (third(h) - x)
 
 
-class ResidualMLP(Field):
+class ResidualMLP(Network):
     """Gated residual blocks x <- a h(x) + (1 - a) x with trainable a, 0 at the start.
 
-    Arguments and errors as for `nfsolve.fields.MLP`; ``depth`` counts the blocks of three dense layers. An
+    Arguments and errors as for `Network`; ``depth`` counts the blocks of three dense layers. An
     encoding as wide as the blocks enters the first one itself, as in the paper; a dense layer lifts others.
 
     Reference:
         Wang, Li, Chen & Perdikaris, JMLR 25 (2024) 402, arXiv 2402.00326 (PirateNets).
     """
 
-    def __init__(
-        self,
-        domain: Domain,
-        outputs: str | tuple[str, ...] = "u",
-        *,
-        width: int = 64,
-        depth: int = 2,
-        activation: Activation = TANH,
-        encoding: Encoding = IDENTITY,
-        harmonics: int = 1,
-        init: Init | None = None,
-        output_transform: OutputTransform | None = None,
-        seed: int = 0,
-        dtype: torch.dtype | None = None,
-        device: Device = None,
-    ):
-        activation, init = chosen(activation, init)
-        options = {"width": width, "depth": depth, "activation": activation}
-        options |= {"encoding": encoding, "harmonics": harmonics, "init": init}
-        super().__init__(domain, outputs, output_transform, options, seed, dtype, device)
-        read, count = self.encoding.out_features, 1 + 3 * depth
-        layers = Layers(read, width, count, activation, init, seed, dtype, device)
+    def __init__(self, domain: Domain, outputs: str | tuple[str, ...] = "u", *, depth: int = 2, **options: Any):
+        super().__init__(domain, outputs, depth=depth, **options)
+        read, layers = self.encoding.out_features, self.layers(1 + 3 * depth)
         self.gate_u, self.gate_v = layers.first(), layers.first()
         self.first = nn.Identity() if read == layers.features else layers.first()
         self.blocks = nn.ModuleList(

@@ -5,21 +5,18 @@ ICLR 2023, arXiv 2210.01074.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from nfsolve.fields.activations import TANH, Activation
 from nfsolve.fields.branches import PLAIN, Branch
-from nfsolve.fields.chosen import chosen
-from nfsolve.fields.encodings import IDENTITY, Encoding
-from nfsolve.fields.field import Device, Domain, OutputTransform
-from nfsolve.fields.init import Init
-from nfsolve.fields.layers import Layers
+from nfsolve.fields.field import Domain
+from nfsolve.fields.network import Network
 from nfsolve.fields.operators import Operator, joined, make_branch, make_branches, product
 
 
-class ShiftDeepONet(Operator):
+class ShiftDeepONet(Operator, Network):
     """s(f)(x)_k = sum_jl branch(f)_jkl trunk(x + A_j(f) x + c_j(f))_kl + b_k in frames j, for what travels.
 
     A_j and c_j are the outputs of another network of the sensors, in normalised coordinates. Where the paper has a
@@ -45,36 +42,22 @@ class ShiftDeepONet(Operator):
         sensors: int | tuple[int, ...] = 100,
         *,
         frames: int = 4,
-        width: int = 64,
-        depth: int = 3,
         latent: int = 64,
-        activation: Activation = TANH,
-        encoding: Encoding = IDENTITY,
-        harmonics: int = 1,
-        init: Init | None = None,
         branch: Branch | tuple[Branch, ...] = PLAIN,
         shift: Branch = PLAIN,
-        output_transform: OutputTransform | None = None,
-        seed: int = 0,
-        dtype: torch.dtype | None = None,
-        device: Device = None,
+        **options: Any,
     ):
-        activation, init = chosen(activation, init)
-        options = {"frames": frames, "sensors": sensors, "width": width, "depth": depth, "latent": latent}
-        options |= {"activation": activation, "encoding": encoding, "harmonics": harmonics, "init": init}
-        options |= {"branch": branch, "shift": shift}
-        super().__init__(domain, outputs, output_transform, options, seed, dtype, device)
+        own = {"frames": frames, "latent": latent, "branch": branch, "shift": shift}
+        super().__init__(domain, outputs, sensors, **own, **options)
         k, like = len(self.outputs), self.coordinates.matrix
-        features = self.encoding.out_features
-        layers = Layers(features, width, depth, activation, init, seed, like.dtype, like.device)
-        self.trunk = layers.stack(k * latent)
-        self.branches = make_branches(self, branch, frames * k * latent, seed)
+        self.trunk = self.layers(self.config["depth"]).stack(k * latent)
+        self.branches = make_branches(self, branch, frames * k * latent)
         low, high = torch.tensor(domain.bounds, dtype=torch.float64).T
         self.register_buffer("middle", ((low + high) / 2).to(like))
         self.register_buffer("radius", ((high - low) / 2).to(like))
         self.free = [i for i, wraps in enumerate(domain.periodic) if not wraps]
         moves = frames * len(self.inputs) * (len(self.free) + 1)
-        self.shift = make_branch(self, shift, sum(self.sensors), moves, seed, "shift")
+        self.shift = make_branch(self, shift, sum(self.sensors), moves, "shift")
         self.bias = nn.Parameter(torch.zeros(k, dtype=like.dtype, device=like.device))
 
     def images(self, x: Tensor, functions: Sequence[Tensor]) -> Tensor:

@@ -137,7 +137,10 @@ def dataclass_of(maker: Any, name: str, skip: tuple[str, ...] = ()) -> type | No
         The dataclass, or None where there are no options.
     """
     function, given = parts_of(maker)
-    hints = typing.get_type_hints(function.__init__ if inspect.isclass(function) else function)
+    hints: dict[str, Any] = {}
+    for base in reversed(function.__mro__) if inspect.isclass(function) else [function]:
+        maker = vars(base).get("__init__") if inspect.isclass(base) else base
+        hints |= typing.get_type_hints(maker) if inspect.isfunction(maker) else {}
     made: list[Any] = []
     for argument, parameter in inspect.signature(function).parameters.items():
         default = given.get(argument, parameter.default)
