@@ -1,5 +1,6 @@
 """Derivatives of a callable at points: Taylor jets or nested reverse mode, nested jvp for what fits neither."""
 
+from nfsolve.diff import rules as _rules  # noqa: F401  # fills the table of jets
 from nfsolve.diff.jets import Unsupported, laplacian
 from nfsolve.diff.names import Name, parse
 from nfsolve.diff.partials import partials

@@ -19,6 +19,11 @@ from torch import Tensor
 Index = tuple[int, ...]
 
 
+# filled by rules.py; a function without a rule is `Unsupported`
+RULES: dict[Any, Callable[..., Any]] = {}  # torch function -> its rule
+METHODS: dict[str, Callable[..., Any]] = {}  # method of a tensor -> its rule
+
+
 class Unsupported(TypeError):
     """An operation has no Taylor rule; the caller falls back to nested jvp."""
 
@@ -139,8 +144,6 @@ class Jet:
     def __torch_function__(
         cls, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        from nfsolve.diff.rules import RULES
-
         rule = RULES.get(func)
         if rule is None:
             raise Unsupported(f"no Taylor rule for {getattr(func, '__name__', func)}")
@@ -254,8 +257,6 @@ class Jet:
 
     def __getattr__(self, name: str) -> Any:
         # a method of Tensor (x.sin(), x.square(), ...) is the rule of the torch function of that name
-        from nfsolve.diff.rules import METHODS
-
         if name in ("dtype", "device", "is_cuda", "is_complex"):
             return getattr(self.channels, name)
         if name == "shape":

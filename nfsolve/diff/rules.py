@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nfsolve.diff.jets import Jet, Unsupported
+from nfsolve.diff.jets import METHODS, RULES, Jet, Unsupported
 
 Rule = Callable[..., Any]
 
@@ -265,7 +265,7 @@ def _linear_map(function: Callable[..., Tensor]) -> Rule:
     return lambda jet, *args, **kwargs: jet.map(lambda c: function(c, *args, **kwargs))
 
 
-METHODS: dict[str, Rule] = {
+METHODS |= {
     "tanh": _elementwise(_tanh),
     "sigmoid": _elementwise(_sigmoid),
     "sin": _elementwise(_sin),
@@ -304,7 +304,7 @@ METHODS: dict[str, Rule] = {
     "ge": _value(torch.ge),
 }
 
-RULES: dict[Any, Rule] = {
+RULES |= {
     F.linear: _linear,
     F.softplus: _elementwise(_softplus),
     F.gelu: _elementwise(_gelu),

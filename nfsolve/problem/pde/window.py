@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_map
 from nfsolve._core.errors import InputError
 from nfsolve.diff import parse
 from nfsolve.domains import Box, periodic
-from nfsolve.domains.product import Product
+from nfsolve.domains.box import Product
 from nfsolve.problem.operator.pde import OperatorPDE
 from nfsolve.problem.pde.conditions import Condition, arguments, difference
 from nfsolve.problem.pde.evaluate import values
