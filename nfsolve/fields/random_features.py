@@ -6,6 +6,7 @@ Methods Appl. Mech. Eng. 387 (2021) 114129). u is linear in what is trained: a l
 """
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +15,7 @@ from nfsolve._core.errors import InputError
 from nfsolve._core.random import generator
 from nfsolve.fields.activations import Activation, Sine
 from nfsolve.fields.checks import check_positive
-from nfsolve.fields.encodings import IDENTITY
-from nfsolve.fields.field import Device, Domain, Field, OutputTransform
+from nfsolve.fields.field import Domain, Field
 from nfsolve.fields.init import uniform_
 from nfsolve.fields.layers import linear
 
@@ -35,10 +35,7 @@ class RandomFeatures(Field):
         width: Number of features.
         scale: Largest frequency, in radians per unit of a coordinate normalised to [-1, 1]; or one for each coordinate.
         activation: Activation of the features.
-        output_transform: Maps coordinates ``(n, d)`` and raw outputs ``(n, k)`` to ``(n, k)``.
-        seed: Seed of the features.
-        dtype: Type of the parameters, default float32.
-        device: Device of the parameters, default CPU.
+        **options: Arguments of `Field`.
 
     Raises:
         InputError: A size that is not positive, or another number of scales than of coordinates.
@@ -52,10 +49,7 @@ class RandomFeatures(Field):
         width: int = 400,
         scale: float | tuple[float, ...] = 4.0,
         activation: Activation = FEATURES,
-        output_transform: OutputTransform | None = None,
-        seed: int = 0,
-        dtype: torch.dtype | None = None,
-        device: Device = None,
+        **options: Any,
     ):
         d = len(domain.names)
         scales = tuple(scale) if isinstance(scale, tuple | list) else (float(scale),) * d
@@ -69,14 +63,12 @@ class RandomFeatures(Field):
             raise InputError(
                 f"RandomFeatures needs a real activation of one linear map, got {activation}", do="choose Sine or Tanh"
             )
-        options = {"width": width, "scale": scale, "activation": activation, "encoding": IDENTITY}
-        super().__init__(_Open(domain), outputs, output_transform, options, seed, dtype, device)
-        del self.config["encoding"]
-        made, device = dtype or torch.float32, device or "cpu"
-        self.features = linear(d, width, made, device)
+        super().__init__(_Open(domain), outputs, width=width, scale=scale, activation=activation, **options)
+        like = self.coordinates.matrix
+        self.features = linear(d, width, like.dtype, like.device)
         self.activation = activation
-        self.last = linear(width, len(self.outputs), made, device)
-        chance = generator(seed, "features")
+        self.last = linear(width, len(self.outputs), like.dtype, like.device)
+        chance = generator(self.seed, "features")
         frequencies = (2 * torch.rand(width, d, generator=chance, dtype=torch.float64) - 1) * torch.tensor(
             scales
         ).double()
