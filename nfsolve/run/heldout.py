@@ -57,7 +57,8 @@ def warnings(scores: dict[str, Any], dtype: torch.dtype) -> list[str]:
         times = f"{fresh / trained:.3g}" if trained else "infinitely many"
         found.append(
             f"the residual '{name}' is {times} times larger on points that were not trained on ({fresh:.2e} against "
-            f"{trained:.2e}): the field fits its points, not the equation; use more points or a smaller resample=..."
+            f"{trained:.2e}): the field fits its points, not what lies between them; use more points or a smaller "
+            "resample=..."
         )
     return found
 

@@ -25,6 +25,7 @@ from nfsolve.data.tables import find_file
 from nfsolve.metrics import psnr, snr
 from nfsolve.plot import panels
 from nfsolve.problem import Batch, FieldFunction, SamplerState, in_pieces
+from problems.signals._given import NONE_HELD_OUT, Given, fresh, split
 from problems.signals._limits import check_batch, check_least
 
 if TYPE_CHECKING:
@@ -117,20 +118,19 @@ class AudioFit(Problem):
         mask[::stride] = True
         shape = {"peak": peak, "rate": rate, "kind": kind, "seconds": (len(wave) - 1) * factor / rate}
         shape["original"] = torch.from_numpy(original)
-        given = {"points": points[mask], "values": values[mask]}
-        return {"given": given, "points": points, "wave": values, "mask": mask} | shape
+        return {**split(Given(points, values=values), mask), "points": points, "wave": values, "mask": mask} | shape
 
     def sample(self, data: Batch, state: SamplerState, generator: Generator) -> Batch:
         """Pick samples at random among those given."""
-        given, batch = data["given"], self.of("batch")
-        if batch == 0 or batch >= len(given["points"]):
-            return {"sound": given}
-        index = torch.randint(len(given["points"]), (batch,), generator=generator)
-        return {"sound": {name: rows[index.to(rows.device)] for name, rows in given.items()}}
+        return {"sound": data["given"].sample(self.of("batch"), generator)}
+
+    def fresh(self, data: Batch, generator: Generator, batch: Batch) -> Batch:
+        """Return the held-out samples."""
+        return fresh(data, "sound")
 
     def residuals(self, field: FieldFunction, batch: Batch) -> dict[str, Tensor]:
         """v(t) minus the samples."""
-        return {"sound": field(batch["sound"]["points"]) - batch["sound"]["values"]}
+        return {"sound": field(batch["sound"].points) - batch["sound"].values}
 
     def metrics(self, field: FieldFunction, data: Batch) -> dict[str, Any]:
         """Score given and held-out samples, and a cubic spline through the given ones.
@@ -139,10 +139,10 @@ class AudioFit(Problem):
         zeros then scores PSNR - SNR, 16.16 dB on SIREN's Bach clip.
         """
         scores = _scores(in_pieces(field, data["points"]), data["wave"], data["mask"])
-        if self.of("stride") > 1:
-            rest = ~data["mask"]
-            scores["psnr_heldout_spline"] = psnr(spline(data)[rest], data["wave"][rest])
-        return scores
+        if self.of("stride") == 1:
+            return scores | NONE_HELD_OUT
+        rest = ~data["mask"]
+        return scores | {"psnr_heldout_spline": psnr(spline(data)[rest], data["wave"][rest])}
 
     def quick_metrics(self, field: FieldFunction, data: Batch) -> dict[str, Any]:
         """Score some thousand samples."""
@@ -270,7 +270,7 @@ def spline(data: Batch) -> Tensor:
     """Interpolate the given samples by a cubic spline, constant behind the last."""
     from scipy.interpolate import CubicSpline
 
-    t, given = (panels.array(values)[:, 0] for values in (data["given"]["points"], data["given"]["values"]))
+    t, given = (panels.array(values)[:, 0] for values in (data["given"].points, data["given"].values))
     values = CubicSpline(t, given)(panels.array(data["points"]).clip(t[0], t[-1]))
     return torch.from_numpy(values).to(data["wave"])
 

@@ -28,6 +28,7 @@ from nfsolve.data.pictures import SMALLEST, crop, read, shrink, squeeze
 from nfsolve.metrics import psnr, ssim
 from nfsolve.plot import panels
 from nfsolve.problem import Batch, FieldFunction, SamplerState, in_pieces
+from problems.signals._given import NONE_HELD_OUT, Given, fresh
 from problems.signals._limits import check_batch, check_least
 from problems.signals._protocols import PROTOCOLS, Fit, Setup, recipe
 
@@ -130,7 +131,7 @@ class ImageFit(Problem):
         chance = make_generator(0, "quick scores")
         masks = {"given": given, "heldout": held} if now.stride > 1 else {"given": given}
         return {
-            **{name: {"points": points[mask], "values": picture[mask]} for name, mask in masks.items()},
+            **{name: Given(points[mask], values=picture[mask]) for name, mask in masks.items()},
             "some": {n: torch.randperm(int(m.sum()), generator=chance)[:QUICK].to(device) for n, m in masks.items()},
             "points": points.reshape(-1, 2),
             "picture": picture,
@@ -140,26 +141,23 @@ class ImageFit(Problem):
 
     def sample(self, data: Batch, state: SamplerState, generator: Generator) -> Batch:
         """Pick pixels at random among those given, or the next ones of an epoch through all of them."""
-        now, n = self.setup, len(data["given"]["points"])
-        if not 0 < now.batch < n:
-            return {"colour": data["given"]}
-        if now.epochs:
-            epoch = state.batch["epoch"] if state.batch else None
-            if epoch is None or int(epoch["end"]) >= n:
-                return self._take(data, torch.randperm(n, generator=generator), 0)
-            return self._take(data, epoch["order"], int(epoch["end"]))
-        index = torch.randint(n, (now.batch,), generator=generator)
-        return {"colour": {name: rows[index.to(rows.device)] for name, rows in data["given"].items()}}
+        now, given = self.setup, data["given"]
+        if not now.epochs or not 0 < now.batch < len(given):
+            return {"colour": given.sample(now.batch, generator)}
+        epoch = state.batch["epoch"] if state.batch else None
+        if epoch is None or int(epoch["end"]) >= len(given):
+            epoch = {"order": torch.randperm(len(given), generator=generator), "end": torch.tensor(0)}
+        order, start = epoch["order"], int(epoch["end"])
+        end = min(start + now.batch, len(order))
+        return {"colour": given[order[start:end]], "epoch": {"order": order, "end": torch.tensor(end)}}
 
-    def _take(self, data: Batch, order: Tensor, start: int) -> Batch:
-        end = min(start + self.setup.batch, len(order))
-        rows = {name: values[order[start:end].to(values.device)] for name, values in data["given"].items()}
-        return {"colour": rows, "epoch": {"order": order, "end": torch.tensor(end)}}
+    def fresh(self, data: Batch, generator: Generator, batch: Batch) -> Batch:
+        """Return the held-out pixels."""
+        return fresh(data, "colour")
 
     def residuals(self, field: FieldFunction, batch: Batch) -> dict[str, Tensor]:
         """v(x, y) minus the colours of the pixels."""
-        pixels = batch["colour"]
-        return {"colour": field(pixels["points"]) - pixels["values"]}
+        return {"colour": field(batch["colour"].points) - batch["colour"].values}
 
     def metrics(self, field: FieldFunction, data: Batch) -> dict[str, Any]:
         """Score given and held-out pixels, the whole picture, and bicubic interpolation."""
@@ -167,19 +165,19 @@ class ImageFit(Problem):
         largest = float(picture.max())
         image = evaluate(field, data["points"], now.clip).reshape(picture.shape)
         scores = {"psnr": now.decibels(image[mask], picture[mask], largest), "ssim": ssim(image, picture)}
-        if now.stride > 1:
-            cubic = self.bicubic(picture)
-            scores["psnr_heldout"] = now.decibels(image[held], picture[held], largest)
-            scores["psnr_heldout_bicubic"] = now.decibels(cubic[held], picture[held], largest)
-        return scores
+        if now.stride == 1:
+            return scores | NONE_HELD_OUT
+        cubic = self.bicubic(picture)
+        scores["psnr_heldout"] = now.decibels(image[held], picture[held], largest)
+        return scores | {"psnr_heldout_bicubic": now.decibels(cubic[held], picture[held], largest)}
 
     def quick_metrics(self, field: FieldFunction, data: Batch) -> dict[str, Any]:
         """Score the same few thousand pixels of each kind every time."""
         now, largest, scores = self.setup, float(data["picture"].max()), {}
         for name, key in (("given", "psnr"), ("heldout", "psnr_heldout")):
             if name in data:
-                points, values = (data[name][part][data["some"][name]] for part in ("points", "values"))
-                scores[key] = now.decibels(evaluate(field, points, now.clip), values.clamp(0, 1), largest)
+                some = data[name][data["some"][name]]
+                scores[key] = now.decibels(evaluate(field, some.points, now.clip), some.values.clamp(0, 1), largest)
         return scores
 
     def bicubic(self, picture: Tensor) -> Tensor:

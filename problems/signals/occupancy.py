@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 from torch import Generator, Tensor
+from torch.utils._pytree import tree_map
 
 from nfsolve import (
     MLP,
@@ -50,6 +51,7 @@ from nfsolve.meshes import (
 from nfsolve.metrics import iou
 from nfsolve.plot import panels
 from nfsolve.problem import Batch, FieldFunction, SamplerState, in_pieces
+from problems.signals._given import Given
 from problems.signals._limits import check_least
 
 if TYPE_CHECKING:
@@ -166,10 +168,10 @@ class Occupancy(Problem):
         if not self.points:
             sets["uniform"] = around(solid, setting.tests, None, test)
             sets["near"] = around(solid, setting.tests, setting.near, test)
-        data = {name: {"points": x, "values": solid.contains(x).double()} for name, x in sets.items()}
+        data = {name: Given(x, values=solid.contains(x).double()) for name, x in sets.items()}
         if self.points:
             data |= self._held_out(solid, centre, scale)
-        return {name: {k: v.to(device, dtype) for k, v in rows.items()} for name, rows in data.items()}
+        return tree_map(lambda column: column.to(device, dtype), data)
 
     def solid(self) -> tuple[Mesh | Implicit, np.ndarray, float]:
         """Return the solid in the cube, and where it came from: x there = scale x here + centre."""
@@ -191,20 +193,20 @@ class Occupancy(Problem):
                     "are labelled otherwise",
                     do="give the points of this very mesh, in the frame that the file's centre and scale say",
                 )
-            sets[name] = {"points": points, "values": labels.double()}
+            sets[name] = Given(points, values=labels.double())
         return sets
 
     def sample(self, data: Batch, state: SamplerState, generator: Generator) -> Batch:
         """Pick points at random out of the pool."""
-        pool, batch = data["pool"], self._setting("batch")
-        if batch == 0:
-            return {"occupancy": pool}
-        index = torch.randint(len(pool["points"]), (batch,), generator=generator).to(pool["points"].device)
-        return {"occupancy": {name: rows[index] for name, rows in pool.items()}}
+        return {"occupancy": data["pool"].sample(self._setting("batch"), generator)}
+
+    def fresh(self, data: Batch, generator: Generator, batch: Batch) -> Batch:
+        """Return the held-out points, uniform ones and those near the surface."""
+        return {"occupancy": tree_map(lambda *columns: torch.cat(columns), data["uniform"], data["near"])}
 
     def residuals(self, field: FieldFunction, batch: Batch) -> dict[str, Tensor]:
         """Difference to the label, or the signed root of the cross-entropy."""
-        values, labels = field(batch["occupancy"]["points"]), batch["occupancy"]["values"]
+        values, labels = field(batch["occupancy"].points), batch["occupancy"].values
         mse = self._setting("loss") == "mse"
         return {"occupancy": values - labels if mse else root_cross_entropy(values, labels)}
 
@@ -219,17 +221,15 @@ class Occupancy(Problem):
     def _scores(self, field: FieldFunction, data: Batch, most: int) -> dict[str, Any]:
         scores = {}
         for key, name in (("iou", "uniform"), ("iou_near", "near"), ("iou_train", "pool")):
-            step = -(-len(data[name]["points"]) // most)
-            points, values = (data[name][k][::step] for k in ("points", "values"))
-            inside = (in_pieces(field, points) > self.level).to(values)
-            scores[key] = iou(inside, values)
+            some = data[name][:: -(-len(data[name]) // most)]
+            scores[key] = iou((in_pieces(field, some.points) > self.level).to(some.values), some.values)
         return scores
 
     def surface(self, field: FieldFunction, data: Batch) -> Mesh:
         """Extract the field's surface by marching cubes, in the cube."""
 
         def value(points: np.ndarray) -> np.ndarray:
-            return panels.array(in_pieces(field, torch.from_numpy(points).to(data["near"]["points"]))).reshape(-1)
+            return panels.array(in_pieces(field, torch.from_numpy(points).to(data["near"].points))).reshape(-1)
 
         return level_set(value, self.resolution, self.level)
 
@@ -254,7 +254,7 @@ class Occupancy(Problem):
         )
         title = f"field: IoU {scores['iou']:.4f}, near the surface {scores['iou_near']:.4f}"
         self._view(axes[0, 1], title, lambda: self.surface(field, data))
-        self._slices(axes[1], solid, field, data["near"]["points"])
+        self._slices(axes[1], solid, field, data["near"].points)
         labels = {"iou": "uniform", "iou_near": "near the surface", "iou_train": "training points"}
         panels.score_panel(axes[0, 2], history, labels, "IoU")
         return figure

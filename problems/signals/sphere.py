@@ -9,7 +9,7 @@ others are held out. Without --data it is a random sum of spherical harmonics.
     nfsolve run sphere --data t2m.npz --variable t2m
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -24,6 +24,7 @@ from nfsolve.data.tables import find_file
 from nfsolve.metrics import psnr
 from nfsolve.plot import panels
 from nfsolve.problem import Batch, FieldFunction, SamplerState, in_pieces
+from problems.signals._given import NONE_HELD_OUT, Given, fresh, split
 from problems.signals._limits import check_batch, check_least
 
 if TYPE_CHECKING:
@@ -109,25 +110,34 @@ class SphereFit(Problem):
         arrays["values"] = (2 * values - low - high) / (high - low)
         flat = {n: torch.from_numpy(a.reshape(given.size, -1)).to(device, dtype) for n, a in arrays.items()}
         mask = torch.from_numpy(given.reshape(-1)).to(device)
-        chosen = {name: rows[mask] for name, rows in flat.items()}
         cumulated = torch.from_numpy(np.cumsum(weights[given]) / weights[given].sum())
         shape = {"lat": lat, "lon": lon, "range": float(high - low), "middle": float(low + high) / 2}
-        return {"given": chosen, "cumulated": cumulated, "mask": mask, **flat, **shape}
+        return {
+            **split(Given(flat["points"], values=flat["values"], weights=flat["weights"]), mask),
+            "cumulated": cumulated,
+            "mask": mask,
+            **flat,
+            **shape,
+        }
 
     def sample(self, data: Batch, state: SamplerState, generator: Generator) -> Batch:
         """Pick points among those given, in proportion to their areas; a full batch weighs its residuals instead."""
         given, batch = data["given"], self.of("batch")
-        if batch == 0 or batch >= len(given["points"]):
+        if not 0 < batch < len(given):
             return {"field": given}
         at = torch.rand(batch, generator=generator, dtype=torch.float64)
-        index = torch.searchsorted(data["cumulated"], at).clamp(max=len(given["points"]) - 1)
-        drawn = {name: given[name][index.to(given[name].device)] for name in ("points", "values")}
-        return {"field": drawn | {"weights": torch.ones_like(drawn["values"])}}
+        index = torch.searchsorted(data["cumulated"], at).clamp(max=len(given) - 1)
+        return {"field": replace(given[index], weights=None)}
+
+    def fresh(self, data: Batch, generator: Generator, batch: Batch) -> Batch:
+        """Return the held-out points."""
+        return fresh(data, "field")
 
     def residuals(self, field: FieldFunction, batch: Batch) -> dict[str, Tensor]:
         """v(x) minus the values, times the root of the area's weight."""
-        points = batch["field"]
-        return {"field": points["weights"].sqrt() * (field(points["points"]) - points["values"])}
+        rows = batch["field"]
+        off = field(rows.points) - rows.values
+        return {"field": off if rows.weights is None else rows.weights.sqrt() * off}
 
     def metrics(self, field: FieldFunction, data: Batch) -> dict[str, Any]:
         """Score given and held-out points by area, and a bicubic spline through the given ones.
@@ -138,10 +148,10 @@ class SphereFit(Problem):
         values = in_pieces(field, data["points"])
         scores = _scores(values, data, slice(None))
         scores["psnr_unweighted"] = psnr(values, data["values"], 2.0)
-        if self.of("stride") > 1:
-            rest = ~data["mask"]
-            scores["psnr_heldout_spline"] = _weighted(self.spline(data)[rest], data, rest)
-        return scores
+        if self.of("stride") == 1:
+            return scores | NONE_HELD_OUT
+        rest = ~data["mask"]
+        return scores | {"psnr_heldout_spline": _weighted(self.spline(data)[rest], data, rest)}
 
     def quick_metrics(self, field: FieldFunction, data: Batch) -> dict[str, Any]:
         """Score some thousand points."""

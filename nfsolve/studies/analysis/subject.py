@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from nfsolve._core.random import generator
-from nfsolve.problem import Objective, Problem
+from nfsolve.problem import Objective, Problem, Rows
 from nfsolve.run.folder import RunFolder
 from nfsolve.run.plan import Plan, make_field, make_stages
 from nfsolve.run.solve import reopen, solve
@@ -212,10 +212,11 @@ def _copied(field: nn.Module) -> State:
 def _given(data: dict[str, Any]) -> Sample | None:
     """Find the values that a problem fits, or the reference solution on a grid."""
     rows = data.get("given")
-    if isinstance(rows, dict) and isinstance(rows.get("points"), Tensor) and isinstance(rows.get("values"), Tensor):
-        sizes = lattice_sizes(rows["points"])
-        what = f"the {times(sizes)} given points" if sizes else f"{len(rows['points'])} given points"
-        return Sample(rows["points"], rows["values"], sizes, what)
+    values = getattr(rows, "values", None)
+    if isinstance(rows, Rows) and isinstance(values, Tensor):
+        sizes = lattice_sizes(rows.points)
+        what = f"the {times(sizes)} given points" if sizes else f"{len(rows)} given points"
+        return Sample(rows.points, values, sizes, what)
     if "exact" in data and "grid" in data and "sizes" in data and "inside" not in data:
         sizes = tuple(int(n) for n in data["sizes"])
         return Sample(data["grid"], data["exact"], sizes, f"the {times(sizes)} grid of the reference")

@@ -40,7 +40,7 @@ def small(path, **options):
 def test_the_default_is_a_clip_from_a_formula():
     data = AudioFit().load("cpu", torch.float32)
     assert data["wave"].shape == data["points"].shape == (22050, 1)
-    assert data["given"]["points"].shape == (11025, 1)
+    assert data["given"].points.shape == (11025, 1)
     assert data["wave"].abs().max() == 1
     assert data["points"][[0, -1]].tolist() == [[-1], [1]]
     again = AudioFit().load("cpu", torch.float32)
@@ -83,11 +83,11 @@ def test_only_strided_samples_are_given(tone_file, stride):
     problem = small(tone_file, stride=stride, batch=64)
     data = problem.load("cpu", torch.float64)
     expected = torch.linspace(-1, 1, COUNT, dtype=torch.float64)[::stride, None]
-    assert torch.equal(data["given"]["points"], expected)
-    drawn = problem.sample(data, SamplerState(), torch.Generator().manual_seed(1))["sound"]["points"]
+    assert torch.equal(data["given"].points, expected)
+    drawn = problem.sample(data, SamplerState(), torch.Generator().manual_seed(1))["sound"].points
     assert drawn.shape == (64, 1)
     assert torch.isin(drawn, expected).all()
-    assert drawn.equal(problem.sample(data, SamplerState(), torch.Generator().manual_seed(1))["sound"]["points"])
+    assert drawn.equal(problem.sample(data, SamplerState(), torch.Generator().manual_seed(1))["sound"].points)
     assert ("psnr_heldout" in problem.metrics(tone, data)) == (stride > 1)
     assert problem.score == ("psnr_heldout" if stride > 1 else "psnr")
 

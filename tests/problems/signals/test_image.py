@@ -34,7 +34,7 @@ def ramp_file(tmp_path):
 def test_the_default_is_a_photograph_that_matplotlib_ships():
     data = ImageFit().load("cpu", torch.float32)
     assert data["picture"].shape == (256, 218, 3)
-    assert data["given"]["points"].shape == (128 * 109, 2)
+    assert data["given"].points.shape == (128 * 109, 2)
     assert data["picture"].dtype == torch.float32
     assert 0 <= data["picture"].min() < 0.1 < 0.9 < data["picture"].max() <= 1
 
@@ -62,16 +62,14 @@ def test_only_strided_pixels_are_given(ramp_file, stride):
     problem = ImageFit(image=str(ramp_file), stride=stride, batch=64)
     data = problem.load("cpu", torch.float64)
     expected = pixel_centres(HEIGHT, WIDTH)[::stride, ::stride].reshape(-1, 2)
-    assert torch.equal(data["given"]["points"], expected)
+    assert torch.equal(data["given"].points, expected)
     assert data["mask"].sum() == len(expected)
     drawn = problem.sample(data, SamplerState(), torch.Generator().manual_seed(1))["colour"]
-    distances = torch.cdist(drawn["points"], expected)
-    assert drawn["points"].shape == (64, 2)
+    distances = torch.cdist(drawn.points, expected)
+    assert drawn.points.shape == (64, 2)
     assert distances.min(1).values.max() < 1e-6  # the accuracy of cdist
     assert ("psnr_heldout" in problem.metrics(ramp, data)) == (stride > 1)
-    assert problem.sample(data, SamplerState(), torch.Generator().manual_seed(1))["colour"]["points"].equal(
-        drawn["points"]
-    )
+    assert problem.sample(data, SamplerState(), torch.Generator().manual_seed(1))["colour"].points.equal(drawn.points)
 
 
 def test_bicubic_keeps_given_pixels(ramp_file):

@@ -53,15 +53,15 @@ def test_the_exact_solid_has_no_residual_and_perfect_scores():
     problem = Occupancy(**SMALL)
     data = problem.load("cpu", torch.float32)
     batch = problem.sample(data, SamplerState(), torch.Generator().manual_seed(0))
-    assert batch["occupancy"]["points"].shape == (500, 3)
-    assert batch["occupancy"]["values"].shape == (500, 1)
+    assert batch["occupancy"].points.shape == (500, 3)
+    assert batch["occupancy"].values.shape == (500, 1)
     assert problem.residuals(lambda x: exact(x.double()).float(), batch)["occupancy"].abs().max() == 0
     scores = problem.metrics(lambda x: exact(x.double()).float(), data)
     assert scores == {"iou": 1.0, "iou_near": 1.0, "iou_train": 1.0}
     empty = problem.metrics(lambda x: 0 * x[:, :1], data)
     assert set(empty.values()) == {0.0}
     full = problem.metrics(lambda x: 0 * x[:, :1] + 1, data)
-    assert full["iou"] == pytest.approx(data["uniform"]["values"].mean().item())
+    assert full["iou"] == pytest.approx(data["uniform"].values.mean().item())
     assert problem.quick_metrics(lambda x: exact(x.double()).float(), data)["iou_near"] == 1
     assert problem.score in scores
 
@@ -74,20 +74,20 @@ def test_the_gyroid_ball_is_closed_and_the_pool_is_mixed():
     gyroid = x.sin() * y.cos() + y.sin() * z.cos() + z.sin() * x.cos()
     assert torch.allclose(gyroid_ball(torch.stack([x, y, z], 1) / 7)[0], (gyroid.abs() - 0.5) / 7)
     data = Occupancy().load("cpu", torch.float64)
-    near, wide, uniform = data["pool"]["points"].split(1000)
+    near, wide, uniform = data["pool"].points.split(1000)
     distances = [gyroid_ball(part).abs().mean() for part in (near, wide, uniform)]
     assert distances[0] < 0.02 < distances[1] < distances[2]
     assert uniform.abs().max() <= 1
-    assert 0.4 < data["near"]["values"].mean() < 0.6
-    assert not torch.equal(data["uniform"]["points"][:1000], uniform)
-    assert torch.equal(data["pool"]["points"], data["pool"]["points"].float().double())
+    assert 0.4 < data["near"].values.mean() < 0.6
+    assert not torch.equal(data["uniform"].points[:1000], uniform)
+    assert torch.equal(data["pool"].points, data["pool"].points.float().double())
 
 
 def test_a_mesh_fills_its_frame_and_labels_follow(tetra_file):
     problem = Occupancy(mesh=tetra_file)
     data = problem.load("cpu", torch.float64)
     for rows in data.values():
-        assert torch.equal(rows["values"], tetra(rows["points"]))
+        assert torch.equal(rows.values, tetra(rows.points))
     solid, centre, scale = problem.solid()
     assert centre == pytest.approx([12, 2, 2])
     assert scale == pytest.approx(2 / 0.9)
@@ -115,9 +115,9 @@ def test_points_of_a_file_are_brought_into_the_frame(tetra_file, tmp_path, pack)
         problem = Occupancy(mesh=tetra_file, points=points, protocol=protocol)
         data = problem.load("cpu", torch.float64)
         solid = problem.solid()[0]
-        assert data["near"]["points"].shape == (1003, 3)
-        assert 0.1 < data["uniform"]["values"].mean() < 0.25  # a sixth of the cube
-        assert torch.equal(solid.contains(data["near"]["points"]).double(), data["near"]["values"])
+        assert data["near"].points.shape == (1003, 3)
+        assert 0.1 < data["uniform"].values.mean() < 0.25  # a sixth of the cube
+        assert torch.equal(solid.contains(data["near"].points).double(), data["near"].values)
 
 
 @pytest.mark.parametrize(
@@ -206,8 +206,8 @@ def test_the_surface_is_where_the_probability_is_a_half(loss, monkeypatch):
 
     mesh = problem.surface(field, data)
     assert np.linalg.norm(mesh.vertices, axis=1) == pytest.approx(0.5, abs=0.01)
-    inside = (data["near"]["points"].norm(dim=1, keepdim=True) < 0.5).double()
-    truth = data["near"]["values"]
+    inside = (data["near"].points.norm(dim=1, keepdim=True) < 0.5).double()
+    truth = data["near"].values
     expected = float((inside * truth).sum() / ((inside + truth) > 0).sum())
     assert PROBABILITY == 0.5
     assert problem.metrics(field, data)["iou_near"] == pytest.approx(expected)
@@ -260,7 +260,7 @@ def test_protocols_set_up_what_their_papers_say():
     assert isinstance(Occupancy(protocol="ws").recipe().field.keywords["activation"], Sine)
     tancik = Occupancy(protocol="rwf")
     assert isinstance(tancik.recipe().field.keywords["activation"], ReLU)
-    assert tancik.load("cpu", torch.float64)["pool"]["points"].abs().max() <= 1
+    assert tancik.load("cpu", torch.float64)["pool"].points.abs().max() <= 1
     assert Occupancy(protocol="preconditioners", loss="mse").level == 0.5
 
 
@@ -324,6 +324,6 @@ def test_the_armadillo_is_scored_on_the_points_of_the_data_folder():
         pytest.skip(f"needs {', '.join(missing)} under $NFSOLVE_DATA")
     problem = Occupancy(mesh=names[0], points=names[1], protocol="preconditioners")
     data = problem.load("cpu", torch.float32)
-    assert data["near"]["points"].shape == (100_000, 3)
-    assert data["uniform"]["points"].abs().max() <= 1
-    assert 0.45 < data["near"]["values"].mean() < 0.5
+    assert data["near"].points.shape == (100_000, 3)
+    assert data["uniform"].points.abs().max() <= 1
+    assert 0.45 < data["near"].values.mean() < 0.5

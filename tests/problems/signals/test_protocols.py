@@ -49,8 +49,8 @@ def test_ws_gives_all_pixels_of_a_gray_square_at_corner_aligned_coordinates(pict
     axis = torch.linspace(-1, 1, HEIGHT, dtype=torch.float64)
     expected = torch.stack(torch.meshgrid(axis, axis, indexing="ij"), -1).reshape(-1, 2)
     assert torch.equal(data["points"], expected)
-    assert torch.equal(data["given"]["points"], expected)
-    assert torch.equal(data["given"]["values"], data["picture"].reshape(-1, 1))
+    assert torch.equal(data["given"].points, expected)
+    assert torch.equal(data["given"].values, data["picture"].reshape(-1, 1))
     assert problem.sample(data, SamplerState(), torch.Generator())["colour"] is data["given"]
     assert "psnr_heldout" not in problem.metrics(wave(1), data)
 
@@ -72,7 +72,7 @@ def test_ws_can_crop_and_hold_out(picture_file):
     left = (WIDTH - HEIGHT) // 2
     colours = iio.imread(picture_file)[:, left : left + HEIGHT] @ np.array([0.299, 0.587, 0.114]) / 255
     assert np.allclose(data["picture"][..., 0], colours)
-    assert len(data["given"]["points"]) == (HEIGHT // 2) ** 2
+    assert len(data["given"].points) == (HEIGHT // 2) ** 2
     rest = ~data["mask"].reshape(-1)
     mse = mean_square(wave(1), data["points"][rest], data["picture"].reshape(-1, 1)[rest])
     peak = float(data["picture"].max())
@@ -126,9 +126,9 @@ def test_an_epoch_takes_every_pixel_once(picture_file):
     for _ in range(2):
         seen = []
         for k in range(5):
-            seen.append(batch["colour"]["points"])
+            seen.append(batch["colour"].points)
             assert len(seen[-1]) == (500 if k < 4 else n - 2000)
-            assert len(batch["colour"]["values"]) == len(seen[-1])
+            assert len(batch["colour"].values) == len(seen[-1])
             batch = problem.sample(data, SamplerState(batch, wave(3)), generator)
         seen = torch.cat(seen)
         assert torch.equal(torch.unique(seen, dim=0), torch.unique(data["points"], dim=0))
@@ -141,8 +141,8 @@ def test_values_stay_with_their_points(picture_file):
     problem = ImageFit(picture_file, "preconditioners", batch=500)
     data = loaded(problem)
     colour = problem.sample(data, SamplerState(), torch.Generator().manual_seed(0))["colour"]
-    at = torch.cdist(colour["points"], data["points"]).argmin(1)
-    assert torch.equal(colour["values"], data["picture"].reshape(-1, 3)[at])
+    at = torch.cdist(colour.points, data["points"]).argmin(1)
+    assert torch.equal(colour.values, data["picture"].reshape(-1, 3)[at])
 
 
 def test_a_run_goes_on_in_the_middle_of_an_epoch(picture_file, tmp_path):
@@ -171,13 +171,13 @@ def test_rwf_gives_even_pixels_and_scores_odd_ones_from_zero(picture_file):
     assert points[0, 0].tolist() == [0, 0]
     assert points[2, 5].tolist() == pytest.approx([5 / n, 2 / n])  # x to the right, y downwards, 1 left out
     assert problem.domain.bounds == ((0, 1), (0, 1))
-    assert torch.equal(data["given"]["points"], points[::2, ::2].reshape(-1, 2))
-    assert torch.equal(data["heldout"]["points"], points[1::2, 1::2].reshape(-1, 2))
+    assert torch.equal(data["given"].points, points[::2, ::2].reshape(-1, 2))
+    assert torch.equal(data["heldout"].points, points[1::2, 1::2].reshape(-1, 2))
     inside = lambda points: wave(3)(points) / 4 + 0.3  # noqa: E731
     scores = problem.metrics(inside, data)
-    mse = mean_square(inside, data["heldout"]["points"], data["heldout"]["values"])
+    mse = mean_square(inside, data["heldout"].points, data["heldout"].values)
     assert scores["psnr_heldout"] == pytest.approx(-10 * math.log10(mse))
-    mse = mean_square(inside, data["given"]["points"], data["given"]["values"])
+    mse = mean_square(inside, data["given"].points, data["given"].values)
     assert scores["psnr"] == pytest.approx(-10 * math.log10(mse))
 
 
@@ -201,7 +201,7 @@ def test_what_is_given_wins_over_the_protocol(picture_file):
     problem = ImageFit(picture_file, "ws", size=40, gray=False, stride=3, batch=7, fit="shrink")
     data = loaded(problem)
     assert data["picture"].shape == (32, 40, 3)
-    assert len(problem.sample(data, SamplerState(), torch.Generator().manual_seed(0))["colour"]["points"]) == 7
+    assert len(problem.sample(data, SamplerState(), torch.Generator().manual_seed(0))["colour"].points) == 7
     assert data["mask"].sum() == 11 * 14
     assert problem.setup.relative and problem.setup.grid == "corners"
     assert set(PROTOCOLS) == {"default", "ws", "preconditioners", "rwf"}
@@ -240,4 +240,4 @@ def test_the_order_of_an_epoch_is_no_residual(picture_file):
     residual, jacobian = objective.jacobian(objective.theta())
     assert residual.shape == (120,) and jacobian.shape[0] == 120
     rows = objective.batch["colour"]
-    assert float(residual.square().sum()) == pytest.approx(mean_square(field, rows["points"], rows["values"]))
+    assert float(residual.square().sum()) == pytest.approx(mean_square(field, rows.points, rows.values))

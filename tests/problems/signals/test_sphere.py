@@ -91,8 +91,8 @@ def test_only_strided_points_are_given_and_a_pole_is_one_point(map_file, stride)
     assert mask[0].all()
     assert mask[-1].all() == (24 % stride == 0)
     drawn = problem.sample(data, SamplerState(), torch.Generator().manual_seed(1))["field"]
-    assert drawn["points"].shape == (64, 3)
-    assert torch.cdist(drawn["points"], data["given"]["points"]).min(1).values.max() < 1e-6
+    assert drawn.points.shape == (64, 3)
+    assert torch.cdist(drawn.points, data["given"].points).min(1).values.max() < 1e-6
     assert problem.score == ("psnr_heldout" if stride > 1 else "psnr")
     assert ("rmse_heldout" in problem.metrics(lambda p: 0 * p[:, :1], data)) == (stride > 1)
 
@@ -103,7 +103,7 @@ def test_points_are_drawn_by_area(map_file):
     assert problem.sample(data, SamplerState(), torch.Generator())["field"] is data["given"]
     problem = small(map_file, stride=1, batch=1199)
     generator = torch.Generator().manual_seed(0)
-    z = torch.cat([problem.sample(data, SamplerState(), generator)["field"]["points"][:, 2] for _ in range(20)])
+    z = torch.cat([problem.sample(data, SamplerState(), generator)["field"].points[:, 2] for _ in range(20)])
     square = float((data["weights"][:, 0] * data["points"][:, 2] ** 2).mean())
     assert square == pytest.approx(1 / 3, abs=3e-3)  # uniform on the sphere
     error = float(z.square().std()) / math.sqrt(len(z))
