@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 
 from nfsolve._core.errors import InputError
-from nfsolve.data.scans.files import check_keys, kind_of, numbers, open_arrays
+from nfsolve.data.scans.files import check_keys, kind_of, number, numbers, open_arrays
 from nfsolve.forward.radon import PixelGrid, VoxelGrid
 
 MU_WATER = 0.02059  # per mm
+SMALLEST, LARGEST = 1e-15, 1e15  # values of a volume; their squares are far from the limits of float32
+LARGEST_HU = 1e5  # metals have some 30000
 
 
 @dataclass(frozen=True)
@@ -92,9 +94,18 @@ def read_slice(path: str | Path) -> Slice:
 def slice_of(found: Path, arrays: dict[str, Any]) -> Slice:
     """Make a slice from the arrays of a file that was opened; see `read_slice`."""
     check_keys(found, arrays, {"hu": "Hounsfield units (rows, columns)", "pixel_mm": "side of a pixel in mm"})
-    hu, pixel = numbers(found, arrays, "hu"), _side(found, arrays, "pixel_mm")
+    hu, pixel = numbers(found, arrays, "hu"), number(found, arrays, "pixel_mm", positive=True)
     if hu.ndim != 2 or not np.isfinite(hu).all():
-        raise InputError(f"'hu' of '{found}', of shape {hu.shape}", "one image of finite numbers was expected")
+        raise InputError(
+            f"'hu' of '{found}' must be one image of finite numbers, (rows, columns), but it has shape {hu.shape}"
+            + ("" if np.isfinite(hu).all() else " and values that are NaN or infinite"),
+            do="choose one slice, and fill in what is missing",
+        )
+    if np.abs(hu).max() > LARGEST_HU:
+        raise InputError(
+            f"'hu' of '{found}' must be Hounsfield units (air -1000, water 0), but it reaches {np.abs(hu).max():g}",
+            do="convert them by the slope and intercept of the scanner",
+        )
     image = np.clip(MU_WATER * (1 + hu / 1000), 0, None)
     y, x = (np.arange(n) - (n - 1) / 2 for n in hu.shape)
     outside = np.hypot(y[:, None], x[None, :]) > min(hu.shape) / 2
@@ -121,24 +132,33 @@ def read_volume(path: str | Path) -> Volume:
     key = "volume" if "volume" in arrays else "vol"
     values = numbers(found, arrays, key)
     if values.ndim != 3 or not np.isfinite(values).all():
-        raise InputError(f"'{key}' of '{found}', of shape {values.shape}", "three axes of finite numbers were expected")
+        raise InputError(
+            f"'{key}' of '{found}' must have three axes of finite numbers, but it has shape {values.shape}"
+            + ("" if np.isfinite(values).all() else " and values that are NaN or infinite"),
+            do="stack slices of one size along the first axis, and fill in what is missing",
+        )
+    largest = float(np.abs(values).max())
+    if not SMALLEST < largest < LARGEST:
+        raise InputError(
+            f"'{key}' of '{found}' must show something, in values from {SMALLEST:g} to {LARGEST:g}, but the largest is "
+            f"{largest:g}",
+            do="check that the file is whole, and its unit",
+        )
     if key == "vol":
         values = np.ascontiguousarray(values.transpose(2, 1, 0))
     if "scale" in arrays:
-        values = values * float(numbers(found, arrays, "scale"))
+        values = values * number(found, arrays, "scale")
     known = "voxel_mm" in arrays
-    return Volume(found.stem, values, _side(found, arrays, "voxel_mm") if known else 1.0, "mm" if known else "voxel")
-
-
-def _side(path: Path, arrays: dict, key: str) -> float:
-    side = numbers(path, arrays, key)
-    if side.size != 1 or not 0 < side.item() < np.inf:
-        raise InputError(f"'{key}' of '{path}' is {side.tolist()}", "one positive length in mm was expected")
-    return float(side.item())
+    return Volume(
+        found.stem, values, number(found, arrays, "voxel_mm", True) if known else 1.0, "mm" if known else "voxel"
+    )
 
 
 def _block_means(values: np.ndarray, factor: int) -> np.ndarray:
     if factor < 1 or any(n % factor for n in values.shape):
-        raise InputError(f"blocks of side {factor} in an array of shape {values.shape}", "a divisor of each side")
+        raise InputError(
+            f"blocks must divide each side of the array, but their side is {factor}, and its shape {values.shape}",
+            do="choose a divisor of each side",
+        )
     blocks = values.reshape([m for n in values.shape for m in (n // factor, factor)])
     return blocks.mean(axis=tuple(range(1, blocks.ndim, 2)))

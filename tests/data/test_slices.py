@@ -1,4 +1,9 @@
-"""Slices and volumes to be projected: units, orientation, DICOM through its library, the wording of bad files."""
+"""Slices and volumes to be projected: units, orientation, DICOM through its library, the wording of bad files.
+
+Kinds of fault of the reader: keys that are missing, other shapes, complex values and text, values that are not finite,
+that show nothing or have another unit, sides that are no length, DICOM of several frames, of other pixels or without
+units, folders of slices, missing libraries.
+"""
 
 import sys
 from types import ModuleType, SimpleNamespace
@@ -42,7 +47,7 @@ def test_blocks_keep_the_mean_and_the_extent(write):
     coarse = piece.coarsened(2)
     assert coarse.grid == PixelGrid(4, 4, 1.0)
     assert coarse.image[1, 2] == pytest.approx(piece.image[2:4, 4:6].mean())
-    with pytest.raises(InputError, match=r"blocks of side 3 in an array of shape \(8, 8\): a divisor of each side"):
+    with pytest.raises(InputError, match=r"blocks must divide each side .* their side is 3, and its shape \(8, 8\)"):
         piece.coarsened(3)
 
 
@@ -64,19 +69,40 @@ def test_volumes_of_every_layout(write, tmp_path):
 def test_bad_slices_and_volumes_are_worded(write):
     flat = np.zeros((4, 4))
     for arrays, words in (
-        ({"hu": flat}, r"it lacks 'pixel_mm' \(side of a pixel in mm\)"),
-        ({"sinogram": flat}, r"it lacks 'hu' \(Hounsfield units \(rows, columns\)\), 'pixel_mm'"),
-        ({"hu": flat, "pixel_mm": -1.0}, r"'pixel_mm' of .* is -1.0: one positive length in mm"),
-        ({"hu": flat[None], "pixel_mm": 1.0}, r"'hu' of .* shape \(1, 4, 4\): one image of finite numbers"),
-        ({"hu": flat * np.nan, "pixel_mm": 1.0}, r"one image of finite numbers was expected"),
-        ({"hu": flat[:0], "pixel_mm": 1.0}, r"'hu' of .* is empty, of shape \(0, 4\)"),
+        ({"hu": flat}, r"lacks 'pixel_mm' \(side of a pixel in mm\)"),
+        ({"sinogram": flat}, r"lacks 'hu' \(Hounsfield units \(rows, columns\)\), 'pixel_mm'"),
+        ({"hu": flat, "pixel_mm": -1.0}, "'pixel_mm' of .* must be a positive number, got -1"),
+        ({"hu": flat[None], "pixel_mm": 1.0}, r"'hu' of .* must be one image of finite numbers, .* shape \(1, 4, 4\)"),
+        ({"hu": flat * np.nan, "pixel_mm": 1.0}, "and values that are NaN or infinite"),
+        ({"hu": flat + 1e30, "pixel_mm": 1.0}, r"must be Hounsfield units .* reaches 1e\+30"),
+        ({"hu": flat + 1j, "pixel_mm": 1.0}, "'hu' of .* holds complex numbers"),
+        ({"hu": flat.astype(str), "pixel_mm": 1.0}, "'hu' of .* holds text"),
+        ({"hu": flat, "pixel_mm": np.ones(2)}, "'pixel_mm' of .* must be a positive number"),
+        ({"hu": flat, "pixel_mm": "wide"}, "'pixel_mm' of .* holds text"),
+        ({"hu": flat[:0], "pixel_mm": 1.0}, r"'hu' of .* must hold numbers, but it has shape \(0, 4\)"),
     ):
         with pytest.raises(InputError, match=words):
             read_slice(write(**arrays))
-    with pytest.raises(InputError, match=r"it lacks 'volume' \(values \(nz, ny, nx\)\)"):
+    with pytest.raises(InputError, match=r"lacks 'volume' \(values \(nz, ny, nx\)\)"):
         read_volume(write(hu=flat))
-    with pytest.raises(InputError, match=r"'volume' of .* shape \(4, 4\): three axes of finite numbers"):
-        read_volume(write(volume=flat))
+    cube = np.ones((2, 2, 2))
+    for arrays, words in (
+        ({"volume": flat}, r"'volume' of .* must have three axes of finite numbers, but it has shape \(4, 4\)"),
+        ({"volume": cube * np.nan}, "'volume' of .* and values that are NaN or infinite"),
+        ({"volume": 0 * cube}, "'volume' of .* must show something, .* the largest is 0"),
+        ({"vol": 1e30 * cube}, r"'vol' of .* must show something, .* the largest is 1e\+30"),
+        ({"volume": cube + 1j}, "'volume' of .* holds complex numbers"),
+        ({"volume": cube, "scale": np.nan}, "'scale' of .* must be a finite number"),
+        ({"volume": cube, "voxel_mm": 0.0}, "'voxel_mm' of .* must be a positive number"),
+    ):
+        with pytest.raises(InputError, match=words):
+            read_volume(write(**arrays))
+
+
+def test_folders_of_slices_end_in_a_sentence(tmp_path):
+    (tmp_path / "slices").mkdir()
+    with pytest.raises(InputError, match="a data file is needed, but '.*slices' is a folder"):
+        read_volume(tmp_path / "slices")
 
 
 @pytest.fixture
@@ -100,6 +126,13 @@ def test_bad_dicom_is_worded(dicom, monkeypatch):
     path, image = dicom
     image.PixelSpacing = ["0.8", "0.9"]
     with pytest.raises(InputError, match=r"could not be read \(its pixels are 0.8 x 0.9 mm, .*Convert it to .npz"):
+        read_slice(path)
+    image.PixelSpacing = ["0.8", "0.8"]
+    image.pixel_array = np.full((3, 4, 4), 500, np.uint16)
+    with pytest.raises(InputError, match=r"must be one image .* shape \(3, 4, 4\).*Choose one slice"):
+        read_slice(path)
+    del image.RescaleSlope  # magnetic resonance has none
+    with pytest.raises(InputError, match=r"must be a complete .dcm file, .*RescaleSlope"):
         read_slice(path)
     monkeypatch.setitem(sys.modules, "pydicom", None)
     with pytest.raises(MissingExtra, match=r"reading DICOM files needs pydicom.*nfsolve\[ct\]"):

@@ -32,9 +32,8 @@ def rotation_axis(sinogram: np.ndarray, angles: np.ndarray) -> float:
     nearest = nearest[np.abs(gaps[nearest]) < WIDEST_GAP]
     if not len(nearest):
         raise InputError(
-            "no two views are opposite to within 7 degrees",
-            "opposite views, from which the rotation axis is estimated",
-            "give the axis in bins, counted from the middle of the first bin",
+            "the rotation axis is estimated from opposite views, but no two views are opposite to within 7 degrees",
+            do="give the axis in bins, counted from the middle of the first bin",
         )
     axes = np.array([_mirror(sinogram[first[k]], sinogram[second[k]]) for k in nearest])
     # views that are not quite opposite have rotated meanwhile: the estimate moves in proportion to the gap

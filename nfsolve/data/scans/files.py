@@ -1,12 +1,14 @@
 """Arrays by name from the files that tomography comes in: .npz, .npy, MATLAB's .mat and DICOM."""
 
+import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nfsolve._core.arrays import read_arrays
+from nfsolve._core.arrays import map_array, read_arrays, real_numbers, reason
 from nfsolve._core.errors import InputError, require
 from nfsolve.data.tables import find_file
 
@@ -30,23 +32,27 @@ def open_arrays(path: str | Path) -> tuple[Path, dict[str, Any]]:
     found = find_file(str(path), None, ENDINGS)
     if found.suffix == ".npz":
         return found, read_arrays(found)
-    readers = {".npy": _npy, ".mat": _mat, ".dcm": _dicom}
+    if found.suffix == ".npy":
+        array = np.array(map_array(found))
+        return found, {"volume" if array.ndim == 3 else "sinogram": array}
+    readers = {".mat": _mat, ".dcm": _dicom}
     if found.suffix.lower() not in readers:
-        raise InputError(f"'{found}' is of no known kind", f"a file that ends in {', '.join(ENDINGS[1:])}")
+        raise InputError(
+            f"tomography is read from files that end in {', '.join(ENDINGS[1:])}, but '{found}' does not",
+            do="convert it to .npz",
+        )
     if found.suffix.lower() == ".dcm":
         require("pydicom", extra="ct", purpose="reading DICOM files")
     try:
         return found, readers[found.suffix.lower()](found)
     except Exception as error:  # the libraries raise whatever they like
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         advice = {
             ".mat": "save it again with -v7 (files of -v7.3 are HDF5)",
             ".dcm": "convert it to .npz with keys hu and pixel_mm",
         }
         raise InputError(
-            f"'{found}' could not be read ({reason[:120]})",
-            f"a complete {found.suffix} file",
-            advice.get(found.suffix.lower(), "write it again"),
+            f"'{found}' must be a complete {found.suffix} file, but it could not be read ({reason(error)})",
+            do=advice[found.suffix.lower()],
         ) from error
 
 
@@ -70,7 +76,10 @@ def check_keys(path: Path, arrays: Mapping[str, Any], meaning: Mapping[str, str]
     """
     missing = [f"'{key}' ({text})" for key, text in meaning.items() if key not in arrays]
     if missing:
-        raise InputError(f"'{path}' holds {', '.join(arrays) or 'nothing'}", f"it lacks {', '.join(missing)}")
+        raise InputError(
+            f"'{path}' lacks {', '.join(missing)}; it holds {', '.join(arrays) or 'nothing'}",
+            do="store them under these names",
+        )
 
 
 def numbers(path: Path, arrays: Mapping[str, Any], key: str) -> np.ndarray:
@@ -87,22 +96,41 @@ def numbers(path: Path, arrays: Mapping[str, Any], key: str) -> np.ndarray:
     Raises:
         InputError: It is empty, or not of real numbers.
     """
-    values = np.asarray(arrays[key])
-    if values.dtype.kind not in "fiub":
-        raise InputError(f"'{key}' of '{path}' is of type {values.dtype}", "real numbers were expected")
+    values = real_numbers(arrays[key], f"'{key}' of '{path}'")
     if not values.size:
-        raise InputError(f"'{key}' of '{path}' is empty, of shape {values.shape}", "numbers were expected")
-    return values.astype(np.float64)
+        raise InputError(f"'{key}' of '{path}' must hold numbers, but it has shape {values.shape}", do="store some")
+    return values
 
 
-def _npy(path: Path) -> dict[str, Any]:
-    array = np.load(path, allow_pickle=False)
-    return {"volume" if array.ndim == 3 else "sinogram": array}
+def number(path: Path, arrays: Mapping[str, Any], key: str, positive: bool = False) -> float:
+    """Return one number of a file.
+
+    Args:
+        path: The file.
+        arrays: What it holds.
+        key: Its name.
+        positive: Whether it must be positive.
+
+    Returns:
+        The number.
+
+    Raises:
+        InputError: There are several, or it is not finite, or not positive.
+    """
+    values = numbers(path, arrays, key)
+    if values.size != 1 or not np.isfinite(values).all() or (positive and not values.item() > 0):
+        wanted = "a positive number" if positive else "a finite number"
+        raise InputError(f"'{key}' of '{path}' must be {wanted}, got {values.tolist()}", do="correct it")
+    return float(values.item())
 
 
 def _mat(path: Path) -> dict[str, Any]:
-    from scipy.io import loadmat
+    from scipy.io import loadmat, whosmat
 
+    claimed = sum(math.prod(shape) for _, shape, _ in whosmat(path))  # at least a byte each
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if claimed > memory:
+        raise ValueError(f"it claims {claimed} numbers, and this machine has {memory / 2**30:.3g} GiB")
     return {k: v for k, v in loadmat(path, simplify_cells=True).items() if not k.startswith("__")}
 
 

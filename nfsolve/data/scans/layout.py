@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from nfsolve._core.errors import InputError
-from nfsolve.data.scans.files import check_keys, numbers
+from nfsolve.data.scans.files import check_keys, number, numbers
 
 MEANING = {
     "sinogram": "line integrals -log(I / I0), (views, bins); or 'counts' with 'flat'",
@@ -44,9 +44,14 @@ def general_layout(path: Path, arrays: dict[str, Any]) -> dict[str, Any]:
         InputError: A known layout lacks one of its keys.
     """
     for struct in ("CtDataFull", "CtDataLimited"):
-        if struct in arrays:
+        if isinstance(arrays.get(struct), dict):
             check_keys(path, arrays[struct], {"sinogram": MEANING["sinogram"], "parameters": "of the scanner"})
-            given, prefix = dict(arrays[struct]["parameters"]), ""
+            given, prefix = arrays[struct]["parameters"], ""
+            if not isinstance(given, dict):
+                raise InputError(
+                    f"'parameters' of '{path}' must be a structure, got {type(given).__name__}",
+                    do="save the whole structure of the challenge",
+                )
             check_keys(path, given, {"angles": MEANING["angles_deg"]})
             angles = given["angles"]
             known = {"sinogram": arrays[struct]["sinogram"], "angles_deg": angles, "limited_angles_deg": angles}
@@ -58,7 +63,7 @@ def general_layout(path: Path, arrays: dict[str, Any]) -> dict[str, Any]:
         known.update({name: given[prefix + key] for key, (name, _) in CHALLENGE.items()}, geometry="fan")
         known["bins"] = given.get(prefix + "numDetectorsPost", np.shape(known.get("sinogram", 0))[-1:])
         if "fbp_512" in arrays:  # per width of a bin at the axis
-            known["reference"] = arrays["fbp_512"] / arrays["geom_effectivePixelSizePost"]
+            known["reference"] = numbers(path, arrays, "fbp_512") / number(path, known, "pixel", positive=True)
         if "segmentation_512" in arrays:
             known["segmentation"] = arrays["segmentation_512"]
     elif "sino" in arrays:
@@ -87,7 +92,7 @@ def axes_of(
         InputError: No axis, or more than one, could be that of the views.
     """
     shape = np.shape(known[key])
-    bins = int(np.ravel(known["bins"])[0]) if "bins" in known else None
+    bins = int(number(path, known, "bins")) if "bins" in known else None
     if stated:
         names = tuple(stated.replace(",", " ").split())
         if sorted(names) != sorted(("views", "bins", "rows")[: len(shape)]):

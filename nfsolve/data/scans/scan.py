@@ -16,7 +16,7 @@ import torch
 from nfsolve._core.errors import InputError, unknown
 from nfsolve.data.scans.angles import angles_of, arc_of, in_arc, once_around
 from nfsolve.data.scans.axis import rotation_axis
-from nfsolve.data.scans.files import check_keys, kind_of, numbers, open_arrays
+from nfsolve.data.scans.files import check_keys, kind_of, number, numbers, open_arrays
 from nfsolve.data.scans.integrals import measured, without_drift
 from nfsolve.data.scans.layout import DISTANCES, MEANING, general_layout
 from nfsolve.forward.counts import counted_anew
@@ -228,18 +228,15 @@ def _geometry(
     path: Path, known: dict[str, Any], angles: np.ndarray, n_bins: int, axis: float | None
 ) -> ParallelBeam | FanBeam:
     check_keys(path, known, {key: MEANING[key] for key in ("geometry", "spacing")})
-    beam = str(known["geometry"])
+    beam = "".join(np.ravel(known["geometry"]).astype(str))
     if beam not in ("parallel", "fan"):
         raise unknown("geometry", beam, ("parallel", "fan"))
     if beam == "fan":
         check_keys(path, known, DISTANCES)
-    lengths = {key: _number(path, known, key) for key in ("spacing", *(DISTANCES if beam == "fan" else ()))}
-    for key, length in lengths.items():
-        if length <= 0:
-            raise InputError(f"'{key}' of '{path}' must be positive, got {length:g}", do="give a length in mm")
+    lengths = {key: number(path, known, key, True) for key in ("spacing", *(DISTANCES if beam == "fan" else ()))}
     middle = (n_bins - 1) / 2
     if axis is None:
-        centre = _number(path, known, "centre") if "centre" in known else 0.0
+        centre = number(path, known, "centre") if "centre" in known else 0.0
         axis = middle - centre / lengths["spacing"]
     if not -0.5 <= axis <= n_bins - 0.5:
         raise InputError(
@@ -261,14 +258,9 @@ def _reference(path: Path, known: dict[str, Any]) -> dict[str, Any]:
             f"the images of '{path}' must have one shape (rows, columns), got {sorted(shapes)}",
             do="resample one of them",
         )
+    if not all(np.isfinite(image).all() for image in images.values()):
+        raise InputError(f"images of '{path}' must be finite, but they have NaN or infinite values", do="fill them in")
     if "segmentation" in images:
         images["segmentation"] = images["segmentation"] != 0
     rows, columns = shapes.pop()
-    return {**images, "grid": PixelGrid(rows, columns, _number(path, known, "pixel"))}
-
-
-def _number(path: Path, known: dict[str, Any], key: str) -> float:
-    value = numbers(path, known, key)
-    if value.size != 1 or not np.isfinite(value).all():
-        raise InputError(f"'{key}' of '{path}' must be one finite number, got {value.tolist()}", do="correct it")
-    return float(value.item())
+    return {**images, "grid": PixelGrid(rows, columns, number(path, known, "pixel", positive=True))}
