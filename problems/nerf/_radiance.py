@@ -9,7 +9,7 @@ occupancy grid, part of the batch, remembers where there is density, and the fie
 import math
 from abc import abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
+from torch.utils._pytree import register_dataclass
 
 from nfsolve import Box, InputError, MissingExtra, Problem, unknown_name
 from nfsolve import generator as seeded
@@ -37,6 +38,31 @@ THICK = 8.0  # logarithm of the largest optical depth of a step
 LOOKS = 2  # points inside each cell at which a trained field is asked for density before it is rendered
 QUICK, FITTED = 2**11, 2**14  # pixels that are scored for the progress line, and of the training views at the end
 EMPTY = 1e-3  # mean opacity below which a scene has no density
+
+
+@dataclass(frozen=True, eq=False)
+class PixelRays:
+    """Pixels of photographs with their rays.
+
+    Attributes:
+        rgb: Colours ``(n, 3)`` in [0, 1].
+        rays: Rays of the n pixels.
+        samples: Where they are sampled.
+        views: Numbers of the views ``(n,)``.
+        towards: Directions before the cameras ``(n, 3)``, see `nfsolve.forward.cameras.aim`.
+        uncorrected: Poses of all views ``(n_views, 4, 4)`` that are corrected while they are trained, so that the rays
+            follow them; None where poses are fixed.
+    """
+
+    rgb: Tensor
+    rays: Rays
+    samples: Samples
+    views: Tensor
+    towards: Tensor
+    uncorrected: Tensor | None = None
+
+
+register_dataclass(PixelRays)
 
 
 @dataclass
@@ -158,36 +184,33 @@ class Radiance(Problem):
         The first rays are sampled through the whole box; later there are as many rays as the samples on the last ones
         suggest.
         """
-        grid, field, batch = self.full_grid(data["train"].colours.device), state.field, state.batch
-        if field is None:
-            return self._sample(data, generator, grid, self.points // self.samples, 0)
-        grid.load_state_dict(batch["grid"])
-        grid.update(_density(field), generator)
-        each = len(batch["samples"]["t"]) / len(batch["colour"]["rgb"])
-        poses = auxiliary.poses(field, data["train"].cameras.poses)
-        return self._sample(data, generator, grid, round(self.points / max(each, 1.0)), batch["rays"], poses)
-
-    def _sample(
-        self,
-        data: Batch,
-        generator: Generator,
-        grid: OccupancyGrid,
-        n_rays: int,
-        before: int,
-        poses: Tensor | None = None,
-    ) -> Batch:
-        train, n = data["train"], max(n_rays, 1)
-        index = train.number(torch.randint(train.n_counted, (n,), generator=generator))
-        views, pixels = train.cameras.locate(index)
-        rays = train.rays(views, pixels, poses)
-        samples = sample_rays(rays, grid, self.step, generator)
-        marched = {name: getattr(samples, name) for name in ("t0", "t1", "t", "ray")}
-        rows = {**vars(rays), "rgb": train.colours[index]}
-        batch = {"colour": rows, "samples": marched, "grid": grid.state_dict(), "rays": before + n}
+        train: Photographs = data["train"]
+        grid, n, before, poses = self.full_grid(train.colours.device), self.points // self.samples, 0, None
+        if state.field is not None:
+            last: PixelRays = state.batch["colour"]
+            grid.load_state_dict(state.batch["grid"])
+            grid.update(_density(state.field), generator)
+            n = round(self.points / max(len(last.samples.t) / len(last.rgb), 1.0))
+            before, poses = state.batch["rays"], auxiliary.poses(state.field, train.cameras.poses)
+        rows = self._pick(train, max(n, 1), grid, generator, poses)
         if self.refine_poses:
-            rows |= {"views": views, "towards": train.cameras.towards(views, pixels)}
-            batch["poses"] = train.cameras.poses
-        return batch
+            rows = replace(rows, uncorrected=train.cameras.poses)
+        return {"colour": rows, "grid": grid.state_dict(), "rays": before + len(rows.rgb)}
+
+    def fresh(self, data: Batch, generator: Generator, batch: Batch) -> Batch:
+        """Pick pixels of the held-out views, whose rays are sampled through the whole box."""
+        test: Photographs = data["test"]
+        return {"colour": self._pick(test, len(batch["colour"].rgb), self.full_grid(test.colours.device), generator)}
+
+    def _pick(
+        self, photographs: Photographs, n: int, grid: OccupancyGrid, generator: Generator, poses: Tensor | None = None
+    ) -> "PixelRays":
+        index = photographs.number(torch.randint(photographs.n_counted, (n,), generator=generator))
+        views, pixels = photographs.cameras.locate(index)
+        rays = photographs.rays(views, pixels, poses)
+        samples = sample_rays(rays, grid, self.step, generator)
+        towards = photographs.cameras.towards(views, pixels)
+        return PixelRays(photographs.colours[index], rays, samples, views, towards)
 
     def done(self, batch: Batch) -> dict[str, int]:
         """Count the rays."""
@@ -195,14 +218,12 @@ class Radiance(Problem):
 
     def residuals(self, field: FieldFunction, batch: Batch) -> dict[str, Tensor]:
         """Rendered minus photographed colours."""
-        rows = batch["colour"]
-        samples = Samples(**batch["samples"], n_rays=len(rows["rgb"]))
-        if self.refine_poses:
-            poses = auxiliary.poses(field, batch["poses"])[rows["views"]]
-            rays = self.photographs["train"].cut(*aim(poses, rows["towards"]))
-        else:
-            rays = Rays(*(rows[name] for name in Rays.__dataclass_fields__))
-        return {"colour": self.integrate(field, rays, samples).before(self.background_colour) - rows["rgb"]}
+        rows: PixelRays = batch["colour"]
+        rays = rows.rays
+        if rows.uncorrected is not None:
+            poses = auxiliary.poses(field, rows.uncorrected)[rows.views]
+            rays = self.photographs["train"].cut(*aim(poses, rows.towards))
+        return {"colour": self.integrate(field, rays, rows.samples).before(self.background_colour) - rows.rgb}
 
     def integrate(self, field: FieldFunction, rays: Rays, samples: Samples) -> Rendering:
         """Integrate the density and the colours of a field along rays."""

@@ -102,21 +102,34 @@ def test_resamples_prune_by_the_field_and_keep_the_number_of_samples(data: dict)
     batch = first
     for _ in range(3):
         batch = problem.sample(data, SamplerState(batch, scene), random)
-    assert len(first["colour"]["rgb"]) == 10 < len(batch["colour"]["rgb"])
-    assert 200 < len(batch["samples"]["t"]) < 800
-    assert batch["rays"] > 10 + len(batch["colour"]["rgb"])
-    points = batch["colour"]["origins"][batch["samples"]["ray"]]
-    points = points + batch["samples"]["t"] * batch["colour"]["directions"][batch["samples"]["ray"]]
+    rows = batch["colour"]
+    assert len(first["colour"].rgb) == 10 < len(rows.rgb)
+    assert 200 < len(rows.samples.t) < 800
+    assert batch["rays"] > 10 + len(rows.rgb)
+    points = rows.samples.points(rows.rays.origins, rows.rays.directions)
     assert float((scene(points)[:, 0] > 0).double().mean()) > 0.5
 
 
 def test_draws_follow_the_generator(data: dict):
     problem = NeRFScene(**SMALL)
     first, again, other = (
-        problem.sample(data, SamplerState(), generator(seed, "points"))["samples"] for seed in (1, 1, 2)
+        problem.sample(data, SamplerState(), generator(seed, "points"))["colour"].samples for seed in (1, 1, 2)
     )
-    assert all(torch.equal(first[name], again[name]) for name in first)
-    assert first["t"].shape != other["t"].shape or not torch.equal(first["t"], other["t"])
+    assert torch.equal(first.t, again.t) and torch.equal(first.ray, again.ray)
+    assert first.t.shape != other.t.shape or not torch.equal(first.t, other.t)
+
+
+def test_fresh_residuals_are_those_of_the_held_out_views(data: dict):
+    problem = NeRFScene(**(SMALL | {"samples": 200}))
+    batch = problem.sample(data, SamplerState(), generator(0, "points"))
+    rows = problem.fresh(data, generator(0, "heldout"), batch)["colour"]
+    assert len(rows.rgb) == len(batch["colour"].rgb)
+    test = data["test"]
+    eyes = test.cameras.poses[rows.views, :3, 3]
+    torch.testing.assert_close(rows.rays.origins, eyes)
+    assert float(problem.residuals(scene, {"colour": rows})["colour"].abs().max()) < 0.05
+    wrong = problem.residuals(lambda x: scene(x + 0.3), {"colour": rows})["colour"]
+    assert float(wrong.square().mean().sqrt()) > 0.05
 
 
 def test_colours_but_not_density_depend_on_the_view(data: dict):
@@ -162,6 +175,7 @@ def test_steps_are_finite_and_repeat_with_the_seed():
     assert torch.equal(first.field(x), again.field(x))
     assert not torch.equal(first.field(x), other.field(x))
     assert first.metrics["rays_per_second"] > 0
+    assert 0 < first.metrics["heldout/colour"] < first.metrics["heldout_max/colour"] < 1
 
 
 def test_a_resumed_run_is_the_run_that_never_stopped(tmp_path: Path):
