@@ -1,6 +1,6 @@
 """Compare every problem on the GPU with the CPU, and time its steps; writes a table and a JSON file.
 
-Uses the Python interface only, so it needs torch, numpy, scipy, imageio, jaxtyping and tqdm; rendering falls back to
+Uses the Python interface only, so it needs torch, numpy, scipy, imageio and tqdm; rendering falls back to
 pure torch where nerfacc is missing.
 """
 

@@ -25,6 +25,7 @@ from nfsolve.plot.panels import (
 from nfsolve.plot.views import View, views
 from nfsolve.problem.pde.conditions import arguments
 from nfsolve.problem.pde.evaluate import in_pieces
+from nfsolve.problem.rows import Rows
 from nfsolve.run.heldout import PIECE
 from nfsolve.run.solution import Solution
 
@@ -261,7 +262,7 @@ def _size(solution: Solution, problem: Any, name: str, view: View) -> np.ndarray
     """Return the size of a residual at the points of a view; None where it needs more than points."""
     pieces = view.points.to(solution.data["like"]).split(PIECE)
     try:
-        rows = [problem.residuals(solution.field, {name: {"points": piece}})[name] for piece in pieces]
+        rows = [problem.residuals(solution.field, {name: Rows(piece)})[name] for piece in pieces]
     except (InputError, KeyError):
         return None
     size = torch.cat(rows).abs().square().sum(1).sqrt().cpu()

@@ -1,0 +1,135 @@
+"""Code and commands of the documents, run as printed there; training is cut short."""
+
+import dataclasses
+import importlib
+import math
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+
+import nfsolve as nf
+from nfsolve.cli import run_cli
+from nfsolve.options.request import read_request
+from nfsolve.problem.registry import find
+from nfsolve.studies.comparison.jobs import Workers
+from problems.pde.burgers import Burgers
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+PLACEHOLDERS = re.compile(r"\b(DIR|FOLDER|FILE|NAME|VALUE|WHAT)\b|mine\.|scan\.npz|my_burgers|\.\.\.")
+
+
+def blocks(document: Path) -> list[tuple[int, str]]:
+    """Return the blocks of Python in a document with their first lines."""
+    text = document.read_text()
+    found = re.finditer(r"^```python\n(.*?)^```", text, re.M | re.S)
+    return [(text[: match.start(1)].count("\n"), match[1]) for match in found]
+
+
+def commands() -> Iterator[str]:
+    """Yield the commands of all documents, indented lines and inline code, without comments and placeholders."""
+    for document in DOCUMENTS:
+        text = document.read_text()
+        lines = re.findall(r"^    (nfsolve [^\n]*)", text, re.M) + re.findall(r"`(nfsolve [^`]*)`", text)
+        for line in lines:
+            plain = line.partition("#")[0].strip()
+            if not PLACEHOLDERS.search(plain):
+                yield " ".join(plain.split())
+
+
+@pytest.fixture
+def quick(monkeypatch, tmp_path):
+    """Cut every training to two steps, and write into a folder of the test."""
+    solve, compare = nf.solve, nf.compare
+
+    def few_steps(*given, **options):
+        return solve(*given, **options | {"steps": 2, "report": None})
+
+    def few_runs(problem, methods, settings, **options):
+        short = dataclasses.replace(settings, seeds=1, steps=1, tune=(), budgets=("steps",))
+        return compare(problem, methods, short, **options)
+
+    monkeypatch.setattr(nf, "solve", few_steps)
+    monkeypatch.setattr(Workers, "_started", lambda self, jobs: ThreadPoolExecutor(1))  # the module is no file
+    monkeypatch.setattr(nf, "compare", few_runs)
+    monkeypatch.chdir(tmp_path)
+
+
+WITH_CODE = [document for document in DOCUMENTS if blocks(document)]
+
+
+@pytest.mark.parametrize("document", WITH_CODE, ids=lambda path: path.name)
+def test_code_runs_as_printed(document, quick, monkeypatch):
+    name = f"document_{document.stem}"
+    module = type(sys)(name)
+    monkeypatch.setitem(sys.modules, name, module)  # dataclasses look their module up
+    for line, code in blocks(document):
+        exec(compile("\n" * line + code, str(document), "exec"), module.__dict__)
+
+
+def test_documents_with_code_are_found():
+    assert {"README.md", "contract.md"} <= {document.name for document in WITH_CODE}
+    assert len(set(commands())) > 15
+
+
+@pytest.mark.parametrize("command", sorted(set(commands())))
+def test_commands_are_understood(command):
+    _, verb, *words = shlex.split(command)
+    assert f"  {verb}" in importlib.import_module("nfsolve.cli.commands").__dict__["USAGE"]
+    if verb == "run" and words and not words[0].startswith("-") and "--help" not in words:
+        request = read_request(find(words[0]), words[1:], "nfsolve run")
+        assert request.options["stages"]
+
+
+def first_block() -> str:
+    return blocks(ROOT / "README.md")[0][1]
+
+
+def test_a_new_pde_runs_as_a_file(tmp_path):
+    (tmp_path / "mine.py").write_text(first_block())
+    out = tmp_path / "run"
+    code = run_cli(["run", str(tmp_path / "mine.py"), "--nu", "0.05", "--steps", "3", "--out", str(out)])
+    assert code == 0
+    assert nf.RunFolder(out).config()["problem"]["parameters"]["nu"] == 0.05
+    assert nf.load(out)(torch.zeros(2, 2)).shape == (2, 1)
+    process = subprocess.run(
+        [sys.executable, str(tmp_path / "mine.py"), "--nu", "0.1", "--steps", "2", "--out", str(tmp_path / "two")],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert process.returncode == 0, process.stderr
+    assert "step limit: 2 steps" in process.stdout
+    assert nf.reopen(tmp_path / "two").steps == 2
+
+
+def test_a_command_is_recorded_as_it_was_given(tmp_path):
+    out = tmp_path / "run"
+    words = "run burgers --nu 0.02 --field.activation sine --field.init ws --field.init.alpha 1.5 --optimizer esgd"
+    assert f"nfsolve {words}" in set(commands())
+    assert run_cli([*words.split(), "--steps", "2", "--out", str(out)]) == 0
+    config = nf.RunFolder(out).config()
+    assert config["problem"]["parameters"]["nu"] == 0.02
+    assert config["field"]["init"]["alpha"] == 1.5
+    assert config["stages"][0]["optimizer"]["partial"].endswith("ESGD")
+
+
+def test_a_residual_method_compiles_and_maps():
+    problem = Burgers()
+    values = [torch.rand(5, 1, dtype=torch.float64) for _ in range(4)]
+    expected = problem.momentum(*values)
+    assert torch.equal(torch.func.vmap(problem.momentum)(*values), expected)
+
+
+def test_the_main_module_of_a_problem_is_its_command():
+    module = importlib.import_module("problems.pde.burgers")
+    assert Path(str(module.__file__)).read_text().rstrip().endswith("main(Burgers)")
+    with pytest.raises(SystemExit) as left:
+        nf.main(module.Burgers, ["--help"])
+    assert left.value.code == 0
+    assert math.isclose(module.Burgers().nu, 0.01 / math.pi)
