@@ -90,6 +90,16 @@ def real_numbers(values: Any, what: str) -> np.ndarray:
     return values.astype(np.float64)
 
 
+def real_number(values: Any, what: str, positive: bool = False) -> float:
+    """Return the one finite number that an array holds, or refuse others; see `real_numbers`."""
+    found = real_numbers(values, what)
+    if found.size != 1 or not np.isfinite(found).all() or (positive and not found.item() > 0):
+        raise InputError(
+            f"{what} must be a {'positive' if positive else 'finite'} number, got {found.tolist()}", do="correct it"
+        )
+    return float(found.item())
+
+
 def reason(error: Exception) -> str:
     """Return the first line of what a library said, short enough for a message."""
     return (str(error) or type(error).__name__).splitlines()[0][:200]

@@ -210,6 +210,6 @@ def _choose(
         if not 0 <= index < length:
             raise InputError(
                 f"{name} must be from 0 to {length - 1} for a variable of shape {values.shape}, got {index}",
-                do="choose another one",
+                do="choose one that is there",
             )
     return values[tuple(at[name] for name in names)].astype(np.float64)

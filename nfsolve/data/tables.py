@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nfsolve._core.arrays import read_arrays, real_numbers
+from nfsolve._core.arrays import read_arrays, real_number, real_numbers
 from nfsolve._core.errors import InputError
 
 
@@ -122,7 +122,7 @@ def read_reference(
     for c, axis in zip(coordinates, axes, strict=True):
         if not len(axis) or not torch.isfinite(axis).all():
             raise InputError(
-                f"axis '{c}' of '{path}' must be finite numbers, but it is {axis.tolist()[:8]}", do="correct it"
+                f"axis '{c}' of '{path}' must hold finite numbers, but it is {axis.tolist()[:8]}", do="correct it"
             )
     sizes = tuple(len(axis) for axis in axes)
     for out in outputs:
@@ -131,13 +131,8 @@ def read_reference(
                 f"'{out}' of '{path}' must have shape {sizes}, as its axes do, but it has {arrays[out].shape}",
                 do="order its axes as the coordinates are ordered",
             )
-    if arrays["error"].size != 1:
-        raise InputError(
-            f"'error' of reference '{path}' must be one number, but it has shape {arrays['error'].shape}",
-            do="store the relative L2 error of the whole reference",
-        )
-    error = float(_real(path, arrays, "error").item())
-    if not 0 <= error < np.inf:
+    error = real_number(arrays["error"], f"'error' of reference '{path}'")
+    if error < 0:
         raise InputError(
             f"'error' of reference '{path}' must be a number of at least 0, got {error:g}",
             do="store the relative L2 error of the whole reference",

@@ -93,7 +93,7 @@ def rows_of(array: Any, rows: np.ndarray, name: str) -> Tensor:
     bad = ~np.isfinite(values.reshape(len(values), -1)).all(1)
     if bad.any():
         raise InputError(
-            f"{name} must hold finite numbers, but row {ordered[bad.argmax()]} has others",
+            f"{name} must hold finite numbers, but row {ordered[bad.argmax()]} has NaN or infinity",
             do="remove these functions or fill the values in",
         )
     return torch.from_numpy(values[back])

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from nfsolve._core.arrays import read_arrays, real_numbers
+from nfsolve._core.arrays import read_arrays, real_number, real_numbers
 from nfsolve._core.errors import InputError
 
 
@@ -92,13 +92,9 @@ def read_points(path: Path, centre: np.ndarray, scale: float) -> dict[str, tuple
             do="store them under these names",
         )
     numbers = {name: real_numbers(values, f"'{name}' of '{path}'") for name, values in arrays.items()}
-    there, unit = numbers.get("center", centre), numbers.get("scale", np.asarray(scale))
-    if there.shape != (3,) or unit.size != 1 or not unit.item() > 0:
-        raise InputError(
-            f"'center' and 'scale' of '{path}' must be three numbers and a positive one, but they are "
-            f"{there.tolist()} and {unit.tolist()}",
-            do="store those of the frame in which the points are given",
-        )
+    there, unit = numbers.get("center", centre), real_number(arrays.get("scale", scale), f"'scale' of '{path}'", True)
+    if there.shape != (3,) or not np.isfinite(there).all():
+        raise InputError(f"'center' of '{path}' must be three finite numbers, got {there.tolist()}", do="correct it")
     sets = {}
     for name in ("uniform", "near"):
         points, labels = numbers[f"points_{name}"], arrays[f"occ_{name}"].reshape(-1)
@@ -110,6 +106,6 @@ def read_points(path: Path, centre: np.ndarray, scale: float) -> dict[str, tuple
                 f"{points.shape} and {len(labels)} labels",
                 do="store a label for each point, or its bits packed by numpy.packbits",
             )
-        moved = (points * unit.item() + there - centre) / scale
+        moved = (points * unit + there - centre) / scale
         sets[name] = torch.from_numpy(moved), torch.from_numpy(labels > 0)[:, None]
     return sets

@@ -141,11 +141,11 @@ def test_members_of_one_name_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"x": np.array([0, np.nan])}, "axis 'x' of .* must be finite numbers"),
-        ({"x": np.zeros(0), "u": np.zeros(0)}, "axis 'x' of .* must be finite numbers"),
-        ({"error": np.nan}, "'error' of .* must be a number of at least 0, got nan"),
+        ({"x": np.array([0, np.nan])}, "axis 'x' of .* must hold finite numbers"),
+        ({"x": np.zeros(0), "u": np.zeros(0)}, "axis 'x' of .* must hold finite numbers"),
+        ({"error": np.nan}, "'error' of .* must be a finite number, got nan"),
         ({"error": -1.0}, "'error' of .* must be a number of at least 0, got -1"),
-        ({"error": np.ones(2)}, r"'error' of .* must be one number, but it has shape \(2,\)"),
+        ({"error": np.ones(2)}, r"'error' of .* must be a finite number, got \[1.0, 1.0\]"),
         ({"u": np.ones(3)}, r"'u' of .* must have shape \(2,\), as its axes do"),
     ],
 )

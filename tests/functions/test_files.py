@@ -128,11 +128,11 @@ def test_values_that_are_not_finite_are_refused_with_their_row(tmp_path, monkeyp
     spoilt = pairs()
     spoilt["s"] = spoilt["s"].copy()
     spoilt["s"][3, 1] = np.nan
-    with pytest.raises(InputError, match="the outputs must hold finite numbers, but row 3 has others"):
+    with pytest.raises(InputError, match="the outputs must hold finite numbers, but row 3 has NaN or infinity"):
         read_pairs(write("npz", tmp_path, monkeypatch, **spoilt))
     streamed = read_pairs(write("npy", tmp_path, monkeypatch, **spoilt))
     streamed.take([1, 2])
-    with pytest.raises(InputError, match="the outputs must hold finite numbers, but row 3 has others"):
+    with pytest.raises(InputError, match="the outputs must hold finite numbers, but row 3 has NaN or infinity"):
         streamed.take([6, 3])
 
 

@@ -91,7 +91,7 @@ def check_pose(name: str, pose: np.ndarray) -> None:
 def hold_out_some(frames: list[Frame], every: int) -> dict[str, list[Frame]]:
     """Hold out every k-th frame in the order of names, beginning with the first."""
     if every < 2:
-        raise InputError(f"hold_out must be at least 2, got {every}", do="hold out one frame in so many")
+        raise InputError(f"hold_out must be at least 2, got {every}", do="hold out one view in two or more")
     ordered = sorted(frames, key=lambda frame: frame.name)
     test = ordered[::every]
     return {"train": [f for i, f in enumerate(ordered) if i % every], "val": test, "test": test}

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nfsolve._core.arrays import read_arrays, real_numbers, reason
+from nfsolve._core.arrays import read_arrays, real_number, real_numbers, reason
 from nfsolve._core.errors import InputError
 from nfsolve.data.photos.frames import SPLITS, Frame, Layout, Root, check_inside
 from nfsolve.data.photos.intrinsics import check_angle
@@ -94,10 +94,7 @@ def _arrays(file: Path, hold_out: int) -> Layout:
         return arrays[key]
 
     def number(key: str) -> float:
-        value = real_numbers(arrays[key], f"'{key}' of '{file}'")
-        if value.size != 1 or not np.isfinite(value).all():
-            raise InputError(f"'{key}' of '{file}' must be a finite number, got {value.tolist()}", do="correct it")
-        return float(value.item())
+        return real_number(arrays[key], f"'{key}' of '{file}'")
 
     def pictures(key: str, n: int, names: list[str]) -> list[tuple[str, Callable[[], Tensor]]]:
         if len(names) != n:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from nfsolve._core.arrays import map_array, read_arrays, real_numbers, reason
+from nfsolve._core.arrays import map_array, read_arrays, real_number, real_numbers, reason
 from nfsolve._core.errors import InputError, require
 from nfsolve.data.tables import find_file
 
@@ -98,30 +98,15 @@ def numbers(path: Path, arrays: Mapping[str, Any], key: str) -> np.ndarray:
     """
     values = real_numbers(arrays[key], f"'{key}' of '{path}'")
     if not values.size:
-        raise InputError(f"'{key}' of '{path}' must hold numbers, but it has shape {values.shape}", do="store some")
+        raise InputError(
+            f"'{key}' of '{path}' must hold numbers, but it has shape {values.shape}", do="fill it, or leave it out"
+        )
     return values
 
 
 def number(path: Path, arrays: Mapping[str, Any], key: str, positive: bool = False) -> float:
-    """Return one number of a file.
-
-    Args:
-        path: The file.
-        arrays: What it holds.
-        key: Its name.
-        positive: Whether it must be positive.
-
-    Returns:
-        The number.
-
-    Raises:
-        InputError: There are several, or it is not finite, or not positive.
-    """
-    values = numbers(path, arrays, key)
-    if values.size != 1 or not np.isfinite(values).all() or (positive and not values.item() > 0):
-        wanted = "a positive number" if positive else "a finite number"
-        raise InputError(f"'{key}' of '{path}' must be {wanted}, got {values.tolist()}", do="correct it")
-    return float(values.item())
+    """Return one number of a file, which must be finite, and positive if so asked."""
+    return real_number(arrays[key], f"'{key}' of '{path}'", positive)
 
 
 def _mat(path: Path) -> dict[str, Any]:

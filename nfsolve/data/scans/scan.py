@@ -62,7 +62,7 @@ class Scan:
             if values is not None and np.shape(values) != self.geometry.shape:
                 raise InputError(
                     f"the {name} of '{self.name}' must have the shape {self.geometry.shape} = (views, bins), got "
-                    f" {np.shape(values)}",
+                    f"{np.shape(values)}",
                     do="transpose it, or correct the angles",
                 )
             if values is not None and not (np.isfinite(values).all() and (name == "sinogram" or np.min(values) >= 0)):

@@ -195,7 +195,7 @@ def repeated() -> np.ndarray:
 
 REFUSED = [
     ({"f": repeated()}, {}, r"but 1 of 4 are training functions \(test 1 is training 2\)"),
-    ({"s": spoilt("s")}, {}, "the outputs must hold finite numbers, but row 7 has others"),
+    ({"s": spoilt("s")}, {}, "the outputs must hold finite numbers, but row 7 has NaN or infinity"),
     ({"f": spoilt("f")}, {}, "the input functions must hold finite numbers, but row 7"),
     ({"s": None}, {}, "must have an array 's', but it has f, "),
     ({"f_sensors": np.zeros(5)}, {}, r"sensors must be 6 rows of finite coordinates, .* shape \(5,\)"),
