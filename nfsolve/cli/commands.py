@@ -11,6 +11,7 @@ from pathlib import Path
 from nfsolve._core.errors import InputError, MissingExtra, unknown
 from nfsolve.cli.analyze import analyze_command
 from nfsolve.cli.compare import compare_command
+from nfsolve.cli.render import render_command
 from nfsolve.cli.show import show_command
 from nfsolve.fields import PRESETS
 from nfsolve.options.docstrings import description
@@ -36,6 +37,8 @@ usage: nfsolve COMMAND ...
   analyze DIR|WHAT        tangent kernel, gradients, spectra and curvature of a run or a problem
   list                    all problems, with one line each
   eval DIR [--trust]      score a run folder again and draw its pictures
+  render DIR [--path orbit|spiral|FILE.json] [--out FILE]
+                          views of a trained radiance field as a video or images
   compare DIR DIR ...     the metrics of several runs side by side
   compare WHAT --axis A V1 V2 ... [--axis ...]
                           methods compared fairly: tuned, equal evaluations and seconds, several seeds
@@ -61,6 +64,7 @@ def run_cli(arguments: list[str] | None = None) -> int:
         "analyze": analyze_command,
         "list": _list,
         "eval": _eval,
+        "render": render_command,
         "compare": compare_command,
         "cite": _cite,
     }

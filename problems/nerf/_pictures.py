@@ -2,6 +2,7 @@
 
 import importlib.util
 import math
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nfsolve import InputError, require_extra
 from nfsolve.data.photos import Photographs
 from nfsolve.meshes import Mesh, level_set
 from nfsolve.metrics import psnr
@@ -44,15 +46,48 @@ def write_views(folder: Path, renderer: Renderer, photographs: Photographs, surf
 
 def write_video(folder: Path, renderer: Renderer, path: Photographs, surfaces: bool) -> None:
     """Write the views of a path, beside their depth where the scene has surfaces, as GIF, and as MP4 if possible."""
-    import imageio.v3 as iio
-
     frames = []
     for view in range(len(path.cameras)):
         seen = renderer.render_view(path, view)
-        frames.append(_bytes(torch.cat([seen.rgb, depth_as_gray(seen)], 1) if surfaces else seen.rgb))
-    iio.imwrite(folder / "orbit.gif", np.stack(frames), duration=1000 // FRAME_RATE, loop=0)
+        frames.append(torch.cat([seen.rgb, depth_as_gray(seen)], 1) if surfaces else seen.rgb)
+    write_frames(folder / "orbit.gif", frames)
     if importlib.util.find_spec("imageio_ffmpeg") is not None:
-        iio.imwrite(folder / "orbit.mp4", np.stack(frames), fps=FRAME_RATE, macro_block_size=2)
+        write_frames(folder / "orbit.mp4", frames)
+
+
+def write_frames(out: Path, images: Iterable[Tensor]) -> list[Path]:
+    """Write images ``(height, width, 3)`` of one size as a video.
+
+    Args:
+        out: A file .gif or .mp4, or a folder for PNG images.
+        images: What to write, made as they are needed.
+
+    Returns:
+        The files that were written.
+
+    Raises:
+        InputError: It is a file of another kind.
+        MissingExtra: An MP4 needs imageio-ffmpeg.
+    """
+    import imageio.v3 as iio
+
+    if out.suffix == ".mp4":
+        require_extra("imageio_ffmpeg", extra="nerf", purpose="writing an MP4")
+    elif out.suffix not in ("", ".gif"):
+        raise InputError(f"a video must be a .gif, an .mp4 or a folder, got '{out}'", do="choose another name")
+    if not out.suffix:
+        out.mkdir(parents=True, exist_ok=True)
+        files = []
+        for i, image in enumerate(images):
+            files.append(out / f"{i:04d}.png")
+            iio.imwrite(files[-1], _bytes(image))
+        return files
+    out.parent.mkdir(parents=True, exist_ok=True)
+    options: dict[str, Any] = {"fps": FRAME_RATE, "macro_block_size": 2}
+    if out.suffix == ".gif":
+        options = {"duration": 1000 // FRAME_RATE, "loop": 0}
+    iio.imwrite(out, np.stack([_bytes(image) for image in images]), **options)
+    return [out]
 
 
 def surface(density: FieldFunction, bounds: Any, n: int, level: float, like: Tensor) -> Mesh:

@@ -29,6 +29,7 @@ from problems.nerf import _auxiliary as auxiliary
 from problems.nerf import _pictures as pictures
 from problems.nerf import _scores as scores
 from problems.nerf._renderer import Renderer, Seen, sample_rays
+from problems.nerf._trained import TrainedScene
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -236,12 +237,18 @@ class Radiance(Problem):
         """Make what renders a field where a grid is occupied."""
         return Renderer(_density(field), partial(self.integrate, field), self.background_colour, grid, self.step)
 
+    def trained(self, field: nn.Module) -> TrainedScene:
+        """Return what `nfsolve.load` hands to a user: the field, and views of it from anywhere."""
+        like = next(field.parameters())
+        build = partial(self.build_occupancy_grid, like=like)
+        return TrainedScene(field, self.photographs["train"], build, self.renderer, self.surfaces)
+
     @torch.no_grad()
-    def build_occupancy_grid(self, field: FieldFunction, data: Batch) -> OccupancyGrid:
-        """Find out where a trained field has density, at the corners of all cells and inside them."""
-        colours, ends = data["train"].colours, [self.cells + 1] * 3
-        grid, density = self.full_grid(colours.device, every=1, warmup=LOOKS, decay=1.0), _density(field)
-        corners = density(self.domain.grid(*ends).to(colours)).reshape(1, 1, *ends)
+    def build_occupancy_grid(self, field: FieldFunction, like: Tensor) -> OccupancyGrid:
+        """Find out where a field that takes points like a tensor has density, at all cells' corners and inside."""
+        ends = [self.cells + 1] * 3
+        grid, density = self.full_grid(like.device, every=1, warmup=LOOKS, decay=1.0), _density(field)
+        corners = density(self.domain.grid(*ends).to(like)).reshape(1, 1, *ends)
         grid.density = F.max_pool3d(corners, 2, 1).reshape(-1, 1).to(grid.density)
         random = seeded(0, "occupancy")
         for _ in range(LOOKS):
@@ -250,7 +257,7 @@ class Radiance(Problem):
 
     def trained_renderer(self, field: FieldFunction, data: Batch) -> Renderer:
         """Make what renders a trained field, where it has density."""
-        return self.renderer(field, self.build_occupancy_grid(field, data))
+        return self.renderer(field, self.build_occupancy_grid(field, data["train"].colours))
 
     def metrics(self, field: FieldFunction, data: Batch) -> dict[str, Any]:
         """Score held-out views: means of PSNR and SSIM, depth and normals where they are known; and trained pixels."""

@@ -192,9 +192,7 @@ def empty_views(poses: Tensor, size: int, angle: float, bounds: Bounds) -> Photo
     Returns:
         The views.
     """
-    pixels = torch.full((len(poses), 2), size)
-    focals = torch.full((len(poses), 2), cameras.focal_from_angle(size, angle), dtype=poses.dtype)
-    eyes = cameras.Cameras(poses, focals, pixels.to(poses.dtype) / 2, pixels)
+    eyes = cameras.Cameras.with_angle(poses, size, size, angle)
     names = tuple(f"{i + 1}" for i in range(len(poses)))
     return Photographs(poses.new_zeros(0, 3), eyes, names, 0.0, math.inf, bounds, (1.0, 1.0, 1.0))
 

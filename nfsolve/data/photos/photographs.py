@@ -16,11 +16,12 @@ from nfsolve.data.photos.extent import cameras_of, find_extent
 from nfsolve.data.photos.frames import ENDINGS, Bounds, Frame, Layout, say
 from nfsolve.data.photos.layouts import read_layout
 from nfsolve.data.pictures import area
-from nfsolve.forward.cameras import Cameras, ndc_rays, orbit, sway
+from nfsolve.forward.cameras import Cameras, ndc_rays, orbit, spiral, sway
 from nfsolve.forward.rendering import Rays, box_intersection
 
 BACKGROUNDS = {"white": (1.0, 1.0, 1.0), "black": (0.0, 0.0, 0.0)}
 NO_BACKGROUND = "none"
+PATHS = ("orbit", "spiral")
 Colour = tuple[float, ...]
 LOOKED_AT = 8  # photographs in which a common background is looked for, about
 BORDER, ALIKE = 0.8, 4 / 255  # share of a border that must have its colour, and how exactly
@@ -114,12 +115,24 @@ class Photographs:
         n = int(self.cameras.sizes.prod(-1).sum())
         return self.rays(*self.cameras.locate(torch.arange(n, device=self.cameras.sizes.device)))
 
-    def path(self, n: int) -> "Photographs":
+    def seen_by(self, cameras: Cameras) -> "Photographs":
+        """Return the same scene without colours as other cameras see it."""
+        names = tuple(f"{i + 1} of {len(cameras)}" for i in range(len(cameras)))
+        moved = cameras.to(self.cameras.poses.device, self.cameras.poses.dtype)
+        return replace(self, colours=self.colours[:0], cameras=moved, names=names, counted=None)
+
+    def path(self, n: int, kind: str = "orbit") -> "Photographs":
         """Make views without colours for a video, with the first view's angle of view and no distortion.
 
-        Around a box: a circle about the vertical (z) through its middle, at the views' median distance and
-        elevation. In NDC: small circles before the scene, within the views' own places.
+        Around a box, at the views' median distance from its middle: ``orbit``, a circle about the vertical (z) at their
+        median elevation, or ``spiral``, twice around while rising from their lowest to their highest elevation. In NDC
+        both are small circles before the scene, within the views' own places.
+
+        Raises:
+            InputError: There is no such path.
         """
+        if kind not in PATHS:
+            raise unknown("path", kind, PATHS)
         places = self.cameras.poses[:, :3, 3].detach().double().cpu()
         if self.ndc is not None:
             focus = 1 / (0.25 / self.near + 0.15 / self.far)  # between near and five times far, as LLFF's videos
@@ -129,13 +142,14 @@ class Photographs:
             middle = torch.tensor(self.bounds, dtype=torch.float64).mean(-1)
             offset = places - middle
             radius = offset.norm(dim=-1)
-            elevation = float(torch.asin(offset[:, 2] / radius).median().clamp(-1.4, 1.4))
+            elevation = torch.asin(offset[:, 2] / radius).clamp(-1.4, 1.4)
             x, y, z = middle.tolist()
-            poses = orbit(n, float(radius.median()), elevation, target=(x, y, z))
-        first = self.cameras[[0] * n]
-        cameras = replace(first, poses=poses.to(first.poses), distortion=None, fisheye=False)
-        names = tuple(f"{i + 1} of {n}" for i in range(n))
-        return replace(self, colours=self.colours[:0], cameras=cameras, names=names, counted=None)
+            if kind == "orbit":
+                poses = orbit(n, float(radius.median()), float(elevation.median()), target=(x, y, z))
+            else:
+                ends = float(elevation.min()), float(elevation.max())
+                poses = spiral(n, float(radius.median()), ends, target=(x, y, z))
+        return self.seen_by(replace(self.cameras[[0] * n], poses=poses, distortion=None, fisheye=False))
 
 
 def read_photographs(

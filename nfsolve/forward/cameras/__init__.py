@@ -6,7 +6,7 @@ the conventions of the Blender and nerfstudio formats (docs.nerf.studio, "Data c
 """
 
 from nfsolve.forward.cameras.ndc import ndc_rays
-from nfsolve.forward.cameras.placing import dome, look_at, orbit, sway
+from nfsolve.forward.cameras.placing import dome, look_at, orbit, spiral, sway
 from nfsolve.forward.cameras.refinement import PoseCorrections, pose_errors, rigid_motion
 from nfsolve.forward.cameras.views import Cameras, aim, focal_from_angle
 
@@ -21,5 +21,6 @@ __all__ = [
     "orbit",
     "pose_errors",
     "rigid_motion",
+    "spiral",
     "sway",
 ]

@@ -73,6 +73,32 @@ def orbit(
     return _on_sphere(azimuths, torch.full_like(azimuths, elevation), radius, target)
 
 
+def spiral(
+    n: int,
+    radius: float,
+    elevations: tuple[float, float],
+    turns: float = 2.0,
+    *,
+    target: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    dtype: torch.dtype = torch.float64,
+) -> Tensor:
+    """Place cameras on a sphere around the target, turning about the z axis while they rise.
+
+    Args:
+        n: Number of cameras.
+        radius: Distance from the target.
+        elevations: First and last angle above the horizontal plane, radians.
+        turns: Times around.
+        target: The point in the middle of every image.
+        dtype: Type of the poses.
+
+    Returns:
+        Camera-to-world poses ``(n, 4, 4)``.
+    """
+    azimuths = torch.linspace(0, 2 * math.pi * turns, n, dtype=dtype)
+    return _on_sphere(azimuths, torch.linspace(*elevations, n, dtype=dtype), radius, target)
+
+
 def dome(
     n: int,
     radius: float,

@@ -46,6 +46,32 @@ class Cameras:
                     f"{name} of {n} views must have shape {shape}, got {tuple(values.shape)}", do="give one row a view"
                 )
 
+    @staticmethod
+    def with_angle(poses: Tensor, width: int, height: int, angle: float) -> "Cameras":
+        """Make ideal cameras of one kind.
+
+        Args:
+            poses: Camera-to-world matrices ``(n, 4, 4)``, or one ``(4, 4)``.
+            width: Image width, pixels.
+            height: Image height, pixels.
+            angle: Full horizontal angle of view, radians.
+
+        Returns:
+            The cameras, with square pixels and the principal point in the middle.
+
+        Raises:
+            InputError: A size is not positive, or the angle is none in (0, pi).
+        """
+        if min(width, height) < 1 or not 0 < angle < math.pi:
+            raise InputError(
+                "a camera needs a positive size and an angle between 0 and pi radians, got "
+                f"{width} x {height} pixels and {angle:g}"
+            )
+        poses = poses.reshape(-1, 4, 4)
+        sizes = torch.tensor([[width, height]], device=poses.device).expand(len(poses), 2)
+        focals = torch.full_like(poses[:, 0, :2], focal_from_angle(width, angle))
+        return Cameras(poses, focals, sizes.to(poses) / 2, sizes)
+
     def __len__(self) -> int:
         return len(self.poses)
 

@@ -49,7 +49,7 @@ def test_wrong_poses_are_corrected(refined: nf.Solution):
 def test_a_refined_run_is_loaded_evaluated_and_cited(refined: nf.Solution, capsys: pytest.CaptureFixture[str]):
     out = refined.folder
     assert out is not None
-    again = nf.load(out)
+    again = nf.load(out).field
     for name, value in refined.field.state_dict().items():
         assert torch.equal(value, again.state_dict()[name]), name
     assert {"auxiliary.colour.0.linear.weight", "auxiliary.poses.twists"} <= set(again.state_dict())
