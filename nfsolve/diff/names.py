@@ -38,6 +38,10 @@ def parse(
 
     Raises:
         InputError: An unknown output or coordinate.
+
+    Examples:
+        >>> parse("v_txx", ("u", "v"), ("t", "x"))
+        Name(output=1, along=(0, 1, 1))
     """
     if text in outputs:
         return Name(outputs.index(text), ())

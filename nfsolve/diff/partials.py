@@ -40,6 +40,12 @@ def partials(
         TypeError: ``engine="jets"`` and an operation has no rule, or ``engine="reverse"`` and the function does
             not have one output with a graph.
 
+    Examples:
+        >>> x = torch.tensor([[0.5, 2.0]])
+        >>> found = partials(lambda x: x[:, :1] ** 3 * x[:, 1:], x, {(), (0, 0), (0, 1)})
+        >>> [round(float(found[index]), 3) for index in ((), (0, 0), (0, 1))]
+        [0.25, 6.0, 0.75]
+
     Reference:
         Griewank & Walther, Evaluating Derivatives, 2nd ed., chapter 13 (Taylor propagation).
     """

@@ -77,6 +77,13 @@ class Box(Domain):
 
     Raises:
         InputError: There is no coordinate, or bounds are reversed, empty, or not finite.
+
+    Examples:
+        >>> box = Box(t=(0, 1), x=periodic(-1, 1))
+        >>> box.names, box.grid(3, 2).shape
+        (('t', 'x'), torch.Size([6, 2]))
+        >>> box.face({"t": 0})  # column, value, sign of the outward normal
+        [(0, 0.0, -1.0)]
     """
 
     def __init__(self, *unnamed: object, **bounds: Bounds):

@@ -1,9 +1,8 @@
 """Problems: what turns a field into named residuals."""
 
 import copy
-import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import torch
 from torch import Generator, Tensor, nn
 
-from nfsolve._core.errors import InputError, place_of, unknown
+from nfsolve._core.errors import unknown
 from nfsolve.problem.recipe import Recipe
 from nfsolve.problem.unknowns import Unknown
 
@@ -66,24 +65,6 @@ class Problem(ABC):
     score: ClassVar[str] = ""
     needs: ClassVar[str] = "nothing"
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        """Refuse a parameter that the class does not have, in words."""
-        if kwargs:
-            check_parameters(cls, kwargs)
-        return super().__new__(cls)
-
-    def check(self) -> None:
-        """Refuse what the user declared and cannot mean; `solve` calls it first.
-
-        Raises:
-            InputError: The message says what came, what is needed, and where.
-        """
-        return
-
-    def cautions(self) -> list[str]:
-        """Say in words, before training, what a user may have forgotten; none by default."""
-        return []
-
     def load(self, device: str | torch.device, dtype: torch.dtype) -> Batch:
         """Make or read the fixed data, once for each run.
 
@@ -132,6 +113,27 @@ class Problem(ABC):
 
         Returns:
             Name -> residual ``(n, k)``. The loss is the sum of ``weight * mean(residual**2)``.
+
+        Examples:
+            A problem whose field goes through measured values, with what `load` gave as its only batch:
+
+            >>> import torch, nfsolve as nf
+            >>> class Fit(nf.Problem):
+            ...     domain = nf.Box(x=(0, 1))
+            ...
+            ...     def load(self, device, dtype):
+            ...         x = torch.linspace(0, 1, 5, device=device, dtype=dtype)[:, None]
+            ...         return {"misfit": {"points": x, "values": x**2}}
+            ...
+            ...     def residuals(self, field, batch):
+            ...         rows = batch["misfit"]
+            ...         return {"misfit": field(rows["points"]) - rows["values"]}
+            ...
+            ...     def recipe(self):
+            ...         return nf.Recipe(field=nf.MLP, stages=(nf.Stage(nf.optim.GaussNewton, steps=100),))
+            >>> problem = Fit()
+            >>> problem.residuals(lambda x: x, problem.load("cpu", torch.float64))["misfit"].flatten().tolist()
+            [0.0, 0.1875, 0.25, 0.1875, 0.0]
         """
 
     @property
@@ -243,8 +245,9 @@ class Problem(ABC):
 
         Examples:
             >>> from problems.pde.burgers import Burgers
-            >>> Burgers().with_(nu=0.02, n_points=500)
-            Burgers(n_points=500, n_face=200, sampler='sobol', adaptive='none', nu=0.02)
+            >>> problem = Burgers().with_(nu=0.02, n_points=500)
+            >>> problem.nu, problem.n_points
+            (0.02, 500)
         """
         for name in changes:
             if not hasattr(self, name) or isinstance(getattr(type(self), name, None), property):
@@ -260,30 +263,3 @@ class Problem(ABC):
     def unknown_scalars(self) -> dict[str, Unknown]:
         """Return the parameters that are learned beside the field."""
         return {name: value for name, value in vars(self).items() if isinstance(value, Unknown)}
-
-
-def check_parameters(cls: type[Problem], given: Iterable[str] = ()) -> None:
-    """Refuse parameters that a class of problems does not have, and annotations without ``@dataclass``.
-
-    Args:
-        cls: The class.
-        given: Names of parameters that a user gave.
-
-    Raises:
-        InputError: The message says which, and where the class stands.
-    """
-    ours = [base for base in cls.__mro__ if base.__module__.startswith(("nfsolve.", "abc", "builtins"))]
-    facts = {"domain", "unknowns", *(name for base in ours for name in vars(base))}
-    for base in cls.__mro__:
-        annotated = vars(base).get("__annotations__", {})
-        declared = [n for n, kind in annotated.items() if n not in facts and "ClassVar" not in str(kind)]
-        if base not in ours and declared and "__dataclass_params__" not in vars(base):
-            raise InputError(
-                f"`{base.__name__}` declares {', '.join(declared)} but is no dataclass{place_of(base)}",
-                do=f"write @dataclass in the line above class {base.__name__}",
-            )
-    parameters = inspect.signature(cls.__init__).parameters
-    known = [name for name in parameters if name != "self"]
-    strange = [name for name in given if name not in parameters]
-    if strange and not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        raise unknown(f"parameter of {cls.__name__}", strange[0], known)

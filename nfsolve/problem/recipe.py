@@ -30,6 +30,13 @@ class Stage:
         warmup: Fraction of the steps over which the learning rate first rises linearly; the schedule then runs over
             the steps that are left.
         only: Beginning of the names of the parameters that it trains, such as ``branches``; empty trains all.
+
+    Examples:
+        >>> from functools import partial
+        >>> import torch
+        >>> stage = Stage(partial(torch.optim.Adam, lr=1e-2), steps=100, schedule="cosine", warmup=0.1)
+        >>> [round(stage.rate(step), 3) for step in (0, 10, 55, 99)]
+        [0.091, 1.0, 0.5, 0.0]
     """
 
     optimizer: Callable[..., Any]

@@ -19,6 +19,14 @@ class Unknown:
     Attributes:
         initial: Value at the start; its size is also the unit in which the scalar is learned.
         positive: Keep it positive, by a softplus.
+
+    Examples:
+        A parameter of a problem that is not known: ``nu: Unknown = Unknown(0.1, positive=True)``. It is a tensor in a
+        residual, with the gradient by which it is learned.
+
+        >>> values = Unknowns({"nu": Unknown(0.1, positive=True)}).values()
+        >>> round(float(values["nu"].detach()), 6), values["nu"].requires_grad
+        (0.1, True)
     """
 
     initial: float = 1.0
