@@ -30,13 +30,13 @@ def relative_l2(u: Tensor, reference: Tensor) -> float:
         InputError: Shapes differ, a value is not finite, or the reference is zero everywhere.
     """
     u, reference = _pair(u, reference)
-    norm = torch.linalg.vector_norm(reference)
+    norm = _norm(reference)
     if norm == 0:
         raise InputError(
             "A relative error needs a reference that is not zero everywhere, and this one is zero everywhere",
             do="use max_error",
         )
-    return float(torch.linalg.vector_norm(u - reference) / norm)
+    return _norm(u - reference) / norm
 
 
 def max_error(u: Tensor, reference: Tensor) -> float:
@@ -71,8 +71,7 @@ def psnr(image: Tensor, truth: Tensor, peak: float = 1.0) -> float:
         InputError: Shapes differ or a value is not finite.
     """
     image, truth = _pair(image, truth)
-    mean_square = float((image - truth).square().mean())
-    return 10.0 * math.log10(peak**2 / mean_square) if mean_square > 0 else math.inf
+    return _decibel(peak, _norm(image - truth) / math.sqrt(image.numel()))
 
 
 def snr(signal: Tensor, truth: Tensor) -> float:
@@ -90,10 +89,7 @@ def snr(signal: Tensor, truth: Tensor) -> float:
         InputError: Shapes differ or a value is not finite.
     """
     signal, truth = _pair(signal, truth)
-    power, noise = float(truth.square().sum()), float((signal - truth).square().sum())
-    if noise == 0:
-        return math.inf
-    return 10.0 * math.log10(power / noise) if power > 0 else -math.inf
+    return _decibel(_norm(truth), _norm(signal - truth))
 
 
 def ssim(image: Tensor, truth: Tensor, peak: float = 1.0) -> float:
@@ -122,6 +118,10 @@ def ssim(image: Tensor, truth: Tensor, peak: float = 1.0) -> float:
             f"shape {tuple(image.shape)}",
             do="give the values as an image",
         )
+    largest = float(torch.maximum(image.abs().max(), truth.abs().max()))
+    if largest == 0:
+        return 1.0
+    image, truth, peak = image / largest, truth / largest, peak / largest  # squares of tiny values are none
     x, y = (z.reshape(*z.shape[:2], -1).movedim(-1, 0)[:, None] for z in (image, truth))  # (channels, 1, h, w)
     mean_x, mean_y = _window_mean(x), _window_mean(y)
     var_x = _window_mean(x * x) - mean_x**2
@@ -196,6 +196,19 @@ def otsu(values: Tensor, bins: int = 256) -> float:
     below, moment = share.cumsum(0), (share * middles).cumsum(0)
     between = (moment[-1] * below - moment).square() / (below * (1 - below)).clamp(min=1e-12)
     return low + (int(between[:-1].argmax()) + 1) * (high - low) / bins
+
+
+def _norm(z: Tensor) -> float:
+    """Euclidean norm, whatever the magnitude: squares of values near 1e-300, or 1e300, are none."""
+    largest = float(z.abs().max())
+    return largest * float(torch.linalg.vector_norm(z / largest)) if 0 < largest < math.inf else largest
+
+
+def _decibel(signal: float, noise: float) -> float:
+    """20 log10(signal / noise); infinite where one of them is zero."""
+    if noise == 0:
+        return math.inf
+    return 20.0 * (math.log10(signal) - math.log10(noise)) if signal > 0 else -math.inf
 
 
 def _window_mean(x: Tensor) -> Tensor:

@@ -192,3 +192,22 @@ def test_other_bad_input_is_worded():
         ssim(torch.ones(10, 20), torch.ones(10, 20))
     with pytest.raises(ValueError, match="no values to score"):
         psnr(torch.ones(0, 1), torch.ones(0, 1))
+
+
+@pytest.mark.parametrize("scale", [1e-320, 1e-300, 1e-160, 1.0, 1e200, 1e300])
+def test_scores_do_not_depend_on_the_magnitude(scale):
+    image, truth = noisy_pair((16, 16))
+    tiny = scale < 1e-310  # subnormal numbers have few digits
+    assert relative_l2(scale * image, scale * truth) == pytest.approx(
+        relative_l2(image, truth), rel=0.1 if tiny else 1e-9
+    )
+    assert snr(scale * image, scale * truth) == pytest.approx(snr(image, truth), abs=1.0 if tiny else 1e-9)
+    assert psnr(scale * image, scale * truth, scale) == pytest.approx(psnr(image, truth), abs=1.0 if tiny else 1e-9)
+    if not tiny:
+        assert ssim(scale * image, scale * truth, scale) == pytest.approx(ssim(image, truth), rel=1e-9)
+
+
+def test_images_of_zeros_have_scores():
+    image, nothing = noisy_pair((16, 16))[0], torch.zeros(16, 16)
+    assert psnr(image, nothing, 0.0) == -math.inf and psnr(nothing, nothing, 0.0) == math.inf
+    assert ssim(nothing, nothing, 0.0) == 1.0 and ssim(image, nothing, 1.0) < 0.5

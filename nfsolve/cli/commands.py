@@ -23,7 +23,7 @@ from nfsolve.problem.registry import find, is_own, names, where
 from nfsolve.run.clock import Deadline
 from nfsolve.run.folder import RunFolder, SaveError
 from nfsolve.run.plan import Plan
-from nfsolve.run.solution import Solution
+from nfsolve.run.solution import Solution, in_words
 from nfsolve.run.solve import reopen, resume, solve
 
 FINISHED, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -221,7 +221,7 @@ def _eval(words: list[str]) -> int:
         raise InputError(f"eval with {len(words)} folders", "one: nfsolve eval DIR")
     solution = reopen(words[0], trust=trust, report=_report())
     solution.interrupted = solution.failed = False
-    RunFolder(words[0]).write_json("metrics.json", solution.metrics)
+    RunFolder(words[0]).write_json("metrics.json", in_words(solution.metrics))
     return _tell(solution)
 
 

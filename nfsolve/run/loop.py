@@ -17,7 +17,7 @@ from nfsolve.run.heldout import held_out, rms, warnings
 from nfsolve.run.interrupt import Interrupt
 from nfsolve.run.plan import Plan, check_finite, make_field
 from nfsolve.run.report import note, reporter
-from nfsolve.run.solution import Solution
+from nfsolve.run.solution import Solution, in_words, undefined
 
 CHECKPOINT_SECONDS = 10.0
 STALLED_STEPS = 5
@@ -293,7 +293,7 @@ class Run:
             close()
         try:
             if self.folder is not None:
-                self.folder.write_json(METRICS, solution.metrics)
+                self.folder.write_json(METRICS, in_words(solution.metrics))
         except SaveError as error:
             trouble = trouble or error
         if trouble is not None:
@@ -375,7 +375,7 @@ class Run:
             evaluations=self.objective.evaluations,
             steps=self.steps,
             data=self.data,
-            warnings=[] if self.failed else warnings(scores, self._dtype),
+            warnings=[] if self.failed else warnings(scores, self._dtype) + undefined(scores),
             folder=self.folder.path if self.folder else None,
         )
 

@@ -15,7 +15,7 @@ from nfsolve.run.heldout import held_out, mean_rms, warnings
 from nfsolve.run.loop import Run, check_same_problem, load_weights
 from nfsolve.run.plan import Plan, make_field
 from nfsolve.run.report import reporter
-from nfsolve.run.solution import Solution
+from nfsolve.run.solution import Solution, in_words, undefined
 
 COUNTED = ("steps", "seconds", "cpu_seconds", "evaluations")
 
@@ -156,7 +156,7 @@ class March:
             self.folder.write_history(solution.history)
             if not solution.failed:
                 self.folder.save_field({f"field.{name}": value for name, value in solution.field.state_dict().items()})
-            self.folder.write_json(METRICS, solution.metrics)
+            self.folder.write_json(METRICS, in_words(solution.metrics))
         except SaveError as error:
             error.solution = solution  # type: ignore[attr-defined]
             raise
@@ -196,7 +196,7 @@ class March:
             failed=run.failed,
             interrupted=run.interrupted,
             data=data,
-            warnings=[] if run.failed else warnings(scores, data["like"].dtype),
+            warnings=[] if run.failed else warnings(scores, data["like"].dtype) + undefined(scores),
             folder=self.folder.path if self.folder else None,
             steps=counts["steps"],
             seconds=counts["seconds"],

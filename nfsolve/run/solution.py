@@ -1,6 +1,10 @@
 """The solution of a problem: the trained field, its scores, and how the run ended."""
 
 import dataclasses
+import html
+import math
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
@@ -130,6 +134,9 @@ class Solution:
         else:
             sizes, points, inside = None, domain.points, torch.ones(len(domain.points), dtype=torch.bool)
         found = self.predict(points[inside])
+        if bad := int((~torch.isfinite(found)).any(1).sum()):
+            text = f"the field is not finite at {bad} of {len(found)} points of the domain, which '{path}' holds as NaN"
+            warnings.warn(text, stacklevel=2)
         values = found.new_full((len(points), found.shape[1]), torch.nan)
         values[inside] = found
         names = getattr(self.field, "outputs", None) or tuple(f"u{i}" for i in range(values.shape[1]))
@@ -142,19 +149,59 @@ class Solution:
         return path
 
     def __str__(self) -> str:
-        rows = [(name, _number(value)) for name, value in self.metrics.items() if name not in _OWN]
-        rows += [
-            ("parameters", f"{sum(p.numel() for p in self.field.parameters()):,}"),
-            ("seconds", f"{self.seconds:.1f}"),
-            ("steps", f"{self.steps:,}"),
-            ("evaluations", f"{self.evaluations:,}"),
-            ("stopped", self.stopped),
-        ]
-        width = max(len(name) for name, _ in rows)
-        title = f"{type(self.problem).__name__} by {type(self.field).__name__}"
-        lines = [title, "-" * len(title), *(f"{name:<{width}}  {value}" for name, value in rows)]
-        lines += [f"warning: {message}" for message in self.warnings]
-        return "\n".join(lines)
+        """Say how the run ended, how large the residuals are, and every score."""
+        scores = {key: value for key, value in self.metrics.items() if key not in _OWN}
+        parameters = sum(p.numel() for p in self.field.parameters())
+        took = f"{self.seconds:.3g} s, {self.steps:,} steps, {self.evaluations:,} evaluations"
+        ended = {"stopped": self.stopped, "training": took}
+        if "loss" in scores:
+            ended["loss"] = _number(scores.pop("loss"))
+        blocks = [_columns(list(ended.items()))]
+        for head, columns in _TABLES.items():
+            names = dict.fromkeys(key.partition("/")[2] for key in scores if key.partition("/")[0] in columns)
+            names.pop("", None)  # the same key without a name is the largest of all
+            rows = [(f"  {name}", *(_number(scores.pop(f"{key}/{name}", "")) for key in columns)) for name in names]
+            blocks += [_columns([(head, *columns.values()), *rows])] if rows else []
+        blocks += [_columns([(key, _number(value)) for key, value in scores.items()])] if scores else []
+        title = f"{type(self.problem).__name__} by {type(self.field).__name__} ({parameters:,} parameters)"
+        warned = [f"warning: {message}" for message in self.warnings]
+        return "\n".join([title, "-" * len(title), "\n\n".join(blocks), *warned])
+
+    def _repr_html_(self) -> str:
+        """Show the same in a notebook."""
+        return f"<pre>{html.escape(str(self))}</pre>"
+
+
+def in_words(metrics: dict[str, Any]) -> dict[str, Any]:
+    """Return metrics as a file holds them: scores that are no finite numbers in words."""
+    return {
+        key: value
+        if not isinstance(value, float) or math.isfinite(value)
+        else "undefined"
+        if math.isnan(value)
+        else "infinite"
+        if value > 0
+        else "minus infinite"
+        for key, value in metrics.items()
+    }
+
+
+def undefined(metrics: dict[str, Any]) -> list[str]:
+    """Say which relative errors do not exist.
+
+    Args:
+        metrics: Scores.
+
+    Returns:
+        A sentence for each that is not a number.
+    """
+    return [
+        f"{key} is undefined, since its reference is zero"
+        + (f"; max_error/{name} is {_number(metrics[f'max_error/{name}'])}" if f"max_error/{name}" in metrics else "")
+        for key, value in metrics.items()
+        for name in [key.removeprefix("relative_l2/")]
+        if name != key and isinstance(value, float) and math.isnan(value)
+    ]
 
 
 def _write_npz(
@@ -193,9 +240,22 @@ def _write_vtu(
 
 
 _OWN = ("seconds", "cpu_seconds", "evaluations", "steps", "parameters", "stopped")
+_TABLES = {
+    "residuals": {"rms": "trained", "heldout": "held out", "heldout_max": "largest, held out"},
+    "errors": {"relative_l2": "relative L2", "max_error": "largest", "reference_floor": "of the reference itself"},
+}
+
+
+def _columns(rows: Sequence[tuple[str, ...]]) -> str:
+    """Write rows of a table under each other, in columns as wide as they need."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows]
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def _number(value: Any) -> str:
     if not isinstance(value, float):
         return str(value)
+    if not math.isfinite(value):
+        return in_words({"": value})[""]
     return f"{value:.3e}" if value != 0 and not 1e-2 <= abs(value) < 1e4 else f"{value:.4g}"

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 # Taylor's scraper: psi = B y + (C x + D y) phi, zero on both sides of the corner, velocity 1 along the lid
 C = 4 / (math.pi**2 - 4)
 B, D = -C * math.pi**2 / 4, C * math.pi / 2
+TINY = 1e-37  # in squared distances from a corner, where a finite value stands for one that is not there
 
 
 @dataclass
@@ -59,7 +60,7 @@ class Cavity(PDE):
         depth, left, right = 1 - y, fade(x), fade(1 - x)
         corners = (scraper(x, depth) * left + scraper(1 - x, depth) * right) * fade(depth)
         lid = (left + right - 1) * depth * (1 - depth) ** 2
-        inside = (x * (1 - x) * y * (1 - y)) ** 2 / distance(x, y)
+        inside = (x * (1 - x) * y * (1 - y)) ** 2 / (distance(x, y) + TINY)
         pressures = scraper_pressure(1 - x, depth) - scraper_pressure(x, depth)
         return corners + lid + inside * psi, pressures / self.reynolds + p
 
@@ -124,8 +125,8 @@ def scraper(x: Tensor, y: Tensor) -> Tensor:
 
 
 def scraper_pressure(x: Tensor, y: Tensor) -> Tensor:
-    """Evaluate its pressure times Re, up to the sign: the harmonic conjugate of its vorticity."""
-    return 2 * (C * x + D * y) / (x**2 + y**2)
+    """Evaluate its pressure times Re, up to the sign: the harmonic conjugate of its vorticity; 0 at the corner."""
+    return 2 * (C * x + D * y) / (x**2 + y**2 + TINY)
 
 
 def fade(s: Tensor) -> Tensor:

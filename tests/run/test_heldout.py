@@ -73,7 +73,12 @@ def test_few_fixed_points_are_warned_of(kind):
     [first, *_] = solution.warnings
     assert "the residual 'equation' is" in first and "not trained on" in first
     assert {"warning": first} in messages and first in str(solution)
-    assert {"loss", "rms/equation", "heldout/equation"} <= {line.split()[0] for line in str(solution).splitlines()[2:]}
+    said = [line.split("  ")[0] for line in str(solution).splitlines()]
+    assert {"stopped", "training", "loss", "residuals"} <= set(said)
+    [row] = [line.split() for line in str(solution).splitlines() if line.startswith("  equation ")]
+    assert [float(number) for number in row[1:]] == pytest.approx(
+        [solution.metrics[f"{kind}/equation"] for kind in ("rms", "heldout", "heldout_max")], rel=1e-3
+    )
 
 
 def test_many_points_are_not_warned_of():
@@ -124,3 +129,40 @@ def test_only_what_is_larger_and_not_rounding_is_warned_of(trained, fresh, dtype
 
 def test_the_mean_of_windows_takes_those_that_have_a_residual():
     assert mean_rms([{"rms/a": 3.0}, {"rms/a": 4.0, "rms/b": 1.0}]) == pytest.approx({"rms/a": 12.5**0.5, "rms/b": 1.0})
+
+
+@dataclass
+class Nothing(Poisson):
+    """A problem of which one unknown, or each, is zero."""
+
+    size: float = 0.0
+    unknowns = "u v"
+
+    @interior
+    def equation(self, u_xx, v_yy):
+        return u_xx + v_yy
+
+    def exact(self, x, y):
+        return 0 * x, self.size * x
+
+
+@pytest.mark.parametrize("size", [0.0, 1e-320, 1e-300, 1.0])
+def test_relative_errors_of_references_that_vanish_are_said_in_words(size, tmp_path):
+    solution = solved(Nothing(size), SMALL, steps=2, out=tmp_path)
+    written = json.loads((tmp_path / "metrics.json").read_text())
+    assert None not in written.values()
+    assert written["relative_l2/u"] == "undefined"
+    [about_u, *more] = [text for text in solution.warnings if "undefined" in text]
+    assert about_u.startswith("relative_l2/u is undefined, since its reference is zero; max_error/u is ")
+    assert len(more) == (size == 0)
+    assert "undefined" in str(solution) and written["max_error/u"] > 0
+    if size:
+        assert written["relative_l2"] == written["relative_l2/v"] != "undefined"
+
+
+def test_what_a_solution_says_reads_well_in_a_notebook_too():
+    solution = solved(Nothing(1.0), SMALL, steps=2)
+    assert solution._repr_html_().startswith("<pre>Nothing by MLP (")
+    lines = str(solution).splitlines()
+    assert lines[2].split()[0] == "stopped" and lines[3].split()[0] == "training" and lines[4].split()[0] == "loss"
+    assert max(map(len, lines[:12])) < 100

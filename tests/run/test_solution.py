@@ -54,7 +54,7 @@ def test_predict_goes_in_batches_and_gives_back_what_it_got():
     assert isinstance(tensor, torch.Tensor) and not tensor.requires_grad
     assert torch.equal(tensor, torch.from_numpy(values))
     assert solution.predict(np.zeros((0, 2))).shape == (0, 2)
-    with pytest.raises(InputError, match=r"points of shape \(25,\): \(n, 2\) with columns t, x"):
+    with pytest.raises(InputError, match=r"\(n, 2\) with columns t, x, got shape \(25,\)"):
         solution.predict(points[:, 0])
     with pytest.raises(InputError, match="batch = 0: at least 1"):
         solution.predict(points, batch=0)

@@ -229,17 +229,22 @@ class PDE(Problem):
         return {name: condition.weight for name, condition in self.conditions().items()}
 
     def metrics(self, field: FieldFunction, data: Batch) -> dict[str, Any]:
-        """Return the relative L2 and maximum error of each unknown, with the error of the reference itself."""
+        """Return the relative L2 and maximum error of each unknown, with the error of the reference itself.
+
+        The relative error of an unknown whose reference is zero everywhere is not a number.
+        """
         if "exact" not in data:
             return {}
         with torch.no_grad():
             values = as_field(field, self.domain.names)(data["grid"])
         scores: dict[str, Any] = {"relative_l2": math.nan}
         for i, out in enumerate(self.outputs):
-            scores[f"relative_l2/{out}"] = relative_l2(values[:, i], data["exact"][:, i])
-            scores[f"max_error/{out}"] = max_error(values[:, i], data["exact"][:, i])
+            u, exact = values[:, i], data["exact"][:, i]
+            scores[f"relative_l2/{out}"] = relative_l2(u, exact) if exact.any() else math.nan
+            scores[f"max_error/{out}"] = max_error(u, exact)
             scores[f"reference_floor/{out}"] = data["floor"]
-        scores["relative_l2"] = max(scores[f"relative_l2/{out}"] for out in self.outputs)
+        known = [scores[f"relative_l2/{out}"] for out in self.outputs]
+        scores["relative_l2"] = max((error for error in known if error == error), default=math.nan)
         return scores
 
     def output_transform(self) -> nn.Module | Callable[[Tensor, Tensor], Tensor] | None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from nfsolve import MLP
 from nfsolve._core.arrays import read_arrays
 from nfsolve._core.random import generator
 from nfsolve.data.tables import find_file
@@ -173,3 +174,11 @@ def test_cavity_references_agree_with_independent_solutions(data_folder, reynold
     below = slice(0, 81)  # higher up that file has lost digits to the corners
     assert np.abs(other[f"uc_Re{reynolds}"][s] - ours["u"][50])[below].max() < 1e-5
     assert np.abs(other[f"vc_Re{reynolds}"][s] - ours["v"][:, 50])[1:-1].max() < 2e-5
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("problem", [Cavity(), Cavity(reynolds=400), LShape()], ids=repr)
+def test_fields_are_finite_at_every_corner(problem, dtype):
+    field = MLP.for_problem(problem, width=4, depth=1, dtype=dtype)
+    corners = problem.domain.grid(3, 3, dtype=dtype)
+    assert field(corners[problem.domain.contains(corners)]).isfinite().all()
