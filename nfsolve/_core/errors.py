@@ -2,8 +2,10 @@
 
 import difflib
 import importlib
+import inspect
 from collections.abc import Iterable
 from types import ModuleType
+from typing import Any
 
 
 class InputError(ValueError):
@@ -24,6 +26,17 @@ class InputError(ValueError):
 
 class MissingExtra(ImportError):
     """An optional library is not installed; the message names the extra that brings it."""
+
+
+def place_of(thing: Any) -> str:
+    """Return where a function or class of the user stands, as " (file, line 12)"; empty where that is unknown."""
+    try:
+        code = getattr(inspect.unwrap(thing), "__code__", None)
+        if code is not None:
+            return f" ({code.co_filename}, line {code.co_firstlineno})"
+        return f" ({inspect.getsourcefile(thing)}, line {inspect.getsourcelines(thing)[1]})"
+    except (TypeError, OSError, ValueError):  # typed in, or built by a program
+        return ""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

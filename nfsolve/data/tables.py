@@ -2,7 +2,9 @@
 
 import inspect
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -50,11 +52,13 @@ def find_file(name: str, owner: type | None = None, endings: tuple[str, ...] = (
     )
 
 
-def read_columns(name: str, owner: type, coordinates: tuple[str, ...], outputs: tuple[str, ...]) -> dict[str, Tensor]:
+def read_columns(
+    name: str | Mapping[str, Any], owner: type, coordinates: tuple[str, ...], outputs: tuple[str, ...]
+) -> dict[str, Tensor]:
     """Read measured data as columns.
 
     Args:
-        name: File name, with or without ending.
+        name: File name, with or without ending; or the columns themselves, by name.
         owner: The problem's class.
         coordinates: Names that must be columns of the file.
         outputs: Names of which at least one must be a column.
@@ -65,8 +69,11 @@ def read_columns(name: str, owner: type, coordinates: tuple[str, ...], outputs: 
     Raises:
         InputError: A column is missing, lengths differ, or a value is not finite.
     """
-    path = find_file(name, owner, ("", ".npz", ".csv"))
-    arrays = read_arrays(path)
+    if isinstance(name, Mapping):
+        path, arrays = Path("in memory"), {str(key): np.asarray(values) for key, values in name.items()}
+    else:
+        path = find_file(name, owner, ("", ".npz", ".csv"))
+        arrays = read_arrays(path)
     missing = [c for c in coordinates if c not in arrays]
     if missing or not any(out in arrays for out in outputs):
         raise InputError(

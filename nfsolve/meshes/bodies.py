@@ -33,7 +33,7 @@ def turned_outwards(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
     Raises:
         MissingExtra: libigl is not installed, and one body may lie within another.
     """
-    labels = _bodies(faces)
+    labels = body_labels(faces)
     signs = np.where(np.bincount(labels, face_volumes(vertices, faces)) < 0, -1, 1)
     outward = np.where((signs == -1)[labels, None], faces[:, ::-1], faces)
     within = _within(vertices, outward, labels)
@@ -45,7 +45,7 @@ def turned_outwards(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
     return np.where((wanted == -1)[labels, None], outward[:, ::-1], outward)
 
 
-def _bodies(faces: np.ndarray) -> np.ndarray:
+def body_labels(faces: np.ndarray) -> np.ndarray:
     """Number the connected bodies ``(F,)``; closed ones that touch at an edge of four faces count apart."""
     halves = faces[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2)
     _, edge, uses = np.unique(np.sort(halves, 1), axis=0, return_inverse=True, return_counts=True)

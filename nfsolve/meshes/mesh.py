@@ -14,7 +14,7 @@ from torch import Generator, Tensor
 
 from nfsolve._core.arrays import read_arrays, real_numbers, reason
 from nfsolve._core.errors import InputError, require
-from nfsolve.meshes.bodies import face_volumes, turned_outwards
+from nfsolve.meshes.bodies import body_labels, face_volumes, turned_outwards
 
 ENDINGS = (".npz", ".obj", ".ply", ".stl", ".off")
 
@@ -184,17 +184,28 @@ class Mesh:
         root = u[:, 1:2].sqrt()  # Osada et al. 2002, "Shape distributions", equation (1)
         return (1 - root) * a[face] + root * (1 - u[:, 2:]) * b[face] + root * u[:, 2:] * c[face]
 
-    def write(self, path: Path) -> None:
+    def large_parts(self, share: float) -> "Mesh":
+        """Return the connected parts whose area is at least this share of the largest one's."""
+        labels = body_labels(self.faces)
+        a, b, c = np.moveaxis(self.vertices[self.faces], 1, 0)
+        areas = np.bincount(labels, np.linalg.norm(np.cross(b - a, c - a), axis=1))
+        faces = self.faces[(areas >= share * areas.max())[labels]]
+        used, index = np.unique(faces, return_inverse=True)
+        return Mesh(self.vertices[used], index.reshape(-1, 3))
+
+    def write(self, path: Path, colours: np.ndarray | None = None) -> None:
         """Write the mesh; the ending of the path chooses the format.
 
         Args:
-            path: A file with the ending .ply, .obj, .stl or .off.
+            path: A file with the ending .ply, .obj, .stl, .off or .glb.
+            colours: Red, green and blue of the vertices in [0, 1], ``(V, 3)``; STL has none.
 
         Raises:
             MissingExtra: trimesh is not installed.
         """
         trimesh = require("trimesh", extra="mesh", purpose="writing a mesh")
-        trimesh.Trimesh(self.vertices, self.faces, process=False).export(path)
+        shades = None if colours is None else (255 * colours.clip(0, 1)).round().astype(np.uint8)
+        trimesh.Trimesh(self.vertices, self.faces, vertex_colors=shades, process=False).export(path)
 
 
 def _arrays(path: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -1,8 +1,9 @@
 """Problems: what turns a field into named residuals."""
 
 import copy
+import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import torch
 from torch import Generator, Tensor, nn
 
-from nfsolve._core.errors import unknown
+from nfsolve._core.errors import InputError, place_of, unknown
 from nfsolve.problem.recipe import Recipe
 from nfsolve.problem.unknowns import Unknown
 
@@ -64,6 +65,24 @@ class Problem(ABC):
     pointwise: ClassVar[bool] = False
     score: ClassVar[str] = ""
     needs: ClassVar[str] = "nothing"
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Refuse a parameter that the class does not have, in words."""
+        if kwargs:
+            check_parameters(cls, kwargs)
+        return super().__new__(cls)
+
+    def check(self) -> None:
+        """Refuse what the user declared and cannot mean; `solve` calls it first.
+
+        Raises:
+            InputError: The message says what came, what is needed, and where.
+        """
+        return
+
+    def cautions(self) -> list[str]:
+        """Say in words, before training, what a user may have forgotten; none by default."""
+        return []
 
     def load(self, device: str | torch.device, dtype: torch.dtype) -> Batch:
         """Make or read the fixed data, once for each run.
@@ -263,3 +282,30 @@ class Problem(ABC):
     def unknown_scalars(self) -> dict[str, Unknown]:
         """Return the parameters that are learned beside the field."""
         return {name: value for name, value in vars(self).items() if isinstance(value, Unknown)}
+
+
+def check_parameters(cls: type[Problem], given: Iterable[str] = ()) -> None:
+    """Refuse parameters that a class of problems does not have, and annotations without ``@dataclass``.
+
+    Args:
+        cls: The class.
+        given: Names of parameters that a user gave.
+
+    Raises:
+        InputError: The message says which, and where the class stands.
+    """
+    ours = [base for base in cls.__mro__ if base.__module__.startswith(("nfsolve.", "abc", "builtins"))]
+    facts = {"domain", "unknowns", *(name for base in ours for name in vars(base))}
+    for base in cls.__mro__:
+        annotated = vars(base).get("__annotations__", {})
+        declared = [n for n, kind in annotated.items() if n not in facts and "ClassVar" not in str(kind)]
+        if base not in ours and declared and "__dataclass_params__" not in vars(base):
+            raise InputError(
+                f"`{base.__name__}` declares {', '.join(declared)} but is no dataclass{place_of(base)}",
+                do=f"write @dataclass in the line above class {base.__name__}",
+            )
+    parameters = inspect.signature(cls.__init__).parameters
+    known = [name for name in parameters if name != "self"]
+    strange = [name for name in given if name not in parameters]
+    if strange and not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        raise unknown(f"parameter of {cls.__name__}", strange[0], known)

@@ -14,6 +14,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
@@ -38,6 +39,7 @@ THIN = 5.0  # logarithm of a step's transparency at the start, when it absorbs e
 THICK = 8.0  # logarithm of the largest optical depth of a step
 LOOKS = 2  # points inside each cell at which a trained field is asked for density before it is rendered
 QUICK, FITTED = 2**11, 2**14  # pixels that are scored for the progress line, and of the training views at the end
+FLOATER = 0.01  # area of a part of the mesh, in parts of the largest, below which it is left out
 EMPTY = 1e-3  # mean opacity below which a scene has no density
 
 
@@ -289,9 +291,25 @@ class Radiance(Problem):
         if self.mesh:
             try:
                 mesh = pictures.surface(renderer.density, self.domain.bounds, self.mesh, self.level, test.colours)
-                mesh.write(folder / "mesh.ply")
+                large = mesh.large_parts(FLOATER)
+                if len(large.faces) < len(mesh.faces):
+                    print(
+                        f"mesh: left out floaters, {len(mesh.faces) - len(large.faces)} of {len(mesh.faces)} triangles"
+                    )
+                large.write(folder / "mesh.ply", self._surface_colours(renderer, field, large.vertices, test.colours))
             except (MissingExtra, InputError) as error:
                 print(f"no mesh: {error}")
+
+    @torch.no_grad()
+    def _surface_colours(
+        self, renderer: Renderer, field: FieldFunction, vertices: np.ndarray, like: Tensor
+    ) -> np.ndarray | None:
+        """Return colours ``(V, 3)`` of a surface, each point seen from straight above; None where nothing has any."""
+        if not self.surfaces:
+            return None
+        points = torch.from_numpy(vertices).to(like)
+        harmonics = spherical_harmonics(-renderer.outward_normals(points), self.sh_degree)
+        return auxiliary.colours(field, in_pieces(field, points)[:, 1:], harmonics).cpu().double().numpy()
 
 
 def _density(field: FieldFunction) -> FieldFunction:

@@ -83,6 +83,11 @@ class Renderer:
         return replace(seen, normals=F.normalize(accumulate(samples, found.weights * slope), dim=-1))
 
     @torch.no_grad()
+    def outward_normals(self, points: Tensor) -> Tensor:
+        """Return unit vectors ``(n, 3)`` out of the surfaces at points; 0 where density is constant."""
+        return F.normalize(_outwards(self.density, points, self.step, self.step), dim=-1)
+
+    @torch.no_grad()
     def render_rays(self, rays: Rays, normals: bool = False) -> Seen:
         """Render any number of rays, in pieces."""
         steps = math.dist(*zip(*self.grid.bounds, strict=True)) / self.step  # on the longest ray

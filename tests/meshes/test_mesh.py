@@ -129,6 +129,27 @@ def test_files_are_read_as_they_were_written(tmp_path, ball, ending):
     assert read.volume() == pytest.approx(ball.volume(), rel=1e-5)
 
 
+@pytest.mark.parametrize("ending", ["ply", "glb"])
+def test_colours_of_vertices_are_written(tmp_path, ball, ending):
+    trimesh = pytest.importorskip("trimesh")
+    colours = (ball.vertices - ball.vertices.min(0)) / np.ptp(ball.vertices, axis=0)
+    ball.write(tmp_path / f"ball.{ending}", colours)
+    loaded = trimesh.load_mesh(tmp_path / f"ball.{ending}", process=False)
+    np.testing.assert_allclose(loaded.vertices, ball.vertices, atol=1e-5)
+    np.testing.assert_allclose(loaded.visual.vertex_colors[:, :3], 255 * colours, atol=0.5)
+
+
+def test_small_parts_can_be_left_out(coarse):
+    small = coarse.moved(np.array([30.0, 0, 0]), 1 / 0.15)
+    n = len(coarse.vertices)
+    both = Mesh(np.concatenate([small.vertices, coarse.vertices]), np.concatenate([small.faces, coarse.faces + n]))
+    for share, expected in ((0.0, both), (0.03, coarse), (1.0, coarse)):
+        part = both.large_parts(share)
+        assert part.volume() == pytest.approx(expected.volume())
+        assert len(part.vertices) == len(expected.vertices) and part.defects() == (0, 0, 0)
+    assert both.large_parts(0.02).volume() == pytest.approx(both.volume()), "0.15^2 of the area"
+
+
 def test_archives_are_read_and_inside_out_meshes_turned(tmp_path):
     np.savez(tmp_path / "tetra.npz", vertices=TETRA.astype(np.float32), faces=SIDES[:, ::-1].astype(np.int32))
     assert Mesh.read(tmp_path / "tetra.npz").volume() == pytest.approx(1 / 6)

@@ -2,13 +2,15 @@
 
 import inspect
 import math
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from typing import Any, overload
 
 import torch
 
-from nfsolve._core.errors import InputError
+from nfsolve._core.errors import InputError, place_of
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,7 @@ class Condition:
         sides: For a face, coordinate -> one end of its interval or both; for paired values, the two places.
         part: Names of the parts of the boundary; empty means all of it.
         where: For a boundary, a function of coordinates and normals that says where, or a method's name.
-        data: For measured data, the name of the file.
+        data: For measured data, the name of the file, or the columns by name.
         points: Number of points, or None for the problem's default.
         weight: Factor on the mean square of the residual in the loss.
     """
@@ -29,7 +31,7 @@ class Condition:
     sides: dict[str, Any] = field(default_factory=dict)
     part: tuple[str, ...] = ()
     where: Any = None
-    data: str = ""
+    data: Any = ""
     points: int | None = None
     weight: float = 1.0
 
@@ -38,11 +40,20 @@ Method = Callable[..., Any]
 
 
 def _mark(method: Method, condition: Condition) -> Method:
-    if condition.points is not None and condition.points < 1:
-        raise InputError(f"points={condition.points} for condition '{method.__name__}'", "at least 1")
-    if not (condition.weight >= 0 and math.isfinite(condition.weight)):
+    if not callable(method) and not isinstance(method, staticmethod | classmethod):
         raise InputError(
-            f"weight={condition.weight:g} for condition '{method.__name__}'", "a number that is not negative"
+            f"@{condition.kind} marks a method, got {method!r}", do=f"write @{condition.kind} above def ..."
+        )
+    name, points, weight = method.__name__, condition.points, condition.weight
+    if points is not None and (isinstance(points, bool) or not isinstance(points, Integral) or points < 1):
+        raise InputError(
+            f"points of condition '{name}' must be a whole number of at least 1, got {points!r}{place_of(method)}",
+            do="to choose the points yourself use a PointCloud as domain, or @measured with their values",
+        )
+    if isinstance(weight, bool) or not isinstance(weight, Real) or not (weight >= 0 and math.isfinite(weight)):
+        raise InputError(
+            f"weight of condition '{name}' must be a number that is not negative, got {weight!r}{place_of(method)}",
+            do="for a weight of each equation write one method for each; weights that adapt are in nfsolve.weighting",
         )
     _check_new(method)
     method.condition = condition  # type: ignore[attr-defined]  # read by PDE.conditions
@@ -57,9 +68,8 @@ def _check_new(method: Method) -> None:
     body = frame.f_locals if frame is not None else {}
     if "__qualname__" in body and hasattr(body.get(method.__name__), "condition"):
         raise InputError(
-            f"two conditions named '{method.__name__}' in {body['__qualname__']}",
-            "a name of its own for each",
-            "rename one; the second would replace the first",
+            f"There are two conditions named '{method.__name__}' in {body['__qualname__']}{place_of(method)}",
+            do="rename one, because the second would replace the first",
         )
 
 
@@ -67,16 +77,20 @@ def _check_new(method: Method) -> None:
 def interior(method: Method, /) -> Method: ...
 @overload
 def interior(*, points: int | None = None, weight: float = 1.0) -> Callable[[Method], Method]: ...
-def interior(method: Method | None = None, /, *, points: int | None = None, weight: float = 1.0) -> Any:
+def interior(method: Method | None = None, /, *, points: int | None = None, weight: float = 1.0, **others: Any) -> Any:
     """Mark a residual that holds inside the domain; with or without arguments.
 
     Args:
         method: The residual method, when used without arguments.
         points: Number of points; default ``n_points`` of the problem.
         weight: Factor on its mean square in the loss.
+        **others: Only there to be refused in words.
 
     Returns:
         The marked method, or a decorator.
+
+    Raises:
+        InputError: Anything else is given.
 
     Examples:
         >>> from nfsolve import PDE, Box, interior
@@ -84,11 +98,12 @@ def interior(method: Method | None = None, /, *, points: int | None = None, weig
         ...     domain = Box(t=(0, 1))
         ...
         ...     @interior
-        ...     def balance(self, u, u_t):
+        ...     def growth(self, u, u_t):
         ...         return u_t - u
-        >>> Growth().conditions()["balance"].kind
+        >>> Growth().conditions()["growth"].kind
         'interior'
     """
+    _refuse("interior", others, "an equation on a part of the domain is one on a domain of its own, or a factor in it")
     condition = Condition("interior", points=points, weight=weight)
     if method is not None:
         return _mark(method, condition)
@@ -141,6 +156,7 @@ def boundary(
     where: Any = None,
     points: int | None = None,
     weight: float = 1.0,
+    **others: Any,
 ) -> Any:
     """Mark a residual that holds on the boundary of any domain, or on a part of it; with or without arguments.
 
@@ -154,9 +170,13 @@ def boundary(
             the residual holds; or the name of such a method.
         points: Number of points; default ``n_face`` of the problem.
         weight: Factor on its mean square in the loss.
+        **others: Only there to be refused in words.
 
     Returns:
         The marked method, or a decorator.
+
+    Raises:
+        InputError: Anything else is given.
 
     Examples:
         >>> @boundary(where=lambda x, n_x: (x > 0) & (n_x > 0))
@@ -165,6 +185,8 @@ def boundary(
         >>> flux.condition.kind
         'boundary'
     """
+    sides = ", ".join(f"{name}={value!r}" for name, value in others.items())
+    _refuse("boundary", others, f"the sides of a Box are faces: write @face({sides})")
     parts = (part,) if isinstance(part, str) else tuple(part)
     condition = Condition("boundary", part=parts, where=where, points=points, weight=weight)
     if method is not None:
@@ -198,28 +220,33 @@ def paired(
         >>> repeats.condition.sides
         {'x': (-1, 1)}
     """
+    _refuse("paired", {name: value for name, value in pair.items() if name in ("where", "part")}, "leave it out")
     values = next(iter(pair.values()), ())
     numbers = [v for v in values if isinstance(v, int | float)] if isinstance(values, tuple | list) else []
     if len(pair) != 1 or len(numbers) != 2 or len(values) != 2 or numbers[0] == numbers[1]:
         raise InputError(
+            "@paired needs one coordinate and two different values of it, got "
             f"@paired({', '.join(f'{k}={v!r}' for k, v in pair.items())})",
-            "one coordinate and two different values, as in @paired(x=(-1, 1))",
+            do="write @paired(x=(-1, 1))",
         )
     return lambda method: _mark(method, Condition("paired", dict(pair), points=points, weight=weight))
 
 
-def measured(data: str, *, weight: float = 1.0) -> Callable[[Method], Method]:
+def measured(data: str | Mapping[str, Any], *, weight: float = 1.0) -> Callable[[Method], Method]:
     """Mark a residual that compares the field with measured values.
 
-    The columns of the file are coordinates and values; a value column ``u`` reaches the method as ``u_data``.
+    The columns of the data are coordinates and values; a value column ``u`` reaches the method as ``u_data``.
 
     Args:
         data: File name (.npz with one array for each column, or .csv with a header), looked for at the path
-            given, then under ``$NFSOLVE_DATA``; the ending may be left out.
+            given, then under ``$NFSOLVE_DATA``; the ending may be left out. Or the columns themselves, by name.
         weight: Factor on its mean square in the loss.
 
     Returns:
         The decorator.
+
+    Raises:
+        InputError: The data are neither.
 
     Examples:
         >>> @measured("probes.csv")
@@ -228,6 +255,12 @@ def measured(data: str, *, weight: float = 1.0) -> Callable[[Method], Method]:
         >>> gap.condition.data
         'probes.csv'
     """
+    if not isinstance(data, str | Mapping | os.PathLike):
+        raise InputError(
+            f"@measured needs the name of a file or the columns by name, got {data!r}",
+            do='write @measured("probes.csv") or @measured({"x": x, "u": u})',
+        )
+    data = os.fspath(data) if isinstance(data, os.PathLike) else data
     return lambda method: _mark(method, Condition("measured", data=data, weight=weight))
 
 
@@ -242,6 +275,11 @@ def difference(names: tuple[str, ...], targets: tuple[str, ...]) -> Method:
         [inspect.Parameter(name, kind) for name in (*names, *targets)]
     )
     return residual
+
+
+def _refuse(mark: str, others: dict[str, Any], advice: str) -> None:
+    if others:
+        raise InputError(f"@{mark} takes points= and weight=, got {next(iter(others))}=", do=advice)
 
 
 def arguments(method: Method) -> tuple[str, ...]:

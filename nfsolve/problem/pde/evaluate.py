@@ -1,20 +1,21 @@
 """From a residual method's signature to its values: which derivatives it names, and how it gets them."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nfsolve._core.errors import InputError
-from nfsolve.diff import Name, parse, partials
+from nfsolve._core.errors import InputError, nearest, place_of
+from nfsolve.diff import Name, Unsupported, parse, partials
 from nfsolve.problem.pde.conditions import arguments
 from nfsolve.problem.rows import Rows
 
 Function = Callable[[Tensor], Tensor]
-
+Space = tuple[int, ...] | None  # columns of the coordinates of space, as for `parse`
 
 PIECE = 2**16  # points evaluated at once, for memory
 
@@ -24,13 +25,15 @@ def in_pieces(field: Function, points: Tensor) -> Tensor:
     return torch.cat([field(part) for part in points.split(PIECE)])
 
 
-def as_field(function: Callable[..., Any], coordinates: tuple[str, ...]) -> Function:
+def as_field(function: Callable[..., Any], coordinates: tuple[str, ...], outputs: tuple[str, ...] = ()) -> Function:
     """Let a callable of named coordinates, such as an exact solution, stand in for a field.
 
     Args:
         function: A field (points ``(n, d)`` -> ``(n, k)``), or a function whose parameters are coordinate
-            names, each a column ``(n, 1)``, and that returns a column, or a tuple of columns.
+            names, each a column ``(n, 1)``, and that returns ``(n, k)``, or for each unknown a column ``(n, 1)``, an
+            array ``(n,)`` or a number: alone, in a tuple or list, or in a dictionary by name.
         coordinates: Names of the coordinates.
+        outputs: Names of the unknowns; empty takes any number.
 
     Returns:
         A function of points ``(n, d)``.
@@ -43,19 +46,53 @@ def as_field(function: Callable[..., Any], coordinates: tuple[str, ...]) -> Func
 
     def of_points(points: Tensor) -> Tensor:
         columns = (points[..., i : i + 1] for i in map(coordinates.index, names))
-        values = function(*columns)
-        return torch.cat(values, -1) if isinstance(values, tuple | list) else values
+        return _joined(function, function(*columns), points, outputs)
 
     return of_points
 
 
-_PARSED: dict[tuple[str, tuple[str, ...], tuple[str, ...]], Name] = {}  # torch.compile looks through lru_cache
+def _joined(function: Callable[..., Any], values: Any, points: Tensor, outputs: tuple[str, ...]) -> Tensor:
+    """Join what a function of the user returned at points (n, d) to values (n, k)."""
+    name = getattr(function, "__name__", "function")
+    if isinstance(values, Mapping) and set(values) == set(outputs):
+        values = [values[out] for out in outputs]
+    try:
+        parts = [_column(part, points) for part in (values if isinstance(values, tuple | list) else (values,))]
+        joined = torch.cat(parts, -1)
+    except (TypeError, ValueError, RuntimeError, AttributeError) as error:
+        if isinstance(error, Unsupported):
+            raise
+        came = f"a {type(values).__name__}" if not isinstance(values, dict) else f"a dict of {', '.join(values)}"
+        raise InputError(
+            f"`{name}` must return a column (n, 1) for each of {', '.join(outputs) or 'the unknowns'}, but it returned "
+            f"{'None' if values is None else came}{place_of(function)}",
+            do="return u, or u, v for two unknowns",
+        ) from error
+    if outputs and joined.shape != (*points.shape[:-1], len(outputs)):
+        raise InputError(
+            f"`{name}` must return {len(outputs)} column{'s' * (len(outputs) > 1)} ({', '.join(outputs)}), but at "
+            f"{len(points)} points it returned shape {tuple(joined.shape)}{place_of(function)}",
+            do="return u, or u, v for two unknowns",
+        )
+    return joined
 
 
-def _parse(text: str, outputs: tuple[str, ...], coordinates: tuple[str, ...]) -> Name:
-    key = (text, outputs, coordinates)
+def _column(values: Any, points: Tensor) -> Tensor:
+    table = values
+    if isinstance(values, int | float | np.ndarray | np.number):  # anything else is a tensor, or a jet that stands in
+        table = torch.as_tensor(values, dtype=points.dtype, device=points.device)
+    if table.ndim == 0:
+        return table.expand(*points.shape[:-1], 1)
+    return table[..., None] if table.shape == points.shape[:-1] else table
+
+
+_PARSED: dict[tuple[str, tuple[str, ...], tuple[str, ...], Space], Name] = {}  # torch.compile looks through lru_cache
+
+
+def _parse(text: str, outputs: tuple[str, ...], coordinates: tuple[str, ...], space: Space) -> Name:
+    key = (text, outputs, coordinates, space)
     if key not in _PARSED:
-        _PARSED[key] = parse(text, outputs, coordinates)
+        _PARSED[key] = parse(text, outputs, coordinates, space)
     return _PARSED[key]
 
 
@@ -65,6 +102,7 @@ def values(
     rows: Rows,
     outputs: tuple[str, ...],
     coordinates: tuple[str, ...],
+    space: Space = None,
 ) -> dict[str, Any]:
     """Evaluate everything that a signature names, in one derivative pass.
 
@@ -75,6 +113,7 @@ def values(
             by side, ``(n, B k)``.
         outputs: Names of the unknowns.
         coordinates: Names of the coordinates.
+        space: Columns along which ``lap_u`` differentiates; None takes all whose name is no time.
 
     Returns:
         Name -> column ``(n, 1)``, or ``(B n, 1)``, one field after the other.
@@ -87,17 +126,18 @@ def values(
     found |= rows.columns | rows.inputs
     if rows.normals is not None:
         normals = _repeated(rows.normals, copies)
-        found |= {f"n_{name}": normals[..., i : i + 1] for i, name in enumerate(coordinates)}
-    found["D"] = lambda composite, along: _composite(composite, along, function, rows, outputs, coordinates)
-    names = {text: _parse(text, outputs, coordinates) for text in wanted if text not in found}
+        for head in ("n_", "normal_"):
+            found |= {head + name: normals[..., i : i + 1] for i, name in enumerate(coordinates)}
+    found["D"] = lambda composite, along: _composite(composite, along, function, rows, outputs, coordinates, space)
+    names = {text: _parse(text, outputs, coordinates, space) for text in wanted if text not in found}
     if names:
         columns = partials(function, rows.points, {name.along for name in names.values()})
         some = next(iter(columns.values()))
         if some.shape[-1] != copies * len(outputs):
             raise InputError(
-                f"a field with {some.shape[-1] // copies} outputs",
-                f"{len(outputs)} ({', '.join(outputs)})",
-                "build it with FIELD.for_problem(problem)",
+                f"The field must have {len(outputs)} output{'s' * (len(outputs) > 1)} ({', '.join(outputs)}), "
+                f"got {some.shape[-1] // copies}",
+                do="build it with FIELD.for_problem(problem), or change the width of its last layer",
             )
         columns = {along: one_after_another(column, copies) for along, column in columns.items()}
         found |= {text: columns[name.along][..., name.output : name.output + 1] for text, name in names.items()}
@@ -119,10 +159,11 @@ def call(
     rows: Rows,
     outputs: tuple[str, ...],
     coordinates: tuple[str, ...],
+    space: Space = None,
 ) -> Tensor:
     """Call a residual method with the columns that its signature names; arguments as for `values`."""
     wanted = arguments(method)
-    found = (values if rows.partners is None else _pairs)(wanted, function, rows, outputs, coordinates)
+    found = (values if rows.partners is None else _pairs)(wanted, function, rows, outputs, coordinates, space)
     residual = method(*(found[name] for name in wanted))
     if not isinstance(residual, Tensor):
         _check_residual(method, residual)
@@ -137,10 +178,10 @@ def _check_residual(method: Callable[..., Any], residual: Any) -> None:
         advice = "add the missing return"
     elif isinstance(residual, tuple | list):
         advice = "join the columns with torch.cat([...], -1), or write one method for each equation"
-    code = getattr(method, "__code__", None)
-    place = f" ({code.co_filename}, line {code.co_firstlineno})" if code is not None else ""
     name = getattr(method, "__name__", "residual")
-    raise InputError(f"`{name}` must return a tensor of shape (n, k), but it returned {came}{place}", do=advice)
+    raise InputError(
+        f"`{name}` must return a tensor of shape (n, k), but it returned {came}{place_of(method)}", do=advice
+    )
 
 
 def _pairs(
@@ -149,16 +190,17 @@ def _pairs(
     rows: Rows,
     outputs: tuple[str, ...],
     coordinates: tuple[str, ...],
+    space: Space,
 ) -> dict[str, Any]:
     """Evaluate ``u_low`` and ``u_high`` at both points of each pair, other names at the first; as `values`."""
     found: dict[str, Any] = {}
     assert rows.partners is not None
     for side, points in (("_low", rows.points), ("_high", rows.partners)):
         names = tuple(name.removesuffix(side) for name in wanted if name.endswith(side))
-        at = values(names, function, replace(rows, points=points), outputs, coordinates)
+        at = values(names, function, replace(rows, points=points), outputs, coordinates, space)
         found |= {name + side: column for name, column in at.items()}
     rest = tuple(name for name in wanted if name not in found)
-    return found | values(rest, function, rows, outputs, coordinates)
+    return found | values(rest, function, rows, outputs, coordinates, space)
 
 
 def _composite(
@@ -168,23 +210,24 @@ def _composite(
     rows: Rows,
     outputs: tuple[str, ...],
     coordinates: tuple[str, ...],
+    space: Space,
 ) -> Tensor:
     """Differentiate a composite term such as k u_x along a coordinate, by forward mode over the points."""
     if along not in coordinates:
         raise InputError(
-            f"unknown coordinate '{along}' in D(..., '{along}')", f"this problem has {', '.join(coordinates)}"
+            f"unknown coordinate '{along}' in D(..., '{along}'): this problem has {', '.join(coordinates)}",
+            do=nearest(str(along), coordinates),
         )
     fixed = [name for name in arguments(term) if name in rows.inputs]
     if fixed:
         raise InputError(
-            f"input function '{fixed[0]}' inside D(..., '{along}')",
-            "coordinates, unknowns and their derivatives",
-            f"write the product rule out, with {fixed[0]}_{along}",
+            f"D(..., '{along}') takes coordinates, unknowns and their derivatives, got the input function '{fixed[0]}'",
+            do=f"write the product rule out, with {fixed[0]}_{along}",
         )
     direction = torch.zeros_like(rows.points)
     direction[..., coordinates.index(along)] = 1.0
 
     def at(points: Tensor) -> Tensor:
-        return call(term, function, replace(rows, points=points), outputs, coordinates)
+        return call(term, function, replace(rows, points=points), outputs, coordinates, space)
 
     return torch.func.jvp(at, (rows.points,), (direction,))[1]

@@ -10,13 +10,16 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.utils._pytree import tree_map
 
-from nfsolve._core.errors import InputError, unknown
+from nfsolve._core.errors import InputError, nearest, place_of, unknown
 from nfsolve.data.tables import read_columns, read_reference
+from nfsolve.domains import Domain
+from nfsolve.fields.field import origin_of
 from nfsolve.metrics import max_error, relative_l2
 from nfsolve.problem.pde.conditions import Condition, arguments
+from nfsolve.problem.pde.declared import cautions, check_declaration, check_names
 from nfsolve.problem.pde.evaluate import as_field, call
 from nfsolve.problem.pde.sample import evaluation_points, inside_only, sample_rows
-from nfsolve.problem.problem import Batch, FieldFunction, Problem, SamplerState
+from nfsolve.problem.problem import Batch, FieldFunction, Problem, SamplerState, check_parameters
 from nfsolve.problem.recipe import Recipe, Stage
 from nfsolve.problem.rows import Rows
 from nfsolve.sampling import ADAPTIVE, by_density, retained, sampler
@@ -59,10 +62,22 @@ class PDE(Problem):
     def __post_init__(self) -> None:
         for name in ("n_points", "n_face"):
             if getattr(self, name) < 1:
-                raise InputError(f"{name} = {getattr(self, name)}", "at least 1 point")
+                raise InputError(f"{name} must be at least 1 point, got {getattr(self, name)}")
         sampler(self.sampler)
         if self.adaptive not in ADAPTIVE:
             raise unknown("adaptive sampling", self.adaptive, ADAPTIVE)
+        if isinstance(getattr(self, "domain", None), Domain):  # another class may have it later
+            check_names(self)
+
+    def check(self) -> None:
+        """Refuse a declaration that cannot be meant."""
+        check_parameters(type(self))
+        check_declaration(self)
+        self.conditions()
+
+    def cautions(self) -> list[str]:
+        """Say in words what the declaration may lack, such as a condition."""
+        return cautions(self)
 
     @property
     def adapts(self) -> bool:
@@ -72,7 +87,7 @@ class PDE(Problem):
     @property
     def outputs(self) -> tuple[str, ...]:
         """Names of the unknowns."""
-        return tuple(self.unknowns.split())
+        return tuple(self.unknowns.split() if isinstance(self.unknowns, str) else self.unknowns)
 
     def conditions(self) -> dict[str, Condition]:
         """Return the marked residual methods of the class, in the order of their definition.
@@ -89,33 +104,36 @@ class PDE(Problem):
                     del found[name]
         if not found:
             raise InputError(
-                f"{type(self).__name__} has no residuals",
-                "at least one method marked @interior, @face(...), @boundary or @measured(...)",
+                f"{type(self).__name__} has no residuals{place_of(type(self))}",
+                do="mark at least one method @interior, @face(...), @boundary or @measured(...)",
             )
         return found
 
     def load(self, device: str | torch.device, dtype: torch.dtype) -> Batch:
         """Read measured data and the reference, and lay out the evaluation grid."""
-        to = partial(torch.as_tensor, device=device, dtype=dtype)
-        data: Batch = {"like": torch.empty(0, device=device, dtype=dtype), "measured": {}}
-        names = self.domain.names
+        self.check()
+        to, names = partial(torch.as_tensor, device=device, dtype=dtype), self.domain.names
+        # points far from zero stay in float64 until the field has subtracted their centre
+        place = partial(to, dtype=dtype if origin_of(self.domain.bounds) is None else torch.float64)
+        data: Batch = {"like": place(torch.empty(0)), "measured": {}}
         for name, condition in self.conditions().items():
             if condition.kind == "measured":
                 columns = read_columns(condition.data, type(self), names, self.outputs)
                 points = torch.stack([columns[c] for c in names], -1)
-                self.domain.check_points(points, f"points of '{condition.data}'")
+                what = f"'{condition.data}'" if isinstance(condition.data, str) else f"@measured of '{name}'"
+                self.domain.check_points(points, f"points of {what}")
                 values = {f"{out}_data": to(columns[out])[:, None] for out in self.outputs if out in columns}
-                data["measured"][name] = Rows(to(points), columns=values)
+                data["measured"][name] = Rows(place(points), columns=values)
         exact = getattr(self, "exact", None)
         if exact is not None:
             laid = evaluation_points(self.domain, self.evaluation)
-            values = as_field(exact, names)(laid["grid"])
-            data |= {**laid, "grid": to(laid["grid"]), "exact": to(values), "floor": self.exact_error}
+            values = as_field(exact, names, self.outputs)(laid["grid"])
+            data |= {**laid, "grid": place(laid["grid"]), "exact": to(values), "floor": self.exact_error}
         elif self.reference:
             grid, values, sizes, floor = read_reference(self.reference, type(self), names, self.outputs)
             laid = inside_only(self.domain, grid, sizes)
             values = values[laid["inside"]] if "inside" in laid else values
-            data |= {**laid, "grid": to(laid["grid"]), "exact": to(values), "floor": floor}
+            data |= {**laid, "grid": place(laid["grid"]), "exact": to(values), "floor": floor}
         return data
 
     def sample(self, data: Batch, state: SamplerState, generator: Generator) -> Batch:
@@ -206,11 +224,15 @@ class PDE(Problem):
         Returns:
             Residual name -> ``(n, k)``.
         """
-        function = as_field(field, self.domain.names)
-        return {
-            name: call(self.method(name), function, rows, self.outputs, self.domain.names)
-            for name, rows in batch.items()
+        names, space = self.domain.names, self.domain.space
+        function = as_field(field, names, self.outputs)
+        found = {
+            name: call(self.method(name), function, rows, self.outputs, names, space) for name, rows in batch.items()
         }
+        if isinstance(field, nn.Module) and origin_of(self.domain.bounds) is not None:  # its points are in float64
+            like = next(field.parameters())
+            return {name: r.to(like.dtype) for name, r in found.items()}
+        return found
 
     def method(self, name: str, inputs: dict[str, Tensor] | None = None) -> Callable[..., Tensor]:
         """Return a residual method.
@@ -236,7 +258,7 @@ class PDE(Problem):
         if "exact" not in data:
             return {}
         with torch.no_grad():
-            values = as_field(field, self.domain.names)(data["grid"])
+            values = as_field(field, self.domain.names, self.outputs)(data["grid"])
         scores: dict[str, Any] = {"relative_l2": math.nan}
         for i, out in enumerate(self.outputs):
             u, exact = values[:, i], data["exact"][:, i]
@@ -300,9 +322,28 @@ def apply_ansatz(problem: Any, points: Tensor, values: Tensor, given: dict[str, 
     missing = [name for name in wanted if name not in columns]
     if missing:
         raise InputError(
-            f"unknown argument '{missing[0]}' of ansatz", f"this problem has {', '.join((*outputs, *names))}"
+            f"unknown argument '{missing[0]}' of ansatz: this problem has {', '.join((*outputs, *names))}",
+            do=nearest(missing[0], (*outputs, *names)),
         )
     result = problem.ansatz(*(columns[name] for name in wanted))
     taken = [name for name in wanted if name in outputs]
-    changed = dict(zip(taken, result if isinstance(result, tuple) else (result,), strict=True))
+    changed = dict(zip(taken, _constrained(problem.ansatz, result, taken), strict=True))
     return torch.cat([changed.get(name, columns[name]) for name in outputs], -1)
+
+
+def _constrained(ansatz: Any, result: Any, taken: list[str]) -> list[Any]:
+    """Return the columns (n, 1) that an ansatz returned for the unknowns that it takes."""
+    columns: list[Any] = list(result) if isinstance(result, tuple | list) else [result]
+    shapes = [getattr(column, "shape", None) for column in columns]
+    if len(taken) > 1 and len(columns) == 1 and shapes[0] and shapes[0][-1] == len(taken):
+        columns = [columns[0][..., i : i + 1] for i in range(len(taken))]
+    elif len(columns) != len(taken) or not all(shape and len(shape) > 1 and shape[-1] == 1 for shape in shapes):
+        came = ", ".join(
+            f"shape {tuple(s)}" if s is not None else repr(c) for s, c in zip(shapes, columns, strict=True)
+        )
+        raise InputError(
+            f"`ansatz` takes {', '.join(taken)} and must return a column (n, 1) for each, but it returned {came}"
+            f"{place_of(ansatz)}",
+            do=f"return {', '.join(taken)} after the change, and keep columns, as in x[:, :1]",
+        )
+    return columns

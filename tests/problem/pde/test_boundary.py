@@ -346,9 +346,9 @@ def test_bad_marks_are_worded():
     for wrong in ({}, {"x": 1}, {"x": (0, 0)}, {"x": (0, 1), "y": (0, 1)}):
         with pytest.raises(InputError, match="one coordinate and two different values"):
             paired(**wrong)
-    with pytest.raises(InputError, match="weight=-1 for condition 'wall': a number that is not negative"):
+    with pytest.raises(InputError, match="weight of condition 'wall' must be a number that is not negative, got -1"):
         on(RING, boundary(weight=-1))
-    with pytest.raises(InputError, match="points=0 for condition"):
+    with pytest.raises(InputError, match="points of condition 'wall' must be a whole number of at least 1, got 0"):
         on(RING, boundary(points=0))
 
 

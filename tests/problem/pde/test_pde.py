@@ -126,7 +126,9 @@ def test_a_problem_without_residuals_is_worded():
     class Empty(PDE):
         domain = Box(x=(0, 1))
 
-    with pytest.raises(InputError, match="Empty has no residuals: at least one method marked"):
+    with pytest.raises(
+        InputError, match=r"Empty has no residuals \(.*test_pde.py, line .*Mark at least one method @interior"
+    ):
         drawn(Empty())
 
 
@@ -145,7 +147,7 @@ def test_residuals_of_the_wrong_shape_are_worded():
 
 def test_fields_with_the_wrong_number_of_outputs_are_worded():
     field = MLP(Everything.domain, outputs="u", width=4, depth=1, dtype=torch.float64)
-    with pytest.raises(InputError, match=r"a field with 1 outputs: 2 \(u, k\)"):
+    with pytest.raises(InputError, match=r"must have 2 outputs \(u, k\), got 1"):
         solve(Everything(), field, steps=1)
 
 
@@ -260,7 +262,7 @@ def test_hard_constraints_hold_exactly():
 def test_bad_faces_and_point_counts_are_worded():
     with pytest.raises(InputError, match="needs a coordinate and its end"):
         face()
-    with pytest.raises(InputError, match="n_points = 0: at least 1 point"):
+    with pytest.raises(InputError, match="n_points must be at least 1 point, got 0"):
         Burgers(n_points=0)
     with pytest.raises(InputError, match="unknown sampler 'sobl': did you mean 'sobol'"):
         Burgers(sampler="sobl")
@@ -307,7 +309,7 @@ def test_stages_may_ask_for_fewer_points():
     assert len(batch["peak"].points) == 100
     assert len(batch["start"].points) == 100
     assert len(problem.sample(data, SamplerState(), generator(0, "points"))["peak"].points) == 400
-    with pytest.raises(InputError, match="points=0"):
+    with pytest.raises(InputError, match="got points=0"):
         Stage(GaussNewton, 3, points=0)
 
 

@@ -1,5 +1,6 @@
 """The analytic scene: exact truth, the exact field gives no residual, the occupancy grid, pictures and exports."""
 
+import importlib
 import importlib.util
 import math
 from dataclasses import replace
@@ -206,6 +207,9 @@ def test_picture_and_exports(data: dict, tmp_path: Path):
     torch.testing.assert_close(depth, data["truth"][0].depth[solid], rtol=0.01, atol=0)
     if importlib.util.find_spec("skimage") and importlib.util.find_spec("trimesh"):
         mesh = Mesh.read(tmp_path / "mesh.ply")
+        shaded = importlib.import_module("trimesh").load_mesh(tmp_path / "mesh.ply", process=False)
+        right = torch.sigmoid(scene(torch.from_numpy(np.asarray(shaded.vertices, dtype=np.float64)))[:, 1:])
+        assert np.abs(shaded.visual.vertex_colors[:, :3] / 255 - right.numpy()).max() < 0.01
         (left, right), (bottom, top) = ((mesh.vertices[:, i].min(), mesh.vertices[:, i].max()) for i in (0, 2))
         assert (left, right) == pytest.approx((-SLAB[1][0], SLAB[1][0]), abs=0.06)
         assert (bottom, top) == pytest.approx((SLAB[0][2] - SLAB[1][2], BALLS[0][0][2] + BALLS[0][1]), abs=0.06)

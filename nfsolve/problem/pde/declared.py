@@ -1,0 +1,390 @@
+"""What a user declared of a PDE: names with one meaning, signatures that can be served, and what may be forgotten."""
+
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from types import CodeType
+from typing import Any
+
+from nfsolve._core.coordinates import TIMES
+from nfsolve._core.errors import InputError, nearest, place_of
+from nfsolve.diff import parse
+from nfsolve.diff.names import readings
+from nfsolve.domains import Domain
+from nfsolve.problem.pde.conditions import Condition, arguments
+
+SPATIAL = re.compile(r"[xyzXYZ](_?\d+)?")
+CURVED = ("theta", "phi", "lat", "lon", "latitude", "longitude")
+
+
+def check_declaration(problem: Any) -> None:
+    """Refuse a PDE whose domain, unknowns or signatures cannot be meant.
+
+    Args:
+        problem: The PDE.
+
+    Raises:
+        InputError: The message says what came, what is needed, and where in the user's file.
+    """
+    where = place_of(type(problem))
+    domain = getattr(problem, "domain", None)
+    if not isinstance(domain, Domain):
+        came = "it has none" if domain is None else f"got {domain!r}"
+        raise InputError(
+            f"{type(problem).__name__} needs a domain, but {came}{where}",
+            do="write domain = Box(t=(0, 1), x=(-1, 1)) in the class, for example",
+        )
+    strange = [out for out in problem.outputs if not out.isidentifier()]
+    if strange or not problem.outputs:
+        raise InputError(
+            f"The unknowns of {type(problem).__name__} must be names, got {problem.unknowns!r}{where}",
+            do='write unknowns = "u v", with spaces between them',
+        )
+    check_names(problem)
+
+
+def check_names(problem: Any) -> None:
+    """Refuse names with two meanings, and signatures that name what is not there.
+
+    Args:
+        problem: A PDE with a domain.
+
+    Raises:
+        InputError: As for `check_declaration`.
+    """
+    names, where = problem.domain.names, place_of(type(problem))
+    for out in problem.outputs:
+        others = tuple(other for other in problem.outputs if other != out)
+        clash = [m for kind in ("interior", "face") for m in meanings(out, kind, others, names)]
+        if clash:
+            raise InputError(
+                f"The unknown '{out}' has the name of {clash[0]}{where}", do="choose another name for the unknown"
+            )
+    if "D" in names:
+        raise InputError(f"The coordinate 'D' has the name of {_COMPOSITE}{where}", do="choose another name for it")
+    for name, condition in _declared(problem).items():
+        if hasattr(_base(problem), name):
+            raise InputError(
+                f"The condition '{name}' has the name of a method of every PDE{where}", do="choose another name for it"
+            )
+        _check_signature(problem, name, condition)
+    for name in ("exact", "ansatz"):
+        _check_function(problem, name)
+
+
+_COMPOSITE = "D(...), the derivative of a composite term"
+
+
+def meanings(text: str, kind: str, outputs: tuple[str, ...], coordinates: tuple[str, ...]) -> list[str]:
+    """Return in words everything that a name in a signature may mean.
+
+    Args:
+        text: The name.
+        kind: Kind of the condition, as in `Condition`.
+        outputs: Names of the unknowns.
+        coordinates: Names of the coordinates.
+
+    Returns:
+        One entry for each meaning.
+    """
+    found = [f"the coordinate {text}"] if text in coordinates else []
+    found += [f"the unknown {text}"] if text in outputs else []
+    found += [_COMPOSITE] if text == "D" else []
+    for head in ("n_", "normal_") if kind in ("face", "boundary") else ():
+        if text.startswith(head) and text.removeprefix(head) in coordinates:
+            found.append(f"the outward normal along {text.removeprefix(head)}")
+    if text.startswith("lap_") and text[4:] in outputs:
+        found.append(f"the Laplacian of {text[4:]}")
+    for out in outputs:
+        ways = readings(text.removeprefix(out + "_"), coordinates) if text.startswith(out + "_") else []
+        found += [f"the derivative of {out} along {', '.join(coordinates[c] for c in way)}" for way in ways]
+    for end in ("_low", "_high") if kind == "paired" else ():
+        if text.endswith(end):
+            found += [f"{m} at the {end[1:]} place" for m in meanings(text.removesuffix(end), "", outputs, coordinates)]
+    if kind == "measured" and text.endswith("_data") and text[:-5] in outputs:
+        found.append(f"the measured values of {text[:-5]}")
+    return found
+
+
+def _declared(problem: Any) -> dict[str, Condition]:
+    """Return the conditions whose methods the class itself has; none where it has none yet."""
+    try:
+        found = problem.conditions()
+    except InputError:
+        return {}
+    return {name: c for name, c in found.items() if callable(getattr(type(problem), name, None))}
+
+
+def _base(problem: Any) -> type:
+    """Return the class of nfsolve that a user's class extends."""
+    return next(cls for cls in type(problem).__mro__ if cls.__module__.startswith("nfsolve."))
+
+
+def _check_signature(problem: Any, name: str, condition: Condition) -> None:
+    method = inspect.unwrap(getattr(type(problem), name))
+    where = place_of(method)
+    outputs, coordinates, inputs = problem.outputs, problem.domain.names, tuple(getattr(problem, "inputs", ()))
+    parameters = list(inspect.signature(method).parameters.values())
+    bound = inspect.ismethod(getattr(problem, name))
+    first = parameters[0].name if parameters else ""
+    if bound and (not first or meanings(first, condition.kind, outputs, coordinates)):
+        raise InputError(
+            f"`{name}` must take self first, got ({', '.join(p.name for p in parameters)}){where}",
+            do=f"write def {name}({', '.join(('self', *(p.name for p in parameters)))})",
+        )
+    for p in parameters[bound:]:
+        known = meanings(p.name, condition.kind, outputs, coordinates)
+        if any(p.name == given or p.name.startswith(given + "_") for given in inputs):
+            continue
+        if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
+            raise InputError(f"`{name}` must name each value that it needs, got *{p.name}{where}", do="list them")
+        if not known and p.default is not p.empty:
+            raise InputError(
+                f"'{p.name}' in `{name}` is neither a coordinate nor an unknown nor a derivative{where}",
+                do=f"make it a parameter of the problem: write `{p.name}: float = {p.default!r}` in the class and "
+                f"use self.{p.name}",
+            )
+        if not known:
+            _refuse_unknown(p.name, name, condition.kind, outputs, coordinates, where)
+        if len(known) > 1:
+            raise InputError(
+                f"'{p.name}' in `{name}` may mean {' or '.join(known)}{where}", do=_which(p.name, known, coordinates)
+            )
+        if known[0].startswith("the Laplacian"):
+            _check_laplacian(problem, p.name, where)
+
+
+def _refuse_unknown(
+    text: str, method: str, kind: str, outputs: tuple[str, ...], coordinates: tuple[str, ...], where: str
+) -> None:
+    """Raise the error for a name without a meaning."""
+    bare = text.removeprefix("normal_").removeprefix("n_")
+    if bare != text and bare in coordinates:
+        raise InputError(
+            f"'{text}' in `{method}` is the outward normal, which is there only on faces and boundaries{where}",
+            do="mark the method @face(...) or @boundary",
+        )
+    stem, end = text.rpartition("_")[::2]
+    if end in ("low", "high") and meanings(stem, "", outputs, coordinates):
+        raise InputError(
+            f"'{text}' in `{method}` compares two places, which only @paired does{where}",
+            do="mark it @paired(x=(0, 1))",
+        )
+    if end == "data" and stem in outputs:
+        raise InputError(
+            f"'{text}' in `{method}` is a measured value, which is there only for @measured{where}",
+            do="mark the method @measured(...) with the file of the data",
+        )
+    if text == "field":
+        raise InputError(
+            f"'field' in `{method}` is no value at a point; a method gets the unknowns and their derivatives{where}",
+            do=f"name {', '.join(outputs)}, or compare two places with @paired",
+        )
+    try:
+        parse(text, outputs, coordinates)
+    except InputError as error:
+        raise InputError(error.came + where, do=error.do) from error
+
+
+def _which(text: str, known: list[str], coordinates: tuple[str, ...]) -> str:
+    """Advise how to say which of two meanings is meant."""
+    normal = next((m for m in known if m.startswith("the outward normal")), "")
+    out = next((m.split()[3] for m in known if m.startswith("the derivative of")), "")
+    if not (normal and out):
+        return "rename the unknown or the coordinate"
+    along = normal.split()[-1]
+    long = f"normal_{along}" if text != f"normal_{along}" else f"n_{along}"
+    derivative = f"D(lambda {out}: {out}, '{along}')"
+    return f"write {long} for the normal and {derivative} for the derivative, or rename the unknown {out}"
+
+
+def _check_laplacian(problem: Any, text: str, where: str) -> None:
+    """Refuse a Laplacian where it is not clear which coordinates are Cartesian directions of space."""
+    domain = problem.domain
+    space = [domain.names[column] for column in domain.space]
+    odd = [name for name in space if not SPATIAL.fullmatch(name)]
+    curved = [name for name in space if name in CURVED or (name == "r" and len(space) > 1)]
+    if curved:
+        raise InputError(
+            f"'{text}' adds up second derivatives, which is no Laplacian in the coordinates {', '.join(space)}{where}",
+            do="write the derivatives of these coordinates out",
+        )
+    if odd and len(odd) < len(space):
+        raise InputError(
+            f"'{text}' would differentiate along {', '.join(odd)} as along {', '.join(set(space) - set(odd))}{where}",
+            do=f"if {odd[0]} is no direction of space write {odd[0]}=nf.parameter(low, high) in the domain, "
+            "or else write the second derivatives out",
+        )
+
+
+def _check_function(problem: Any, name: str) -> None:
+    """Refuse an exact solution or an ansatz whose signature names what is not there."""
+    method = getattr(type(problem), name, None)
+    if not inspect.isfunction(method):
+        return
+    where, outputs, coordinates = place_of(method), problem.outputs, problem.domain.names
+    parameters = tuple(inspect.signature(method).parameters)
+    given = tuple(getattr(problem, "inputs", ()))
+    known = coordinates if name == "exact" else (*outputs, *coordinates, *given)
+    wanted = parameters[1:]
+    if not parameters or parameters[0] in known:
+        raise InputError(
+            f"`{name}` must take self first, got ({', '.join(parameters)}){where}",
+            do=f"write def {name}({', '.join(('self', *parameters))})",
+        )
+    strange = [p for p in wanted if p not in known]
+    if strange and not (name == "exact" and (len(wanted) == 1 or given)):  # of points, (n, d)
+        raise InputError(
+            f"Unknown argument '{strange[0]}' of `{name}`: this problem has {', '.join(known)}{where}",
+            do=nearest(strange[0], known),
+        )
+    if name == "ansatz" and not set(wanted) & set(outputs):
+        raise InputError(
+            f"`ansatz` must take an unknown, {', '.join(outputs)}, got ({', '.join(wanted)}){where}",
+            do=f"write def ansatz(self, {outputs[0]}, {', '.join(coordinates)})",
+        )
+
+
+def cautions(problem: Any) -> list[str]:
+    """Say in words what a PDE may lack: conditions, equations for an unknown, or a mark.
+
+    Args:
+        problem: The PDE.
+
+    Returns:
+        Sentences; none where nothing is suspicious.
+    """
+    conditions = _declared(problem)
+    base = _base(problem)
+    own = any(getattr(type(problem), name) is not getattr(base, name) for name in ("load", "sample", "residuals"))
+    if own or len(conditions) < len(problem.conditions()):  # made by a program, which knows what it does
+        return []
+    used = {name: _Used(problem, getattr(type(problem), name)) for name in conditions}
+    hard = set(arguments(problem.ansatz)) if hasattr(problem, "ansatz") else set()
+    found = []
+    for out in problem.outputs:
+        if out not in hard and not any(out in use.orders for use in used.values()):
+            found.append(f"unknown '{out}' occurs in no residual, so any values of it are a solution")
+    if all(c.kind == "interior" for c in conditions.values()) and not hard and any(u.order for u in used.values()):
+        found.append("no initial or boundary condition and no data: the equations alone have many solutions")
+        return found + _unmarked(problem, conditions)
+    for out in problem.outputs:
+        if out not in hard:
+            found += _open_sides(problem, out, conditions, used)
+    return found + _unmarked(problem, conditions)
+
+
+class _Used:
+    """What a residual method uses: unknowns, with the highest order of their derivatives along each coordinate.
+
+    Terms inside ``D`` are read off the functions in the method's code.
+    """
+
+    def __init__(self, problem: Any, method: Callable[..., Any]):
+        self.orders: dict[str, dict[str, int]] = {}
+        self.problem = problem
+        for text in inspect.signature(method).parameters:
+            self._add(text, ())
+        for code in _inner(getattr(inspect.unwrap(method), "__code__", None)):
+            along = [c for c in problem.domain.names if c in _strings(getattr(method, "__code__", None))]
+            for text in code.co_varnames[: code.co_argcount]:
+                self._add(text, along)
+
+    @property
+    def order(self) -> int:
+        """The highest order of any derivative."""
+        return max((n for orders in self.orders.values() for n in orders.values()), default=0)
+
+    def _add(self, text: str, along: Any) -> None:
+        names, outputs = self.problem.domain.names, self.problem.outputs
+        for bare in dict.fromkeys((text, text.removesuffix("_low"), text.removesuffix("_high"))):
+            if bare in names or (bare.startswith("n_") and bare[2:] in names):
+                continue
+            try:
+                read = parse(bare, outputs, names, self.problem.domain.space)
+            except InputError:
+                continue
+            orders = self.orders.setdefault(outputs[read.output], {})
+            for column in {-1 - c if c < 0 else c for c in read.along} | {names.index(c) for c in along}:
+                order = 2 if read.along and read.along[0] < 0 else read.along.count(column)
+                name = names[column]
+                orders[name] = max(orders.get(name, 0), order + (name in along))
+
+
+def _inner(code: CodeType | None) -> Iterator[CodeType]:
+    for constant in code.co_consts if code is not None else ():
+        if isinstance(constant, CodeType):
+            yield constant
+            yield from _inner(constant)
+
+
+def _strings(code: CodeType | None) -> set[str]:
+    return {c for c in code.co_consts if isinstance(c, str)} if code is not None else set()
+
+
+def _open_sides(problem: Any, out: str, conditions: dict[str, Condition], used: dict[str, _Used]) -> list[str]:
+    """Find the coordinates along which an unknown has second derivatives and fewer than two conditions."""
+    domain = problem.domain
+    about = [c for name, c in conditions.items() if c.kind != "interior" and out in used[name].orders]
+    if any(c.kind == "measured" or c.where is not None for c in about):
+        return []  # data inside may take the place of a condition
+    open_along: dict[str, list[str]] = {}  # where a condition is missing -> along which coordinates
+    for column, name in enumerate(domain.names):
+        inside = (used[n] for n, c in conditions.items() if c.kind == "interior")
+        order = max((use.orders.get(out, {}).get(name, 0) for use in inside), default=0)
+        if order < 2 or domain.periodic[column]:
+            continue
+        low, high = (f"{name}={end:g}" for end in domain.bounds[column])
+        sides = [side for c in about for side in _sides(c, name, column, domain, (low, high))]
+        if len(sides) >= 2:
+            continue
+        missing = [side for side in (low, high) if side not in sides] if name not in TIMES else [low]
+        ends = " and ".join(missing) if low in domain.parts or name in TIMES else "the boundary"
+        open_along.setdefault(ends, []).append(name)
+    return [
+        f"no condition on {out} at {ends}, though {out} has second derivatives along {' and '.join(names)}"
+        for ends, names in open_along.items()
+    ]
+
+
+def _sides(condition: Condition, name: str, column: int, domain: Domain, ends: tuple[str, str]) -> list[str]:
+    """List the ends of a coordinate at which a condition holds."""
+    if condition.kind == "boundary":
+        parts = set(condition.part)
+        faced = set(ends) & set(domain.parts)
+        return [end for end in ends if not parts or not faced or end in parts or parts - _flat(domain)]
+    if condition.kind == "paired":
+        return list(ends) if name in condition.sides else []
+    values = condition.sides.get(name, ())
+    low = domain.bounds[column][0]
+    values = values if isinstance(values, tuple | list) else (values,)
+    return [ends[0] if abs(value - low) < abs(value - domain.bounds[column][1]) else ends[1] for value in values]
+
+
+def _flat(domain: Domain) -> set[str]:
+    """Return the names of the parts that are sides of a box."""
+    return {part for part in domain.parts if part.partition("=")[0] in domain.names}
+
+
+def _unmarked(problem: Any, conditions: dict[str, Condition]) -> list[str]:
+    """Find methods that look like conditions without a mark: they take unknowns, and nothing calls them."""
+    base, found = _base(problem), []
+    members = {n: m for cls in reversed(type(problem).__mro__) for n, m in vars(cls).items()}
+    mentioned = {c.where for c in conditions.values()}
+    for method in members.values():
+        code = getattr(method, "__code__", None)
+        for part in (code, *_inner(code)) if code is not None else ():
+            mentioned |= set(part.co_names)
+    for name, method in members.items():
+        if (
+            not inspect.isfunction(method)
+            or hasattr(base, name)
+            or name in (*conditions, *mentioned, "exact", "ansatz")
+        ):
+            continue
+        wanted = list(inspect.signature(method).parameters)[1:]
+        known = [m for text in wanted for m in meanings(text, "face", problem.outputs, problem.domain.names)[:1]]
+        if wanted and len(known) == len(wanted) and any(m.startswith(("the unknown", "the derivative")) for m in known):
+            found.append(f"method '{name}' takes {', '.join(wanted)} but has no mark, so it is no condition: "
+                         "mark it @interior, @face(...) or @boundary")  # fmt: skip
+    return found
