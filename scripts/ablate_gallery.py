@@ -43,9 +43,12 @@ def parameters(**changes: Any) -> Change:
     return lambda problem, recipe: (dataclasses.replace(problem, **changes), recipe)
 
 
-def recipe_with(**changes: Any) -> Change:
-    """Change entries of the recipe."""
-    return lambda problem, recipe: (problem, dataclasses.replace(recipe, **changes))
+def run_with(**changes: Any) -> Change:
+    """Change the recipe's options of the run."""
+    return lambda problem, recipe: (
+        problem,
+        dataclasses.replace(recipe, run=dataclasses.replace(recipe.run, **changes)),
+    )
 
 
 def activation(name: str) -> Change:
@@ -107,7 +110,7 @@ CASES: dict[str, dict[str, Change]] = {
     "helmholtz": COMMON | SINE,
     "convection": COMMON | SINE,
     "burgers": COMMON | {"sine": activation("sine"), "points not adapted": parameters(adaptive="none")},
-    "allen_cahn": COMMON | {"one window": recipe_with(windows=1), "points by RAD": parameters(adaptive="rad")},
+    "allen_cahn": COMMON | {"one window": run_with(windows=1), "points by RAD": parameters(adaptive="rad")},
 }
 
 
@@ -123,8 +126,8 @@ def run(name: str, variant: str, seed: int, seconds: float) -> Row:
     problem, recipe = CASES[name][variant](problem, problem.recipe())
     used = time.process_time()
     solution = nf.solve(
-        problem, recipe.field, stages=recipe.stages, factorization=recipe.factorization, dtype=recipe.dtype,
-        windows=recipe.windows, seed=seed, time_limit=seconds, report=None, log_every=10**6,
+        problem, recipe.field, stages=recipe.stages, factorization=recipe.factorization,
+        run=dataclasses.replace(recipe.run, seed=seed, time_limit=seconds, log_every=10**6), report=None,
     )  # fmt: skip
     return {
         "relative_l2": solution.metrics.get("relative_l2", float("nan")),

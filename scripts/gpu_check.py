@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 import nfsolve
-from nfsolve import generator
+from nfsolve import RunOptions, generator
 from nfsolve.problem import Objective
 from nfsolve.problem.registry import find
 from nfsolve.run.plan import Plan, make_field
@@ -29,8 +29,7 @@ LIMIT = 420.0  # seconds; what has not started by then is left out and said so
 
 def objective_on(name: str, target: str, device: str, dtype: str, compile: bool) -> tuple[Objective, Plan]:
     problem = find(target)()
-    plan = Plan.of(problem.recipe(), dtype=dtype, device=device)
-    plan.dtype = dtype
+    plan = Plan.of(problem.recipe(), RunOptions(dtype=dtype, device=device))
     field = make_field(problem, plan)
     torch_dtype = getattr(torch, dtype)
     data = problem.load(torch.device(device), torch_dtype)

@@ -15,10 +15,10 @@ from nfsolve.cli.render import render_command
 from nfsolve.cli.show import show_command
 from nfsolve.fields import PRESETS
 from nfsolve.options.docstrings import description
-from nfsolve.options.options import RunOptions
-from nfsolve.options.request import read_request
+from nfsolve.options.options import run_options
+from nfsolve.options.request import read_request, with_help
 from nfsolve.plot.solution import save_pictures
-from nfsolve.problem import Problem
+from nfsolve.problem import Problem, RunOptions
 from nfsolve.problem.registry import find, is_own, names, where
 from nfsolve.run.clock import Deadline
 from nfsolve.run.folder import RunFolder, SaveError
@@ -147,7 +147,8 @@ def _help_run() -> int:
     print("nfsolve run WHAT [OPTIONS], or nfsolve run --resume DIR [--steps N] [--time-limit SECONDS] [--trust]\n")
     print("WHAT is a name from `nfsolve list`, FILE.py, or package.module:Class;")
     print("nfsolve run WHAT --help shows its own options and those of its field and optimizer.\n")
-    tyro.cli(RunOptions, args=["--help"], prog="nfsolve run WHAT")  # leaves with its exit code
+    options = dataclasses.make_dataclass("Options", run_options(RunOptions()))
+    tyro.cli(with_help(options, RunOptions), args=["--help"], prog="nfsolve run WHAT")  # leaves with its exit code
     return FINISHED
 
 

@@ -16,42 +16,26 @@ from typing import Any, Literal
 
 from nfsolve._core.errors import InputError
 from nfsolve.options.docstrings import argument_texts, description
-from nfsolve.problem import Problem, Recipe, Stage, Unknown
+from nfsolve.problem import Problem, Recipe, RunOptions, Stage, Unknown
 from nfsolve.problem.names import KINDS, PARTS, choose
+from nfsolve.problem.recipe import DEFAULTS
 
 SIMPLE = (int, float, bool, str, Path)
 
 
-@dataclasses.dataclass
-class RunOptions:
-    """Options of every run."""
+def run_options(defaults: RunOptions) -> list[tuple[str, Any, Any]]:
+    """Return name, type and default of each option that every run has.
 
-    seed: int = 0
-    """seed of weights and points"""
-    device: str = "auto"
-    """auto, cpu or cuda"""
-    dtype: Literal["float32", "float64"] | None = None
-    """floating-point type; default the recipe's"""
-    steps: int | None = None
-    """optimizer steps in all; default the recipe's"""
-    schedule: Literal["constant", "cosine", "exponential"] | None = None
-    """learning-rate schedule"""
-    warmup: float | None = None
-    """fraction of the steps over which the learning rate first rises linearly, in [0, 1)"""
-    resample: int | None = None
-    """steps between draws of new points; 0 keeps the first ones"""
-    windows: int | None = None
-    """parts into which the time interval is cut, each with a field of its own; default the recipe's"""
-    carry: bool | None = None
-    """start the field of a window from the weights of the one before"""
-    time_limit: float | None = None
-    """seconds after which training stops, loading and scores included; classical methods have what is left"""
-    tolerance: float | None = None
-    """loss at which the run has converged"""
-    compile: bool = False
-    """compile the residuals with torch.compile"""
-    out: Path | None = None
-    """run folder; default runs/NAME-DATE"""
+    Args:
+        defaults: What a recipe says of them.
+
+    Returns:
+        Triples for `dataclasses.make_dataclass`.
+    """
+    hints = typing.get_type_hints(RunOptions)
+    values = vars(defaults)
+    options = [(name, hints[name] | None if values[name] is None else hints[name], values[name]) for name in hints]
+    return [(n, t, dataclasses.field(default=v)) for n, t, v in [*options, ("out", Path | None, None)]]
 
 
 def take_choices(arguments: list[str]) -> tuple[dict[str, str], list[str]]:
@@ -194,8 +178,7 @@ def options_of(problem: type[Problem], recipe: Recipe) -> type:
     """
     made = _parameters(problem)
     taken = {name for name, *_ in made}
-    run_hints = typing.get_type_hints(RunOptions)
-    made += [(f.name, run_hints[f.name], f) for f in dataclasses.fields(RunOptions) if f.name not in taken]
+    made += [option for option in run_options(recipe.run.over(DEFAULTS)) if option[0] not in taken]
     nested = [("field", dataclass_of(recipe.field, "field", _BUILT)), ("factorization", _type(recipe))]
     for i, stage in enumerate(recipe.stages, 1):
         name = "optimizer" if len(recipe.stages) == 1 else f"optimizer{i}"

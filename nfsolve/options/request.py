@@ -9,7 +9,6 @@ from typing import Annotated, Any
 from nfsolve.options.docstrings import attribute_texts, description
 from nfsolve.options.options import (
     KINDS,
-    RunOptions,
     options_of,
     override,
     parameters_of,
@@ -17,8 +16,9 @@ from nfsolve.options.options import (
     rebuilt,
     take_choices,
 )
-from nfsolve.problem import Problem, Recipe
+from nfsolve.problem import Problem, Recipe, RunOptions
 from nfsolve.problem.names import known, name_of
+from nfsolve.problem.recipe import DEFAULTS, OF_STAGES
 from nfsolve.run.plan import make_problem, make_stages
 
 
@@ -60,7 +60,7 @@ def read_request(problem_class: type[Problem], words: list[str], prog: str) -> R
     recipe = override(problem.recipe(), chosen)
     options_class = options_of(problem_class, recipe)
     said: Any = tyro.cli(
-        _with_help(options_class, problem_class, choices(recipe, chosen)),
+        with_help(options_class, problem_class, choices(recipe, chosen)),
         args=_flags(rest, options_class),
         prog=prog,
         config=(tyro.conf.SuppressFixed,),  # what cannot be written on a command line is no option
@@ -70,19 +70,16 @@ def read_request(problem_class: type[Problem], words: list[str], prog: str) -> R
         dataclasses.replace(stage, optimizer=rebuilt(stage.optimizer, getattr(said, option, None)))
         for stage, option in zip(recipe.stages, _optimizer_options(len(recipe.stages)), strict=True)
     )
-    common = {f.name: getattr(said, f.name) for f in dataclasses.fields(RunOptions) if f.name not in parameters}
-    out = common.pop("out", None)
-    changes = [common.pop(name, None) for name in ("steps", "schedule", "resample", "warmup")]  # the stages hold them
+    common = {name: getattr(said, name) for name in vars(DEFAULTS) if name not in parameters}
+    run = RunOptions(**common)
     options = {
-        **common,
         "field": rebuilt(recipe.field, getattr(said, "field", None)),
         "factorization": getattr(said, "factorization", None),
         "weighting": getattr(said, "weighting", recipe.weighting),
-        "stages": make_stages(dataclasses.replace(recipe, stages=stages), None, *changes),
-        "dtype": common.get("dtype") or recipe.dtype,
-        "log_every": recipe.log_every,
+        "stages": make_stages(stages, run),
+        "run": dataclasses.replace(run, **dict.fromkeys(OF_STAGES)),
     }
-    return Request(problem, options, out)
+    return Request(problem, options, None if "out" in parameters else said.out)
 
 
 def choices(recipe: Recipe, chosen: dict[str, str]) -> str:
@@ -136,7 +133,7 @@ def _with_parameters(problem_class: type[Problem], words: list[str], prog: str) 
         return _defaults(problem_class)
     only = parameters_of(problem_class)
     words = _flags(words, only)
-    said, _ = tyro.cli(_with_help(only, problem_class), args=words, prog=prog, return_unknown_args=True)
+    said, _ = tyro.cli(with_help(only, problem_class), args=words, prog=prog, return_unknown_args=True)
     return make_problem(problem_class, _parameters(problem_class, said))
 
 
@@ -169,11 +166,13 @@ def _defaults(problem_class: type[Problem]) -> Any:
     return problem_class(**required)
 
 
-def _with_help(options_class: type, problem_class: type, more: str = "") -> type:
+def with_help(options_class: type, problem_class: type, more: str = "") -> type:
     """Attach the comments and docstrings of the parameters as help texts."""
     import tyro
 
-    helps = attribute_texts(RunOptions) | attribute_texts(problem_class)
+    helps = (
+        {"out": "Run folder; default runs/NAME-DATE."} | attribute_texts(RunOptions) | attribute_texts(problem_class)
+    )
     made = []
     for f in dataclasses.fields(options_class):
         hint = options_class.__annotations__[f.name]

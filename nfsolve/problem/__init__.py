@@ -9,7 +9,7 @@ from nfsolve.problem.pde.evaluate import in_pieces
 from nfsolve.problem.pde.pde import PDE
 from nfsolve.problem.pde.window import check_windows, cuts_of, window_of
 from nfsolve.problem.problem import Batch, FieldFunction, Problem, SamplerState
-from nfsolve.problem.recipe import Recipe, Stage
+from nfsolve.problem.recipe import Recipe, RunOptions, Stage
 from nfsolve.problem.rows import Rows
 from nfsolve.problem.unknowns import Unknown
 
@@ -24,6 +24,7 @@ __all__ = [
     "Problem",
     "Recipe",
     "Rows",
+    "RunOptions",
     "SamplerState",
     "Stage",
     "TrainedOperator",

@@ -1,11 +1,13 @@
-"""Recipes: the field and the stages of optimizers that a problem brings as its best known default."""
+"""Recipes: the field, the stages of optimizers and the options of a run that a problem brings as its best default."""
 
 import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from numbers import Real
+from typing import Any, Literal
 
+from nfsolve._core.device import choose_dtype
 from nfsolve._core.errors import InputError, unknown
 from nfsolve.weighting import Constant, Weighting
 
@@ -117,6 +119,86 @@ class Stage:
         return 0.5 * (1 + math.cos(math.pi * progress)) if self.schedule == "cosine" else 0.01**progress
 
 
+def _whole(name: str, value: Any, least: float) -> int:
+    """Return a whole number, also where it is written as 1e4."""
+    if not _is_number(value) or not math.isfinite(value) or value != int(value) or value < least:
+        needed = f"a whole number of at least {least}" if math.isfinite(least) else "a whole number"
+        raise InputError(f"{name} must be {needed}, got {value!r}")
+    return int(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+UNSAID: Any = None  # left to the recipe, and then to DEFAULTS
+LEAST = {"seed": -math.inf, "steps": 0, "resample": 0, "windows": 1, "log_every": 1}
+OF_STAGES = ("steps", "schedule", "warmup", "resample")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """How a run goes, whatever its problem, field and optimizer; what is None is left to the problem's recipe.
+
+    Attributes:
+        seed: Seed of weights and points.
+        device: auto, cpu or cuda; a field that is given stays where it is.
+        dtype: Floating-point type of a field that is built here.
+        steps: Optimizer steps in all, of each window; stages share them in proportion.
+        schedule: Learning-rate schedule.
+        warmup: Fraction of the steps of each stage over which the learning rate first rises linearly, in [0, 1).
+        resample: Steps between draws of new points; 0 keeps the first ones.
+        windows: Parts into which the time interval is cut, each trained in turn with a field of its own.
+        carry: Whether the field of a window starts from the weights of the one before.
+        time_limit: Seconds after which training stops, loading and scores included; classical methods have the rest.
+        tolerance: Loss at which the run has converged.
+        compile: Whether the residuals are compiled with torch.compile.
+        log_every: Steps between rows of the history.
+
+    Raises:
+        InputError: A value that no run can have.
+    """
+
+    seed: int = UNSAID
+    device: str = UNSAID
+    dtype: Literal["float32", "float64"] = UNSAID
+    steps: int | None = None
+    schedule: Literal["constant", "cosine", "exponential"] | None = None
+    warmup: float | None = None
+    resample: int | None = None
+    windows: int = UNSAID
+    carry: bool = UNSAID
+    time_limit: float | None = None
+    tolerance: float | None = None
+    compile: bool = UNSAID
+    log_every: int = UNSAID
+
+    def __post_init__(self) -> None:
+        for name, least in LEAST.items():
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, _whole(name, getattr(self, name), least))
+        if self.dtype is not None:
+            object.__setattr__(self, "dtype", str(choose_dtype(self.dtype)).removeprefix("torch."))
+        if self.device is not None:
+            object.__setattr__(self, "device", str(self.device))
+        if self.time_limit is not None and not (_is_number(self.time_limit) and self.time_limit > 0):
+            raise InputError(f"time_limit must be a positive number of seconds, got {self.time_limit!r}")
+        if self.tolerance is not None and not (_is_number(self.tolerance) and self.tolerance >= 0):
+            raise InputError(f"tolerance must be a loss, a number that is not negative, got {self.tolerance!r}")
+
+    def said(self) -> dict[str, Any]:
+        """Return the options that are not left open, by name."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+    def over(self, other: "RunOptions") -> "RunOptions":
+        """Return these options and, where they are left open, those of another description."""
+        return dataclasses.replace(other, **self.said())
+
+
+# where neither the user nor the recipe says anything
+DEFAULTS = RunOptions(seed=0, device="auto", dtype="float32", windows=1, carry=True, compile=False, log_every=50)
+
+
 @dataclass(frozen=True)
 class Recipe:
     """What `solve` does when it is not told otherwise.
@@ -124,19 +206,18 @@ class Recipe:
     Attributes:
         field: A class of `nfsolve.fields`, or a `functools.partial` of one.
         stages: Optimizers, one after the other.
-        dtype: ``float32`` or ``float64``.
-        factorization: Factorization of the linear layers, or None.
-        log_every: Steps between rows of the history.
+        factorization: Factorization of the linear layers of a field that is built, or None.
         weighting: Scheme that adapts the weights of the residuals.
-        windows: Parts into which the time interval is cut; each runs all stages, on a field of its own.
-        carry: Whether the field of a window starts from the weights of the one before.
+        run: Options of the run, as in ``RunOptions(dtype="float64", windows=4)``.
     """
 
     field: Callable[..., Any]
     stages: tuple[Stage, ...]
-    dtype: str = "float32"
     factorization: Any = None
-    log_every: int = 50
     weighting: Weighting = dataclasses.field(default_factory=Constant)
-    windows: int = 1
-    carry: bool = True
+    run: RunOptions = dataclasses.field(default_factory=RunOptions)
+
+    def __post_init__(self) -> None:
+        said = [name for name in OF_STAGES if name in self.run.said()]
+        if said:
+            raise InputError(f"run= of a recipe leaves {said[0]} to its stages", do="put it into the stages")

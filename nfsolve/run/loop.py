@@ -52,11 +52,11 @@ class Run:
         self.device, self._dtype = first.device, dtype
         self.data = problem.load(first.device, dtype)
         check_finite(self.data)
-        points = generator(plan.seed, "points")
-        self.objective = Objective(problem, self.field, self.data, points, plan.compile, plan.weighting)
+        points = generator(plan.run.seed, "points")
+        self.objective = Objective(problem, self.field, self.data, points, plan.run.compile, plan.weighting)
         self.objective.check()
         total = sum(stage.steps for stage in plan.stages)
-        self.report = reporter(report, total, plan.time_limit)
+        self.report = reporter(report, total, plan.run.time_limit)
         self.stage = self.step = self.steps = 0
         self._began = 0.0  # seconds of the run at which its stage began
         self._heldout: tuple[Any, Any] | None = None  # sizes of the batch, and fresh points beside it
@@ -126,7 +126,7 @@ class Run:
                 reason, self._fresh, previous = "", True, None
             elif not reason:
                 self._fresh = False
-            if reason or self.steps % self.plan.log_every == 0 or self.step == stage.steps:
+            if reason or self.steps % self.plan.run.log_every == 0 or self.step == stage.steps:
                 self._log()
                 self.watch.start()  # scores are not training
             if reason:
@@ -137,7 +137,7 @@ class Run:
 
     def _time_used(self) -> float:
         """Return the share of the time limit that is used, from the start of the stage; 0 without a limit."""
-        limit = self.plan.time_limit
+        limit = self.plan.run.time_limit
         return 0.0 if limit is None else (self.watch.elapsed - self._began) / max(limit - self._began, 1e-9)
 
     @property
@@ -157,10 +157,10 @@ class Run:
         if asked:
             self.interrupted = True
             return "stopped by user"
-        if self.plan.tolerance is not None and loss <= self.plan.tolerance:
-            return f"converged: loss {loss:.3e} is within the tolerance {self.plan.tolerance:g}"
-        if self.plan.time_limit is not None and self.watch.elapsed >= self.plan.time_limit:
-            return f"time limit: {self.plan.time_limit:g} s"
+        if self.plan.run.tolerance is not None and loss <= self.plan.run.tolerance:
+            return f"converged: loss {loss:.3e} is within the tolerance {self.plan.run.tolerance:g}"
+        if self.plan.run.time_limit is not None and self.watch.elapsed >= self.plan.run.time_limit:
+            return f"time limit: {self.plan.run.time_limit:g} s"
         if getattr(optimizer, "stop_reason", None):
             return str(optimizer.stop_reason)
         if stalled >= STALLED_STEPS:
@@ -234,7 +234,7 @@ class Run:
         problem, batch = self.objective.bound(), self.objective.batch
         sizes = tuple(len(leaf) for leaf in tree_leaves(batch) if isinstance(leaf, Tensor) and leaf.dim())
         if self._heldout is None or self._heldout[0] != sizes:
-            self._heldout = sizes, problem.fresh(self.data, generator(self.plan.seed, "heldout"), batch)
+            self._heldout = sizes, problem.fresh(self.data, generator(self.plan.run.seed, "heldout"), batch)
         return held_out(problem, self.field, self._heldout[1], self.objective.coupled)
 
     def _save(self) -> None:
@@ -320,7 +320,7 @@ class Run:
         Args:
             bare: Whether to leave out the classical methods.
         """
-        deadline = Deadline(self.plan.time_limit, self.watch.elapsed)
+        deadline = Deadline(self.plan.run.time_limit, self.watch.elapsed)
         methods, left = self.problem.baselines(self.data, deadline.check), []
         for name, compute in methods.items():
             self.data["classical"][name] = None
@@ -333,7 +333,7 @@ class Run:
             except OutOfTime:
                 left.append(name)
         if left and self.folder is not None:
-            why = "the run was stopped" if bare else f"the time limit of {self.plan.time_limit:g} s has passed"
+            why = "the run was stopped" if bare else f"the time limit of {self.plan.run.time_limit:g} s has passed"
             note(self.report, f"left out {', '.join(left)}: {why}; `nfsolve eval {self.folder.path}` computes them")
         try:
             with deadline.within_grace(self.field):

@@ -48,15 +48,15 @@ class March:
         check_windows(problem)
         if isinstance(plan.field, nn.Module):
             raise InputError(
-                f"windows={plan.windows} with a field that is built already",
+                f"windows={plan.run.windows} with a field that is built already",
                 "a class of fields or a partial of one, such as nfsolve.MLP",
                 "each window builds a field of its own",
             )
         self.problem: Any = problem
         self.plan, self.folder = plan, folder
-        self.cuts = cuts_of(self.problem, plan.windows)
-        total = plan.windows * sum(stage.steps for stage in plan.stages)
-        self.report = reporter(report, total, plan.time_limit)
+        self.cuts = cuts_of(self.problem, plan.run.windows)
+        total = plan.run.windows * sum(stage.steps for stage in plan.stages)
+        self.report = reporter(report, total, plan.run.time_limit)
         self.done: list[dict[str, Any]] = []  # what the checkpoint holds of each finished window
         self.fields: list[nn.Module] = []
         self._current: dict[str, Any] | None = None
@@ -73,7 +73,7 @@ class March:
                 except SaveError as error:
                     error.solution = self._solution(run)  # type: ignore[attr-defined]  # so that nothing is lost
                     raise
-            if run.failed or run.interrupted or len(self.done) == self.plan.windows - 1:
+            if run.failed or run.interrupted or len(self.done) == self.plan.run.windows - 1:
                 return self._finish(run)
             self._close(run)
 
@@ -107,20 +107,20 @@ class March:
         view = window_of(self.problem, self.cuts[w], self.cuts[w + 1], previous)
         plan, used = self.plan, sum(window["elapsed"] for window in self.done)
         field = make_field(view, plan)
-        if previous is not None and plan.carry and self._current is None:
+        if previous is not None and plan.run.carry and self._current is None:
             _carry(previous, field)
-        limit = plan.time_limit and max((plan.time_limit - used) / (plan.windows - w), 1e-9)
-        part = dataclasses.replace(plan, field=field, windows=1, time_limit=limit)
+        limit = plan.run.time_limit and max((plan.run.time_limit - used) / (plan.run.windows - w), 1e-9)
+        part = dataclasses.replace(plan, field=field).with_run(windows=1, time_limit=limit)
         folder = _Part(self, self.folder) if self.folder is not None else None
         return Run(view, part, folder, self._tell, self._current)
 
     def _tell(self, row: dict[str, Any]) -> None:
-        self.report(row if "warning" in row else {**self.shifted(row), "windows": self.plan.windows})
+        self.report(row if "warning" in row else {**self.shifted(row), "windows": self.plan.run.windows})
 
     def _is_over(self) -> bool:
         """Whether the window that was restored had come to its end; the last one may go on, as a single run may."""
         stopped = self._current["stopped"] if self._current is not None else ""
-        return bool(stopped) and stopped != "stopped by user" and len(self.done) < self.plan.windows - 1
+        return bool(stopped) and stopped != "stopped by user" and len(self.done) < self.plan.run.windows - 1
 
     def _close(self, run: Run) -> None:
         """Freeze the field of a finished window and move on to the next."""
@@ -169,7 +169,7 @@ class March:
         """
         rows = [window["history"][-1] for window in self.done] + run.history[-1:]
         view = window_of(self.problem, self.cuts[0], self.cuts[len(self.done) + 1])
-        points = view.fresh(data, generator(self.plan.seed, "heldout"), {})
+        points = view.fresh(data, generator(self.plan.run.seed, "heldout"), {})
         fresh = held_out(view, field, points, run.objective.coupled)
         loss = {"loss": run.history[-1]["loss"]} if run.history else {}
         return loss | mean_rms(rows) | fresh
@@ -185,7 +185,7 @@ class March:
         counts = {key: value + sum(window[key] for window in self.done) for key, value in _counts(run).items()}
         parts = [*(window["parts"] for window in self.done), run.clocked()]
         scores |= {f"seconds/{name}": round(sum(part[name] for part in parts), 3) for name in parts[-1]}
-        stopped = f"window {len(fields)}/{self.plan.windows}: {run.stopped}"
+        stopped = f"window {len(fields)}/{self.plan.run.windows}: {run.stopped}"
         parameters = sum(p.numel() for p in field.parameters())
         return Solution(
             problem=self.problem,

@@ -1,7 +1,6 @@
 """From a problem and what the user overrides to a plan: the field, the stages and the options of a run."""
 
 import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -11,67 +10,45 @@ import torch
 from torch import nn
 
 from nfsolve._core.device import choose_device, choose_dtype
-from nfsolve._core.errors import InputError
+from nfsolve._core.errors import InputError, unknown
 from nfsolve._core.spec import TRUSTED, build, describe
 from nfsolve._core.version import VERSION
 from nfsolve.fields import Field, factorize
 from nfsolve.fields.transformed import with_output_transform
-from nfsolve.problem import Problem, Recipe, Stage
+from nfsolve.problem import Problem, Recipe, RunOptions, Stage
+from nfsolve.problem.names import by_name
+from nfsolve.problem.recipe import DEFAULTS, OF_STAGES
 from nfsolve.problem.registry import recall, where
-from nfsolve.weighting import Constant, Weighting
 
 
-@dataclass
-class Plan:
-    """Everything that decides a run, besides the problem.
-
-    Attributes:
-        field: A field, or what builds one.
-        factorization: Factorization of the linear layers of a field that is built, or None.
-        stages: Optimizers, one after the other.
-        dtype: ``float32`` or ``float64``, for a field that is built.
-        log_every: Steps between rows of the history.
-        weighting: Scheme that adapts the weights of the residuals.
-        device: ``cpu``, ``cuda`` or ``auto``.
-        seed: Seed of weights and points.
-        time_limit: Seconds, or None.
-        tolerance: Loss at which the run has converged, or None.
-        compile: Whether the residuals are compiled.
-        windows: Parts into which the time interval is cut.
-        carry: Whether the field of a window starts from the weights of the one before.
-    """
-
-    field: Any
-    factorization: Any
-    stages: tuple[Stage, ...]
-    dtype: str
-    log_every: int
-    weighting: Weighting
-    device: str = "cpu"
-    seed: int = 0
-    time_limit: float | None = None
-    tolerance: float | None = None
-    compile: bool = False
-    windows: int = 1
-    carry: bool = True
-
-    def __post_init__(self) -> None:
-        if self.log_every < 1:
-            raise InputError(f"log_every = {self.log_every}", "at least 1 step")
-        if self.time_limit is not None and self.time_limit <= 0:
-            raise InputError(f"time limit {self.time_limit:g} s", "a positive number of seconds")
-        if self.windows < 1:
-            raise InputError(f"windows = {self.windows}", "at least 1")
+@dataclass(frozen=True)
+class Plan(Recipe):
+    """A recipe in which every option is decided: all that decides a run, besides the problem."""
 
     @classmethod
-    def of(cls, recipe: Recipe, **options: Any) -> "Plan":
-        """Start from a recipe."""
-        return cls(**({name: getattr(recipe, name) for name in _RECIPE} | options))
+    def of(cls, recipe: Recipe, run: RunOptions | None = None, **parts: Any) -> "Plan":
+        """Decide what a recipe leaves open.
+
+        Args:
+            recipe: The recipe.
+            run: Options that go before those of the recipe.
+            **parts: Field, stages, factorization or weighting instead of the recipe's.
+
+        Returns:
+            The plan; what the options say of the stages has gone into these.
+        """
+        run = (run or RunOptions()).over(recipe.run).over(DEFAULTS)
+        parts = {f.name: getattr(recipe, f.name) for f in dataclasses.fields(cls)} | parts
+        rest = dataclasses.replace(run, **dict.fromkeys(OF_STAGES))
+        return cls(**parts | {"stages": make_stages(parts["stages"], run), "run": rest})
+
+    def with_run(self, **options: Any) -> "Plan":
+        """Return the same plan with other options of the run."""
+        return dataclasses.replace(self, run=dataclasses.replace(self.run, **options))
 
     def config(self, problem: Problem) -> dict[str, Any]:
         """Describe the run as plain data for ``config.json``."""
         parameters = {f.name: getattr(problem, f.name) for f in dataclasses.fields(problem) if f.init}
-        plain = {f: getattr(self, f) for f in _PLAIN}
         given = getattr(self.field, "config", {}) if isinstance(self.field, nn.Module) else {}
         return {
             "nfsolve": VERSION,
@@ -83,22 +60,8 @@ class Plan:
             "field": describe(_recipe_of(self.field)),
             "factorization": describe(given.get("factorization", self.factorization)),
             "weighting": describe(self.weighting),
-            "windows": self.windows,
-            "carry": self.carry,
-            "stages": [
-                {
-                    "optimizer": describe(s.optimizer),
-                    "steps": s.steps,
-                    "resample": s.resample,
-                    "schedule": s.schedule,
-                    "points": s.points,
-                    "coarsen": s.coarsen,
-                    "warmup": s.warmup,
-                    "only": s.only,
-                }
-                for s in self.stages
-            ],
-            **plain,
+            "stages": [vars(stage) | {"optimizer": describe(stage.optimizer)} for stage in self.stages],
+            "run": self.run.said(),
         }
 
     @classmethod
@@ -130,22 +93,92 @@ class Plan:
                 field=build(config["field"], trusted),
                 factorization=build(config["factorization"], trusted),
                 stages=stages,
-                weighting=build(config["weighting"], trusted) if "weighting" in config else Constant(),
-                windows=config.get("windows", 1),
-                carry=config.get("carry", True),
-                **{name: config[name] for name in _PLAIN},
+                weighting=build(config["weighting"], trusted),
+                run=RunOptions(**config["run"]),
             )
         except (KeyError, TypeError) as error:
             raise InputError(
-                f"config.json lacks or misplaces {error}", "what this version of nfsolve writes"
+                f"config.json lacks or misplaces {error}",
+                do=f"load it with the version of nfsolve that wrote it; this is {VERSION}",
             ) from error
         if isinstance(problem, Problem):
             return problem, plan
         return make_problem(problem_class, build(parameters, trusted)), plan
 
 
-_RECIPE = ("field", "factorization", "stages", "dtype", "log_every", "weighting", "windows", "carry")
-_PLAIN = ("dtype", "log_every", "device", "seed", "time_limit", "tolerance", "compile")
+def join_options(run: RunOptions | None, given: dict[str, Any]) -> RunOptions:
+    """Put options and single keywords together.
+
+    Args:
+        run: The options, or None.
+        given: Name -> value; None is not given.
+
+    Returns:
+        All of them.
+
+    Raises:
+        InputError: An option is given twice.
+    """
+    given = {name: value for name, value in given.items() if value is not None}
+    said = run.said() if run is not None else {}
+    for name in given:
+        if name in said:
+            raise InputError(
+                f"{name} is given twice: {name}={given[name]!r} and run=RunOptions({name}={said[name]!r})",
+                do="leave one of them out",
+            )
+    return RunOptions(**said, **given)
+
+
+def make_plan(
+    problem: Problem,
+    field: Any = None,
+    optimizer: Any = None,
+    *,
+    lr: float | None = None,
+    stages: tuple[Stage, ...] | None = None,
+    factorization: Any = None,
+    weighting: Any = None,
+    run: RunOptions | None = None,
+) -> Plan:
+    """Decide everything of a run from a problem's recipe and what the user says; the arguments are those of `solve`.
+
+    Returns:
+        The plan.
+
+    Raises:
+        InputError: A name that is not known, or arguments that contradict each other.
+    """
+    run = run or RunOptions()
+    _refuse_contradictions(field, factorization, stages, optimizer, run)
+    if lr is not None and optimizer is None:
+        raise InputError(f"lr belongs to an optimizer, got lr={lr:g} alone", do="name it, as in optimizer='adam'")
+    recipe, parts = problem.recipe(), {"stages": stages, "factorization": factorization, "weighting": weighting}
+    for name in ("weighting", "factorization"):
+        if isinstance(parts[name], str):
+            parts[name] = by_name(name, parts[name])()
+    if optimizer is not None:
+        maker = by_name("optimizer", optimizer, lr)
+        parts["stages"] = (Stage(maker, sum(stage.steps for stage in recipe.stages)),)
+    parts = {name: part for name, part in parts.items() if part is not None}
+    if field is not None:  # the recipe's factorization belongs to the recipe's field
+        parts = {"field": by_name("field", field), "factorization": None} | parts
+    return Plan.of(recipe, run, **parts)
+
+
+def _refuse_contradictions(field: Any, factorization: Any, stages: Any, optimizer: Any, run: RunOptions) -> None:
+    """Raise where one argument would make another one unheard."""
+    if factorization is not None and isinstance(field, nn.Module):
+        raise InputError(
+            "factorization= applies to a field that solve builds, got one that is built",
+            do="call nfsolve.factorize(field, factorization) before, and leave the argument out",
+        )
+    given = ["optimizer"] * (optimizer is not None) + [name for name in OF_STAGES if name in run.said()]
+    if stages and given:
+        raise InputError(
+            f"stages= says everything about the optimizers, got {' and '.join(f'{name}=' for name in given)} as well",
+            do="put these into the stages, or leave stages= out",
+        )
 
 
 def make_problem(cls: type[Problem], parameters: dict[str, Any]) -> Problem:
@@ -164,42 +197,26 @@ def make_problem(cls: type[Problem], parameters: dict[str, Any]) -> Problem:
     known = [f.name for f in dataclasses.fields(cls) if f.init]
     strange = [name for name in parameters if name not in known]
     if strange:
-        raise InputError(f"unknown parameter '{strange[0]}' of {cls.__name__}", f"it has {', '.join(known) or 'none'}")
+        raise unknown(f"parameter of {cls.__name__}", strange[0], known)
     return cls(**parameters)
 
 
-def make_stages(
-    recipe: Recipe,
-    optimizer: Callable[..., Any] | None,
-    steps: int | None,
-    schedule: str | None,
-    resample: int | None,
-    warmup: float | None = None,
-) -> tuple[Stage, ...]:
-    """Override the stages of a recipe.
+def make_stages(stages: tuple[Stage, ...], run: RunOptions) -> tuple[Stage, ...]:
+    """Override what stages say by the options of a run.
 
     Args:
-        recipe: The recipe.
-        optimizer: One optimizer instead of the recipe's stages, or None.
-        steps: Steps in all; None keeps the recipe's. Others are shared in proportion, at least one for each stage
-            as long as there are enough.
-        schedule: Learning-rate schedule of every stage, or None.
-        resample: Steps between draws of every stage, or None.
-        warmup: Fraction of the steps of every stage over which the learning rate rises, or None.
+        stages: The stages.
+        run: Options, of which steps, schedule, warmup and resample count. Steps are shared in proportion, at least
+            one for each stage as long as there are enough.
 
     Returns:
         The stages.
     """
-    total = sum(stage.steps for stage in recipe.stages)
-    stages = recipe.stages if optimizer is None else (Stage(optimizer, total),)
-    if steps is not None:
-        if steps < 0:
-            raise InputError(f"steps = {steps}", "a number that is not negative")
-        shares = _shares([stage.steps for stage in stages], steps)
-        stages = tuple(dataclasses.replace(stage, steps=share) for stage, share in zip(stages, shares, strict=True))
-    changes: dict[str, Any] = {"schedule": schedule, "resample": resample, "warmup": warmup}
-    changes = {name: value for name, value in changes.items() if value is not None}
-    return tuple(dataclasses.replace(stage, **changes) for stage in stages)
+    changes = {name: value for name, value in run.said().items() if name in OF_STAGES}
+    steps = [stage.steps for stage in stages]
+    shares = _shares(steps, changes.pop("steps")) if "steps" in changes else steps
+    pairs = zip(stages, shares, strict=True)
+    return tuple(dataclasses.replace(stage, steps=share, **changes) for stage, share in pairs)
 
 
 def _shares(given: list[int], steps: int) -> list[int]:
@@ -228,10 +245,10 @@ def make_field(problem: Problem, plan: Plan) -> nn.Module:
         InputError: What should build the field does not.
     """
     given = isinstance(plan.field, nn.Module)
-    field = plan.field if given else _built(problem, plan)
+    field: nn.Module = plan.field if isinstance(plan.field, nn.Module) else _built(problem, plan)
     if given or not isinstance(field, Field):  # `for_problem` gave the others their transform
         field = with_output_transform(field, problem)
-    made, held = problem.auxiliary_modules(plan.seed), dict(getattr(field, "auxiliary", {}))
+    made, held = problem.auxiliary_modules(plan.run.seed), dict(getattr(field, "auxiliary", {}))
     like = next(field.parameters(), None)
     if made and like is not None:  # those of a field that was trained before go on
         both = nn.ModuleDict({name: held.get(name, module) for name, module in made.items()})
@@ -242,12 +259,16 @@ def make_field(problem: Problem, plan: Plan) -> nn.Module:
 def _built(problem: Problem, plan: Plan) -> nn.Module:
     maker = plan.field.func if isinstance(plan.field, partial) else plan.field
     options = dict(plan.field.keywords) if isinstance(plan.field, partial) else {}
-    options |= {"seed": plan.seed, "dtype": choose_dtype(plan.dtype), "device": choose_device(plan.device)}
+    run = plan.run
+    options |= {"seed": run.seed, "dtype": choose_dtype(run.dtype), "device": choose_device(run.device)}
     if not callable(getattr(maker, "for_problem", maker)):
-        raise InputError(f"a field of type {type(plan.field).__name__}", "a field, or a class such as nfsolve.MLP")
+        raise InputError(
+            f"field= takes a field, a class that builds one, or its name, got {type(plan.field).__name__}",
+            do="give nfsolve.MLP or a functools.partial of it",
+        )
     field = getattr(maker, "for_problem", maker)(problem, **options)
     if plan.factorization is not None:
-        factorize(field, plan.factorization, seed=plan.seed)
+        factorize(field, plan.factorization, seed=plan.run.seed)
     return field
 
 
@@ -281,6 +302,5 @@ def check_finite(data: Any, what: str = "data") -> None:
         if bad:
             raise InputError(
                 f"{bad} of {data.numel()} values of {what} are NaN or infinite",
-                "finite numbers",
-                "remove or fill them in before the run",
+                do="remove them, or fill them in, before the run",
             )

@@ -1,6 +1,7 @@
 """Solving a problem, and continuing or reopening a run."""
 
 import dataclasses
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,14 +9,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from nfsolve._core.device import choose_device, choose_dtype
-from nfsolve._core.errors import InputError
-from nfsolve.problem import Problem, Stage
-from nfsolve.problem.names import by_name
+from nfsolve._core.device import choose_device
+from nfsolve._core.errors import InputError, unknown
+from nfsolve.problem import Problem, RunOptions, Stage
+from nfsolve.problem.recipe import DEFAULTS
 from nfsolve.run.folder import RunFolder
 from nfsolve.run.loop import Run
 from nfsolve.run.march import March
-from nfsolve.run.plan import Plan, make_stages
+from nfsolve.run.plan import Plan, join_options, make_plan
 from nfsolve.run.report import note
 from nfsolve.run.solution import Solution
 from nfsolve.weighting import Weighting
@@ -28,23 +29,19 @@ def solve(
     *,
     lr: float | None = None,
     steps: int | None = None,
+    schedule: str | None = None,
     stages: tuple[Stage, ...] | None = None,
     factorization: Any = None,
-    schedule: str | None = None,
-    warmup: float | None = None,
-    resample: int | None = None,
     weighting: Weighting | str | None = None,
     windows: int | None = None,
-    carry: bool | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     dtype: str | torch.dtype | None = None,
-    device: str | torch.device = "auto",
+    device: str | torch.device | None = None,
     time_limit: float | None = None,
-    tolerance: float | None = None,
-    compile: bool = False,
-    log_every: int | None = None,
     out: str | Path | None = None,
-    report: Callable[[dict[str, Any]], None] | str | None = "auto",
+    report: Callable[[dict[str, Any]], Any] | str | None = "auto",
+    run: RunOptions | None = None,
+    **options: Any,
 ) -> Solution:
     """Train a field to solve a problem.
 
@@ -58,25 +55,21 @@ def solve(
         lr: Learning rate of ``optimizer``.
         steps: Optimizer steps, in each window; those of a recipe with several
             stages are shared in proportion, at least one for each as long as there are enough.
+        schedule: Learning-rate schedule: constant, cosine or exponential.
         stages: Several optimizers one after the other, instead of ``optimizer`` and ``steps``.
         factorization: Factorization of a field that is built here, or its name; the recipe's where it builds the field.
-        schedule: Learning-rate schedule: constant, cosine or exponential.
-        warmup: Fraction of the steps of each stage over which the learning rate first rises linearly.
-        resample: Steps between draws of new points; 0 keeps the first ones.
         weighting: Scheme of `nfsolve.weighting` that adapts the weights of the residuals, or its name.
         windows: Parts into which the time interval is cut. Each trains a field of its own with all the stages and
             steps, and goes on from the field before.
-        carry: Whether the field of a window starts from the weights of the one before.
         seed: Seed of weights and points.
         dtype: ``float32`` or ``float64``; a field that is given keeps its own.
         device: ``cpu``, ``cuda`` or ``auto``; a field that is given stays where it is.
         time_limit: Seconds after which the training stops, loading and scores included; schedules end there, and
             classical methods beside the field have what is left.
-        tolerance: Loss at which the run has converged.
-        compile: Compile the residuals with `torch.compile`.
-        log_every: Steps between rows of the history.
         out: Run folder to write; None writes nothing.
         report: Called with each row of the history; ``"auto"`` is a progress bar on a terminal, None is silent.
+        run: Options of several runs in one object, in which also the rarer ones stand.
+        **options: Any option of `RunOptions` that is no argument of its own: ``log_every=10``, ``tolerance=1e-8``.
 
     Returns:
         The solution; how it ended is in words in ``solution.stopped``.
@@ -85,38 +78,14 @@ def solve(
         InputError: Something given does not fit; the message says what to do.
         SaveError: The result could not be written; the solution is its attribute ``solution``.
     """
-    recipe = problem.recipe()
-    of_stages = {
-        "optimizer": optimizer,
-        "steps": steps,
-        "schedule": schedule,
-        "resample": resample,
-        "warmup": warmup,
-    }
-    _refuse_contradictions(field, factorization, stages, of_stages)
-    if lr is not None and optimizer is None:
-        raise InputError(f"lr belongs to an optimizer, got lr={lr:g} alone", do="name it, as in optimizer='adam'")
-    field, maker = by_name("field", field), by_name("optimizer", optimizer, lr)
-    if isinstance(weighting, str):
-        weighting = by_name("weighting", weighting)()
-    if isinstance(factorization, str):
-        factorization = by_name("factorization", factorization)()
-    plan = Plan.of(
-        recipe,
-        field=recipe.field if field is None else field,
-        factorization=recipe.factorization if field is None and factorization is None else factorization,
-        stages=stages or make_stages(recipe, maker, steps, schedule, resample, warmup),
-        dtype=recipe.dtype if dtype is None else str(choose_dtype(dtype)).removeprefix("torch."),
-        device=str(choose_device(device)),
-        log_every=recipe.log_every if log_every is None else log_every,
-        weighting=recipe.weighting if weighting is None else weighting,
-        windows=recipe.windows if windows is None else windows,
-        carry=recipe.carry if carry is None else carry,
-        seed=seed,
-        time_limit=time_limit,
-        tolerance=tolerance,
-        compile=compile,
-    )
+    arguments = {"steps": steps, "schedule": schedule, "windows": windows, "seed": seed, "dtype": dtype}
+    for name in options:
+        if name not in vars(DEFAULTS):
+            raise unknown("argument of solve", name, (*inspect.signature(solve).parameters, *vars(DEFAULTS)))
+    run = join_options(run, arguments | {"device": device, "time_limit": time_limit} | options)
+    parts = {"stages": stages, "factorization": factorization, "weighting": weighting}
+    plan = make_plan(problem, field, optimizer, lr=lr, run=run, **parts)
+    plan = plan.with_run(device=str(choose_device(plan.run.device)))
     folder = RunFolder(out) if out is not None else None
     try:
         runner = _runner(problem, plan, folder, report)
@@ -128,21 +97,6 @@ def solve(
         if folder is not None:
             folder.forget()  # so that the corrected run can take its place
         raise
-
-
-def _refuse_contradictions(field: Any, factorization: Any, stages: Any, of_stages: dict[str, Any]) -> None:
-    """Raise where one argument would make another one unheard."""
-    if factorization is not None and isinstance(field, nn.Module):
-        raise InputError(
-            "factorization= applies to a field that solve builds, got one that is built",
-            do="call nfsolve.factorize(field, factorization) before, and leave the argument out",
-        )
-    given = [name for name, value in of_stages.items() if value is not None]
-    if stages and given:
-        raise InputError(
-            f"stages= says everything about the optimizers, got {' and '.join(f'{name}=' for name in given)} as well",
-            do="put these into the stages, or leave stages= out",
-        )
 
 
 def resume(
@@ -174,8 +128,10 @@ def resume(
     runs = RunFolder(folder, resumed=True)
     known, plan = Plan.from_config(runs.config(), problem, trust)
     if steps is not None:
-        plan.stages = (*plan.stages[:-1], dataclasses.replace(plan.stages[-1], steps=steps))
-    plan.time_limit = time_limit or plan.time_limit
+        last = dataclasses.replace(plan.stages[-1], steps=steps)
+        plan = dataclasses.replace(plan, stages=(*plan.stages[:-1], last))
+    if time_limit is not None:
+        plan = plan.with_run(time_limit=time_limit)
     checkpoint = runs.load_checkpoint()
     runner = _runner(known, plan, runs, report, checkpoint)
     if checkpoint is None:
@@ -230,11 +186,12 @@ def _reopened(folder: str | Path, problem: Any, trust: bool, report: Any) -> Run
     """Restore the last checkpoint of a folder, on the CPU and without a limit of time."""
     runs = RunFolder(folder)
     known, plan = Plan.from_config(runs.config(), problem, trust)
-    plan.device, plan.time_limit = "cpu", None
+    plan = plan.with_run(device="cpu", time_limit=None)
     state = runs.load_checkpoint()
     if state is None:
         raise InputError(
-            f"run '{folder}' has no checkpoint yet", "a run that was saved", f"start it: --resume {folder}"
+            f"run '{folder}' has no checkpoint yet, so there is nothing to load",
+            do=f"let it go on first: nfsolve run --resume {folder}",
         )
     return _runner(known, plan, runs, report, state)
 
@@ -250,4 +207,4 @@ def _tell_skipped(plan: Plan, runner: Run | March) -> None:
 def _runner(
     problem: Problem, plan: Plan, folder: RunFolder | None, report: Any, checkpoint: dict[str, Any] | None = None
 ) -> Run | March:
-    return (Run if plan.windows == 1 else March)(problem, plan, folder, report, checkpoint)
+    return (Run if plan.run.windows == 1 else March)(problem, plan, folder, report, checkpoint)

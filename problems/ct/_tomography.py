@@ -20,7 +20,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import avg_pool2d, softplus
 
-from nfsolve import MLP, Box, FeatureGrid, InputError, Problem, Recipe, Stage, unknown_name
+from nfsolve import MLP, Box, FeatureGrid, InputError, Problem, Recipe, RunOptions, Stage, unknown_name
 from nfsolve.data.scans.scan import Scan
 from nfsolve.fields import ReLU
 from nfsolve.forward.counts import gaussian_residual, poisson_residual
@@ -286,5 +286,5 @@ class Tomography(Problem):
                 *((Stage(adam, coarse, schedule="cosine", coarsen=2),) if coarse else ()),
                 Stage(adam, fine, schedule="cosine"),
             ),
-            log_every=25,
+            run=RunOptions(log_every=25),
         )

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Generator, Tensor
 
-from nfsolve import MLP, Box, FeatureGrid, InputError, Problem, Recipe, Stage, main, unknown_name
+from nfsolve import MLP, Box, FeatureGrid, InputError, Problem, Recipe, RunOptions, Stage, main, unknown_name
 from nfsolve.fields import ReLU
 from nfsolve.forward.counts import counted_anew, gaussian_residual, poisson_residual
 from nfsolve.forward.radon import ConeBeam, Projector
@@ -292,7 +292,7 @@ class CTCone(Problem):
                 Stage(partial(adam, lr=1e-2), steps=60, schedule="cosine", coarsen=2),
                 Stage(partial(adam, lr=2e-2), steps=80, schedule="cosine"),
             ),
-            log_every=10,
+            run=RunOptions(log_every=10),
         )
 
 

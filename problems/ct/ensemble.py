@@ -134,8 +134,8 @@ def ensemble_of_run(folder: str | Path, members: int = 3, report: Any = None) ->
         raise InputError(f"run '{folder}' has not ended", "one that has", f"continue it: nfsolve run --resume {folder}")
     bare = replace(problem, classical=())  # their images are those of the run
     fields = [Run(bare, plan, runs, None, state).field]
-    for seed in range(plan.seed + 1, plan.seed + members):
-        fields.append(_member(bare, replace(plan, seed=seed), Path(folder) / f"seed_{seed}", report))
+    for seed in range(plan.run.seed + 1, plan.run.seed + members):
+        fields.append(_member(bare, plan.with_run(seed=seed), Path(folder) / f"seed_{seed}", report))
     found = _of_fields(bare, fields)
     runs.write_json("ensemble.json", found.metrics() | {"members": members})
     arrays: dict[str, Any] = {"mean": panels.array(found.mean), "spread": panels.array(found.spread)}

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nfsolve import MLP, Box, InputError, Recipe, Stage, generator, main
+from nfsolve import MLP, Box, InputError, Recipe, RunOptions, Stage, generator, main
 from nfsolve.data.photos import Photographs
 from nfsolve.fields import FeatureGrid, ReLU
 from nfsolve.forward import cameras
@@ -134,7 +134,7 @@ class NeRFAbsorption(Radiance):
         return Recipe(
             field=partial(MLP, width=64, depth=1, activation=ReLU(), encoding=FeatureGrid(3, 16, 64, 2)),
             stages=(Stage(adam, steps=1000, schedule="cosine"),),
-            log_every=50,
+            run=RunOptions(log_every=50),
         )
 
 

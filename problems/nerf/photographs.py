@@ -10,7 +10,7 @@ from functools import partial
 
 import torch
 
-from nfsolve import MLP, InputError, Recipe, Stage, main
+from nfsolve import MLP, InputError, Recipe, RunOptions, Stage, main
 from nfsolve.data.photos import Photographs, read_photographs
 from nfsolve.fields import FeatureGrid, ReLU
 from problems.nerf._radiance import Radiance
@@ -69,7 +69,7 @@ class NeRF(Radiance):
         return Recipe(
             field=partial(MLP, width=64, depth=1, activation=ReLU(), encoding=FeatureGrid(2, 32, 128, 4)),
             stages=(Stage(adam, steps=4000, schedule="cosine"),),
-            log_every=100,
+            run=RunOptions(log_every=100),
         )
 
 

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nfsolve import MLP, Box, GaussianFourier, InputError, Recipe, Stage, generator, main
+from nfsolve import MLP, Box, GaussianFourier, InputError, Recipe, RunOptions, Stage, generator, main
 from nfsolve.data.photos import Photographs
 from nfsolve.data.photos.frames import Bounds
 from nfsolve.fields import ReLU
@@ -176,7 +176,7 @@ class NeRFScene(Radiance):
         return Recipe(
             field=partial(MLP, width=64, depth=3, activation=ReLU(), encoding=GaussianFourier(64, scale=0.6)),
             stages=(Stage(partial(torch.optim.Adam, lr=1e-2, fused=True), steps=3000, schedule="cosine"),),
-            log_every=100,
+            run=RunOptions(log_every=100),
         )
 
 

@@ -17,7 +17,7 @@ from typing import ClassVar
 
 import torch
 
-from nfsolve import Box, OperatorPDE, Recipe, Stage, interior, main
+from nfsolve import Box, OperatorPDE, Recipe, RunOptions, Stage, interior, main
 from nfsolve.fields import GELU, NonlinearDeepONet
 from nfsolve.functions import GaussianField
 from nfsolve.optim import SOAP
@@ -89,7 +89,7 @@ class Advection(OperatorPDE):
                 trunk="modified",
             ),
             stages=(Stage(partial(SOAP, lr=6e-3), steps=7000, schedule="cosine"),),
-            log_every=200,
+            run=RunOptions(log_every=200),
         )
 
 

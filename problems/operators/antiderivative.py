@@ -15,7 +15,7 @@ from functools import partial
 import numpy as np
 from numpy.polynomial import chebyshev
 
-from nfsolve import Box, DeepONet, InputError, OperatorPDE, Recipe, Stage, interior, main
+from nfsolve import Box, DeepONet, InputError, OperatorPDE, Recipe, RunOptions, Stage, interior, main
 from nfsolve.fields import GELU, Linear
 from nfsolve.functions import GaussianField
 from nfsolve.optim import SOAP, LastLayer
@@ -89,8 +89,7 @@ class Antiderivative(OperatorPDE):
                 Stage(partial(SOAP, lr=3e-3), steps=2000, schedule="cosine"),
                 Stage(partial(LastLayer, damping=1e-12), steps=2, only="branches"),
             ),
-            dtype="float64",
-            log_every=200,
+            run=RunOptions(dtype="float64", log_every=200),
         )
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import ClassVar
 
-from nfsolve import Box, InputError, OperatorPDE, Recipe, Stage, interior, main, periodic
+from nfsolve import Box, InputError, OperatorPDE, Recipe, RunOptions, Stage, interior, main, periodic
 from nfsolve.fields import GELU, NonlinearDeepONet
 from nfsolve.functions import PeriodicField
 from nfsolve.optim import SOAP
@@ -81,7 +81,7 @@ class BurgersOperator(OperatorPDE):
                 trunk="modified",
             ),
             stages=(Stage(partial(SOAP, lr=6e-3), steps=7000, schedule="cosine"),),
-            log_every=200,
+            run=RunOptions(log_every=200),
         )
 
 

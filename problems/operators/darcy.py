@@ -15,7 +15,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from nfsolve import Box, InputError, OperatorPDE, Recipe, Stage, main
+from nfsolve import Box, InputError, OperatorPDE, Recipe, RunOptions, Stage, main
 from nfsolve.data.tables import find_file
 from nfsolve.fields import GELU, Convolution, PODDeepONet
 from nfsolve.functions import Thresholded
@@ -99,7 +99,7 @@ class Darcy(OperatorPDE):
         return Recipe(
             field=partial(PODDeepONet, latent=200, branch=branch),
             stages=(Stage(adam, steps=18_000, schedule="cosine", warmup=0.01),),
-            log_every=1000,
+            run=RunOptions(log_every=1000),
         )
 
 

@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from nfsolve import MLP, PDE, Box, Recipe, Stage, face, interior, main
+from nfsolve import MLP, PDE, Box, Recipe, RunOptions, Stage, face, interior, main
 from nfsolve.optim import GaussNewton
 
 
@@ -61,8 +61,7 @@ class Burgers(PDE):
                 Stage(GaussNewton, steps=80, points=0.3),
                 Stage(partial(GaussNewton, damping=1e-6, corrections=8), steps=420),
             ),
-            dtype="float64",
-            log_every=5,
+            run=RunOptions(dtype="float64", log_every=5),
         )
 
 

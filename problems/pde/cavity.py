@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from nfsolve import MLP, PDE, Box, Recipe, Stage, interior, main
+from nfsolve import MLP, PDE, Box, Recipe, RunOptions, Stage, interior, main
 from nfsolve.data.tables import read_reference
 from nfsolve.diff import partials
 from nfsolve.metrics import max_error, relative_l2
@@ -108,8 +108,7 @@ class Cavity(PDE):
                 Stage(GaussNewton, steps=60, points=0.6),
                 Stage(partial(GaussNewton, damping=1e-6), steps=100),
             ),
-            dtype="float64",
-            log_every=5,
+            run=RunOptions(dtype="float64", log_every=5),
         )
 
 

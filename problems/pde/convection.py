@@ -12,7 +12,7 @@ from functools import partial
 
 import torch
 
-from nfsolve import MLP, PDE, Box, Recipe, Sine, Stage, face, interior, main, periodic
+from nfsolve import MLP, PDE, Box, Recipe, RunOptions, Sine, Stage, face, interior, main, periodic
 from nfsolve.optim import GaussNewton
 
 
@@ -46,9 +46,7 @@ class Convection(PDE):
         return Recipe(
             field=partial(MLP, width=20, depth=3, activation=Sine(1.0)),
             stages=(Stage(GaussNewton, steps=250),),
-            dtype="float64",
-            log_every=5,
-            windows=max(1, round(self.beta / 30)),
+            run=RunOptions(dtype="float64", log_every=5, windows=max(1, round(self.beta / 30))),
         )
 
 

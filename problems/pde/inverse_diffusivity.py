@@ -14,7 +14,7 @@ from functools import partial
 import torch
 from torch.utils._pytree import tree_map
 
-from nfsolve import MLP, PDE, Box, InputError, Recipe, Stage, generator, interior, main
+from nfsolve import MLP, PDE, Box, InputError, Recipe, RunOptions, Stage, generator, interior, main
 from nfsolve.optim import GaussNewton
 from nfsolve.problem import Rows
 
@@ -104,8 +104,7 @@ class InverseDiffusivity(PDE):
         return Recipe(
             field=partial(MLP, width=12, depth=2),
             stages=(Stage(GaussNewton, steps=100),),
-            dtype="float64",
-            log_every=5,
+            run=RunOptions(dtype="float64", log_every=5),
         )
 
 

@@ -12,7 +12,7 @@ from functools import partial
 
 import torch
 
-from nfsolve import MLP, PDE, Box, Recipe, Stage, face, interior, main, periodic
+from nfsolve import MLP, PDE, Box, Recipe, RunOptions, Stage, face, interior, main, periodic
 from nfsolve.optim import GaussNewton
 
 
@@ -45,9 +45,7 @@ class KuramotoSivashinsky(PDE):
                 Stage(GaussNewton, steps=60, points=0.5),
                 Stage(partial(GaussNewton, damping=1e-6), steps=60),
             ),
-            dtype="float64",
-            log_every=5,
-            windows=4,
+            run=RunOptions(dtype="float64", log_every=5, windows=4),
         )
 
 

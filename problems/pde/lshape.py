@@ -12,7 +12,7 @@ from functools import partial
 
 import torch
 
-from nfsolve import MLP, PDE, Box, Recipe, Stage, interior, main
+from nfsolve import MLP, PDE, Box, Recipe, RunOptions, Stage, interior, main
 from nfsolve.optim import GaussNewton
 
 
@@ -41,8 +41,7 @@ class LShape(PDE):
         return Recipe(
             field=partial(MLP, width=24, depth=2),
             stages=(Stage(GaussNewton, steps=250),),
-            dtype="float64",
-            log_every=5,
+            run=RunOptions(dtype="float64", log_every=5),
         )
 
 

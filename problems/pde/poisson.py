@@ -12,7 +12,7 @@ from functools import partial
 
 import torch
 
-from nfsolve import MLP, PDE, Box, Recipe, Stage, face, interior, main
+from nfsolve import MLP, PDE, Box, Recipe, RunOptions, Stage, face, interior, main
 from nfsolve.optim import GaussNewton
 
 
@@ -48,8 +48,7 @@ class Poisson(PDE):
         return Recipe(
             field=partial(MLP, width=24, depth=2),
             stages=(Stage(GaussNewton, steps=200),),
-            dtype="float64",
-            log_every=5,
+            run=RunOptions(dtype="float64", log_every=5),
         )
 
 

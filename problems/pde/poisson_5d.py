@@ -11,7 +11,7 @@ from functools import partial
 
 import torch
 
-from nfsolve import MLP, PDE, Box, Recipe, Stage, face, interior, main
+from nfsolve import MLP, PDE, Box, Recipe, RunOptions, Stage, face, interior, main
 from nfsolve.optim import GaussNewton
 
 
@@ -47,8 +47,7 @@ class Poisson5D(PDE):
         return Recipe(
             field=partial(MLP, width=24, depth=2),
             stages=(Stage(GaussNewton, steps=250),),
-            dtype="float64",
-            log_every=5,
+            run=RunOptions(dtype="float64", log_every=5),
         )
 
 

@@ -13,7 +13,7 @@ from functools import partial
 
 import torch
 
-from nfsolve import MLP, PDE, Box, Recipe, Stage, face, interior, main
+from nfsolve import MLP, PDE, Box, Recipe, RunOptions, Stage, face, interior, main
 from nfsolve.optim import GaussNewton
 
 
@@ -51,8 +51,7 @@ class Reaction(PDE):
         return Recipe(
             field=partial(MLP, width=20, depth=3),
             stages=(Stage(GaussNewton, steps=300),),
-            dtype="float64",
-            log_every=5,
+            run=RunOptions(dtype="float64", log_every=5),
         )
 
 

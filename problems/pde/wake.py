@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch.utils._pytree import tree_map
 
-from nfsolve import MLP, PDE, Box, InputError, Recipe, Sine, Stage, Unknown, generator, interior, main
+from nfsolve import MLP, PDE, Box, InputError, Recipe, RunOptions, Sine, Stage, Unknown, generator, interior, main
 from nfsolve.data.tables import find_file, read_arrays
 from nfsolve.metrics import relative_l2
 from nfsolve.optim import GaussNewton
@@ -134,8 +134,7 @@ class Wake(PDE):
                 Stage(GaussNewton, steps=60, points=0.5),
                 Stage(partial(GaussNewton, damping=1e-6), steps=140),
             ),
-            dtype="float64",
-            log_every=5,
+            run=RunOptions(dtype="float64", log_every=5),
         )
 
 

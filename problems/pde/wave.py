@@ -13,7 +13,7 @@ from functools import partial
 
 import torch
 
-from nfsolve import MLP, PDE, Box, Recipe, Sine, Stage, face, interior, main
+from nfsolve import MLP, PDE, Box, Recipe, RunOptions, Sine, Stage, face, interior, main
 from nfsolve.optim import GaussNewton
 
 
@@ -61,8 +61,7 @@ class Wave(PDE):
         return Recipe(
             field=partial(MLP, width=24, depth=2, activation=Sine(2.0)),
             stages=(Stage(GaussNewton, steps=400),),
-            dtype="float64",
-            log_every=5,
+            run=RunOptions(dtype="float64", log_every=5),
         )
 
 

@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from nfsolve import MLP, Recipe, Sine, Stage, preset, weight_scaling
+from nfsolve import MLP, Recipe, RunOptions, Sine, Stage, preset, weight_scaling
 from nfsolve.data.pictures import REC601, REC709
 from nfsolve.fields import Gaussian
 from nfsolve.metrics import psnr
@@ -124,19 +124,19 @@ def recipe(name: str, protocol: Setup) -> Recipe:
     adam = torch.optim.Adam
     if name == "ws":
         stage = Stage(partial(adam, lr=1e-4), steps=150)
-        return Recipe(field=preset("ws", width=512, depth=4), stages=(stage,), log_every=10)
+        return Recipe(field=preset("ws", width=512, depth=4), stages=(stage,), run=RunOptions(log_every=10))
     if name == "preconditioners":
         batches = math.ceil(given / min(protocol.batch or given, given))
         stage = Stage(partial(adam, lr=1e-4), steps=EPOCHS * batches)
         field = preset("gauss", width=256, depth=4, activation=Gaussian(1 / (math.sqrt(2) * 0.05)))
-        return Recipe(field=field, stages=(stage,), log_every=batches)
+        return Recipe(field=field, stages=(stage,), run=RunOptions(log_every=batches))
     if name == "rwf":
         stage = Stage(partial(adam, lr=1e-3), steps=2000)
-        return Recipe(field=preset("ffn", width=256, depth=3), stages=(stage,), log_every=25)
+        return Recipe(field=preset("ffn", width=256, depth=3), stages=(stage,), run=RunOptions(log_every=25))
     return Recipe(
         field=partial(MLP, width=128, depth=4, activation=Sine(30.0), init=weight_scaling(alpha=1.25)),
         stages=(Stage(partial(adam, lr=3e-4), steps=1500, schedule="cosine"),),
-        log_every=25,
+        run=RunOptions(log_every=25),
     )
 
 

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from nfsolve import MLP, Box, InputError, Problem, Recipe, Sine, Stage, main, weight_scaling
+from nfsolve import MLP, Box, InputError, Problem, Recipe, RunOptions, Sine, Stage, main, weight_scaling
 from nfsolve.data.sounds import read_wav, write_wav
 from nfsolve.data.tables import find_file
 from nfsolve.metrics import psnr, snr
@@ -216,14 +216,14 @@ class AudioFit(Problem):
             return Recipe(
                 field=partial(MLP, width=256, depth=4, activation=Sine(3000.0, 30.0), init=weight_scaling(2.5)),
                 stages=(Stage(partial(torch.optim.Adam, lr=1e-4), steps=1000),),
-                log_every=25,
+                run=RunOptions(log_every=25),
             )
         nyquist = math.pi * (self.resolution - 1) / 2  # of the given samples, on [-1, 1]
         omega = min(3000.0, SHARE * nyquist)
         return Recipe(
             field=partial(MLP, width=128, depth=4, activation=Sine(omega, 30.0), init=weight_scaling(1.1)),
             stages=(Stage(partial(torch.optim.Adam, lr=3e-4), steps=800, schedule="cosine"),),
-            log_every=40,
+            run=RunOptions(log_every=40),
         )
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from nfsolve import MLP, Box, InputError, Problem, Recipe, Sine, Stage, main, weight_scaling
+from nfsolve import MLP, Box, InputError, Problem, Recipe, RunOptions, Sine, Stage, main, weight_scaling
 from nfsolve.data.latlon import band_areas, random_harmonics, read_map, unit_vectors
 from nfsolve.data.tables import find_file
 from nfsolve.metrics import psnr
@@ -240,12 +240,12 @@ class SphereFit(Problem):
             return Recipe(
                 field=partial(MLP, width=256, depth=4, activation=Sine(30.0), init=weight_scaling(2.5)),
                 stages=(Stage(partial(torch.optim.Adam, lr=1e-4), steps=1000),),
-                log_every=25,
+                run=RunOptions(log_every=25),
             )
         return Recipe(
             field=partial(MLP, width=128, depth=4, activation=Sine(30.0), init=weight_scaling(1.0)),
             stages=(Stage(partial(torch.optim.Adam, lr=3e-4), steps=800, schedule="cosine"),),
-            log_every=40,
+            run=RunOptions(log_every=40),
         )
 
 

@@ -138,7 +138,7 @@ def test_choices_are_separated_from_options():
 def test_every_problem_is_found_by_name_and_has_a_recipe(name):
     recipe = find(name)().recipe()
     assert recipe.stages
-    assert recipe.dtype in ("float32", "float64")
+    assert recipe.run.dtype in (None, "float32", "float64")
 
 
 def test_a_swapped_optimizer_keeps_schedule_and_draws():

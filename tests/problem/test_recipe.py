@@ -6,10 +6,10 @@ import torch
 from torch import nn
 
 import nfsolve as nf
-from nfsolve import Stage, optim
+from nfsolve import RunOptions, Stage, optim
 from nfsolve._core.errors import InputError
 from nfsolve.run.loop import _set_rate
-from nfsolve.run.plan import Plan, make_stages
+from nfsolve.run.plan import Plan, make_plan, make_stages
 from problems.pde.poisson import Poisson
 
 SMALL = partial(nf.MLP, width=4, depth=1)
@@ -68,7 +68,7 @@ def test_a_number_of_steps_is_told_what_to_divide_by():
 
 def test_warm_up_goes_through_overrides_and_config():
     recipe = Poisson().recipe()
-    stages = make_stages(recipe, optim.Adam, 30, "cosine", None, 0.1)
+    stages = make_plan(Poisson(), optimizer=optim.Adam, run=RunOptions(steps=30, schedule="cosine", warmup=0.1)).stages
     assert [(s.warmup, s.schedule, s.steps) for s in stages] == [(0.1, "cosine", 30)]
     config = Plan.of(recipe, stages=stages).config(Poisson())
     assert config["stages"][0]["warmup"] == 0.1
@@ -130,4 +130,40 @@ def test_warm_up_changes_the_run():
 )
 def test_steps_are_shared_among_stages(given, steps, shares):
     recipe = nf.Recipe(nf.MLP, tuple(Stage(optim.Adam, n) for n in given))
-    assert tuple(stage.steps for stage in make_stages(recipe, None, steps, None, None)) == shares
+    assert tuple(stage.steps for stage in make_stages(recipe.stages, RunOptions(steps=steps))) == shares
+
+
+def test_options_said_by_the_user_go_before_the_recipe_and_this_before_the_defaults():
+    recipe = nf.Recipe(SMALL, (Stage(optim.Adam, 9),), run=RunOptions(dtype="float64", log_every=3))
+    run = Plan.of(recipe, RunOptions(log_every=1, steps=4)).run
+    assert (run.log_every, run.dtype, run.seed, run.windows, run.steps) == (1, "float64", 0, 1, None)
+
+
+@pytest.mark.parametrize("name", ["steps", "resample", "windows", "log_every", "time_limit", "tolerance"])
+@pytest.mark.parametrize("value", [-1, float("nan"), -math.inf, "5", True])
+def test_an_option_that_no_run_can_have_is_refused(name, value):
+    with pytest.raises(InputError, match=f"{name} must be .*, got {value!r}"):
+        RunOptions(**{name: value})
+
+
+def test_numbers_may_be_written_as_people_write_them():
+    options = RunOptions(steps=1e4, seed=-1, dtype=torch.float64, time_limit=math.inf)
+    assert (options.steps, options.dtype) == (10000, "float64")
+    assert type(options.steps) is int
+
+
+def test_an_option_is_given_once():
+    options = RunOptions(seed=1, log_every=2)
+    with pytest.raises(InputError, match=r"seed is given twice: seed=2 and run=RunOptions\(seed=1\)"):
+        nf.solve(Poisson(), SMALL, seed=2, run=options)
+    with pytest.raises(InputError, match="unknown argument of solve 'log_evry'.*did you mean 'log_every'"):
+        nf.solve(Poisson(), SMALL, log_evry=2)
+    with pytest.raises(InputError, match="run= of a recipe leaves steps to its stages"):
+        nf.Recipe(SMALL, (Stage(optim.Adam, 9),), run=RunOptions(steps=3))
+
+
+def test_a_set_of_options_serves_several_runs():
+    options = RunOptions(steps=2, seed=3, log_every=1, dtype="float32", resample=0)
+    one, other = (nf.solve(Poisson(n_points=8), SMALL, optim.Adam, run=options, report=None) for _ in range(2))
+    assert [row["loss"] for row in one.history] == [row["loss"] for row in other.history]
+    assert len(one.history) == 3 and next(one.field.parameters()).dtype is torch.float32

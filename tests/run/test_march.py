@@ -128,7 +128,7 @@ def test_an_interrupted_march_resumes_bit_identically(tmp_path, monkeypatch, win
 def test_the_folder_holds_one_run_with_one_field(tmp_path):
     solution = march(tmp_path / "run")
     folder = RunFolder(tmp_path / "run")
-    assert (folder.config()["windows"], folder.config()["carry"]) == (3, True)
+    assert (folder.config()["run"]["windows"], folder.config()["run"]["carry"]) == (3, True)
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert metrics["relative_l2"] == solution.metrics["relative_l2"]
     rows = list(csv.DictReader((tmp_path / "run" / "history.csv").read_text().splitlines()))
@@ -185,7 +185,7 @@ def test_windows_on_the_command_line(tmp_path):
     words = "run convection --beta 2 --n-points 20 --n-face 8 --field.width 5 --steps 2 --windows 2 --out"
     assert run_cli([*words.split(), str(tmp_path / "run")]) == 0
     assert {"solution.png", "field.pt", "metrics.json"} <= {path.name for path in (tmp_path / "run").iterdir()}
-    assert RunFolder(tmp_path / "run").config()["windows"] == 2
+    assert RunFolder(tmp_path / "run").config()["run"]["windows"] == 2
     assert run_cli(["eval", str(tmp_path / "run")]) == 0
 
 
@@ -203,7 +203,7 @@ def test_wrong_use_is_worded(tmp_path):
     field = MLP.for_problem(Convection(), width=5)
     with pytest.raises(InputError, match="windows=2 with a field that is built already: a class of fields"):
         nf.solve(Convection(), field, optim.GaussNewton, windows=2)
-    with pytest.raises(InputError, match="windows = 0: at least 1"):
+    with pytest.raises(InputError, match="windows must be a whole number of at least 1, got 0"):
         nf.solve(Convection(), SMALL, optim.GaussNewton, windows=0)
     with pytest.raises(InputError, match="windows for Poisson: a PDE on a Box with a coordinate t"):
         nf.solve(Poisson(), SMALL, optim.GaussNewton, windows=2)

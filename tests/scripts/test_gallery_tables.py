@@ -12,7 +12,7 @@ from scripts.measure_gallery import CASES
 def test_every_case_names_a_problem_of_the_gallery(name):
     case = CASES[name]
     problem = find(case.what)(**case.parameters)
-    assert problem.recipe().dtype == "float64"
+    assert problem.recipe().run.dtype == "float64"
     assert case.target > (case.stretch or 0.0)
 
 

@@ -29,7 +29,7 @@ from nfsolve.problem.pde.evaluate import call, one_after_another
 from nfsolve.problem.pde.pde import PDE
 from nfsolve.problem.pde.sample import box_grid, sample_rows
 from nfsolve.problem.problem import Batch, SamplerState
-from nfsolve.problem.recipe import Recipe, Stage
+from nfsolve.problem.recipe import Recipe, RunOptions, Stage
 from nfsolve.problem.rows import FunctionRows, Rows
 
 QUICK_POINTS = 1000  # of the evaluation grid, for the progress line
@@ -322,7 +322,7 @@ class OperatorPDE(PDE):
         return Recipe(
             field=partial(DeepONet, width=64, depth=4, latent=64, activation=GELU(), branch=Skip(activation=GELU())),
             stages=(Stage(partial(SOAP, lr=3e-3), steps=3000, schedule="cosine"),),
-            log_every=200,
+            run=RunOptions(log_every=200),
         )
 
     def trained(self, field: nn.Module) -> nn.Module:

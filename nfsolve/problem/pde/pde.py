@@ -20,7 +20,7 @@ from nfsolve.problem.pde.declared import cautions, check_declaration, check_name
 from nfsolve.problem.pde.evaluate import as_field, call
 from nfsolve.problem.pde.sample import evaluation_points, inside_only, sample_rows
 from nfsolve.problem.problem import Batch, FieldFunction, Problem, SamplerState, check_parameters
-from nfsolve.problem.recipe import Recipe, Stage
+from nfsolve.problem.recipe import Recipe, RunOptions, Stage
 from nfsolve.problem.rows import Rows
 from nfsolve.sampling import ADAPTIVE, by_density, retained, sampler
 
@@ -283,8 +283,7 @@ class PDE(Problem):
         return Recipe(
             field=partial(MLP, width=20, depth=3),
             stages=(Stage(GaussNewton, steps=500),),
-            dtype="float64",
-            log_every=5,
+            run=RunOptions(dtype="float64", log_every=5),
         )
 
 

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from nfsolve._core.random import generator
-from nfsolve.problem import Objective, Problem, Rows
+from nfsolve.problem import Objective, Problem, Rows, RunOptions
 from nfsolve.run.folder import RunFolder
-from nfsolve.run.plan import Plan, make_field, make_stages
-from nfsolve.run.solve import reopen, solve
+from nfsolve.run.loop import Run
+from nfsolve.run.plan import Plan, make_field, make_plan, make_stages
+from nfsolve.run.solve import reopen
 from nfsolve.studies.analysis.sample import Sample, lattice_sizes, times
 
 GRIDS = {1: (1024,), 2: (128, 128), 3: (32, 32, 32)}  # of the domain, by its dimension
@@ -61,7 +62,7 @@ class Subject:
             steps: Steps of training; 0 looks at the initial field only.
             every: Steps between the moments that are recorded; default so that there are five.
             report: As for `nfsolve.solve`.
-            **options: Of `nfsolve.solve`.
+            **options: Of `nfsolve.run.plan.make_plan`.
 
         Returns:
             The subject.
@@ -69,28 +70,22 @@ class Subject:
         Raises:
             InputError: Options that do not fit.
         """
-        recipe = problem.recipe()
-        stages = options.pop("stages", None) or recipe.stages
-        stages = make_stages(dataclasses.replace(recipe, stages=stages), None, steps, None, None)
-        for name in ("out", "log_every", "windows", "carry"):
-            options.pop(name, None)
-        known = {name: options[name] for name in ("field", "factorization", "dtype", "seed") if name in options}
-        plan = Plan.of(recipe, **known)
+        plan = make_plan(problem, **options)
         field = make_field(problem, plan)
         states = {0: _copied(field)}
+
+        def record(row: dict[str, Any]) -> None:
+            if "step" in row:
+                states[row["step"]] = _copied(field)
+            if callable(report):
+                report(row)
+
         if steps:
-            every = every or max(1, steps // 4)
-
-            def record(row: dict[str, Any]) -> None:
-                if "step" in row:
-                    states[row["step"]] = _copied(field)
-                if callable(report):
-                    report(row)
-
-            # the options of the field are spent, those of the run are left
-            rest = {k: v for k, v in options.items() if k not in ("field", "factorization", "dtype", "device")}
-            solve(problem, field, stages=stages, log_every=every, report=record, **rest)
-        return cls.of_field(problem, field, states, plan.seed, plan.field)
+            stages = make_stages(plan.stages, RunOptions(steps=steps))
+            training = dataclasses.replace(plan, field=field, stages=stages)
+            training = training.with_run(windows=1, log_every=every or max(1, steps // 4))
+            Run(problem, training, report=record).go()
+        return cls.of_field(problem, field, states, plan.run.seed, plan.field)
 
     @classmethod
     def of_folder(cls, folder: str | Path, trust: bool = False) -> "Subject":
@@ -109,13 +104,13 @@ class Subject:
         solution = reopen(folder, trust=trust)
         problem, plan = Plan.from_config(RunFolder(folder).config(), trust=trust)
         states, note = {}, ""
-        if plan.windows == 1 and not isinstance(plan.field, nn.Module):
-            states[0] = _copied(make_field(problem, dataclasses.replace(plan, device="cpu")))
+        if plan.run.windows == 1 and not isinstance(plan.field, nn.Module):
+            states[0] = _copied(make_field(problem, plan.with_run(device="cpu")))
         else:
             note = "the initial field cannot be built anew: this run has one field for each window of time"
         states[max(solution.steps, 1)] = _copied(solution.field)
         maker = None if isinstance(plan.field, nn.Module) else plan.field
-        return cls.of_field(problem, solution.field, states, plan.seed, maker, note)
+        return cls.of_field(problem, solution.field, states, plan.run.seed, maker, note)
 
     @classmethod
     def of_field(

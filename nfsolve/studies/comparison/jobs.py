@@ -231,10 +231,11 @@ def _continued(job: Job, folder: Path) -> bool:
 
 def _run(job: Job, folder: Path) -> None:
     start = job.start()
-    options = {**start.options, "seed": job.seed, "log_every": max(1, job.steps // CURVE_ROWS), "report": None}
+    run = replace(start.options["run"], seed=job.seed, log_every=max(1, job.steps // CURVE_ROWS))
+    options = {**start.options, "run": run, "report": None}
     if "warm" not in _PROCESS:  # imports and first calls are slow, and would count for the first method only
         _PROCESS.add("warm")
-        solve(start.problem, **{**options, "time_limit": 0.01})
+        solve(start.problem, **{**options, "run": replace(run, time_limit=0.01)})
     solve(start.problem, **options, out=folder)
 
 

@@ -12,14 +12,13 @@ from torch import nn
 
 from nfsolve._core.errors import InputError, unknown
 from nfsolve._core.spec import describe
-from nfsolve.problem import Problem
-from nfsolve.problem.names import by_name
-from nfsolve.run.plan import make_stages
+from nfsolve.problem import Problem, RunOptions
+from nfsolve.problem.recipe import DEFAULTS
+from nfsolve.run.plan import join_options, make_plan, make_stages
 from nfsolve.run.solve import solve
 
 Tuned = tuple[tuple[str, Any], ...]  # what tuning chose: ("lr", 0.01), ("schedule", "cosine")
 OF_STUDY = ("steps", "seed", "log_every", "out", "report", "time_limit")  # arguments of `solve` that methods share
-OF_STAGES = ("optimizer", "lr", "schedule", "resample", "warmup")
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class Start:
 
     Attributes:
         problem: The problem.
-        options: Keyword arguments of `nfsolve.solve`, with ``stages``.
+        options: Keyword arguments of `nfsolve.solve`, with ``stages`` and ``run``.
     """
 
     problem: Problem
@@ -39,8 +38,7 @@ class Start:
         chosen, stages = dict(tuned), self.options["stages"]
         if "lr" in chosen:
             stages = [dataclasses.replace(s, optimizer=partial(s.optimizer, lr=chosen["lr"])) for s in stages]
-        recipe = dataclasses.replace(self.problem.recipe(), stages=tuple(stages))
-        stages = make_stages(recipe, None, steps, chosen.get("schedule"), None)
+        stages = make_stages(tuple(stages), RunOptions(steps=steps, schedule=chosen.get("schedule")))
         return Start(self.problem, {**self.options, "stages": stages})
 
     @property
@@ -128,7 +126,8 @@ def method_of(
 
 
 def _start(label: str, problem: Problem, changes: Mapping[str, Any]) -> Start:
-    arguments = [name for name in inspect.signature(solve).parameters if name not in ("problem", *OF_STUDY)]
+    given = [*inspect.signature(solve).parameters, *vars(DEFAULTS)]
+    arguments = [name for name in dict.fromkeys(given) if name not in ("problem", "options", *OF_STUDY)]
     parameters = [f.name for f in dataclasses.fields(problem) if f.init and f.name not in arguments]
     for name in changes:
         if name in OF_STUDY and name not in parameters:
@@ -144,22 +143,12 @@ def _start(label: str, problem: Problem, changes: Mapping[str, Any]) -> Start:
             f"every seed of method '{label}' builds a field of its own, got one that is built",
             do="give its class, a partial of it, or its name",
         )
-    for kind in ("field", "factorization", "weighting"):
-        chosen = by_name(kind, options.get(kind))
-        if chosen is not None:
-            options[kind] = chosen() if kind != "field" and isinstance(chosen, type) else chosen
-    given = {name: options.pop(name, None) for name in OF_STAGES}
-    if options.get("stages") is None:
-        rate = given.pop("lr")
-        if rate is not None and given["optimizer"] is None:
-            raise InputError(f"lr belongs to an optimizer, got lr={rate:g} alone in method '{label}'", do="name it too")
-        given["optimizer"] = by_name("optimizer", given["optimizer"], rate)
-        options["stages"] = make_stages(problem.recipe(), steps=None, **given)
-    elif any(value is not None for value in given.values()):
-        raise InputError(
-            f"stages= says everything about the optimizers of method '{label}', got more", do="put it into the stages"
-        )
-    return Start(problem, options)
+    parts = {k: options.pop(k, None) for k in ("field", "optimizer", "lr", "stages", "factorization", "weighting")}
+    try:
+        plan = make_plan(problem, run=join_options(options.pop("run", None), options), **parts)
+    except InputError as error:
+        raise InputError(f"method '{label}': {error}") from error
+    return Start(problem, {f.name: getattr(plan, f.name) for f in dataclasses.fields(plan)})
 
 
 def _text(value: Any) -> str:

@@ -180,7 +180,7 @@ class _Study:
         self.sign = 1 if larger_is_better(self.score) else -1
         self.out = settings.out or Path("comparisons") / Path(what).stem.replace(":", ".")
         # processor seconds of one thread do not depend on what else the machine does; a GPU works outside them
-        plain = settings.threads == 1 and choose_device(first.options.get("device", "auto")).type == "cpu"
+        plain = settings.threads == 1 and choose_device(first.options["run"].device).type == "cpu"
         self.clock = "cpu_seconds" if plain else "seconds"
         self.processes = settings.processes or os.cpu_count() or 1
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
-from nfsolve import Box, DeepONet, Recipe, Stage, interior
+from nfsolve import Box, DeepONet, Recipe, RunOptions, Stage, interior
 from nfsolve.functions import FunctionSpace
 from nfsolve.problem import OperatorPDE
 
@@ -78,7 +78,7 @@ class Heated(OperatorPDE):
         return Recipe(
             field=partial(DeepONet, sensors=self.sensor_counts, width=8, depth=2, latent=6),
             stages=(Stage(partial(torch.optim.Adam, lr=1e-2), steps=20),),
-            log_every=10,
+            run=RunOptions(log_every=10),
         )
 
 

@@ -78,7 +78,7 @@ def test_a_run_is_repeated_with_all_that_was_said(run, capsys):
     assert "ensemble_spread" in said and "ensemble_correlation" in said
     members = [nfsolve.load(folder) for folder in (run, run / "seed_6", run / "seed_7")]
     config = json.loads((run / "seed_7" / "config.json").read_text())
-    assert config["seed"] == 7 and config["problem"]["parameters"]["views"] == 8
+    assert config["run"]["seed"] == 7 and config["problem"]["parameters"]["views"] == 8
     assert all(
         sum(p.numel() for p in m.parameters()) == sum(p.numel() for p in members[0].parameters()) for m in members
     )

@@ -4,11 +4,11 @@ from functools import partial
 import pytest
 import torch
 
-from nfsolve import MLP, RandomWeightFactorization, RunFolder, Sine
+from nfsolve import MLP, RandomWeightFactorization, RunFolder, RunOptions, Sine
 from nfsolve._core.errors import InputError
 from nfsolve.cli import run_cli
 from nfsolve.run.loop import Run
-from nfsolve.run.plan import Plan, make_stages
+from nfsolve.run.plan import Plan
 from nfsolve.studies.analysis import ANALYSES, Subject, analyze
 from nfsolve.studies.analysis.run import plain
 from problems.signals.image import ImageFit
@@ -40,8 +40,8 @@ def run(tmp_path_factory):
     problem = ImageFit(size=48, gray=True, batch=60)
     field = partial(MLP, width=8, depth=2, activation=Sine(30.0))
     # a partial of the class and the factorization are what a command line gives too
-    plan = Plan.of(problem.recipe(), field=field, factorization=RandomWeightFactorization(), log_every=3)
-    plan.stages = make_stages(problem.recipe(), None, 3, None, None)
+    options = RunOptions(steps=3, log_every=3)
+    plan = Plan.of(problem.recipe(), options, field=field, factorization=RandomWeightFactorization())
     Run(problem, plan, RunFolder(folder)).go()
     return folder
 

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from nfsolve import MLP, Sine, weight_scaling
+from nfsolve import MLP, RunOptions, Sine, weight_scaling
 from nfsolve._core.errors import InputError
 from nfsolve.fields import FrequencyScaling
 from nfsolve.studies.analysis import NotApplicable, Sample, Subject, ntk
@@ -70,7 +70,7 @@ def test_training_is_recorded_and_changes_the_kernel():
 
 
 def test_a_pde_is_looked_at_on_the_grid_of_its_reference():
-    subject = Subject.of_problem(Poisson(), field=MLP, dtype="float64", seed=1)
+    subject = Subject.of_problem(Poisson(), field=MLP, run=RunOptions(dtype="float64", seed=1))
     result = ntk.analyse(subject, points=50)
     assert result.kernels[0].rows <= 50
     assert "lattice" in result.lattice
