@@ -43,6 +43,13 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         ) from error
 
 
+def check_memory(size: int) -> None:
+    """Refuse what unpacks to more bytes than this machine has, before it is unpacked."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if size > memory:
+        raise ValueError(f"it unpacks to {size / 2**30:.3g} GiB, and this machine has {memory / 2**30:.3g} GiB")
+
+
 def map_array(path: Path) -> np.ndarray:
     """Open a .npy file without reading its values, so that a header that claims more than the file holds is found.
 
@@ -67,20 +74,24 @@ def map_array(path: Path) -> np.ndarray:
         ) from error
 
 
-def real_numbers(values: Any, what: str) -> np.ndarray:
+def real_numbers(values: Any, what: str, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
     """Return an array in float64, and refuse what is not made of real numbers.
 
     Args:
         values: The array.
         what: What to call it in an error, such as ``"'u' of 'data.npz'"``.
+        rows: Which of its rows, of an array on the disk; all by default.
 
     Returns:
         The array in float64.
 
     Raises:
-        InputError: It holds complex numbers, text, dates or objects.
+        InputError: It holds complex numbers, text, dates or objects, or does not fit into memory.
     """
-    values = np.asarray(values)
+    try:
+        values = np.asarray(values if isinstance(rows, slice) else values[rows])
+    except MemoryError as error:
+        raise InputError(f"{what} must fit into memory, but it does not ({error})", do="store fewer numbers") from error
     if values.dtype.kind not in "biuf":
         kinds = {"c": "complex numbers", "U": "text", "S": "text", "O": "Python objects"}
         raise InputError(
@@ -111,9 +122,7 @@ def _check_claims(path: Path) -> None:
         members = archive.infolist()
         if len({m.filename for m in members}) < len(members):
             raise ValueError("two of its arrays have the same name")
-        total, memory = sum(m.file_size for m in members), os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        if total > memory:
-            raise ValueError(f"it unpacks to {total / 2**30:.3g} GiB, and this machine has {memory / 2**30:.3g} GiB")
+        check_memory(sum(m.file_size for m in members))
         for member in members:
             if not member.filename.endswith(".npy"):
                 raise ValueError(f"its member '{member.filename}' is no array")

@@ -111,7 +111,7 @@ def read_map(
         Latitudes and longitudes in [0, 360), both rising, and values ``(n_lat, n_lon)``, float64.
 
     Raises:
-        InputError: An axis or the variable is missing, does not fit, is not finite, or names a place twice.
+        InputError: An axis or the variable is missing, does not fit, is not finite, or has a position twice.
     """
     arrays = read_arrays(path)
     axes = [next((n for n in names if n in arrays), "") for names in (("lat", "latitude"), ("lon", "longitude"))]

@@ -89,7 +89,7 @@ def rows_of(array: Any, rows: np.ndarray, name: str) -> Tensor:
         InputError: A value is not finite, or no real number.
     """
     ordered, back = np.unique(rows, return_inverse=True)  # HDF5 wants them so
-    values = real_numbers(array[ordered], name)
+    values = real_numbers(array, name, ordered)
     bad = ~np.isfinite(values.reshape(len(values), -1)).all(1)
     if bad.any():
         raise InputError(

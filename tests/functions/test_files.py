@@ -227,6 +227,18 @@ def test_damaged_hdf5_ends_in_a_sentence(cut, tmp_path, monkeypatch):
         read_pairs(path)
 
 
+def test_hdf5_that_claims_more_than_memory_ends_in_a_sentence(tmp_path):
+    path = tmp_path / "a.h5"
+    with pytest.importorskip("h5py").File(path, "w") as file:  # nothing of f and x is written
+        for name, shape in (("f", (7, 10**14)), ("x", (10**14,))):
+            file.create_dataset(name, shape, "f4", chunks=True)
+        file["points"], file["s"] = X, F
+    with pytest.raises(InputError, match="'x' of .* must fit into memory"):
+        FunctionFile(str(path))
+    with pytest.raises(InputError, match="the input functions must fit into memory"):
+        read_pairs(path, points="points").take([0])
+
+
 def test_hdf5_without_its_library_names_the_extra(tmp_path, monkeypatch):
     (tmp_path / "data.h5").touch()
     monkeypatch.setitem(sys.modules, "h5py", None)

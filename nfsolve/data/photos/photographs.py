@@ -126,7 +126,7 @@ class Photographs:
 
         Around a box, at the views' median distance from its middle: ``orbit``, a circle about the vertical (z) at their
         median elevation, or ``spiral``, twice around while rising from their lowest to their highest elevation. In NDC
-        both are small circles before the scene, within the views' own places.
+        both are small circles before the scene, within the cameras' own positions.
 
         Raises:
             InputError: There is no such path.

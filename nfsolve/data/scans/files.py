@@ -1,14 +1,13 @@
 """Arrays by name from the files that tomography comes in: .npz, .npy, MATLAB's .mat and DICOM."""
 
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nfsolve._core.arrays import map_array, read_arrays, real_number, real_numbers, reason
+from nfsolve._core.arrays import check_memory, map_array, read_arrays, real_number, real_numbers, reason
 from nfsolve._core.errors import InputError, require
 from nfsolve.data.tables import find_file
 
@@ -112,10 +111,7 @@ def number(path: Path, arrays: Mapping[str, Any], key: str, positive: bool = Fal
 def _mat(path: Path) -> dict[str, Any]:
     from scipy.io import loadmat, whosmat
 
-    claimed = sum(math.prod(shape) for _, shape, _ in whosmat(path))  # at least a byte each
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if claimed > memory:
-        raise ValueError(f"it claims {claimed} numbers, and this machine has {memory / 2**30:.3g} GiB")
+    check_memory(sum(math.prod(shape) for _, shape, _ in whosmat(path)))  # at least a byte for each number
     return {k: v for k, v in loadmat(path, simplify_cells=True).items() if not k.startswith("__")}
 
 
