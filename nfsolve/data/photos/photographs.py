@@ -133,14 +133,14 @@ class Photographs:
         """
         if kind not in PATHS:
             raise unknown("path", kind, PATHS)
-        places = self.cameras.poses[:, :3, 3].detach().double().cpu()
+        positions = self.cameras.poses[:, :3, 3].detach().double().cpu()
         if self.ndc is not None:
             focus = 1 / (0.25 / self.near + 0.15 / self.far)  # between near and five times far, as LLFF's videos
-            x, y, z = places.abs().quantile(0.9, 0).tolist()
+            x, y, z = positions.abs().quantile(0.9, 0).tolist()
             poses = sway(n, (0.7 * x, 0.7 * y, 0.7 * z), focus)
         else:
             middle = torch.tensor(self.bounds, dtype=torch.float64).mean(-1)
-            offset = places - middle
+            offset = positions - middle
             radius = offset.norm(dim=-1)
             elevation = torch.asin(offset[:, 2] / radius).clamp(-1.4, 1.4)
             x, y, z = middle.tolist()
