@@ -43,11 +43,9 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         ) from error
 
 
-def check_memory(size: int) -> None:
-    """Refuse what unpacks to more bytes than this machine has, before it is unpacked."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if size > memory:
-        raise ValueError(f"it unpacks to {size / 2**30:.3g} GiB, and this machine has {memory / 2**30:.3g} GiB")
+def memory() -> int:
+    """Return the bytes of memory that this machine has."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def map_array(path: Path) -> np.ndarray:
@@ -122,7 +120,9 @@ def _check_claims(path: Path) -> None:
         members = archive.infolist()
         if len({m.filename for m in members}) < len(members):
             raise ValueError("two of its arrays have the same name")
-        check_memory(sum(m.file_size for m in members))
+        size = sum(m.file_size for m in members)
+        if size > memory():
+            raise ValueError(f"it unpacks to {size / 2**30:.3g} GiB, and this machine has {memory() / 2**30:.3g} GiB")
         for member in members:
             if not member.filename.endswith(".npy"):
                 raise ValueError(f"its member '{member.filename}' is no array")

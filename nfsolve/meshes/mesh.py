@@ -72,7 +72,8 @@ class Mesh:
         distinct = (merged != np.roll(merged, 1, axis=1)).all(axis=1)
         mesh = cls(corners, merged[distinct])
         mesh.check_closed(name)
-        mesh = cls(corners, turned_outwards(corners, mesh.faces))
+        if distinct.any():
+            mesh = cls(corners, turned_outwards(corners, mesh.faces))
         if mesh.volume() <= 1e-12 * np.prod(np.ptp(corners, axis=0)):
             raise InputError(
                 f"{name} must be a closed surface around a solid, but it encloses no volume", do="check its faces"

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from scipy.io import savemat, wavfile
+from scipy.io import wavfile
 
 from nfsolve._core.arrays import read_arrays
 from nfsolve._core.errors import InputError
@@ -86,8 +86,6 @@ READERS: dict[str, tuple[str, bytes, Callable[[Path], Any]]] = {
     "streamed pairs": ("f.npy", saved(np.save, PAIRS["f"]), lambda p: streamed(p)),
     "functions": ("a.npz", saved(np.savez, f=PAIRS["f"], x=STEPS), lambda p: FunctionFile(str(p))._grid),
     "scan": ("a.npz", saved(np.savez, **SCAN), lambda p: read_scan(p).sinogram),
-    "matlab scan": ("a.mat", saved(savemat, SCAN), lambda p: read_scan(p).sinogram),
-    "compressed matlab": ("a.mat", saved(savemat, SCAN, do_compression=True), lambda p: read_scan(p).sinogram),
     "slice": ("a.npz", saved(np.savez, hu=PAIRS["f"], pixel_mm=0.5), lambda p: read_slice(p).image),
     "volume": ("a.npy", saved(np.save, np.ones((2, 3, 4))), lambda p: read_volume(p).values),
     "sound": ("a.wav", saved(wavfile.write, 8000, np.arange(60, dtype=np.int16)), lambda p: read_wav(p)[0]),

@@ -343,6 +343,16 @@ def test_files_that_are_cut_off_end_in_a_sentence(tmp_path, ending, share):
         read_scan(path)
 
 
+def test_a_matlab_file_that_crashes_scipy_ends_in_a_sentence(tmp_path):
+    savemat(tmp_path / "a.mat", {"sinogram": np.ones((7, 25))})
+    content = bytearray((tmp_path / "a.mat").read_bytes())
+    here = content.index((9).to_bytes(4, "little") + (1400).to_bytes(4, "little"))  # kind and bytes of the numbers
+    content[here : here + 4] = (2**31 - 1).to_bytes(4, "little")
+    (tmp_path / "a.mat").write_bytes(content)
+    with pytest.raises(InputError, match=r"a.mat' must be a complete .mat file, but it could not be read \("):
+        read_scan(tmp_path / "a.mat")
+
+
 @pytest.mark.parametrize("claim", [9**9, 10**15])
 def test_files_that_claim_more_than_they_hold_end_in_a_sentence(tmp_path, claim):
     np.save(tmp_path / "a.npy", np.ones((7, 25)))
@@ -356,7 +366,7 @@ def test_files_that_claim_more_than_they_hold_end_in_a_sentence(tmp_path, claim)
     here = content.index((7).to_bytes(4, "little") + (25).to_bytes(4, "little"))
     sizes = min(claim, 2**31 - 1).to_bytes(4, "little") * 2
     (tmp_path / "a.mat").write_bytes(content[:here] + sizes + content[here + 8 :])
-    with pytest.raises(InputError, match=r"a.mat' must be a complete .mat file, .*\(it unpacks to .* GiB"):
+    with pytest.raises(InputError, match=r"a.mat' must be a complete .mat file, .*\(it claims \d+ numbers"):
         read_scan(tmp_path / "a.mat")
 
 

@@ -303,6 +303,7 @@ FLAT = np.array([[0, 1, 2], [0, 2, 1]])
         (np.vstack([TETRA, [[2, 2, 2]]]), FIN, "it has 2 open edges and 1 non-manifold edges"),
         (TETRA, FLIPPED, "but 3 edges lie between triangles of opposite orientation"),
         (TETRA, FLAT, "encloses no volume"),
+        (TETRA, np.array([[0, 0, 1]]), "encloses no volume"),
         (TETRA, SIDES[:0], r"faces of .* must have shape \(n, 3\) with n > 0, but they have \(0, 3\)"),
         (TETRA[:, :2], SIDES, r"vertices of .* but they have \(4, 2\)"),
         (
