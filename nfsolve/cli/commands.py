@@ -4,9 +4,11 @@ import dataclasses
 import os
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from nfsolve._core.errors import InputError, MissingExtra, unknown
 from nfsolve.cli.analyze import analyze_command
@@ -106,10 +108,20 @@ def _guarded(command: Callable[[], int]) -> int:
     return code
 
 
+def _warn(said: set[str], message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+    """Print what a user should know in one line, once, and what programmers should know as Python does."""
+    text = f"warning: {message}\n" if category is UserWarning else warnings.formatwarning(message, category, *where[:2])
+    if text not in said:
+        said.add(text)
+        print(text, end="", file=sys.stderr)
+
+
 def _worded(command: Callable[[], int]) -> int:
     """Turn a user's mistake into one line and an exit code."""
     try:
-        return command()
+        with warnings.catch_warnings():
+            warnings.showwarning = partial(_warn, set())
+            return command()
     except (InputError, MissingExtra) as error:
         print(f"error: {error}", file=sys.stderr)
         return WRONG_USAGE

@@ -75,7 +75,7 @@ class Radiance(Problem):
     points: int = 8192
     """samples in a mini-batch, about; the more space is found to be empty, the more rays share them"""
     samples: int = 96
-    """steps of the march along the diagonal of the box"""
+    """steps along the diagonal of the box"""
     cells: int = 48
     """cells of the occupancy grid along each side of the box; with 1 nothing is left out"""
     sh_degree: int = 2
@@ -126,7 +126,7 @@ class Radiance(Problem):
 
     @property
     def level(self) -> float:
-        """Density of the surface that is exported: a step of the march absorbs half of the light."""
+        """Density of the surface that is exported: a step along a ray absorbs half of the light."""
         return math.log(2) / self.step
 
     @cached_property
@@ -147,7 +147,7 @@ class Radiance(Problem):
 
     @property
     def step(self) -> float:
-        """Length of a step of the march."""
+        """Length of a step along a ray."""
         return math.dist(*zip(*self.domain.bounds, strict=True)) / self.samples
 
     @property

@@ -12,7 +12,7 @@ from nfsolve.data.photos import Photographs
 from nfsolve.forward.rendering import OccupancyGrid, Rays, Rendering, Samples, accumulate
 from nfsolve.problem import FieldFunction
 
-PIECE = 2**19  # steps of the march at once, for memory
+PIECE = 2**19  # steps along rays at once, for memory
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Renderer:
         integrate: Rays and their samples -> the integrals along the rays.
         background: Colour behind the scene.
         grid: Where the scene has density.
-        step: Length of a step of the march.
+        step: Length of a step along a ray.
     """
 
     density: FieldFunction

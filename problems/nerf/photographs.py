@@ -39,7 +39,7 @@ class NeRF(Radiance):
     allow_outside: bool = False
     """read files that the scene names outside of its own folder"""
     samples: int = 128
-    """steps of the march along the diagonal of the box"""
+    """steps along the diagonal of the box"""
 
     needs = "--data PATH, photographs with poses"
 

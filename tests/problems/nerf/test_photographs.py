@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -63,6 +64,18 @@ def test_the_right_cameras_explain_the_photographs(folder: Path):
     for split, photographs in problem.photographs.items():
         off = exact.exact(photographs.all_rays()).rgb - photographs.colours
         assert float(off.abs().max()) < 0.5 / 255 + 1e-6, split
+
+
+@pytest.mark.filterwarnings("default")
+def test_what_is_said_of_a_scene_is_one_line_on_the_command_line(folder: Path, tmp_path: Path, capsys):
+    shutil.copytree(folder, tmp_path / "mine")
+    content = json.loads((tmp_path / "mine" / "transforms.json").read_text())
+    (tmp_path / "mine" / "transforms.json").write_text(json.dumps(content | {"ply_file_path": "cloud.ply"}))
+    words = ["run", "problems.nerf.photographs:NeRF", "--data", str(tmp_path / "mine"), "--out", str(tmp_path / "run")]
+    assert run_cli([*words, *QUICK, "--frames", "0", "--mesh", "0", "--steps", "1"]) == 0
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
+    assert sum("keys that are not read: 'ply_file_path' (its points are not read)" in line for line in said) == 1
+    assert sum("one colour along their borders, 1, 1, 1" in line for line in said) == 1
 
 
 SWAPS = [
