@@ -3,6 +3,7 @@
 Projections and truth come from the object itself, never from the grid of the reconstruction: no inverse crime.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -103,15 +104,15 @@ class Sampled:
         factor = longest // size
         if factor < 2 or any(n % factor for n in volume.values.shape) or longest % size:
             raise InputError(
-                f"size = {size} for '{volume.name}' of {' x '.join(map(str, volume.values.shape))} voxels",
-                "a half, a third ... of its longest side, which divides the others into whole voxels too",
-                "data and reconstruction on one grid would be an inverse crime: take a smaller size",
+                f"size must be a half, a third ... of the longest side of '{volume.name}', and divide its "
+                f"{' x '.join(map(str, volume.values.shape))} voxels into whole ones, got {size}",
+                do="take a smaller size: data and reconstruction on one grid would be an inverse crime",
             )
-        if volume.values.min() < 0 or not volume.values.max() > 0:
+        if volume.values.min() < 0 or not 0 < volume.values.max() < math.inf:
             raise InputError(
-                f"'{volume.name}' with values from {volume.values.min():g} to {volume.values.max():g}",
-                "attenuations that are not negative, some of them positive",
-                "turn Hounsfield units into attenuations: mu = mu_water (1 + HU / 1000)",
+                f"attenuations are not negative, and some are positive, but those of '{volume.name}' go from "
+                f"{volume.values.min():g} to {volume.values.max():g}",
+                do="turn Hounsfield units into attenuations: mu = mu_water (1 + HU / 1000)",
             )
         half = longest * volume.voxel / 2 if volume.unit == "mm" else 1.0
         values = torch.as_tensor(volume.values * half, dtype=torch.float32)[None, None]

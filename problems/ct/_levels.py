@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nfsolve import InputError
 from nfsolve.forward.radon import PixelGrid, Projector, VoxelGrid
 from nfsolve.problem import Batch
 from nfsolve.reconstruct import Linear, Reconstruction
@@ -17,6 +18,24 @@ Loss = Literal["filtered", "gaussian", "poisson"]
 LOSSES = get_args(Loss)
 EDGE = 1e-3  # of the contrast: smaller differences count quadratically in the total variation of the field
 EMPTY = 1e-3  # of the largest line integral: rays below it have met nothing
+
+
+def check_at_least(problem: Any, **lowest: float) -> None:
+    """Refuse parameters of a problem below their lowest value, and those that are not finite.
+
+    Args:
+        problem: The problem.
+        **lowest: Name of a parameter -> its lowest value.
+
+    Raises:
+        InputError: A parameter is.
+    """
+    for name, low in lowest.items():
+        value = getattr(problem, name)
+        if not low <= value < math.inf:
+            raise InputError(
+                f"{name} must be a finite number of at least {low:g}, got {value:g}", do=f"give {low:g} or more"
+            )
 
 
 class Levels(dict[int, dict[str, Any]]):

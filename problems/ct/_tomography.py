@@ -34,6 +34,7 @@ from problems.ct._levels import (
     Checked,
     Levels,
     Loss,
+    check_at_least,
     classical_images,
     coarse_pixels,
     compared,
@@ -77,9 +78,7 @@ class Tomography(Problem):
                 raise unknown_name("classical method", name, CLASSICAL)
         if self.loss not in LOSSES:
             raise unknown_name("loss", self.loss, LOSSES)
-        for name in ("tv", "classical_tv", "peak"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise InputError(f"{name} = {getattr(self, name):g}", "a finite number of at least 0 was expected")
+        check_at_least(self, tv=0, classical_tv=0, peak=0)
 
     @abstractmethod
     def measure(self) -> Scan:
@@ -90,7 +89,10 @@ class Tomography(Problem):
         """The scan."""
         scan = self.measure()
         if self.loss == "poisson" and scan.counts is None:
-            raise InputError(f"loss poisson for '{scan.name}', which has no counts", "a scan with counts", "gaussian")
+            raise InputError(
+                f"the poisson loss compares counts, and '{scan.name}' has none",
+                do="give --loss gaussian, or a scan with counts",
+            )
         return scan
 
     @property

@@ -21,6 +21,7 @@ import torch
 from torch import Generator, Tensor
 
 from nfsolve import MLP, Box, FeatureGrid, InputError, Problem, Recipe, RunOptions, Stage, main, unknown_name
+from nfsolve.data.scans.scan import LARGEST, SMALLEST
 from nfsolve.fields import ReLU
 from nfsolve.forward.counts import counted_anew, gaussian_residual, poisson_residual
 from nfsolve.forward.radon import ConeBeam, Projector
@@ -34,6 +35,7 @@ from problems.ct._levels import (
     Checked,
     Levels,
     Loss,
+    check_at_least,
     classical_images,
     coarse_voxels,
     compared,
@@ -84,16 +86,12 @@ class CTCone(Problem):
     resample_every = 0
 
     def __post_init__(self) -> None:
-        if self.views < 1 or self.size < 11 or not 0 <= self.counts < math.inf or not self.tv >= 0:
-            raise InputError(
-                f"views = {self.views}, size = {self.size}, counts = {self.counts:g}, tv = {self.tv:g}",
-                "at least 1 view, 11 voxels (the window of SSIM), counts and tv that are not negative",
-            )
+        check_at_least(self, views=1, size=11, counts=0, tv=0)  # the window of SSIM has 11 voxels
         if not math.sqrt(2) < self.source_origin < math.inf:
             raise InputError(
-                f"source_origin = {self.source_origin:g}",
-                "more than sqrt(2), where the edges of the volume turn",
-                "give lengths in units of half the longest side of the volume",
+                f"source_origin must be more than sqrt(2), where the edges of the volume turn, got "
+                f"{self.source_origin:g}",
+                do="give lengths in units of half the longest side of the volume",
             )
         for name in self.classical:
             if name not in CLASSICAL:
@@ -101,7 +99,7 @@ class CTCone(Problem):
         if self.loss not in LOSSES:
             raise unknown_name("loss", self.loss, LOSSES)
         if self.loss == "poisson" and not self.counts:
-            raise InputError("loss = poisson, counts = 0", "data that were counted", "give --counts 1e5, say")
+            raise InputError("the poisson loss compares counts, and counts = 0 makes none", do="give --counts 1e5, say")
 
     @property
     def geometry(self) -> ConeBeam:
@@ -131,8 +129,13 @@ class CTCone(Problem):
     def clean(self) -> Tensor:
         """Line integrals without noise, (views, rows, columns)."""
         projections = self.body.project(self.geometry)
+        if not SMALLEST < float(projections.max()) < LARGEST:
+            raise InputError(
+                f"line integrals are of order one, and the largest here is {float(projections.max()):.3g}",
+                do="scale the volume: its values are attenuations per mm, or per half of its longest side",
+            )
         border = torch.cat([projections[:, [0, -1]].flatten(), projections[:, :, [0, -1]].flatten()])
-        cut = float(border.max() / projections.max()) if projections.max() > 0 else 0.0
+        cut = float(border.max() / projections.max())
         if cut > TRUNCATED:
             reach = f"line integrals at its border reach {100 * cut:.0f} % of the largest"
             do = f"views are truncated. Give a larger --panel than {self.panel:g}"

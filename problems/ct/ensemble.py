@@ -103,7 +103,7 @@ def ensemble(problem: Tomography | CTCone, seeds: Sequence[int] = (0, 1, 2), **o
         InputError: Fewer than two seeds.
     """
     if len(seeds) < 2:
-        raise InputError(f"seeds = {list(seeds)}", "at least two were expected")
+        raise InputError(f"an ensemble needs at least two seeds, got {list(seeds)}", do="give another one")
     bare = replace(problem, classical=())
     return _of_fields(bare, [solve(bare, seed=seed, **options).field for seed in seeds])
 
@@ -124,14 +124,17 @@ def ensemble_of_run(folder: str | Path, members: int = 3, report: Any = None) ->
         KeyboardInterrupt: The user stopped a member; it is saved.
     """
     if members < 2:
-        raise InputError(f"members = {members}", "at least two were expected")
+        raise InputError(f"an ensemble needs at least two members, got {members}", do="give --members 3")
     runs = RunFolder(folder)
     problem, plan = Plan.from_config(runs.config())
     if not isinstance(problem, Tomography | CTCone):
-        raise InputError(f"'{folder}' is a run of {type(problem).__name__}", "one of ct_phantom, ct_scan, ct_cone ...")
+        raise InputError(
+            f"'{folder}' is a run of {type(problem).__name__}, not of tomography",
+            do="give the folder of a run of ct_phantom, ct_scan, ct_limited or ct_cone",
+        )
     state = runs.load_checkpoint()
     if not _has_ended(state):
-        raise InputError(f"run '{folder}' has not ended", "one that has", f"continue it: nfsolve run --resume {folder}")
+        raise InputError(f"the run in '{folder}' has not ended", do=f"continue it: nfsolve run --resume {folder}")
     bare = replace(problem, classical=())  # their images are those of the run
     fields = [Run(bare, plan, runs, None, state).field]
     for seed in range(plan.run.seed + 1, plan.run.seed + members):
@@ -155,7 +158,7 @@ def _member(problem: Tomography | CTCone, plan: Plan, folder: Path, report: Any)
     if found.interrupted:
         raise KeyboardInterrupt
     if found.failed:
-        raise InputError(f"the member in '{folder}' failed: {found.stopped}", "members that end", "see its history.csv")
+        raise InputError(f"the member in '{folder}' failed: {found.stopped}", do="see its history.csv")
     return found.field
 
 

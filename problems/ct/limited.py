@@ -20,6 +20,7 @@ from nfsolve import InputError, main
 from nfsolve.data.scans.scan import Scan
 from nfsolve.forward.phantoms import Ellipse, phantom_image, phantom_projections
 from nfsolve.forward.radon import FanBeam, PixelGrid
+from problems.ct._levels import check_at_least
 from problems.ct._tomography import Tomography
 
 DISC, ACRYLIC = 35.0, 0.033  # mm and per mm, of the discs of the challenge
@@ -51,11 +52,11 @@ class CTLimited(Tomography):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 < self.step <= self.arc <= 360 or self.size < 16 or self.holes < 0 or not 0 <= self.counts < math.inf:
+        check_at_least(self, size=16, holes=0, counts=0)
+        if not 0 < self.step <= self.arc <= 360:
             raise InputError(
-                f"arc = {self.arc:g}, step = {self.step:g}, size = {self.size}, holes = {self.holes}, "
-                f"counts = {self.counts:g}",
-                "0 < step <= arc <= 360 degrees, at least 16 pixels, no negative holes or counts",
+                f"an arc needs 0 < step <= arc <= 360 degrees, got step = {self.step:g} and arc = {self.arc:g}",
+                do="take smaller steps, or another arc",
             )
 
     @property

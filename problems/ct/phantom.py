@@ -7,13 +7,13 @@ ways. `problems.ct._tomography` says how the field is fitted.
     nfsolve run ct_phantom --size 256 --counts 1e5 --loss poisson
 """
 
-import math
 from dataclasses import dataclass
 
-from nfsolve import InputError, main
+from nfsolve import main
 from nfsolve.data.scans.scan import Scan
 from nfsolve.forward.phantoms import SHEPP_LOGAN, phantom_image, phantom_projections
 from nfsolve.forward.radon import ParallelBeam, PixelGrid
+from problems.ct._levels import check_at_least
 from problems.ct._tomography import Tomography
 
 
@@ -34,11 +34,7 @@ class CTPhantom(Tomography):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.views < 1 or self.size < 16 or not 0 <= self.counts < math.inf:
-            raise InputError(
-                f"views = {self.views}, size = {self.size}, counts = {self.counts:g}",
-                "at least 1 view, 16 bins, and counts that are not negative",
-            )
+        check_at_least(self, views=1, size=16, counts=0)
 
     @property
     def steps(self) -> tuple[int, int]:

@@ -15,6 +15,7 @@ the acrylic's attenuation, and with it four fifths of the squared error of SIRT 
 """
 
 import math
+import warnings
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -30,14 +31,16 @@ from nfsolve.data.scans.scan import AngleUnit, Reading, Scan, scan_of
 from nfsolve.data.slices import Slice, slice_of
 from nfsolve.forward.radon import FanBeam, ParallelBeam, PixelGrid, Projector
 from nfsolve.metrics import psnr
-from nfsolve.problem import Batch
+from nfsolve.problem import Batch, FieldFunction
 from nfsolve.reconstruct import filtered_back_projection
+from problems.ct._levels import check_at_least
 from problems.ct._tomography import Tomography
 
 # options of one kind of file, and what to do with the other
 OF_SCANS = ("every", "limited", "row", "axes", "axis", "angle_unit", "mask_bad", "air")
 OF_SLICES = ("views", "counts", "noise_seed")
 VIEWS, COUNTS = 60, 1e5
+UNEXPLAINED = 0.25  # relative misfit, beyond the noise, that no sound reconstruction leaves
 WIDEST_GAP = 6.0  # typical ones that a full turn may have between two views
 
 
@@ -74,12 +77,8 @@ class CTScan(Tomography):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        views, counts = self._simulated
-        if self.size < 16 or views < 1 or not 0 <= counts < math.inf:
-            raise InputError(
-                f"size = {self.size}, views = {views}, counts = {counts:g}",
-                "at least 16 pixels, 1 view, and counts that are not negative",
-            )
+        given = {name: low for name, low in {"views": 1, "counts": 0}.items() if getattr(self, name) is not None}
+        check_at_least(self, size=16, **given)
 
     @property
     def _simulated(self) -> tuple[int, float]:
@@ -95,16 +94,13 @@ class CTScan(Tomography):
         """Read the file; project it if it is a slice."""
         if not self.data:
             raise InputError(
-                "ct_scan without data",
-                "a scan (sinogram, angles_deg, ...) or a slice (hu, pixel_mm)",
-                "give --data FILE; without a file of your own, run ct_phantom or ct_limited",
+                "ct_scan needs a scan (sinogram, angles_deg, ...) or a slice (hu, pixel_mm)",
+                do="give --data FILE; without a file of your own, run ct_phantom or ct_limited",
             )
         found, arrays = open_arrays(self.data)
         kind = kind_of(arrays)
         if kind == "volume":
-            raise InputError(
-                f"'{self.data}' holds a volume", "a scan or a slice was expected", "run ct_cone --data FILE"
-            )
+            raise InputError(f"'{self.data}' holds a volume, not a scan or a slice", do="run ct_cone --data FILE")
         if kind == "slice":
             self._refuse(OF_SCANS, "scans", "a slice", "its views are made: choose their number by --views")
             return self._projected(slice_of(found, arrays))
@@ -116,15 +112,17 @@ class CTScan(Tomography):
         defaults = {field.name: field.default for field in fields(self)}
         given = [f"{name} = {getattr(self, name)}" for name in names if getattr(self, name) != defaults[name]]
         if given:
-            raise InputError(f"{', '.join(given)} for {kind}, '{self.data}'", f"that is for {owners}", do)
+            raise InputError(
+                f"'{self.data}' is {kind}, and only {owners} have {' and '.join(given)}", do=f"leave that out: {do}"
+            )
 
     def _projected(self, fine: Slice) -> Scan:
         rows, columns = fine.image.shape
         if rows != columns or rows % self.size:
             raise InputError(
-                f"a slice of {rows} x {columns} pixels for an image of {self.size} x {self.size}",
-                "a square slice whose side is a multiple",
-                f"choose --size {rows // 2}" if rows == columns else "cut the slice",
+                f"the slice must be square, with a side that is a multiple of size = {self.size}, got {rows} x "
+                f"{columns} pixels",
+                do=f"choose --size {rows // 2}" if rows == columns else "cut the slice",
             )
         views, counts = self._simulated
         geometry = ParallelBeam.half_turn(views, self.size, rows * fine.pixel)
@@ -143,9 +141,9 @@ class CTScan(Tomography):
         if full.grid is not None:
             if full.grid.rows != full.grid.columns:
                 raise InputError(
-                    f"a reference of {full.grid.rows} x {full.grid.columns} pixels in '{self.data}'",
-                    "as many rows as columns were expected",
-                    "pad or cut it about the rotation axis",
+                    f"the reference in '{self.data}' must have as many rows as columns, got {full.grid.rows} x "
+                    f"{full.grid.columns} pixels",
+                    do="pad or cut it about the rotation axis",
                 )
             width = full.grid.rows * full.grid.pixel
         grid = PixelGrid(self.size, self.size, width / self.size)
@@ -166,6 +164,22 @@ class CTScan(Tomography):
         if inside.any() and not inside.all():
             truth = data["reference"].to(image)
             found["psnr_inside"] = psnr(image[inside], truth[inside], float(truth.max()))
+        return found
+
+    def metrics(self, field: FieldFunction, data: Batch) -> dict[str, Any]:
+        """Score the field and the classical images, and warn where the field does not explain what was measured."""
+        found, level = super().metrics(field, data), data["levels"][1]
+        counts = level.get("counts")  # the variance of a counted line integral is 1 / counts
+        noise = (
+            0.0 if counts is None else float(counts.clamp(min=1).reciprocal().sum().sqrt() / level["sinogram"].norm())
+        )
+        misfits = [value for name, value in found.items() if name.startswith("residual")]
+        if misfits[0] > UNEXPLAINED + 2 * noise:
+            better = min(misfits) < misfits[0] / 2
+            why = (
+                "the classical methods do better: train longer" if better else "check angles, centre, width and weights"
+            )
+            warnings.warn(f"the field leaves {misfits[0]:.0%} of the line integrals unexplained; {why}", stacklevel=2)
         return found
 
     def _part(self, full: Scan) -> np.ndarray | None:

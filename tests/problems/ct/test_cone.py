@@ -265,14 +265,14 @@ def test_a_panel_that_cuts_the_object_is_told():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"views": -3}, "views = -3.*at least 1 view"),
-        ({"size": 8}, "size = 8.*11 voxels"),
-        ({"counts": -1.0}, "counts = -1.*not negative"),
-        ({"tv": math.nan}, "tv = nan"),
+        ({"views": -3}, "views must .* at least 1, got -3"),
+        ({"size": 8}, "size must .* at least 11, got 8"),
+        ({"counts": -1.0}, "counts must .* got -1"),
+        ({"tv": math.nan}, "tv must .* got nan"),
         ({"classical": ("fbp",)}, "unknown classical method 'fbp'.*did you mean 'fdk'|known"),
         ({"loss": "l1"}, "unknown loss 'l1'"),
-        ({"loss": "poisson"}, "loss = poisson, counts = 0"),
-        ({"source_origin": 1.2}, "source_origin = 1.2.*more than sqrt.*half the longest side"),
+        ({"loss": "poisson"}, "compares counts, and counts = 0 makes none"),
+        ({"source_origin": 1.2}, "source_origin must be more than sqrt.* got 1.2.*half the longest side"),
     ],
 )
 def test_bad_parameters_are_worded(options, words):
@@ -293,11 +293,17 @@ def test_impossible_scanners_are_worded(options, words):
 
 
 def test_volumes_that_do_not_fit_are_worded(volume_file, tmp_path):
-    with pytest.raises(ValueError, match="size = 32 for 'volume' of 24 x 32 x 32.*inverse crime"):
+    with pytest.raises(ValueError, match="longest side of 'volume', .* 24 x 32 x 32 voxels .* got 32.*inverse crime"):
         _ = CTCone(data=volume_file, size=32).domain
     np.savez(tmp_path / "hu.npz", volume=np.full((24, 24, 24), -1000.0))
-    with pytest.raises(ValueError, match="values from -1000 to -1000.*not negative.*Hounsfield"):
+    with pytest.raises(ValueError, match="not negative, .* from -1000 to -1000.*Hounsfield"):
         _ = CTCone(data=str(tmp_path / "hu.npz"), size=12).domain
+    np.savez(tmp_path / "dense.npz", volume=1e12 * np.load(volume_file)["volume"])
+    with pytest.raises(ValueError, match=r"line integrals are of order one, .* is \d.*e\+11\. Scale the volume"):
+        _ = CTCone(data=str(tmp_path / "dense.npz"), size=16, views=2).clean
+    np.savez(tmp_path / "scaled.npz", volume=1e30 * np.load(volume_file)["volume"])
+    with pytest.raises(ValueError, match=r"values from 1e-15 to 1e\+15, but the largest is 9e\+29"):
+        _ = CTCone(data=str(tmp_path / "scaled.npz"), size=16, views=2).clean
     with pytest.raises(ValueError, match="data file 'none.npz' was not found"):
         _ = CTCone(data="none.npz").domain
 

@@ -47,7 +47,7 @@ def test_an_ensemble_gives_the_mean_and_what_differs_between_seeds(problem):
 def test_one_seed_twice_has_no_spread():
     same = ensemble(CTPhantom(**SMALL), (3, 3), **OPTIONS, dtype="float64")
     assert same.mean.dtype == torch.float32 and float(same.spread.abs().max()) == 0
-    with pytest.raises(ValueError, match=r"seeds = \[4\]: at least two were expected"):
+    with pytest.raises(ValueError, match=r"at least two seeds, got \[4\]"):
         ensemble(CTPhantom(**SMALL), (4,), **OPTIONS)
 
 
@@ -113,10 +113,12 @@ def test_runs_that_cannot_be_repeated_are_worded(run, tmp_path, capsys):
         assert main([str(word) for word in words]) == 2
         return capsys.readouterr().err
 
-    assert "members = 1: at least two were expected" in refused(run, "--members", "1")
+    assert "an ensemble needs at least two members, got 1" in refused(run, "--members", "1")
     assert f"no run in '{tmp_path}'" in refused(tmp_path)
     state = torch.load(run / "checkpoint.pt", weights_only=True)
     torch.save(state | {"stopped": ""}, run / "checkpoint.pt")
-    assert "has not ended: one that has. Continue it: nfsolve run --resume" in refused(run)
+    assert "has not ended. Continue it: nfsolve run --resume" in refused(run)
     nfsolve.solve(Poisson(), steps=1, field=OPTIONS["field"], report=None, out=tmp_path / "other")
-    assert "is a run of Poisson: one of ct_phantom" in refused(tmp_path / "other")
+    assert "is a run of Poisson, not of tomography. Give the folder of a run of ct_phantom" in refused(
+        tmp_path / "other"
+    )

@@ -81,14 +81,14 @@ def test_a_short_run_is_scored_by_its_segmentation():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"arc": 0.0}, "arc = 0, .*0 < step <= arc <= 360"),
+        ({"arc": 0.0}, "0 < step <= arc <= 360 degrees, .* arc = 0"),
         ({"step": 100.0}, "step = 100"),
         ({"arc": 400.0}, "arc = 400"),
         ({"step": math.nan}, "step = nan"),
-        ({"size": 8}, "size = 8.*at least 16 pixels"),
-        ({"holes": -1}, "holes = -1.*no negative holes"),
-        ({"counts": -1.0}, "counts = -1"),
-        ({"tv": -1.0}, "tv = -1"),
+        ({"size": 8}, "size must .* at least 16, got 8"),
+        ({"holes": -1}, "holes must .* got -1"),
+        ({"counts": -1.0}, "counts must .* got -1"),
+        ({"tv": -1.0}, "tv must .* got -1"),
     ],
 )
 def test_bad_parameters_are_worded(options, words):

@@ -79,11 +79,11 @@ def test_poisson_noise_has_its_variance_and_its_own_seed():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"views": 0}, "views = 0.*at least 1 view"),
-        ({"size": 8}, "size = 8.*16 bins"),
-        ({"counts": -1.0}, "counts = -1.*not negative"),
-        ({"counts": math.inf}, "counts = inf"),
-        ({"counts": math.nan}, "counts = nan"),
+        ({"views": 0}, "views must .* at least 1, got 0"),
+        ({"size": 8}, "size must .* at least 16, got 8"),
+        ({"counts": -1.0}, "counts must .* at least 0, got -1"),
+        ({"counts": math.inf}, "counts must .* got inf"),
+        ({"counts": math.nan}, "counts must .* got nan"),
     ],
 )
 def test_bad_parameters_are_worded(options, words):
