@@ -1,19 +1,33 @@
 """The picture of an operator: best, median and worst test function, the errors of all of them, and the history."""
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nfsolve._core.errors import require
-from nfsolve.plot.panels import array, colour_scale, history_panel, image_panel, new_figure, slices_panel
+from nfsolve.plot.panels import (
+    array,
+    colour_scale,
+    history_panel,
+    image_panel,
+    new_figure,
+    residuals_panel,
+    slices_panel,
+)
+from nfsolve.plot.pde import composed, end_panels, split
 from nfsolve.problem.operator.families import as_read, several
 from nfsolve.run.solution import Solution
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from nfsolve.plot.pde import Panel
 
-def operator_picture(solution: Solution) -> "Figure | None":
+ANSWERS = 3  # test functions without labels that are drawn
+
+
+def operator_picture(solution: Solution) -> "Figure":
     """Draw a trained operator.
 
     Args:
@@ -21,20 +35,24 @@ def operator_picture(solution: Solution) -> "Figure | None":
 
     Returns:
         A row for the best, the median and the worst test function: its inputs, the reference, the operator's answer in
-        the same colours, their difference, and slices of both; below, the histogram of the errors and the history. None
-        where there are no labels.
+        the same colours, their difference, and slices of both; below, the histogram of the errors, the residuals on
+        trained and on fresh points, and the history. Without labels, the answers for the first test functions.
     """
     problem: Any = solution.problem
     data, outputs = solution.data, problem.outputs
     if "truth" not in data["test"]:
-        return None
+        rows = min(ANSWERS, len(data["test"]["values"]))
+        drawn = [_answer(problem, solution.field, data, row) for row in range(rows)]
+        return composed([*drawn, *split(end_panels(solution))])
     errors = problem.errors(solution.field, data).amax(1)
     order = errors.argsort()
     chosen = {"best": order[0], "median": order[len(order) // 2], "worst": order[-1]}
     columns = 3 if len(problem.domain.names) == 1 else 5
     figure = new_figure(4.0 * columns, 13.0)
-    places: Any = [[f"{name}{i // 2}" for i in range(2 * columns)] for name in chosen]
-    axes = figure.subplot_mosaic([*places, ["e"] * columns + ["h"] * columns])
+    places: Any = [[f"{name}{i // 6}" for i in range(6 * columns)] for name in chosen]
+    known = any(key.startswith("heldout/") for key in solution.metrics)
+    last = [name for name in ("erh" if known else "eh") for _ in range(6 * columns // (2 + known))]
+    axes = figure.subplot_mosaic([*places, last])
     largest = f"\n(largest of {', '.join(outputs)})" if len(outputs) > 1 else ""
     for name, row in chosen.items():
         panels = [axes[f"{name}{i}"] for i in range(columns)]
@@ -44,8 +62,37 @@ def operator_picture(solution: Solution) -> "Figure | None":
         score = f"{name} of {len(order)}: relative L2 error {errors[row]:.1e}{largest}"
         panels[0].set_title(f"{score}\n{panels[0].get_title()}", fontsize="medium")
     _histogram(axes["e"], problem, solution.field, data, errors.numpy())
+    if known:
+        residuals_panel(axes["r"], solution.metrics)
     history_panel(axes["h"], solution.history)
     return figure
+
+
+def _answer(problem: Any, field: Any, data: dict[str, Any], row: int) -> "list[Panel]":
+    """Return the panels of a test function without a label: its inputs, and the first unknown for it.
+
+    Of more than two coordinates the others are in the middle.
+    """
+    grid, sizes, names, out = data["grid"], data["sizes"], problem.domain.names, problem.outputs[0]
+    functions = as_read([f[row : row + 1] for f in several(data["test"]["functions"])])
+    u = array(problem.predict(field, functions, grid))[0, :, 0].reshape(sizes)
+    u = u[(slice(None), slice(None), *(n // 2 for n in sizes[2:]))] if len(sizes) > 2 else u
+    said = ", ".join(
+        f"{n} = {(a + b) / 2:.3g}" for n, (a, b) in list(zip(names, problem.domain.bounds, strict=True))[2:]
+    )
+    title = f"operator {out} {said}".strip()
+
+    def draw(axes: Any) -> None:
+        if len(sizes) > 1:
+            image_panel(axes, u, problem.domain.bounds, names, title)
+            return
+        axes.plot(array(grid[:, 0]), u, "C3")
+        axes.set(title=title, xlabel=names[0], ylabel=out)
+
+    return [
+        (partial(input_panel, problem=problem, values=array(data["test"]["values"][row : row + 1])), None),
+        (draw, None),
+    ]
 
 
 def _row(axes: list[Any], problem: Any, field: Any, data: dict[str, Any], row: int) -> None:
@@ -184,6 +231,6 @@ def _ticks(low: float, high: float) -> list[float]:
     if high < 10 * low:
         ticker = require("matplotlib.ticker", extra="plot", purpose="drawing a picture")
         return ticker.MaxNLocator(6).tick_values(low, high).tolist()
-    steps = (1, 2, 5) if high < 1000 * low else (1,)
+    steps = (1, 2, 5) if high < 50 * low else (1,)
     powers = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
     return [m * 10.0**k for k in powers for m in steps]

@@ -225,9 +225,10 @@ def history_panel(axes: "Axes", history: list[dict[str, Any]], score: str | None
     seconds = [row["seconds"] for row in history]
     axes.semilogy(seconds, [row["loss"] for row in history], color="C0", lw=1, label="loss")
     axes.set(title="history", xlabel="seconds", ylabel="loss")
-    if any(name.startswith("heldout/") for name in history[-1]):
+    fresh = [key.removeprefix("heldout/") for key in history[-1] if key.startswith("heldout/")]
+    if fresh:
         for kind, style, label in (("rms", "-", "largest rms residual"), ("heldout", "--", "the same, held out")):
-            largest = [max((v for k, v in row.items() if k.startswith(f"{kind}/")), default=np.nan) for row in history]
+            largest = [max((row.get(f"{kind}/{name}", np.nan) for name in fresh), default=np.nan) for row in history]
             axes.semilogy(seconds, largest, color="0.4", ls=style, lw=1, label=label)
         axes.set_ylabel("")
     if key == "relative_l2":

@@ -89,15 +89,17 @@ class Cavity(PDE):
         return scores
 
     def picture(self, field, data, history) -> "Figure":
-        """Draw the velocities and the history."""
-        figure = panels.new_figure(15.0, 4.0)
-        axes = figure.subplots(1, 3)
+        """Draw the velocities, the streamlines and the history."""
+        figure = panels.new_figure(18.0, 4.0)
+        axes = figure.subplots(1, 4)
         grid = self.domain.grid(101, 101).to(data["like"])
         with torch.no_grad():
             found = panels.array(velocity(field, grid).reshape(101, 101, 2))
         for i, name in enumerate("uv"):
             panels.image_panel(axes[i], found[..., i], self.domain.bounds, "xy", f"{name}(x, y)", symmetric=True)
-        panels.history_panel(axes[2], history)
+        bounds = self.domain.bounds
+        panels.streamlines_panel(axes[2], found[..., 0], found[..., 1], bounds, "xy", "streamlines")
+        panels.history_panel(axes[3], history)
         return figure
 
     def recipe(self):

@@ -12,6 +12,8 @@ import nfsolve as nf
 from nfsolve import MLP, PDE, Box, Disk, PointCloud, Problem, Recipe, Sphere, Stage, Unknown, boundary, face, interior
 from nfsolve.plot.solution import picture
 from nfsolve.plot.views import views
+from problems.operators.antiderivative import Antiderivative
+from problems.operators.diffusion_reaction import DiffusionReaction
 
 SMALL = partial(MLP, width=4, depth=1)
 DOTS = np.random.default_rng(0).random((400, 3))
@@ -241,3 +243,18 @@ def test_any_problem_has_at_least_its_history():
             return Recipe(SMALL, (Stage(torch.optim.Adam, 2),))
 
     assert drawn(solved(Fit()))[1] == ["history"]
+
+
+@pytest.mark.parametrize(("problem", "shown"), [(Antiderivative, "operator s"), (DiffusionReaction, "operator s")])
+def test_an_operator_without_labels_shows_its_answers(problem, shown):
+    class Unlabelled(problem):
+        def labels(self, *functions):
+            return None
+
+    options = {"n_tests": 3, "n_functions": 4, "batch": 2, "sensors": 11, "n_points": 9, "n_face": 4}
+    solution = nf.solve(Unlabelled(**options), optimizer="adam", steps=1, report=None, device="cpu")
+    _, titles = drawn(solution)
+    assert titles == [*(["input f", shown] * 3), "residuals", "history"]
+    labelled = nf.solve(problem(**options), optimizer="adam", steps=1, report=None, device="cpu")
+    _, titles = drawn(labelled)
+    assert {"errors of the test functions", "residuals", "history"} <= set(titles)
