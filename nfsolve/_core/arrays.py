@@ -89,11 +89,11 @@ def real_numbers(values: Any, what: str, rows: np.ndarray | slice = slice(None))
     try:
         values = np.asarray(values if isinstance(rows, slice) else values[rows])
     except MemoryError as error:
-        raise InputError(f"{what} must fit into memory, but it does not ({error})", do="store fewer numbers") from error
+        raise InputError(f"{what} must fit into memory ({error})", do="store fewer numbers") from error
     if values.dtype.kind not in "biuf":
         kinds = {"c": "complex numbers", "U": "text", "S": "text", "O": "Python objects"}
         raise InputError(
-            f"{what} must hold real numbers, but it holds {kinds.get(values.dtype.kind, f'values of {values.dtype}')}",
+            f"{what} must hold real numbers, not {kinds.get(values.dtype.kind, f'values of {values.dtype}')}",
             do="store real numbers, of complex ones the real and the imaginary part under two names",
         )
     return values.astype(np.float64)

@@ -484,14 +484,14 @@ def arrays_of_a_scene() -> dict[str, Any]:
         ),
         ({"images_train": np.full((3, 4, 6, 3), 200, np.int32)}, "'train_0000' .* int32 values reach"),
         ({"images_train": np.full((3, 4, 6, 3), np.nan)}, "'train_0000' .* must hold values from 0 to 1"),
-        ({"images_train": np.full((3, 4, 6, 3), "a")}, "'train_0000' .* it holds text"),
-        ({"poses_train": np.ones((3, 4, 4)) * 1j}, "'poses_train' of .* holds complex numbers"),
+        ({"images_train": np.full((3, 4, 6, 3), "a")}, "'train_0000' .* not text"),
+        ({"poses_train": np.ones((3, 4, 4)) * 1j}, "'poses_train' of .* not complex numbers"),
         ({"poses_train": np.zeros((3, 4, 4))}, "the pose of 'train_0000' .* not rigid"),
         ({"names_train": ["a", "b"]}, "must name each of its 3 images, but it has 2 names"),
         ({"focal": np.ones(2)}, "'focal' of .* must be a finite number"),
         ({"focal": np.nan}, "'focal' of .* must be a finite number"),
         ({"camera_angle_x": 50.0}, "'camera_angle_x' of .* in radians"),
-        ({"near": "close"}, "'near' of .* it holds text"),
+        ({"near": "close"}, "'near' of .* not text"),
     ],
 )
 def test_arrays_that_cannot_be_are_named(tmp_path: Path, changes: dict[str, Any], message: str):

@@ -265,7 +265,7 @@ BAD = [
     ),
     (general(angles_deg=np.array([np.nan] * 12)), r"must be finite, but 'angles_deg' of .* is nan in view 0"),
     (general(angles_deg=np.zeros(0)), r"'angles_deg' of .* must hold numbers, but it has shape \(0,\)"),
-    (general(angles_deg=np.array(["north"] * 12)), "'angles_deg' of .* must hold real numbers, but it holds text"),
+    (general(angles_deg=np.array(["north"] * 12)), "'angles_deg' of .* must hold real numbers, not text"),
     (general(angles_deg=None), r"lacks 'angles_deg' \(angle of each view, in degrees\)"),
     (general(sinogram=None), r"lacks 'sinogram' \(line integrals -log\(I / I0\), .* or 'counts' with 'flat'\)"),
     (general(geometry=None), r"lacks 'geometry' \('parallel' or 'fan'\)"),
@@ -296,17 +296,17 @@ BAD = [
     ),
     (challenge(geom_distanceSourceOrigin=None), r"lacks 'geom_distanceSourceOrigin' \(distance from the source"),
     ({"sino": np.zeros((2, 3))}, r"lacks 'theta_deg' \(angle of each view"),
-    (general(sinogram=np.ones((12, 5)) * 1j), "'sinogram' of .* holds complex numbers"),
-    (general(sinogram=np.ones((12, 5)).astype(str)), "'sinogram' of .* holds text"),
+    (general(sinogram=np.ones((12, 5)) * 1j), "'sinogram' of .* not complex numbers"),
+    (general(sinogram=np.ones((12, 5)).astype(str)), "'sinogram' of .* not text"),
     (general(sinogram=np.ones(60)), r"'sinogram' of .* has shape \(60,\), and no axis of it fits"),
     (general(sinogram=np.float64(1)), r"'sinogram' of .* has shape \(\), and no axis of it fits"),
-    (general(bins="five"), "'bins' of .* holds text"),
+    (general(bins="five"), "'bins' of .* not text"),
     (general(centre=np.nan), "'centre' of .* must be a finite number, got"),
     (general(geometry=np.array(["fan", "fan"])), "unknown geometry 'fanfan'"),
     (general(reference=np.ones((2, 2)), pixel=0.0), "'pixel' of .* must be a positive number"),
     (general(reference=np.full((2, 2), np.nan), pixel=1.0), "images of .* must be finite"),
-    (challenge(geom_effectivePixelSizePost="wide"), "'pixel' of .* holds text"),
-    (challenge(fbp_512=np.ones((2, 2)).astype(str)), "'fbp_512' of .* holds text"),
+    (challenge(geom_effectivePixelSizePost="wide"), "'pixel' of .* not text"),
+    (challenge(fbp_512=np.ones((2, 2)).astype(str)), "'fbp_512' of .* not text"),
     ({"hu": np.zeros((2, 2))}, r"holds a slice, not a sinogram\. Read it by read_slice"),
     ({"volume": np.zeros((2, 2, 2))}, r"holds a volume, not a sinogram\. Read it by read_volume"),
 ]
@@ -347,9 +347,9 @@ def test_a_matlab_file_that_crashes_scipy_ends_in_a_sentence(tmp_path):
     savemat(tmp_path / "a.mat", {"sinogram": np.ones((7, 25))})
     content = bytearray((tmp_path / "a.mat").read_bytes())
     here = content.index((9).to_bytes(4, "little") + (1400).to_bytes(4, "little"))  # kind and bytes of the numbers
-    content[here : here + 4] = (2**31 - 1).to_bytes(4, "little")
+    content[here : here + 4] = (100).to_bytes(4, "little")  # there is no such kind: a segmentation fault
     (tmp_path / "a.mat").write_bytes(content)
-    with pytest.raises(InputError, match=r"a.mat' must be a complete .mat file, but it could not be read \("):
+    with pytest.raises(InputError, match=r"a.mat' must be a complete .mat file, .* \(it is damaged\)"):
         read_scan(tmp_path / "a.mat")
 
 

@@ -75,10 +75,10 @@ def test_bad_slices_and_volumes_are_worded(write):
         ({"hu": flat[None], "pixel_mm": 1.0}, r"'hu' of .* must be one image of finite numbers, .* shape \(1, 4, 4\)"),
         ({"hu": flat * np.nan, "pixel_mm": 1.0}, "and values that are NaN or infinite"),
         ({"hu": flat + 1e30, "pixel_mm": 1.0}, r"must be Hounsfield units .* reaches 1e\+30"),
-        ({"hu": flat + 1j, "pixel_mm": 1.0}, "'hu' of .* holds complex numbers"),
-        ({"hu": flat.astype(str), "pixel_mm": 1.0}, "'hu' of .* holds text"),
+        ({"hu": flat + 1j, "pixel_mm": 1.0}, "'hu' of .* not complex numbers"),
+        ({"hu": flat.astype(str), "pixel_mm": 1.0}, "'hu' of .* not text"),
         ({"hu": flat, "pixel_mm": np.ones(2)}, "'pixel_mm' of .* must be a positive number"),
-        ({"hu": flat, "pixel_mm": "wide"}, "'pixel_mm' of .* holds text"),
+        ({"hu": flat, "pixel_mm": "wide"}, "'pixel_mm' of .* not text"),
         ({"hu": flat[:0], "pixel_mm": 1.0}, r"'hu' of .* must hold numbers, but it has shape \(0, 4\)"),
     ):
         with pytest.raises(InputError, match=words):
@@ -91,7 +91,7 @@ def test_bad_slices_and_volumes_are_worded(write):
         ({"volume": cube * np.nan}, "'volume' of .* and values that are NaN or infinite"),
         ({"volume": 0 * cube}, "'volume' of .* must show something, .* the largest is 0"),
         ({"vol": 1e30 * cube}, r"'vol' of .* must show something, .* the largest is 1e\+30"),
-        ({"volume": cube + 1j}, "'volume' of .* holds complex numbers"),
+        ({"volume": cube + 1j}, "'volume' of .* not complex numbers"),
         ({"volume": cube, "scale": np.nan}, "'scale' of .* must be a finite number"),
         ({"volume": cube, "voxel_mm": 0.0}, "'voxel_mm' of .* must be a positive number"),
     ):

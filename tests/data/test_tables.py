@@ -169,7 +169,7 @@ def test_columns_are_real(tmp_path, values, words):
     path = tmp_path / "a.npz"
     np.savez(path, x=np.ones(2), u=values, error=0.0)
     for reader in (read_columns, read_reference):
-        with pytest.raises(InputError, match=f"'u' of .* must hold real numbers, but it holds {words}"):
+        with pytest.raises(InputError, match=f"'u' of .* must hold real numbers, not {words}"):
             reader(str(path), object, ("x",), ("u",))
 
 

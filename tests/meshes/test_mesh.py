@@ -313,8 +313,8 @@ FLAT = np.array([[0, 1, 2], [0, 2, 1]])
         ),
         (TETRA, SIDES + 1, "must name vertices from 0 to 3, but they name 1 to 4"),
         (TETRA, SIDES.astype(float), "faces of .* must be whole numbers .* type float64"),
-        (TETRA + 1j, SIDES, "vertices of .* must hold real numbers, but it holds complex numbers"),
-        (TETRA.astype(str), SIDES, "vertices of .* must hold real numbers, but it holds text"),
+        (TETRA + 1j, SIDES, "vertices of .* must hold real numbers, not complex numbers"),
+        (TETRA.astype(str), SIDES, "vertices of .* must hold real numbers, not text"),
     ],
 )
 def test_bad_meshes_are_worded(tmp_path, vertices, faces, words):

@@ -135,7 +135,7 @@ def test_points_of_a_file_are_brought_into_the_frame(tetra_file, tmp_path, pack)
         ({"occ_near": np.zeros(7, np.uint8)}, r"near points .* shape \(1003, 3\) and 7 labels"),
         ({"points_near": np.zeros((1003, 2))}, r"shape \(1003, 2\)"),
         ({"points_near": np.full((1003, 3), np.nan)}, r"near points .* must be finite"),
-        ({"points_near": np.zeros((1003, 3), complex)}, "'points_near' of .* holds complex numbers"),
+        ({"points_near": np.zeros((1003, 3), complex)}, "'points_near' of .* not complex numbers"),
         ({"center": np.zeros(2)}, "'center' of .* must be three finite numbers"),
         ({"scale": np.zeros(1)}, "'scale' of .* must be a positive number"),
     ],
