@@ -339,14 +339,17 @@ class Objective(LeastSquares):
         with torch.no_grad():
             residuals = self._evaluate_eagerly(self.batch)
         if not residuals:
-            raise InputError(f"{type(self.problem).__name__} gave no residuals", "at least one by name")
+            raise InputError(
+                f"{type(self.problem).__name__}.residuals must return at least one residual, but it returned none",
+                do="return a dict of them by name",
+            )
         for name, r in residuals.items():
             n = row_count(self.batch.get(name))
             if r.ndim != 2 or r.numel() == 0 or (n is not None and (r.shape[0] != n or r.shape[1] == n > 1)):
                 raise InputError(
-                    f"residual '{name}' has shape {tuple(r.shape)}" + (f" for {n} points" if n else ""),
-                    f"({n or 'n'}, k) with few columns k",
-                    "a (n, 1) column was probably combined with a (n,) vector: keep columns, as in x[:, :1]",
+                    f"residual '{name}' must have one row for each point and few columns, ({n or 'n'}, k), "
+                    f"got shape {tuple(r.shape)}" + (f" for {n} points" if n else ""),
+                    do="keep columns, as in x[:, :1]: a (n, 1) column was probably combined with a (n,) vector",
                 )
         self.weights.scheme.check(self)
         self.unused = self._unused()

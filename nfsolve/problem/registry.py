@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from nfsolve._core.errors import InputError, nearest
+from nfsolve._core.errors import InputError, unknown
 from nfsolve.problem import Problem
 
 GROUP = "nfsolve.problems"
@@ -35,23 +35,26 @@ def find(what: str) -> type[Problem]:
     """
     if not isinstance(what, str):
         raise InputError(
-            f"the problem {what!r}", "its name, FILE.py or package.module:Class", "give its parameters as options"
+            f"a problem is given by its name, as FILE.py or as package.module:Class, got {what!r}",
+            do="give its parameters as options",
         )
     if what.endswith(".py"):
         return _in_file(Path(what))
     known = names()
     target = known.get(what, what)
     if ":" not in target:
-        raise InputError(f"unknown problem '{what}'", nearest(what, known), "or give FILE.py or package.module:Class")
+        raise unknown("problem", what, known, "or give FILE.py or package.module:Class")
     module_name, _, class_name = target.partition(":")
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        raise InputError(f"unknown module '{module_name}' in '{target}'", str(error)) from error
+        raise InputError(
+            f"the module '{module_name}' of '{target}' cannot be imported: {error}", do="check its name"
+        ) from error
     found: Any = getattr(module, class_name, None)
     if not _is_problem(found):
         here = _problems_of(module)
-        raise InputError(f"no problem '{class_name}' in {module_name}", f"one of {', '.join(here) or 'none'}")
+        raise InputError(f"{module_name} has no problem '{class_name}'", do=f"name one of {', '.join(here) or 'none'}")
     return found
 
 
@@ -124,7 +127,7 @@ def where(problem: Problem) -> str:
 
 def _in_file(path: Path, name: str = "") -> type[Problem]:
     if not path.is_file():
-        raise InputError(f"problem file '{path}' not found", "a Python file that defines one problem")
+        raise InputError(f"there is no problem file '{path}'", do="give a Python file that defines one problem")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None and spec.loader is not None  # a .py path always has a loader
     module = importlib.util.module_from_spec(spec)
@@ -136,9 +139,9 @@ def _in_file(path: Path, name: str = "") -> type[Problem]:
         return found[name]
     if name or len(found) != 1:
         raise InputError(
-            f"'{path}' defines {len(found)} problems ({', '.join(found) or 'none'})",
-            f"one named {name}" if name else "exactly one subclass of PDE or Problem",
-            "put each into its own file, or give package.module:Class",
+            f"'{path}' must define {f'a problem named {name}' if name else 'exactly one subclass of PDE or Problem'}, "
+            f"but it has {len(found)} ({', '.join(found) or 'none'})",
+            do="put each into its own file, or give package.module:Class",
         )
     return next(iter(found.values()))
 

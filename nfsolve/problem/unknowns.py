@@ -35,8 +35,8 @@ class Unknown:
     def __post_init__(self) -> None:
         if not math.isfinite(self.initial) or (self.positive and self.initial <= 0):
             raise InputError(
-                f"Unknown with initial value {self.initial:g}",
-                "a positive number" if self.positive else "a finite number",
+                f"the start value of an Unknown must be a {'positive' if self.positive else 'finite'} number, "
+                f"got {self.initial:g}"
             )
 
 

@@ -26,7 +26,8 @@ class _Balance(Weighting):
     def __post_init__(self) -> None:
         if self.every < 1 or not 0 <= self.decay < 1:
             raise InputError(
-                f"{type(self).__name__} with every={self.every}, decay={self.decay:g}", "every >= 1, 0 <= decay < 1"
+                f"{type(self).__name__} needs every >= 1 and 0 <= decay < 1, got every={self.every} and "
+                f"decay={self.decay:g}"
             )
 
     @abstractmethod
@@ -95,7 +96,7 @@ class NTK(_Balance):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.points < 1:
-            raise InputError(f"NTK with points={self.points}", "at least 1")
+            raise InputError(f"NTK needs at least 1 point, got points={self.points}")
 
     def sizes(self, terms: Terms) -> dict[str, Tensor]:
         """Return the mean squared norm of the rows of each Jacobian."""

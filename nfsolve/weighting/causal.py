@@ -44,9 +44,8 @@ class Causal(Weighting):
     def __post_init__(self) -> None:
         if not (0 < self.epsilon < math.inf and self.highest < math.inf and self.chunks >= 2 and self.every >= 1):
             raise InputError(
-                f"Causal with epsilon={self.epsilon:g}, highest={self.highest:g}, chunks={self.chunks}, "
-                f"every={self.every}",
-                "epsilon > 0 and highest finite, at least 2 chunks, every >= 1",
+                "Causal needs epsilon > 0, a finite highest, at least 2 chunks and every >= 1, "
+                f"got epsilon={self.epsilon:g}, highest={self.highest:g}, chunks={self.chunks} and every={self.every}"
             )
 
     def check(self, terms: Terms) -> None:
@@ -59,9 +58,9 @@ class Causal(Weighting):
         names = getattr(problem.domain, "names", ())
         if "t" not in names or not self._interior(terms):
             raise InputError(
-                f"causal weighting of {type(problem).__name__}",
-                "a PDE with a coordinate t and an @interior residual",
-                "name the time t, or choose another weighting",
+                "causal weighting needs a PDE with a coordinate t and an @interior residual, "
+                f"got {type(problem).__name__}",
+                do="name the time t, or choose another weighting",
             )
 
     def update(self, state: State, terms: Terms) -> State:

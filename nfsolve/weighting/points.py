@@ -49,8 +49,8 @@ class SelfAdaptive(_Pointwise):
     def __post_init__(self) -> None:
         if not (self.rate > 0 and self.power >= 1 and 1 <= self.limit < math.inf and self.every >= 1):
             raise InputError(
-                f"SelfAdaptive with rate={self.rate:g}, power={self.power:g}, limit={self.limit:g}, every={self.every}",
-                "rate > 0, power >= 1, a finite limit >= 1, every >= 1",
+                "SelfAdaptive needs rate > 0, power >= 1, a finite limit >= 1 and every >= 1, "
+                f"got rate={self.rate:g}, power={self.power:g}, limit={self.limit:g} and every={self.every}"
             )
 
     def update(self, state: State, terms: Terms) -> State:
@@ -91,8 +91,8 @@ class RBA(_Pointwise):
     def __post_init__(self) -> None:
         if not (0 < self.decay < 1 and self.rate > 0 and self.every >= 1):
             raise InputError(
-                f"RBA with decay={self.decay:g}, rate={self.rate:g}, every={self.every}",
-                "0 < decay < 1, rate > 0, every >= 1",
+                f"RBA needs 0 < decay < 1, rate > 0 and every >= 1, got decay={self.decay:g}, rate={self.rate:g} and "
+                f"every={self.every}"
             )
 
     def update(self, state: State, terms: Terms) -> State:

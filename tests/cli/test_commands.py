@@ -87,9 +87,9 @@ def test_run_eval_compare_cite_and_resume(tmp_path, capsys):
         (["run", "burgers", "--field.init", "sirenn"], "unknown init 'sirenn': did you mean 'siren'?"),
         (["run", "burgers", "--optimizer"], "option --optimizer without a name"),
         (["run", "burgers", "--device", "cud"], "unknown device 'cud': did you mean 'cuda'?"),
-        (["run", "missing.py"], "problem file 'missing.py' not found"),
-        (["run", "nowhere.module:Class"], "unknown module 'nowhere.module'"),
-        (["run", "problems.pde.burgers:Nothing"], "no problem 'Nothing' in problems.pde.burgers"),
+        (["run", "missing.py"], "there is no problem file 'missing.py'"),
+        (["run", "nowhere.module:Class"], "the module 'nowhere.module' of 'nowhere.module:Class' cannot be imported"),
+        (["run", "problems.pde.burgers:Nothing"], "problems.pde.burgers has no problem 'Nothing'"),
         (["runn", "burgers"], "unknown command 'runn': did you mean 'run'?"),
         (["eval"], "eval with 0 folders"),
         (["eval", "nowhere"], "no run in 'nowhere'"),
@@ -112,7 +112,7 @@ def test_an_unknown_option_suggests_the_nearest(capsys):
 def test_files_must_define_one_problem(tmp_path, capsys):
     (tmp_path / "empty.py").write_text("x = 1\n")
     assert call("run", tmp_path / "empty.py") == 2
-    assert "defines 0 problems" in capsys.readouterr().err
+    assert "but it has 0" in capsys.readouterr().err
 
 
 def test_a_failed_run_exits_with_1(tmp_path, capsys):

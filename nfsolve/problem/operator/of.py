@@ -41,8 +41,9 @@ class Numbers(FunctionSpace):
             self.log and self.low <= 0
         ):
             raise InputError(
-                f"numbers from {self.low:g} to {self.high:g}{' by logarithm' if self.log else ''}",
-                "low < high, both finite" + (" and positive" if self.log else ""),
+                f"the bounds of numbers must be finite{' and positive' if self.log else ''}, the lower one first, "
+                f"got low={self.low:g}, high={self.high:g}",
+                do="exchange them" if self.low > self.high else "",
             )
 
     def sample(self, n: int, generator: Generator) -> Tensor:
@@ -135,18 +136,25 @@ class OperatorOf(OperatorPDE):
         named = [a for a in arguments(getattr(self.pde, self.varies)) if a not in known]
         if condition.kind != "face" or len(named) != 1:
             raise InputError(
-                f"condition '{self.varies}' ({condition.kind}) of {', '.join(named)} that varies",
-                "a @face condition on one unknown or one of its derivatives",
+                f"only a @face condition on one unknown, or on one of its derivatives, can vary, but "
+                f"'{self.varies}' is @{condition.kind} and names {', '.join(named) or 'none'}",
+                do="vary a parameter instead, or write the condition as u minus its target",
             )
         return named[0]
 
     def _check_space(self) -> None:
         """Refuse a space on other coordinates, or other bounds, than those of what varies."""
         if not isinstance(self.over, FunctionSpace):
-            raise InputError(f"over = {self.over!r}", "bounds of a number (low, high), or a space of functions")
+            raise InputError(
+                f"what varies must have bounds (low, high) or a space of functions, got over={self.over!r}",
+                do="give over=(0.01, 0.1), or over=GaussianField(0.2)",
+            )
         if isinstance(self.over, Numbers):
             if self.varies in self.pde.conditions():
-                raise InputError(f"numbers for the condition '{self.varies}'", "a space of functions on its face")
+                raise InputError(
+                    f"the condition '{self.varies}' holds on a face, so what varies there are functions, not numbers",
+                    do="give over= a space of functions, such as GaussianField(0.2)",
+                )
             return
         names = self.of.split()
         for name in names:
@@ -157,9 +165,9 @@ class OperatorOf(OperatorPDE):
             own = self.pde.domain.bounds[self.pde.domain.index(name)]
             if bounds is not None and (bounds[0] > own[0] or bounds[1] < own[1]):
                 raise InputError(
-                    f"functions on [{bounds[0]:g}, {bounds[1]:g}] for {own[0]:g} <= {name} <= {own[1]:g}",
-                    "a space on all of it",
-                    f"give {type(self.over).__name__}(..., bounds=({own[0]:g}, {own[1]:g}))",
+                    f"the functions must live on all of {own[0]:g} <= {name} <= {own[1]:g}, but theirs is "
+                    f"[{bounds[0]:g}, {bounds[1]:g}]",
+                    do=f"give {type(self.over).__name__}(..., bounds=({own[0]:g}, {own[1]:g}))",
                 )
 
     def _check_ansatz(self) -> None:
@@ -172,8 +180,8 @@ class OperatorOf(OperatorPDE):
         first, second = (self.pde.with_(**{self.varies: v}).output_transform()(points, raw) for v in values)  # type: ignore[misc]
         if not torch.equal(first, second):
             raise InputError(
-                f"'{self.varies}' that varies in the ansatz of {type(self.pde).__name__}",
-                "an ansatz that does not depend on it",
+                f"'{self.varies}' cannot vary, because the ansatz of {type(self.pde).__name__} depends on it",
+                do="write the ansatz without it",
             )
 
     def labels(self, *functions: Callable[[Any], np.ndarray]) -> tuple[Any, float] | None:

@@ -77,18 +77,25 @@ class OperatorPDE(PDE):
         super().__post_init__()
         for name, low in {"sensors": 1, "n_functions": 0, "n_tests": 2, "batch": 1}.items():
             if getattr(self, name) < low:
-                raise InputError(f"{name} = {getattr(self, name)}", f"at least {low}")
+                raise InputError(f"{name} must be at least {low}, got {getattr(self, name)}")
         if not (self.physics or self.data):
-            raise InputError("neither physics nor data", "one of them, or both", "give --physics or --data")
+            raise InputError(
+                "an operator trains on physics, on data or on both, got neither", do="give --physics or --data"
+            )
         if self.data and not self.n_functions:
             raise InputError(
                 "data=True needs labelled functions, got n_functions = 0", do="say how many, as in n_functions=1000"
             )
         if self.adapts:
-            raise InputError(f"adaptive = {self.adaptive} for an operator", "none", "its points serve all functions")
+            raise InputError(
+                f"points that all functions share cannot follow one residual, got adaptive={self.adaptive}",
+                do="leave adaptive at none",
+            )
         taken = set(self.inputs) & {*self.outputs, *self.domain.names}
         if taken:
-            raise InputError(f"input function '{min(taken)}'", "a name that is no coordinate and no unknown")
+            raise InputError(
+                f"the input function '{min(taken)}' has the name of a coordinate or of an unknown", do="rename it"
+            )
 
     @abstractmethod
     def spaces(self) -> dict[str, Any]:
@@ -168,13 +175,15 @@ class OperatorPDE(PDE):
         given = self.spaces()
         if given and set(given) != set(self.inputs):
             raise InputError(
-                f"spaces() of {', '.join(given)}",
-                f"one for each of inputs: {', '.join(self.inputs)}",
-                "name them alike",
+                f"spaces() must return one space for each of {', '.join(self.inputs)}, got {', '.join(given)}",
+                do="name them alike",
             )
         for name, condition in self.conditions().items():
             if condition.kind == "measured":
-                raise InputError(f"@measured '{name}' of an operator", "labels of whole functions", "see labels(...)")
+                raise InputError(
+                    f"an operator cannot train on measured points, but '{name}' is @measured",
+                    do="give labels of whole functions, see labels(...)",
+                )
         like = torch.empty(0, device=device, dtype=dtype)
         grid, sizes = box_grid(self.domain, self.evaluation)
         data: Batch = {"like": like, "grid": grid.to(like), "sizes": sizes}
@@ -197,7 +206,9 @@ class OperatorPDE(PDE):
             InputError: The problem trains without labels.
         """
         if not self.data:
-            raise InputError("a field made of training labels, without data", "labels", "give --data")
+            raise InputError(
+                "this field is made of training labels, but the problem trains without them", do="give --data"
+            )
         grid, sizes = box_grid(self.domain, self.evaluation)
         truth = sample(self, "train", self.n_functions, torch.empty(0), sizes)["truth"]
         return axes_of(grid, sizes), truth.unflatten(1, sizes)
@@ -264,7 +275,10 @@ class OperatorPDE(PDE):
             InputError: The field does not take functions.
         """
         if not hasattr(field, "across"):
-            raise InputError(f"a field of type {type(field).__name__}", "one that takes functions", "use DeepONet")
+            raise InputError(
+                f"an operator needs a field that takes functions, which {type(field).__name__} does not",
+                do="use DeepONet",
+            )
         plain = partial(field.across, rows.functions)
         return partial(lifted, self, plain, rows) if self._lifts and not getattr(field, "from_labels", False) else plain
 

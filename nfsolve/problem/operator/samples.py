@@ -47,7 +47,9 @@ def sample(
         solved = problem.labels(*callables) if labelled else None
     if solved is None:
         if labelled and problem.data:
-            raise InputError(f"data for {type(problem).__name__}", "solutions, as from a method labels(self, ...)")
+            raise InputError(
+                f"{type(problem).__name__} has no solutions to train on", do="write a method labels(self, ...)"
+            )
         return found
     return found | labelled_by(solved, len(found["values"]), sizes, problem.outputs, like)
 
@@ -147,17 +149,16 @@ def as_labels(values: Any, n: int, sizes: tuple[int, ...], outputs: tuple[str, .
     expected = (n, *sizes, len(outputs))
     if tuple(values.shape) not in (expected, expected[:-1] if len(outputs) == 1 else expected):
         raise InputError(
-            f"labels of shape {tuple(values.shape)}",
-            f"{expected} for {n} functions, a grid of {' x '.join(map(str, sizes))} points and {', '.join(outputs)}",
+            f"labels for {n} functions and {', '.join(outputs)} on a grid of {' x '.join(map(str, sizes))} points must "
+            f"have shape {expected}, got {tuple(values.shape)}"
         )
     values = values.reshape(n, -1, len(outputs))
     bad = (~torch.isfinite(values)).flatten(1).sum(1)
     if bad.any():
         first = int(bad.nonzero()[0])
         raise InputError(
-            f"labels of {int((bad > 0).sum())} of {n} functions are NaN or infinite, "
+            f"labels must be finite, but those of {int((bad > 0).sum())} of {n} functions are NaN or infinite, "
             f"first {int(bad[first])} values of function {first}",
-            "finite numbers",
-            "leave these functions out, or solve for them with smaller steps",
+            do="leave these functions out, or solve for them with smaller steps",
         )
     return values

@@ -63,7 +63,8 @@ class TrainedOperator(nn.Module):
         missing = [name for name in names if name not in by_name]
         if missing:
             raise InputError(
-                f"no input function '{missing[0]}'", f"all of {', '.join(names)}", "give a mapping of them by name"
+                f"this operator reads {', '.join(names)}, but '{missing[0]}' is missing",
+                do="give a mapping of all of them by name",
             )
         like, x = next(self.field.parameters()), self._points(x)
         values = {n: self._values(n, by_name[n], places.get(n)).to(like) for n in names}
@@ -77,13 +78,12 @@ class TrainedOperator(nn.Module):
         x, names = torch.as_tensor(x), self.problem.domain.names
         if x.ndim != 2 or x.shape[1] != len(names):
             raise InputError(
-                f"points of shape {tuple(x.shape)}",
-                f"(n, {len(names)}) with columns {', '.join(names)}",
-                "reshape them",
+                f"points must have the columns {', '.join(names)}, (n, {len(names)}), got shape {tuple(x.shape)}",
+                do="reshape them",
             )
         bad = int((~torch.isfinite(x)).any(1).sum())
         if bad:
-            raise InputError(f"{bad} of {len(x)} points are NaN or infinite", "finite coordinates")
+            raise InputError(f"points must be finite, but {bad} of {len(x)} are NaN or infinite", do="leave them out")
         return x
 
     def _values(self, name: str, given: Any, at: Any) -> Tensor:
@@ -98,13 +98,15 @@ class TrainedOperator(nn.Module):
             values = values.reshape(-1, 1) if not sensors.shape[1] else values
         if values.ndim != 2 or values.shape[1] != len(sensors):
             raise InputError(
-                f"values of '{name}' of shape {tuple(values.shape)}",
-                f"(functions, {len(sensors)}), one value for each sensor",
-                f"evaluate the functions at sensor_points('{name}'), or give them as callables",
+                f"'{name}' must have one value for each sensor, (functions, {len(sensors)}), "
+                f"got shape {tuple(values.shape)}",
+                do=f"evaluate the functions at sensor_points('{name}'), or give them as callables",
             )
         bad = int((~torch.isfinite(values)).sum())
         if bad:
-            raise InputError(f"{bad} values of '{name}' are NaN or infinite", "finite numbers")
+            raise InputError(
+                f"values of '{name}' must be finite, but {bad} are NaN or infinite", do="leave these functions out"
+            )
         if at is not None:
             self._check_places(name, torch.as_tensor(at, dtype=torch.float64), sensors)
         return values
@@ -118,7 +120,10 @@ class TrainedOperator(nn.Module):
         elif len(needed) == len(own) == 1 and own[0] in self.problem.domain.names:  # there is one thing that it can be
             values = function(*columns.values())
         else:
-            raise InputError(f"input function '{name}' of ({', '.join(needed)})", f"a function of {', '.join(own)}")
+            raise InputError(
+                f"the input function '{name}' must be a function of {', '.join(own)}, got one of {', '.join(needed)}",
+                do="name its arguments as the coordinates",
+            )
         values = torch.as_tensor(values, dtype=torch.float64)
         return values.expand(len(sensors), 1).T if values.numel() == 1 else values.reshape(1, -1)
 
@@ -126,14 +131,16 @@ class TrainedOperator(nn.Module):
         """Refuse functions that are given at other places: the field would read them as functions that they are not."""
         at = at.reshape(len(at), -1)
         if at.shape != sensors.shape:
-            raise InputError(f"'{name}' at {len(at)} places", f"its {len(sensors)} sensors", _MOVE.format(name))
+            raise InputError(
+                f"'{name}' must be given at its {len(sensors)} sensors, got {len(at)} places", do=_MOVE.format(name)
+            )
         gap = (at - sensors).abs().max(0).values
         span = sensors.max(0).values - sensors.min(0).values
         if (gap > 1e-6 * span).any():
             raise InputError(
-                f"'{name}' at other places than its sensors, up to {float(gap.max()):.3g} away",
-                "values at the sensors on which the operator was trained",
-                _MOVE.format(name),
+                f"'{name}' must be given at the sensors on which the operator was trained, got places up to "
+                f"{float(gap.max()):.3g} away",
+                do=_MOVE.format(name),
             )
 
     def _warn_outside(self, x: Tensor) -> None:

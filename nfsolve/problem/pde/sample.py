@@ -49,7 +49,9 @@ def sample_rows(problem: Any, name: str, condition: Condition, n: int, generator
     if normals.isnan().any():  # a point cloud without normals
         wanted = [a for a in arguments(problem.method(name)) if a.removeprefix("n_") in domain.names and a[:2] == "n_"]
         if wanted:
-            raise InputError(f"'{wanted[0]}' in '{name}' on {domain!r}", "boundary normals", "give it normals=...")
+            raise InputError(
+                f"'{name}' asks for '{wanted[0]}', but {domain!r} has no normals", do="give the PointCloud normals=..."
+            )
         return Rows(points)
     return Rows(points, normals)
 
@@ -83,14 +85,15 @@ def _pairs(domain: Domain, name: str, condition: Condition, n: int, sample: Call
     low, high = domain.bounds[column]
     if domain.periodic[column]:
         raise InputError(
-            f"@paired({coordinate}=...) of '{name}' along a periodic coordinate",
-            "a coordinate that is not periodic; the field repeats along it exactly",
-            "drop the condition",
+            f"the field repeats exactly along the periodic coordinate {coordinate}, so '{name}' cannot be "
+            f"@paired({coordinate}=...)",
+            do="drop the condition",
         )
     if not (low <= first <= high and low <= second <= high):
         raise InputError(
-            f"@paired({coordinate}=({first:g}, {second:g})) of '{name}'",
-            f"values in {low:g} <= {coordinate} <= {high:g}",
+            f"the values of @paired({coordinate}=({first:g}, {second:g})) of '{name}' must lie in "
+            f"{low:g} <= {coordinate} <= {high:g}",
+            do="move them into the domain",
         )
     points = _at(domain, n, column, first, sample)
     partners = points.clone()
@@ -98,8 +101,9 @@ def _pairs(domain: Domain, name: str, condition: Condition, n: int, sample: Call
     lost = int((~domain.contains(partners)).sum())
     if lost:
         raise InputError(
-            f"{lost} of {n} partners of '{name}' at {coordinate} = {second:g} are outside {domain!r}",
-            "the same section of the domain at both values",
+            f"the domain must have the same section at both values of a pair, but {lost} of {n} partners of '{name}' "
+            f"at {coordinate} = {second:g} are outside {domain!r}",
+            do="compare other values, or use a box",
         )
     return Rows(points, partners=partners)
 
@@ -111,7 +115,10 @@ def _mask(problem: Any, name: str, where: Any) -> Callable[[Tensor, Tensor], Ten
             raise unknown("method", where, (m for m in dir(type(problem)) if m[0] != "_"), f"in where= of '{name}'")
         where = getattr(problem, where)
     if not callable(where):
-        raise InputError(f"where={where!r} of '{name}'", "a function of coordinates, or the name of a method")
+        raise InputError(
+            f"where= of '{name}' must be a function of coordinates or the name of a method, got {where!r}",
+            do="write where=lambda x: x > 0",
+        )
     wanted = arguments(where)
     names = problem.domain.names
     known = (*names, *(f"n_{n}" for n in names))
@@ -124,9 +131,9 @@ def _mask(problem: Any, name: str, where: Any) -> Callable[[Tensor, Tensor], Ten
         found = torch.as_tensor(where(*(both[:, known.index(a)][:, None] for a in wanted)))
         if found.dtype != torch.bool or found.numel() != len(points):
             raise InputError(
-                f"where= of '{name}' gave {found.dtype} of shape {tuple(found.shape)}",
-                f"truth values ({len(points)}, 1)",
-                "compare columns, as in lambda x, y: (x < 0) & (y > 0)",
+                f"where= of '{name}' must return truth values ({len(points)}, 1), got {found.dtype} of shape "
+                f"{tuple(found.shape)}",
+                do="compare columns, as in lambda x, y: (x < 0) & (y > 0)",
             )
         return found.reshape(-1)
 
@@ -166,7 +173,9 @@ def box_grid(domain: Domain, sizes: tuple[int, ...] | None) -> tuple[Tensor, tup
     """
     laid = evaluation_points(domain, sizes)
     if "inside" in laid or "sizes" not in laid:
-        raise InputError(f"an operator on {domain!r}", "a box, for its evaluation grid")
+        raise InputError(
+            f"an operator needs a box for its evaluation grid, got {domain!r}", do="give the problem a Box as domain"
+        )
     return laid["grid"], laid["sizes"]
 
 
@@ -188,7 +197,9 @@ def inside_only(domain: Domain, grid: Tensor, sizes: tuple[int, ...]) -> dict[st
         domain.contains(grid, slack=1e-6 * domain.size) if domain.solid else torch.ones(len(grid), dtype=torch.bool)
     )
     if not inside.any():
-        raise InputError(f"an evaluation grid of {sizes} points without one in {domain!r}", "a finer grid")
+        raise InputError(
+            f"none of the points of the evaluation grid {sizes} lies in {domain!r}", do="make evaluation finer"
+        )
     if inside.all():
         return {"grid": grid, "sizes": sizes}
     return {"grid": grid[inside], "sizes": sizes, "inside": inside}

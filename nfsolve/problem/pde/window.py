@@ -138,17 +138,18 @@ def check_windows(problem: Problem) -> None:
     operator = isinstance(problem, OperatorPDE)
     if operator or not isinstance(problem, PDE) or not isinstance(box, Box) or "t" not in box.names:
         raise InputError(
-            f"windows for {kind}",
-            "a PDE on a Box with a coordinate t, or its product with a shape, and no operator",
-            "leave windows at 1",
+            f"windows of time need a PDE on a Box with a coordinate t, or on its product with a shape, and no "
+            f"operator, got {kind}",
+            do="leave windows at 1",
         )
     column = problem.domain.index("t")
     if problem.domain.periodic[column]:
-        raise InputError(f"windows for {kind}, which is periodic in t", "a time with a start", "leave windows at 1")
+        raise InputError(f"windows of time need a start, but {kind} is periodic in t", do="leave windows at 1")
     if problem.unknown_scalars():
         scalars = ", ".join(problem.unknown_scalars())
         raise InputError(
-            f"windows for {kind} with unknown {scalars}", "known parameters", "all times together determine an unknown"
+            f"windows of time need known parameters, but {kind} learns {scalars} from all times together",
+            do="leave windows at 1",
         )
     for name, condition in problem.conditions().items():
         ends = problem.domain.face(condition.sides) if condition.kind == "face" else []
@@ -156,9 +157,8 @@ def check_windows(problem: Problem) -> None:
         parts = around or any(part.startswith("t=") for part in condition.part)
         if parts or "t" in _matched(condition) or any(at == column and sign > 0 for at, _, sign in ends):
             raise InputError(
-                f"windows with condition '{name}' at the end of time",
-                "conditions at the start, as @face, or at all times",
-                "leave windows at 1",
+                f"windows of time need conditions at the start or at all times, but '{name}' holds at the end",
+                do="leave windows at 1",
             )
 
 

@@ -50,13 +50,16 @@ def test_functions_are_callables_or_values_at_the_sensors():
 
 
 REFUSED = [
-    ((torch.ones(2, 7), None), r"values of 'f' of shape \(2, 7\): \(functions, 9\).*sensor_points\('f'\)"),
-    ((torch.full((1, 9), math.nan), None), "9 values of 'f' are NaN or infinite"),
-    ((torch.ones(2, 9), torch.linspace(0, 1, 9) ** 2), r"'f' at other places than its sensors, up to 0.25 away"),
-    ((torch.ones(2, 9), torch.linspace(0, 1, 10)), "'f' at 10 places: its 9 sensors"),
-    ((lambda t, y: y, None), r"input function 'f' of \(t, y\): a function of x"),
+    (
+        (torch.ones(2, 7), None),
+        r"'f' must have one value for each sensor, \(functions, 9\), got shape \(2, 7\).*sensor_points\('f'\)",
+    ),
+    ((torch.full((1, 9), math.nan), None), "values of 'f' must be finite, but 9 are NaN"),
+    ((torch.ones(2, 9), torch.linspace(0, 1, 9) ** 2), r"'f' must be given at the sensors .*up to 0.25 away"),
+    ((torch.ones(2, 9), torch.linspace(0, 1, 10)), "'f' must be given at its 9 sensors, got 10 places"),
+    ((lambda t, y: y, None), r"'f' must be a function of x, got one of t, y"),
     (({"g": torch.ones(2, 9)}, None), "unknown input function 'g'"),
-    (({}, None), "no input function 'f': all of f"),
+    (({}, None), "this operator reads f, but 'f' is missing"),
 ]
 
 
@@ -83,9 +86,9 @@ def test_functions_say_their_parameters_in_many_ways():
 def test_points_are_checked():
     f = torch.zeros(1, 9)
     assert torch.equal(operator()(f, POINTS.numpy()), operator()(f, POINTS))
-    with pytest.raises(InputError, match=r"points of shape \(6,\): \(n, 2\) with columns t, x"):
+    with pytest.raises(InputError, match=r"columns t, x, \(n, 2\), got shape \(6,\)"):
         operator()(f, POINTS[:, 0])
-    with pytest.raises(InputError, match="1 of 6 points are NaN or infinite"):
+    with pytest.raises(InputError, match="points must be finite, but 1 of 6 are NaN"):
         operator()(f, torch.cat([POINTS[:5], torch.full((1, 2), math.nan)]))
 
 

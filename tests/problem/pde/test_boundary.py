@@ -298,13 +298,13 @@ def on(domain, mark, **more):
         (RING, boundary(part="rims"), "unknown boundary part 'rims': did you mean 'rim'.*boundary condition 'wall'"),
         (RING, boundary(where="insde"), "unknown method 'insde'.*In where= of 'wall'"),
         (RING, boundary(where=lambda z: z > 0), "unknown argument 'z'"),
-        (RING, boundary(where=lambda x: x), r"gave torch.float64 of shape \(200, 1\)"),
-        (RING, boundary(where=3), "where=3 of 'wall': a function of coordinates"),
+        (RING, boundary(where=lambda x: x), r"got torch.float64 of shape \(200, 1\)"),
+        (RING, boundary(where=3), "where= of 'wall' must be a function of coordinates.*got 3"),
         (RING, face(x=1), r"@face\(x=1\) is of .*@boundary\(part=...\) with one of rim, hole"),
         (PointCloud([[0, 0], [1, 1]]), boundary, "boundary condition 'wall' holds .*PointCloud.*which has no boundary"),
         (Box(x=periodic(0, 1)), face(x=0), "x is periodic"),
-        (Box(x=periodic(0, 1)), paired(x=(0, 1)), "@paired.* of 'wall' along a periodic coordinate"),
-        (Box(x=(0, 1)), paired(x=(0, 2)), r"values in 0 <= x <= 1"),
+        (Box(x=periodic(0, 1)), paired(x=(0, 1)), "periodic coordinate x, so 'wall' cannot be @paired"),
+        (Box(x=(0, 1)), paired(x=(0, 2)), r"of 'wall' must lie in 0 <= x <= 1"),
         (Polygon([(0, 0), (1, 0), (0, 1)]), paired(x=(0, 0.5)), "partners of 'wall' at x = 0.5 are outside Polygon"),
     ],
 )
@@ -344,7 +344,7 @@ def test_two_conditions_of_one_name_are_worded():
 
 def test_bad_marks_are_worded():
     for wrong in ({}, {"x": 1}, {"x": (0, 0)}, {"x": (0, 1), "y": (0, 1)}):
-        with pytest.raises(InputError, match="one coordinate and two different values"):
+        with pytest.raises(InputError, match="needs one coordinate and two different values"):
             paired(**wrong)
     with pytest.raises(InputError, match="weight of condition 'wall' must be a number that is not negative, got -1"):
         on(RING, boundary(weight=-1))
@@ -368,5 +368,5 @@ def test_a_point_cloud_carries_a_problem():
     assert "sizes" not in data
     assert problem.metrics(problem.exact, data)["relative_l2"] == 0
     Cloud.domain = PointCloud(inside, boundary=rim)
-    with pytest.raises(InputError, match="'n_x' in 'robin' on PointCloud.*boundary normals"):
+    with pytest.raises(InputError, match="'robin' asks for 'n_x', but PointCloud.* has no normals"):
         drawn(Cloud())

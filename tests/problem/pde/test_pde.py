@@ -141,7 +141,7 @@ def test_residuals_of_the_wrong_shape_are_worded():
         def balance(self, u, x):
             return u - x[:, 0]
 
-    with pytest.raises(InputError, match=r"residual 'balance' has shape \(10, 10\) for 10 points"):
+    with pytest.raises(InputError, match=r"residual 'balance' must have one row .*got shape \(10, 10\) for 10 points"):
         solve(Crossed(), steps=1)
 
 

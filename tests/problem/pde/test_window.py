@@ -209,16 +209,16 @@ def test_problems_that_cannot_be_marched_are_worded():
         return u_xx
 
     elsewhere = {"domain": Box(s=(0, 1), x=(0, 1)), "heat": interior(steady)}
-    refused("windows for Heat: a PDE on a Box with a coordinate t", **elsewhere)
-    refused("windows for Heat, which is periodic in t", domain=Box(t=periodic(0, 1), x=(0, 1)))
-    at_the_end = "windows with condition 'zero' at the end of time: conditions at the start"
+    refused("need a PDE on a Box with a coordinate t.*got Heat", **elsewhere)
+    refused("Heat is periodic in t", domain=Box(t=periodic(0, 1), x=(0, 1)))
+    at_the_end = "need conditions at the start or at all times, but 'zero' holds at the end"
     refused(at_the_end, zero=face(t=1)(zero))
     refused(at_the_end, zero=face(t=(0, 1))(zero))
     refused(at_the_end, zero=boundary(zero))
     refused(at_the_end, zero=boundary(part="t=1")(zero))
-    refused("windows with condition 'match' at the end", match=paired(t=(0, 1))(match))
+    refused("but 'match' holds at the end", match=paired(t=(0, 1))(match))
     refused(
-        "windows for Heat with unknown k: known parameters.*All times together",
+        "need known parameters, but Heat learns k from all times together",
         k=Unknown(1.0),
         __annotations__={"k": Unknown},
     )

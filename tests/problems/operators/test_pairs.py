@@ -177,7 +177,7 @@ def test_several_functions_and_names(tmp_path):
     solution = nf.solve(problem, SMALL, steps=2, report=None)
     assert solution.metrics["relative_l2"] > 0 and picture(solution) is not None
     trained = problem.trained(solution.field)
-    with pytest.raises(InputError, match=r"input function 'f' of \(t\): a function of sensor"):
+    with pytest.raises(InputError, match=r"'f' must be a function of sensor.*, got one of t"):
         trained({"g": torch.ones(1, 4), "f": lambda t: t}, torch.ones(3, 2))
 
 
