@@ -4,13 +4,11 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, get_args
 
-import numpy as np
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from nfsolve import InputError
-from nfsolve.forward.radon import PixelGrid, Projector, VoxelGrid
+from nfsolve.forward.radon import Projector
 from nfsolve.problem import Batch
 from nfsolve.reconstruct import Linear, Reconstruction
 
@@ -54,17 +52,6 @@ class Levels(dict[int, dict[str, Any]]):
         return self[side]
 
 
-def coarse_pixels(grid: PixelGrid, side: int) -> PixelGrid:
-    """Merge blocks of side^2 pixels; blocks at the border may reach over it."""
-    return PixelGrid(math.ceil(grid.rows / side), math.ceil(grid.columns / side), grid.pixel * side, grid.centre)
-
-
-def coarse_voxels(grid: VoxelGrid, side: int) -> VoxelGrid:
-    """Merge blocks of side^3 voxels; blocks at the border may reach over it."""
-    nz, ny, nx = (math.ceil(n / side) for n in grid.shape)
-    return VoxelGrid((nz, ny, nx), grid.voxel * side)
-
-
 def root_gradient(image: Tensor, scale: float = 1.0) -> Tensor:
     """Square roots of the lengths of the differences, so that their squares sum to the total variation, (n, 1).
 
@@ -76,17 +63,13 @@ def root_gradient(image: Tensor, scale: float = 1.0) -> Tensor:
     return (sum(steps[1:], steps[0]) * scale**2 + EDGE**2).pow(0.25).reshape(-1, 1)
 
 
-def grouped(values: np.ndarray, side: int) -> Tensor:
-    """Average groups of bins, (views, bins) -> (views, bins // side); the edges lose a remainder, the last one more."""
-    n = values.shape[1] // side
-    start = (values.shape[1] - n * side) // 2
-    return torch.as_tensor(values[:, start : start + n * side]).unflatten(1, (n, side)).mean(2)
-
-
-def merged(projections: Tensor, c: int) -> Tensor:
-    """Average blocks of c x c bins about the middle of the panel, (views, rows, columns)."""
-    top, left = ((n % c) // 2 for n in projections.shape[1:])
-    return F.avg_pool2d(projections[:, None, top:, left:], c)[:, 0]
+def merged(values: Tensor, side: int) -> Tensor:
+    """Average blocks of bins, (views, bins) or (views, rows, columns), as `coarsened` geometries merge them."""
+    for axis in range(1, values.dim()):
+        n = values.shape[axis] // side
+        start = (values.shape[axis] - n * side) // 2
+        values = values.narrow(axis, start, n * side).unflatten(axis, (n, side)).mean(axis + 1)
+    return values
 
 
 def support(projector: Projector, p: Tensor, counts: float, shape: tuple[int, int, int]) -> Tensor:

@@ -36,9 +36,8 @@ from problems.ct._levels import (
     Loss,
     check_at_least,
     classical_images,
-    coarse_pixels,
     compared,
-    grouped,
+    merged,
     root_gradient,
 )
 from problems.ct._picture import tomography_picture
@@ -125,7 +124,7 @@ class Tomography(Problem):
     @cached_property
     def contrast(self) -> float:
         """A typical large attenuation, from filtered back-projection on coarse pixels."""
-        grid = coarse_pixels(self.grid, max(1, self.resolution // 64))
+        grid = self.grid.coarsened(max(1, self.resolution // 64))
         image = filtered_back_projection(torch.as_tensor(self.scan.sinogram), self.scan.geometry, grid, "hann").image
         return max(float(image.quantile(0.99)), 1e-12)
 
@@ -146,21 +145,14 @@ class Tomography(Problem):
         return data
 
     def _level(self, side: int, device: Any, dtype: torch.dtype) -> Batch:
-        scan, grid = self.scan, coarse_pixels(self.grid, side)
-        fine = scan.geometry
-        geometry = replace(
-            fine,
-            n_bins=fine.n_bins // side,
-            spacing=fine.spacing * side,
-            centre=fine.centre - fine.n_bins % side % 2 * fine.spacing / 2,  # see `grouped`
-        )
+        scan, grid, geometry = self.scan, self.grid.coarsened(side), self.scan.geometry.coarsened(side)
         measured = {
             "sinogram": scan.sinogram,
             "known": np.ones_like(scan.sinogram) if scan.weights is None else scan.weights,
         }
         if scan.counts is not None and scan.I0 is not None:
             measured |= {"counts": side * scan.counts, "I0": side * scan.I0}
-        level = {name: grouped(values, side).reshape(-1, 1) for name, values in measured.items()}
+        level = {name: merged(torch.as_tensor(values), side).reshape(-1, 1) for name, values in measured.items()}
         level["precision"] = level["known"] * level.get("counts", 1.0)
         level["pixels"] = grid.centres()
         level = {name: values.to(device, dtype) for name, values in level.items()}

@@ -37,7 +37,6 @@ from problems.ct._levels import (
     Loss,
     check_at_least,
     classical_images,
-    coarse_voxels,
     compared,
     merged,
     root_gradient,
@@ -160,7 +159,7 @@ class CTCone(Problem):
     @cached_property
     def contrast(self) -> float:
         """A typical large attenuation, from FDK on coarse voxels."""
-        coarse = fdk(self.projections, self.geometry, coarse_voxels(self.body.grid, max(1, self.size // 32)), "hann")
+        coarse = fdk(self.projections, self.geometry, self.body.grid.coarsened(max(1, self.size // 32)), "hann")
         return max(float(coarse.image.quantile(0.99)), 1e-12)
 
     def output_transform(self) -> Callable[[Tensor, Tensor], Tensor]:
@@ -174,9 +173,7 @@ class CTCone(Problem):
         return {"levels": levels, "reference": self.body.truth().to(device, dtype), "classical": {}}
 
     def _level(self, c: int, device: Any, dtype: torch.dtype) -> Batch:
-        fine, grid = self.geometry, coarse_voxels(self.body.grid, c)
-        rows, columns = (n // c for n in fine.n_bins)  # what remains at the border is air
-        geometry = replace(fine, n_bins=(rows, columns), spacing=tuple(c * width for width in fine.spacing))
+        geometry, grid = self.geometry.coarsened(c), self.body.grid.coarsened(c)
         p = merged(self.projections, c).reshape(-1, 1)
         projector = Projector(geometry, grid, dtype, device)
         inside = support(projector, p.to(device, dtype), self.counts * c**2, grid.shape)

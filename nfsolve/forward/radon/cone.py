@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from nfsolve.forward.radon.fan import FanBeam
-from nfsolve.forward.radon.views import axes, bin_centres, check_detector, check_distances, checked_angles
+from nfsolve.forward.radon.views import axes, bin_centres, check_detector, check_distances, checked_angles, merged_bins
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,13 @@ class ConeBeam:
         """Split each bin into factor x factor smaller ones."""
         (rows, columns), (dv, du) = self.n_bins, self.spacing
         return replace(self, n_bins=(rows * factor, columns * factor), spacing=(dv / factor, du / factor))
+
+    def coarsened(self, side: int) -> "ConeBeam":
+        """Merge blocks of side x side bins; see `views.merged_bins`."""
+        (rows, dv, cv), (columns, du, cu) = (
+            merged_bins(*axis, side) for axis in zip(self.n_bins, self.spacing, self.centre, strict=True)
+        )
+        return replace(self, n_bins=(rows, columns), spacing=(dv, du), centre=(cv, cu))
 
     def subset(self, views: Sequence[int]) -> "ConeBeam":
         """Keep the views of the given indices, in this order."""

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nfsolve.forward.radon.views import axes, bin_centres, check_detector, check_distances, checked_angles
+from nfsolve.forward.radon.views import axes, bin_centres, check_detector, check_distances, checked_angles, merged_bins
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,11 @@ class FanBeam:
     def refined(self, factor: int) -> "FanBeam":
         """Split each bin into `factor` narrower ones."""
         return replace(self, n_bins=self.n_bins * factor, spacing=self.spacing / factor)
+
+    def coarsened(self, side: int) -> "FanBeam":
+        """Merge groups of bins; see `views.merged_bins`."""
+        n_bins, spacing, centre = merged_bins(self.n_bins, self.spacing, self.centre, side)
+        return replace(self, n_bins=n_bins, spacing=spacing, centre=centre)
 
     def subset(self, views: Sequence[int]) -> "FanBeam":
         """Keep the views of the given indices, in this order."""

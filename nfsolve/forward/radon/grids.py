@@ -62,6 +62,10 @@ class PixelGrid:
         """Split each pixel into factor x factor smaller ones."""
         return replace(self, rows=self.rows * factor, columns=self.columns * factor, pixel=self.pixel / factor)
 
+    def coarsened(self, side: int) -> "PixelGrid":
+        """Merge blocks of side^2 pixels; blocks at the border may reach over it."""
+        return PixelGrid(-(-self.rows // side), -(-self.columns // side), self.pixel * side, self.centre)
+
 
 @dataclass(frozen=True)
 class VoxelGrid:
@@ -107,6 +111,11 @@ class VoxelGrid:
         """Split each voxel into factor^3 smaller ones."""
         nz, ny, nx = self.shape
         return VoxelGrid((nz * factor, ny * factor, nx * factor), self.voxel / factor)
+
+    def coarsened(self, side: int) -> "VoxelGrid":
+        """Merge blocks of side^3 voxels; blocks at the border may reach over it."""
+        nz, ny, nx = (-(-n // side) for n in self.shape)
+        return VoxelGrid((nz, ny, nx), self.voxel * side)
 
 
 def _steps(n: int, dtype: torch.dtype, device: Any) -> Tensor:

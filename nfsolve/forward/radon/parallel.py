@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from nfsolve._core.errors import InputError
-from nfsolve.forward.radon.views import axes, bin_centres, check_detector, checked_angles
+from nfsolve.forward.radon.views import axes, bin_centres, check_detector, checked_angles, merged_bins
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,11 @@ class ParallelBeam:
     def refined(self, factor: int) -> "ParallelBeam":
         """Split each bin into `factor` narrower ones."""
         return replace(self, n_bins=self.n_bins * factor, spacing=self.spacing / factor)
+
+    def coarsened(self, side: int) -> "ParallelBeam":
+        """Merge groups of bins; see `views.merged_bins`."""
+        n_bins, spacing, centre = merged_bins(self.n_bins, self.spacing, self.centre, side)
+        return replace(self, n_bins=n_bins, spacing=spacing, centre=centre)
 
     def subset(self, views: Sequence[int]) -> "ParallelBeam":
         """Keep the views of the given indices, in this order."""

@@ -66,6 +66,21 @@ def bin_centres(
     return centre + (torch.arange(n_bins, dtype=dtype, device=device) - (n_bins - 1) / 2) * spacing
 
 
+def merged_bins(n_bins: int, spacing: float, centre: float, side: int) -> tuple[int, float, float]:
+    """Merge groups of bins along one axis of a detector.
+
+    Args:
+        n_bins: Number of bins.
+        spacing: Their width, in units of length.
+        centre: Middle of the detector.
+        side: Bins in each group; what remains is left out at both ends, one more at the last.
+
+    Returns:
+        Number, width and centre of the groups.
+    """
+    return n_bins // side, spacing * side, centre - n_bins % side % 2 * spacing / 2
+
+
 def axes(angles: Sequence[float]) -> tuple[Tensor, Tensor]:
     """Return the detector axis n = (cos t, sin t) and the central ray (-sin t, cos t), both (views, 2)."""
     t = torch.tensor(angles, dtype=torch.float64)

@@ -138,3 +138,17 @@ def test_bad_grids_are_worded():
         PixelGrid(4, 4, 1, (0.0, math.nan))
     with pytest.raises(ValueError, match=r"\(4, 0, 4\) voxels of side 1"):
         VoxelGrid((4, 0, 4), 1)
+
+
+@pytest.mark.parametrize("side", [1, 2, 3, 4])
+@pytest.mark.parametrize("geometry", [ParallelBeam(ANGLES, 7, 0.4, 0.1), FAN, CONE], ids=["parallel", "fan", "cone"])
+def test_merged_bins_lie_in_the_middle_of_those_they_merge(geometry, side):
+    merged = geometry.coarsened(side)
+    fine, coarse = geometry.offsets(), merged.offsets()
+    fine, coarse = (fine, coarse) if isinstance(fine, tuple) else ((fine,), (coarse,))
+    for before, after in zip(fine, coarse, strict=True):
+        start = len(before) % side // 2
+        groups = before[start : start + len(after) * side].reshape(-1, side)
+        assert len(after) == len(before) // side and torch.allclose(after, groups.mean(1))
+    if side == 1:
+        assert merged == geometry
