@@ -40,6 +40,7 @@ THICK = 8.0  # logarithm of the largest optical depth of a step
 LOOKS = 2  # points inside each cell at which a trained field is asked for density before it is rendered
 QUICK, FITTED = 2**11, 2**14  # pixels that are scored for the progress line, and of the training views at the end
 FLOATER = 0.01  # area of a part of the mesh, in parts of the largest, below which it is left out
+CLEARED, EMPTY_WEIGHT = 1 / 32, 0.1  # points in empty cells, in parts of the samples, and weight of their residual
 EMPTY = 1e-3  # mean opacity below which a scene has no density
 
 
@@ -198,7 +199,8 @@ class Radiance(Problem):
         rows = self._pick(train, max(n, 1), grid, generator, poses)
         if self.refine_poses:
             rows = replace(rows, uncorrected=train.cameras.poses)
-        return {"colour": rows, "grid": grid.state_dict(), "rays": before + len(rows.rgb)}
+        empty = grid.sample_empty(round(CLEARED * self.points), generator).to(rows.rgb)
+        return {"colour": rows, "empty": empty, "grid": grid.state_dict(), "rays": before + len(rows.rgb)}
 
     def fresh(self, data: Batch, generator: Generator, batch: Batch) -> Batch:
         """Pick pixels of the held-out views, whose rays are sampled through the whole box."""
@@ -220,13 +222,24 @@ class Radiance(Problem):
         return {"rays": batch["rays"]}
 
     def residuals(self, field: FieldFunction, batch: Batch) -> dict[str, Tensor]:
-        """Rendered minus photographed colours."""
+        """Rendered minus photographed colours, and what steps absorb in cells that are said to be empty.
+
+        No ray is sampled there any more, so that the fog of the start would stay in a field that is used without its
+        grid.
+        """
         rows: PixelRays = batch["colour"]
         rays = rows.rays
         if rows.uncorrected is not None:
             poses = auxiliary.poses(field, rows.uncorrected)[rows.views]
             rays = self.photographs["train"].cut(*aim(poses, rows.towards))
-        return {"colour": self.integrate(field, rays, rows.samples).before(self.background_colour) - rows.rgb}
+        found = {"colour": self.integrate(field, rays, rows.samples).before(self.background_colour) - rows.rgb}
+        if len(batch.get("empty", ())):
+            found["empty"] = -torch.expm1(-self.step * field(batch["empty"])[:, :1])
+        return found
+
+    def weights(self) -> dict[str, float]:
+        """Keep the emptiness of cells from competing with the photographs."""
+        return {"empty": EMPTY_WEIGHT}
 
     def integrate(self, field: FieldFunction, rays: Rays, samples: Samples) -> Rendering:
         """Integrate the density and the colours of a field along rays."""

@@ -81,10 +81,7 @@ class OccupancyGrid:
         if rest:
             return
         cells = self._all() if look < self.warmup else self._some(generator)
-        axes = torch.stack(torch.unravel_index(cells, (self.resolution,) * len(self.bounds)), -1)
-        inside = torch.rand(axes.shape, generator=generator).to(self.density.device)
-        low, high = self.density.new_tensor(self.bounds).unbind(-1)
-        found = density(low + (axes + inside) / self.resolution * (high - low))
+        found = density(self._points_in(cells, generator))
         if found.shape != (len(cells), 1):
             raise InputError(
                 f"densities at {len(cells)} points must have shape ({len(cells)}, 1), got {tuple(found.shape)}",
@@ -96,6 +93,24 @@ class OccupancyGrid:
         # occupied: rays without samples could never teach the field anything. So does what is not a number.
         mean = self.density.mean(dtype=torch.float64)
         self.occupied = ~(self.density < mean.clamp_max(self.threshold).to(self.density))
+
+    def sample_empty(self, n: int, generator: Generator) -> Tensor:
+        """Return n random points of cells that are not occupied, ``(n, d)``; none where there is no such cell.
+
+        Args:
+            n: Number of points.
+            generator: CPU generator.
+        """
+        empty = (~self.occupied[:, 0]).nonzero()[:, 0]
+        chosen = torch.randint(max(len(empty), 1), (n if len(empty) else 0,), generator=generator)
+        return self._points_in(empty[chosen.to(empty.device)], generator)
+
+    def _points_in(self, cells: Tensor, generator: Generator) -> Tensor:
+        """Return one random point of each of some cells, ``(m, d)``."""
+        axes = torch.stack(torch.unravel_index(cells, (self.resolution,) * len(self.bounds)), -1)
+        inside = torch.rand(axes.shape, generator=generator).to(self.density.device)
+        low, high = self.density.new_tensor(self.bounds).unbind(-1)
+        return low + (axes + inside) / self.resolution * (high - low)
 
     def occupied_at(self, points: Tensor) -> Tensor:
         """Tell whether points ``(n, d)`` of the box lie in occupied cells, ``(n, 1)``."""

@@ -186,6 +186,17 @@ def test_the_same_image_from_a_quarter_of_the_evaluations():
     assert 30 < psnr(image(full), exact) < 60, "the step must matter, or the comparison says nothing"
 
 
+def test_empty_points_lie_in_cells_that_are_not_occupied():
+    grid = OccupancyGrid(CUBE, 4, threshold=1.0)
+    assert grid.sample_empty(9, generator()).shape == (0, 3)
+    grid.occupied[::3] = False
+    points = grid.sample_empty(500, generator())
+    assert points.shape == (500, 3)
+    assert not grid.occupied_at(points).any()
+    assert len(grid._cells(points.unbind(-1)).unique()) == len(range(0, 64, 3))
+    assert torch.equal(points, grid.sample_empty(500, generator()))
+
+
 def test_mistakes_are_named():
     with pytest.raises(
         InputError, match=r"a positive threshold .* got resolution=\d+, every=\d+, threshold=0, decay=0.95"

@@ -111,6 +111,19 @@ def test_resamples_prune_by_the_field_and_keep_the_number_of_samples(data: dict)
     assert float((scene(points)[:, 0] > 0).double().mean()) > 0.5
 
 
+def test_fog_in_empty_cells_is_a_residual(data: dict):
+    problem, random = NeRFScene(**SMALL), generator(0, "points")
+    batch = problem.sample(data, SamplerState(), random)
+    assert "empty" not in problem.residuals(scene, batch), "no cell is empty yet"
+    for _ in range(3):
+        batch = problem.sample(data, SamplerState(batch, scene), random)
+    assert len(batch["empty"]) == SMALL["points"] // 32
+    foggy = problem.residuals(lambda x: scene(x) + 0.2, batch)["empty"]
+    assert float(foggy.median()) == pytest.approx(1 - math.exp(-0.2 * problem.step), rel=1e-6)
+    clear = problem.residuals(scene, batch)["empty"]
+    assert float((clear < 0.01).double().mean()) > 0.8, "one look at a cell can miss what is in it"
+
+
 def test_draws_follow_the_generator(data: dict):
     problem = NeRFScene(**SMALL)
     first, again, other = (
