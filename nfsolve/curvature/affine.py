@@ -73,9 +73,10 @@ def last_affine(parts: Callable[[], list[Tensor]], parameters: Iterable[Tensor])
         parts()
     if found.call is None:
         raise InputError(
-            f"{len(known)} parameters, none of them the weight of a linear layer that reads rows",
-            "an operator whose branch ends in a linear layer without a factorization",
-            "choose the parameters of the branch, as in Stage(..., only='branches')",
+            "The branch must end in a linear layer without a factorization that reads one input function a row, "
+            "and none of "
+            f"{len(known)} parameters is its weight",
+            do="choose the parameters of the branch, as in Stage(..., only='branches')",
         )
     inputs, weight, bias = found.call
     count = len(inputs)
@@ -121,7 +122,8 @@ def _check(layer: AffineLayer, by_outputs: Tensor, by_weights: Tensor) -> None:
 
 def _entangled(count: int) -> InputError:
     return InputError(
-        f"a last linear layer with {count} rows that does not act on each {count}th of the residuals by one row",
-        "the last layer of a branch, which reads one input function a row",
-        "choose its parameters, as in Stage(..., only='branches'); for other fields use GaussNewton",
+        f"Each {count}th of the residuals must depend on one of the {count} rows that the last linear layer reads, "
+        "got one "
+        "that couples them",
+        do="choose the parameters of the branch, as in Stage(..., only='branches'); for other fields use GaussNewton",
     )

@@ -56,7 +56,9 @@ def conditioning(matrix: Tensor, cutoffs: Sequence[float] = CUTOFFS) -> Conditio
         InputError: The matrix is not square, or not finite.
     """
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not torch.isfinite(matrix).all():
-        raise InputError(f"a matrix of shape {tuple(matrix.shape)}", "a square one of finite numbers")
+        raise InputError(
+            f"The matrix must be square and finite, got shape {tuple(matrix.shape)}", do="look for NaN in its entries"
+        )
     signed = torch.linalg.eigvalsh(matrix.double())
     values = signed.abs().sort(descending=True).values
     top = float(values[0])

@@ -87,12 +87,14 @@ class Estimator:
                 raise unknown(name, getattr(self, name), known)
         if not 0 <= self.decay < 1 or self.refresh_every < 1 or self.warmup < 0:
             raise InputError(
-                f"an estimate with decay={self.decay}, refresh_every={self.refresh_every}, warmup={self.warmup}",
-                "decay in [0, 1), refresh_every >= 1 and warmup >= 0",
+                "An estimate needs beta2 in [0, 1), refresh_every >= 1 and warmup >= 0, got "
+                f"beta2={self.decay}, refresh_every={self.refresh_every}, warmup={self.warmup}",
+                do="choose values in these ranges",
             )
         if self.quantity == "diagonal" and self.average == "max":
             raise InputError(
-                "the largest of signed estimates of a diagonal", "average 'ema' or 'mean', as their noise must cancel"
+                "The noise of signed estimates of a diagonal must cancel, which average='max' does not allow",
+                do="use average='ema' or 'mean'",
             )
 
     def start(self, seed: int) -> State:

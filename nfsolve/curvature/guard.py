@@ -82,9 +82,9 @@ def check_products(
                 break
     if gap is not None and gap > WRONG:
         raise InputError(
-            f"second derivatives that differ by {gap:.0%} from finite differences of the first",
-            f"the same within {WRONG:.0%}; the backward of {', '.join(foreign)} is probably not differentiable",
-            'write that backward with differentiable operations, or use method="finite_difference", or DiagGN, '
+            f"Second derivatives differ by {gap:.0%} from finite differences of the first, and may by {WRONG:.0%}; the "
+            f"backward of {', '.join(foreign)} is probably not differentiable",
+            do='write that backward with differentiable operations, or use method="finite_difference", or DiagGN, '
             "which needs first derivatives only (guard=False turns this check off)",
         )
 

@@ -52,8 +52,8 @@ class LeastSquares:
         self._fixed = {name: p for name, p in parameters.items() if not p.requires_grad}
         if not self._trained:
             raise InputError(
-                f"{len(parameters)} parameters, none with requires_grad=True",
-                "at least one parameter to train",
+                f"At least one parameter must be trained, and none of {len(parameters)} has requires_grad=True",
+                do="thaw one with requires_grad_()",
             )
         self._all = dict(self._trained)
         self._forward_mode = True

@@ -142,7 +142,10 @@ def top_eigenpairs(
     from scipy.sparse.linalg import LinearOperator, eigsh  # slow to import
 
     if not 1 <= k < n:
-        raise InputError(f"{k} eigenvalues of a matrix with {n} rows by Lanczos iteration", f"1 to {n - 1}")
+        raise InputError(
+            f"Lanczos iteration finds 1 to {n - 1} eigenvalues of a matrix with {n} rows, got k={k}",
+            do="choose a smaller k",
+        )
 
     def product(v: np.ndarray) -> np.ndarray:
         return apply(torch.from_numpy(np.ascontiguousarray(v.reshape(-1)))).double().cpu().numpy()

@@ -73,9 +73,8 @@ def sample_products(
         )
     if all(g is None for g in found.gradient):
         raise InputError(
-            f"a loss that depends on none of the {len(parameters)} parameters of the optimizer",
-            "one that depends on some of them",
-            "check that the optimizer got the parameters of this objective",
+            f"The loss depends on none of the {len(parameters)} parameters of the optimizer",
+            do="check that the optimizer got the parameters of this objective",
         )
     return found
 
@@ -173,7 +172,8 @@ def _residual(closure: Any) -> tuple[Tensor, Tensor]:
         residual = closure.stacked(theta)
     if not residual.requires_grad:
         raise InputError(
-            f"a residual that depends on none of the {theta.numel()} parameter values", "one that depends on some"
+            f"No residual depends on any of the {theta.numel()} parameter values",
+            do="check that the residuals evaluate the field with the parameters that they are given",
         )
     return theta, residual
 
@@ -210,7 +210,7 @@ def _twice() -> Iterator[None]:
         if not any(words in str(error) for words in ONCE):
             raise
         raise InputError(
-            f"a loss that cannot be differentiated twice ({str(error).splitlines()[0]})",
-            "second derivatives, for Hessian-vector products",
-            'use method="finite_difference", or DiagGN, which needs first derivatives only',
+            "Hessian-vector products need second derivatives, which this loss does not have "
+            f"({str(error).splitlines()[0]})",
+            do='use method="finite_difference", or DiagGN, which needs first derivatives only',
         ) from error

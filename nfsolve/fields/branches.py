@@ -174,17 +174,21 @@ class Convolution(Branch):
         check_counts("Convolution", **sizes)
         if self.kernel % 2 == 0 or len(self.grid) > 2:
             raise InputError(
-                f"Convolution with grid = {self.grid}, kernel = {self.kernel}", "one or two axes, and an odd kernel"
+                f"Convolution needs one or two axes and an odd kernel, got grid = {self.grid}, kernel = {self.kernel}",
+                do="write grid=(28, 28), kernel=3",
             )
         if self.activation.is_complex or self.activation.maps != 1:
-            raise InputError(f"Convolution with activation = {self.activation}", "one of real values and one map")
+            raise InputError(
+                f"Convolution needs a real activation of one linear map, got {self.activation}", do="use GELU or Tanh"
+            )
 
     def build(self, sensors: int, outputs: int, layers: Maker) -> nn.Module:
         """Build the network."""
         sizes = self.grid or (sensors,)
         if math.prod(sizes) != sensors:
             raise InputError(
-                f"Convolution with grid = {sizes} for {sensors} sensors", "as many points as there are sensors"
+                f"Convolution needs a grid of as many points as there are sensors, got {sizes} for {sensors}",
+                do="choose grid= so that its product is the number of sensors",
             )
         count = len(self.channels) + self.depth
         make = layers(sensors, width=self.width, count=count, activation=self.activation, init=None)

@@ -17,7 +17,9 @@ def check_counts(owner: str, **values: int) -> None:
     """
     for name, value in values.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise InputError(f"{owner} with {name} = {value!r}", "a whole number of at least 1")
+            raise InputError(
+                f"{owner} needs {name} to be a whole number of at least 1, got {value!r}", do=f"choose {name}=1 or more"
+            )
 
 
 def check_positive(owner: str, **values: float) -> None:
@@ -33,4 +35,6 @@ def check_positive(owner: str, **values: float) -> None:
     for name, value in values.items():
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if not number or not math.isfinite(value) or value <= 0:
-            raise InputError(f"{owner} with {name} = {value!r}", "a positive finite number")
+            raise InputError(
+                f"{owner} needs {name} to be a positive finite number, got {value!r}", do=f"choose {name} above 0"
+            )

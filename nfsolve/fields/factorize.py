@@ -112,7 +112,10 @@ class WeightNormalization(Factorization):
     def register(self, layer: nn.Linear, generator: Generator) -> None:
         """Parametrize one layer."""
         if not bool(torch.linalg.vector_norm(layer.weight, dim=1).all()):
-            raise InputError("WeightNormalization of a layer with a row of zeros", "rows with a direction")
+            raise InputError(
+                "WeightNormalization needs rows with a direction, got a row of zeros",
+                do="initialise the layer with other weights",
+            )
         parametrize.register_parametrization(layer, "weight", Direction())
 
 
@@ -205,11 +208,11 @@ def factorize(
     layers = factorization.layers(module)
     if not layers:
         raise InputError(
-            f"{type(factorization).__name__} of a {type(module).__name__} without linear layers",
-            "a module with nn.Linear layers",
+            f"{type(factorization).__name__} acts on linear layers, and this {type(module).__name__} has none",
+            do="give a module with nn.Linear layers",
         )
     if any(parametrize.is_parametrized(layer) for layer in module.modules()):
-        raise InputError("a module that is factorized already", "plain linear layers", "call fold(module) first")
+        raise InputError("The layers are factorized already", do="call fold(module) first")
     generator = generator or seeded(seed, "factorization")
     for layer in layers:
         factorization.register(layer, generator)

@@ -143,16 +143,17 @@ class FeatureGrid(Encoding):
         check_positive("FeatureGrid", initial=self.initial)
         if not 2 <= self.coarsest <= self.finest:
             raise InputError(
-                f"FeatureGrid with coarsest = {self.coarsest}, finest = {self.finest}",
-                "at least 2 points along an axis, and in the finest grid no fewer than in the coarsest",
+                "FeatureGrid needs at least 2 points along an axis, and in the finest grid no fewer than in the "
+                "coarsest, got "
+                f"coarsest = {self.coarsest}, finest = {self.finest}",
+                do="choose finest >= coarsest >= 2",
             )
         if self.hash_size is not None:
             check_counts("FeatureGrid", hash_size=self.hash_size)
             if self.hash_size > LARGEST:
                 raise InputError(
-                    f"FeatureGrid with hash_size = {self.hash_size}",
-                    f"the binary logarithm of a table's size, at most {LARGEST}",
-                    "write hash_size=19 for a table of 2^19 values, or None for no hashing",
+                    f"hash_size is the binary logarithm of a table's size, at most {LARGEST}, got {self.hash_size}",
+                    do="write hash_size=19 for a table of 2^19 values, or None for no hashing",
                 )
 
     def resolutions(self) -> list[int]:
@@ -169,9 +170,10 @@ class FeatureGrid(Encoding):
         """
         if len(names) > len(PRIMES):
             raise InputError(
-                f"FeatureGrid on {len(names)} features ({', '.join(names)})",
-                f"at most {len(PRIMES)}, where a periodic coordinate has a cosine and a sine for each harmonic",
-                "take GaussianFourier, or one harmonic",
+                f"FeatureGrid reads at most {len(PRIMES)} features, where a periodic coordinate has a cosine and a "
+                "sine for each "
+                f"harmonic, got {len(names)} ({', '.join(names)})",
+                do="take GaussianFourier, or one harmonic",
             )
         resolutions = self.resolutions()
         sizes = [(resolution + self.smooth) ** len(names) for resolution in resolutions]

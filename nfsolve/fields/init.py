@@ -99,9 +99,8 @@ class Siren(Init):
         rate, d = place.activation.rate(place.index), layer.in_features
         if rate is None:
             raise InputError(
-                f"init=Siren() with activation={place.activation}",
-                "an activation with an omega",
-                "use Sine(30.0), or init=Glorot()",
+                f"Siren needs an activation with an omega, got {place.activation}",
+                do="use Sine(30.0), or init=Glorot()",
             )
         uniform_(layer.weight, 1 / d if place.index == 0 else math.sqrt(6 / d) / rate, generator)
         uniform_(layer.bias, 1 / math.sqrt(d), generator)
@@ -169,24 +168,21 @@ class WeightScaling(Init):
             return (self.alpha,) * place.count
         if len(self.alpha) != place.count:
             raise InputError(
-                f"WeightScaling with {len(self.alpha)} values of alpha",
-                f"{place.count}, one for each layer but the last",
-                "give one number to scale them all",
+                f"WeightScaling needs {place.count} values of alpha, one for each layer but the last, got "
+                f"{len(self.alpha)}",
+                do="give one number to scale them all",
             )
         return tuple(self.alpha)
 
     def _bandwidth_alpha(self, place: Place) -> float:
         if self.resolution is None:
             raise InputError(
-                "WeightScaling('auto') without a resolution",
-                "the number of points along an axis",
-                "write WeightScaling('auto', resolution=N), or give alpha as a number",
+                "WeightScaling('auto') needs a resolution, the number of points along an axis, got none",
+                do="write WeightScaling('auto', resolution=N), or give alpha as a number",
             )
         if not isinstance(place.activation, Sine):
             raise InputError(
-                f"WeightScaling('auto') with activation={place.activation}",
-                "a Sine, for which the bandwidth rule is derived",
-                "give alpha as a number",
+                f"WeightScaling('auto') is derived for a Sine, got {place.activation}", do="give alpha as a number"
             )
         nyquist = math.pi * (self.resolution - 1) / 2
         ratio = self.kappa * nyquist * place.inputs * math.sqrt(3) / place.activation.omega

@@ -82,7 +82,9 @@ class Operator(Field):
 
     def network(self, features: Tensor) -> Tensor:
         """Refuse points without functions."""
-        raise InputError(f"a {type(self).__name__} without input functions", "sensor values", "call it as field(x, f)")
+        raise InputError(
+            f"{type(self).__name__} takes input functions besides points, got points only", do="call it as field(x, f)"
+        )
 
     def forward(self, x: Tensor, f: Tensor, *more: Tensor) -> Tensor:  # type: ignore[override]
         """Evaluate the image of one function at each point.
@@ -101,7 +103,10 @@ class Operator(Field):
         x, functions = self.cast(x), self.sensor_values((f, *more))
         for g in functions:
             if len(g) not in (1, x.shape[-2]):
-                raise InputError(f"{len(g)} functions for {x.shape[-2]} points", "one for each point, or one for all")
+                raise InputError(
+                    f"field(x, f) takes one function for each of {x.shape[-2]} points, or one for all, got {len(g)}",
+                    do="call field.on_grid(f, x) for all functions at all points",
+                )
         return self.finish(x, self.images(x, functions))
 
     def across(self, functions: Functions, x: Tensor) -> Tensor:
@@ -155,19 +160,20 @@ class Operator(Field):
         functions = (functions,) if isinstance(functions, Tensor) else tuple(functions)
         if len(functions) != len(self.sensors):
             raise InputError(
-                f"{len(functions)} input functions",
-                f"{len(self.sensors)}, which the field was built for",
-                "give one tensor of sensor values for each of sensors=",
+                f"The field was built for {len(self.sensors)} input functions, got {len(functions)}",
+                do="give one tensor of sensor values for each of sensors=",
             )
         for f, sensors in zip(functions, self.sensors, strict=True):
             if f.ndim < 2 or f.shape[-1] != sensors:
                 raise InputError(
-                    f"sensor values of shape {tuple(f.shape)}",
-                    f"(n, {sensors}), one row for each function",
-                    "build the field with sensors= the number of columns",
+                    f"Sensor values must have shape (n, {sensors}), one row for each function, got {tuple(f.shape)}",
+                    do="build the field with sensors= the number of columns",
                 )
         if len({len(f) for f in functions} - {1}) > 1:
-            raise InputError(f"input functions of {', '.join(str(len(f)) for f in functions)} rows", "as many of each")
+            raise InputError(
+                f"Input functions must have equally many rows, got {', '.join(str(len(f)) for f in functions)}",
+                do="give one row for each function, or a single one for all",
+            )
         return tuple(f.to(self.coordinates.matrix) for f in functions)
 
 
@@ -222,7 +228,10 @@ def make_branches(field: Operator, branch: Branch | tuple[Branch, ...], outputs:
     count = len(field.sensors)
     branches = tuple(branch) if isinstance(branch, tuple | list) else (branch,) * count
     if len(branches) != count:
-        raise InputError(f"{len(branches)} branches for {count} input functions", "one for each, or one for all")
+        raise InputError(
+            f"There must be one branch for each of {count} input functions, or one for all, got {len(branches)}",
+            do="give branch= a tuple of that length",
+        )
     return nn.ModuleList(
         make_branch(field, spec, sensors, outputs, f"branch {i}" if i else "branch")
         for i, (spec, sensors) in enumerate(zip(branches, field.sensors, strict=True))

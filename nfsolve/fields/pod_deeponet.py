@@ -64,8 +64,10 @@ class PODDeepONet(Separable):
         sizes = tuple(len(axis) for axis in axes)
         if len(axes) != len(self.inputs) or snapshots.shape[1:] != (*sizes, k):
             raise InputError(
-                f"snapshots of shape {tuple(snapshots.shape)} on axes of {sizes} points",
-                f"(functions, *points along {', '.join(self.inputs)}, {k})",
+                f"snapshots must have shape (functions, *points along {', '.join(self.inputs)}, {k}), got "
+                f"{tuple(snapshots.shape)} "
+                f"on axes of {sizes} points",
+                do="give an axis for each coordinate, and a last column for each output",
             )
         axes, snapshots = closed(domain, axes, snapshots.to("cpu", torch.float64))
         self.grid = Grid(domain, axes, modes(snapshots, latent)).to(like)
@@ -90,7 +92,8 @@ class PODDeepONet(Separable):
         """
         if not hasattr(problem, "snapshots"):
             raise InputError(
-                f"{cls.__name__} for {type(problem).__name__}", "a problem with training labels", "use DeepONet"
+                f"{cls.__name__} takes its modes from training labels, and {type(problem).__name__} has none",
+                do="use DeepONet",
             )
         axes, values = problem.snapshots()
         return super().for_problem(problem, **{"axes": axes, "snapshots": values, "output_transform": None, **options})
@@ -108,16 +111,18 @@ def modes(snapshots: Tensor, latent: int) -> Tensor:
         InputError: Labels that are not finite, or fewer modes than asked for.
     """
     if not bool(snapshots.isfinite().all()):
-        raise InputError("snapshots with values that are NaN or infinite", "finite training labels")
+        raise InputError(
+            "snapshots must be finite, got values that are NaN or infinite", do="leave out the functions that failed"
+        )
     count, k = len(snapshots), snapshots.shape[-1]
     rows = snapshots.reshape(count, -1, k)
     mean = rows.mean(0)
     _, sizes, vectors = torch.linalg.svd((rows - mean).permute(2, 0, 1), full_matrices=False)
     if latent > min(count - 1, rows.shape[1]):
         raise InputError(
-            f"latent = {latent} modes of {count} training functions on {rows.shape[1]} points",
-            f"at most {min(count - 1, rows.shape[1])}",
-            "give a smaller latent=, as in --field.latent, or more functions",
+            f"latent must be at most {min(count - 1, rows.shape[1])}, as there are {count} training functions on "
+            f"{rows.shape[1]} points, got {latent}",
+            do="give a smaller latent=, as in --field.latent, or more functions",
         )
     vectors, sizes = vectors[:, :latent], sizes[:, :latent] / math.sqrt(count - 1)
     # the sign of a mode is the linear algebra library's choice
@@ -157,7 +162,11 @@ class Grid(nn.Module):
         super().__init__()
         for name, axis in zip(domain.names, axes, strict=True):
             if len(axis) < 2 or not bool((axis.diff() > 0).all()):
-                raise InputError(f"a grid of {len(axis)} points along {name}", "at least 2, in ascending order")
+                raise InputError(
+                    f"The grid needs at least 2 points along {name}, in ascending order, got {len(axis)} that are "
+                    "not, or too few",
+                    do="sort them, and leave out repeated ones",
+                )
             self.register_buffer(f"along_{name}", axis)
         self.names, self.bounds, self.periodic = domain.names, domain.bounds, domain.periodic
         self.register_buffer("table", table)

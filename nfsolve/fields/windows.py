@@ -30,8 +30,10 @@ class Windows(nn.Module):
         super().__init__()
         if len(fields) != len(cuts) + 1 or list(cuts) != sorted(set(cuts)):
             raise InputError(
-                f"{len(fields)} fields and cuts at {', '.join(f'{cut:g}' for cut in cuts) or 'none'}",
-                "one field for each interval between ascending cuts",
+                f"Windows needs one field for each interval between ascending cuts, got {len(fields)} fields and "
+                "cuts at "
+                f"{', '.join(f'{cut:g}' for cut in cuts) or 'none'}",
+                do="give one cut fewer than fields",
             )
         self.fields = nn.ModuleList(fields)
         self.column = column

@@ -188,7 +188,7 @@ def flatten(tree: Any) -> Tensor:
     """
     leaves = tree_flatten(tree)[0]
     if not leaves:
-        raise InputError("a tree without tensors", "at least one tensor to join into a vector")
+        raise InputError("A tree needs a tensor to be joined into a vector, got none", do="give one with tensors")
     return torch.cat([real(leaf).reshape(-1) for leaf in leaves])
 
 
@@ -209,7 +209,8 @@ def unflatten(vector: Tensor, like: Any) -> Any:
     sizes = [leaf.numel() * (2 if leaf.is_complex() else 1) for leaf in leaves]
     if vector.shape != (sum(sizes),):
         raise InputError(
-            f"a vector of shape {tuple(vector.shape)}", f"({sum(sizes)},), the number of entries of the tree"
+            f"The vector must have shape ({sum(sizes)},), one entry for each of the tree, got {tuple(vector.shape)}",
+            do="give a vector of that length",
         )
     parts = []
     for piece, leaf in zip(torch.split(vector, sizes), leaves, strict=True):

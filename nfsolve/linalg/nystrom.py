@@ -66,12 +66,14 @@ def nystrom(
         InputError: ``rank`` is not positive, or the products are not finite.
     """
     if rank < 1:
-        raise InputError(f"a Nystrom approximation of rank {rank}", "at least 1")
+        raise InputError(
+            f"The rank of a Nystrom approximation must be at least 1, got {rank}", do="choose a larger rank"
+        )
     tests = torch.randn(n, min(rank, n), dtype=torch.float64, generator=generator)
     tests = torch.linalg.qr(tests)[0].to(device)
     sketch = torch.stack([apply(v.to(dtype)) for v in tests.T], 1).double()
     if not torch.isfinite(sketch).all():
-        raise InputError("products with entries that are not finite", "finite ones", "look for NaN in the residuals")
+        raise InputError("Products must be finite, got NaN or infinity", do="look for NaN in the residuals")
     # rows of zeros are those of variables that A does not know: the shift must not give them a part in U
     tests = tests * sketch.any(1, keepdim=True)
     # the shift keeps the small core positive definite in the precision of the products

@@ -172,8 +172,10 @@ class Diagonal(torch.optim.Optimizer):
         lr, momentum, damping, weight_decay = (group[k] for k in ("lr", "momentum", "damping", "weight_decay"))
         if not (lr >= 0 and 0 <= momentum < 1 and damping >= 0 and weight_decay >= 0 and 0 <= group["rate_warmup"] < 1):
             raise InputError(
-                f"{type(self).__name__} with {lr=}, {momentum=}, {damping=}, {weight_decay=}",
-                "lr >= 0, momentum and rate_warmup in [0, 1), damping and weight_decay >= 0",
+                f"{type(self).__name__} needs lr >= 0, momentum and rate_warmup in [0, 1), and damping and "
+                "weight_decay >= 0, got "
+                f"{lr=}, {momentum=}, {damping=}, {weight_decay=}, rate_warmup={group['rate_warmup']}",
+                do="choose values in these ranges",
             )
         _estimator(group)
 

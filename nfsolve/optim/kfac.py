@@ -71,16 +71,21 @@ class KFAC(GradientMethod):
     ):
         if not (lr >= 0 and all(0 <= b < 1 for b in (momentum, decay, *betas))):
             raise InputError(
-                f"KFAC with {lr=}, {momentum=}, {decay=}, {betas=}", "lr >= 0, momentum, decay and betas in [0, 1)"
+                f"KFAC needs lr >= 0, and momentum, decay and betas in [0, 1), got {lr=}, {momentum=}, {decay=}, "
+                f"{betas=}",
+                do="choose values in these ranges",
             )
         if not (damping >= 0 and clip > 0 and rest >= 0 and eps > 0 and weight_decay >= 0):
             raise InputError(
-                f"KFAC with {damping=}, {clip=}, {rest=}, {eps=}, {weight_decay=}",
-                "clip and eps > 0, damping, rest and weight_decay >= 0",
+                "KFAC needs clip and eps > 0, and damping, rest and weight_decay >= 0, got "
+                f"{damping=}, {clip=}, {rest=}, {eps=}, {weight_decay=}",
+                do="choose values in these ranges",
             )
         if precondition_frequency < 1 or samples < 1:
             raise InputError(
-                f"KFAC with {precondition_frequency=}, {samples=}", "precondition_frequency and samples >= 1"
+                f"KFAC needs precondition_frequency and samples of at least 1, got {precondition_frequency=}, "
+                f"{samples=}",
+                do="choose values in these ranges",
             )
         defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "clip": clip, "rest": rest}
         defaults |= {"betas": betas, "eps": eps, "decay": decay, "damping": damping, "samples": samples}
@@ -124,10 +129,10 @@ class KFAC(GradientMethod):
         found = [f for f in found if id(f.weight) in place and (f.bias is None or id(f.bias) in place)]
         if not found:
             raise InputError(
-                f"KFAC with {len(place)} parameters, none of them the weight of a linear layer that could be recorded",
-                "linear layers that hold their weights as parameters (no factorization), differentiated by Taylor jets "
-                "or not at all",
-                "use SOAP, Shampoo or Adam",
+                "KFAC needs linear layers that hold their weights as parameters (no factorization), differentiated "
+                "by Taylor "
+                f"jets or not at all, and none of {len(place)} parameters is such a weight",
+                do="use SOAP, Shampoo or Adam",
             )
         if not all(bool(torch.isfinite(m).all()) for f in found for m in (f.inputs, f.outputs)):
             return False

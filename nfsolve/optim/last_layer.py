@@ -57,8 +57,10 @@ class LastLayer(OneGroup):
     ):
         if not (batches >= 1 and damping > 0 and 0 < cg_tolerance < 1 and cg_steps >= 1 and max_bytes > 0):
             raise InputError(
-                f"LastLayer with {batches=}, {damping=}, {cg_tolerance=}, {cg_steps=}, {max_bytes=}",
-                "batches and cg_steps at least 1, damping and max_bytes > 0, cg_tolerance in (0, 1)",
+                "LastLayer needs batches and cg_steps of at least 1, damping and max_bytes > 0, and cg_tolerance "
+                "in (0, 1), got "
+                f"{batches=}, {damping=}, {cg_tolerance=}, {cg_steps=}, {max_bytes=}",
+                do="choose values in these ranges",
             )
         defaults = {"batches": batches, "damping": damping, "cg_tolerance": cg_tolerance, "cg_steps": cg_steps}
         super().__init__(params, defaults | {"max_bytes": max_bytes})
@@ -113,11 +115,10 @@ class LastLayer(OneGroup):
         if matrices + rest > limit:
             fits = int((limit - rest) / matrices * batches)
             raise InputError(
-                f"a layer of {outputs} outputs and {columns} inputs, {outputs * columns} parameters, for {count} "
-                f"functions: {(matrices + rest) / 1e9:.1f} GB",
-                f"at most {limit / 1e9:.1f} GB",
-                (f"take batches={fits}, " if fits >= 1 else "") + "build the field with a smaller latent=, or raise "
-                "max_bytes",
+                f"LastLayer may take {limit / 1e9:.1f} GB, and a layer of {outputs} outputs and {columns} inputs, "
+                f"{outputs * columns} parameters, needs {(matrices + rest) / 1e9:.1f} GB for {count} functions",
+                do=(f"take batches={fits}, " if fits >= 1 else "")
+                + "build the field with a smaller latent=, or raise max_bytes",
             )
 
     def _search(self, objective: Any, layer: AffineLayer, normal: "_Normal") -> None:

@@ -42,8 +42,9 @@ class Muon(torch.optim.Optimizer):
     ):
         if not (lr >= 0 and 0 <= momentum < 1 and all(0 <= b < 1 for b in betas) and weight_decay >= 0):
             raise InputError(
-                f"Muon with {lr=}, {momentum=}, {betas=}, {weight_decay=}",
-                "lr >= 0, momentum and betas in [0, 1), weight_decay >= 0",
+                f"Muon needs lr >= 0, momentum and betas in [0, 1), and weight_decay >= 0, got "
+                f"{lr=}, {momentum=}, {betas=}, {weight_decay=}",
+                do="choose values in these ranges",
             )
         options = {"lr": lr, "momentum": momentum, "betas": betas, "weight_decay": weight_decay}
         super().__init__(params, options)

@@ -63,11 +63,16 @@ class NystromNewtonCG(OneGroup):
     ):
         if not (damping > 0 and 0 < cg_tolerance < 1 and 0 < armijo < 0.5):
             raise InputError(
-                f"NystromNewtonCG with {damping=}, {cg_tolerance=}, {armijo=}",
-                "damping > 0, cg_tolerance in (0, 1), armijo in (0, 0.5)",
+                "NystromNewtonCG needs damping > 0, cg_tolerance in (0, 1) and armijo in (0, 0.5), got "
+                f"{damping=}, {cg_tolerance=}, {armijo=}",
+                do="choose values in these ranges",
             )
         if rank < 1 or refresh_every < 1 or cg_steps < 1:
-            raise InputError(f"NystromNewtonCG with {rank=}, {refresh_every=}, {cg_steps=}", "each at least 1")
+            raise InputError(
+                f"NystromNewtonCG needs rank, refresh_every and cg_steps of at least 1, got {rank=}, "
+                f"{refresh_every=}, {cg_steps=}",
+                do="choose values in these ranges",
+            )
         if curvature not in ("gauss_newton", "hessian"):
             raise unknown("curvature", curvature, ("gauss_newton", "hessian"))
         defaults = {"damping": damping, "rank": rank, "refresh_every": refresh_every, "cg_steps": cg_steps}

@@ -37,8 +37,10 @@ class _SelfScaled(OneGroup):
     ):
         if not (0 < c1 < c2 < 1 and tolerance >= 0 and max_evaluations >= 1 and max_bytes > 0):
             raise InputError(
-                f"{type(self).__name__} with {c1=}, {c2=}, {tolerance=}, {max_evaluations=}, {max_bytes=}",
-                "0 < c1 < c2 < 1, tolerance >= 0, max_evaluations >= 1, max_bytes > 0",
+                f"{type(self).__name__} needs 0 < c1 < c2 < 1, tolerance >= 0, max_evaluations >= 1 and max_bytes "
+                "> 0, got "
+                f"{c1=}, {c2=}, {tolerance=}, {max_evaluations=}, {max_bytes=}",
+                do="choose values in these ranges",
             )
         defaults = {"c1": c1, "c2": c2, "tolerance": tolerance, "scaling": scaling, "initial_scaling": initial_scaling}
         super().__init__(params, defaults | {"max_evaluations": max_evaluations, "max_bytes": max_bytes})
@@ -183,21 +185,26 @@ class _SelfScaled(OneGroup):
     def _check_parameters(self) -> None:
         parameters = self._trained
         if not parameters:
-            raise InputError(f"{type(self).__name__} without parameters that require gradients", "at least one")
+            raise InputError(
+                f"{type(self).__name__} needs a parameter that requires gradients, got none",
+                do="thaw one with requires_grad_()",
+            )
         narrow = next((p.dtype for p in parameters if p.dtype not in (torch.float64, torch.complex128)), None)
         if narrow is not None:
             raise InputError(
-                f"{type(self).__name__} with {str(narrow).removeprefix('torch.')} parameters",
-                "float64, as differences of gradients lose all digits in lower precision",
-                "build the field with dtype float64, or use Adam, SOAP or ESGD",
+                f"{type(self).__name__} needs float64, as differences of gradients lose all digits in lower "
+                "precision, got "
+                f"{str(narrow).removeprefix('torch.')} parameters",
+                do="build the field with dtype float64, or use Adam, SOAP or ESGD",
             )
         n = sum(p.numel() * (2 if p.is_complex() else 1) for p in parameters)
         limit = self.param_groups[0]["max_bytes"]
         if 8 * n * n > limit:
             raise InputError(
-                f"{type(self).__name__} with {n} parameters needs an inverse Hessian of {8 * n * n:,} bytes",
-                f"at most {limit:,.0f} bytes",
-                "use a smaller field, raise max_bytes, or use LBFGS",
+                f"{type(self).__name__} keeps an inverse Hessian in at most {limit:,.0f} bytes, and {n} parameters "
+                "need "
+                f"{8 * n * n:,}",
+                do="use a smaller field, raise max_bytes, or use LBFGS",
             )
 
 

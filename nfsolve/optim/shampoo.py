@@ -62,13 +62,16 @@ class Shampoo(GradientMethod):
         decay = betas[1] if shampoo_beta is None else shampoo_beta
         if not (lr >= 0 and 0 <= betas[0] < 1 and 0 <= betas[1] <= 1 and 0 <= decay <= 1):
             raise InputError(
-                f"Shampoo with {lr=}, {betas=}, {shampoo_beta=}",
-                "lr >= 0, betas in [0, 1) and [0, 1], shampoo_beta in [0, 1]",
+                f"Shampoo needs lr >= 0, betas in [0, 1) and [0, 1], and shampoo_beta in [0, 1], got {lr=}, "
+                f"{betas=}, {shampoo_beta=}",
+                do="choose values in these ranges",
             )
         if not (damping > 0 and eps > 0 and weight_decay >= 0 and precondition_frequency >= 1 and max_size >= 0):
             raise InputError(
-                f"Shampoo with {damping=}, {eps=}, {weight_decay=}, {precondition_frequency=}, {max_size=}",
-                "damping and eps > 0, weight_decay and max_size >= 0, precondition_frequency >= 1",
+                "Shampoo needs damping and eps > 0, weight_decay and max_size >= 0, and precondition_frequency >= "
+                "1, got "
+                f"{damping=}, {eps=}, {weight_decay=}, {precondition_frequency=}, {max_size=}",
+                do="choose values in these ranges",
             )
         if graft not in get_args(Graft):
             raise unknown("graft", graft, get_args(Graft))

@@ -51,12 +51,14 @@ class SOAP(GradientMethod):
         decays = (*betas, betas[1] if shampoo_beta is None else shampoo_beta)
         if not (lr >= 0 and all(0 <= b < 1 for b in decays) and eps > 0 and weight_decay >= 0):
             raise InputError(
-                f"SOAP with {lr=}, {betas=}, {shampoo_beta=}, {eps=}, {weight_decay=}",
-                "lr >= 0, eps > 0, decays in [0, 1), weight_decay >= 0",
+                "SOAP needs lr >= 0, eps > 0, decays in [0, 1), and weight_decay >= 0, got "
+                f"{lr=}, {betas=}, {shampoo_beta=}, {eps=}, {weight_decay=}",
+                do="choose values in these ranges",
             )
         if precondition_frequency < 1 or max_size < 0:
             raise InputError(
-                f"SOAP with {precondition_frequency=}, {max_size=}", "precondition_frequency >= 1, max_size >= 0"
+                f"SOAP needs precondition_frequency >= 1 and max_size >= 0, got {precondition_frequency=}, {max_size=}",
+                do="choose values in these ranges",
             )
         defaults = {"lr": lr, "betas": betas, "shampoo_beta": decays[2], "eps": eps, "weight_decay": weight_decay}
         super().__init__(params, defaults | {"precondition_frequency": precondition_frequency, "max_size": max_size})

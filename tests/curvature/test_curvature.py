@@ -48,7 +48,7 @@ def test_evaluations_are_counted_and_fixed_parameters_stay():
     objective.assign(torch.zeros_like(objective.theta()))
     assert float(parameters["a"].detach().abs().max()) == 0
     assert float(parameters["b"].detach().abs().max()) > 0
-    with pytest.raises(InputError, match="none with requires_grad=True"):
+    with pytest.raises(InputError, match="none of 1 has requires_grad=True"):
         LeastSquares(residual, {"b": parameters["b"]})
 
 

@@ -77,7 +77,7 @@ def test_lanczos_finds_the_largest_eigenpairs_of_a_dense_matrix():
     exact = torch.linalg.eigvalsh(kernel).flip(0)[:4]
     torch.testing.assert_close(values, exact, rtol=1e-9, atol=0)
     torch.testing.assert_close(kernel @ vectors, vectors * values, rtol=1e-6, atol=1e-8 * float(exact[0]))
-    with pytest.raises(InputError, match="30 eigenvalues of a matrix with 30 rows by Lanczos iteration: 1 to 29"):
+    with pytest.raises(InputError, match="finds 1 to 29 eigenvalues of a matrix with 30 rows.*got k=30"):
         top_eigenpairs(lambda v: kernel @ v, 30, 30, torch.Generator())
 
 
@@ -99,7 +99,7 @@ def test_conditioning_of_known_spectra():
     assert found.negative == pytest.approx(1 / 5)
     assert conditioning(3 * torch.eye(7)).effective_rank == pytest.approx(7)
     assert conditioning(torch.zeros(2, 2)).effective_rank == 0
-    with pytest.raises(InputError, match=r"a matrix of shape \(2, 3\): a square one of finite numbers"):
+    with pytest.raises(InputError, match=r"square and finite, got shape \(2, 3\)"):
         conditioning(torch.zeros(2, 3))
 
 

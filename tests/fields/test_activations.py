@@ -100,15 +100,15 @@ def test_third_derivatives_are_finite_at_and_near_zero(name):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: nf.Sine(0.0), "Sine with omega = 0.0.*a positive finite number"),
-        (lambda: nf.Sine(30.0, hidden=-1.0), "Sine with hidden = -1.0"),
-        (lambda: nf.Finer(math.nan), "Finer with omega = nan"),
-        (lambda: nf.Finer(30.0, bias=0.0), "Finer with bias = 0.0"),
-        (lambda: nf.Gaussian(-2.0), "Gaussian with scale = -2.0"),
-        (lambda: nf.Sinc(math.inf), "Sinc with omega = inf"),
-        (lambda: nf.Gabor(10.0, 0.0), "Gabor with scale = 0.0"),
-        (lambda: nf.ComplexGabor(0.0), "ComplexGabor with omega = 0.0"),
-        (lambda: nf.Sine("30"), "Sine with omega = '30'"),  # type: ignore[arg-type]
+        (lambda: nf.Sine(0.0), "Sine needs omega to be .*, got 0.0"),
+        (lambda: nf.Sine(30.0, hidden=-1.0), "Sine needs hidden to be .*, got -1.0"),
+        (lambda: nf.Finer(math.nan), "Finer needs omega to be .*, got nan"),
+        (lambda: nf.Finer(30.0, bias=0.0), "Finer needs bias to be .*, got 0.0"),
+        (lambda: nf.Gaussian(-2.0), "Gaussian needs scale to be .*, got -2.0"),
+        (lambda: nf.Sinc(math.inf), "Sinc needs omega to be .*, got inf"),
+        (lambda: nf.Gabor(10.0, 0.0), "Gabor needs scale to be .*, got 0.0"),
+        (lambda: nf.ComplexGabor(0.0), "ComplexGabor needs omega to be .*, got 0.0"),
+        (lambda: nf.Sine("30"), "Sine needs omega to be .*, got '30'"),  # type: ignore[arg-type]
     ],
 )
 def test_mistakes_are_worded(make, message):

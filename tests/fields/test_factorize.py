@@ -241,11 +241,11 @@ def test_mistakes_are_worded():
     for kind in KINDS.values():
         with pytest.raises(InputError, match=r"factorized already.*[Cc]all fold\(module\) first"):
             nf.factorize(field, kind)
-    with pytest.raises(InputError, match="without linear layers"):
+    with pytest.raises(InputError, match="acts on linear layers, and this"):
         nf.factorize(nn.Tanh(), nf.WeightNormalization())
-    with pytest.raises(InputError, match=r"RandomWeightFactorization with std = -0\.1"):
+    with pytest.raises(InputError, match=r"RandomWeightFactorization needs std to be .*, got -0\.1"):
         nf.RandomWeightFactorization(1.0, -0.1)
-    with pytest.raises(InputError, match="AdaptiveActivation with n = 0"):
+    with pytest.raises(InputError, match="AdaptiveActivation needs n to be .*, got 0"):
         nf.AdaptiveActivation(n=0.0)
     with pytest.raises(InputError, match="unknown mode 'row'"):
         nf.AdaptiveActivation("row")  # type: ignore[arg-type]

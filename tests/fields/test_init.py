@@ -199,11 +199,11 @@ def test_weight_scaling_conditions_the_tangent_kernel_and_frequency_scaling_alon
 
 
 def test_mistakes_are_worded():
-    with pytest.raises(InputError, match=r"without a resolution.*resolution="):
+    with pytest.raises(InputError, match=r"needs a resolution.*resolution="):
         sines(nf.weight_scaling("auto"))
     with pytest.raises(InputError, match=r"alpha.*-1"):
         nf.weight_scaling(-1.0)
-    with pytest.raises(InputError, match=r"2 .*alpha.*3.*one for each layer but the last|2 values of alpha.*3"):
+    with pytest.raises(InputError, match=r"needs 3 values of alpha, one for each layer but the last, got 2"):
         sines(nf.weight_scaling((2.0, 2.0)))
-    with pytest.raises(InputError, match="factor = 0"):
+    with pytest.raises(InputError, match="needs factor to be .*, got 0"):
         nf.FrequencyScaling(0.0)

@@ -224,9 +224,9 @@ def test_for_problem_takes_domain_unknowns_and_transform():
 def test_bad_sizes_and_points_are_worded(network):
     name = network.__name__
     for option in ("width", "depth", "harmonics"):
-        with pytest.raises(InputError, match=f"{name} with {option} = 0.*at least 1"):
+        with pytest.raises(InputError, match=f"{name} needs {option} to be .*at least 1, got 0"):
             network(STRIP, **{option: 0})
-    with pytest.raises(InputError, match=f"{name} with width = 2.5.*whole number"):
+    with pytest.raises(InputError, match=f"{name} needs width to be a whole number.*got 2.5"):
         network(STRIP, width=2.5)
     with pytest.raises(InputError, match=r"shape \(n, 2\) with columns t, x, got shape \(4, 3\)"):
         network(STRIP)(torch.zeros(4, 3))

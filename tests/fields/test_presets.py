@@ -139,7 +139,7 @@ def test_the_last_layer_of_nfsl_has_a_variance_that_falls_like_width_to_the_minu
     variances = [float(linears(made("nfsl", outputs, width=w))[-1].weight.detach().var()) for w in (64, 1024)]
     assert variances[0] / variances[1] == pytest.approx(16**1.5, rel=0.1)
     assert variances[1] == pytest.approx(2 / 30**2 * 1024**-1.5, rel=0.05)
-    with pytest.raises(InputError, match="SmallLast with power = 0"):
+    with pytest.raises(InputError, match="SmallLast needs power to be .*, got 0"):
         nf.SmallLast(power=0)
 
 
@@ -228,7 +228,7 @@ def test_auto_without_a_resolution_anywhere_is_worded():
         domain, unknowns = SQUARE, "v"
 
     maker = nf.preset("ws", init=nf.weight_scaling("auto"))
-    with pytest.raises(InputError, match=r"WeightScaling\('auto'\) without a resolution.*resolution=N"):
+    with pytest.raises(InputError, match=r"WeightScaling\('auto'\) needs a resolution.*resolution=N"):
         maker.func.for_problem(Plain(), **maker.keywords)
 
 

@@ -103,7 +103,7 @@ def test_the_state_survives_a_file(name, tmp_path):
 
 @pytest.mark.parametrize("name", NEED_FLOAT64)
 def test_a_method_that_needs_float64_says_so(name):
-    with pytest.raises(InputError, match="with float32 parameters: float64.*Build the field with dtype float64"):
+    with pytest.raises(InputError, match="needs float64.*got float32 parameters. Build the field with dtype float64"):
         ROWS[name](objective(torch.float32).parameters)
 
 

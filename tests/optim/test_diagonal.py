@@ -280,9 +280,9 @@ def test_mistakes_are_worded():
         ESGD(made.parameters, damping_mode="relativ")
     with pytest.raises(InputError, match="unknown average 'median'"):
         DiagGN(made.parameters, average="median")
-    with pytest.raises(InputError, match="Jacobi with lr=-1.0"):
+    with pytest.raises(InputError, match="Jacobi needs lr >= 0.*got lr=-1.0"):
         Jacobi(made.parameters, lr=-1.0)
-    with pytest.raises(InputError, match="ESGD with lr=-1"):
+    with pytest.raises(InputError, match="ESGD needs lr >= 0.*got lr=-1"):
         ESGD([{"params": made.parameters, "lr": -1}])
     with pytest.raises(TypeError, match=r"DiagGN got a closure without stacked\(\): it needs the residuals"):
         DiagGN(made.parameters).step(lambda: torch.zeros(1))

@@ -137,7 +137,7 @@ def test_factorized_weights_are_left_to_adam():
     assert len(goal.kronecker_factors(Generator())) == 2
     nf.factorize(field, nf.RandomWeightFactorization())
     goal = Objective(problem, field, problem.load("cpu", torch.float64), Generator().manual_seed(0))
-    with pytest.raises(InputError, match=r"none of them the weight of a linear layer.*Use SOAP, Shampoo or Adam"):
+    with pytest.raises(InputError, match=r"linear layers that hold their weights.*Use SOAP, Shampoo or Adam"):
         KFAC(goal.parameters).step(goal)
 
 
@@ -181,9 +181,9 @@ def test_reasons_and_mistakes_are_worded():
     assert torch.equal(script.weight, before)
     with pytest.raises(InputError, match="KFAC needs real parameters.*complex parameter.*Use Adam or ESGD"):
         KFAC([nn.Parameter(torch.ones(3, dtype=torch.complex64))])
-    with pytest.raises(InputError, match="lr >= 0, momentum, decay and betas"):
+    with pytest.raises(InputError, match="lr >= 0, and momentum, decay and betas"):
         KFAC([w], lr=-1.0)
     with pytest.raises(InputError, match="clip and eps > 0"):
         KFAC([w], clip=0.0)
-    with pytest.raises(InputError, match="precondition_frequency and samples >= 1"):
+    with pytest.raises(InputError, match="precondition_frequency and samples of at least 1"):
         KFAC([w], samples=0)

@@ -182,10 +182,10 @@ def test_errors_say_what_to_do():
     with pytest.raises(InputError, match=r"unknown part of the parameters 'brnches'.*branches"):
         objective.choose("brnches")
     with pytest.raises(
-        InputError, match=r"a layer of 3 outputs and 6 inputs, 18 parameters, for 20 .*Take batches=2, "
+        InputError, match=r"a layer of 3 outputs and 6 inputs, 18 parameters, needs .* for 20 .*Take batches=2, "
     ):
         LastLayer(objective.parameters, batches=5, max_bytes=8 * (3 * 6**2 + 20 * 6 + 2 * 4 * 3**2) + 1).step(objective)
-    with pytest.raises(InputError, match=r"LastLayer with batches=0"):
+    with pytest.raises(InputError, match=r"LastLayer needs batches .*got batches=0"):
         LastLayer(objective.parameters, batches=0)
     with pytest.raises(TypeError, match=r"without residuals"):
         LastLayer(objective.parameters).step(lambda: torch.zeros(()))
@@ -194,7 +194,7 @@ def test_errors_say_what_to_do():
 def test_fields_without_such_a_layer_are_refused():
     objective = posed(small())
     factorize(objective.system.field, RandomWeightFactorization(), seed=0)
-    with pytest.raises(InputError, match=r"none of them the weight of a linear layer that reads rows.*factorization"):
+    with pytest.raises(InputError, match=r"must end in a linear layer without a factorization"):
         last_affine(objective.parts, list(objective.system.field.parameters()))
     layer, mixing = nn.Linear(2, 3).double(), torch.randn(5, 5, generator=generator()).double()
     x = torch.randn(5, 2, generator=generator()).double()
@@ -205,7 +205,7 @@ def test_fields_without_such_a_layer_are_refused():
     optimizer = LastLayer(entangled.parameters)
     loss = optimizer.step(entangled)
     assert torch.equal(layer.weight, before) and loss == entangled.parts()[0].square().sum()
-    assert "5 rows that does not act on each 5th of the residuals by one row" in optimizer.stop_reason
+    assert "Each 5th of the residuals must depend on one of the 5 rows" in optimizer.stop_reason
 
 
 def test_a_recipe_ends_in_words_where_the_field_was_swapped_for_one_without_such_a_layer():

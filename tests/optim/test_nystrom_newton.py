@@ -108,7 +108,7 @@ def test_reasons_and_errors_are_worded():
         optimizer.step(lambda: torch.zeros(1))
     with pytest.raises(InputError, match="damping > 0"):
         NystromNewtonCG(flat.parameters, damping=0.0)
-    with pytest.raises(InputError, match="each at least 1"):
+    with pytest.raises(InputError, match="rank, refresh_every and cg_steps of at least 1"):
         NystromNewtonCG(flat.parameters, rank=0)
     with pytest.raises(InputError, match="unknown curvature 'hesian': did you mean 'hessian'"):
         NystromNewtonCG(flat.parameters, curvature="hesian")

@@ -278,10 +278,12 @@ def test_reasons_and_refusals_are_worded():
     wrong.step(closure)
     assert wrong.stop_reason.startswith("line search failed: no step along the gradient lowers the loss -1.000e+00")
     assert climbing.item() == 1.0
-    with pytest.raises(InputError, match="SSBFGS with float32 parameters: float64.*Build the field with dtype float64"):
+    with pytest.raises(
+        InputError, match="SSBFGS needs float64.*got float32 parameters. Build the field with dtype float64"
+    ):
         SSBFGS([nn.Parameter(torch.ones(1))])
     with pytest.raises(
-        InputError, match="SSBroyden with 7000 parameters needs an inverse Hessian of 392,000,000 bytes"
+        InputError, match="SSBroyden keeps an inverse Hessian in at most .*, and 7000 parameters need 392,000,000"
     ):
         SSBroyden([nn.Parameter(torch.ones(7000, dtype=torch.float64))])
     with pytest.raises(InputError, match="0 < c1 < c2 < 1"):

@@ -114,7 +114,9 @@ def hessian_of(name: str, moment: str, objective: LeastSquares) -> Hessian:
     """
     theta = objective.theta()
     if len(theta) > MOST:
-        raise InputError(f"the Hessian of {len(theta)} parameters", f"at most {MOST}", "take a smaller network")
+        raise InputError(
+            f"A Hessian is formed for at most {MOST} parameters, got {len(theta)}", do="take a smaller network"
+        )
     matrix = hessian_matrix(objective.loss, objective.parameters)
     residual, jacobian = objective.jacobian(theta)
     return Hessian(

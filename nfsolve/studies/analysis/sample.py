@@ -33,7 +33,7 @@ class Sample:
         """
         n = len(self.points)
         if most < 4:
-            raise InputError(f"{most} points", "at least 4")
+            raise InputError(f"The analysis needs at least 4 points, got {most}", do="give a larger --points")
         if n <= most:
             return self
         if self.sizes is None:

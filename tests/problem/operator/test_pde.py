@@ -314,7 +314,7 @@ def test_labels_that_are_not_numbers_are_refused():
 def test_a_field_that_does_not_fit_is_named():
     with pytest.raises(InputError, match=r"needs a field that takes functions, which MLP does not. Use DeepONet"):
         nf.solve(small(), nf.MLP, steps=1, report=None)
-    with pytest.raises(InputError, match=r"sensor values of shape \(4, 9\).*\(n, 20\)"):
+    with pytest.raises(InputError, match=r"Sensor values must have shape \(n, 20\).*got \(4, 9\)"):
         nf.solve(small(), nf.DeepONet(small().domain, "s", 20), steps=1, report=None)
     with pytest.raises(InputError, match="windows of time need .*got Heated"):
         nf.solve(small(), windows=2, report=None)

@@ -91,7 +91,7 @@ def test_long_curves_are_thinned_in_the_file():
         (["image", "--only"], "--only without a name: some of ntk, gradients"),
         (["image", "--only", "ntkk", "--size", "48"], "unknown analysis 'ntkk': did you mean 'ntk'?"),
         (["image", "--points", "-3"], "--points -3: a positive whole number"),
-        (["image", "--points", "2", "--size", "48", "--only", "ntk"], "2 points: at least 4"),
+        (["image", "--points", "2", "--size", "48", "--only", "ntk"], "at least 4 points, got 2"),
         (["image", "--every", "x"], "--every x: a positive whole number"),
         (["."], "folder '.' holds no run"),
     ],

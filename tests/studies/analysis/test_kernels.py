@@ -92,7 +92,7 @@ def test_samples_are_thinned_evenly_or_at_random():
     few = Sample(scattered, None, None, "30 given points").thinned(8)
     assert len(few.points) == 8
     assert few.words == "8 at random of 30 given points"
-    with pytest.raises(InputError, match="2 points: at least 4"):
+    with pytest.raises(InputError, match="at least 4 points, got 2"):
         sample.thinned(2)
 
 
