@@ -46,7 +46,10 @@ def show(problem: Any, field: nn.Module | None = None, *, seed: int = 0) -> "Fig
         MissingExtra: matplotlib is not installed.
     """
     if not hasattr(problem, "conditions"):
-        raise InputError(f"show of {type(problem).__name__}", "a PDE, whose conditions hold on parts of a domain")
+        raise InputError(
+            f"show draws a PDE, whose conditions hold on parts of a domain, but {type(problem).__name__} is none",
+            do="run it and look at the picture of its solution",
+        )
     conditions: dict[str, Condition] = problem.conditions()
     rms: dict[str, float] = {}
     if field is None:

@@ -88,7 +88,7 @@ class Solution:
                 do="give every point a row, as in [[0.1, 0.2]]",
             )
         if batch < 1:
-            raise InputError(f"batch = {batch}", "at least 1 point")
+            raise InputError(f"batch must be at least 1 point, got {batch}", do="choose a positive number")
         like = next(self.field.parameters())
         dtype = like.real.dtype if like.is_complex() else like.dtype
         dtype = torch.float64 if isinstance(self.field, Field) else dtype  # which casts them itself, far from zero too
@@ -117,16 +117,17 @@ class Solution:
         """
         path, domain = Path(path), getattr(self.problem, "domain", None)
         if path.suffix not in (".npz", ".vtu"):
-            raise InputError(f"export to '{path.name}'", "a name that ends in .npz or .vtu")
+            raise InputError(
+                f"export writes .npz or .vtu, got the name '{path.name}'", do="let the name end in one of them"
+            )
         if domain is None or not (domain.solid or isinstance(domain, PointCloud)):
             raise InputError(
-                f"export of {type(self.problem).__name__} on {domain!r}",
-                "a domain with a grid, or a PointCloud",
-                "use predict at points of your own",
+                f"export needs a domain with a grid, or a PointCloud, not {domain!r}",
+                do="use predict at points of your own",
             )
         d = len(domain.names)
         if path.suffix == ".vtu" and d > 3:
-            raise InputError(f"{d} coordinates for VTK", "at most 3", "write .npz")
+            raise InputError(f"VTK has at most 3 coordinates, but this domain has {d}", do="write .npz")
         if domain.solid:
             sizes = shape or (max(2, round(EXPORTED_POINTS ** (1 / d))),) * d
             points = domain.grid(*sizes)
@@ -232,7 +233,7 @@ def _write_vtu(
         cells = np.stack([number[end].reshape(-1) for end in ends], 1)
         cells = cells[inside[cells].all(1)]
     if not len(cells):
-        raise InputError(f"a grid of sizes {sizes} without a cell in the domain", "a finer grid", "give shape=")
+        raise InputError(f"no cell of the grid of sizes {sizes} lies in the domain", do="give a finer grid by shape=")
     used, renumbered = np.unique(cells, return_inverse=True)
     places = np.pad(points[used], ((0, 0), (0, 3 - d)))
     data = {name: column[used] for name, column in columns.items()}

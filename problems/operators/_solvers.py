@@ -131,7 +131,7 @@ def advection(speed: Functions, nt: int = 101, nx: int = 101, level: int = 1) ->
     u, between = speed(edges), speed(inside)
     lowest = min(u.min(), between.min())
     if not lowest > 0:
-        raise InputError(f"a speed of {lowest:g}", "u > 0 on [0, 1]", "add a constant")
+        raise InputError(f"the speed u must be positive on [0, 1], but it falls to {lowest:g}", do="add a constant")
     pieces = (1 / between).reshape(len(u), panels, 5) @ weights / (2 * panels)
     time = np.concatenate([np.zeros((len(u), 1)), np.cumsum(pieces, 1)], 1)
     later = time[:, None, :: panels // (nx - 1)] - np.linspace(0, 1, nt)[:, None]
@@ -181,7 +181,10 @@ def burgers(initial: Functions, nt: int = 101, nx: int = 101, nu: float = 0.01, 
     potential = spectrum / np.where(waves == 0, np.inf, waves)
     spread = np.ptp(np.fft.irfft(potential, m), axis=1).max() / (2 * nu)
     if spread > 600:
-        raise InputError(f"nu = {nu:g} for initial values of this size", f"nu of at least {nu * spread / 600:.1g}")
+        raise InputError(
+            f"nu must be at least {nu * spread / 600:.1g} for initial values of this size, got {nu:g}",
+            do="choose a larger nu, or smaller initial values",
+        )
     index = (every * np.arange(nx)[:, None] - np.arange(m)) % m
     rows = [initial(np.linspace(0, 1, nx))]
     for t in np.linspace(0, 1, nt)[1:]:
@@ -216,9 +219,12 @@ def darcy(a: np.ndarray, cells: int = 1, tolerance: float = 1e-8) -> np.ndarray:
     """
     m, rest = divmod(a.shape[1] - 1, cells)
     if rest or (cells > 1 and cells % 2):
-        raise InputError(f"{a.shape[1]} points for {cells} lattice steps between nodes", "1 or an even number of steps")
+        raise InputError(
+            f"there must be 1 or an even number of steps between nodes, got {cells} for {a.shape[1]} points",
+            do="choose another number of points",
+        )
     if not a.min() > 0:
-        raise InputError(f"a coefficient of {a.min():g}", "positive coefficients")
+        raise InputError(f"coefficients must be positive, got {a.min():g}", do="take their exponential, say")
     east = _conductances(a, cells)
     north = _conductances(a.swapaxes(1, 2), cells).swapaxes(1, 2)
     waves = 2 - 2 * np.cos(np.pi * np.arange(1, m) / m)

@@ -46,7 +46,10 @@ class Antiderivative(OperatorPDE):
         super().__post_init__()
         for name in ("length", "ood_length"):
             if not 0.01 <= getattr(self, name) <= 10:
-                raise InputError(f"{name} = {getattr(self, name):g}", "a correlation length from 0.01 to 10")
+                raise InputError(
+                    f"{name} must be a correlation length from 0.01 to 10, got {getattr(self, name):g}",
+                    do="choose 0.2, say",
+                )
 
     @interior
     def slope(self, s_x, f):

@@ -43,7 +43,7 @@ class BurgersOperator(OperatorPDE):
     def __post_init__(self):
         super().__post_init__()
         if not self.nu > 0:
-            raise InputError(f"nu = {self.nu:g}", "a positive viscosity")
+            raise InputError(f"nu must be a positive viscosity, got {self.nu:g}", do="choose 0.01, say")
 
     @interior
     def momentum(self, s, s_t, s_x, s_xx):

@@ -54,9 +54,8 @@ class Darcy(OperatorPDE):
         super().__post_init__()
         if self.physics:
             raise InputError(
-                "physics for a coefficient that jumps",
-                "data: a has no derivative on the interfaces, where the residual would need it",
-                "leave --physics out",
+                "Darcy's residual needs a derivative of the coefficient, which jumps and has none on its interfaces",
+                do="leave --physics out, and train on data",
             )
 
     def spaces(self):
@@ -69,7 +68,9 @@ class Darcy(OperatorPDE):
         prefix, wanted = ("", self.n_functions) if part == "train" else ("test_", self.n_tests)
         a, u = (torch.from_numpy(table[prefix + name]) for name in "au")
         if wanted > len(a):
-            raise InputError(f"{wanted} functions for '{part}'", f"at most {len(a)}, which the file has")
+            raise InputError(
+                f"the file has {len(a)} functions for '{part}', but {wanted} were asked for", do="ask for fewer"
+            )
         a, u = a[:wanted], u[:wanted]
         if part == "train" and self.symmetries:
             a, u = (torch.cat([turned(values, symmetry) for symmetry in SYMMETRIES]) for values in (a, u))

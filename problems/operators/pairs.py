@@ -59,12 +59,17 @@ class PairsOperator(OperatorPDE):
     def __post_init__(self):
         for name, low in {"every": 2, "n_tests": 2, "batch": 1, "n_points": 1}.items():
             if getattr(self, name) < low:
-                raise InputError(f"{name} = {getattr(self, name)}", f"at least {low}")
+                raise InputError(
+                    f"{name} must be at least {low}, got {getattr(self, name)}", do="choose a larger number"
+                )
 
     @cached_property
     def _known(self) -> "Known":
         if not self.pairs:
-            raise InputError("no pairs of functions", "a file or folder with f, x and s", "give --pairs FILE")
+            raise InputError(
+                "deeponet_pairs needs a file or folder with functions f, points x and solutions s",
+                do="give --pairs FILE",
+            )
         given = Path(self.pairs)
         path = given if given.exists() else find_file(self.pairs, type(self))
         return Known(read_pairs(path, self.reads.split()), self.reads.split(), self.coordinates.split(), self.every)
@@ -95,7 +100,10 @@ class PairsOperator(OperatorPDE):
         check_leakage(known.training_inputs(), values)
         empty = (truth.flatten(1) == 0).all(1)
         if empty.any():
-            raise InputError(f"s of held-out pair {int(rows[empty][0])} is zero", "some value, for a relative error")
+            raise InputError(
+                f"s of held-out pair {int(rows[empty][0])} is zero everywhere, so its relative error is undefined",
+                do="leave that pair out",
+            )
         grid = (points if known.pairs.aligned else points.transpose(0, 1)).to(like)
         return {
             "like": like,
@@ -123,7 +131,7 @@ class PairsOperator(OperatorPDE):
         _, points, truth = self._known.first
         sizes = grid_sizes(points) if self._known.pairs.aligned else ()
         if len(sizes) < len(self.domain.names):
-            raise InputError("modes of labels that are not on a uniform grid", "points x of a grid", "use DeepONet")
+            raise InputError("modes of labels need points x of a uniform grid, but these are none", do="use DeepONet")
         return axes_of(points, sizes), truth.unflatten(1, sizes)
 
 
@@ -143,16 +151,17 @@ class Known:
         self.held_out, self.training = last.nonzero()[:, 0], (~last).nonzero()[:, 0]
         if len(self.held_out) < 2:
             raise InputError(
-                f"{count} pairs, of which every {every}th is held out", "at least 2 that are held out", "say --every N"
+                f"at least 2 pairs must be held out, but of {count} only every {every}th is",
+                do="give a smaller --every N",
             )
         names = coordinates or _names(d)
         if len(names) != d:
-            raise InputError(f"{len(names)} coordinates for points of {d} columns", "a name for each column")
+            raise InputError(f"points of {d} columns need {d} coordinates, got {len(names)}", do="name each column")
         k = pairs.outputs.shape[2] if pairs.outputs.ndim == 3 else 1
         self.unknowns = " ".join(f"s{i + 1}" for i in range(k)) if k > 1 else "s"
         taken = set(names) & {*reads, *self.unknowns.split()}
         if taken:
-            raise InputError(f"'{min(taken)}' for a coordinate and a function", "different names")
+            raise InputError(f"'{min(taken)}' names a coordinate and a function", do="give them different names")
         self.domain = Box(**dict(zip(names, _bounds(pairs), strict=True)))
         self.places, self.inputs = {}, {}
         for name, f, sensors in zip(reads, pairs.inputs, pairs.sensors, strict=True):

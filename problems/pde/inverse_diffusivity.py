@@ -42,8 +42,8 @@ class InverseDiffusivity(PDE):
         super().__post_init__()
         if not 0 <= self.noise < math.inf or self.sensors < 2:
             raise InputError(
-                f"noise = {self.noise:g}, sensors = {self.sensors}",
-                "noise that is not negative and at least 2 sensors along a side",
+                f"noise must not be negative and sensors must be at least 2, got {self.noise:g} and {self.sensors}",
+                do="choose others, such as noise 0.01 and 40 sensors along a side",
             )
 
     @interior

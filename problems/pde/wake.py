@@ -62,10 +62,11 @@ class Wake(PDE):
     def __post_init__(self):
         super().__post_init__()
         if not 0.2 <= self.duration <= 20:
-            raise InputError(f"duration = {self.duration:g}", "a time between 0.2 and 20")
+            raise InputError(f"duration must be between 0.2 and 20, got {self.duration:g}", do="choose 3, say")
         if self.n_data < 1 or not 0 <= self.noise < math.inf:
             raise InputError(
-                f"n_data = {self.n_data}, noise = {self.noise:g}", "at least 1 measurement and noise not negative"
+                f"n_data must be at least 1 and noise must not be negative, got {self.n_data} and {self.noise:g}",
+                do="choose others, such as 3000 measurements and noise 0.01",
             )
 
     @interior
@@ -93,7 +94,10 @@ class Wake(PDE):
         n, times = len(arrays["X_star"]), int((arrays["t"].ravel() <= self.duration + 1e-9).sum())
         source = generator(self.noise_seed, "measurements")
         if self.n_data > n * times:
-            raise InputError(f"n_data = {self.n_data}", f"at most the {n * times} values up to that time")
+            raise InputError(
+                f"the file has {n * times} values up to that time, but n_data asks for {self.n_data}",
+                do="take fewer, or a longer duration",
+            )
         chosen = torch.randperm(n * times, generator=source)[: self.n_data].numpy()
         seen = snapshot(arrays, chosen // times, chosen % times)
         columns = {}
@@ -157,8 +161,9 @@ def read_wake(name: str) -> dict[str, np.ndarray]:
     expected = {"X_star": (n, 2), "U_star": (n, 2, times), "p_star": (n, times)}
     if not n * times or any(shapes.get(key) != shape for key, shape in expected.items()):
         raise InputError(
-            f"data file '{path}' has arrays {shapes}",
-            "X_star (points, 2), t (times), U_star (points, 2, times) and p_star (points, times)",
+            f"data file '{path}' must hold X_star (points, 2), t (times), U_star (points, 2, times) and "
+            f"p_star (points, times), but it holds {shapes}",
+            do="convert cylinder_nektar_wake.mat as the head of problems/pde/wake.py says",
         )
     return {key: arrays[key].astype(np.float64) for key in ARRAYS}
 

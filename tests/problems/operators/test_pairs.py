@@ -157,7 +157,7 @@ def test_modes_need_a_grid(tmp_path):
         solution.field.basis(solution.data["grid"])[1], mean.reshape(20, 2).float(), rtol=1e-4, atol=1e-4
     )
     assert np.abs(training - held_out).sum((1, 2)).min() > 0
-    with pytest.raises(InputError, match=r"modes of labels that are not on a uniform grid"):
+    with pytest.raises(InputError, match=r"modes of labels need points x of a uniform grid"):
         PODDeepONet.for_problem(problem_of(write(tmp_path, "scattered")))
 
 
@@ -200,10 +200,10 @@ REFUSED = [
     ({"s": None}, {}, "must have an array 's', but it has f, "),
     ({"f_sensors": np.zeros(5)}, {}, r"sensors must be 6 rows of finite coordinates, .* shape \(5,\)"),
     ({"s": columns("grid")["s"] * (np.arange(COUNT) != 4)[:, None, None]}, {}, r"s of held-out pair 4 is zero"),
-    ({}, {"every": 1}, r"every = 1: at least 2"),
-    ({}, {"every": 20}, r"23 pairs, of which every 20th is held out: at least 2 that are held out"),
-    ({}, {"coordinates": "t"}, r"1 coordinates for points of 2 columns"),
-    ({}, {"coordinates": "f y"}, r"'f' for a coordinate and a function"),
+    ({}, {"every": 1}, r"every must be at least 2, got 1"),
+    ({}, {"every": 20}, r"at least 2 pairs must be held out, but of 23 only every 20th is"),
+    ({}, {"coordinates": "t"}, r"points of 2 columns need 2 coordinates, got 1"),
+    ({}, {"coordinates": "f y"}, r"'f' names a coordinate and a function"),
 ]
 
 
@@ -230,7 +230,9 @@ def test_the_command_line_reads_the_file_and_asks_for_it(tmp_path, monkeypatch, 
     with pytest.raises(SystemExit):
         read_request(cls, ["--help"], "run")
     assert "--pairs" in capsys.readouterr().out
-    with pytest.raises(InputError, match=r"no pairs of functions: a file or folder with f, x and s. Give --pairs"):
+    with pytest.raises(
+        InputError, match=r"needs a file or folder with functions f, points x and solutions s. Give --pairs"
+    ):
         nf.solve(PairsOperator(), steps=1, report=None)
     with pytest.raises(InputError, match=r"data file 'none.npz' was not found"):
         nf.solve(PairsOperator("none.npz"), steps=1, report=None)

@@ -96,7 +96,7 @@ def test_steps_are_finite_and_repeat_with_the_seed(problem, tmp_path):
 
 
 def test_a_viscosity_is_positive():
-    with pytest.raises(InputError, match="nu = 0: a positive viscosity"):
+    with pytest.raises(InputError, match="nu must be a positive viscosity, got 0"):
         BurgersOperator(nu=0.0)
 
 
@@ -139,7 +139,7 @@ def test_antiderivatives_equal_gauss_legendre_quadrature(length: float):
 
 
 def test_bad_parameters_are_named():
-    with pytest.raises(InputError, match=r"length = 0: a correlation length from 0.01 to 10"):
+    with pytest.raises(InputError, match=r"length must be a correlation length from 0.01 to 10, got 0"):
         Antiderivative(length=0)
 
 
@@ -211,9 +211,9 @@ def small_field(name: str):
 
 
 def test_physics_of_darcy_is_refused_with_its_reason():
-    with pytest.raises(InputError, match=r"physics for a coefficient that jumps: data: a has no derivative"):
+    with pytest.raises(InputError, match=r"needs a derivative of the coefficient, which jumps"):
         Darcy(physics=True)
-    with pytest.raises(InputError, match=r"1001 functions for 'train': at most 1000, which the file has"):
+    with pytest.raises(InputError, match=r"the file has 1000 functions for 'train', but 1001 were asked for"):
         Darcy(n_functions=1001).stored("train")
 
 

@@ -49,7 +49,7 @@ def test_two_experiments_never_lose_the_diffusivity_together():
 
 @pytest.mark.parametrize("options", [{"noise": -1.0}, {"sensors": 1}, {"noise": float("nan")}])
 def test_bad_options_of_the_diffusivity_are_worded(options):
-    with pytest.raises(InputError, match="noise that is not negative and at least 2 sensors"):
+    with pytest.raises(InputError, match="noise must not be negative and sensors must be at least 2"):
         InverseDiffusivity(**options)
 
 
@@ -108,13 +108,13 @@ def test_bad_wake_files_and_options_are_worded(wake_file, tmp_path):
     with pytest.raises(InputError, match="data file 'nowhere.npz' was not found"):
         Wake(data="nowhere.npz").load("cpu", torch.float64)
     np.savez(tmp_path / "other.npz", X_star=np.zeros((3, 2)), t=np.zeros(2))
-    with pytest.raises(InputError, match=r"has arrays .*X_star \(points, 2\), t \(times\)"):
+    with pytest.raises(InputError, match=r"must hold X_star \(points, 2\), t \(times\).*but it holds"):
         Wake(data=str(tmp_path / "other.npz")).load("cpu", torch.float64)
-    with pytest.raises(InputError, match="n_data = 3000: at most the 108 values up to that time"):
+    with pytest.raises(InputError, match="the file has 108 values up to that time, but n_data asks for 3000"):
         Wake(data=str(wake_file)).load("cpu", torch.float64)
-    with pytest.raises(InputError, match="duration = 21: a time between 0.2 and 20"):
+    with pytest.raises(InputError, match="duration must be between 0.2 and 20, got 21"):
         Wake(duration=21.0)
-    with pytest.raises(InputError, match="at least 1 measurement and noise not negative"):
+    with pytest.raises(InputError, match="n_data must be at least 1 and noise must not be negative"):
         Wake(noise=-0.1)
 
 
