@@ -231,6 +231,7 @@ def test_a_run_is_resumed_to_the_same_numbers(tmp_path):
 
 def test_picture_and_files_hold_the_volumes(small, tmp_path, monkeypatch, capsys):
     problem, data = small
+    data["classical"] = {name: compute() for name, compute in problem.baselines(data, lambda: None).items()}
     field = standing_in(problem, data, data["reference"])
     figure = problem.picture(field, data, [])
     titles = [axes.get_title() for axes in figure.axes]
