@@ -88,8 +88,10 @@ def real_numbers(values: Any, what: str, rows: np.ndarray | slice = slice(None))
     """
     try:
         values = np.asarray(values if isinstance(rows, slice) else values[rows])
-    except MemoryError as error:
-        raise InputError(f"{what} must fit into memory ({error})", do="store fewer numbers") from error
+    except (MemoryError, OSError, TypeError, ValueError) as error:  # of a damaged HDF5 file
+        raise InputError(
+            f"{what} must be whole, and fit into memory ({reason(error)})", do="write it again, or store fewer numbers"
+        ) from error
     if values.dtype.kind not in "biuf":
         kinds = {"c": "complex numbers", "U": "text", "S": "text", "O": "Python objects"}
         raise InputError(

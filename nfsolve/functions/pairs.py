@@ -100,7 +100,7 @@ def read_pairs(path: str | Path, inputs: Sequence[str] = ("f",), points: str = "
     named = {name: f"{name}_sensors" for name in inputs}
     return Pairs(
         tuple(column(arrays, name, path) for name in inputs),
-        at if at.ndim > 1 else np.asarray(at)[:, None],
+        at if at.ndim > 1 else real_numbers(at, "the points")[:, None],
         column(arrays, outputs, path),
         tuple(real_numbers(arrays[key], f"'{key}' of '{path}'") if key in arrays else None for key in named.values()),
     )

@@ -40,7 +40,7 @@ def open_arrays(path: str | Path) -> Mapping[str, Any]:
     h5py = require("h5py", extra="operators", purpose="reading HDF5 files")
     try:
         file = h5py.File(path)
-        return {name: file[name] for name in file if isinstance(file[name], h5py.Dataset)}
+        return {str(name): file[name] for name in file if isinstance(file[name], h5py.Dataset)}
     except Exception as error:  # damaged files make the library raise whatever it likes
         raise InputError(
             f"a HDF5 file is needed, but '{path}' could not be read ({reason(error)})", do=KINDS

@@ -4,14 +4,18 @@ Kinds of fault of the reader: complex values, text, objects, arrays without axes
 finite, shapes that do not fit, damaged, cut-off and lying .npy headers, damaged HDF5, grids that are not uniform.
 """
 
+import contextlib
 import io
 import sys
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.interpolate import CubicSpline
 
 from nfsolve._core.errors import InputError, MissingExtra
@@ -233,9 +237,9 @@ def test_hdf5_that_claims_more_than_memory_ends_in_a_sentence(tmp_path):
         for name, shape in (("f", (7, 10**14)), ("x", (10**14,))):
             file.create_dataset(name, shape, "f4", chunks=True)
         file["points"], file["s"] = X, F
-    with pytest.raises(InputError, match="'x' of .* must fit into memory"):
+    with pytest.raises(InputError, match="'x' of .* must be whole, and fit into memory"):
         FunctionFile(str(path))
-    with pytest.raises(InputError, match="the input functions must fit into memory"):
+    with pytest.raises(InputError, match="the input functions must be whole, and fit into memory"):
         read_pairs(path, points="points").take([0])
 
 
@@ -262,3 +266,18 @@ def test_row_hashes_tell_functions_apart_and_are_the_same_everywhere():
     assert len(set(row_hashes(rows))) == 6
     assert row_hashes(torch.tensor([[-0.0, 2.0], [1e-17, 2.0]])) == row_hashes(rows[[4, 4]])
     assert row_hashes(rows[:1])[0].hex() == "49892bf6e716fa75c39c12de438aec0e"
+
+
+@settings(max_examples=40, deadline=None)
+@given(at=st.floats(0, 1), text=st.binary(min_size=1, max_size=8))
+def test_hdf5_with_other_bytes_gives_numbers_or_a_sentence(at, text):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.h5"
+        with pytest.importorskip("h5py").File(path, "w") as file:
+            for name, array in pairs().items():
+                file[name] = array
+        content = path.read_bytes()
+        place = int(at * len(content))
+        path.write_bytes(content[:place] + text + content[place + len(text) :])
+        with contextlib.suppress(InputError):
+            assert torch.isfinite(read_pairs(path).take([0, 3])[2]).all()
