@@ -100,25 +100,6 @@ def damped_cholesky(
     )
 
 
-def damped_solve(matrix: Tensor, right: Tensor, damping: float = 0.0, scale: Tensor | None = None) -> Tensor:
-    """Solve (matrix + damping diag(scale)) x = right by Cholesky.
-
-    Args:
-        matrix: Symmetric positive semidefinite ``(p, p)``; only the lower triangle is read.
-        right: ``(p,)`` or ``(p, m)``.
-        damping: Factor on ``scale``, not negative; grows by tens where the factorization fails.
-        scale: Positive ``(p,)``; None is the identity.
-
-    Returns:
-        Solution, shaped as ``right``.
-
-    Raises:
-        SingularMatrix: No damping up to the last attempt makes the matrix positive definite.
-    """
-    factor, _ = damped_cholesky(matrix, damping, scale)
-    return cholesky_solve(factor, right)
-
-
 def cholesky_solve(factor: Tensor, right: Tensor) -> Tensor:
     """Solve L L^T x = right for a lower factor ``(p, p)`` and ``(p,)`` or ``(p, m)``."""
     if right.ndim == 1:

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nfsolve._core.errors import InputError
-from nfsolve.linalg.dense import SingularMatrix, damped_cholesky, damped_solve, flatten, gram, pcg, unflatten
+from nfsolve.linalg.dense import SingularMatrix, cholesky_solve, damped_cholesky, flatten, gram, pcg, unflatten
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -22,8 +22,10 @@ def test_damped_solves_agree_with_a_dense_solve():
     matrix, scale, right = random(30, 12), random(12, seed=1).abs() + 0.1, random(12, seed=2)
     full = matrix.T @ matrix
     expected = torch.linalg.solve(full + 0.3 * torch.diag(scale), right)
-    assert torch.allclose(damped_solve(full, right, 0.3, scale), expected, rtol=1e-10)
-    many = damped_solve(full, right[:, None].expand(12, 3), 0.3, scale)
+    factor, used = damped_cholesky(full, 0.3, scale)
+    assert used == 0.3
+    assert torch.allclose(cholesky_solve(factor, right), expected, rtol=1e-10)
+    many = cholesky_solve(factor, right[:, None].expand(12, 3))
     assert torch.allclose(many, expected[:, None].expand(12, 3), rtol=1e-10)
 
 
