@@ -158,7 +158,9 @@ class Solution:
         if "loss" in scores:
             ended["loss"] = _number(scores.pop("loss"))
         blocks = [_columns(list(ended.items()))]
-        for head, columns in _TABLES.items():
+        for head, known in _TABLES.items():
+            kinds = {key.partition("/")[0] for key in scores if "/" in key}
+            columns = {key: title for key, title in known.items() if key in kinds}
             names = dict.fromkeys(key.partition("/")[2] for key in scores if key.partition("/")[0] in columns)
             names.pop("", None)  # the same key without a name is the largest of all
             rows = [(f"  {name}", *(_number(scores.pop(f"{key}/{name}", "")) for key in columns)) for name in names]
