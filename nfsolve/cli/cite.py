@@ -1,6 +1,7 @@
 """Citations: the BibTeX of the methods that a run used."""
 
 import json
+import re
 from typing import Any
 
 WIRE = """@inproceedings{saragadam2023wire,
@@ -8,6 +9,12 @@ WIRE = """@inproceedings{saragadam2023wire,
   author = {Saragadam, Vishwanath and LeJeune, Daniel and Tan, Jasper and Balakrishnan, Guha and others},
   booktitle = {Conference on Computer Vision and Pattern Recognition},
   year = {2023}
+}"""
+CHNG = """@article{chng2024preconditioners,
+  title = {Preconditioners for the Stochastic Training of Neural Fields},
+  author = {Chng, Shin-Fang and Saratchandran, Hemanth and Lucey, Simon},
+  journal = {arXiv preprint arXiv:2402.08784},
+  year = {2024}
 }"""
 ENTRIES = {
     "WeightScaling": """@inproceedings{yeom2025fast,
@@ -29,12 +36,9 @@ ENTRIES = {
   year = {2015}
 }
 
-@article{chng2024preconditioners,
-  title = {Preconditioners for the Stochastic Training of Neural Fields},
-  author = {Chng, Shin-Fang and Saratchandran, Hemanth and Lucey, Simon},
-  journal = {arXiv preprint arXiv:2402.08784},
-  year = {2024}
-}""",
+"""
+    + CHNG,
+    "ESGDMax": CHNG,
     "AdaHessian": """@inproceedings{yao2021adahessian,
   title = {{ADAHESSIAN}: An Adaptive Second Order Optimizer for Machine Learning},
   author = {Yao, Zhewei and Gholami, Amir and Shen, Sheng and Mustafa, Mustafa and Keutzer, Kurt and others},
@@ -298,7 +302,7 @@ def used_in(config: dict[str, Any]) -> list[str]:
         Keys of `ENTRIES`.
     """
     text = json.dumps(config)
-    return [name for name in ENTRIES if name in text]
+    return [name for name in ENTRIES if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text)]
 
 
 def bibtex(methods: list[str]) -> str:
@@ -310,4 +314,5 @@ def bibtex(methods: list[str]) -> str:
     Returns:
         BibTeX entries, separated by empty lines.
     """
-    return "\n\n".join([NFSOLVE, *(ENTRIES[name] for name in methods)])
+    entries = [entry for name in methods for entry in ENTRIES[name].split("\n\n")]
+    return "\n\n".join(dict.fromkeys([NFSOLVE, *entries]))  # two methods may share one

@@ -189,15 +189,14 @@ def _resume(words: list[str]) -> int:
         trust: tyro.conf.FlagCreatePairsOff[bool] = False
         """run the file or module that defines the problem of this run"""
 
-    said = tyro.cli(Resume, args=[w for w in words if w.startswith("-") or _is_value(w, words)], prog="nfsolve run")
+    if words[0] and not words[0].startswith("-"):
+        raise InputError(
+            f"--resume takes the problem from the folder, got '{words[0]}' as well",
+            do=f"leave '{words[0]}' out, or run it without --resume",
+        )
+    said = tyro.cli(Resume, args=words, prog="nfsolve run")
     limits = {"steps": said.steps, "time_limit": said.time_limit}
     return _tell(resume(said.resume, **limits, report=_report(), trust=said.trust))
-
-
-def _is_value(word: str, words: list[str]) -> bool:
-    """Whether a word follows an option; WHAT in `run WHAT --resume DIR` does not."""
-    at = words.index(word)
-    return at > 0 and words[at - 1].startswith("--") and "=" not in words[at - 1]
 
 
 def _report() -> str:

@@ -2,15 +2,16 @@
 
 A folder holds ``config.json`` (rebuilds the run), ``environment.json``, ``history.csv``, ``metrics.json``,
 ``checkpoint.pt``, ``field.pt``, pictures and what the problem exports. Each file is written to a temporary
-name and renamed, so a reader sees the old file or the new one, never a part.
+name and renamed, so a reader sees the old file or the new one, never a part; rows are appended to ``history.csv``,
+and a checkpoint counts them. One process at a time writes into a folder.
 """
 
 import contextlib
 import csv
+import hashlib
 import json
 import math
 import os
-import pickle
 import platform
 import zipfile
 from collections.abc import Callable
@@ -18,12 +19,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 
 from nfsolve._core.errors import InputError
 from nfsolve._core.version import VERSION
 
 CONFIG, ENVIRONMENT, HISTORY, METRICS = "config.json", "environment.json", "history.csv", "metrics.json"
 CHECKPOINT, FIELD = "checkpoint.pt", "field.pt"
+LOCK = ".lock"
 
 
 class SaveError(OSError):
@@ -41,6 +44,37 @@ class RunFolder:
     def __init__(self, path: str | Path, resumed: bool = False):
         self.path, self.resumed = Path(path), resumed
         self._started = False
+        self._rows, self._columns = 0, list[str]()  # of history.csv, as this object wrote it
+        self._lock: FileLock | None = None
+
+    def lock(self) -> None:
+        """Keep other processes from writing here, until `release` or the end of this one.
+
+        Raises:
+            InputError: Another process writes here.
+            SaveError: The folder cannot be written.
+        """
+        if self._lock is not None:
+            return
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.path / LOCK, timeout=0, is_singleton=True, thread_local=False)
+            lock.acquire()
+        except Timeout as error:
+            raise InputError(
+                f"another process is running in folder '{self.path}'", do="wait until it ends, or choose another folder"
+            ) from error
+        except OSError as error:
+            raise SaveError(f"could not write '{self.path}' ({error}); choose a writable --out") from error
+        self._lock = lock
+        for left in self.path.glob(".*.part*"):  # by a process that was killed
+            left.unlink(missing_ok=True)
+
+    def release(self) -> None:
+        """Let other processes write here."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
 
     def start(self, config: dict[str, Any], environment: dict[str, Any]) -> None:
         """Make the folder and write what describes the run.
@@ -53,13 +87,13 @@ class RunFolder:
             InputError: The folder holds another run already.
             SaveError: The folder cannot be written.
         """
+        self.lock()
         if (self.path / CONFIG).exists() and self.resumed:
             return
         if (self.path / CONFIG).exists():
             raise InputError(
                 f"folder '{self.path}' holds a run already",
-                "a new folder",
-                f"continue that run with --resume {self.path}, or choose another --out",
+                do=f"continue that run with --resume {self.path}, or choose another --out",
             )
         self._started = True
         self.write_json(CONFIG, config)
@@ -69,7 +103,7 @@ class RunFolder:
         """Remove what describes a run that was started here and refused before anything of it was saved."""
         if not self._started or (self.path / CHECKPOINT).exists():
             return
-        for name in (CONFIG, ENVIRONMENT):
+        for name in (CONFIG, ENVIRONMENT, LOCK):
             (self.path / name).unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # it holds other files
             self.path.rmdir()
@@ -83,16 +117,14 @@ class RunFolder:
         path = self.path / CONFIG
         if not path.is_file():
             raise InputError(
-                f"no run in '{self.path}'", f"a run folder with {CONFIG}", "give the folder that --out named"
+                f"there is no run in '{self.path}', which has no {CONFIG}", do="give the folder that --out named"
             )
         try:
             config = json.loads(path.read_text())
             if not isinstance(config, dict) or "problem" not in config:
                 raise ValueError("no problem in it")
-        except (ValueError, UnicodeDecodeError) as error:
-            raise InputError(
-                f"'{path}' is damaged ({error})", "the JSON that a run wrote", "restore it from a copy"
-            ) from error
+        except (OSError, ValueError, RecursionError) as error:
+            raise InputError(f"'{path}' is damaged ({error})", do="restore it from a copy") from error
         return config
 
     def metrics(self) -> dict[str, Any]:
@@ -106,7 +138,7 @@ class RunFolder:
             return json.loads((self.path / METRICS).read_text())
         except (OSError, ValueError) as error:
             raise InputError(
-                f"no metrics in '{self.path}' ({error})", "a finished run", "nfsolve eval makes them"
+                f"there are no metrics in '{self.path}' ({error})", do=f"make them: nfsolve eval {self.path}"
             ) from error
 
     def write_json(self, name: str, value: Any) -> None:
@@ -115,29 +147,92 @@ class RunFolder:
         self.write(name, lambda path: path.write_text(text))
 
     def write_history(self, rows: list[dict[str, Any]]) -> None:
-        """Write all rows of the history as CSV, one column for each key that occurs."""
-        keys = list(dict.fromkeys(key for row in rows for key in row))
+        """Bring ``history.csv`` up to date, one column for each key that occurs: append rows, or write all anew.
 
-        def save(path: Path) -> None:
-            with path.open("w", newline="") as file:
-                writer = csv.DictWriter(file, keys, restval="")
+        Args:
+            rows: All rows so far; those that this object has written before are the same.
+
+        Raises:
+            SaveError: The file cannot be written.
+        """
+        new = rows[self._rows :]
+        if self._rows and {key for row in new for key in row} <= set(self._columns):
+            self._append(new)
+        else:
+            self._columns = list(dict.fromkeys(key for row in rows for key in row))
+            self.write(HISTORY, lambda path: self._write_rows(path, "w", rows))
+        self._rows = len(rows)
+
+    def _append(self, rows: list[dict[str, Any]]) -> None:
+        try:
+            self._write_rows(self.path / HISTORY, "a", rows)
+        except OSError as error:
+            self._rows = 0  # the next time everything is written
+            raise SaveError(f"could not write '{self.path / HISTORY}' ({error}). Free disk space") from error
+
+    def _write_rows(self, path: Path, mode: str, rows: list[dict[str, Any]]) -> None:
+        with path.open(mode, newline="") as file:
+            writer = csv.DictWriter(file, self._columns, restval="")
+            if mode == "w":
                 writer.writeheader()
-                writer.writerows(rows)
+            writer.writerows(rows)
+            file.flush()
+            os.fsync(file.fileno())
 
-        self.write(HISTORY, save)
+    def history(self, n: int | None = None) -> list[dict[str, Any]]:
+        """Read the first rows of ``history.csv``.
+
+        Args:
+            n: How many; what was written later, perhaps in part, is left out. None reads all.
+
+        Returns:
+            The rows as they were: a number has every digit, an empty cell is no key.
+
+        Raises:
+            InputError: The file is missing, damaged or shorter.
+        """
+        path, rows = self.path / HISTORY, []
+        try:
+            with path.open(newline="") as file:
+                for row in csv.DictReader(file):
+                    if len(rows) == n:
+                        break
+                    rows.append({key: _cell(cell) for key, cell in row.items() if cell})
+        except FileNotFoundError:
+            pass
+        except (OSError, ValueError, TypeError, csv.Error) as error:
+            raise InputError(f"'{path}' is damaged ({error})", do="restore it from a copy") from error
+        if n is not None and len(rows) < n:
+            raise InputError(f"'{path}' is damaged: {len(rows)} of {n} rows are left", do="restore it from a copy")
+        return rows
 
     def save_checkpoint(self, state: dict[str, Any]) -> None:
-        """Write the state from which the run resumes bit-identically."""
+        """Write the state from which the run resumes bit-identically; `write_history` goes before."""
+        state = state | {"rows": self._rows, "config": self._digest()}
         self.write(CHECKPOINT, lambda path: torch.save(state, path))
 
     def load_checkpoint(self) -> dict[str, Any] | None:
-        """Read the last good checkpoint, or None where none was written.
+        """Read the last good checkpoint with its rows as ``history``, or None where none was written.
 
         Raises:
-            InputError: The file is damaged.
+            InputError: The file is damaged, or ``config.json`` was changed since.
         """
         path = self.path / CHECKPOINT
-        return load_tensors(path) if path.exists() else None
+        if not path.exists():
+            return None
+        state = load_tensors(path)
+        if state.get("config", "") != self._digest():
+            raise InputError(
+                f"'{self.path / CONFIG}' is not that of the checkpoint beside it: one of them was changed or exchanged",
+                do="restore it from a copy; --steps and --time-limit go on longer, other options need a new run",
+            )
+        return state | {"history": self.history(int(state.get("rows", 0)))}
+
+    def _digest(self) -> str:
+        """Return the hash of what ``config.json`` says, or nothing where there is none."""
+        if not (self.path / CONFIG).is_file():
+            return ""
+        return hashlib.sha256(json.dumps(self.config(), sort_keys=True).encode()).hexdigest()
 
     def save_field(self, state: dict[str, Any]) -> None:
         """Write the weights of the field and the unknown scalars."""
@@ -153,9 +248,9 @@ class RunFolder:
         Raises:
             SaveError: The folder is not writable or the disk is full; an older file of that name is intact.
         """
-        temporary = self.path / f".{name}.part{Path(name).suffix}"
+        temporary = self.path / f".{name}.part{os.getpid()}{Path(name).suffix}"
+        self.lock()
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
             save(temporary)
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
@@ -185,16 +280,20 @@ def load_tensors(path: Path) -> dict[str, Any]:
         InputError: The file is missing, damaged, or holds more than tensors and plain values.
     """
     try:
+        with zipfile.ZipFile(path) as archive:  # torch.load does not look at the checksums
+            bad = archive.testzip()
+        if bad is not None:
+            raise zipfile.BadZipFile(f"checksum of {bad}")
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
-        raise InputError(f"'{path}' is missing", "a file that a run wrote") from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, zipfile.BadZipFile) as error:
+        raise InputError(f"'{path}' is missing", do="restore it from a copy, or start the run anew") from error
+    except Exception as error:  # damaged archives make zipfile, zlib, struct, pickle and torch raise whatever they like
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(
-            f"'{path}' is damaged ({reason})", "a file that a run wrote", "restore it, or start the run anew"
+            f"'{path}' is damaged ({reason})", do="restore it from a copy, or start the run anew"
         ) from error
     if not isinstance(state, dict):
-        raise InputError(f"'{path}' holds a {type(state).__name__}", "the state of a run")
+        raise InputError(f"'{path}' holds a {type(state).__name__} instead of the state of a run", do="restore it")
     return state
 
 
@@ -219,6 +318,14 @@ def environment(device: torch.device) -> dict[str, Any]:
         "float32_matmul_precision": torch.get_float32_matmul_precision(),
         "tf32": bool(torch.backends.cuda.matmul.allow_tf32),
     }
+
+
+def _cell(text: str) -> Any:
+    """Return the value that `csv.DictWriter` wrote: numbers by their shortest spelling that is exact."""
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(text)
+    return {"True": True, "False": False}.get(text, text)
 
 
 def _finite(value: Any) -> Any:

@@ -243,8 +243,8 @@ class Run:
         if self.folder is None:
             return
         try:
-            self.folder.save_checkpoint(self._state())
             self.folder.write_history(self.history)
+            self.folder.save_checkpoint(self._state())
         except SaveError as error:
             self.report({"warning": str(error)})
 
@@ -262,7 +262,6 @@ class Run:
             "failed": self.failed,
             "fresh": self._fresh,
             "parts": self.clocked(),
-            "history": self.history,
             "system": self.objective.system.state_dict(),
             "objective": self.objective.state_dict(),
             "optimizer": self._optimizer.state_dict() if self._optimizer is not None else None,

@@ -58,6 +58,7 @@ class March:
         total = plan.run.windows * sum(stage.steps for stage in plan.stages)
         self.report = reporter(report, total, plan.run.time_limit)
         self.done: list[dict[str, Any]] = []  # what the checkpoint holds of each finished window
+        self.past: list[dict[str, Any]] = []  # the history of the finished windows
         self.fields: list[nn.Module] = []
         self._current: dict[str, Any] | None = None
         if checkpoint is not None:
@@ -87,18 +88,21 @@ class March:
 
     def shifted(self, row: dict[str, Any]) -> dict[str, Any]:
         """Count a row of the current window from the start of the march."""
-        before = {key: sum(window[key] for window in self.done) for key in COUNTED}
-        counts = {
+        return {**row, **self._counts_of(row, 1), "window": len(self.done) + 1}
+
+    def _counts_of(self, row: dict[str, Any], sign: int) -> dict[str, Any]:
+        """Add what the finished windows took to the counts of a row, or subtract it."""
+        before = {key: sign * sum(window[key] for window in self.done) for key in COUNTED}
+        return {
             "step": row["step"] + before["steps"],
             "seconds": round(row["seconds"] + before["seconds"], 3),
             "evaluations": row["evaluations"] + before["evaluations"],
             "cpu_seconds": round(row["cpu_seconds"] + before["cpu_seconds"], 3),
         }
-        return {**row, **counts, "window": len(self.done) + 1}
 
     def rows(self, current: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Return the history of the finished windows and of the current one."""
-        return [row for window in self.done for row in window["history"]] + [self.shifted(row) for row in current]
+        return [*self.past, *map(self.shifted, current)]
 
     def _run(self) -> Run:
         """Make the run of the current window, new or restored."""
@@ -125,10 +129,10 @@ class March:
     def _close(self, run: Run) -> None:
         """Freeze the field of a finished window and move on to the next."""
         self.fields.append(run.field.requires_grad_(False))
+        self.past = self.rows(run.history)
         self.done.append(
             {
                 "field": run.field.state_dict(),
-                "history": [self.shifted(row) for row in run.history],
                 **_counts(run),
                 "elapsed": run.watch.elapsed,
                 "parts": run.clocked(),
@@ -143,7 +147,10 @@ class March:
             load_weights(field, window["field"])
             self.fields.append(field.requires_grad_(False))
             self.done.append(window)
-        self._current = state["current"]
+        n = len(self.done)
+        self.past = [row for row in state["history"] if row["window"] <= n]
+        own = [row | self._counts_of(row, -1) for row in state["history"] if row["window"] > n]
+        self._current = state["current"] | {"history": [{k: v for k, v in r.items() if k != "window"} for r in own]}
 
     def _finish(self, run: Run) -> Solution:
         solution = self._solution(run)
@@ -167,7 +174,7 @@ class March:
 
         The loss is that of the last window; the trained residuals are those of all windows together.
         """
-        rows = [window["history"][-1] for window in self.done] + run.history[-1:]
+        rows = [*{row["window"]: row for row in self.past}.values(), *run.history[-1:]]
         view = window_of(self.problem, self.cuts[0], self.cuts[len(self.done) + 1])
         points = view.fresh(data, generator(self.plan.run.seed, "heldout"), {})
         fresh = held_out(view, field, points, run.objective.coupled)

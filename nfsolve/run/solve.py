@@ -97,6 +97,9 @@ def solve(
         if folder is not None:
             folder.forget()  # so that the corrected run can take its place
         raise
+    finally:
+        if folder is not None:
+            folder.release()
 
 
 def resume(
@@ -132,11 +135,15 @@ def resume(
         plan = dataclasses.replace(plan, stages=(*plan.stages[:-1], last))
     if time_limit is not None:
         plan = plan.with_run(time_limit=time_limit)
-    checkpoint = runs.load_checkpoint()
-    runner = _runner(known, plan, runs, report, checkpoint)
-    if checkpoint is None:
-        runner.report({"warning": "no checkpoint yet: starting again"})
-    return runner.go()
+    runs.lock()
+    try:
+        checkpoint = runs.load_checkpoint()
+        runner = _runner(known, plan, runs, report, checkpoint)
+        if checkpoint is None:
+            runner.report({"warning": "no checkpoint yet: starting again"})
+        return runner.go()
+    finally:
+        runs.release()
 
 
 def load(folder: str | Path, *, problem: Problem | type[Problem] | None = None, trust: bool = False) -> nn.Module:

@@ -8,6 +8,7 @@ import pytest
 
 import nfsolve as nf
 from nfsolve.cli import run_cli
+from nfsolve.cli.cite import bibtex, used_in
 from nfsolve.options.options import override, take_choices
 from nfsolve.options.request import read_request
 from nfsolve.problem.names import choose
@@ -95,6 +96,10 @@ def test_run_eval_compare_cite_and_resume(tmp_path, capsys):
         (["eval", "nowhere"], "no run in 'nowhere'"),
         (["compare"], "compare without run folders"),
         (["run", "--resume", "nowhere"], "no run in 'nowhere'"),
+        (
+            ["run", "burgers", "--resume", "nowhere"],
+            "--resume takes the problem from the folder, got 'burgers' as well",
+        ),
     ],
 )
 def test_wrong_usage_is_worded_and_exits_with_2(words, message, capsys):
@@ -239,3 +244,9 @@ def test_a_run_without_a_checkpoint_starts_again_and_says_so(tmp_path, capsys):
     (tmp_path / "run" / "checkpoint.pt").unlink()
     assert call("run", "--resume", tmp_path / "run") == 0
     assert "no checkpoint yet: starting again\n" in capsys.readouterr().err
+
+
+def test_a_class_is_cited_by_its_whole_name():
+    assert used_in({"optimizer": {"partial": "nfsolve.optim.esgd:ESGD"}}) == ["ESGD"]
+    assert used_in({"optimizer": {"partial": "nfsolve.optim.esgd_max:ESGDMax"}}) == ["ESGDMax"]
+    assert "dauphin" not in bibtex(["ESGDMax"]) and bibtex(["ESGD", "ESGDMax"]).count("chng2024") == 1

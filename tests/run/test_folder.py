@@ -1,6 +1,7 @@
 """Runs that nothing can spoil: folders, resumption after kill -9, damaged files, full disks."""
 
 import json
+import math
 import os
 import random
 import signal
@@ -36,7 +37,8 @@ def run(out: Path, **options):
 
 
 def state(folder: Path) -> dict:
-    saved = torch.load(folder / "checkpoint.pt", weights_only=True)
+    saved = RunFolder(folder).load_checkpoint()
+    assert saved is not None
     for name in ("seconds", "cpu_seconds", "elapsed", "began", "parts"):
         saved.pop(name)
     for row in saved["history"]:
@@ -291,3 +293,67 @@ def test_resume_sets_the_steps_of_the_last_stage(first, tmp_path):
     run(tmp_path / "whole", stages=(STAGES[0], Stage(optim.GaussNewton, 9)))
     resumed, whole = state(tmp_path / "run"), state(tmp_path / "whole")
     assert identical(resumed["system"], whole["system"])
+
+
+@pytest.mark.parametrize("name", ["checkpoint.pt", "field.pt"])
+def test_a_flipped_byte_is_refused_or_changes_nothing(tmp_path, name):
+    run(tmp_path / "run", stages=STAGES[:1])
+    path = tmp_path / "run" / name
+    good, whole = path.read_bytes(), load_tensors(path)
+    dice, refused = random.Random(0), 0
+    for at in dice.sample(range(len(good)), 200):
+        damaged = bytearray(good)
+        damaged[at] ^= 1 << dice.randrange(8)
+        path.write_bytes(damaged)
+        try:
+            assert identical(load_tensors(path), whole)
+        except InputError:
+            refused += 1
+    assert refused > 50
+
+
+def test_a_changed_config_is_not_resumed(tmp_path):
+    run(tmp_path / "run", stages=STAGES[:1])
+    path = tmp_path / "run" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text())))  # other blanks say the same
+    nf.load(tmp_path / "run")
+    path.write_text(path.read_text().replace('"n_points": 40', '"n_points": 41'))
+    for opened in (nf.resume, nf.load, nf.reopen):
+        with pytest.raises(InputError, match="is not that of the checkpoint.*Restore it from a copy"):
+            opened(tmp_path / "run")
+
+
+def test_a_folder_has_one_writer(tmp_path):
+    folder = tmp_path / "run"
+    process = start(folder, 100000)
+    deadline = time.monotonic() + 60
+    while not (folder / "checkpoint.pt").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    for other in (lambda: nf.resume(folder), lambda: run(folder), lambda: RunFolder(folder).write_json("a", {})):
+        with pytest.raises(InputError, match="another process is running in folder"):
+            other()
+    nf.load(folder)  # whoever reads is welcome
+    process.kill()
+    process.communicate()
+    (folder / ".checkpoint.pt.part1.pt").write_bytes(b"left by a killed process")
+    nf.resume(folder, steps=1)
+    assert not list(folder.glob(".*part*"))
+
+
+def test_history_is_appended_and_cut_back_to_the_checkpoint(tmp_path):
+    rows = [{"step": i, "loss": 1 / (i + 1), "score": math.nan if i == 3 else 1e-300 * i} for i in range(6)]
+    folder = RunFolder(tmp_path)
+    folder.write_history(rows[:4])
+    folder.save_checkpoint({})
+    with (tmp_path / "history.csv").open() as file:  # a file that is written anew would be another one
+        folder.write_history(rows)
+        assert len(file.readlines()) == 7
+    assert identical(RunFolder(tmp_path).load_checkpoint()["history"], rows[:4])
+    assert identical(folder.history(), rows)
+    with (tmp_path / "history.csv").open("a") as file:
+        file.write("6,0.1")  # killed in the middle of a row
+    resumed = RunFolder(tmp_path)
+    resumed.write_history(resumed.load_checkpoint()["history"])
+    assert identical(resumed.history(), rows[:4])
+    with pytest.raises(InputError, match="4 of 5 rows are left"):
+        resumed.history(5)
