@@ -38,11 +38,11 @@ def choose_device(name: str | torch.device) -> torch.device:
     return device
 
 
-def choose_dtype(name: str | torch.dtype) -> torch.dtype:
+def choose_dtype(name: str | torch.dtype | type) -> torch.dtype:
     """Turn a name into a floating-point type.
 
     Args:
-        name: ``float32`` or ``float64``, or the torch type itself.
+        name: ``float32`` or ``float64``, or the type itself, of torch, numpy or Python.
 
     Returns:
         The type.
@@ -50,8 +50,7 @@ def choose_dtype(name: str | torch.dtype) -> torch.dtype:
     Raises:
         InputError: Another name.
     """
-    if isinstance(name, torch.dtype):
-        name = str(name).removeprefix("torch.")
-    if name not in DTYPES:
-        raise unknown("dtype", name, DTYPES)
-    return DTYPES[name]
+    given = "float64" if name is float else getattr(name, "__name__", str(name)).removeprefix("torch.")
+    if given not in DTYPES:
+        raise unknown("dtype", given, DTYPES)
+    return DTYPES[given]

@@ -4,12 +4,15 @@ A frozen dataclass or a `functools.partial` of a class becomes ``{"call": "modul
 instance) or ``{"partial": "module:Name", **arguments}``; numbers, strings, lists and None stay what they are.
 """
 
+import base64
 import dataclasses
 import importlib
 import inspect
+import math
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -26,16 +29,26 @@ def describe(value: Any) -> Any:
     """Turn an object into plain data.
 
     Args:
-        value: A number, string, None, list, tuple, dict, class, function, partial or dataclass instance.
+        value: A number, string, None, array, tensor, list, tuple, dict, class, function, partial or dataclass instance.
 
     Returns:
         Data for JSON; ``{"opaque": text}`` for what cannot be built again, such as a lambda.
     """
+    if isinstance(value, np.generic) and value.dtype.kind in "biuf":
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"number": repr(value)}  # JSON has none of these
     if value is None or isinstance(value, bool | int | float | str):
         return value
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
+        return {"array": base64.b64encode(value.tobytes()).decode(), "dtype": value.dtype.str, "shape": [*value.shape]}
+    if isinstance(value, torch.Tensor) and value.layout == torch.strided and value.dtype != torch.bfloat16:
+        return {"tensor": describe(value.detach().cpu().numpy())}
     if isinstance(value, list | tuple):
         return [describe(item) for item in value]
     if isinstance(value, dict):
+        if not all(isinstance(key, str) for key in value):
+            return {"opaque": repr(value)}
         return {str(key): describe(item) for key, item in value.items()}
     if isinstance(value, partial):
         base = describe(value.func)
@@ -72,10 +85,13 @@ def build(data: Any, trusted: tuple[str, ...] = TRUSTED) -> Any:
         return data
     if "opaque" in data:
         raise InputError(
-            f"this run used {data['opaque']}",
-            "a class or a functools.partial of one with plain arguments",
-            "pass the same object again from Python",
+            f"This run used {data['opaque']}, which config.json cannot hold",
+            do="pass the same object again from Python",
         )
+    if "number" in data:
+        return float(data["number"])
+    if "array" in data or "tensor" in data:
+        return _array(data["array"], data) if "array" in data else torch.from_numpy(build(data["tensor"]))
     kind = "call" if "call" in data else "partial" if "partial" in data else None
     arguments = {key: build(item, trusted) for key, item in data.items() if key != kind}
     if kind is None:
@@ -85,6 +101,19 @@ def build(data: Any, trusted: tuple[str, ...] = TRUSTED) -> Any:
         return target(**arguments) if kind == "call" else partial(target, **arguments)
     except TypeError as error:
         raise InputError(f"arguments {sorted(arguments)} for {data[kind]}", str(error)) from error
+
+
+def _array(text: Any, data: dict[str, Any]) -> np.ndarray:
+    """Read the bytes of an array; `describe` wrote them."""
+    try:
+        flat = np.frombuffer(base64.b64decode(text, validate=True), dtype=np.dtype(data["dtype"]))
+        if flat.dtype.kind not in "biufc":
+            raise ValueError(f"values of type {flat.dtype}")
+        return flat.reshape(data["shape"]).copy()
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(
+            f"config.json holds an array that is damaged ({error})", do="restore it from a copy"
+        ) from error
 
 
 def _path(value: Any) -> str:

@@ -1,5 +1,6 @@
 """A module of the user's own with the names of a problem and its output transform."""
 
+import inspect
 from typing import Any
 
 from torch import Tensor, nn
@@ -12,10 +13,11 @@ class Transformed(nn.Module):
     """A plain module whose outputs go through the transform of a problem, such as its ansatz.
 
     Args:
-        module: Maps points ``(n, d)`` to raw outputs ``(n, k)``.
+        module: Maps points ``(n, d)`` to raw outputs ``(n, k)``; or takes a column ``(n, 1)`` for each coordinate, by
+            the names of the coordinates, as in ``forward(self, t, x)``.
         domain: Names of the coordinates.
         outputs: Names of the outputs, separated by spaces or as a tuple.
-        output_transform: Maps coordinates ``(n, d)`` and raw outputs ``(n, k)`` to ``(n, k)``.
+        output_transform: Maps coordinates ``(n, d)`` and raw outputs ``(n, k)`` to ``(n, k)``, or None.
 
     Attributes:
         inputs: Coordinate names.
@@ -23,11 +25,16 @@ class Transformed(nn.Module):
     """
 
     def __init__(
-        self, module: nn.Module, domain: Domain, outputs: str | tuple[str, ...], output_transform: OutputTransform
+        self,
+        module: nn.Module,
+        domain: Domain,
+        outputs: str | tuple[str, ...],
+        output_transform: OutputTransform | None,
     ):
         super().__init__()
         self.module, self.output_transform = module, output_transform
         self.inputs, self.outputs = tuple(domain.names), output_names(outputs)
+        self.columns = column_names(module, self.inputs)
 
     def forward(self, x: Tensor, *functions: Tensor) -> Tensor:
         """Evaluate the module at points ``(n, d)`` and transform its outputs, ``(n, k)``.
@@ -35,13 +42,21 @@ class Transformed(nn.Module):
         Raises:
             InputError: The module has another number of outputs.
         """
-        y = self.module(x, *functions)
+        columns = [x[..., i : i + 1] for i in map(self.inputs.index, self.columns)]
+        y = self.module(*(columns or [x]), *functions)
         if y.shape[-1] != len(self.outputs):
             raise InputError(
                 f"The field must have {len(self.outputs)} outputs ({', '.join(self.outputs)}), got {y.shape[-1]}",
                 do="change the width of its last layer",
             )
-        return self.output_transform(x, y)
+        return y if self.output_transform is None else self.output_transform(x, y)
+
+
+def column_names(module: nn.Module, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the arguments of a module that takes each of several coordinates by its name; empty for any other."""
+    parameters = inspect.signature(module.forward).parameters
+    wanted = tuple(name for name, p in parameters.items() if p.default is p.empty)
+    return wanted if len(names) > 1 and set(wanted) == set(names) else ()
 
 
 def with_output_transform(field: nn.Module, problem: Any) -> nn.Module:
@@ -69,7 +84,8 @@ def with_output_transform(field: nn.Module, problem: Any) -> nn.Module:
                 f"The field was built with the ansatz of {type(own.problem).__name__}, and this problem has none",
                 do="build the field for this problem, or set `field.output_transform = None`",
             )
-        return field
+        named = not hasattr(field, "output_transform") and column_names(field, problem.domain.names)
+        return Transformed(field, problem.domain, problem.unknowns, None) if named else field
     if not hasattr(field, "output_transform"):
         return Transformed(field, problem.domain, problem.unknowns, wanted)
     if own is None and not getattr(field, "transformable", True):

@@ -89,7 +89,14 @@ def by_name(kind: str, value: Any, rate: float | None = None) -> Any:
         >>> by_name("optimizer", "adam").__name__
         'Adam'
     """
-    found = choose(kind, value) if isinstance(value, str) else value
+    found: Any = choose(kind, value) if isinstance(value, str) else value
+    if kind == "optimizer" and found is not None and not callable(found):
+        name = type(found).__name__
+        came = f"{'an' if name[0] in 'AEIOUaeiou' else 'a'} {name}{' that is built' if hasattr(found, 'step') else ''}"
+        raise InputError(
+            f"optimizer must be a class, a partial of one, or its name, got {came}",
+            do=f"write functools.partial({name}, lr=1e-3): it is built for the parameters of the field",
+        )
     if rate is None:
         return found
     if "lr" not in inspect.signature(found).parameters:

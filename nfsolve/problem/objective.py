@@ -14,6 +14,7 @@ from nfsolve._core.errors import InputError
 from nfsolve.curvature import LeastSquares
 from nfsolve.diff import Unsupported, jacobian_by_rows
 from nfsolve.problem.coupling import couples, perturbed
+from nfsolve.problem.mistakes import check_residual, first_bad_point, in_words
 from nfsolve.problem.problem import Batch, Problem, SamplerState
 from nfsolve.problem.recipe import Stage
 from nfsolve.problem.rows import leading, row_count
@@ -149,14 +150,14 @@ class Objective(LeastSquares):
         terms = [self.weights.term(name, r) for name, r in residuals.items()]
         return sum(terms[1:], terms[0])
 
-    def not_finite(self) -> str:
-        """Name a residual that was not finite in the latest evaluation, or is not now; empty where none is."""
+    def not_finite(self) -> tuple[str, str]:
+        """Return a residual that was not finite in the latest evaluation, or is not now, and where; else empty."""
         with torch.no_grad():
             for residuals in (self._latest, self.residuals()):
                 for name, r in residuals.items():
                     if not torch.isfinite(r).all():
-                        return name
-        return ""
+                        return name, first_bad_point(self.problem, self.batch.get(name), r)
+        return "", ""
 
     @property
     def _is_pointwise(self) -> bool:
@@ -336,21 +337,21 @@ class Objective(LeastSquares):
             InputError: A residual is empty, is no ``(n, k)``, or has another number of rows than its points; or the
                 weighting scheme is not for this problem, or an unknown scalar becomes a Python number.
         """
-        with torch.no_grad():
-            residuals = self._evaluate_eagerly(self.batch)
+        try:
+            with torch.enable_grad(), NoNumbers():
+                residuals = self._evaluate_eagerly(self.batch)
+        except InputError:
+            raise
+        except Exception as error:  # whatever a residual or a field of the user raises
+            raise in_words(error, self.problem) from error
         if not residuals:
             raise InputError(
                 f"{type(self.problem).__name__}.residuals must return at least one residual, but it returned none",
                 do="return a dict of them by name",
             )
         for name, r in residuals.items():
-            n = row_count(self.batch.get(name))
-            if r.ndim != 2 or r.numel() == 0 or (n is not None and (r.shape[0] != n or r.shape[1] == n > 1)):
-                raise InputError(
-                    f"residual '{name}' must have one row for each point and few columns, ({n or 'n'}, k), "
-                    f"got shape {tuple(r.shape)}" + (f" for {n} points" if n else ""),
-                    do="keep columns, as in x[:, :1]: a (n, 1) column was probably combined with a (n,) vector",
-                )
+            check_residual(self.problem, name, r, row_count(self.batch.get(name)))
+        del residuals  # with its graph
         self.weights.scheme.check(self)
         self.unused = self._unused()
 

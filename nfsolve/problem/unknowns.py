@@ -74,7 +74,8 @@ class NoNumbers(TorchFunctionMode):
         """Run an operation, unless it makes a number of a tensor with a gradient."""
         if func in self._conversions and args[0].requires_grad:
             raise InputError(
-                "An unknown scalar must stay a tensor to be learned, but a residual turned it into a Python number",
+                "An unknown or an unknown scalar must stay a tensor to be learned, but a residual turned it into a "
+                "Python number",
                 do="use torch functions, as in `torch.exp(self.k)` instead of `math.exp(self.k)`",
             )
         return func(*args, **(kwargs or {}))

@@ -47,7 +47,7 @@ class Run:
         self.field = make_field(problem, plan)
         first = next(self.field.parameters(), None)
         if first is None:
-            raise InputError("a field without parameters", "at least one trainable parameter")
+            raise InputError("A field needs at least one parameter that can be trained, and this one has none")
         dtype = first.real.dtype if first.is_complex() else first.dtype
         self.device, self._dtype = first.device, dtype
         self.data = problem.load(first.device, dtype)
@@ -91,6 +91,10 @@ class Run:
 
     def _warn(self) -> None:
         """Say before training what the user may not expect of the problem."""
+        for text in self.problem.cautions():
+            self.report({"warning": text})
+        for name in self.plan.unstored(self.problem) if self.folder is not None else ():
+            self.report({"warning": f"parameter '{name}' cannot be stored: give nfsolve.load the problem itself"})
         for name in self.objective.unused:
             text = f"unknown scalar '{name}' occurs in no residual, so it keeps its start value"
             self.report({"warning": text})
@@ -172,8 +176,9 @@ class Run:
         return next(self.field.parameters()).dtype in (torch.float32, torch.complex64)
 
     def _where_not_finite(self) -> str:
-        name = self.objective.not_finite()
-        return f"non-finite {f'residual {name!r}' if name else 'loss'} at step {self.steps}"
+        name, place = self.objective.not_finite()
+        found = f"non-finite {f'residual {name!r}' if name else 'loss'} at step {self.steps}"
+        return f"{found}: {place}" if place else found
 
     def _make_optimizer(self, stage: Stage) -> Any:
         """Make the optimizer of a stage, or restore it; later stages start on new points."""

@@ -14,6 +14,7 @@ from nfsolve._core.errors import InputError, unknown
 from nfsolve._core.spec import TRUSTED, build, describe
 from nfsolve._core.version import VERSION
 from nfsolve.fields import Field, factorize
+from nfsolve.fields.field import origin_of, output_names
 from nfsolve.fields.transformed import with_output_transform
 from nfsolve.problem import Problem, Recipe, RunOptions, Stage
 from nfsolve.problem.names import by_name
@@ -63,6 +64,12 @@ class Plan(Recipe):
             "stages": [vars(stage) | {"optimizer": describe(stage.optimizer)} for stage in self.stages],
             "run": self.run.said(),
         }
+
+    @staticmethod
+    def unstored(problem: Problem) -> list[str]:
+        """Return the parameters of a problem that ``config.json`` cannot hold, such as a function."""
+        described = {f.name: describe(getattr(problem, f.name)) for f in dataclasses.fields(problem) if f.init}
+        return [name for name, value in described.items() if "'opaque': " in repr(value)]
 
     @classmethod
     def from_config(
@@ -246,6 +253,14 @@ def make_field(problem: Problem, plan: Plan) -> nn.Module:
     """
     given = isinstance(plan.field, nn.Module)
     field: nn.Module = plan.field if isinstance(plan.field, nn.Module) else _built(problem, plan)
+    domain = getattr(problem, "domain", None)
+    like = next(field.parameters(), None)
+    blurred = like is not None and like.dtype == torch.float32 and not isinstance(field, Field)
+    if blurred and domain is not None and origin_of(domain.bounds) is not None:
+        raise InputError(
+            f"The coordinates of {domain!r} are so far from zero that float32 blurs them in a network of your own",
+            do="use a field of nfsolve, which subtracts their centre, or shift the coordinates in the problem",
+        )
     if given or not isinstance(field, Field):  # `for_problem` gave the others their transform
         field = with_output_transform(field, problem)
     made, held = problem.auxiliary_modules(plan.run.seed), dict(getattr(field, "auxiliary", {}))
@@ -263,10 +278,18 @@ def _built(problem: Problem, plan: Plan) -> nn.Module:
     options |= {"seed": run.seed, "dtype": choose_dtype(run.dtype), "device": choose_device(run.device)}
     if not callable(getattr(maker, "for_problem", maker)):
         raise InputError(
-            f"field= takes a field, a class that builds one, or its name, got {type(plan.field).__name__}",
-            do="give nfsolve.MLP or a functools.partial of it",
+            f"field must be a field, a class such as nfsolve.MLP, or its name, got {plan.field!r}",
+            do="write field=nfsolve.MLP, or give an nn.Module that is built",
+        )
+    if isinstance(maker, type) and issubclass(maker, nn.Module) and not hasattr(maker, "for_problem"):
+        inputs, outputs = len(problem.domain.names), len(output_names(problem.unknowns))
+        raise InputError(
+            f"field must be built, or a class of nfsolve that is built for the problem, got the class {maker.__name__}",
+            do=f"build it for points (n, {inputs}) and values (n, {outputs}), as in torch.nn.Sequential(...)",
         )
     field = getattr(maker, "for_problem", maker)(problem, **options)
+    if not isinstance(field, nn.Module):
+        raise InputError(f"What builds the field must return an nn.Module, got {field!r}")
     if plan.factorization is not None:
         factorize(field, plan.factorization, seed=plan.run.seed)
     return field

@@ -78,10 +78,18 @@ def solve(
         InputError: Something given does not fit; the message says what to do.
         SaveError: The result could not be written; the solution is its attribute ``solution``.
     """
+    if not isinstance(problem, Problem):
+        came = getattr(problem, "__name__", "")
+        raise InputError(
+            f"solve needs a problem, got {'the class ' + came if came else repr(problem)}",
+            do=f"write solve({came}())" if came else "give an instance of a subclass of nfsolve.PDE",
+        )
+    problem.check()
     arguments = {"steps": steps, "schedule": schedule, "windows": windows, "seed": seed, "dtype": dtype}
     for name in options:
         if name not in vars(DEFAULTS):
-            raise unknown("argument of solve", name, (*inspect.signature(solve).parameters, *vars(DEFAULTS)))
+            known = (*inspect.signature(solve).parameters, *vars(DEFAULTS))
+            raise unknown("argument of solve", name, known, OTHER_NAMES.get(name, ""))
     run = join_options(run, arguments | {"device": device, "time_limit": time_limit} | options)
     parts = {"stages": stages, "factorization": factorization, "weighting": weighting}
     plan = make_plan(problem, field, optimizer, lr=lr, run=run, **parts)
@@ -100,6 +108,21 @@ def solve(
     finally:
         if folder is not None:
             folder.release()
+
+
+OTHER_NAMES = {
+    **dict.fromkeys(("epochs", "iterations", "n_steps", "max_iter", "max_steps", "num_epochs"), "write steps="),
+    **dict.fromkeys(("learning_rate", "rate"), "write lr="),
+    **dict.fromkeys(
+        ("weights", "loss_weights"), "write weight= in the mark of each residual, as in @face(t=0, weight=10)"
+    ),
+    **dict.fromkeys(("n_points", "n_face", "points", "batch_size"), "give the number of points to the problem"),
+    **dict.fromkeys(("callback", "callbacks", "verbose"), "write report="),
+    **dict.fromkeys(("net", "network", "model"), "write field="),
+    **dict.fromkeys(("folder", "path", "save"), "write out="),
+    "scheduler": "write schedule=",
+}
+"""What other programs call an argument of `solve` -> what to do instead."""
 
 
 def resume(

@@ -76,7 +76,7 @@ def test_descriptions_build_the_same_again(value):
 
 
 def test_what_cannot_be_built_again_says_so():
-    with pytest.raises(InputError, match="this run used .*lambda"):
+    with pytest.raises(InputError, match="This run used .*lambda"):
         build(describe(lambda parameters: None))
 
 

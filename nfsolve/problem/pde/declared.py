@@ -260,7 +260,8 @@ def cautions(problem: Any) -> list[str]:
     if own or len(conditions) < len(problem.conditions()):  # made by a program, which knows what it does
         return []
     used = {name: _Used(problem, getattr(type(problem), name)) for name in conditions}
-    hard = set(arguments(problem.ansatz)) if hasattr(problem, "ansatz") else set()
+    ansatz = getattr(problem, "ansatz", None)
+    hard = set(arguments(ansatz)) if ansatz is not None else set()
     found = []
     for out in problem.outputs:
         if out not in hard and not any(out in use.orders for use in used.values()):

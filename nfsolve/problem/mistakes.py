@@ -1,0 +1,109 @@
+"""Errors of a user's residual in the user's words: what went wrong, on which line, and what to write instead."""
+
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import nfsolve
+from nfsolve._core.errors import InputError, place_of
+
+LIBRARIES = tuple(str(Path(module.__file__ or "").parent) for module in (nfsolve, torch))
+
+# what PyTorch says -> what it means, and what to do
+MEANINGS = (
+    (
+        ("numpy", "__array__", "data pointer"),
+        "a numpy function got a tensor that is trained",
+        "use the functions of torch, as in torch.sin(u) instead of np.sin(u)",
+    ),
+    (
+        ("converted to Python scalars", "converted to Scalar", ".item()"),
+        "a column of values at many points was turned into one Python number",
+        "use the functions of torch, as in torch.sin(x) instead of math.sin(x), and neither float() nor .item()",
+    ),
+    (
+        ("Boolean value of Tensor",),
+        "a condition asks about many points at once",
+        "write torch.where(x > 0, a, b) instead of if and else",
+    ),
+    (
+        ("mat1 and mat2", "size of tensor", "same dtype", "Sizes of tensors"),
+        "shapes or types of tensors do not fit",
+        "a field maps points (n, d) to values (n, k), and every name in a signature is a column (n, 1)",
+    ),
+)
+
+
+def in_words(error: Exception, problem: Any) -> InputError:
+    """Word an error that was raised where the residuals were evaluated.
+
+    Args:
+        error: The error.
+        problem: The problem.
+
+    Returns:
+        The error to raise in its place.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [f for f in frames if not f.filename.startswith((*LIBRARIES, "<"))]
+    said = (str(error) or type(error).__name__).splitlines()[0]
+    fits = ((what, do) for words, what, do in MEANINGS if any(word in said for word in words))
+    what, do = next(fits, ("", "evaluate problem.residuals(field, batch) yourself to look closer"))
+    what = f"{what} ({said})" if what else f"{type(error).__name__}: {said}"
+    if not own:
+        return InputError(
+            f"The residuals of {type(problem).__name__} cannot be evaluated with this field: {what}", do=do
+        )
+    place = f"{own[-1].filename}, line {own[-1].lineno}"
+    return InputError(f"`{own[-1].name}` failed at `{own[-1].line}` ({place}): {what}", do=do)
+
+
+def check_residual(problem: Any, name: str, r: Tensor, n: int | None) -> None:
+    """Refuse a residual that is no real table with a row for each point.
+
+    Args:
+        problem: The problem.
+        name: Name of the residual.
+        r: What it returned.
+        n: Number of its points, or None where the batch has none.
+
+    Raises:
+        InputError: The message names the method and its place.
+    """
+    method: Callable[..., Any] | None = getattr(type(problem), name, None)
+    place = "" if method is None else place_of(method)
+    if not r.is_floating_point():
+        what = "complex" if r.is_complex() else str(r.dtype)
+        raise InputError(
+            f"residual '{name}' must be real, but it is {what}{place}",
+            do="return torch.cat([r.real, r.imag], -1)" if r.is_complex() else "return the difference itself",
+        )
+    if r.ndim == 2 and r.numel() and (n is None or (r.shape[0] == n and not r.shape[1] == n > 1)):
+        return
+    do = "a (n, 1) column was probably combined with a (n,) vector: keep columns, as in x[:, :1]"
+    if r.ndim == 0:
+        do = "return the residual at each point, not its mean square: the loss is made of it"
+    elif r.ndim == 2 and not r.numel():
+        do = "every name in a signature is one column: x is the coordinate x, so x[:, 1:2] is empty"
+    raise InputError(
+        f"residual '{name}' must have one row for each point and few columns, ({n or 'n'}, k), got shape {tuple(r.shape)}"
+        + (f" for {n} points" if n else "")
+        + place,
+        do=do,
+    )
+
+
+def first_bad_point(problem: Any, rows: Any, r: Tensor) -> str:
+    """Say at which point a residual is first not finite, as "nan at t = 0.5, x = 0"; empty where it has no points."""
+    points, domain = getattr(rows, "points", None), getattr(problem, "domain", None)
+    bad = (~torch.isfinite(r)).reshape(len(r), -1).any(1).nonzero()
+    if points is None or domain is None or not len(bad):
+        return ""
+    row = int(bad[0])
+    value = next(v for v in r[row].reshape(-1).tolist() if v != v or v in (float("inf"), -float("inf")))
+    place = ", ".join(f"{n} = {v:.6g}" for n, v in zip(domain.names, points[row % len(points)].tolist(), strict=True))
+    return f"{value} at {place}"
