@@ -8,10 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-import nfsolve
 from nfsolve._core.errors import InputError, place_of
 
-LIBRARIES = tuple(str(Path(module.__file__ or "").parent) for module in (nfsolve, torch))
+LIBRARIES = (str(Path(__file__).parents[1]), str(Path(torch.__file__).parent))
 
 # what PyTorch says -> what it means, and what to do
 MEANINGS = (

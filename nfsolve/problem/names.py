@@ -99,7 +99,8 @@ def by_name(kind: str, value: Any, rate: float | None = None) -> Any:
         )
     if rate is None:
         return found
-    if "lr" not in inspect.signature(found).parameters:
+    maker: Any = found
+    if "lr" not in inspect.signature(maker).parameters:
         name = value if isinstance(value, str) else getattr(value, "__name__", repr(value))
         raise InputError(f"the optimizer '{name}' has no learning rate, got lr={rate:g}", do="leave lr out")
-    return partial(found, lr=rate)
+    return partial(maker, lr=rate)
