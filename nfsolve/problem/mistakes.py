@@ -89,9 +89,8 @@ def check_residual(problem: Any, name: str, r: Tensor, n: int | None) -> None:
     elif r.ndim == 2 and not r.numel():
         do = "every name in a signature is one column: x is the coordinate x, so x[:, 1:2] is empty"
     raise InputError(
-        f"residual '{name}' must have one row for each point and few columns, ({n or 'n'}, k), got shape {tuple(r.shape)}"
-        + (f" for {n} points" if n else "")
-        + place,
+        f"residual '{name}' must have one row for each point and few columns, ({n or 'n'}, k), "
+        f"got shape {tuple(r.shape)}" + (f" for {n} points" if n else "") + place,
         do=do,
     )
 
