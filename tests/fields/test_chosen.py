@@ -44,7 +44,7 @@ def test_a_module_with_options_keeps_them():
 
 
 @pytest.mark.parametrize("kind", [MLP, ModifiedMLP, ResidualMLP])
-@pytest.mark.parametrize("activation", ["tanh", torch.nn.SiLU(), doubled], ids=str)
+@pytest.mark.parametrize("activation", ["tanh", torch.nn.SiLU(), doubled], ids=["name", "module", "function"])
 def test_every_network_takes_them(kind, activation):
     field = kind(DOMAIN, width=4, activation=activation, init="ws")
     assert isinstance(field.config["activation"], Activation)
