@@ -7,6 +7,7 @@ from nfsolve.diff import Name, laplacian, parse, partials
 from nfsolve.diff.jets import plan
 from nfsolve.diff.reverse import cheaper, products
 from nfsolve.problem.pde.evaluate import values
+from nfsolve.problem.rows import Rows
 from tests.diff.test_partials import FUNCTIONS
 from tests.oracles import derivative
 
@@ -84,7 +85,7 @@ def test_residuals_ask_for_it_by_name():
     def both(z):
         return torch.cat([z[:, :1] * z[:, 1:2] ** 2, z[:, 1:2] ** 3 * z[:, 2:] ** 2], 1)
 
-    found = values(("lap_u", "lap_v", "u_t"), both, {"points": x}, ("u", "v"), ("t", "x", "y"))
+    found = values(("lap_u", "lap_v", "u_t"), both, Rows(x), ("u", "v"), ("t", "x", "y"))
     assert torch.allclose(found["lap_u"], 2 * x[:, :1])
     assert torch.allclose(found["lap_v"], 6 * x[:, 1:2] * x[:, 2:] ** 2 + 2 * x[:, 1:2] ** 3)
     assert torch.allclose(found["u_t"], x[:, 1:2] ** 2)

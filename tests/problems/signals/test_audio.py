@@ -118,7 +118,7 @@ def test_quick_scores_see_given_and_held_out_samples(stride, monkeypatch):
     quick = problem.quick_metrics(lambda t: (seen.append(len(t)), 0 * t)[1], data)
     assert 400 < sum(seen) < 900
     full = problem.metrics(lambda t: 0 * t, data)
-    assert set(quick) == set(full) - {"psnr_heldout_spline"}
+    assert set(quick) == set(full) - {"psnr_heldout_spline", "heldout"}  # a sentence where nothing was held out
     assert all(abs(quick[name] - full[name]) < 1.5 for name in quick)
 
 
