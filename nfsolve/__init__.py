@@ -17,6 +17,7 @@ from nfsolve import optim, weighting
 from nfsolve._core.errors import InputError, MissingExtra, nearest
 from nfsolve._core.errors import require as require_extra
 from nfsolve._core.errors import unknown as unknown_name
+from nfsolve._core.moved import moved
 from nfsolve._core.random import generator
 from nfsolve._core.version import VERSION
 from nfsolve.domains import Box, Disk, Interval, PointCloud, Polygon, Rectangle, Sphere, parameter, periodic
@@ -47,6 +48,7 @@ from nfsolve.functions import (
     GaussianField,
     PeriodicField,
 )
+from nfsolve.plot import solution as _pictures  # noqa: F401  # gives a Solution its picture
 from nfsolve.plot.problem import show
 from nfsolve.problem import (
     PDE,
@@ -65,6 +67,7 @@ from nfsolve.problem import (
     operator_of,
     paired,
 )
+from nfsolve.problem.registry import names as problem_names
 from nfsolve.run.folder import RunFolder, SaveError
 from nfsolve.run.solution import Solution
 from nfsolve.run.solve import load, reopen, resume, solve
@@ -141,6 +144,17 @@ __all__ = [
 
 
 _RENAMED = {"matched": "paired"}  # what was public once -> its name now
+_READERS = ("latlon", "photos", "pictures", "slices", "sounds", "tables")
+moved({f"nfsolve.problem.{name}": f"nfsolve.data.{name}" for name in _READERS})
+moved({"nfsolve.problem.scans": "nfsolve.data.scans"})
+# before each kind had a folder, the files of the gallery had the names by which they are run
+moved(
+    {
+        f"problems.{name}": target.partition(":")[0]
+        for name, target in problem_names().items()
+        if target.startswith("problems.")
+    }
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nfsolve._core.arrays import read_arrays, real_number, real_numbers
+from nfsolve._core.arrays import read_arrays, real_number, real_numbers, reason
 from nfsolve._core.errors import InputError
 
 
@@ -53,7 +53,11 @@ def find_file(name: str, owner: type | None = None, endings: tuple[str, ...] = (
 
 
 def read_columns(
-    name: str | Mapping[str, Any], owner: type, coordinates: tuple[str, ...], outputs: tuple[str, ...]
+    name: str | Mapping[str, Any],
+    owner: type,
+    coordinates: tuple[str, ...],
+    outputs: tuple[str, ...],
+    what: str = "the data in memory",
 ) -> dict[str, Tensor]:
     """Read measured data as columns.
 
@@ -62,6 +66,7 @@ def read_columns(
         owner: The problem's class.
         coordinates: Names that must be columns of the file.
         outputs: Names of which at least one must be a column.
+        what: What to call columns that come from no file in an error.
 
     Returns:
         Name -> values ``(n,)``, float64.
@@ -70,29 +75,29 @@ def read_columns(
         InputError: A column is missing, lengths differ, or a value is not finite.
     """
     if isinstance(name, Mapping):
-        path, arrays = Path("in memory"), {str(key): np.asarray(values) for key, values in name.items()}
+        arrays = {str(key): _in_memory(values, f"'{key}' of {what}") for key, values in name.items()}
     else:
         path = find_file(name, owner, ("", ".npz", ".csv"))
-        arrays = read_arrays(path)
+        arrays, what = read_arrays(path), f"data file '{path}'"
     missing = [c for c in coordinates if c not in arrays]
     if missing or not any(out in arrays for out in outputs):
         raise InputError(
-            f"data file '{path}' must have columns {', '.join(coordinates)} and at least one of {', '.join(outputs)}, "
+            f"{what} must have columns {', '.join(coordinates)} and at least one of {', '.join(outputs)}, "
             f"but it has {', '.join(arrays) or 'none'}",
             do="name the columns as the problem does",
         )
-    used = {n: np.ravel(_real(path, arrays, n)) for n in (*coordinates, *outputs) if n in arrays}
+    used = {n: np.ravel(real_numbers(arrays[n], f"'{n}' of {what}")) for n in (*coordinates, *outputs) if n in arrays}
     lengths = {n: len(values) for n, values in used.items()}
     if len(set(lengths.values())) > 1:
         raise InputError(
-            f"the columns of data file '{path}' must have one length, but they have {lengths}",
+            f"the columns of {what} must have one length, but they have {lengths}",
             do="write one value of each column for each point",
         )
     for n, values in used.items():
         if not np.isfinite(values).all():
             row = int(np.flatnonzero(~np.isfinite(values))[0])
             raise InputError(
-                f"column '{n}' of '{path}' must hold finite numbers, but it is {values[row]} in row {row}",
+                f"column '{n}' of {what} must hold finite numbers, but it is {values[row]} in row {row}",
                 do="remove these rows or fill them in",
             )
     return {n: torch.from_numpy(values) for n, values in used.items()}
@@ -147,6 +152,14 @@ def read_reference(
     grid = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).reshape(-1, len(axes))
     columns = [torch.from_numpy(_real(path, arrays, out)).reshape(-1) for out in outputs]
     return grid, torch.stack(columns, -1), sizes, error
+
+
+def _in_memory(values: Any, what: str) -> np.ndarray:
+    """Return what a user has in memory, such as a list, a series or a tensor on any device, as an array."""
+    try:
+        return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{what} must be an array of numbers ({reason(error)})", do="give one number each") from error
 
 
 def _real(path: Path, arrays: dict[str, np.ndarray], name: str) -> np.ndarray:

@@ -4,6 +4,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from torch import Tensor
 
 from nfsolve._core.errors import require
 from nfsolve.plot.panels import (
@@ -44,7 +45,7 @@ def operator_picture(solution: Solution) -> "Figure":
         rows = min(ANSWERS, len(data["test"]["values"]))
         drawn = [_answer(problem, solution.field, data, row) for row in range(rows)]
         return composed([*drawn, *split(end_panels(solution))])
-    errors = problem.errors(solution.field, data).amax(1)
+    errors = _largest(problem.errors(solution.field, data))
     order = errors.argsort()
     chosen = {"best": order[0], "median": order[len(order) // 2], "worst": order[-1]}
     columns = 3 if len(problem.domain.names) == 1 else 5
@@ -66,6 +67,11 @@ def operator_picture(solution: Solution) -> "Figure":
         residuals_panel(axes["r"], solution.metrics)
     history_panel(axes["h"], solution.history)
     return figure
+
+
+def _largest(errors: Tensor) -> Tensor:
+    """Return the largest of the errors (n, k) of each function; 0 where all its solutions are zero everywhere."""
+    return errors.nan_to_num(0.0).amax(1)
 
 
 def _answer(problem: Any, field: Any, data: dict[str, Any], row: int) -> "list[Panel]":
@@ -211,7 +217,7 @@ def _histogram(axes: Any, problem: Any, field: Any, data: dict[str, Any], errors
     """Draw the errors of all test functions, and of those of another kind."""
     both = {"test functions": np.maximum(errors, 1e-16)}
     if "truth" in data.get("ood", {}):
-        other = problem.errors(field, data, "ood").amax(1).numpy()
+        other = _largest(problem.errors(field, data, "ood")).numpy()
         both["functions of another kind"] = np.maximum(other, 1e-16)
     low, high = 0.98 * min(e.min() for e in both.values()), 1.02 * max(e.max() for e in both.values())
     for i, (name, e) in enumerate(both.items()):

@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -78,7 +79,15 @@ class Problem(ABC):
         Raises:
             InputError: The message says what came, what is needed, and where.
         """
-        return
+        own = next(
+            (vars(cls)["draw"] for cls in type(self).__mro__ if cls is not Problem and "draw" in vars(cls)), None
+        )
+        if own is not None:
+            raise InputError(
+                f"`draw(self, data, generator)` of {type(self).__name__} is never called, since points come from "
+                f"`sample`{place_of(own)}",
+                do="write def sample(self, data, state, generator), and call super().sample(data, state, generator)",
+            )
 
     def cautions(self) -> list[str]:
         """Say in words, before training, what a user may have forgotten; none by default."""
@@ -108,6 +117,12 @@ class Problem(ABC):
             What `residuals` gets.
         """
         return data
+
+    def draw(self, data: Batch, generator: Generator) -> Batch:
+        """Return what `sample` gives at the first draw; the name that `sample` had before."""
+        text = "draw(data, generator) is now sample(data, nfsolve.problem.SamplerState(), generator)"
+        warnings.warn(text, DeprecationWarning, stacklevel=2)
+        return self.sample(data, SamplerState(), generator)
 
     def fresh(self, data: Batch, generator: Generator, batch: Batch) -> Batch:
         """Draw points that were never trained on, to see whether the residuals are small between trained points.

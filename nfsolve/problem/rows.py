@@ -1,12 +1,15 @@
 """The points of one residual, with what belongs to each of them."""
 
 import dataclasses
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
 from torch.utils._pytree import register_pytree_node, tree_leaves
+
+from nfsolve._core.errors import unknown
 
 
 def _flatten(rows: Any) -> tuple[list[Any], tuple[str, ...]]:
@@ -54,6 +57,15 @@ class Rows:
     def __len__(self) -> int:
         """Return the number of residual rows."""
         return len(self.points) * self.copies
+
+    def __getitem__(self, name: str) -> Tensor:
+        """Return what belongs to the points by its name, as when rows were a dict of tensors."""
+        held = {n: v for n, v in vars(self).items() if isinstance(v, Tensor)} | self.columns | self.inputs
+        if name not in held:
+            raise unknown("part of these rows", str(name), held)
+        now = name if name in vars(self) else f"{'columns' if name in self.columns else 'inputs'}[{name!r}]"
+        warnings.warn(f'rows["{name}"] is now rows.{now}', DeprecationWarning, stacklevel=2)
+        return held[name]
 
 
 @dataclass(frozen=True, eq=False)

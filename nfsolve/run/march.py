@@ -186,7 +186,8 @@ class March:
         fields = [*self.fields, run.field]
         field = Windows(fields, self.cuts[1 : len(fields)], self.problem.domain.index("t"))
         first = next(run.field.parameters())
-        data = self.problem.load(first.device, first.real.dtype if first.is_complex() else first.dtype)
+        dtype = first.real.dtype if first.is_complex() else first.dtype
+        data = self.problem.load(first.device, dtype)
         with torch.no_grad():
             scores = {} if run.failed else self._residual_scores(run, field, data) | self.problem.metrics(field, data)
         counts = {key: value + sum(window[key] for window in self.done) for key, value in _counts(run).items()}
@@ -203,7 +204,7 @@ class March:
             failed=run.failed,
             interrupted=run.interrupted,
             data=data,
-            warnings=[] if run.failed else warnings(scores, data["like"].dtype) + undefined(scores),
+            warnings=[] if run.failed else warnings(scores, dtype) + undefined(scores),
             folder=self.folder.path if self.folder else None,
             steps=counts["steps"],
             seconds=counts["seconds"],

@@ -1,6 +1,8 @@
 """From a problem and what the user overrides to a plan: the field, the stages and the options of a run."""
 
+import copy
 import dataclasses
+import warnings
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -252,7 +254,7 @@ def make_field(problem: Problem, plan: Plan) -> nn.Module:
         InputError: What should build the field does not.
     """
     given = isinstance(plan.field, nn.Module)
-    field: nn.Module = plan.field if isinstance(plan.field, nn.Module) else _built(problem, plan)
+    field: nn.Module = _copied(plan.field) if isinstance(plan.field, nn.Module) else _built(problem, plan)
     domain = getattr(problem, "domain", None)
     like = next(field.parameters(), None)
     blurred = like is not None and like.dtype == torch.float32 and not isinstance(field, Field)
@@ -269,6 +271,18 @@ def make_field(problem: Problem, plan: Plan) -> nn.Module:
         both = nn.ModuleDict({name: held.get(name, module) for name, module in made.items()})
         field.auxiliary = both.to(like.device, like.real.dtype)
     return field
+
+
+def _copied(field: nn.Module) -> nn.Module:
+    """Return a copy of a field that is given, so that what was trained before stays as it is."""
+    transform = getattr(field, "output_transform", None)
+    kept = {} if transform is None or isinstance(transform, nn.Module) else {id(transform): transform}
+    try:
+        return copy.deepcopy(field, kept)  # without the problem behind a transform, which may hold much
+    except (RuntimeError, TypeError) as error:
+        text = f"a {type(field).__name__} cannot be copied, so it is trained in place ({str(error).splitlines()[0]})"
+        warnings.warn(text, stacklevel=2)
+        return field
 
 
 def _built(problem: Problem, plan: Plan) -> nn.Module:

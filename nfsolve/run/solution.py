@@ -4,19 +4,39 @@ import dataclasses
 import html
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nfsolve._core.errors import InputError, require
+from nfsolve._core.errors import InputError, nearest, require
+from nfsolve.diff import parse, partials
 from nfsolve.domains import PointCloud
 from nfsolve.fields import Field
 from nfsolve.problem.pde.sample import inside_only
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+OTHER_NAMES = {
+    **dict.fromkeys(
+        ("save", "dump", "to_file"),
+        'give out="runs/mine" to solve, and read it with nfsolve.load("runs/mine"); of this solution '
+        "torch.save(solution.field.state_dict(), path) keeps the weights, and solution.export(path) the values",
+    ),
+    **dict.fromkeys(("loss", "losses"), 'see solution.metrics["loss"] and solution.history'),
+    **dict.fromkeys(("error", "errors", "score", "scores"), "see solution.metrics"),
+    **dict.fromkeys(("model", "net", "network", "u"), "the trained network is solution.field"),
+    **dict.fromkeys(("evaluate", "eval", "forward"), "write solution.predict(points)"),
+    **dict.fromkeys(("gradient", "grad", "jacobian"), 'write solution.derivative("u_x", points)'),
+    **dict.fromkeys(("show", "picture", "figure"), "write solution.plot()"),
+    **dict.fromkeys(("parameters", "unknowns", "scalars"), 'unknown scalars are solution.metrics["unknown/NAME"]'),
+}
+"""What other programs call an attribute of a solution -> what to write instead."""
 
 EXPORTED_POINTS = 100_000  # about, on the default grid
 CELLS = {1: "line", 2: "quad", 3: "hexahedron"}
@@ -56,6 +76,7 @@ class Solution:
     data: dict[str, Any] = dataclasses.field(repr=False)
     folder: Path | None = None
     warnings: list[str] = dataclasses.field(default_factory=list)
+    painter: ClassVar[Callable[["Solution"], "Figure | None"]]  # which `nfsolve.plot`, a floor above, puts here
 
     @property
     def trained(self) -> nn.Module:
@@ -79,11 +100,58 @@ class Solution:
         Raises:
             InputError: Another number of columns, or ``batch`` below 1.
         """
+        with torch.no_grad():
+            return self._at("predict", points, batch, self.field)
+
+    __call__ = predict
+
+    @overload
+    def derivative(self, name: str, points: np.ndarray, batch: int = 65536) -> np.ndarray: ...
+    @overload
+    def derivative(self, name: str, points: Tensor, batch: int = 65536) -> Tensor: ...
+    def derivative(self, name: str, points: np.ndarray | Tensor, batch: int = 65536) -> np.ndarray | Tensor:
+        """Evaluate a derivative of the field at any number of points, part by part.
+
+        Args:
+            name: As in the signature of a residual: ``u_x``, ``u_tx``, ``lap_u``.
+            points: Points ``(n, d)``, as for `predict`.
+            batch: Points at a time.
+
+        Returns:
+            Values ``(n, 1)``: an array for an array, a tensor for a tensor.
+
+        Raises:
+            InputError: An unknown name, or points as for `predict`.
+
+        Examples:
+            >>> import nfsolve as nf
+            >>> from problems.pde.poisson import Poisson
+            >>> solution = nf.solve(Poisson(), steps=1, report=None)
+            >>> solution.derivative("u_xx", [[0.5, 0.5], [0.1, 0.2]]).shape
+            (2, 1)
+        """
+        domain, outputs = getattr(self.problem, "domain", None), getattr(self.field, "outputs", None)
+        inputs = getattr(self.field, "inputs", None) or getattr(domain, "names", ())
+        outputs = outputs or getattr(self.problem, "outputs", ())
+        read = parse(name, tuple(outputs), tuple(inputs), getattr(domain, "space", None))
+
+        def column(part: Tensor) -> Tensor:
+            return partials(self.field, part, {read.along})[read.along][:, read.output : read.output + 1].detach()
+
+        return self._at("derivative", points, batch, column)
+
+    def _at(self, what: str, points: Any, batch: int, function: Callable[[Tensor], Tensor]) -> Any:
+        """Evaluate a function of points (n, d), part by part, on the device and in the type of the field."""
         table = torch.as_tensor(points)
         names = getattr(self.field, "inputs", None)
+        if hasattr(self.field, "across"):
+            raise InputError(
+                f"{what} takes points alone, but an operator takes input functions too",
+                do="call solution.trained(functions, points)",
+            )
         if table.ndim != 2 or (names is not None and table.shape[1] != len(names)):
             raise InputError(
-                f"predict takes points {f'(n, {len(names)}) with columns ' + ', '.join(names) if names else '(n, d)'}, "
+                f"{what} takes points {f'(n, {len(names)}) with columns ' + ', '.join(names) if names else '(n, d)'}, "
                 f"got shape {tuple(table.shape)}",
                 do="give every point a row, as in [[0.1, 0.2]]",
             )
@@ -92,10 +160,26 @@ class Solution:
         like = next(self.field.parameters())
         dtype = like.real.dtype if like.is_complex() else like.dtype
         dtype = torch.float64 if isinstance(self.field, Field) else dtype  # which casts them itself, far from zero too
-        with torch.no_grad():
-            parts = [self.field(part.to(like.device, dtype)).to(table.device) for part in table.split(batch)]
+        parts = [function(part.to(like.device, dtype)).to(table.device) for part in table.split(batch)]
         values = torch.cat(parts)
         return values if isinstance(points, Tensor) else values.numpy()
+
+    def plot(self) -> "Figure | None":
+        """Draw the solution, as a run folder has it in ``solution.png``.
+
+        Returns:
+            A figure of matplotlib, which is yours to save or to close; None where there is nothing to draw.
+
+        Raises:
+            MissingExtra: matplotlib is not installed.
+        """
+        return type(self).painter(self)
+
+    def __getattr__(self, name: str) -> Any:
+        """Say what to write for what other programs call so."""
+        known = [*(f.name for f in dataclasses.fields(self)), "predict", "derivative", "plot", "export", "trained"]
+        hint = OTHER_NAMES.get(name) or nearest(name, known)
+        raise AttributeError(f"A Solution has no attribute '{name}': {hint}", name=name, obj=self)
 
     def export(self, path: str | Path, shape: tuple[int, ...] | None = None) -> Path:
         """Write the field on a grid of the domain for other programs.
@@ -198,7 +282,13 @@ def undefined(metrics: dict[str, Any]) -> list[str]:
     Returns:
         A sentence for each that is not a number.
     """
+    zeros = {key: value for key, value in metrics.items() if key.startswith("zero_solutions/")}
     return [
+        f"{key} leaves out {count} test functions, whose solution is zero everywhere: they have no relative error"
+        for name, count in zeros.items()
+        for key in [name.replace("zero_solutions", "relative_l2")]
+        if not math.isnan(metrics.get(key, math.nan))
+    ] + [
         f"{key} is undefined, since its reference is zero"
         + (f"; max_error/{name} is {_number(metrics[f'max_error/{name}'])}" if f"max_error/{name}" in metrics else "")
         for key, value in metrics.items()

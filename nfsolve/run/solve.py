@@ -49,8 +49,8 @@ def solve(
 
     Args:
         problem: The problem.
-        field: A field, or a class of fields (or partial of one) that is built for the problem, or its name as on the
-            command line.
+        field: A field, of which a copy is trained, ``solution.field``; a class of fields (or partial of one) that is
+            built for the problem; or its name as on the command line.
         optimizer: Takes parameters and returns a `torch.optim.Optimizer`: a class, a partial of one, or its name.
         lr: Learning rate of ``optimizer``.
         steps: Optimizer steps, in each window; those of a recipe with several

@@ -7,6 +7,7 @@ occupancy grid, part of the batch, remembers where there is density, and the fie
 """
 
 import math
+import warnings
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -110,6 +111,11 @@ class Radiance(Problem):
     @abstractmethod
     def load_split(self, split: str) -> Photographs:
         """Make or read the photographs of a split, ``"train"`` or ``"test"``; both have one box and background."""
+
+    def take(self, split: str) -> Photographs:
+        """Return what `load_split` gives; the name that it had before."""
+        warnings.warn("take(split) is now load_split(split)", DeprecationWarning, stacklevel=2)
+        return self.load_split(split)
 
     def truth(self, rays: Rays) -> Seen | None:
         """Return exact opacity, depth and normals along rays, where they are known."""

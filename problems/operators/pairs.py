@@ -104,7 +104,7 @@ class PairsOperator(OperatorPDE):
                 f"s of held-out pair {int(rows[empty][0])} is zero everywhere, so its relative error is undefined",
                 do="leave that pair out",
             )
-        grid = (points if known.pairs.aligned else points.transpose(0, 1)).to(like)
+        grid = self.as_points(points if known.pairs.aligned else points.transpose(0, 1), like)
         return {
             "like": like,
             "grid": grid,
@@ -124,7 +124,7 @@ class PairsOperator(OperatorPDE):
         points = points[places] if known.pairs.aligned else points[:, places].transpose(0, 1)
         size = truth.square().mean(1, keepdim=True).sqrt()
         size = size.maximum(LEAST * torch.tensor(known.output_scales[1], dtype=torch.float64))
-        return {"data": label_rows(points, truth[:, places], size, like, functions, {})}
+        return {"data": label_rows(self.as_points(points, like), truth[:, places], size, like, functions, {})}
 
     def snapshots(self):
         """Return the first training labels, where they are on a uniform grid; as in `OperatorPDE`."""

@@ -1,3 +1,5 @@
+import copy
+import dataclasses
 import sys
 from dataclasses import dataclass
 
@@ -125,3 +127,70 @@ def test_what_cannot_be_exported_is_worded(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "meshio", None)
     with pytest.raises(MissingExtra, match=r"writing a .vtu file needs meshio.*nfsolve\[vtk\]"):
         solution_on(BOX).export(tmp_path / "u.vtu")
+
+
+class Cubic(nn.Module):
+    """u = x^3 y, v = x y."""
+
+    def __init__(self, dtype=torch.float64):
+        super().__init__()
+        self.inputs, self.outputs = ("x", "y"), ("u", "v")
+        self.one = nn.Parameter(torch.ones(1, dtype=dtype))
+
+    def forward(self, points):
+        x, y = points[:, :1], points[:, 1:]
+        return torch.cat([x**3 * y, x * y], -1) * self.one
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("u", lambda x, y: x**3 * y),
+        ("u_x", lambda x, y: 3 * x**2 * y),
+        ("u_xy", lambda x, y: 3 * x**2),
+        ("lap_u", lambda x, y: 6 * x * y),
+        ("v_y", lambda x, y: x),
+    ],
+)
+def test_derivatives_of_a_solution(name, wanted):
+    solution = dataclasses.replace(solution_on(Box(x=(0, 1), y=(0, 1))), field=Cubic())
+    points = np.random.default_rng(0).random((7, 2))
+    found = solution.derivative(name, points, batch=3)
+    assert isinstance(found, np.ndarray)
+    assert np.allclose(found[:, 0], wanted(*points.T))
+    assert torch.equal(solution.derivative(name, torch.tensor(points), batch=3), torch.tensor(found))
+    assert not solution.derivative(name, torch.tensor(points)).requires_grad
+
+
+def test_derivatives_that_do_not_exist():
+    solution = solution_on(Box(x=(0, 1)))
+    with pytest.raises(InputError, match="unknown coordinate 'z' in 'u_z'"):
+        solution.derivative("u_z", [[0.5]])
+    with pytest.raises(InputError, match=r"derivative takes points \(n, 1\) with columns x, got shape \(2,\)"):
+        solution.derivative("u_x", [0.5, 0.1])
+
+
+def test_a_solution_is_called_as_a_function():
+    solution = solution_on(Box(x=(0, 1)))
+    assert solution(np.array([[0.25]])).tolist() == [[0.25, 0.25]]
+
+
+def test_a_solution_draws_itself():
+    solution = solution_on(Box(x=(0, 1)))
+    solution.data = solution.problem.load("cpu", torch.float64)
+    assert solution.plot().axes
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("save", 'give out="runs/mine" to solve'),
+        ("loss", "metrics"),
+        ("grad", "derivative"),
+        ("metric", "did you mean"),
+    ],
+)
+def test_what_others_call_otherwise_is_said(name, advice):
+    solution = copy.deepcopy(solution_on(None))
+    with pytest.raises(AttributeError, match=f"no attribute '{name}': .*{advice}"):
+        getattr(solution, name)

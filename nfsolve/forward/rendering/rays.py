@@ -1,11 +1,15 @@
 """Rays of a scene, each with the part of it on which it is rendered."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import overload
 
 import torch
 from torch import Tensor
 from torch.utils._pytree import register_dataclass
+
+from nfsolve._core.errors import unknown
 
 
 @dataclass(frozen=True)
@@ -30,8 +34,17 @@ class Rays:
     def __len__(self) -> int:
         return len(self.origins)
 
-    def __getitem__(self, rows: slice | Tensor) -> "Rays":
-        """Return some of the rays."""
+    @overload
+    def __getitem__(self, rows: str) -> Tensor: ...
+    @overload
+    def __getitem__(self, rows: slice | Tensor) -> "Rays": ...
+    def __getitem__(self, rows: str | slice | Tensor) -> "Rays | Tensor":
+        """Return some of the rays; or one of their attributes by its name, as when rays were a dict of tensors."""
+        if isinstance(rows, str):
+            if rows not in (known := [field.name for field in fields(self)]):
+                raise unknown("attribute of rays", rows, known)
+            warnings.warn(f'rays["{rows}"] is now rays.{rows}', DeprecationWarning, stacklevel=2)
+            return getattr(self, rows)
         return Rays(*(getattr(self, field.name)[rows] for field in fields(self)))
 
     def split(self, size: int) -> Sequence["Rays"]:

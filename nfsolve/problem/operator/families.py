@@ -132,7 +132,7 @@ def lifted(problem: Any, plain: Callable[[Tensor], Tensor], rows: FunctionRows, 
         if name in rows.lifting:
             columns = [problem.domain.index(c) for c in problem.inputs[name].split()]
             basis = problem.spaces()[name].basis(points[:, columns])
-            given[name] = F.linear(basis, values @ rows.lifting[name].T)[..., None]
+            given[name] = F.linear(basis.to(values), values @ rows.lifting[name].T)[..., None]
     raw, k = plain(points), len(problem.outputs)
     return apply_ansatz(problem, points[:, None], raw.unflatten(-1, (raw.shape[-1] // k, k)), given).flatten(-2)
 

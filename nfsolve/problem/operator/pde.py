@@ -19,10 +19,11 @@ from torch.utils._pytree import tree_map
 
 from nfsolve._core.errors import InputError
 from nfsolve._core.random import generator as seeded
+from nfsolve.fields.field import origin_of
 from nfsolve.functions import check_leakage
 from nfsolve.problem.operator.families import as_read, input_columns, lifted, reconstruction, sensor_points
 from nfsolve.problem.operator.samples import axes_of, label_rows, minibatch, sample
-from nfsolve.problem.operator.scores import export_predictions, scores
+from nfsolve.problem.operator.scores import export_predictions, scores, worst
 from nfsolve.problem.operator.trained import TrainedOperator
 from nfsolve.problem.pde.conditions import Condition, arguments
 from nfsolve.problem.pde.evaluate import call, one_after_another
@@ -186,7 +187,7 @@ class OperatorPDE(PDE):
                 )
         like = torch.empty(0, device=device, dtype=dtype)
         grid, sizes = box_grid(self.domain, self.evaluation)
-        data: Batch = {"like": like, "grid": grid.to(like), "sizes": sizes}
+        data: Batch = {"like": like, "grid": self.as_points(grid, like), "sizes": sizes}
         data["lifting"] = self._lifting(like)
         data["quick"] = torch.randperm(len(grid), generator=seeded(0, "quick"))[:QUICK_POINTS].to(device)
         data["train"] = sample(self, "train", self.n_functions, like, sizes, labelled=self.data)
@@ -195,6 +196,10 @@ class OperatorPDE(PDE):
                 data[part] = sample(problem, part, self.n_tests, like, sizes)
                 check_leakage(data["train"]["values"], data[part]["values"])
         return data
+
+    def as_points(self, points: Tensor, like: Tensor) -> Tensor:
+        """Move points; those far from zero stay in float64 until the field has subtracted their centre."""
+        return points.to(like.device, like.dtype if origin_of(self.domain.bounds) is None else torch.float64)
 
     def snapshots(self) -> tuple[list[Tensor], Tensor]:
         """Return the solutions for the training functions, solved for once more, to a field that is made of them.
@@ -223,7 +228,8 @@ class OperatorPDE(PDE):
             # the functions themselves are there even where only D has them, which refuses them
             wanted = dict.fromkeys((*arguments(self.method(name)), *self.inputs))
             inputs = input_columns(tuple(wanted), self, self.spaces(), coefficients, drawn.points)
-            drawn, inputs = tree_map(lambda values: values.to(data["like"]), (drawn, inputs))
+            drawn = tree_map(partial(self.as_points, like=data["like"]), drawn)
+            inputs = {key: column.to(data["like"]) for key, column in inputs.items()}
             batch[name] = FunctionRows(drawn.points, drawn.normals, drawn.partners, inputs=inputs, **common)
         if self.data:
             places = torch.randperm(len(data["grid"]), generator=generator)[: self.n_points]
@@ -262,6 +268,9 @@ class OperatorPDE(PDE):
                 found[name] = (values - rows.truth) / rows.size
             else:
                 found[name] = call(self.method(name, rows.inputs), function, rows, self.outputs, names)
+        if isinstance(field, nn.Module) and origin_of(self.domain.bounds) is not None:  # its points are in float64
+            like = next(field.parameters())
+            return {name: r.to(like.dtype) for name, r in found.items()}
         return found
 
     def function(self, field: Any, rows: FunctionRows) -> Callable[[Tensor], Tensor]:
@@ -293,7 +302,8 @@ class OperatorPDE(PDE):
         Returns:
             Values ``(B, n, k)``.
         """
-        rows = FunctionRows(points, functions=functions, lifting=self._lifting(points))
+        like = next(field.parameters(), points) if isinstance(field, nn.Module) else points
+        rows = FunctionRows(points, functions=functions, lifting=self._lifting(like))
         function = self.function(field, rows)
         parts = [function(part) for part in points.split(max(1, PIECE // rows.copies))]
         return torch.cat(parts).unflatten(-1, (rows.copies, -1)).transpose(0, 1)
@@ -308,18 +318,19 @@ class OperatorPDE(PDE):
             places: Which points of the evaluation grid.
 
         Returns:
-            ``(functions, k)``, on the CPU.
+            ``(functions, k)``, on the CPU; not a number where the solution is zero everywhere.
         """
         with torch.no_grad():
             values = self.predict(field, data[part]["functions"], data["grid"][places])
         truth = data[part]["truth"][:, places]
-        return ((values - truth).norm(dim=1) / truth.norm(dim=1)).cpu()
+        size = truth.norm(dim=1)
+        return torch.where(size > 0, (values - truth).norm(dim=1) / size, torch.nan).cpu()
 
     def quick_metrics(self, field: Any, data: Batch) -> dict[str, Any]:
         """Return the mean error over the test functions on some points of the grid."""
         if "truth" not in data["test"]:
             return {}
-        return {"relative_l2": float(self.errors(field, data, places=data["quick"]).mean(0).max())}
+        return {"relative_l2": worst(self.errors(field, data, places=data["quick"]))[0]}
 
     def metrics(self, field: Any, data: Batch) -> dict[str, Any]:
         """Return mean, deviation and maximum of the relative L2 errors of the worst unknown over the test functions."""

@@ -2,14 +2,16 @@
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Generator, Tensor
 
+from nfsolve._core.arrays import real_numbers
 from nfsolve._core.errors import InputError
 from nfsolve._core.random import generator
 from nfsolve.problem.operator.families import Coefficients, as_callable, as_read, as_seen, read, several
 from nfsolve.problem.rows import LabelRows
+
+LEAST = 1e-3  # of the root mean square of all labels: smaller ones count as if they were as large
 
 
 def sample(
@@ -85,11 +87,25 @@ def labelled_by(solved: Any, n: int, sizes: tuple[int, ...], outputs: tuple[str,
         like: Type and device of the field.
 
     Returns:
-        ``truth (n, points, k)``, float64, ``size (n, 1, k)``, their root mean square, and ``floor``, the error.
+        ``truth (n, points, k)``, float64, ``size (n, 1, k)`` as in `sizes_of`, and ``floor``, the error.
     """
     truth = as_labels(solved[0], n, sizes, outputs)
+    return {"truth": truth.to(like.device), "size": sizes_of(truth).to(like), "floor": float(solved[1])}
+
+
+def sizes_of(truth: Tensor) -> Tensor:
+    """Return by what the misfit of labels is divided.
+
+    Args:
+        truth: Solutions ``(n, points, k)``.
+
+    Returns:
+        Their root mean squares ``(n, 1, k)``; of a solution that is tiny or zero a thousandth of that of all solutions,
+        and 1 of an unknown that is zero in all of them.
+    """
     size = truth.square().mean(1, keepdim=True).sqrt()
-    return {"truth": truth.to(like.device), "size": size.to(like), "floor": float(solved[1])}
+    usual = truth.square().mean((0, 1), keepdim=True).sqrt()
+    return torch.where(usual > 0, size.maximum(LEAST * usual), 1.0)
 
 
 def label_rows(
@@ -98,7 +114,7 @@ def label_rows(
     """Return the rows of a mini-batch that compare a field with labels.
 
     Args:
-        points: Points ``(n, d)`` of all functions, or ``(n, B, d)``, each function its own.
+        points: Points ``(n, d)`` of all functions, or ``(n, B, d)``, each function its own, as the field takes them.
         truth: Solutions of B functions there ``(B, n, k)``.
         size: Their root mean squares ``(B, 1, k)``.
         like: Type and device of the field.
@@ -110,7 +126,7 @@ def label_rows(
     """
     truth, size = truth.to(like), size.to(like)
     return LabelRows(
-        points.to(like),
+        points,
         functions=functions,
         lifting=lifting,
         truth=truth.flatten(0, 1),
@@ -145,7 +161,7 @@ def as_labels(values: Any, n: int, sizes: tuple[int, ...], outputs: tuple[str, .
     Raises:
         InputError: Another shape, or values that are not finite.
     """
-    values = torch.as_tensor(np.asarray(values, np.float64))
+    values = torch.from_numpy(real_numbers(values, "labels"))
     expected = (n, *sizes, len(outputs))
     if tuple(values.shape) not in (expected, expected[:-1] if len(outputs) == 1 else expected):
         raise InputError(

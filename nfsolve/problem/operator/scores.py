@@ -1,12 +1,15 @@
 """Scores and exports of operator problems."""
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from nfsolve.metrics import max_error
 from nfsolve.problem.operator.families import several
 from nfsolve.problem.operator.samples import axes_of
 from nfsolve.problem.problem import Batch
@@ -23,27 +26,42 @@ def scores(problem: Any, field: Any, data: Batch) -> dict[str, Any]:
     Returns:
         Mean (``relative_l2``), deviation and maximum of the relative L2 errors of the worst unknown, the mean of each
         unknown with the error of the labels where it is known, and the mean over functions of another kind with what
-        differs in them; nothing without labels.
+        differs in them; nothing without labels. Solutions that are zero everywhere have no relative error: they are
+        left out of these, counted in ``zero_solutions``, and of their unknown there is ``max_error``.
     """
     if "truth" not in data["test"]:
         return {}
     errors = problem.errors(field, data)
-    worst = errors[:, int(errors.mean(0).argmax())]
+    mean, column = worst(errors)
+    known = errors[:, column][errors[:, column].isfinite()]
     found: dict[str, Any] = {
-        "relative_l2": float(worst.mean()),
-        "relative_l2_std": float(worst.std()),
-        "relative_l2_max": float(worst.max()),
+        "relative_l2": mean,
+        "relative_l2_std": float(known.std()) if len(known) > 1 else math.nan,
+        "relative_l2_max": float(known.max()) if len(known) else math.nan,
     }
     for i, out in enumerate(problem.outputs):
-        found[f"relative_l2/{out}"] = float(errors[:, i].mean())
+        found[f"relative_l2/{out}"] = float(errors[:, i].nanmean())
+        zeros = ~data["test"]["truth"][..., i].any(1)
+        if zeros.any():
+            with torch.no_grad():
+                values = problem.predict(field, data["test"]["functions"], data["grid"])
+            found[f"zero_solutions/{out}"] = int(zeros.sum())
+            found[f"max_error/{out}"] = max_error(values[..., i], data["test"]["truth"][..., i])
         if "floor" in data["test"]:
             found[f"reference_floor/{out}"] = data["test"]["floor"]
     other = problem.shifted()
     if other is not None and "truth" in data["ood"]:
-        found["relative_l2_ood"] = float(problem.errors(field, data, "ood").mean(0).max())
+        found["relative_l2_ood"] = worst(problem.errors(field, data, "ood"))[0]
         pairs = {f.name: (getattr(other, f.name), getattr(problem, f.name)) for f in dataclasses.fields(problem)}
         found |= {f"ood_{name}": theirs for name, (theirs, ours) in pairs.items() if theirs != ours}
     return found
+
+
+def worst(errors: Tensor) -> tuple[float, int]:
+    """Return the mean error of the worst unknown and its column, without errors that are not a number ``(n, k)``."""
+    means = errors.nanmean(0)
+    column = int(means.nan_to_num(-1.0).argmax())
+    return float(means[column]), column
 
 
 def export_predictions(problem: Any, field: Any, data: Batch, folder: Path) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from nfsolve._core.errors import InputError, unknown
 from nfsolve._core.random import generator
+from nfsolve.fields.field import origin_of
 
 DRAWS = 1000  # functions that say which values are usual
 
@@ -71,7 +72,9 @@ class TrainedOperator(nn.Module):
         self._warn_outside(x)
         for name in names:
             self._warn_unlike(name, values[name])
-        return self.problem.predict(self.field, self.problem.seen(values), x.to(like))
+        far = origin_of(self.problem.domain.bounds) is not None  # the field itself subtracts their centre, in float64
+        points = x.to(like.device, torch.float64 if far else like.dtype)
+        return self.problem.predict(self.field, self.problem.seen(values), points)
 
     def _points(self, x: Any) -> Tensor:
         """Check points, ``(n, d)``."""

@@ -255,6 +255,9 @@ def measured(data: str | Mapping[str, Any], *, weight: float = 1.0) -> Callable[
         >>> gap.condition.data
         'probes.csv'
     """
+    table: Any = data
+    if hasattr(table, "columns") and not isinstance(table, Mapping):  # a DataFrame of pandas or polars
+        data = {name: table[name] for name in table.columns}
     if not isinstance(data, str | Mapping | os.PathLike):
         raise InputError(
             f"@measured needs the name of a file or the columns by name, got {data!r}",

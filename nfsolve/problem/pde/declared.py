@@ -14,6 +14,7 @@ from nfsolve.domains import Domain
 from nfsolve.problem.pde.conditions import Condition, arguments
 
 SPATIAL = re.compile(r"[xyzXYZ](_?\d+)?")
+BASES = ("nfsolve.problem.pde.pde:PDE", "nfsolve.problem.operator.pde:OperatorPDE")
 CURVED = ("theta", "phi", "lat", "lon", "latitude", "longitude")
 
 
@@ -116,8 +117,8 @@ def _declared(problem: Any) -> dict[str, Condition]:
 
 
 def _base(problem: Any) -> type:
-    """Return the class of nfsolve that a user's class extends."""
-    return next(cls for cls in type(problem).__mro__ if cls.__module__.startswith("nfsolve."))
+    """Return the class that a user's class extends: `PDE` or `OperatorPDE`, which import this file."""
+    return next(cls for cls in type(problem).__mro__ if f"{cls.__module__}:{cls.__qualname__}" in BASES)
 
 
 def _check_signature(problem: Any, name: str, condition: Condition) -> None:

@@ -1,10 +1,11 @@
 """PDEs: residual methods whose signatures name the coordinates and derivatives they need."""
 
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Generator, Tensor, nn
@@ -71,6 +72,7 @@ class PDE(Problem):
 
     def check(self) -> None:
         """Refuse a declaration that cannot be meant."""
+        super().check()
         check_parameters(type(self))
         check_declaration(self)
         self.conditions()
@@ -118,7 +120,7 @@ class PDE(Problem):
         data: Batch = {"like": place(torch.empty(0)), "measured": {}}
         for name, condition in self.conditions().items():
             if condition.kind == "measured":
-                columns = read_columns(condition.data, type(self), names, self.outputs)
+                columns = read_columns(condition.data, type(self), names, self.outputs, f"the data of '{name}'")
                 points = torch.stack([columns[c] for c in names], -1)
                 what = f"'{condition.data}'" if isinstance(condition.data, str) else f"@measured of '{name}'"
                 self.domain.check_points(points, f"points of {what}")
@@ -162,6 +164,12 @@ class PDE(Problem):
             if trained > len(rows):  # points were added where the residual was large, or by a factor
                 drawn[name] = self.sample_on(name, conditions[name], trained, data, generator)
         return drawn
+
+    def with_points(self, factor: float) -> Self:
+        """Return this problem with more points inside the domain; the name that ``with_(n_points=...)`` had before."""
+        n = max(1, round(factor * self.n_points))
+        warnings.warn(f"with_points({factor:g}) is now with_(n_points={n})", DeprecationWarning, stacklevel=2)
+        return self.with_(n_points=n)
 
     def _count(self, condition: Condition, factor: float) -> int:
         if condition.kind == "interior":

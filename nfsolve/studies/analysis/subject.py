@@ -76,7 +76,7 @@ class Subject:
 
         def record(row: dict[str, Any]) -> None:
             if "step" in row:
-                states[row["step"]] = _copied(field)
+                states[row["step"]] = _copied(run.field)
             if callable(report):
                 report(row)
 
@@ -84,7 +84,8 @@ class Subject:
             stages = make_stages(plan.stages, RunOptions(steps=steps))
             training = dataclasses.replace(plan, field=field, stages=stages)
             training = training.with_run(windows=1, log_every=every or max(1, steps // 4))
-            Run(problem, training, report=record).go()
+            run = Run(problem, training, report=record)
+            field = run.go().field
         return cls.of_field(problem, field, states, plan.run.seed, plan.field)
 
     @classmethod

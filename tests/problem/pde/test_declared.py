@@ -485,6 +485,57 @@ def test_measured_columns_may_be_in_memory(array):
             make(probes=measured(wrong)(value))().load("cpu", torch.float64)
 
 
+class Frame:
+    """What a table of pandas shows of itself."""
+
+    columns = ("x", "u")
+
+    def __getitem__(self, name):
+        return np.array({"x": [0.0, 0.5], "u": [1.0, 2.0]}[name])
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"x": torch.tensor([0.0, 0.5], requires_grad=True), "u": np.array([[1.0], [2.0]])},
+        {"x": (0, 0.5), "u": [1, 2], "note": ["a", "b"]},
+        Frame(),
+    ],
+    ids=["gradient", "integers", "frame"],
+)
+def test_what_holds_measured_columns(columns):
+    problem = make(probes=measured(columns)(lambda self, u, u_data: u - u_data))()
+    rows = problem.load("cpu", torch.float64)["measured"]["probes"]
+    assert rows.points.tolist() == [[0.0], [0.5]] and rows.columns["u_data"].tolist() == [[1.0], [2.0]]
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"x": [0.0], "y": [0.0]}, "the data of 'probes' must have columns x and at least one of u, but it has x, y"),
+        ({"x": [0.0], "u": [1.0, 2.0]}, "the columns of the data of 'probes' must have one length"),
+        ({"x": [0.0], "u": [math.nan]}, "column 'u' of the data of 'probes' must hold finite numbers, but it is nan"),
+        ({"x": [0.0], "u": [1j]}, "'u' of the data of 'probes' must hold real numbers, not complex numbers"),
+        ({"x": [0.0], "u": ["a"]}, "'u' of the data of 'probes' must hold real numbers, not text"),
+        ({"x": [0.0], "u": [[1.0], [1.0, 2.0]]}, "'u' of the data of 'probes' must be an array of numbers"),
+    ],
+)
+def test_measured_columns_in_memory_that_do_not_fit(columns, message):
+    with pytest.raises(InputError, match=message) as caught:
+        make(probes=measured(columns)(value))().load("cpu", torch.float64)
+    assert "file" not in str(caught.value)
+
+
+def test_a_class_inside_a_module_of_the_library_is_a_users_class():
+    lonely = make(balance=interior(value))
+    lonely.__module__ = "nfsolve.problem.operator.of"
+    lonely.check(lonely())
+    assert "no initial or boundary condition" not in str(lonely().cautions())  # of first order nowhere
+    slope = make(names="u v", balance=interior(free))
+    slope.__module__ = "nfsolve.problem.pde.window"
+    assert any("unknown 'v' occurs in no residual" in text for text in slope().cautions())
+
+
 @pytest.mark.parametrize(
     ("mark", "message"),
     [
