@@ -147,6 +147,7 @@ _RENAMED = {"matched": "paired"}  # what was public once -> its name now
 _READERS = ("latlon", "photos", "pictures", "slices", "sounds", "tables")
 moved({f"nfsolve.problem.{name}": f"nfsolve.data.{name}" for name in _READERS})
 moved({"nfsolve.problem.scans": "nfsolve.data.scans"})
+moved({f"nfsolve.optim.{n}": "nfsolve.optim.diagonal" for n in ("adahessian", "diag_gn", "esgd", "esgd_max", "jacobi")})
 # before each kind had a folder, the files of the gallery had the names by which they are run
 moved(
     {

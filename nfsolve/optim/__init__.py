@@ -6,12 +6,8 @@ An objective for a module of one's own is `nfsolve.curvature.LeastSquares`.
 import torch
 from torch.optim import SGD, Adam, AdamW
 
-from nfsolve.optim.adahessian import AdaHessian
-from nfsolve.optim.diag_gn import DiagGN
-from nfsolve.optim.esgd import ESGD
-from nfsolve.optim.esgd_max import ESGDMax
+from nfsolve.optim.diagonal import ESGD, AdaHessian, DiagGN, ESGDMax, Jacobi
 from nfsolve.optim.gauss_newton import GaussNewton
-from nfsolve.optim.jacobi import Jacobi
 from nfsolve.optim.kfac import KFAC
 from nfsolve.optim.last_layer import LastLayer
 from nfsolve.optim.lbfgs import LBFGS

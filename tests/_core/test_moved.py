@@ -16,6 +16,7 @@ MOVED = {
     "problems.burgers": ("problems.pde.burgers", "Burgers"),
     "problems.deeponet_pairs": ("problems.operators.pairs", "PairsOperator"),
     "problems.image": ("problems.signals.image", "ImageFit"),
+    "nfsolve.optim.esgd": ("nfsolve.optim.diagonal", "ESGD"),
     "nfsolve.problem.photos": ("nfsolve.data.photos", "read_photographs"),
     "nfsolve.problem.tables": ("nfsolve.data.tables", "read_columns"),
 }

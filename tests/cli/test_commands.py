@@ -247,6 +247,6 @@ def test_a_run_without_a_checkpoint_starts_again_and_says_so(tmp_path, capsys):
 
 
 def test_a_class_is_cited_by_its_whole_name():
-    assert used_in({"optimizer": {"partial": "nfsolve.optim.esgd:ESGD"}}) == ["ESGD"]
-    assert used_in({"optimizer": {"partial": "nfsolve.optim.esgd_max:ESGDMax"}}) == ["ESGDMax"]
+    assert used_in({"optimizer": {"partial": "nfsolve.optim.diagonal:ESGD"}}) == ["ESGD"]
+    assert used_in({"optimizer": {"partial": "nfsolve.optim.diagonal:ESGDMax"}}) == ["ESGDMax"]
     assert "dauphin" not in bibtex(["ESGDMax"]) and bibtex(["ESGD", "ESGDMax"]).count("chng2024") == 1
