@@ -69,6 +69,7 @@ from nfsolve.problem import (
 )
 from nfsolve.problem.registry import names as problem_names
 from nfsolve.run.folder import RunFolder, SaveError
+from nfsolve.run.report import StopRun
 from nfsolve.run.solution import Solution
 from nfsolve.run.solve import load, reopen, resume, solve
 from nfsolve.studies.comparison import compare
@@ -114,6 +115,7 @@ __all__ = [
     "Solution",
     "Sphere",
     "Stage",
+    "StopRun",
     "Tanh",
     "Unknown",
     "boundary",

@@ -112,6 +112,8 @@ class Run:
         optimizer = self._make_optimizer(stage)
         resample = self.problem.resample_every if stage.resample is None else stage.resample
         stalled, previous = 0, None
+        if self._is_told_to_stop():  # by the row before the first step
+            return
         while self.step < stage.steps:
             if resample and self.step and self.step % resample == 0:
                 self.objective.resample()
@@ -135,9 +137,17 @@ class Run:
                 self.watch.start()  # scores are not training
             if reason:
                 self.stopped = reason if self._ends(reason) else ""
+            if reason or self._is_told_to_stop():
                 return
             if time.perf_counter() - self._saved_at > CHECKPOINT_SECONDS:
                 self._save()
+
+    def _is_told_to_stop(self) -> bool:
+        """Whether the report has asked for the end of the run, and it has no other reason to end."""
+        if self.report.asked is not None and not self.stopped:
+            why = str(self.report.asked)
+            self.stopped, self.interrupted = f"stopped by report: {why}" if why else "stopped by report", True
+        return self.interrupted
 
     def _time_used(self) -> float:
         """Return the share of the time limit that is used, from the start of the stage; 0 without a limit."""
@@ -292,9 +302,7 @@ class Run:
         solution = self.reopen(self.interrupted)
         for message in solution.warnings:
             self.report({"warning": message})
-        close = getattr(self.report, "close", None)
-        if close is not None:
-            close()
+        self.report.close()
         try:
             if self.folder is not None:
                 self.folder.write_json(METRICS, in_words(solution.metrics))

@@ -120,11 +120,13 @@ class March:
 
     def _tell(self, row: dict[str, Any]) -> None:
         self.report(row if "warning" in row else {**self.shifted(row), "windows": self.plan.run.windows})
+        if self.report.asked is not None:
+            raise self.report.asked
 
     def _is_over(self) -> bool:
         """Whether the window that was restored had come to its end; the last one may go on, as a single run may."""
         stopped = self._current["stopped"] if self._current is not None else ""
-        return bool(stopped) and stopped != "stopped by user" and len(self.done) < self.plan.run.windows - 1
+        return bool(stopped) and not stopped.startswith("stopped by") and len(self.done) < self.plan.run.windows - 1
 
     def _close(self, run: Run) -> None:
         """Freeze the field of a finished window and move on to the next."""
@@ -154,9 +156,7 @@ class March:
 
     def _finish(self, run: Run) -> Solution:
         solution = self._solution(run)
-        close = getattr(self.report, "close", None)
-        if close is not None:
-            close()
+        self.report.close()
         if self.folder is None:
             return solution
         try:

@@ -5,38 +5,89 @@ import time
 from collections.abc import Callable
 from typing import Any, TextIO
 
+import numpy as np
+
 from nfsolve._core.errors import unknown
 
-Reporter = Callable[[dict[str, Any]], None]
+Reporter = Callable[[dict[str, Any]], Any]
 
 _SCORES = ("relative_l2", "psnr_heldout", "psnr", "iou_near", "iou")  # the first that a problem has is shown
 
 
-def reporter(kind: Reporter | str | None, total: int, time_limit: float | None) -> Reporter:
+class StopRun(Exception):
+    """Raised by a ``report=`` callable, ends the run as Ctrl-C does: it is scored, saved and can be resumed.
+
+    The callable may as well return False. A message goes into ``solution.stopped``.
+
+    Examples:
+        >>> import nfsolve as nf
+        >>> def report(row):
+        ...     if row.get("relative_l2", 1.0) < 1e-3:
+        ...         raise nf.StopRun("accurate enough")
+    """
+
+
+class Listener:
+    """What shows progress, and whether it has asked for the end of the run.
+
+    Args:
+        tell: Gets each row of the history and each message.
+
+    Attributes:
+        asked: What asked for the end of the run, or None while it goes on.
+    """
+
+    def __init__(self, tell: Reporter):
+        self.tell = tell
+        self.asked: StopRun | None = None
+
+    def __call__(self, row: dict[str, Any]) -> bool:
+        """Tell a row; return whether the run goes on."""
+        try:
+            answer = self.tell(row)
+            if isinstance(answer, bool | np.bool_) and not answer:
+                raise StopRun
+        except StopRun as stop:
+            self.asked = stop
+        except StopIteration as stop:
+            self.asked = StopRun(*stop.args)
+        return self.asked is None
+
+    def close(self) -> None:
+        """Close what shows progress, where it can be closed."""
+        getattr(self.tell, "close", lambda: None)()
+
+
+def reporter(kind: Reporter | str | None, total: int, time_limit: float | None) -> Listener:
     """Choose how progress is shown.
 
     Args:
         kind: A callable that gets each row of the history (and may have ``close()``), None for silence,
-            ``"bar"``, ``"lines"``, or ``"auto"``: a bar on a terminal and silence elsewhere.
+            ``"bar"``, ``"lines"``, or ``"auto"``: a bar on a terminal or in a notebook and silence elsewhere.
         total: Steps of the whole run.
         time_limit: Seconds of the whole run, or None.
 
     Returns:
-        A callable for rows of the history; a row with the key ``warning`` is a message, and of what is built here also
+        What takes rows of the history; a row with the key ``warning`` is a message, and of what is built here also
         one with the key ``note``.
 
     Raises:
         InputError: Another word.
     """
-    if kind is None or (kind == "auto" and not sys.stderr.isatty()):
-        return lambda row: None
+    if kind is None or (kind == "auto" and not (sys.stderr.isatty() or _in_notebook())):
+        return Listener(lambda row: None)
     if kind in ("auto", "bar"):
-        return Bar(total, time_limit)
+        return Listener(Bar(total, time_limit))
     if kind == "lines":
-        return Lines(total)
+        return Listener(Lines(total))
     if isinstance(kind, str):
         raise unknown("report", kind, ("auto", "bar", "lines"))
-    return kind
+    return Listener(kind)
+
+
+def _in_notebook() -> bool:
+    shell: Any = sys.modules.get("IPython")
+    return shell is not None and hasattr(shell.get_ipython(), "kernel")
 
 
 def summary(row: dict[str, Any]) -> str:
@@ -68,9 +119,9 @@ def summary(row: dict[str, Any]) -> str:
     return " | ".join(parts)
 
 
-def note(report: Reporter, text: str) -> None:
+def note(report: Listener, text: str) -> None:
     """Show what is going on, where progress is shown; a callable of the user's gets rows and warnings only."""
-    if isinstance(report, Bar | Lines):
+    if isinstance(report.tell, Bar | Lines):
         report({"note": text})
 
 
@@ -88,14 +139,17 @@ class Bar:
     """
 
     def __init__(self, total: int, time_limit: float | None = None, file: TextIO | None = None):
-        from tqdm import tqdm
+        from tqdm.auto import tqdm
 
+        drawn = any(cls.__module__ == "tqdm.notebook" for cls in tqdm.__mro__)  # by the notebook, between two texts
         self.time_limit = time_limit
         self.bar = tqdm(
             total=total,
             file=file or sys.stderr,
             dynamic_ncols=True,
-            bar_format="{percentage:3.0f}% {bar:12} {n_fmt}/{total_fmt} {elapsed}<{remaining} {postfix}",
+            bar_format="{percentage:3.0f}% {bar:12} {n_fmt}/{total_fmt} {elapsed}<{remaining} {postfix}".replace(
+                "{bar:12}", "{bar}" if drawn else "{bar:12}"
+            ),
             mininterval=0.1,
         )
 

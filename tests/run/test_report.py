@@ -1,9 +1,17 @@
 import io
+import subprocess
+import sys
+from functools import partial
 
+import numpy as np
 import pytest
 
+import nfsolve as nf
 from nfsolve._core.errors import InputError
 from nfsolve.run.report import Bar, Lines, reporter, summary
+from problems.pde.convection import Convection
+from tests.run.test_folder import identical, state
+from tests.run.test_march import saved
 
 ROW = {"step": 5, "seconds": 2.0, "evaluations": 9, "loss": 1e-3, "rms/momentum": 0.02, "relative_l2": 0.1}
 
@@ -39,7 +47,69 @@ def test_the_bar_shows_residuals_error_and_time_left():
 
 def test_reporters_by_name():
     rows = []
-    assert reporter(rows.append, 10, None) == rows.append
+    assert reporter(rows.append, 10, None)(ROW) and rows == [ROW]
     reporter(None, 10, None)(ROW)
     with pytest.raises(InputError, match="unknown report 'barr': did you mean 'bar'"):
         reporter("barr", 10, None)
+
+
+def _raise(error):
+    raise error
+
+
+ENDS = {
+    "False": (lambda: False, "stopped by report"),
+    "numpy": (lambda: np.float64(2) < 1, "stopped by report"),
+    "StopRun": (lambda: _raise(nf.StopRun), "stopped by report"),
+    "message": (lambda: _raise(nf.StopRun("good enough")), "stopped by report: good enough"),
+    "StopIteration": (lambda: next(iter(())), "stopped by report"),
+}
+
+
+def trained(out, **options):
+    options = {"steps": 12, "log_every": 3, "resample": 4, "dtype": "float64"} | options
+    small = partial(nf.MLP, width=6, depth=1)
+    return nf.solve(Convection(beta=4.0, n_points=30, n_face=10), small, nf.optim.GaussNewton, out=out, **options)
+
+
+@pytest.mark.parametrize("how", ENDS)
+@pytest.mark.parametrize("at", [0, 6])
+def test_a_report_may_end_the_run_which_resumes_bit_identically(tmp_path, how, at):
+    end, words = ENDS[how]
+    trained(tmp_path / "whole", report=None)
+    solution = trained(tmp_path / "parts", report=lambda row: end() if row["step"] >= at else None)
+    assert (solution.steps, solution.stopped, solution.interrupted) == (at, words, True)
+    assert not solution.failed and "loss" in solution.metrics
+    assert nf.resume(tmp_path / "parts", report=None).steps == 12
+    assert identical(state(tmp_path / "whole"), state(tmp_path / "parts"))
+
+
+@pytest.mark.parametrize("at", [0, 6, 12, 15])
+def test_a_report_may_end_a_march(tmp_path, at):
+    trained(tmp_path / "whole", report=None, steps=6, windows=3)
+    solution = trained(tmp_path / "parts", report=lambda row: row["step"] < at, steps=6, windows=3)
+    assert solution.interrupted and solution.stopped.endswith("stopped by report") and solution.steps == at
+    nf.resume(tmp_path / "parts", report=None)
+    whole, parts = saved(tmp_path / "whole"), saved(tmp_path / "parts")
+    assert identical(whole, parts)
+
+
+@pytest.mark.parametrize("answer", [None, True, 0, "", []])
+def test_other_answers_of_a_report_go_on(answer):
+    assert trained(None, report=lambda row: answer).steps == 12
+
+
+def test_a_notebook_shows_a_bar_though_it_is_no_terminal():
+    script = """
+import sys, types
+shell = types.SimpleNamespace(kernel=None, config={"IPKernelApp": {}})
+sys.modules["IPython"] = types.SimpleNamespace(get_ipython=lambda: shell if sys.argv[1] == "notebook" else None)
+sys.modules["IPython"].version_info = (8, 0)
+from nfsolve.run.report import reporter
+report = reporter("auto", 10, None)
+report({"step": 5, "loss": 1e-3})
+report.close()
+"""
+    for place, shown in {"notebook": True, "script": False}.items():
+        done = subprocess.run([sys.executable, "-c", script, place], capture_output=True, text=True, check=True)
+        assert ("50%" in done.stdout + done.stderr) is shown
