@@ -27,14 +27,14 @@ def choose_device(name: str | torch.device) -> torch.device:
         raise unknown("device", str(name), ("auto", "cpu", "cuda")) from error
     if device.type == "cuda" and not torch.cuda.is_available():
         raise InputError(
-            f"device '{name}' is not there",
-            "a CUDA device that this PyTorch can use",
-            "use --device cpu, or install a CUDA build of PyTorch",
+            f"device '{name}' needs a GPU that this PyTorch can use, and there is none",
+            do="use --device cpu, or install a CUDA build of PyTorch",
         )
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise InputError(f"device '{name}' is not there", f"cuda:0 to cuda:{torch.cuda.device_count() - 1}")
+        count = torch.cuda.device_count()
+        raise InputError(f"there is no device '{name}'", do=f"choose one of cuda:0 to cuda:{count - 1}")
     if device.type not in ("cpu", "cuda"):
-        raise InputError(f"device '{name}'", "cpu or cuda", "nfsolve is tested on these two")
+        raise InputError(f"device must be cpu or cuda, got '{name}'", do="use --device cpu")
     return device
 
 

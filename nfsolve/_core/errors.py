@@ -1,4 +1,4 @@
-"""The one place that words errors: what came, what was expected, what to do."""
+"""The one place that words errors: what is needed, what came, what to do."""
 
 import difflib
 import importlib
@@ -9,19 +9,17 @@ from typing import Any
 
 
 class InputError(ValueError):
-    """A mistake in what the user gave; the message has three parts.
+    """A mistake in what the user gave.
 
     Args:
-        came: What came, e.g. ``"unknown coordinate 'z' in 'u_z'"``.
-        expected: What was expected, e.g. ``"this problem has t, x"``.
-        do: What to do, e.g. ``"rename the argument or add z to the domain"``; may be empty.
+        sentence: What is needed and what came, e.g. ``"log_every must be at least 1, got 0"``.
+        do: What to do, e.g. ``"choose a positive number"``; may be empty.
     """
 
-    def __init__(self, came: str, expected: str = "", do: str = ""):
-        self.came, self.expected, self.do = came, expected, do
-        head = f"{came}: {expected}" if expected else came
-        stop = "" if head.endswith("?") else "."
-        super().__init__(f"{head}{stop} {do[0].upper()}{do[1:]}." if do else head)
+    def __init__(self, sentence: str, *, do: str = ""):
+        self.sentence, self.do = sentence, do
+        stop = "" if sentence.endswith("?") else "."
+        super().__init__(f"{sentence}{stop} {do[0].upper()}{do[1:]}." if do else sentence)
 
 
 class MissingExtra(ImportError):
@@ -47,11 +45,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
         known: The names that exist.
 
     Returns:
-        ``"did you mean 'burgers'?"``, or a list of what is known when nothing is close.
+        ``"did you mean 'burgers'?"``, or ``"choose one of burgers, poisson"`` when nothing is close.
     """
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(names) or 'none'}"
+    return f"did you mean '{close[0]}'?" if close else f"choose one of {', '.join(names)}" if names else "there is none"
 
 
 def unknown(kind: str, name: str, known: Iterable[str], do: str = "") -> InputError:
@@ -66,7 +64,7 @@ def unknown(kind: str, name: str, known: Iterable[str], do: str = "") -> InputEr
     Returns:
         The error, to be raised by the caller.
     """
-    return InputError(f"unknown {kind} '{name}'", nearest(name, known), do)
+    return InputError(f"unknown {kind} '{name}': {nearest(name, known)}", do=do)
 
 
 def require(module: str, extra: str, purpose: str) -> ModuleType:

@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from nfsolve._core.errors import InputError
+from nfsolve._core.version import VERSION
 
 TRUSTED = ("nfsolve", "problems", "torch.optim")
 # rooms of nfsolve that write files, start runs or import code; no part of a description comes from them
@@ -100,7 +101,10 @@ def build(data: Any, trusted: tuple[str, ...] = TRUSTED) -> Any:
     try:
         return target(**arguments) if kind == "call" else partial(target, **arguments)
     except TypeError as error:
-        raise InputError(f"arguments {sorted(arguments)} for {data[kind]}", str(error)) from error
+        raise InputError(
+            f"config.json describes {data[kind]} with arguments that it does not take ({error})",
+            do=f"load it with the version of nfsolve that wrote it; this is {VERSION}",
+        ) from error
 
 
 def _array(text: Any, data: dict[str, Any]) -> np.ndarray:

@@ -45,7 +45,9 @@ def analyze_command(words: list[str], analyses: Mapping[str, Any] = ANALYSES) ->
         print(HELP.format(names=" ".join(analyses)))
         return 0
     if not words or words[0].startswith("-"):
-        raise InputError("analyze without a run folder or a problem", "nfsolve analyze DIR|WHAT", "see nfsolve list")
+        raise InputError(
+            "analyze needs a run folder or a problem", do="write nfsolve analyze DIR or nfsolve analyze WHAT"
+        )
     what, (only, rest) = words[0], _take_only(words[1:], analyses)
     points, rest = _take_number("--points", rest)
     every, rest = _take_number("--every", rest)
@@ -56,13 +58,15 @@ def analyze_command(words: list[str], analyses: Mapping[str, Any] = ANALYSES) ->
             out = Path(rest[1])
         elif rest or every is not None:
             raise InputError(
-                f"option {(rest or ['--every'])[0]} with a run folder",
-                "--only, --points or --out",
-                "name a problem instead of the folder to analyse another run",
+                "the analysis of a run folder takes only --only, --points, --out and --trust, "
+                f"got {(rest or ['--every'])[0]}",
+                do="name a problem instead of the folder to analyse another run",
             )
         subject = Subject.of_folder(what, trust=trust)
     elif Path(what).is_dir():
-        raise InputError(f"folder '{what}' holds no run", f"one with {CONFIG}", "or name a problem")
+        raise InputError(
+            f"folder '{what}' holds no run, for it has no {CONFIG}", do="give another folder, or name a problem"
+        )
     else:
         subject, out = _of_problem(what, rest, every)
     report = analyze(subject, only, out, points=points, tell=_tell, analyses=analyses)
@@ -93,7 +97,7 @@ def _take_only(words: list[str], analyses: Mapping[str, Any]) -> tuple[list[str]
     start = words.index("--only") + 1
     end = next((i for i in range(start, len(words)) if words[i].startswith("-")), len(words))
     if start == end:
-        raise InputError("--only without a name", f"some of {', '.join(analyses)}")
+        raise InputError("--only needs the name of an analysis", do=f"choose some of {', '.join(analyses)}")
     return words[start:end], words[: start - 1] + words[end:]
 
 
@@ -104,5 +108,8 @@ def _take_number(option: str, words: list[str]) -> tuple[int | None, list[str]]:
     at = words.index(option)
     value = words[at + 1] if at + 1 < len(words) else ""
     if not value.isdigit() or int(value) < 1:
-        raise InputError(f"{option} {value}".strip(), "a positive whole number", f"write {option} 100")
+        raise InputError(
+            f"{option} needs a positive whole number, got {value or 'nothing'}",
+            do=f"write {option} 100 for one hundred",
+        )
     return int(value), words[:at] + words[at + 2 :]

@@ -146,9 +146,8 @@ def _run(words: list[str]) -> int:
         return _help_run()
     if not words or words[0].startswith("-"):
         raise InputError(
-            "run without a problem",
-            "nfsolve run WHAT",
-            f"choose one of {', '.join(sorted(names()))}, or give FILE.py or package.module:Class",
+            "run needs a problem, as in nfsolve run burgers",
+            do=f"choose one of {', '.join(sorted(names()))}, or give FILE.py or package.module:Class",
         )
     return _solve(find(words[0]), words[1:], words[0])
 
@@ -230,7 +229,7 @@ def _list(words: list[str]) -> int:
 def _eval(words: list[str]) -> int:
     trust, words = "--trust" in words, [word for word in words if word != "--trust"]
     if len(words) != 1:
-        raise InputError(f"eval with {len(words)} folders", "one: nfsolve eval DIR")
+        raise InputError(f"eval needs one run folder, got {len(words)}", do="write nfsolve eval DIR")
     solution = reopen(words[0], trust=trust, report=_report())
     solution.interrupted = solution.failed = False
     RunFolder(words[0]).write_json("metrics.json", in_words(solution.metrics))

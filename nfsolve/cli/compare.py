@@ -38,12 +38,13 @@ def compare_command(words: list[str]) -> int:
         return _study(words)
     if not words:
         raise InputError(
-            "compare without run folders or axes",
-            "nfsolve compare DIR DIR ..., or nfsolve compare WHAT --axis NAME VALUE VALUE ...",
+            "compare needs run folders, or a problem with an axis",
+            do="write nfsolve compare DIR DIR ..., or nfsolve compare WHAT --axis NAME VALUE VALUE ...",
         )
     if not any((Path(word) / CONFIG).is_file() for word in words) and not Path(words[0]).is_dir():
         raise InputError(
-            f"compare {' '.join(words)}", "run folders, or a problem with an axis, as in --axis optimizer adam esgd"
+            f"compare needs run folders, or a problem with an axis, got '{' '.join(words)}'",
+            do="add an axis, as in --axis optimizer adam esgd",
         )
     _side_by_side([RunFolder(word) for word in words])
     return 0
@@ -57,7 +58,7 @@ def _study(words: list[str]) -> int:
     prog = f"nfsolve compare WHAT {AXIS} NAME VALUE VALUE ..."
     settings, options = tyro.cli(Settings, args=rest, prog=prog, description=HELP, return_unknown_args=True)
     if not what or not axes:
-        raise InputError(f"compare {' '.join(words)}", f"a problem and an axis: {prog}")
+        raise InputError(f"compare needs a problem and an axis, got '{' '.join(words)}'", do=f"write {prog}")
     try:
         comparison = compare_words(what, grid(axes), settings, options, lambda line: print(line, file=sys.stderr))
     except KeyboardInterrupt:
@@ -94,8 +95,8 @@ def take_axes(words: list[str]) -> tuple[dict[str, list[str]], list[str]]:
     named = [(values[0] if values else "", values[1:]) for values in axes.values()]
     names = [name for name, _ in named]
     if "" in names or len(set(names)) < len(names):
-        came = f"axes {', '.join(names)}" if all(names) else f"{AXIS} without a name"
-        raise InputError(came, "different names, each with values: --axis init siren ws")
+        came = f"{AXIS} {next(name for name in names if names.count(name) > 1)} twice" if all(names) else "none"
+        raise InputError(f"every {AXIS} needs a name of its own, got {came}", do=f"write {AXIS} init siren ws")
     return dict(named), rest
 
 

@@ -35,7 +35,7 @@ def show_command(words: list[str]) -> int:
 
     asks_help = bool({"-h", "--help"} & set(words))
     if not asks_help and (not words or words[0].startswith("-")):
-        raise InputError("show without a problem", "nfsolve show WHAT", "see nfsolve list")
+        raise InputError("show needs a problem", do="write nfsolve show WHAT with a name that nfsolve list shows")
     said = tyro.cli(ShowOptions, args=["--help"] if asks_help else words[1:], prog="nfsolve show WHAT")
     problem = find(words[0])()
     path = said.out or Path(f"{Path(words[0]).stem.replace(':', '.')}.png")

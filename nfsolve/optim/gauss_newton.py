@@ -76,14 +76,15 @@ class GaussNewton(OneGroup):
     ):
         if not (damping > 0 and acceleration >= 0 and corrections >= 0 and max_bytes > 0 and 0 <= momentum < 1):
             raise InputError(
-                f"GaussNewton with {damping=}, {acceleration=}, {corrections=}, {momentum=}, {max_bytes=}",
-                "damping and max_bytes > 0, acceleration and corrections >= 0, 0 <= momentum < 1",
+                "GaussNewton needs damping, max_bytes > 0, acceleration, corrections >= 0 and 0 <= momentum < 1, "
+                f"got {damping=}, {acceleration=}, {corrections=}, {momentum=}, {max_bytes=}"
             )
         if form not in FORMS:
             raise unknown("form", form, FORMS)
         if not (0 < cg_tolerance < 1 and cg_steps >= 1):
             raise InputError(
-                f"GaussNewton with {cg_tolerance=}, {cg_steps=}", "a tolerance between 0 and 1, at least 1 step"
+                "GaussNewton needs a cg_tolerance between 0 and 1 and at least 1 of cg_steps, "
+                f"got {cg_tolerance=}, {cg_steps=}"
             )
         defaults = {"damping": damping, "acceleration": acceleration, "corrections": corrections}
         defaults |= {"momentum": momentum, "form": form, "cg_tolerance": cg_tolerance, "cg_steps": cg_steps}
@@ -261,9 +262,9 @@ class GaussNewton(OneGroup):
         if size[group["form"]] > limit:
             fits = smaller if size[smaller] <= limit else "matrix_free"
             raise InputError(
-                f"form '{group['form']}' for {n} residuals and {p} parameters: {size[group['form']] / 1e9:.1f} GB",
-                f"at most {limit / 1e9:.1f} GB",
-                f"use form '{fits}', which fits, fewer points or a smaller field, or raise max_bytes",
+                f"form '{group['form']}' for {n} residuals and {p} parameters takes "
+                f"{size[group['form']] / 1e9:.1f} GB, and max_bytes allows {limit / 1e9:.1f} GB",
+                do=f"use form '{fits}', which fits, fewer points or a smaller field, or raise max_bytes",
             )
         return group["form"]
 

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from nfsolve._core.errors import InputError
 from nfsolve.options.docstrings import argument_texts, description
 from nfsolve.problem import Problem, Recipe, RunOptions, Stage, Unknown
-from nfsolve.problem.names import KINDS, PARTS, choose
+from nfsolve.problem.names import KINDS, PARTS, choose, known
 from nfsolve.problem.recipe import DEFAULTS
 
 SIMPLE = (int, float, bool, str, Path)
@@ -57,7 +57,7 @@ def take_choices(arguments: list[str]) -> tuple[dict[str, str], list[str]]:
         if option.removeprefix("--") in KINDS and option.startswith("--"):
             value = value if equals else next(items, "")
             if not value or value.startswith("--"):
-                raise InputError(f"option {option} without a name", "one, as in --optimizer adam")
+                raise InputError(f"{option} needs a name", do=f"choose one of {', '.join(known(option[2:]))}")
             chosen[option[2:]] = value
         else:
             rest.append(item)

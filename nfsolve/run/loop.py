@@ -406,8 +406,9 @@ def load_weights(module: nn.Module, state: dict[str, Any]) -> None:
         module.load_state_dict(state)
     except RuntimeError as error:
         raise InputError(
-            f"the checkpoint does not fit the field ({str(error).splitlines()[-1].strip()})",
-            "the weights of the field that config.json describes",
+            "the checkpoint must hold the weights of the field that config.json describes, and it does not "
+            f"({str(error).splitlines()[-1].strip()})",
+            do="restore the folder from a copy",
         ) from error
 
 
@@ -423,9 +424,8 @@ def check_same_problem(state: dict[str, Any], problem: Problem) -> None:
     """
     if state.get("problem") != type(problem).__name__:
         raise InputError(
-            f"a checkpoint of {state.get('problem', 'another program')}",
-            f"one of {type(problem).__name__}",
-            "resume the folder with the problem that made it",
+            f"the checkpoint must be of {type(problem).__name__}, got one of {state.get('problem', 'another program')}",
+            do="resume the folder with the problem that made it",
         )
 
 

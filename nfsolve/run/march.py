@@ -48,9 +48,9 @@ class March:
         check_windows(problem)
         if isinstance(plan.field, nn.Module):
             raise InputError(
-                f"windows={plan.run.windows} with a field that is built already",
-                "a class of fields or a partial of one, such as nfsolve.MLP",
-                "each window builds a field of its own",
+                f"windows={plan.run.windows} needs a class of fields, for each window builds its own, got a field that "
+                "is built",
+                do="give a class or a partial of one, such as nfsolve.MLP",
             )
         self.problem: Any = problem
         self.plan, self.folder = plan, folder

@@ -8,7 +8,7 @@ import torch
 
 from nfsolve import MLP, Sine, optim
 from nfsolve._core.device import choose_device, choose_dtype
-from nfsolve._core.errors import InputError, MissingExtra, nearest, require
+from nfsolve._core.errors import InputError, MissingExtra, nearest, require, unknown
 from nfsolve._core.random import generator
 from nfsolve._core.spec import build, describe
 
@@ -26,13 +26,14 @@ def test_importing_nfsolve_is_light():
     assert heavy_modules_after("import tyro") == ["tyro"]  # the test can fail
 
 
-def test_errors_have_three_parts():
-    error = InputError("a came", "b expected", "do c")
-    assert str(error) == "a came: b expected. Do c."
-    assert str(InputError("a came", "did you mean 'b'?", "or do c")) == "a came: did you mean 'b'? Or do c."
-    assert (error.came, error.expected, error.do) == ("a came", "b expected", "do c")
+def test_errors_are_a_sentence_and_what_to_do():
+    error = InputError("a must be b, got c", do="do d")
+    assert str(error) == "a must be b, got c. Do d."
+    assert (error.sentence, error.do) == ("a must be b, got c", "do d")
+    assert str(InputError("no a, did you mean 'b'?", do="or do c")) == "no a, did you mean 'b'? Or do c."
+    assert str(unknown("plum", "q", ["b", "a"], "or eat")) == "unknown plum 'q': choose one of a, b. Or eat."
     assert nearest("burgres", ["burgers", "poisson"]) == "did you mean 'burgers'?"
-    assert nearest("zzz", ["b", "a"]) == "known: a, b"
+    assert nearest("zzz", ["b", "a"]) == "choose one of a, b"
 
 
 def test_a_missing_extra_is_named():

@@ -67,7 +67,7 @@ def test_faces_have_outward_normals():
     assert box.face({"t": 0}) == [(0, 0.0, -1.0)]
     with pytest.raises(InputError, match=r"face must be at an end of x, -1 or 1, got x = 0.5"):
         box.face({"x": 0.5})
-    with pytest.raises(InputError, match=r"unknown coordinate 'z': known: t, x"):
+    with pytest.raises(InputError, match=r"unknown coordinate 'z': choose one of t, x"):
         box.face({"z": 0})
 
 

@@ -154,7 +154,7 @@ def test_the_command_writes_a_picture(tmp_path, capsys, monkeypatch):
     assert (tmp_path / "other.png").read_bytes() != (tmp_path / "poisson.png").read_bytes()
     capsys.readouterr()
     assert run_cli(["show"]) == 2
-    assert "show without a problem: nfsolve show WHAT" in capsys.readouterr().err
+    assert "show needs a problem. Write nfsolve show WHAT" in capsys.readouterr().err
     assert run_cli(["show", "poison"]) == 2
     assert "did you mean 'poisson'" in capsys.readouterr().err
     assert run_cli(["show", "--help"]) == 0

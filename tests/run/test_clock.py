@@ -13,7 +13,7 @@ import nfsolve as nf
 from nfsolve import MLP, Box, Problem, Recipe, Stage
 from nfsolve.plot.solution import save_pictures
 from nfsolve.run.clock import Deadline, OutOfTime
-from nfsolve.run.report import Lines, note
+from nfsolve.run.report import note, reporter
 
 SECONDS: dict[str, float] = {}
 
@@ -154,6 +154,6 @@ def test_a_deadline_without_a_limit_never_comes():
 
 
 def test_progress_lines_hold_notes(capsys):
-    note(Lines(3), "computing sirt")
-    note(lambda row: pytest.fail("the user's callable gets rows"), "computing sirt")
+    note(reporter("lines", 3, None), "computing sirt")
+    note(reporter(lambda row: pytest.fail("the user's callable gets rows"), 3, None), "computing sirt")
     assert capsys.readouterr().err == "computing sirt\n"

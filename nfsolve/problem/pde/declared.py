@@ -184,7 +184,7 @@ def _refuse_unknown(
     try:
         parse(text, outputs, coordinates)
     except InputError as error:
-        raise InputError(error.came + where, do=error.do) from error
+        raise InputError(error.sentence + where, do=error.do) from error
 
 
 def _which(text: str, known: list[str], coordinates: tuple[str, ...]) -> str:

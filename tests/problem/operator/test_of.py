@@ -216,7 +216,8 @@ class Hard(nf.PDE):
 
 def test_what_cannot_vary_is_named():
     with pytest.raises(
-        InputError, match=r"unknown parameter or condition 'mu': known: initial, momentum, nu, walls. Burgers has these"
+        InputError,
+        match=r"unknown parameter or condition 'mu': choose one of initial, momentum, nu, walls. Burgers has these",
     ):
         nf.operator_of(Burgers(), varies="mu", over=(0.1, 1.0))
     with pytest.raises(InputError, match=r"'k' cannot vary, because the ansatz of Hard depends on it"):
@@ -229,7 +230,7 @@ def test_what_cannot_vary_is_named():
         nf.operator_of(Burgers(), varies="nu", over="gauss")  # type: ignore[arg-type]
     with pytest.raises(InputError, match=r"'initial' holds on a face, so what varies there are functions"):
         nf.operator_of(Burgers(), varies="initial", over=(0.0, 1.0))
-    with pytest.raises(InputError, match=r"unknown coordinate 'y': known: t, x"):
+    with pytest.raises(InputError, match=r"unknown coordinate 'y': choose one of t, x"):
         nf.operator_of(Burgers(), varies="nu", over=GaussianField(0.2, bounds=(-1, 1)), of="y")
     with pytest.raises(InputError, match=r"all of -1 <= x <= 1, but theirs is \[0, 1\].*bounds=\(-1, 1\)"):
         nf.operator_of(Burgers(), varies="initial", over=GaussianField(0.4))

@@ -270,7 +270,7 @@ def test_a_panel_that_cuts_the_object_is_told():
         ({"size": 8}, "size must .* at least 11, got 8"),
         ({"counts": -1.0}, "counts must .* got -1"),
         ({"tv": math.nan}, "tv must .* got nan"),
-        ({"classical": ("fbp",)}, "unknown classical method 'fbp'.*did you mean 'fdk'|known"),
+        ({"classical": ("fbp",)}, "unknown classical method 'fbp'.*did you mean 'fdk'|choose one of"),
         ({"loss": "l1"}, "unknown loss 'l1'"),
         ({"loss": "poisson"}, "compares counts, and counts = 0 makes none"),
         ({"source_origin": 1.2}, "source_origin must be more than sqrt.* got 1.2.*half the longest side"),

@@ -202,7 +202,7 @@ def test_quick_scores_are_those_of_a_fixed_part(ramp_file, monkeypatch):
         ({"stride": 100}, "stride must be at most size / 11 = 23, got 100"),
         ({"batch": -1}, "batch must be at least 0, got -1"),
         ({"protocol": "wss"}, "unknown protocol 'wss': did you mean 'ws'"),
-        ({"fit": "stretch"}, "unknown fit 'stretch': known: crop, shrink, squeeze"),
+        ({"fit": "stretch"}, "unknown fit 'stretch': choose one of crop, shrink, squeeze"),
     ],
 )
 def test_bad_parameters_are_worded(options, words):

@@ -86,13 +86,13 @@ def test_long_curves_are_thinned_in_the_file():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "analyze without a run folder or a problem: nfsolve analyze DIR|WHAT"),
+        ([], "analyze needs a run folder or a problem"),
         (["imag"], "unknown problem 'imag': did you mean 'image'?"),
-        (["image", "--only"], "--only without a name: some of ntk, gradients"),
+        (["image", "--only"], "--only needs the name of an analysis. Choose some of ntk, gradients"),
         (["image", "--only", "ntkk", "--size", "48"], "unknown analysis 'ntkk': did you mean 'ntk'?"),
-        (["image", "--points", "-3"], "--points -3: a positive whole number"),
+        (["image", "--points", "-3"], "--points needs a positive whole number, got -3"),
         (["image", "--points", "2", "--size", "48", "--only", "ntk"], "at least 4 points, got 2"),
-        (["image", "--every", "x"], "--every x: a positive whole number"),
+        (["image", "--every", "x"], "--every needs a positive whole number, got x"),
         (["."], "folder '.' holds no run"),
     ],
 )
@@ -104,6 +104,6 @@ def test_mistakes_are_worded(words, message, capsys, tmp_path):
 
 def test_options_of_a_run_are_refused_with_a_folder(run, capsys):
     assert call("analyze", run, "--steps", "5") == 2
-    assert "option --steps with a run folder: --only, --points or --out" in capsys.readouterr().err
+    assert "takes only --only, --points, --out and --trust, got --steps" in capsys.readouterr().err
     assert call("analyze", "--help") == 0
     assert "--every M" in capsys.readouterr().out

@@ -195,7 +195,7 @@ def test_axes_are_taken_from_the_command_line():
     axes, rest = take_axes(["image", "--axis", "init", "siren", "ws", "--seeds", "2", "--axis", "lr", "1", "2"])
     assert axes == {"init": ["siren", "ws"], "lr": ["1", "2"]}
     assert rest == ["image", "--seeds", "2"]
-    with pytest.raises(ValueError, match="--axis without a name: different names"):
+    with pytest.raises(ValueError, match="every --axis needs a name of its own, got none"):
         take_axes(["--axis"])
 
 
@@ -223,7 +223,9 @@ def test_a_score_that_no_run_has_is_refused_after_the_first(tmp_path, fake):
 
 
 def test_a_problem_without_an_axis_is_told_to_bring_one():
-    with pytest.raises(ValueError, match="compare image: run folders, or a problem with an axis, as in --axis"):
+    with pytest.raises(
+        ValueError, match="compare needs run folders, or a problem with an axis, got 'image'.*as in --axis"
+    ):
         compare_command(["image"])
 
 
