@@ -133,3 +133,13 @@ def test_the_main_module_of_a_problem_is_its_command():
         nf.main(module.Burgers, ["--help"])
     assert left.value.code == 0
     assert math.isclose(module.Burgers().nu, 0.01 / math.pi)
+
+
+def test_the_files_of_the_walks_exist():
+    walks = (ROOT / "ARCHITECTURE.md").read_text().partition("## Walks")[2].partition("\n## ")[0]
+    named = [re.findall(r"`(\w+(?:/\w+)+)`", walk) for walk in walks.split("\n- ")[1:]]
+    assert len(named) == 5
+    for files in named:
+        assert 4 <= len(set(files)) <= 12
+        for file in files:
+            assert any((ROOT / room / f"{file}.py").exists() for room in ("nfsolve", ".")), file

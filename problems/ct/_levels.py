@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import torch.nn.functional as F
 from torch import Tensor
 
 from nfsolve import InputError
-from nfsolve.forward.radon import Projector
+from nfsolve.forward.radon import ConeBeam, FanBeam, ParallelBeam, PixelGrid, Projector, VoxelGrid
 from nfsolve.problem import Batch
 from nfsolve.reconstruct import Linear, Reconstruction
 
@@ -36,18 +37,77 @@ def check_at_least(problem: Any, **lowest: float) -> None:
             )
 
 
-class Levels(dict[int, dict[str, Any]]):
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """What a scanner measured, and where the image lies.
+
+    Attributes:
+        sinogram: Line integrals, (views, bins) or (views, rows, columns).
+        geometry: Views and detector.
+        grid: Pixels or voxels of the image.
+        known: What is known of each bin, from 0 to 1, like ``sinogram``; None where all are known alike.
+        counts: Photons counted in each bin, like ``sinogram``; None where the data are line integrals.
+        I0: Mean counts without an object, like ``sinogram``; None where there are no counts.
+    """
+
+    sinogram: Tensor
+    geometry: ParallelBeam | FanBeam | ConeBeam
+    grid: PixelGrid | VoxelGrid
+    known: Tensor | None = None
+    counts: Tensor | None = None
+    I0: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Level:
+    """A scan and the pixels of its image at one resolution: m line integrals of n pixels or voxels.
+
+    Attributes:
+        points: Centres at which the field is evaluated, (k, 2) or (k, 3).
+        inside: Indices (k,) of these among all n; elsewhere the image is 0. None where they are all.
+        sinogram: Line integrals, (m, 1).
+        known: What is known of each, from 0 to 1, (m, 1).
+        counts: Photons counted, (m, 1); None where there are none.
+        I0: Mean counts without an object, (m, 1); None where there are no counts.
+        projector: From an image (n, 1) to line integrals (m, 1).
+        geometry: Views and detector.
+        grid: Pixels or voxels.
+    """
+
+    points: Tensor
+    inside: Tensor | None
+    sinogram: Tensor
+    known: Tensor
+    counts: Tensor | None
+    I0: Tensor | None
+    projector: Projector
+    geometry: Any
+    grid: Any
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the image, (rows, columns) or (slices, rows, columns)."""
+        return self.grid.shape
+
+    def image(self, values: Tensor) -> Tensor:
+        """Return the image (n, 1) that has these values (k, 1) at ``points``."""
+        if self.inside is None:
+            return values
+        return values.new_zeros(math.prod(self.shape), 1).index_put((self.inside,), values)
+
+
+class Levels(dict[int, Level]):
     """Data by the number of pixels or voxels merged along each side, made when they are first asked for.
 
     Args:
         make: From this number to the data.
     """
 
-    def __init__(self, make: Callable[[int], dict[str, Any]]):
+    def __init__(self, make: Callable[[int], Level]):
         super().__init__({1: make(1)})  # at once, so that a scanner that cannot be is refused before training
         self._make = make
 
-    def __missing__(self, side: int) -> dict[str, Any]:
+    def __missing__(self, side: int) -> Level:
         self[side] = self._make(side)
         return self[side]
 
@@ -72,7 +132,7 @@ def merged(values: Tensor, side: int) -> Tensor:
     return values
 
 
-def support(projector: Projector, p: Tensor, counts: float, shape: tuple[int, int, int]) -> Tensor:
+def support(projector: Projector, p: Tensor, counts: float, shape: tuple[int, ...]) -> Tensor:
     """Return the indices of voxels that no empty ray crosses, and of their neighbours; elsewhere f = 0, as f >= 0."""
     threshold = EMPTY * float(p.max()) + (3 / math.sqrt(counts) if counts else 0.0)  # noise of rays through air
     crossed = projector.adjoint((p < threshold).to(p)).reshape(1, 1, *shape) > 0

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from nfsolve.plot import panels
 from nfsolve.problem import Batch
-from problems.ct._levels import classical_images
+from problems.ct._levels import Level, classical_images
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -55,10 +55,10 @@ def tomography_picture(problem: Any, image: Tensor, data: Batch, history: list[d
     return figure
 
 
-def _sinogram_panels(axes: Any, problem: Any, image: Tensor, level: Batch) -> None:
-    geometry = level["geometry"]
-    sinogram = level["sinogram"].reshape(geometry.shape)
-    misfit = level["projector"](image.reshape(-1, 1)).reshape(geometry.shape) - sinogram
+def _sinogram_panels(axes: Any, problem: Any, image: Tensor, level: Level) -> None:
+    geometry = level.geometry
+    sinogram = level.sinogram.reshape(geometry.shape)
+    misfit = level.projector(image.reshape(-1, 1)).reshape(geometry.shape) - sinogram
     flat: dict[str, Any] = {"aspect": "auto", "interpolation": "nearest"}
     _panel(
         axes[0], sinogram, f"sinogram p\n{geometry.shape[0]} views, {geometry.shape[1]} bins", flat | {"cmap": "gray"}

@@ -1,4 +1,4 @@
-"""What the problems of tomography in a plane share: find f >= 0 whose line integrals are those of a scan.
+"""What the problems of tomography share, in a plane or in space: find f >= 0 whose line integrals are those of a scan.
 
 Data are compared in one of three ways. "filtered": the misfit under the square root of the ramp, whose norm is that of
 the error of the image at all frequencies alike (projection-slice theorem; Kak & Slaney 1988, section 3.2), so that few
@@ -10,62 +10,49 @@ may be added to each. Beside the field stand the classical methods of `nfsolve.r
 import math
 from abc import abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from torch import Generator, Tensor
-from torch.nn.functional import avg_pool2d, softplus
+from torch.nn.functional import softplus
 
-from nfsolve import MLP, Box, FeatureGrid, InputError, Problem, Recipe, RunOptions, Stage, unknown_name
-from nfsolve.data.scans.scan import Scan
-from nfsolve.fields import ReLU
+from nfsolve import Problem, unknown_name
 from nfsolve.forward.counts import gaussian_residual, poisson_residual
-from nfsolve.forward.radon import PixelGrid, Projector
-from nfsolve.metrics import matthews, otsu, psnr, relative_l2, ssim
-from nfsolve.plot import panels
+from nfsolve.forward.radon import Projector
 from nfsolve.problem import Batch, FieldFunction, SamplerState, in_pieces
-from nfsolve.reconstruct import Linear, Reconstruction, filtered_back_projection, ramp_filter, sirt, total_variation
+from nfsolve.reconstruct import Linear, Reconstruction, total_variation
 from problems.ct._levels import (
     LOSSES,
     Checked,
+    Level,
     Levels,
     Loss,
+    Measured,
     check_at_least,
     classical_images,
     compared,
     merged,
     root_gradient,
 )
-from problems.ct._picture import tomography_picture
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-CLASSICAL = ("fbp", "sirt", "tv")
-LOW = 30.0  # weight of the plain misfit beside the filtered one
-LENGTH = 128  # the total variation is that per 1 / LENGTH of the width, whatever the pixels
 
 
 @dataclass
 class Tomography(Problem):
-    """Find an attenuation f >= 0 from a scan of a slice."""
+    """Find an attenuation f >= 0 from a scan."""
 
-    size: int = 256
-    """pixels along each side of the image"""
     loss: Loss = "filtered"
     """how data are compared: under the ramp filter, or by the noise of line integrals, or of counts"""
     tv: float = 0.06
     """weight of the total variation of the field"""
-    peak: float = 0.0
-    """largest attenuation that can occur, if it is known, for the field and the classical methods; 0 is not known"""
-    classical: tuple[str, ...] = CLASSICAL
-    """classical methods beside the field, of fbp, sirt, tv"""
-    classical_tv: float = 3e-4
-    """weight of the classical total variation, in units of the contrast"""
+    classical: tuple[str, ...] = ()
+    """classical methods beside the field"""
+
+    known_methods: ClassVar[tuple[str, ...]]
+    """classical methods that there are"""
+    names: ClassVar[dict[Loss, str]]
+    """name of the residual of each loss; that of "filtered" by `filtered_residuals`"""
 
     unknowns = "f"
     score = "psnr"
@@ -73,212 +60,139 @@ class Tomography(Problem):
 
     def __post_init__(self) -> None:
         for name in self.classical:
-            if name not in CLASSICAL:
-                raise unknown_name("classical method", name, CLASSICAL)
+            if name not in self.known_methods:
+                raise unknown_name("classical method", name, self.known_methods)
         if self.loss not in LOSSES:
             raise unknown_name("loss", self.loss, LOSSES)
-        check_at_least(self, tv=0, classical_tv=0, peak=0)
+        check_at_least(self, tv=0)
+
+    @property
+    @abstractmethod
+    def measured(self) -> Measured:
+        """What was measured, and where the image lies."""
+
+    @cached_property
+    @abstractmethod
+    def contrast(self) -> float:
+        """A typical large attenuation."""
+
+    @property
+    def precision(self) -> float:
+        """Inverse variance of line integrals that were not counted."""
+        return 1.0
 
     @abstractmethod
-    def measure(self) -> Scan:
-        """Make or read the scan; its grid is that of the image, and its reference, if there is one, lies on it."""
+    def filtered_residuals(self, misfit: Tensor, geometry: Any) -> dict[str, Tensor]:
+        """Put a misfit (m, 1), in units of the contrast, under the root of the ramp: its rms is that of the image."""
 
-    @cached_property
-    def scan(self) -> Scan:
-        """The scan."""
-        scan = self.measure()
-        if self.loss == "poisson" and scan.counts is None:
-            raise InputError(
-                f"the poisson loss compares counts, and '{scan.name}' has none",
-                do="give --loss gaussian, or a scan with counts",
-            )
-        return scan
+    def difference_scale(self, shape: tuple[int, ...]) -> float:
+        """Return the factor on differences between neighbours of an image of this shape."""
+        return 1.0
 
-    @property
-    def grid(self) -> PixelGrid:
-        """Pixels of the image."""
-        assert self.scan.grid is not None
-        return self.scan.grid
+    @abstractmethod
+    def image(self, field: FieldFunction, data: Batch) -> Tensor:
+        """Return the image of a field at the full resolution, (rows, columns) or (slices, rows, columns)."""
 
-    @property
-    def domain(self) -> Box:  # type: ignore[override]
-        """The rectangle of the pixels, in the scan's unit of length."""
-        x, y = self.grid.bounds
-        return Box(x=x, y=y)
+    @abstractmethod
+    def methods(self, level: Level, A: Linear) -> dict[str, Callable[[], Reconstruction]]:
+        """Return the classical methods by name, but for "tv", which use this projector."""
 
-    @property
-    def resolution(self) -> int:
-        """Number of pixels along each side."""
-        return self.size
-
-    @property
-    def steps(self) -> tuple[int, int]:
-        """Optimizer steps at half the resolution, and at the full one."""
-        return (200, 200) if self.size >= 256 else (0, 300)
-
-    @property
-    def width(self) -> float:
-        """Width of the image, in units of length."""
-        return self.grid.columns * self.grid.pixel
-
-    @cached_property
-    def contrast(self) -> float:
-        """A typical large attenuation, from filtered back-projection on coarse pixels."""
-        grid = self.grid.coarsened(max(1, self.resolution // 64))
-        image = filtered_back_projection(torch.as_tensor(self.scan.sinogram), self.scan.geometry, grid, "hann").image
-        return max(float(image.quantile(0.99)), 1e-12)
+    @abstractmethod
+    def scores(self, image: Tensor, data: Batch) -> dict[str, Any]:
+        """Score an image against what is known, and the fit of its line integrals."""
 
     def output_transform(self) -> Callable[[Tensor, Tensor], Tensor]:
-        """Attenuations are not negative: a softplus, in units of the contrast; or a sigmoid up to a known peak."""
-        if self.peak:
-            return lambda x, raw: self.peak * torch.sigmoid(raw)
+        """Attenuations are not negative: a softplus, in units of the contrast."""
         contrast = self.contrast
         return lambda x, raw: contrast * softplus(raw - 1)
 
     def load(self, device: str | torch.device, dtype: torch.dtype) -> Batch:
-        """Make the data, and what to compare with."""
-        data: Batch = {"levels": Levels(lambda side: self._level(side, device, dtype)), "classical": {}}
-        for name in ("reference", "segmentation"):
-            values = getattr(self.scan, name)
-            if values is not None:
-                data[name] = torch.as_tensor(values).to(device)
-        return data
+        """Make the data at each resolution when it is asked for, and room for what to compare with."""
+        return {"levels": Levels(lambda side: self._level(side, device, dtype)), "classical": {}}
 
-    def _level(self, side: int, device: Any, dtype: torch.dtype) -> Batch:
-        scan, grid, geometry = self.scan, self.grid.coarsened(side), self.scan.geometry.coarsened(side)
-        measured = {
-            "sinogram": scan.sinogram,
-            "known": np.ones_like(scan.sinogram) if scan.weights is None else scan.weights,
-        }
-        if scan.counts is not None and scan.I0 is not None:
-            measured |= {"counts": side * scan.counts, "I0": side * scan.I0}
-        level = {name: merged(torch.as_tensor(values), side).reshape(-1, 1) for name, values in measured.items()}
-        level["precision"] = level["known"] * level.get("counts", 1.0)
-        level["pixels"] = grid.centres()
-        level = {name: values.to(device, dtype) for name, values in level.items()}
+    def _level(self, side: int, device: Any, dtype: torch.dtype) -> Level:
+        measured = self.measured
+        geometry, grid = measured.geometry.coarsened(side), measured.grid.coarsened(side)
+        photons = side ** (measured.sinogram.dim() - 1)  # a merged bin counts those of its parts
+
+        def rows(values: Tensor | None, scale: int = 1) -> Tensor | None:
+            return None if values is None else (scale * merged(values, side)).reshape(-1, 1).to(device, dtype)
+
+        sinogram, known = rows(measured.sinogram), rows(measured.known)
+        assert sinogram is not None
         projector = Projector(geometry, grid, dtype, device)
-        return level | {"projector": projector, "geometry": geometry, "shape": grid.shape}
+        inside = self.support(projector, sinogram, photons, grid.shape)
+        points = grid.centres(dtype, device)
+        return Level(
+            points=points if inside is None else points[inside],
+            inside=inside,
+            sinogram=sinogram,
+            known=torch.ones_like(sinogram) if known is None else known,
+            counts=rows(measured.counts, photons),
+            I0=rows(measured.I0, photons),
+            projector=projector,
+            geometry=geometry,
+            grid=grid,
+        )
+
+    def support(self, projector: Projector, p: Tensor, photons: int, shape: tuple[int, ...]) -> Tensor | None:
+        """Return the indices of pixels that can differ from 0; None for all."""
+        return None
 
     def sample(self, data: Batch, state: SamplerState, generator: Generator) -> Batch:
         """Take all pixels, at the resolution of the stage."""
-        return data["levels"][state.coarsen]
+        return {"scan": data["levels"][state.coarsen]}
 
     def residuals(self, field: FieldFunction, batch: Batch) -> dict[str, Tensor]:
         """Compare line integrals; the squares of "variation" are lengths of differences between pixels."""
-        image = field(batch["pixels"])
-        q, p = batch["projector"](image), batch["sinogram"]
+        level: Level = batch["scan"]
+        image = level.image(in_pieces(field, level.points))
+        q, p, counts = level.projector(image), level.sinogram, level.counts
         if self.loss == "poisson":
+            assert counts is not None and level.I0 is not None
             # not by what is known of line integrals: no photon is a count too, and unknown counts have no beam
-            residuals = {"counts": poisson_residual(q, batch["counts"], batch["I0"])}
+            residuals = {self.names["poisson"]: poisson_residual(q, counts, level.I0)}
         elif self.loss == "gaussian":
-            residuals = {"sinogram": gaussian_residual(q, p, batch["precision"])}
+            precision = level.known * (self.precision if counts is None else counts)
+            residuals = {self.names["gaussian"]: gaussian_residual(q, p, precision)}
         else:
-            misfit = batch["known"] * (q - p) / self.contrast
-            residuals = {"filtered": self._filtered(misfit, batch["geometry"]), "sinogram": misfit / self.width}
+            residuals = self.filtered_residuals(level.known * (q - p) / self.contrast, level.geometry)
         if self.tv:
-            residuals["variation"] = root_gradient(
-                image.reshape(batch["shape"]) / self.contrast, max(batch["shape"]) / LENGTH
-            )
+            scale = self.difference_scale(level.shape)
+            residuals["variation"] = root_gradient(image.reshape(level.shape) / self.contrast, scale)
         return residuals
-
-    def weights(self) -> dict[str, float]:
-        """Weigh the plain misfit and the total variation."""
-        return {"sinogram": LOW if self.loss == "filtered" else 1.0, "variation": self.tv}
-
-    def _filtered(self, misfit: Tensor, geometry: Any) -> Tensor:
-        """Misfit under the square root of the ramp, scaled so that its rms is about the rms error of the image."""
-        rows = ramp_filter(misfit.reshape(geometry.shape), geometry.spacing / geometry.magnification, power=0.5)
-        return math.sqrt(math.pi / self.width) * rows.reshape(-1, 1)
-
-    def image(self, field: FieldFunction, data: Batch, samples: int = 2) -> Tensor:
-        """Average the field over each pixel, by samples x samples points, (rows, columns), row 0 on top."""
-        pixels = data["levels"][1]["pixels"]
-        fine = self.grid.refined(samples)
-        values = in_pieces(field, fine.centres(pixels.dtype, pixels.device)).reshape(fine.shape)
-        return avg_pool2d(values[None, None], samples)[0, 0]
 
     def baselines(self, data: Batch, check: Callable[[], None]) -> dict[str, Callable[[], Reconstruction]]:
         """Return the classical methods."""
         level = data["levels"][1]
-        A, y, shape = Checked(level["projector"], check), level["sinogram"], level["shape"]
-        known: dict[str, Callable[[], Reconstruction]] = {
-            "fbp": lambda: self._back_projection(level),
-            "sirt": lambda: sirt(A, y, shape, largest=self.peak or math.inf),
-            "tv": lambda: self.total_variation(data, self.classical_tv, projector=A),
-        }
+        A = Checked(level.projector, check)
+        known = self.methods(level, A) | {"tv": lambda: self.total_variation(data, self.classical_weight, projector=A)}
         return {name: known[name] for name in self.classical}
+
+    @property
+    @abstractmethod
+    def classical_weight(self) -> float:
+        """Weight of the classical total variation, in units of the contrast."""
+
+    def ray_weights(self, level: Level) -> Tensor | None:
+        """Return the weight of each line integral in the classical total variation, (m, 1); None for equal ones."""
+        return level.known
+
+    @property
+    def largest(self) -> float:
+        """Largest attenuation that can occur."""
+        return math.inf
 
     def total_variation(
         self, data: Batch, weight: float, iterations: int = 1500, projector: Linear | None = None
     ) -> Reconstruction:
         """Reconstruct by least total variation, with a weight in units of the contrast."""
         level = data["levels"][1]
-        system = projector or level["projector"], level["sinogram"], level["shape"]
-        known, largest = level["known"], self.peak or math.inf
-        return total_variation(*system, weight * self.contrast, iterations, weights=known, largest=largest)
-
-    def _back_projection(self, level: Batch) -> Reconstruction:
-        window = "hann" if "counts" in level else "ram-lak"
-        sinogram, geometry = level["sinogram"], level["geometry"]
-        found = filtered_back_projection(sinogram.reshape(geometry.shape), geometry, self.grid, window)
-        return replace(found, image=found.image.clamp(0, self.peak or math.inf))
-
-    def scores(self, image: Tensor, data: Batch) -> dict[str, Any]:
-        """Score an image against what is known, and the fit of its sinogram."""
-        level = data["levels"][1]
-        found: dict[str, Any] = {}
-        if "reference" in data:
-            truth = data["reference"].to(image)
-            peak = float(truth.max())
-            found = {"psnr": psnr(image, truth, peak), "ssim": ssim(image, truth, peak)}
-        if "segmentation" in data:
-            found["matthews"] = matthews(image > otsu(image), data["segmentation"])
-        return found | {"residual": relative_l2(level["projector"](image.reshape(-1, 1)), level["sinogram"])}
+        system = projector or level.projector, level.sinogram, level.shape
+        return total_variation(
+            *system, weight * self.contrast, iterations, weights=self.ray_weights(level), largest=self.largest
+        )
 
     def metrics(self, field: FieldFunction, data: Batch) -> dict[str, Any]:
         """Score the field and the classical images."""
         return compared(self.image(field, data), classical_images(data), partial(self.scores, data=data))
-
-    def quick_metrics(self, field: FieldFunction, data: Batch) -> dict[str, Any]:
-        """Score the field at the centres of the pixels."""
-        return self.scores(self.image(field, data, samples=1), data)
-
-    def picture(self, field: FieldFunction, data: Batch, history: list[dict[str, Any]]) -> "Figure":
-        """Draw reference, field and classical images, their errors, the sinogram and how it is fitted."""
-        return tomography_picture(self, self.image(field, data), data, history)
-
-    def export(self, field: FieldFunction, data: Batch, folder: Path) -> None:
-        """Write the images and the sinogram as arrays, and the field's image as PNG (0 to 255) and TIFF (float32)."""
-        import imageio.v3 as iio
-
-        image = self.image(field, data)
-        images = {"image": image, **{name: other.image for name, other in classical_images(data).items()}}
-        if "reference" in data:
-            images["reference"] = data["reference"]
-        arrays = {name: panels.array(value).astype(np.float32) for name, value in images.items()}
-        angles = np.degrees(self.scan.geometry.angles)
-        about: dict[str, Any] = {"sinogram": self.scan.sinogram, "angles_deg": angles, "pixel": self.grid.pixel}
-        np.savez_compressed(folder / "reconstruction.npz", **arrays, **about)
-        shown = 255 * arrays["image"] / max(float(arrays["image"].max()), 1e-12)
-        iio.imwrite(folder / "reconstruction.png", shown.round().astype(np.uint8))
-        iio.imwrite(folder / "reconstruction.tiff", arrays["image"])
-
-    def recipe(self) -> Recipe:
-        """A feature grid under a small ReLU network; at half the resolution first for large images and short arcs."""
-        finest = min(self.size, 512)
-        coarse, fine = self.steps
-        adam = partial(torch.optim.Adam, lr=1e-2)
-        return Recipe(
-            field=partial(
-                MLP,
-                width=64,
-                depth=1,
-                activation=ReLU(),
-                encoding=FeatureGrid(levels=max(1, round(math.log2(finest)) - 2), coarsest=8, finest=finest),
-            ),
-            stages=(
-                *((Stage(adam, coarse, schedule="cosine", coarsen=2),) if coarse else ()),
-                Stage(adam, fine, schedule="cosine"),
-            ),
-            run=RunOptions(log_every=25),
-        )

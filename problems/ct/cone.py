@@ -15,33 +15,23 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
-from nfsolve import MLP, Box, FeatureGrid, InputError, Problem, Recipe, RunOptions, Stage, main, unknown_name
+from nfsolve import MLP, Box, FeatureGrid, InputError, Recipe, RunOptions, Stage, main
 from nfsolve.data.scans.scan import LARGEST, SMALLEST
 from nfsolve.fields import ReLU
-from nfsolve.forward.counts import counted_anew, gaussian_residual, poisson_residual
+from nfsolve.forward.counts import counted_anew
 from nfsolve.forward.radon import ConeBeam, Projector
 from nfsolve.metrics import psnr, relative_l2, ssim
-from nfsolve.problem import Batch, FieldFunction, SamplerState, in_pieces
-from nfsolve.reconstruct import Linear, Reconstruction, cgls, fdk, ramp_filter, sirt, total_variation
+from nfsolve.problem import Batch, FieldFunction, in_pieces
+from nfsolve.reconstruct import Linear, Reconstruction, cgls, fdk, ramp_filter, sirt
 from problems.ct._cone_output import cone_picture, write_volumes
 from problems.ct._cone_phantom import Body, Phantom, Sampled
-from problems.ct._levels import (
-    LOSSES,
-    Checked,
-    Levels,
-    Loss,
-    check_at_least,
-    classical_images,
-    compared,
-    merged,
-    root_gradient,
-    support,
-)
+from problems.ct._levels import Level, Loss, Measured, check_at_least, classical_images, support
+from problems.ct._tomography import Tomography
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -52,7 +42,7 @@ TRUNCATED = 0.05  # of the largest line integral: a bin at the panel's border ab
 
 
 @dataclass
-class CTCone(Problem):
+class CTCone(Tomography):
     """A volume from few cone-beam projections, beside FDK, SIRT and conjugate gradients."""
 
     data: str = ""
@@ -73,30 +63,23 @@ class CTCone(Problem):
     """photons sent to each bin, for Poisson noise; 0 is without noise"""
     noise_seed: int = 0
     """seed of the noise; the data do not depend on the seed of the run"""
-    loss: Loss = "filtered"
-    """how data are compared: rows under the root of the ramp, or by the noise of line integrals or of counts"""
     tv: float = 3e-2
     """weight of the total variation of the field"""
     classical: tuple[str, ...] = CLASSICAL[:3]
     """classical methods beside the field, of fdk, sirt, cgls, tv"""
 
-    unknowns = "f"
-    score = "psnr"
-    resample_every = 0
+    known_methods = CLASSICAL
+    names: ClassVar[dict[Loss, str]] = {"poisson": "projections", "gaussian": "projections"}
 
     def __post_init__(self) -> None:
-        check_at_least(self, views=1, size=11, counts=0, tv=0)  # the window of SSIM has 11 voxels
+        super().__post_init__()
+        check_at_least(self, views=1, size=11, counts=0)  # the window of SSIM has 11 voxels
         if not math.sqrt(2) < self.source_origin < math.inf:
             raise InputError(
                 f"source_origin must be more than sqrt(2), where the edges of the volume turn, got "
                 f"{self.source_origin:g}",
                 do="give lengths in units of half the longest side of the volume",
             )
-        for name in self.classical:
-            if name not in CLASSICAL:
-                raise unknown_name("classical method", name, CLASSICAL)
-        if self.loss not in LOSSES:
-            raise unknown_name("loss", self.loss, LOSSES)
         if self.loss == "poisson" and not self.counts:
             raise InputError("the poisson loss compares counts, and counts = 0 makes none", do="give --counts 1e5, say")
 
@@ -162,94 +145,66 @@ class CTCone(Problem):
         coarse = fdk(self.projections, self.geometry, self.body.grid.coarsened(max(1, self.size // 32)), "hann")
         return max(float(coarse.image.quantile(0.99)), 1e-12)
 
-    def output_transform(self) -> Callable[[Tensor, Tensor], Tensor]:
-        """Attenuations are not negative: softplus, in units of the contrast."""
-        contrast = self.contrast
-        return lambda x, raw: contrast * torch.nn.functional.softplus(raw - 1)
+    @property
+    def measured(self) -> Measured:
+        """Projections, and counts where there is noise."""
+        counts = self.counted[1] if self.counts else None
+        I0 = None if counts is None else torch.full_like(counts, self.counts)
+        return Measured(self.projections, self.geometry, self.body.grid, None, counts, I0)
+
+    @property
+    def classical_weight(self) -> float:
+        """Weight of the classical total variation, in units of the contrast."""
+        return CLASSICAL_TV
+
+    @property
+    def precision(self) -> float:
+        """Inverse variance of line integrals that were not counted."""
+        return self.contrast**-2
 
     def load(self, device: str | torch.device, dtype: torch.dtype) -> Batch:
         """Make the data, and the truth to compare with."""
-        levels = Levels(lambda side: self._level(side, device, dtype))
-        return {"levels": levels, "reference": self.body.truth().to(device, dtype), "classical": {}}
+        return super().load(device, dtype) | {"reference": self.body.truth().to(device, dtype)}
 
-    def _level(self, c: int, device: Any, dtype: torch.dtype) -> Batch:
-        geometry, grid = self.geometry.coarsened(c), self.body.grid.coarsened(c)
-        p = merged(self.projections, c).reshape(-1, 1)
-        projector = Projector(geometry, grid, dtype, device)
-        inside = support(projector, p.to(device, dtype), self.counts * c**2, grid.shape)
-        level = {"points": grid.centres(dtype, device)[inside], "projections": p}
-        if self.counts:
-            level["counts"] = merged(self.counted[1], c).reshape(-1, 1) * c**2
-        level = {name: values.to(device, dtype) for name, values in level.items()}
-        fixed = {"inside": inside, "grid": grid, "geometry": geometry, "projector": projector}
-        return level | fixed | {"I0": self.counts * c**2}
-
-    def sample(self, data: Batch, state: SamplerState, generator: Generator) -> Batch:
-        """Take all voxels, at the resolution of the stage."""
-        return data["levels"][state.coarsen]
-
-    def volume(self, field: FieldFunction, batch: Batch) -> Tensor:
-        """Evaluate a field at the centres of the voxels that no empty ray crosses, (nz, ny, nx)."""
-        values = in_pieces(field, batch["points"])
-        shape = batch["grid"].shape
-        return values.new_zeros(math.prod(shape), 1).index_put((batch["inside"],), values).reshape(shape)
-
-    def residuals(self, field: FieldFunction, batch: Batch) -> dict[str, Tensor]:
-        """Compare line integrals; and the square root of the length of the gradient, if its total counts."""
-        volume = self.volume(field, batch)
-        q, p = batch["projector"](volume.reshape(-1, 1)), batch["projections"]
-        if self.loss == "poisson":
-            misfit = poisson_residual(q, batch["counts"], batch["I0"])
-        elif self.loss == "gaussian":
-            misfit = gaussian_residual(q, p, batch.get("counts", self.contrast**-2))
-        else:
-            misfit = self._filtered(q - p, batch["geometry"]) / self.contrast
-        residuals = {"projections": misfit}
-        if self.tv:
-            residuals["variation"] = root_gradient(volume / self.contrast)
-        return residuals
+    def support(self, projector: Projector, p: Tensor, photons: int, shape: tuple[int, ...]) -> Tensor:
+        """Return the indices of voxels that no empty ray crosses."""
+        return support(projector, p, self.counts * photons, shape)
 
     def weights(self) -> dict[str, float]:
         """Weigh the total variation."""
         return {"variation": self.tv} if self.tv else {}
 
-    def _filtered(self, misfit: Tensor, geometry: ConeBeam) -> Tensor:
-        """Misfit with its rows under the square root of the ramp, scaled so that its rms is about that of f."""
+    def filtered_residuals(self, misfit: Tensor, geometry: ConeBeam) -> dict[str, Tensor]:
+        """Return the misfit with its rows under the root of the ramp."""
         spacing = geometry.spacing[1] / geometry.magnification  # at the axis
         rows = ramp_filter(misfit.reshape(-1, geometry.n_bins[1]), spacing, self.window, power=0.5)
         area = (self.panel / geometry.magnification) ** 2
         box = math.prod(high - low for low, high in self.body.grid.bounds)
-        return math.sqrt(math.pi * area / box) * rows.reshape(-1, 1)
+        return {"projections": math.sqrt(math.pi * area / box) * rows.reshape(-1, 1)}
 
     def image(self, field: FieldFunction, data: Batch) -> Tensor:
-        """Evaluate a field at the voxels of the finest level, (nz, ny, nx)."""
-        return self.volume(field, data["levels"][1])
+        """Evaluate a field at the voxels of the finest level that no empty ray crosses, (nz, ny, nx)."""
+        level: Level = data["levels"][1]
+        return level.image(in_pieces(field, level.points)).reshape(level.shape)
 
-    def baselines(self, data: Batch, check: Callable[[], None]) -> dict[str, Callable[[], Reconstruction]]:
-        """Return the classical methods."""
-        fine = data["levels"][1]
-        y, shape, geometry = fine["projections"], fine["grid"].shape, fine["geometry"]
-        A = Checked(fine["projector"], check)
-        known: dict[str, Callable[[], Reconstruction]] = {
-            "fdk": lambda: fdk(y.reshape(geometry.shape), geometry, fine["grid"], self.window),
-            "sirt": lambda: sirt(A, y, shape),
-            "cgls": lambda: cgls(A, y, shape),
-            "tv": lambda: self.total_variation(data, CLASSICAL_TV, projector=A),
-        }
+    def methods(self, level: Level, A: Linear) -> dict[str, Callable[[], Reconstruction]]:
+        """Return FDK, SIRT and conjugate gradients."""
+        y, geometry = level.sinogram, level.geometry
 
         def positive(method: Callable[[], Reconstruction]) -> Reconstruction:
             found = method()
             return replace(found, image=found.image.clamp(min=0))
 
-        return {name: partial(positive, known[name]) for name in self.classical}
+        known: dict[str, Callable[[], Reconstruction]] = {
+            "fdk": lambda: fdk(y.reshape(geometry.shape), geometry, level.grid, self.window),
+            "sirt": lambda: sirt(A, y, level.shape),
+            "cgls": lambda: cgls(A, y, level.shape),
+        }
+        return {name: partial(positive, method) for name, method in known.items()}
 
-    def total_variation(
-        self, data: Batch, weight: float, iterations: int = 1500, projector: Linear | None = None
-    ) -> Reconstruction:
-        """Reconstruct by least total variation, with a weight in units of the contrast."""
-        fine = data["levels"][1]
-        system = projector or fine["projector"], fine["projections"], fine["grid"].shape
-        return total_variation(*system, weight * self.contrast, iterations, weights=fine.get("counts"))
+    def ray_weights(self, level: Level) -> Tensor | None:
+        """Return the counts: the inverse variances of line integrals."""
+        return level.counts
 
     def scores(self, volume: Tensor, data: Batch) -> dict[str, Any]:
         """Score a volume against the truth (SSIM: the mean over slices), and the fit of its projections."""
@@ -258,11 +213,7 @@ class CTCone(Problem):
         found: dict[str, Any] = {"psnr": psnr(volume, truth, peak)}
         if min(truth.shape[1:]) >= 11:  # the window of SSIM
             found["ssim"] = ssim(volume.permute(1, 2, 0), truth.permute(1, 2, 0), peak)
-        return found | {"residual": relative_l2(fine["projector"](volume.reshape(-1, 1)), fine["projections"])}
-
-    def metrics(self, field: FieldFunction, data: Batch) -> dict[str, Any]:
-        """Score the field and the classical volumes."""
-        return compared(self.image(field, data), classical_images(data), partial(self.scores, data=data))
+        return found | {"residual": relative_l2(fine.projector(volume.reshape(-1, 1)), fine.sinogram)}
 
     def quick_metrics(self, field: FieldFunction, data: Batch) -> dict[str, Any]:
         """Score the field."""

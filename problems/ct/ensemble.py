@@ -32,7 +32,6 @@ from nfsolve.run.folder import RunFolder
 from nfsolve.run.loop import Run
 from nfsolve.run.plan import Plan
 from problems.ct._tomography import Tomography
-from problems.ct.cone import CTCone
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -88,7 +87,7 @@ class Ensemble:
         return figure
 
 
-def ensemble(problem: Tomography | CTCone, seeds: Sequence[int] = (0, 1, 2), **options: Any) -> Ensemble:
+def ensemble(problem: Tomography, seeds: Sequence[int] = (0, 1, 2), **options: Any) -> Ensemble:
     """Reconstruct from several seeds of the field.
 
     Args:
@@ -127,7 +126,7 @@ def ensemble_of_run(folder: str | Path, members: int = 3, report: Any = None) ->
         raise InputError(f"an ensemble needs at least two members, got {members}", do="give --members 3")
     runs = RunFolder(folder)
     problem, plan = Plan.from_config(runs.config())
-    if not isinstance(problem, Tomography | CTCone):
+    if not isinstance(problem, Tomography):
         raise InputError(
             f"'{folder}' is a run of {type(problem).__name__}, not of tomography",
             do="give the folder of a run of ct_phantom, ct_scan, ct_limited or ct_cone",
@@ -147,7 +146,7 @@ def ensemble_of_run(folder: str | Path, members: int = 3, report: Any = None) ->
     return found
 
 
-def _member(problem: Tomography | CTCone, plan: Plan, folder: Path, report: Any) -> nn.Module:
+def _member(problem: Tomography, plan: Plan, folder: Path, report: Any) -> nn.Module:
     """Run a member, resume it, or take it as it is."""
     own = RunFolder(folder, resumed=True)
     state = own.load_checkpoint()
@@ -166,7 +165,7 @@ def _has_ended(state: dict[str, Any] | None) -> bool:
     return state is not None and state["stopped"] not in ("", "stopped by user")
 
 
-def _of_fields(problem: Tomography | CTCone, fields: Sequence[nn.Module]) -> Ensemble:
+def _of_fields(problem: Tomography, fields: Sequence[nn.Module]) -> Ensemble:
     data: Batch = problem.load("cpu", torch.float32)
     with torch.no_grad():
         stack = torch.stack([problem.image(field.to("cpu", torch.float32), data) for field in fields])

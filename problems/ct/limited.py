@@ -21,7 +21,7 @@ from nfsolve.data.scans.scan import Scan
 from nfsolve.forward.phantoms import Ellipse, phantom_image, phantom_projections
 from nfsolve.forward.radon import FanBeam, PixelGrid
 from problems.ct._levels import check_at_least
-from problems.ct._tomography import Tomography
+from problems.ct._plane import PlaneTomography
 
 DISC, ACRYLIC = 35.0, 0.033  # mm and per mm, of the discs of the challenge
 SOURCE, DETECTOR, PANEL = 410.66, 553.74, 112.0  # mm, of its scanner
@@ -29,7 +29,7 @@ FIELD = 75.9  # mm, side of its images
 
 
 @dataclass
-class CTLimited(Tomography):
+class CTLimited(PlaneTomography):
     """A disc with holes from a limited arc of a fan beam, beside the classical methods."""
 
     arc: float = 90.0

@@ -14,11 +14,11 @@ from nfsolve.data.scans.scan import Scan
 from nfsolve.forward.phantoms import SHEPP_LOGAN, phantom_image, phantom_projections
 from nfsolve.forward.radon import ParallelBeam, PixelGrid
 from problems.ct._levels import check_at_least
-from problems.ct._tomography import Tomography
+from problems.ct._plane import PlaneTomography
 
 
 @dataclass
-class CTPhantom(Tomography):
+class CTPhantom(PlaneTomography):
     """The Shepp-Logan head from few parallel-beam views, beside the classical methods."""
 
     tv: float = 0.1

@@ -34,7 +34,7 @@ from nfsolve.metrics import psnr
 from nfsolve.problem import Batch, FieldFunction
 from nfsolve.reconstruct import filtered_back_projection
 from problems.ct._levels import check_at_least
-from problems.ct._tomography import Tomography
+from problems.ct._plane import PlaneTomography
 
 # options of one kind of file, and what to do with the other
 OF_SCANS = ("every", "limited", "row", "axes", "axis", "angle_unit", "mask_bad", "air")
@@ -45,7 +45,7 @@ WIDEST_GAP = 6.0  # typical ones that a full turn may have between two views
 
 
 @dataclass
-class CTScan(Tomography):
+class CTScan(PlaneTomography):
     """A measured scan, or a slice in Hounsfield units, beside the classical methods."""
 
     data: str = ""
@@ -169,10 +169,8 @@ class CTScan(Tomography):
     def metrics(self, field: FieldFunction, data: Batch) -> dict[str, Any]:
         """Score the field and the classical images, and warn where the field does not explain what was measured."""
         found, level = super().metrics(field, data), data["levels"][1]
-        counts = level.get("counts")  # the variance of a counted line integral is 1 / counts
-        noise = (
-            0.0 if counts is None else float(counts.clamp(min=1).reciprocal().sum().sqrt() / level["sinogram"].norm())
-        )
+        counts = level.counts  # the variance of a counted line integral is 1 / counts
+        noise = 0.0 if counts is None else float(counts.clamp(min=1).reciprocal().sum().sqrt() / level.sinogram.norm())
         misfits = [value for name, value in found.items() if name.startswith("residual")]
         if misfits[0] > UNEXPLAINED + 2 * noise:
             better = min(misfits) < misfits[0] / 2

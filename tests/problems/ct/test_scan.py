@@ -202,7 +202,9 @@ def test_dead_columns_can_be_left_out(write):
     problem = CTScan(data=file, mask_bad=True, every=6, tv=0, **QUICK)
     data = problem.load("cpu", torch.float64)
     image = data["reference"]
-    misfit = problem.residuals(lambda points: image.reshape(-1, 1), data["levels"][1])["sinogram"].reshape(6, 48)
+    misfit = problem.residuals(lambda points: image.reshape(-1, 1), {"scan": data["levels"][1]})["sinogram"].reshape(
+        6, 48
+    )
     assert (misfit[:, 20] == 0).all() and (misfit[:, 22] != 0).all()
 
 

@@ -1,0 +1,222 @@
+"""Tomography in a plane: a slice from its line integrals, beside the classical methods of `nfsolve.reconstruct`."""
+
+import math
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool2d
+
+from nfsolve import MLP, Box, FeatureGrid, InputError, Recipe, RunOptions, Stage
+from nfsolve.data.scans.scan import Scan
+from nfsolve.fields import ReLU
+from nfsolve.forward.radon import PixelGrid
+from nfsolve.metrics import matthews, otsu, psnr, relative_l2, ssim
+from nfsolve.plot import panels
+from nfsolve.problem import Batch, FieldFunction, in_pieces
+from nfsolve.reconstruct import Linear, Reconstruction, filtered_back_projection, ramp_filter, sirt
+from problems.ct._levels import Level, Loss, Measured, check_at_least, classical_images
+from problems.ct._picture import tomography_picture
+from problems.ct._tomography import Tomography
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+CLASSICAL = ("fbp", "sirt", "tv")
+LOW = 30.0  # weight of the plain misfit beside the filtered one
+LENGTH = 128  # the total variation is that per 1 / LENGTH of the width, whatever the pixels
+
+
+@dataclass
+class PlaneTomography(Tomography):
+    """Find an attenuation f >= 0 from a scan of a slice."""
+
+    size: int = 256
+    """pixels along each side of the image"""
+    peak: float = 0.0
+    """largest attenuation that can occur, if it is known, for the field and the classical methods; 0 is not known"""
+    classical: tuple[str, ...] = CLASSICAL
+    """classical methods beside the field, of fbp, sirt, tv"""
+    classical_tv: float = 3e-4
+    """weight of the classical total variation, in units of the contrast"""
+
+    known_methods = CLASSICAL
+    names: ClassVar[dict[Loss, str]] = {"poisson": "counts", "gaussian": "sinogram"}
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least(self, classical_tv=0, peak=0)
+
+    @abstractmethod
+    def measure(self) -> Scan:
+        """Make or read the scan; its grid is that of the image, and its reference, if there is one, lies on it."""
+
+    @cached_property
+    def scan(self) -> Scan:
+        """The scan."""
+        scan = self.measure()
+        if self.loss == "poisson" and scan.counts is None:
+            raise InputError(
+                f"the poisson loss compares counts, and '{scan.name}' has none",
+                do="give --loss gaussian, or a scan with counts",
+            )
+        return scan
+
+    @property
+    def grid(self) -> PixelGrid:
+        """Pixels of the image."""
+        assert self.scan.grid is not None
+        return self.scan.grid
+
+    @property
+    def domain(self) -> Box:  # type: ignore[override]
+        """The rectangle of the pixels, in the scan's unit of length."""
+        x, y = self.grid.bounds
+        return Box(x=x, y=y)
+
+    @property
+    def resolution(self) -> int:
+        """Number of pixels along each side."""
+        return self.size
+
+    @property
+    def steps(self) -> tuple[int, int]:
+        """Optimizer steps at half the resolution, and at the full one."""
+        return (200, 200) if self.size >= 256 else (0, 300)
+
+    @property
+    def width(self) -> float:
+        """Width of the image, in units of length."""
+        return self.grid.columns * self.grid.pixel
+
+    @cached_property
+    def contrast(self) -> float:
+        """A typical large attenuation, from filtered back-projection on coarse pixels."""
+        grid = self.grid.coarsened(max(1, self.resolution // 64))
+        image = filtered_back_projection(torch.as_tensor(self.scan.sinogram), self.scan.geometry, grid, "hann").image
+        return max(float(image.quantile(0.99)), 1e-12)
+
+    @property
+    def measured(self) -> Measured:
+        """The scan as tensors."""
+        scan = self.scan
+        counted = scan.counts is not None and scan.I0 is not None
+        arrays = scan.weights, scan.counts if counted else None, scan.I0 if counted else None
+        known, counts, I0 = (None if values is None else torch.as_tensor(values) for values in arrays)
+        return Measured(torch.as_tensor(scan.sinogram), scan.geometry, self.grid, known, counts, I0)
+
+    @property
+    def classical_weight(self) -> float:
+        """Weight of the classical total variation, in units of the contrast."""
+        return self.classical_tv
+
+    @property
+    def largest(self) -> float:
+        """Largest attenuation that can occur."""
+        return self.peak or math.inf
+
+    def output_transform(self) -> Callable[[Tensor, Tensor], Tensor]:
+        """Attenuations are not negative: a softplus, in units of the contrast; or a sigmoid up to a known peak."""
+        return (lambda x, raw: self.peak * torch.sigmoid(raw)) if self.peak else super().output_transform()
+
+    def load(self, device: str | torch.device, dtype: torch.dtype) -> Batch:
+        """Make the data, and what to compare with."""
+        known = {name: getattr(self.scan, name) for name in ("reference", "segmentation")}
+        beside = {name: torch.as_tensor(values).to(device) for name, values in known.items() if values is not None}
+        return super().load(device, dtype) | beside
+
+    def difference_scale(self, shape: tuple[int, ...]) -> float:
+        """Return the factor that makes the total variation that per 1 / `LENGTH` of the width."""
+        return max(shape) / LENGTH
+
+    def weights(self) -> dict[str, float]:
+        """Weigh the plain misfit and the total variation."""
+        return {"sinogram": LOW if self.loss == "filtered" else 1.0, "variation": self.tv}
+
+    def filtered_residuals(self, misfit: Tensor, geometry: Any) -> dict[str, Tensor]:
+        """Return the misfit under the root of the ramp, and beside it the plain one, in units of the image."""
+        rows = ramp_filter(misfit.reshape(geometry.shape), geometry.spacing / geometry.magnification, power=0.5)
+        filtered = math.sqrt(math.pi / self.width) * rows.reshape(-1, 1)
+        return {"filtered": filtered, "sinogram": misfit / self.width}
+
+    def image(self, field: FieldFunction, data: Batch, samples: int = 2) -> Tensor:
+        """Average the field over each pixel, by samples x samples points, (rows, columns), row 0 on top."""
+        pixels = data["levels"][1].points
+        fine = self.grid.refined(samples)
+        values = in_pieces(field, fine.centres(pixels.dtype, pixels.device)).reshape(fine.shape)
+        return avg_pool2d(values[None, None], samples)[0, 0]
+
+    def methods(self, level: Level, A: Linear) -> dict[str, Callable[[], Reconstruction]]:
+        """Return filtered back-projection and SIRT."""
+        return {
+            "fbp": lambda: self._back_projection(level),
+            "sirt": lambda: sirt(A, level.sinogram, level.shape, largest=self.largest),
+        }
+
+    def _back_projection(self, level: Level) -> Reconstruction:
+        window = "hann" if level.counts is not None else "ram-lak"
+        sinogram, geometry = level.sinogram, level.geometry
+        found = filtered_back_projection(sinogram.reshape(geometry.shape), geometry, self.grid, window)
+        return replace(found, image=found.image.clamp(0, self.largest))
+
+    def scores(self, image: Tensor, data: Batch) -> dict[str, Any]:
+        """Score an image against what is known, and the fit of its sinogram."""
+        level = data["levels"][1]
+        found: dict[str, Any] = {}
+        if "reference" in data:
+            truth = data["reference"].to(image)
+            peak = float(truth.max())
+            found = {"psnr": psnr(image, truth, peak), "ssim": ssim(image, truth, peak)}
+        if "segmentation" in data:
+            found["matthews"] = matthews(image > otsu(image), data["segmentation"])
+        return found | {"residual": relative_l2(level.projector(image.reshape(-1, 1)), level.sinogram)}
+
+    def quick_metrics(self, field: FieldFunction, data: Batch) -> dict[str, Any]:
+        """Score the field at the centres of the pixels."""
+        return self.scores(self.image(field, data, samples=1), data)
+
+    def picture(self, field: FieldFunction, data: Batch, history: list[dict[str, Any]]) -> "Figure":
+        """Draw reference, field and classical images, their errors, the sinogram and how it is fitted."""
+        return tomography_picture(self, self.image(field, data), data, history)
+
+    def export(self, field: FieldFunction, data: Batch, folder: Path) -> None:
+        """Write the images and the sinogram as arrays, and the field's image as PNG (0 to 255) and TIFF (float32)."""
+        import imageio.v3 as iio
+
+        image = self.image(field, data)
+        images = {"image": image, **{name: other.image for name, other in classical_images(data).items()}}
+        if "reference" in data:
+            images["reference"] = data["reference"]
+        arrays = {name: panels.array(value).astype(np.float32) for name, value in images.items()}
+        angles = np.degrees(self.scan.geometry.angles)
+        about: dict[str, Any] = {"sinogram": self.scan.sinogram, "angles_deg": angles, "pixel": self.grid.pixel}
+        np.savez_compressed(folder / "reconstruction.npz", **arrays, **about)
+        shown = 255 * arrays["image"] / max(float(arrays["image"].max()), 1e-12)
+        iio.imwrite(folder / "reconstruction.png", shown.round().astype(np.uint8))
+        iio.imwrite(folder / "reconstruction.tiff", arrays["image"])
+
+    def recipe(self) -> Recipe:
+        """A feature grid under a small ReLU network; at half the resolution first for large images and short arcs."""
+        finest = min(self.size, 512)
+        coarse, fine = self.steps
+        adam = partial(torch.optim.Adam, lr=1e-2)
+        return Recipe(
+            field=partial(
+                MLP,
+                width=64,
+                depth=1,
+                activation=ReLU(),
+                encoding=FeatureGrid(levels=max(1, round(math.log2(finest)) - 2), coarsest=8, finest=finest),
+            ),
+            stages=(
+                *((Stage(adam, coarse, schedule="cosine", coarsen=2),) if coarse else ()),
+                Stage(adam, fine, schedule="cosine"),
+            ),
+            run=RunOptions(log_every=25),
+        )
