@@ -1,14 +1,16 @@
 import dataclasses
 import json
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import nfsolve as nf
-from nfsolve.cli import run_cli
-from nfsolve.cli.cite import bibtex, used_in
+from nfsolve.cli import cite, run_cli
+from nfsolve.cli.cite import METHODS, bibtex, used_in
 from nfsolve.options.options import override, take_choices
 from nfsolve.options.request import read_request
 from nfsolve.problem.names import choose
@@ -250,3 +252,11 @@ def test_a_class_is_cited_by_its_whole_name():
     assert used_in({"optimizer": {"partial": "nfsolve.optim.diagonal:ESGD"}}) == ["ESGD"]
     assert used_in({"optimizer": {"partial": "nfsolve.optim.diagonal:ESGDMax"}}) == ["ESGDMax"]
     assert "dauphin" not in bibtex(["ESGDMax"]) and bibtex(["ESGD", "ESGDMax"]).count("chng2024") == 1
+
+
+def test_every_method_is_cited_by_entries_that_are_there_and_every_entry_by_a_method():
+    text = bibtex(list(METHODS))
+    keys = re.findall(r"^@\w+{(\w+),$", text, re.M)
+    stored = re.findall(r"^@\w+{(\w+),$", (Path(cite.__file__).parent / "citations.bib").read_text(), re.M)
+    assert sorted(keys) == sorted(stored) and len(set(keys)) == len(keys)
+    assert {key for entries in METHODS.values() for key in entries.split()} | {"nfsolve"} == set(keys)
