@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
+from torch import nn
 
 from nfsolve._core.errors import InputError
 from nfsolve._core.version import VERSION
@@ -237,6 +238,35 @@ class RunFolder:
     def save_field(self, state: dict[str, Any]) -> None:
         """Write the weights of the field and the unknown scalars."""
         self.write(FIELD, lambda path: torch.save(state, path))
+
+    def load_field(self, field: nn.Module) -> nn.Module:
+        """Give the trained weights to a module of your own that was built again, which `nfsolve.load` cannot do.
+
+        Args:
+            field: A module as the one that was trained; it is changed, and has no ansatz of the problem:
+                ``nfsolve.solve(problem, field, steps=0)`` puts that behind it, and scores it.
+
+        Returns:
+            The module.
+
+        Raises:
+            InputError: There are no weights yet, they are damaged, or they do not fit.
+        """
+        if not (self.path / FIELD).is_file():
+            raise InputError(f"run '{self.path}' has no weights yet", do="let it go on to its end first")
+        state = load_tensors(self.path / FIELD)
+        weights = {name.removeprefix("field."): value for name, value in state.items() if name.startswith("field.")}
+        if not weights.keys() & field.state_dict().keys():  # they were behind an ansatz
+            weights = {name.removeprefix("module."): value for name, value in weights.items()}
+        try:
+            field.load_state_dict(weights)
+        except RuntimeError as error:
+            raise InputError(
+                f"the weights of run '{self.path}' do not fit this {type(field).__name__} "
+                f"({str(error).splitlines()[-1].strip()})",
+                do="build it as it was built for the run",
+            ) from error
+        return field
 
     def write(self, name: str, save: Callable[[Path], Any]) -> None:
         """Write one file under a temporary name and rename it.

@@ -38,12 +38,19 @@ def held_out(problem: Problem, field: Any, fresh: Any, coupled: Collection[str] 
     return found
 
 
-def warnings(scores: dict[str, Any], dtype: torch.dtype) -> list[str]:
+_CURE = "more points or a smaller resample=..."
+
+
+def warnings(
+    scores: dict[str, Any], dtype: torch.dtype, coupled: Collection[str] = (), timed: bool = False
+) -> list[str]:
     """Say which residuals are much larger on fresh points than on trained ones.
 
     Args:
         scores: With ``rms/NAME`` and ``heldout/NAME``.
         dtype: Type of the field, whose rounding is negligible.
+        coupled: Residuals that couple their points, such as a mean.
+        timed: Whether the problem has a time, which may be cut into windows.
 
     Returns:
         A sentence for each such residual.
@@ -55,11 +62,12 @@ def warnings(scores: dict[str, Any], dtype: torch.dtype) -> list[str]:
         if name == key or trained is None or not fresh > max(negligible, LARGER * trained):
             continue
         times = f"{fresh / trained:.3g}" if trained else "infinitely many"
-        found.append(
-            f"the residual '{name}' is {times} times larger on points that were not trained on ({fresh:.2e} against "
-            f"{trained:.2e}): the field fits its points, not what lies between them; use more points or a smaller "
-            "resample=..."
-        )
+        head = f"the residual '{name}' is {times} times larger on points that were not trained on ({fresh:.2e} against "
+        if name in coupled:
+            found.append(f"{head}{trained:.2e}): sums over its points are no better; use more of them")
+            continue
+        cure = "more points, a smaller resample=... or more windows=... of time" if timed else _CURE
+        found.append(f"{head}{trained:.2e}): the field fits its points, not what lies between them; use {cure}")
     return found
 
 

@@ -10,7 +10,7 @@ from torch.utils._pytree import tree_leaves
 
 from nfsolve._core.errors import InputError
 from nfsolve._core.random import generator
-from nfsolve.problem import Objective, Problem, Stage
+from nfsolve.problem import Objective, Problem, Stage, check_windows
 from nfsolve.run.clock import Deadline, OutOfTime, Stopwatch
 from nfsolve.run.folder import METRICS, RunFolder, SaveError, environment
 from nfsolve.run.heldout import held_out, rms, warnings
@@ -91,16 +91,18 @@ class Run:
 
     def _warn(self) -> None:
         """Say before training what the user may not expect of the problem."""
-        for text in self.problem.cautions():
+        for text in self._cautions():
             self.report({"warning": text})
         for name in self.plan.unstored(self.problem) if self.folder is not None else ():
             self.report({"warning": f"parameter '{name}' cannot be stored: give nfsolve.load the problem itself"})
-        for name in self.objective.unused:
-            text = f"unknown scalar '{name}' occurs in no residual, so it keeps its start value"
-            self.report({"warning": text})
         for name in sorted(self.objective.coupled):
             text = f"residual '{name}' couples its points, so its Jacobian is evaluated as a whole, which takes longer"
             self.report({"warning": text})
+
+    def _cautions(self) -> list[str]:
+        """Return what the problem may lack, in words."""
+        text = "unknown scalar '{}' occurs in no residual, so it keeps its start value"
+        return [*self.problem.cautions(), *(text.format(name) for name in self.objective.unused)]
 
     @property
     def seconds(self) -> float:
@@ -227,6 +229,14 @@ class Run:
         self.history.append(row)
         self.report(row)
 
+    def _warnings(self, scores: dict[str, Any]) -> list[str]:
+        """Say what is larger on fresh points, with windows of time as a cure where the problem can have them."""
+        try:
+            check_windows(self.problem)
+        except InputError:
+            return warnings(scores, self._dtype, self.objective.coupled)
+        return warnings(scores, self._dtype, self.objective.coupled, timed=True)
+
     def _speeds(self) -> dict[str, float]:
         """Say how much of what the problem counts is done a second."""
         counts, seconds = self.problem.done(self.objective.batch), self.seconds if self.steps else math.inf
@@ -301,7 +311,8 @@ class Run:
         trouble = self._keep()
         solution = self.reopen(self.interrupted)
         for message in solution.warnings:
-            self.report({"warning": message})
+            if message not in self._cautions():  # which were said before training
+                self.report({"warning": message})
         self.report.close()
         try:
             if self.folder is not None:
@@ -387,7 +398,7 @@ class Run:
             evaluations=self.objective.evaluations,
             steps=self.steps,
             data=self.data,
-            warnings=[] if self.failed else warnings(scores, self._dtype) + undefined(scores),
+            warnings=[] if self.failed else self._cautions() + self._warnings(scores) + undefined(scores),
             folder=self.folder.path if self.folder else None,
         )
 

@@ -193,6 +193,7 @@ class March:
         counts = {key: value + sum(window[key] for window in self.done) for key, value in _counts(run).items()}
         parts = [*(window["parts"] for window in self.done), run.clocked()]
         scores |= {f"seconds/{name}": round(sum(part[name] for part in parts), 3) for name in parts[-1]}
+        said = self.problem.cautions() + warnings(scores, dtype, run.objective.coupled, timed=True)
         stopped = f"window {len(fields)}/{self.plan.run.windows}: {run.stopped}"
         parameters = sum(p.numel() for p in field.parameters())
         return Solution(
@@ -204,7 +205,7 @@ class March:
             failed=run.failed,
             interrupted=run.interrupted,
             data=data,
-            warnings=[] if run.failed else warnings(scores, dtype) + undefined(scores),
+            warnings=[] if run.failed else said + undefined(scores),
             folder=self.folder.path if self.folder else None,
             steps=counts["steps"],
             seconds=counts["seconds"],

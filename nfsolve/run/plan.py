@@ -97,6 +97,13 @@ class Plan(Recipe):
                 problem = recall(what, recorded["class"], trust)
             problem_class = problem if isinstance(problem, type) else type(problem)
             trusted = (*TRUSTED, problem_class.__module__)
+            if isinstance(config["field"], dict) and "opaque" in config["field"]:
+                kind = str(config["field"]["opaque"]).partition("(")[0]
+                raise InputError(
+                    f"the field of this run is a module or function of your own ({kind}), which config.json "
+                    "cannot hold",
+                    do="build the module again; nfsolve.RunFolder(path).load_field(module) gives it its weights",
+                )
             stages = tuple(Stage(**(s | {"optimizer": build(s["optimizer"], trusted)})) for s in config["stages"])
             plan = cls(
                 field=build(config["field"], trusted),

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from nfsolve._core.errors import InputError, nearest, require
 from nfsolve.diff import parse, partials
-from nfsolve.domains import PointCloud
+from nfsolve.domains import Domain, PointCloud
 from nfsolve.fields import Field
 from nfsolve.problem.pde.sample import inside_only
 
@@ -38,6 +38,7 @@ OTHER_NAMES = {
 }
 """What other programs call an attribute of a solution -> what to write instead."""
 
+CHECKED_POINTS = 20_000  # distances from a mesh take long
 EXPORTED_POINTS = 100_000  # about, on the default grid
 CELLS = {1: "line", 2: "quad", 3: "hexahedron"}
 
@@ -157,12 +158,34 @@ class Solution:
             )
         if batch < 1:
             raise InputError(f"batch must be at least 1 point, got {batch}", do="choose a positive number")
+        self._warn_outside(table)
         like = next(self.field.parameters())
         dtype = like.real.dtype if like.is_complex() else like.dtype
         dtype = torch.float64 if isinstance(self.field, Field) else dtype  # which casts them itself, far from zero too
         parts = [function(part.to(like.device, dtype)).to(table.device) for part in table.split(batch)]
         values = torch.cat(parts)
         return values if isinstance(points, Tensor) else values.numpy()
+
+    def _warn_outside(self, table: Tensor) -> None:
+        """Say how many points lie where the field was not trained; of many only whether they are in the bounds."""
+        domain = getattr(self.problem, "domain", None)
+        if not isinstance(domain, Domain) or not domain.solid or table.shape[1] != len(domain.names):
+            return
+        points = table.detach().to("cpu", torch.float64, copy=True)
+        low, high = torch.tensor(domain.bounds, dtype=torch.float64).T
+        wraps = torch.tensor(domain.periodic)
+        points[:, wraps] = (low + (points - low).remainder(high - low))[:, wraps]
+        outside = ((points < low - 1e-6 * domain.size) | (points > high + 1e-6 * domain.size)).any(1)
+        if len(points) <= CHECKED_POINTS:
+            outside |= ~domain.contains(points, slack=1e-6 * domain.size)
+        if outside.any():
+            first = table[outside][0].tolist()
+            place = ", ".join(f"{name} = {value:g}" for name, value in zip(domain.names, first, strict=True))
+            warnings.warn(
+                f"{int(outside.sum())} of {len(points)} points lie outside {domain!r}, where the field was not "
+                f"trained; the first is {place}",
+                stacklevel=4,
+            )
 
     def plot(self) -> "Figure | None":
         """Draw the solution, as a run folder has it in ``solution.png``.
@@ -249,7 +272,7 @@ class Solution:
             names.pop("", None)  # the same key without a name is the largest of all
             rows = [(f"  {name}", *(_number(scores.pop(f"{key}/{name}", "")) for key in columns)) for name in names]
             blocks += [_columns([(head, *columns.values()), *rows])] if rows else []
-        blocks += [_columns([(key, _number(value)) for key, value in scores.items()])] if scores else []
+        blocks += [_columns([(key, _score(key, value)) for key, value in scores.items()])] if scores else []
         title = f"{type(self.problem).__name__} by {type(self.field).__name__} ({parameters:,} parameters)"
         warned = [f"warning: {message}" for message in self.warnings]
         return "\n".join([title, "-" * len(title), "\n\n".join(blocks), *warned])
@@ -344,6 +367,11 @@ def _columns(rows: Sequence[tuple[str, ...]]) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows]
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _score(key: str, value: Any) -> str:
+    """Write a score; of an unknown scalar as many digits as tell it from a round number."""
+    return f"{value:.7g}" if key.startswith("unknown/") and isinstance(value, float) else _number(value)
 
 
 def _number(value: Any) -> str:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import nfsolve as nf
-from nfsolve import PDE, Box, face, interior
+from nfsolve import PDE, Box, InputError, face, interior
 
 
 @dataclass
@@ -72,3 +72,23 @@ def test_a_field_that_cannot_be_copied_is_trained_in_place():
     with pytest.warns(UserWarning, match="a Locked cannot be copied, so it is trained in place"):
         solution = nf.solve(Growth(n_points=8, n_face=1), field, steps=1, report=None)
     assert solution.field is field
+
+
+@pytest.mark.parametrize("problem", [Growth, Started], ids=["plain", "behind an ansatz"])
+def test_a_module_of_ones_own_gets_its_weights_again(problem, tmp_path):
+    make = FIELDS["sequential"]
+    solution = nf.solve(problem(n_points=16, n_face=2), make(), steps=3, report=None, out=tmp_path / "run")
+    with pytest.raises(InputError, match=r"module or function of your own \(Sequential\).*load_field\(module\)"):
+        nf.load(tmp_path / "run", problem=problem)
+    field = nf.RunFolder(tmp_path / "run").load_field(make())
+    again = nf.solve(problem(n_points=16, n_face=2), field, steps=0, report=None)
+    points = torch.rand(5, 1, dtype=torch.float64)
+    assert torch.equal(again.predict(points), solution.predict(points))
+
+
+def test_weights_that_do_not_fit_a_module(tmp_path):
+    nf.solve(Growth(n_points=8, n_face=1), FIELDS["sequential"](), steps=1, report=None, out=tmp_path / "run")
+    with pytest.raises(InputError, match="do not fit this Linear"):
+        nf.RunFolder(tmp_path / "run").load_field(nn.Linear(1, 1))
+    with pytest.raises(InputError, match="has no weights yet"):
+        nf.RunFolder(tmp_path / "none").load_field(nn.Linear(1, 1))

@@ -166,3 +166,29 @@ def test_what_a_solution_says_reads_well_in_a_notebook_too():
     lines = str(solution).splitlines()
     assert lines[2].split()[0] == "stopped" and lines[3].split()[0] == "training" and lines[4].split()[0] == "loss"
     assert max(map(len, lines[:12])) < 100
+
+
+def test_a_residual_that_is_larger_between_points_comes_with_a_cure():
+    scores = {"rms/r": 1e-6, "heldout/r": 1e-2, "heldout_max/r": 9.0}
+    plain, timed, coupled = (
+        warnings(scores, torch.float64, **options)[0] for options in ({}, {"timed": True}, {"coupled": {"r"}})
+    )
+    assert "use more points or a smaller resample" in plain
+    assert "more windows=... of time" in timed
+    assert "sums over its points are no better" in coupled and "resample" not in coupled
+
+
+@pytest.mark.parametrize("windows", [1, 2])
+def test_a_solution_says_what_its_problem_lacks(windows):
+    class Free(PDE):
+        domain = Box(t=(0, 1))
+
+        @interior
+        def balance(self, u, u_t):
+            return u_t + u
+
+    rows = []
+    solution = nfsolve.solve(Free(n_points=8), steps=1, windows=windows, report=rows.append)
+    said = "no initial or boundary condition and no data"
+    assert said in str(solution) and any(said in text for text in solution.warnings)
+    assert sum(said in row.get("warning", "") for row in rows) == 1

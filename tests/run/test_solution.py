@@ -1,6 +1,7 @@
 import copy
 import dataclasses
 import sys
+import warnings
 from dataclasses import dataclass
 
 import meshio
@@ -9,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from nfsolve import PDE, Box, Disk, PointCloud, Solution, Sphere, interior
+from nfsolve import PDE, Box, Disk, PointCloud, Solution, Sphere, interior, periodic
 from nfsolve._core.errors import InputError, MissingExtra
 
 
@@ -194,3 +195,29 @@ def test_what_others_call_otherwise_is_said(name, advice):
     solution = copy.deepcopy(solution_on(None))
     with pytest.raises(AttributeError, match=f"no attribute '{name}': .*{advice}"):
         getattr(solution, name)
+
+
+@pytest.mark.parametrize(("value", "text"), [(3.00025, "3.00025"), (1.0, "1"), (6.62607015e-34, "6.62607e-34")])
+def test_unknown_scalars_have_all_their_digits(value, text):
+    solution = solution_on(None)
+    solution.metrics = {"unknown/k": value}
+    assert f"unknown/k  {text}" in str(solution)
+
+
+@pytest.mark.parametrize(
+    ("shape", "inside", "outside"),
+    [
+        (Box(x=(0, 1)), [[0.0], [1.0]], [[1.1]]),
+        (Box(t=(0, 1), x=periodic(-1, 1)), [[0.5, 7.0]], [[1.5, 0.0]]),
+        (Disk(x=0, y=0, radius=1) - Disk(x=0, y=0, radius=0.5), [[0.7, 0.0]], [[0.1, 0.0], [0.9, 0.9]]),
+        (Box(t=(1.7e9, 1.7e9 + 10)), [[1.7e9 + 10]], [[1.7e9 + 11]]),
+    ],
+    ids=["box", "periodic", "ring", "far"],
+)
+def test_points_outside_the_domain_are_said(shape, inside, outside):
+    solution = solution_on(shape)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        solution.predict(np.array(inside))
+    with pytest.warns(UserWarning, match=f"{len(outside)} of {len(outside) + 1} points lie outside .* not trained"):
+        solution.predict(np.array([*outside, inside[0]]))
