@@ -51,9 +51,6 @@ def memory() -> int:
 def map_array(path: Path) -> np.ndarray:
     """Open a .npy file without reading its values, so that a header that claims more than the file holds is found.
 
-    Args:
-        path: The file.
-
     Returns:
         The array, on the disk.
 

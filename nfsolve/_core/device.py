@@ -13,9 +13,6 @@ def choose_device(name: str | torch.device) -> torch.device:
     Args:
         name: ``cpu``, ``cuda``, ``cuda:1``, ``mps`` or ``auto`` (CUDA where there is one).
 
-    Returns:
-        The device.
-
     Raises:
         InputError: The name is not a device, or the device is not there.
     """
@@ -43,9 +40,6 @@ def choose_dtype(name: str | torch.dtype | type) -> torch.dtype:
 
     Args:
         name: ``float32`` or ``float64``, or the type itself, of torch, numpy or Python.
-
-    Returns:
-        The type.
 
     Raises:
         InputError: Another name.

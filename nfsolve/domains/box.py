@@ -158,15 +158,7 @@ class Box(Domain):
         return (place or self.scale)(sample(n, len(self.names)))
 
     def check_points(self, points: Tensor, what: str = "points") -> None:
-        """Refuse points that are not in the box.
-
-        Args:
-            points: Points ``(n, d)``.
-            what: What they are, for the message.
-
-        Raises:
-            InputError: The shape is wrong, or a point is outside or not finite.
-        """
+        """Refuse points that are not in the box, in the words of its coordinates."""
         self.check_shape(points, what)
         for column, (name, (low, high)) in enumerate(zip(self.names, self.bounds, strict=True)):
             slack = 1e-6 * (high - low)

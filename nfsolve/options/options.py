@@ -26,9 +26,6 @@ SIMPLE = (int, float, bool, str, Path)
 def run_options(defaults: RunOptions) -> list[tuple[str, Any, Any]]:
     """Return name, type and default of each option that every run has.
 
-    Args:
-        defaults: What a recipe says of them.
-
     Returns:
         Triples for `dataclasses.make_dataclass`.
     """
@@ -40,9 +37,6 @@ def run_options(defaults: RunOptions) -> list[tuple[str, Any, Any]]:
 
 def take_choices(arguments: list[str]) -> tuple[dict[str, str], list[str]]:
     """Separate the options that choose a class from the others.
-
-    Args:
-        arguments: Command-line arguments.
 
     Returns:
         Option -> chosen name, and the remaining arguments.
@@ -195,9 +189,6 @@ def options_of(problem: type[Problem], recipe: Recipe) -> type:
 
 def parameters_of(problem: type[Problem]) -> type:
     """Make the dataclass of the parameters of a problem that can be said on the command line.
-
-    Args:
-        problem: Class of the problem.
 
     Returns:
         A dataclass for the command-line parser.

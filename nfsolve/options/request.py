@@ -45,9 +45,6 @@ def read_request(problem_class: type[Problem], words: list[str], prog: str) -> R
         words: Options as on the command line, ``["--seed", "1", "--field.init", "ws"]``.
         prog: Name of the command in help and errors.
 
-    Returns:
-        The request.
-
     Raises:
         InputError: A name or a value that is not known.
         SystemExit: The parser refused, or has shown its help.

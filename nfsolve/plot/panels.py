@@ -80,13 +80,7 @@ def colour_scale(*values: np.ndarray, symmetric: bool = False) -> dict[str, Any]
 
 
 def colour_bar(axes: "Axes", shown: Any, label: str = "") -> None:
-    """Draw a colour bar as high as the panel, whatever its aspect.
-
-    Args:
-        axes: The panel.
-        shown: What has the colours.
-        label: What they mean.
-    """
+    """Draw a colour bar as high as the panel, whatever its aspect."""
     axes.figure.colorbar(shown, cax=axes.inset_axes((1.03, 0.0, 0.04, 1.0)), label=label)
 
 
@@ -195,13 +189,7 @@ def residuals_panel(axes: "Axes", scores: dict[str, Any]) -> None:
 
 
 def path_panel(axes: "Axes", history: list[dict[str, Any]], name: str) -> None:
-    """Draw the path of an unknown scalar over the steps.
-
-    Args:
-        axes: Where.
-        history: Rows of the run's history.
-        name: The unknown.
-    """
+    """Draw the path of an unknown scalar over the steps."""
     rows = [row for row in history if f"unknown/{name}" in row]
     values = [row[f"unknown/{name}"] for row in rows]
     axes.plot([row["step"] for row in rows], values, "C2", marker="." if len(rows) < 30 else "")

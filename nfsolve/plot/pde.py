@@ -42,9 +42,6 @@ FLOWS = (("u", "v"), ("vx", "vy"), ("ux", "uy"))  # names of velocities
 def pde_picture(solution: Solution) -> "Figure":
     """Draw the solution of a PDE.
 
-    Args:
-        solution: The solution.
-
     Returns:
         Each unknown over the line or plane of the domain, or over slices at stated places, beside its reference and
         error where there is one; streamlines of velocities in a plane; the residuals there, in logarithmic colours; the

@@ -40,10 +40,6 @@ MEANINGS = (
 def in_words(error: Exception, problem: Any) -> InputError:
     """Word an error that was raised where the residuals were evaluated.
 
-    Args:
-        error: The error.
-        problem: The problem.
-
     Returns:
         The error to raise in its place.
     """

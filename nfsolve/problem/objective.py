@@ -185,12 +185,6 @@ class Objective(LeastSquares):
         """Return the stacked residual and its Jacobian; row by row where the problem is pointwise.
 
         A residual that couples its points (see `coupled`) is differentiated as a whole.
-
-        Args:
-            theta: Parameters ``(P,)``.
-
-        Returns:
-            Residual ``(N,)`` and Jacobian ``(N, P)``.
         """
         if not self._is_pointwise:
             return super().jacobian(theta)

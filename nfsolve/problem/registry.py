@@ -66,9 +66,6 @@ def recall(what: str, name: str = "", trust: bool = False) -> type[Problem]:
         name: Name of the class, where ``what`` is a file.
         trust: Whether a file or module that this process has not imported may be imported.
 
-    Returns:
-        The class.
-
     Raises:
         InputError: Finding it would run a file or module that was not named by the user, or there is no such problem.
     """

@@ -26,9 +26,6 @@ def read_layout(path: str | Path, hold_out: int, allow_outside: bool = False) ->
         hold_out: Where nothing is said of splits, every ``hold_out``-th frame in the order of names is for tests.
         allow_outside: Whether the scene may name files outside of its folder.
 
-    Returns:
-        The layout.
-
     Raises:
         InputError: There is nothing of a known layout, or something in it is wrong.
     """

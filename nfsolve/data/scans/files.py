@@ -67,11 +67,6 @@ def kind_of(arrays: Mapping[str, Any]) -> str:
 def check_keys(path: Path, arrays: Mapping[str, Any], meaning: Mapping[str, str]) -> None:
     """Refuse a file without the keys that its use needs.
 
-    Args:
-        path: The file.
-        arrays: What it holds.
-        meaning: What each needed key means.
-
     Raises:
         InputError: Some are missing; each is named with its meaning.
     """

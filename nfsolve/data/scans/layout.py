@@ -32,10 +32,6 @@ STEADIER = 4.0  # times as steady as over views are the sums over bins of an arr
 def general_layout(path: Path, arrays: dict[str, Any]) -> dict[str, Any]:
     """Rename the arrays of the known layouts to those of the general one; see `scan.read_scan`.
 
-    Args:
-        path: The file.
-        arrays: What it holds.
-
     Returns:
         Name -> array, in the general layout; ``find_axis`` is there where the rotation axis is to be estimated,
         and ``bins`` where the file states the number of detector bins.

@@ -16,9 +16,6 @@ def checked_angles(angles: Sequence[float]) -> tuple[float, ...]:
     Args:
         angles: One angle per view, in radians.
 
-    Returns:
-        The same numbers.
-
     Raises:
         InputError: There is none, one is not finite, or they look like degrees.
     """

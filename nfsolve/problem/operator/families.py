@@ -5,13 +5,10 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from nfsolve._core.random import generator
 from nfsolve.diff import parse, partials
-from nfsolve.problem.pde.pde import apply_ansatz
-from nfsolve.problem.rows import FunctionRows
 
 Coefficients = dict[str, Tensor]
 """Input function -> coefficients ``(n, k)`` in its space, float64 on the CPU."""
@@ -113,28 +110,6 @@ def several(functions: Any) -> tuple[Tensor, ...]:
 def as_read(functions: list[Any]) -> Any:
     """Return what there is of each input function as a field reads it: alone, or a tuple where there are several."""
     return functions[0] if len(functions) == 1 else tuple(functions)
-
-
-def lifted(problem: Any, plain: Callable[[Tensor], Tensor], rows: FunctionRows, points: Tensor) -> Tensor:
-    """Apply an ansatz that names input functions, as they are known from their values at the sensors.
-
-    Args:
-        problem: The operator problem.
-        plain: Raw outputs of B functions side by side, points ``(n, d)`` -> ``(n, B k)``.
-        rows: What the field reads, and the matrices of `reconstruction` by name.
-        points: Points ``(n, d)``.
-
-    Returns:
-        The outputs, ``(n, B k)``.
-    """
-    given = {}
-    for name, values in zip(problem.inputs, several(rows.functions), strict=True):
-        if name in rows.lifting:
-            columns = [problem.domain.index(c) for c in problem.inputs[name].split()]
-            basis = problem.spaces()[name].basis(points[:, columns])
-            given[name] = F.linear(basis.to(values), values @ rows.lifting[name].T)[..., None]
-    raw, k = plain(points), len(problem.outputs)
-    return apply_ansatz(problem, points[:, None], raw.unflatten(-1, (raw.shape[-1] // k, k)), given).flatten(-2)
 
 
 def as_callable(space: Any, coefficients: Tensor) -> Callable[[Any], np.ndarray]:

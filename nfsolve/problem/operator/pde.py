@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 from torch.utils._pytree import tree_map
 
@@ -21,13 +22,21 @@ from nfsolve._core.errors import InputError
 from nfsolve._core.random import generator as seeded
 from nfsolve.fields.field import origin_of
 from nfsolve.functions import check_leakage
-from nfsolve.problem.operator.families import as_read, input_columns, lifted, reconstruction, sensor_points
-from nfsolve.problem.operator.samples import axes_of, label_rows, minibatch, sample
+from nfsolve.problem.operator.families import (
+    Coefficients,
+    as_read,
+    input_columns,
+    read,
+    reconstruction,
+    sensor_points,
+    several,
+)
+from nfsolve.problem.operator.samples import axes_of, label_rows, sample
 from nfsolve.problem.operator.scores import export_predictions, scores, worst
 from nfsolve.problem.operator.trained import TrainedOperator
 from nfsolve.problem.pde.conditions import Condition, arguments
 from nfsolve.problem.pde.evaluate import call, one_after_another
-from nfsolve.problem.pde.pde import PDE
+from nfsolve.problem.pde.pde import PDE, apply_ansatz
 from nfsolve.problem.pde.sample import box_grid, sample_rows
 from nfsolve.problem.problem import Batch, SamplerState
 from nfsolve.problem.recipe import Recipe, RunOptions, Stage
@@ -220,7 +229,7 @@ class OperatorPDE(PDE):
 
     def sample(self, data: Batch, state: SamplerState, generator: Generator) -> Batch:
         """Draw a mini-batch of functions, and points for each part of the domain that they share."""
-        rows, coefficients, functions = minibatch(self, data, generator)
+        rows, coefficients, functions = self._minibatch(data, generator)
         common = {"functions": functions, "lifting": data["lifting"]}
         batch: Batch = {}
         for name, condition in self.conditions().items():
@@ -238,6 +247,16 @@ class OperatorPDE(PDE):
             size = data["train"]["size"][rows]
             batch["data"] = label_rows(data["grid"][places], truth, size, data["like"], **common)
         return batch
+
+    def _minibatch(self, data: Batch, chance: Generator) -> tuple[Tensor, Coefficients, Any]:
+        """Return rows of training functions, their coefficients, and what the field reads; without any, new ones."""
+        if not self.n_functions:
+            coefficients = {name: space.sample(self.batch, chance) for name, space in self.spaces().items()}
+            return torch.empty(0), coefficients, read(self, coefficients, data["like"])[0]
+        train = data["train"]
+        rows = torch.randperm(len(train["values"]), generator=chance)[: self.batch]
+        coefficients = {name: c[rows] for name, c in train.get("coefficients", {}).items()}
+        return rows, coefficients, as_read([f[rows.to(f.device)] for f in several(train["functions"])])
 
     def rows_on(self, name: str, condition: Condition, n: int, generator: Generator) -> Rows:
         """Draw n points where a condition holds; as `sample_rows`."""
@@ -289,7 +308,18 @@ class OperatorPDE(PDE):
                 do="use DeepONet",
             )
         plain = partial(field.across, rows.functions)
-        return partial(lifted, self, plain, rows) if self._lifts and not getattr(field, "from_labels", False) else plain
+        return partial(self._lifted, plain, rows) if self._lifts and not getattr(field, "from_labels", False) else plain
+
+    def _lifted(self, plain: Callable[[Tensor], Tensor], rows: FunctionRows, points: Tensor) -> Tensor:
+        """Apply an ansatz that names input functions to raw outputs, points ``(n, d)`` -> ``(n, B k)``."""
+        given = {}
+        for name, values in zip(self.inputs, several(rows.functions), strict=True):
+            if name in rows.lifting:
+                columns = [self.domain.index(c) for c in self.inputs[name].split()]
+                basis = self.spaces()[name].basis(points[:, columns])
+                given[name] = F.linear(basis.to(values), values @ rows.lifting[name].T)[..., None]
+        raw, k = plain(points), len(self.outputs)
+        return apply_ansatz(self, points[:, None], raw.unflatten(-1, (raw.shape[-1] // k, k)), given).flatten(-2)
 
     def predict(self, field: Any, functions: Any, points: Tensor) -> Tensor:
         """Evaluate the solutions that a field gives for several functions.

@@ -3,12 +3,12 @@
 from typing import Any
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from nfsolve._core.arrays import real_numbers
 from nfsolve._core.errors import InputError
 from nfsolve._core.random import generator
-from nfsolve.problem.operator.families import Coefficients, as_callable, as_read, as_seen, read, several
+from nfsolve.problem.operator.families import as_callable, as_seen, read
 from nfsolve.problem.rows import LabelRows
 
 LEAST = 1e-3  # of the root mean square of all labels: smaller ones count as if they were as large
@@ -54,26 +54,6 @@ def sample(
             )
         return found
     return found | labelled_by(solved, len(found["values"]), sizes, problem.outputs, like)
-
-
-def minibatch(problem: Any, data: dict[str, Any], chance: Generator) -> tuple[Tensor, Coefficients, Any]:
-    """Pick training functions; where there are none, draw new ones.
-
-    Args:
-        problem: The operator problem.
-        data: What it loaded.
-        chance: CPU generator.
-
-    Returns:
-        Their rows, their coefficients where they are drawn, and what the field reads of them.
-    """
-    if not problem.n_functions:
-        coefficients = {name: space.sample(problem.batch, chance) for name, space in problem.spaces().items()}
-        return torch.empty(0), coefficients, read(problem, coefficients, data["like"])[0]
-    train = data["train"]
-    rows = torch.randperm(len(train["values"]), generator=chance)[: problem.batch]
-    coefficients = {name: c[rows] for name, c in train.get("coefficients", {}).items()}
-    return rows, coefficients, as_read([f[rows.to(f.device)] for f in several(train["functions"])])
 
 
 def labelled_by(solved: Any, n: int, sizes: tuple[int, ...], outputs: tuple[str, ...], like: Tensor) -> dict[str, Any]:

@@ -65,14 +65,7 @@ def worst(errors: Tensor) -> tuple[float, int]:
 
 
 def export_predictions(problem: Any, field: Any, data: Batch, folder: Path) -> None:
-    """Write coordinates, inputs, predictions, solutions and errors of the test functions to ``predictions.npz``.
-
-    Args:
-        problem: The operator problem.
-        field: The field.
-        data: What the problem loaded.
-        folder: Where to.
-    """
+    """Write coordinates, inputs, predictions, solutions and errors of the test functions to ``predictions.npz``."""
     test, sizes = data["test"], data["sizes"]
     shape = (-1, *sizes, len(problem.outputs))
     with torch.no_grad():

@@ -21,9 +21,6 @@ CURVED = ("theta", "phi", "lat", "lon", "latitude", "longitude")
 def check_declaration(problem: Any) -> None:
     """Refuse a PDE whose domain, unknowns or signatures cannot be meant.
 
-    Args:
-        problem: The PDE.
-
     Raises:
         InputError: The message says what came, what is needed, and where in the user's file.
     """
@@ -46,9 +43,6 @@ def check_declaration(problem: Any) -> None:
 
 def check_names(problem: Any) -> None:
     """Refuse names with two meanings, and signatures that name what is not there.
-
-    Args:
-        problem: A PDE with a domain.
 
     Raises:
         InputError: As for `check_declaration`.
@@ -248,9 +242,6 @@ def _check_function(problem: Any, name: str) -> None:
 
 def cautions(problem: Any) -> list[str]:
     """Say in words what a PDE may lack: conditions, equations for an unknown, or a mark.
-
-    Args:
-        problem: The PDE.
 
     Returns:
         Sentences; none where nothing is suspicious.

@@ -112,9 +112,6 @@ def method_of(
         common: The same for every method; ``changes`` come before these.
         tune_on: Another problem to tune on, or None.
 
-    Returns:
-        The method.
-
     Raises:
         InputError: A change that is not known or does not fit.
     """
