@@ -20,6 +20,7 @@ from nfsolve.fields.init import uniform_
 from nfsolve.fields.layers import linear
 
 FEATURES = Sine(1.0)
+RIDGE = 1e-8  # of a fit to values: as close as a first guess needs, with small coefficients
 
 
 class RandomFeatures(Field):
@@ -85,6 +86,22 @@ class RandomFeatures(Field):
     def network(self, features: Tensor) -> Tensor:
         """Map normalised coordinates to raw outputs."""
         return self.last(self.activation(self.features(features), 0))
+
+    @torch.no_grad()
+    def fit(self, points: Tensor, values: Tensor) -> None:
+        """Set the last layer so that raw outputs come close to given values, by least squares.
+
+        Args:
+            points: Points ``(n, d)``, more than there are features.
+            values: What raw outputs should be there, ``(n, k)``.
+        """
+        hidden = self.activation(self.features(self.encode(self.cast(points))), 0).double()
+        matrix = torch.cat([hidden, hidden.new_ones(len(hidden), 1)], 1)
+        ridge = RIDGE * len(matrix) ** 0.5 * torch.eye(matrix.shape[1]).to(matrix)
+        right = torch.cat([values.double(), values.new_zeros(len(ridge), values.shape[1]).double()])
+        found = torch.linalg.lstsq(torch.cat([matrix, ridge]), right).solution.T
+        self.last.weight.copy_(found[:, :-1])
+        self.last.bias.copy_(found[:, -1])
 
 
 class _Open:

@@ -53,3 +53,26 @@ class Damped:
         """Return x ``(p,)`` for Q^T b ``(p,)``, as `TallQR.project` gives it."""
         right = self._qr.project(torch.cat([projected, projected.new_zeros(self._size)]))
         return torch.linalg.solve_triangular(self._triangle, right[:, None], upper=True)[:, 0]
+
+
+def least_squares(matrix: Tensor, right: Tensor, ridge: float = 1e-15) -> Tensor:
+    """Minimize |A x - b|^2 + ridge^2 |D^1/2 x|^2 with D = diag(A^T A).
+
+    Args:
+        matrix: A ``(n, p)``.
+        right: b ``(n,)``.
+        ridge: Weight of x, relative to columns of length one: what the rows do not determine stays small.
+
+    Returns:
+        x ``(p,)``, float64.
+    """
+    matrix, right = matrix.double(), right.double()
+    unit = column_lengths(matrix)
+    rows = TallQR(matrix / unit)
+    return rows.damped(ridge**2).solve(rows.project(right)) / unit
+
+
+def column_lengths(matrix: Tensor) -> Tensor:
+    """Return the lengths ``(p,)`` of the columns of a matrix ``(n, p)``, 1 for those of zeros."""
+    unit = matrix.norm(dim=0)
+    return torch.where(unit > 0, unit, torch.ones_like(unit))

@@ -22,6 +22,8 @@ from nfsolve.optim.one_group import SHARED, OneGroup
 DIFFERENCE = 0.1  # step of the finite difference along d, as Transtrum & Sethna recommend
 SMALLEST = 1e-17  # smallest mu: below, it is lost in rounding
 SMALLEST_QR = 1e-32  # and of an orthogonal form, whose triangle holds its square root
+ROUNDED = 1e-12  # mu below which rounding of J^T J may be what holds the loss up
+SLOW, PATIENCE = 0.9, 5  # steps in a row that leave more than this of the loss, with so small a mu, before qr is tried
 VANISHED = 1e-13  # largest cosine between residual and Jacobian columns that counts as zero
 SHRINKS = 0.75  # largest ratio of a correction to the change before it
 ENOUGH = 0.9  # a correction that leaves more than this of the loss is the last one
@@ -127,12 +129,21 @@ class GaussNewton(OneGroup):
             norm = 2 * float(torch.linalg.vector_norm(model.gradient))
             self.stop_reason = f"converged: gradient norm {norm:.1e}, the residual is orthogonal to the Jacobian"
             return loss
-        found = self._search(objective, theta, model, float(loss))
-        if not found and isinstance(model, ParameterForm) and self._may_change(model):
+        left = self._search(objective, theta, model, float(loss))
+        if isinstance(model, ParameterForm) and self._stalls(left, float(loss)) and self._may_change(model):
             self._shared()["form"] = "qr"  # J^T J has lost the digits in which this loss could still fall
-            model, _ = self._linearize(objective, theta)
-            found = model is not None and self._search(objective, theta, model, float(loss))
+            if left is None:
+                orthogonal, _ = self._linearize(objective, theta)
+                if orthogonal is not None:
+                    self._search(objective, theta, orthogonal, float(loss))
         return loss
+
+    def _stalls(self, left: float | None, loss: float) -> bool:
+        """Whether no step was found, or several with little damping brought little."""
+        shared = self._shared()
+        slow = left is not None and left > SLOW * loss and self.param_groups[0]["damping"] < ROUNDED
+        shared["slow"] = shared.get("slow", 0) + 1 if slow else 0
+        return left is None or shared["slow"] >= PATIENCE
 
     def _may_change(self, model: Linearized) -> bool:
         """Whether an automatic form may go on with the triangularization of J."""
@@ -170,8 +181,8 @@ class GaussNewton(OneGroup):
         self.clock.count("gram")
         return model, loss
 
-    def _search(self, objective: Any, theta: Tensor, model: Linearized, loss: float) -> bool:
-        """Try dampings until one lowers the loss, then adapt it by the gain ratio; say whether one did."""
+    def _search(self, objective: Any, theta: Tensor, model: Linearized, loss: float) -> float | None:
+        """Try dampings until one lowers the loss, then adapt it by the gain ratio; return that loss, or None."""
         group = self.param_groups[0]
         smallest = SMALLEST_QR if isinstance(model, OrthogonalForm) else SMALLEST
         self.stop_reason = ""
@@ -186,14 +197,14 @@ class GaussNewton(OneGroup):
                 group["damping"] = max(trial.damping * factor, smallest)
                 if group["momentum"]:
                     self._shared()["step"] = (trial.theta - theta).double()
-                return True
+                return trial.loss
             damping, growth = damping * growth, 2 * growth
             model.shift = None  # a bad direction of the past must not spoil every trial
         self.stop_reason = (
             f"line search failed: no damping from {group['damping']:.1e} to {damping:.1e} lowers the loss {loss:.3e}"
             + ("; float32 may be the limit, try dtype float64" if theta.dtype == torch.float32 else "")
         )
-        return False
+        return None
 
     def _try(self, objective: Any, theta: Tensor, model: Linearized, damping: float) -> "_Trial | None":
         """Return the step for a damping, or None where it is not finite or the acceleration too large."""

@@ -7,14 +7,14 @@ is taken.
 """
 
 import math
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from nfsolve._core.errors import InputError
-from nfsolve.linalg.qr import TallQR
+from nfsolve.linalg.qr import TallQR, column_lengths
 from nfsolve.optim.one_group import OneGroup
 
 RIDGES = (
@@ -33,7 +33,17 @@ RIDGES = (
     1e17,
 )  # from Newton's step to a cautious one
 GOOD = 0.25  # a step that leaves less than this of the loss is taken at once; else the best ridge is
-ENOUGH = (0.9, 0.99)  # the last step leaves more than this of the loss, with the smallest ridge and with larger ones
+ENOUGH = 0.9  # part of the loss that the linear model must not leave for a step to be worth its while
+ROUNDING = 1e-20  # part of the first loss below which slow progress is that of rounding
+LEAST = 0.99  # and that a step must not leave for another to follow
+
+
+class _Trial(NamedTuple):
+    """The loss at the end of a step, its end, and the step."""
+
+    left: float
+    end: Tensor
+    direction: Tensor
 
 
 class LinearLeastSquares(OneGroup):
@@ -94,27 +104,50 @@ class LinearLeastSquares(OneGroup):
         if not (torch.isfinite(loss) and torch.isfinite(jacobian).all()):
             self.stop_reason = "non-finite residual or Jacobian: parameters unchanged"
             return loss
-        unit = jacobian.norm(dim=0)
-        unit = torch.where(unit > 0, unit, torch.ones_like(unit))
+        unit = column_lengths(jacobian)
         rows = TallQR(jacobian / unit)
         right = rows.project(residual)
-        best: tuple[float, Tensor, float] | None = None
-        for growth in RIDGES:
-            direction = -rows.damped((growth * self.param_groups[0]["ridge"]) ** 2).solve(right) / unit
+
+        def trial(i: int) -> _Trial:
+            direction = -rows.damped((RIDGES[i] * self.param_groups[0]["ridge"]) ** 2).solve(right) / unit
             end = (theta + direction).to(theta.dtype)
             moved = objective.stacked(end).double()
-            left = float(moved @ moved)
-            if math.isfinite(left) and left < (best[0] if best else float(loss)):
-                best = left, end, growth
-            if best is not None and best[0] < GOOD * float(loss):
-                break
-        if best is None:
+            left = moved @ moved
+            return _Trial(float(left) if torch.isfinite(left) else math.inf, end, direction)
+
+        newton = trial(0)
+        predicted = (residual + jacobian @ newton.direction).square().sum()
+        # what the linear model leaves with the smallest ridge, no other ridge can lower
+        over = not float(predicted) <= ENOUGH * float(loss)
+        best = (
+            newton
+            if over or newton.left < GOOD * float(loss)
+            else min(newton, self._cautious(trial), key=lambda t: t.left)
+        )
+        if not best.left < float(loss):
             self.stop_reason = f"converged: no least-squares step lowers the loss {float(loss):.3e}"
             return loss
-        objective.assign(best[1])
-        if best[0] > ENOUGH[best[2] > 1] * float(loss):
-            self.stop_reason = f"converged: a least-squares step lowered the loss to {best[0]:.3e} only"
+        objective.assign(best.end)
+        first = self.state["shared"].setdefault("loss", float(loss))  # type: ignore[index]
+        rounding = best is newton and best.left > 0.5 * float(loss) and best.left < ROUNDING * first
+        if over or rounding or best.left > LEAST * float(loss):
+            self.stop_reason = f"converged: a least-squares step lowered the loss to {best.left:.3e} only"
         return loss
+
+    def _cautious(self, trial: Callable[[int], "_Trial"]) -> "_Trial":
+        """Find the ridge that lowers the loss most, by steps from the one of the step before."""
+        shared = self.state["shared"]  # type: ignore[index]
+        at = shared.get("ridge", len(RIDGES) // 2)
+        tried = {at: trial(at)}
+        for way in (1, -1):
+            while 0 < at + way < len(RIDGES):
+                if at + way not in tried:
+                    tried[at + way] = trial(at + way)
+                if not tried[at + way].left < tried[at].left:
+                    break
+                at += way
+        shared["ridge"] = at
+        return tried[at]
 
     def _check_memory(self, objective: Any, theta: Tensor) -> None:
         state = self.state.setdefault("shared", {})  # type: ignore[arg-type]

@@ -19,6 +19,7 @@ from nfsolve.options.options import (
 from nfsolve.problem import Problem, Recipe, RunOptions
 from nfsolve.problem.names import known, name_of
 from nfsolve.problem.recipe import DEFAULTS, OF_STAGES
+from nfsolve.run.automatic import COMPATIBLE, wants_automatic
 from nfsolve.run.plan import make_problem, make_stages
 
 
@@ -69,6 +70,11 @@ def read_request(problem_class: type[Problem], words: list[str], prog: str) -> R
     )
     common = {name: getattr(said, name) for name in vars(DEFAULTS) if name not in parameters}
     run = RunOptions(**common)
+    out = None if "out" in parameters else said.out
+    if not _says_a_recipe(words, parameters):
+        given = {name: value for name, value in run.said().items() if name in COMPATIBLE}
+        if wants_automatic(problem, RunOptions(**given), {}):
+            return Request(problem, {"run": RunOptions(**given)}, out)
     options = {
         "field": rebuilt(recipe.field, getattr(said, "field", None)),
         "factorization": getattr(said, "factorization", None),
@@ -76,7 +82,14 @@ def read_request(problem_class: type[Problem], words: list[str], prog: str) -> R
         "stages": make_stages(stages, run),
         "run": dataclasses.replace(run, **dict.fromkeys(OF_STAGES)),
     }
-    return Request(problem, options, None if "out" in parameters else said.out)
+    return Request(problem, options, out)
+
+
+def _says_a_recipe(words: list[str], parameters: dict[str, Any]) -> bool:
+    """Whether a command line says anything of field, optimizer or steps, which leaves nothing to find."""
+    names = (word[2:].partition("=")[0].replace("-", "_") for word in words if word.startswith("--"))
+    free = (*COMPATIBLE, *parameters, "out")
+    return any(name not in free and name.removeprefix("no_") not in free for name in names)
 
 
 def choices(recipe: Recipe, chosen: dict[str, str]) -> str:

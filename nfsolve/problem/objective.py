@@ -1,7 +1,8 @@
 """The objective: what an optimizer sees of a problem and a field."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -100,6 +101,16 @@ class Objective(LeastSquares):
         self._drawn_from = self.generator.get_state()
         state = replace(self._sampler, field=self.system.field, batch=self.batch)
         self._place(self.bound().sample(self.data, state, self.generator))
+
+    @contextmanager
+    def restricted(self, names: Collection[str]) -> Iterator[None]:
+        """Leave out all but some residuals for a while."""
+        whole = self.batch
+        self._place({name: rows for name, rows in whole.items() if name in names})
+        try:
+            yield
+        finally:
+            self._place(whole)
 
     def _place(self, batch: Batch) -> None:
         before, self.batch = self.batch, batch

@@ -154,6 +154,9 @@ class RunOptions:
         tolerance: Loss at which the run has converged.
         compile: Whether the residuals are compiled with torch.compile.
         log_every: Steps between rows of the history.
+        recipe: own, that of the problem, or auto, found by trials; a PDE without a recipe takes auto where nothing is
+            said of its field, optimizer or steps.
+        accuracy: Estimated relative L2 error at which an automatic recipe is good enough.
 
     Raises:
         InputError: A value that no run can have.
@@ -172,6 +175,8 @@ class RunOptions:
     tolerance: float | None = None
     compile: bool = UNSAID
     log_every: int = UNSAID
+    recipe: Literal["own", "auto"] | None = None
+    accuracy: float | None = None
 
     def __post_init__(self) -> None:
         for name, least in LEAST.items():
@@ -183,6 +188,10 @@ class RunOptions:
             object.__setattr__(self, "device", str(self.device))
         if self.time_limit is not None and not (_is_number(self.time_limit) and self.time_limit > 0):
             raise InputError(f"time_limit must be a positive number of seconds, got {self.time_limit!r}")
+        if self.recipe not in (None, "own", "auto"):
+            raise unknown("recipe", str(self.recipe), ("own", "auto"))
+        if self.accuracy is not None and not (_is_number(self.accuracy) and self.accuracy > 0):
+            raise InputError(f"accuracy must be a positive relative error, got {self.accuracy!r}")
         if self.tolerance is not None and not (_is_number(self.tolerance) and self.tolerance >= 0):
             raise InputError(f"tolerance must be a loss, a number that is not negative, got {self.tolerance!r}")
 

@@ -100,6 +100,11 @@ class RunFolder:
         self.write_json(CONFIG, config)
         self.write_json(ENVIRONMENT, environment)
 
+    def clear(self) -> None:
+        """Make way for another recipe of the same run: what the one before saved is removed."""
+        for name in (CHECKPOINT, FIELD, METRICS, HISTORY, CONFIG):
+            (self.path / name).unlink(missing_ok=True)
+
     def forget(self) -> None:
         """Remove what describes a run that was started here and refused before anything of it was saved."""
         if not self._started or (self.path / CHECKPOINT).exists():

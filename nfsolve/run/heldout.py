@@ -42,13 +42,18 @@ _CURE = "more points or a smaller resample=..."
 
 
 def warnings(
-    scores: dict[str, Any], dtype: torch.dtype, coupled: Collection[str] = (), timed: bool = False
+    scores: dict[str, Any],
+    dtype: torch.dtype,
+    first: dict[str, Any],
+    coupled: Collection[str] = (),
+    timed: bool = False,
 ) -> list[str]:
     """Say which residuals are much larger on fresh points than on trained ones.
 
     Args:
         scores: With ``rms/NAME`` and ``heldout/NAME``.
         dtype: Type of the field, whose rounding is negligible.
+        first: First row of the history, whose ``rms/NAME`` is the unit of rounding where it is above 1.
         coupled: Residuals that couple their points, such as a mean.
         timed: Whether the problem has a time, which may be cut into windows.
 
@@ -59,7 +64,8 @@ def warnings(
     for key, fresh in scores.items():
         name = key.removeprefix("heldout/")
         trained = scores.get(f"rms/{name}")
-        if name == key or trained is None or not fresh > max(negligible, LARGER * trained):
+        unit = max(1.0, first.get(f"rms/{name}", 0.0))
+        if name == key or trained is None or not fresh > max(unit * negligible, LARGER * trained):
             continue
         times = f"{fresh / trained:.3g}" if trained else "infinitely many"
         head = f"the residual '{name}' is {times} times larger on points that were not trained on ({fresh:.2e} against "

@@ -11,7 +11,9 @@ from torch.utils._pytree import tree_leaves
 from nfsolve._core.errors import InputError
 from nfsolve._core.random import generator
 from nfsolve.problem import Objective, Problem, Stage, check_windows
+from nfsolve.run.beginning import start_at_rest
 from nfsolve.run.clock import Deadline, OutOfTime, Stopwatch
+from nfsolve.run.estimate import affordable_estimate
 from nfsolve.run.folder import METRICS, RunFolder, SaveError, environment
 from nfsolve.run.heldout import held_out, rms, warnings
 from nfsolve.run.interrupt import Interrupt
@@ -69,7 +71,9 @@ class Run:
         self._resumed: dict[str, Any] | None = None
         if checkpoint is not None:
             self._restore(checkpoint)
-        elif folder is not None:
+        else:
+            start_at_rest(self.objective, plan.run.seed)
+        if checkpoint is None and folder is not None:
             folder.start(plan.config(problem), environment(self.device))
 
     def go(self) -> Solution:
@@ -234,8 +238,8 @@ class Run:
         try:
             check_windows(self.problem)
         except InputError:
-            return warnings(scores, self._dtype, self.objective.coupled)
-        return warnings(scores, self._dtype, self.objective.coupled, timed=True)
+            return warnings(scores, self._dtype, (self.history or [{}])[0], self.objective.coupled)
+        return warnings(scores, self._dtype, (self.history or [{}])[0], self.objective.coupled, timed=True)
 
     def _speeds(self) -> dict[str, float]:
         """Say how much of what the problem counts is done a second."""
@@ -376,6 +380,8 @@ class Run:
         """
         scores = {} if self.failed else self._trained_scores() | self._held_out() | self._full_scores(bare)
         scores |= {f"unknown/{n}": v for n, v in self.objective.unknown_values().items()}
+        if not (self.failed or bare):
+            scores |= affordable_estimate(self.problem, self.field, self.data, self.plan.run.seed, self.seconds)
         scores |= self._speeds()
         scores |= {f"seconds/{part}": round(seconds, 3) for part, seconds in self.clocked().items()}
         scores |= {

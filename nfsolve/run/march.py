@@ -193,7 +193,8 @@ class March:
         counts = {key: value + sum(window[key] for window in self.done) for key, value in _counts(run).items()}
         parts = [*(window["parts"] for window in self.done), run.clocked()]
         scores |= {f"seconds/{name}": round(sum(part[name] for part in parts), 3) for name in parts[-1]}
-        said = self.problem.cautions() + warnings(scores, dtype, run.objective.coupled, timed=True)
+        first = (self.rows(run.history) or [{}])[0]
+        said = self.problem.cautions() + warnings(scores, dtype, first, run.objective.coupled, timed=True)
         stopped = f"window {len(fields)}/{self.plan.run.windows}: {run.stopped}"
         parameters = sum(p.numel() for p in field.parameters())
         return Solution(

@@ -62,6 +62,7 @@ class Solution:
         data: What ``problem.load`` gave.
         folder: The run folder, or None.
         warnings: What a user should know of the solution, such as residuals that are larger between trained points.
+        decisions: What the automatic recipe chose, in sentences.
     """
 
     problem: Any
@@ -77,6 +78,7 @@ class Solution:
     data: dict[str, Any] = dataclasses.field(repr=False)
     folder: Path | None = None
     warnings: list[str] = dataclasses.field(default_factory=list)
+    decisions: list[str] = dataclasses.field(default_factory=list)
     painter: ClassVar[Callable[["Solution"], "Figure | None"]]  # which `nfsolve.plot`, a floor above, puts here
 
     @property

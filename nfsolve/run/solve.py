@@ -13,6 +13,7 @@ from nfsolve._core.device import choose_device
 from nfsolve._core.errors import InputError, unknown
 from nfsolve.problem import Problem, RunOptions, Stage
 from nfsolve.problem.recipe import DEFAULTS
+from nfsolve.run.automatic import Automatic, wants_automatic
 from nfsolve.run.folder import RunFolder
 from nfsolve.run.loop import Run
 from nfsolve.run.march import March
@@ -45,7 +46,8 @@ def solve(
 ) -> Solution:
     """Train a field to solve a problem.
 
-    Everything that is not given comes from the problem's recipe.
+    Everything that is not given comes from the problem's recipe. A PDE that has none, and of which nothing is said but
+    seed, device, time limit and accuracy, gets one that is found by trials; see `nfsolve.run.automatic`.
 
     Args:
         problem: The problem.
@@ -92,14 +94,17 @@ def solve(
             raise unknown("argument of solve", name, known, OTHER_NAMES.get(name, ""))
     run = join_options(run, arguments | {"device": device, "time_limit": time_limit} | options)
     parts = {"stages": stages, "factorization": factorization, "weighting": weighting}
+    others = {"field": field, "optimizer": optimizer, "lr": lr} | parts
+    automatic = wants_automatic(problem, run, others)
     plan = make_plan(problem, field, optimizer, lr=lr, run=run, **parts)
-    plan = plan.with_run(device=str(choose_device(plan.run.device)))
+    plan = plan.with_run(device=str(choose_device(plan.run.device)), recipe="auto" if automatic else "own")
     folder = RunFolder(out) if out is not None else None
     try:
         runner = _runner(problem, plan, folder, report)
         if folder is not None:
             note(runner.report, f"run folder: {folder.path}")
-        _tell_skipped(plan, runner)
+        if not automatic:
+            _tell_skipped(plan, runner)
         return runner.go()
     except InputError:
         if folder is not None:
@@ -217,16 +222,21 @@ def _reopened(folder: str | Path, problem: Any, trust: bool, report: Any) -> Run
     runs = RunFolder(folder)
     known, plan = Plan.from_config(runs.config(), problem, trust)
     plan = plan.with_run(device="cpu", time_limit=None)
+    if plan.run.recipe == "auto":
+        raise InputError(
+            f"the recipe of run '{folder}' was still being chosen when it stopped, so there is nothing to load",
+            do=f"let it go on first: nfsolve run --resume {folder}",
+        )
     state = runs.load_checkpoint()
     if state is None:
         raise InputError(
             f"run '{folder}' has no checkpoint yet, so there is nothing to load",
             do=f"let it go on first: nfsolve run --resume {folder}",
         )
-    return _runner(known, plan, runs, report, state)
+    return (Run if plan.run.windows == 1 else March)(known, plan, runs, report, state)
 
 
-def _tell_skipped(plan: Plan, runner: Run | March) -> None:
+def _tell_skipped(plan: Plan, runner: Run | March | Automatic) -> None:
     """Say in one line which stages are left without steps; where no stage has any, nobody asked for training."""
     total, skipped = sum(stage.steps for stage in plan.stages), [i for i, s in enumerate(plan.stages, 1) if not s.steps]
     if total and skipped:
@@ -236,5 +246,7 @@ def _tell_skipped(plan: Plan, runner: Run | March) -> None:
 
 def _runner(
     problem: Problem, plan: Plan, folder: RunFolder | None, report: Any, checkpoint: dict[str, Any] | None = None
-) -> Run | March:
+) -> Run | March | Automatic:
+    if plan.run.recipe == "auto":
+        return Automatic(problem, plan, folder, report)
     return (Run if plan.run.windows == 1 else March)(problem, plan, folder, report, checkpoint)

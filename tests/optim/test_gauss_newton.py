@@ -144,3 +144,28 @@ def test_reasons_and_errors_are_worded():
         GaussNewton(goal.parameters, damping=-1.0)
     with pytest.raises(InputError, match="needs one parameter group"):
         GaussNewton([{"params": [nn.Parameter(torch.ones(1))]}, {"params": [nn.Parameter(torch.ones(1))]}])
+
+
+def _ill_conditioned() -> LeastSquares:
+    """A linear fit whose matrix has the condition number 1e10: of J^T J it is 1e20."""
+    chance = torch.Generator().manual_seed(0)
+    u, _ = torch.linalg.qr(torch.randn(60, 12, generator=chance, dtype=torch.float64))
+    v, _ = torch.linalg.qr(torch.randn(12, 12, generator=chance, dtype=torch.float64))
+    a = (u * torch.logspace(0, -10, 12, dtype=torch.float64)) @ v.T
+    goal = a @ torch.ones(12, dtype=torch.float64)
+    return LeastSquares(lambda p: a @ p["x"] - goal, {"x": nn.Parameter(torch.zeros(12, dtype=torch.float64))})
+
+
+@pytest.mark.parametrize(("form", "reached"), [("qr", 1e-28), ("auto", 1e-28)])
+def test_triangularization_keeps_the_digits_that_the_gram_matrix_loses(form, reached):
+    def train(form: str) -> float:
+        objective = _ill_conditioned()
+        made = GaussNewton(objective.parameters, form=form)
+        for _ in range(60):
+            made.step(objective)
+            if made.stop_reason:
+                break
+        return float(objective.loss().detach())
+
+    assert train(form) < reached
+    assert train("parameters") > 1e3 * train(form)

@@ -124,7 +124,13 @@ def test_a_row_and_the_metrics_are_of_the_same_parameters():
     ],
 )
 def test_only_what_is_larger_and_not_rounding_is_warned_of(trained, fresh, dtype, warned):
-    assert bool(warnings({"rms/r": trained, "heldout/r": fresh, "heldout_max/r": 9.0}, dtype)) == warned
+    assert bool(warnings({"rms/r": trained, "heldout/r": fresh, "heldout_max/r": 9.0}, dtype, {})) == warned
+
+
+def test_rounding_is_measured_by_the_size_of_the_first_residual():
+    scores = {"rms/r": 1e-13, "heldout/r": 5e-12}
+    assert warnings(scores, torch.float64, {"rms/r": 0.5})
+    assert not warnings(scores, torch.float64, {"rms/r": 40.0})
 
 
 def test_the_mean_of_windows_takes_those_that_have_a_residual():

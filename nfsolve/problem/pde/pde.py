@@ -25,6 +25,7 @@ from nfsolve.problem.recipe import Recipe, RunOptions, Stage
 from nfsolve.problem.rows import Rows
 from nfsolve.sampling import ADAPTIVE, by_density, retained, sampler
 
+END_POINTS = 5  # on the ends of an interval: one is enough, but five rows cannot be mistaken for columns
 CANDIDATES = 8  # points from which RAD and RAR-D choose one
 
 
@@ -172,9 +173,13 @@ class PDE(Problem):
         return self.with_(n_points=n)
 
     def _count(self, condition: Condition, factor: float) -> int:
+        """Return the number of points; more of them inside the domain ask for more on its faces too."""
+        d = len(self.domain.names)
         if condition.kind == "interior":
             return max(1, round(factor * (condition.points or self.n_points)))
-        return condition.points or self.n_face
+        if d == 1 and condition.kind in ("face", "paired"):
+            return min(END_POINTS, condition.points or self.n_face)
+        return round((condition.points or self.n_face) * max(1.0, factor) ** (1 - 1 / d))
 
     def sample_on(self, name: str, condition: Condition, n: int, data: Batch, generator: Generator) -> Rows:
         """Draw n points where a condition holds."""

@@ -1,0 +1,248 @@
+"""The automatic recipe of a PDE that brings none: least squares where that resolves the solution, else a network.
+
+What is tried and chosen is said, and stored in ``decisions.json``; a run that was killed goes on with the recipe that
+it had chosen, or chooses again.
+"""
+
+import dataclasses
+import math
+import time
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+from nfsolve._core.device import choose_device
+from nfsolve._core.errors import InputError
+from nfsolve.fields import MLP
+from nfsolve.optim import GaussNewton
+from nfsolve.problem import PDE, OperatorPDE, Problem, Recipe, RunOptions, Stage
+from nfsolve.run.estimate import (
+    ROUNDING,
+    ErrorEstimate,
+    can_estimate,
+    compared,
+    default_width,
+    error_estimate,
+)
+from nfsolve.run.folder import METRICS, RunFolder, environment
+from nfsolve.run.ladder import Ladder, Trial, may_have_windows, recipe_of
+from nfsolve.run.loop import Run
+from nfsolve.run.march import March
+from nfsolve.run.plan import Plan
+from nfsolve.run.report import note, reporter
+from nfsolve.run.solution import Solution
+
+DECISIONS = "decisions.json"
+COMPATIBLE = ("seed", "device", "time_limit", "tolerance", "accuracy", "recipe")
+SECONDS = 60.0  # of a run without a limit
+SHARE = 0.4  # of the time limit that trials may take
+GOAL = 1e-12  # held-out residual, relative to that of zero, at which nothing is left to gain
+GOOD = 1e-6  # held-out residual, relative to that of zero, of a solution that needs no network
+NETWORK_POINTS = {1: 100, 2: 1500, 3: 3000}
+NETWORK_WIDTH = {1: 16, 2: 24, 3: 28}
+
+
+def is_automatic(problem: Problem) -> bool:
+    """Return whether a problem leaves the recipe to nfsolve: a PDE that brings none of its own."""
+    return can_be_automatic(problem) and type(problem).recipe is PDE.recipe
+
+
+def can_be_automatic(problem: Problem) -> bool:
+    """Return whether nfsolve can find a recipe for a problem: a PDE without unknown scalars, and no operator."""
+    made = isinstance(problem, PDE) and not isinstance(problem, OperatorPDE)
+    return made and problem.domain.solid and not problem.unknown_scalars()
+
+
+def wants_automatic(problem: Problem, run: RunOptions, others: dict[str, Any]) -> bool:
+    """Decide whether the recipe is found by trials.
+
+    Args:
+        problem: The problem.
+        run: Options as the user gave them.
+        others: Field, optimizer and what else makes a recipe, by name; None is not given.
+
+    Returns:
+        Whether it is.
+
+    Raises:
+        InputError: It was asked for where it cannot be, or beside parts of a recipe.
+    """
+    given = [name for name, value in (others | run.said()).items() if value is not None and name not in COMPATIBLE]
+    if run.recipe == "auto":
+        if not can_be_automatic(problem):
+            raise InputError(
+                f"the automatic recipe is made for PDEs on a domain with a volume, without unknown scalars, "
+                f"got {type(problem).__name__}",
+                do="leave recipe='auto' out",
+            )
+        if given:
+            raise InputError(
+                f"the automatic recipe chooses field, optimizer and windows, got {' and '.join(given)} as well",
+                do="leave these out, or recipe='auto'",
+            )
+        return True
+    return run.recipe is None and not given and is_automatic(problem)
+
+
+class Automatic:
+    """Chooses a recipe by trials, runs it, and goes on with the next where its held-out residuals are not small.
+
+    Args:
+        problem: The problem.
+        plan: Seed, device and time limit; its field and stages stand for those that are not chosen yet.
+        folder: Where to save, or None.
+        report: As for `solve`.
+    """
+
+    def __init__(self, problem: Any, plan: Plan, folder: RunFolder | None = None, report: Any = None):
+        self.problem, self.plan, self.folder, self.kind = problem, plan, folder, report
+        self.started = time.perf_counter()
+        self.limit = plan.run.time_limit or SECONDS
+        self.decisions: dict[str, Any] = {"trials": [], "chosen": []}
+        self.report = reporter("lines" if isinstance(report, str) and report != "auto" else report, 0, None)
+        if folder is not None:
+            folder.start(plan.config(problem), environment(choose_device(plan.run.device)))
+
+    def left(self) -> float:
+        """Seconds that are left of the limit."""
+        return max(self.limit - (time.perf_counter() - self.started), 0.1)
+
+    def go(self) -> Solution:
+        """Choose, run, and choose again where the result is not good; return the best solution."""
+        ladder = self._ladder()
+        trial = self._climb(ladder, GOAL if self.plan.run.accuracy is None else self.plan.run.accuracy / 100)
+        if trial is None or trial.relative > GOOD:
+            return self._with_network(trial, None)
+        solution = self._features(trial)
+        reached = self._relative(solution)
+        if reached > max(GOOD, 100 * trial.relative) and not solution.interrupted:  # later windows are harder
+            return self._with_network(trial, solution)
+        return self._finish(solution, trial)
+
+    def _with_network(self, trial: Trial | None, features: Solution | None) -> Solution:
+        """Train a network, and take the features after all where they are better."""
+        left = trial.relative if features is None and trial is not None else self._relative(features)
+        network = self._network(left)
+        reached = self._relative(network)
+        known = features is not None or (trial is not None and trial.windows == 1)
+        if trial is None or network.interrupted or not known or reached <= left:
+            return self._finish(network, None)
+        self._decide(f"random features after all: the network leaves {reached:.1e} of the residual of zero")
+        return self._finish(self._features(trial), trial)
+
+    def _ladder(self) -> Ladder:
+        run = self.plan.run
+        ladder = Ladder(self.problem, run.seed, SHARE * self.limit, run.device, self._tell)
+        self._zero = ladder.zero()
+        return ladder
+
+    def _climb(self, ladder: Ladder, goal: float) -> Trial | None:
+        trial = ladder.climb(goal)
+        self.decisions["trials"] = [asdict(found) for found in ladder.trials]
+        self._store()
+        return trial
+
+    def _features(self, trial: Trial) -> Solution:
+        words = f"{trial.width} random features" + (f" in {trial.windows} windows" if trial.windows > 1 else "")
+        self._decide(f"least squares on {words}")
+        return self._run(recipe_of(self.problem, trial))
+
+    def _network(self, left: float) -> Solution:
+        found = f"random features leave {left:.1e} of the held-out residual of zero"
+        self._decide(f"a network under Gauss-Newton for {self.left():.0f} s: {found}")
+        return self._run(network_recipe(self.problem))
+
+    def _run(self, recipe: Recipe) -> Solution:
+        plan = Plan.of(recipe, RunOptions(**self._options()))
+        if self.folder is not None:
+            self.folder.clear()
+        return (Run if plan.run.windows == 1 else March)(self.problem, plan, self.folder, self.kind).go()
+
+    def _options(self) -> dict[str, Any]:
+        run = self.plan.run
+        return {"seed": run.seed, "device": run.device, "time_limit": self.left(), "tolerance": run.tolerance}
+
+    def _relative(self, solution: Solution | None) -> float:
+        """Held-out residual of a solution, relative to that of zero; infinite where there is none."""
+        if solution is None:
+            return math.inf
+        weights, metrics = self.problem.weights(), solution.metrics
+        found = {key[8:]: value for key, value in metrics.items() if key.startswith("heldout/")}
+        if solution.failed or not found:
+            return math.inf
+        return math.sqrt(sum(weights.get(name, 1.0) * value**2 for name, value in found.items())) / self._zero
+
+    def _finish(self, solution: Solution, trial: Trial | None) -> Solution:
+        """Add the estimate of the error and what choosing took."""
+        told = isinstance(solution.metrics.get("error_estimate"), float)
+        if not (told or solution.failed or can_estimate(self.problem)):
+            solution.metrics |= self._estimate(solution, trial).metrics()
+        took = time.perf_counter() - self.started
+        solution.metrics["seconds/choosing"] = round(took - solution.seconds, 3)
+        solution.metrics["seconds"] = solution.seconds = took
+        solution.decisions = self.decisions["chosen"]
+        if self.folder is not None:
+            self.folder.write_json(METRICS, solution.metrics)
+        self._store()
+        return solution
+
+    def _estimate(self, solution: Solution, trial: Trial | None) -> ErrorEstimate:
+        problem, seed = self.problem, self.plan.run.seed
+        if trial is None:
+            return error_estimate(problem, solution.field, solution.data, seed)
+        if trial.windows == 1:
+            width = max(default_width(problem), round(1.25 * trial.width))
+            scales = (trial.scales, tuple(1.5 * s for s in trial.scales))
+            found = error_estimate(problem, solution.field, solution.data, seed, width, scales)
+            if found.trusted or not may_have_windows(self.problem):
+                return found
+        return self._compared(solution, trial)
+
+    def _compared(self, solution: Solution, trial: Trial) -> ErrorEstimate:
+        """Compare a solution with one in twice as many windows."""
+        if 2.5 * solution.seconds > self.left():
+            return ErrorEstimate({}, False, "not available: no time for a second solution", math.nan)
+        plan = Plan.of(
+            recipe_of(self.problem, dataclasses.replace(trial, windows=2 * trial.windows)),
+            RunOptions(**self._options()),
+        )
+        other = March(self.problem, plan, None, None).go()
+        before, after = self._relative(solution), self._relative(other)
+        left = after / before if before > 0 else 0.0
+        return compared(self.problem, solution, other, before * self._zero, left, before <= ROUNDING)
+
+    def _tell(self, text: str) -> None:
+        note(self.report, text)
+
+    def _decide(self, text: str) -> None:
+        self.decisions["chosen"].append(text)
+        self._tell(f"chosen: {text}")
+        self._store()
+
+    def _store(self) -> None:
+        if self.folder is not None:
+            self.folder.write_json(DECISIONS, self.decisions)
+
+
+def network_recipe(problem: Any) -> Recipe:
+    """Return a tanh network under Gauss-Newton, its size and points by the number of coordinates.
+
+    Args:
+        problem: The problem.
+
+    Returns:
+        The recipe.
+    """
+    d = min(len(problem.domain.names), 3)
+    conditions = [c for c in problem.conditions().values() if c.kind == "interior"]
+    rows = max(sum(c.points or problem.n_points for c in conditions), 1) / max(len(conditions), 1)
+    return Recipe(
+        field=partial(MLP, width=NETWORK_WIDTH[d], depth=3),
+        stages=(Stage(GaussNewton, steps=2000, points=NETWORK_POINTS[d] / rows),),
+        run=RunOptions(dtype="float64", log_every=20),
+    )
+
+
+def decisions(ladder: Ladder, chosen: str) -> dict[str, Any]:
+    """Return the trials and the choice as plain data for ``decisions.json``."""
+    return {"trials": [asdict(trial) for trial in ladder.trials], "chosen": chosen}

@@ -1,0 +1,51 @@
+"""Where least squares on random features begins: at the initial values, at all times."""
+
+from typing import Any
+
+import torch
+
+from nfsolve._core.random import generator
+from nfsolve.fields import RandomFeatures
+from nfsolve.fields.corrected import without_output_transform
+from nfsolve.optim import LinearLeastSquares
+from nfsolve.problem import PDE, Objective
+from nfsolve.sampling import sobol
+
+ROWS = 3  # for each feature
+RIDGE = 1e-8
+EXACT = 1e-3  # part of the loss of zero that initial values may leave
+
+
+@torch.no_grad()
+def start_at_rest(objective: Objective, seed: int) -> None:
+    """Let random features begin with what the conditions at the start of time say, as if nothing moved.
+
+    Newton's method from zero may end in a local minimum of a nonlinear problem, or where the equations are at rest
+    whatever the initial values are. Other fields, and problems without initial conditions, stay as they are.
+
+    Args:
+        objective: Problem, field and points.
+        seed: Seed of the run.
+    """
+    problem: Any = objective.problem
+    field = objective.system.field
+    if not isinstance(field, RandomFeatures) or not isinstance(problem, PDE) or "t" not in problem.domain.names:
+        return
+    names = [name for name, c in problem.conditions().items() if c.kind == "face" and "t" in c.sides]
+    if not names:
+        return
+    before = objective.theta()
+    with objective.restricted(names):
+        zero = float(objective.loss().detach())
+        LinearLeastSquares(objective.parameters, ridge=RIDGE).step(objective)
+        left = float(objective.loss().detach())
+    if not left <= EXACT * zero:
+        objective.assign(before)
+        return
+    chance = generator(seed, "beginning")
+    points = problem.domain.interior(ROWS * field.features.out_features, lambda n, d: sobol(n, d, chance))
+    points, column = points.to(before), problem.domain.index("t")
+    still = points.clone()
+    still[:, column] = problem.domain.bounds[column][0]
+    raw, _ = without_output_transform(field)
+    field.fit(points, raw(still))

@@ -1,0 +1,236 @@
+"""The error of a solution without a reference: one Newton correction in a basis that the field was not trained in.
+
+For residuals r(u) the error e of u_0 satisfies r'(u_0) e = -r(u_0) to first order. The equation is solved by least
+squares on fresh points for e in a space of random features; the norm of e is the estimate (a hierarchical estimate of
+the defect: Ainsworth & Oden, A Posteriori Error Estimation in Finite Element Analysis, 2000, ch. 5). What the features
+cannot resolve shows in the residual that the correction leaves on other points; then the estimate is not trusted.
+"""
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nfsolve._core.random import generator
+from nfsolve.domains import Domain
+from nfsolve.fields import RandomFeatures
+from nfsolve.fields.corrected import Corrected
+from nfsolve.linalg.qr import least_squares
+from nfsolve.problem import PDE, Objective, OperatorPDE, Problem, Stage
+from nfsolve.problem.pde.evaluate import in_pieces
+from nfsolve.problem.pde.sample import evaluation_points
+from nfsolve.run.heldout import held_out
+
+SCALES = (3.0, 8.0, 20.0)  # bandwidths that are tried, in radians per unit of a normalised coordinate
+WIDTHS = {1: 100, 2: 500, 3: 700}  # features by dimension
+ROWS_PER_COLUMN = 2.5
+RESOLVED = 0.5  # part of the residual that a correction may leave where its size is an estimate of the error
+ROUNDING = 1e-11  # residual, relative to that of zero, that is rounding and not to be corrected
+SHARE = 0.15  # of the time of a run that its estimate may take
+RATE = 1.5e9  # floating-point operations a second, on the safe side, by which the cost is foretold
+
+
+@dataclass
+class ErrorEstimate:
+    """How far a solution is from the exact one, as far as its residuals can tell.
+
+    Attributes:
+        relative_l2: Estimated relative L2 error of each unknown.
+        trusted: Whether the estimate can be relied on.
+        reason: Why it cannot, or what it rests on, in words.
+        left: Part of the held-out residual that the correction leaves.
+        correction: Field minus its estimated error, the improved solution.
+        seconds: Wall-clock seconds spent.
+    """
+
+    relative_l2: dict[str, float]
+    trusted: bool
+    reason: str
+    left: float
+    correction: nn.Module | None = None
+    seconds: float = 0.0
+
+    @property
+    def worst(self) -> float:
+        """The largest estimate over the unknowns, nan where there is none."""
+        return max(self.relative_l2.values(), default=math.nan)
+
+    def metrics(self) -> dict[str, Any]:
+        """Return the entries of ``metrics.json``: numbers where they are to be trusted, else a sentence."""
+        if not self.relative_l2:
+            return {}
+        if not self.trusted:
+            return {"error_estimate": self.reason}
+        return {"error_estimate": self.worst} | {f"error_estimate/{n}": v for n, v in self.relative_l2.items()}
+
+
+def can_estimate(problem: Problem) -> str:
+    """Return why the error of a problem's solutions cannot be estimated, empty where it can."""
+    if not isinstance(problem, PDE) or isinstance(problem, OperatorPDE):
+        return "only solutions of a PDE have an estimate"
+    if problem.unknown_scalars():
+        return "unknown scalars have errors of their own"
+    if not problem.pointwise or not problem.domain.solid:
+        return "the domain has no volume to place points in"
+    if len(problem.domain.names) > max(WIDTHS):
+        return f"{len(problem.domain.names)} coordinates are too many for a second basis"
+    return ""
+
+
+def default_width(problem: Any) -> int:
+    """Return the number of features of a correction, by the numbers of coordinates and of unknowns."""
+    return max(60, WIDTHS[len(problem.domain.names)] // len(problem.outputs))
+
+
+def foretold(problem: Any) -> float:
+    """Return about how many seconds an estimate takes."""
+    p = default_width(problem) * len(problem.outputs)
+    return len(SCALES) * (2 * ROWS_PER_COLUMN * p**3 + 4 * p**3) / RATE
+
+
+def error_estimate(
+    problem: Any, field: nn.Module, data: Any, seed: int = 0, width: int = 0, scales: Sequence[Any] = SCALES
+) -> ErrorEstimate:
+    """Estimate the error of a trained field.
+
+    Args:
+        problem: The problem.
+        field: The trained field.
+        data: What ``problem.load`` gave.
+        seed: Seed of the run; points and features have streams of their own.
+        width: Number of features; 0 chooses by the number of coordinates.
+        scales: Bandwidths to try, each one number or one for each coordinate; the one that leaves least of the
+            held-out residual is taken.
+
+    Returns:
+        The estimate; where it is not to be trusted, ``reason`` says why.
+    """
+    started = time.perf_counter()
+    why = can_estimate(problem)
+    if why:
+        return ErrorEstimate({}, False, f"not available: {why}", math.nan)
+    width, data = width or default_width(problem), _double(data)
+    fresh = problem.fresh(data, generator(seed, "estimate"), {})
+    best: tuple[float, nn.Module] | None = None
+    before = zero = math.nan
+    for scale in scales:
+        correction = RandomFeatures(
+            problem.domain, problem.unknowns, width=width, scale=scale, seed=seed + 1, dtype=torch.float64
+        )
+        both = Corrected(field, correction.to(data["like"].device))
+        if math.isnan(before):
+            before = size(problem, both, fresh)
+            zero = size(problem, _without_base(both), fresh)
+        correct(problem, both, data, seed)
+        after = size(problem, both, fresh)
+        if math.isfinite(after) and (best is None or after < best[0]):
+            best = after, both
+    if best is None or not math.isfinite(before):
+        return ErrorEstimate({}, False, "not to be trusted: the correction is not finite", math.nan)
+    after, both = best
+    found = _relative(problem, field, both, data)
+    rounding = before <= ROUNDING * zero
+    left = after / before if before > 0 else 0.0
+    trusted = rounding or left <= RESOLVED
+    reason = (
+        "from a linearised correction on fresh points"
+        if trusted
+        else (
+            f"not to be trusted: a correction leaves {left:.2g} of the held-out residual {before:.1e}, "
+            "so that the error is not resolved"
+        )
+    )
+    return ErrorEstimate(found, trusted, reason, left, both, time.perf_counter() - started)
+
+
+def compared(
+    problem: Any, solution: Any, other: Any, residual: float, left: float, rounding: bool = False
+) -> ErrorEstimate:
+    """Estimate the error of a solution by the distance to another one, which is better resolved.
+
+    Args:
+        problem: The problem.
+        solution: The solution.
+        other: The other solution.
+        residual: Held-out residual of the first.
+        left: That of the other, relative to it.
+        rounding: Whether the residual is as small as rounding allows, so that no other solution can be better.
+
+    Returns:
+        The estimate, not to be trusted where the other solution is not better.
+    """
+    gaps = _relative(problem, solution.field, other.field, _double(solution.data))
+    trusted = rounding or left <= RESOLVED
+    reason = "from a second solution in twice as many windows"
+    if not trusted:
+        reason = f"not to be trusted: twice as many windows leave {left:.2g} of the held-out residual {residual:.1e}"
+    return ErrorEstimate(gaps, trusted, reason, left, other.field)
+
+
+def correct(problem: Any, both: Corrected, data: Any, seed: int) -> None:
+    """Solve for the correction by one linearised least-squares problem on points of its own."""
+    objective = Objective(problem, both, data, generator(seed, "correction"))
+    wanted = ROWS_PER_COLUMN * sum(p.numel() for p in objective.parameters)
+    rows = max(objective.stacked(objective.theta()).numel(), 1)
+    objective.sample_as(Stage(lambda _: None, 0, points=wanted / rows))
+    objective.resample()
+    theta = objective.theta()
+    with torch.no_grad():
+        residual, jacobian = objective.jacobian(theta)
+        objective.assign(theta + least_squares(jacobian, -residual))
+
+
+def size(problem: Any, field: Any, fresh: dict[str, Any], coupled: Any = ()) -> float:
+    """Return the root of the weighted sum of mean squares of held-out residuals: the loss they would have."""
+    weights = problem.weights()
+    found = held_out(problem, field, fresh, coupled)
+    squares = (weights.get(name, 1.0) * found[f"heldout/{name}"] ** 2 for name in fresh)
+    return math.sqrt(sum(squares))
+
+
+def _without_base(both: Corrected) -> Any:
+    def zero(points: Tensor) -> Tensor:
+        raw = both.correction(points)  # zero until it is trained
+        return raw if both.output_transform is None else both.output_transform(points, raw)
+
+    return zero
+
+
+def _relative(problem: Any, base: nn.Module, both: nn.Module, data: Any) -> dict[str, float]:
+    grid = data["grid"] if "grid" in data else _grid(problem.domain, data)
+    with torch.no_grad():
+        now, better = in_pieces(base, grid.to(next(base.parameters()).dtype)).double(), in_pieces(both, grid)
+    gap, whole = (now - better).norm(dim=0), better.norm(dim=0)
+    return {name: float(gap[i] / whole[i]) if whole[i] > 0 else float(gap[i]) for i, name in enumerate(problem.outputs)}
+
+
+def _grid(domain: Domain, data: Any) -> Tensor:
+    return evaluation_points(domain, None)["grid"].to(data["like"])
+
+
+def _double(data: Any) -> Any:
+    if isinstance(data, Tensor):
+        return data.double() if data.is_floating_point() else data
+    return {key: _double(value) for key, value in data.items()} if isinstance(data, dict) else data
+
+
+def affordable_estimate(problem: Any, field: nn.Module, data: Any, seed: int, seconds: float) -> dict[str, Any]:
+    """Estimate the error of a run where that takes a small part of its time.
+
+    Args:
+        problem: The problem.
+        field: The trained field.
+        data: What ``problem.load`` gave.
+        seed: Seed of the run.
+        seconds: What the training took.
+
+    Returns:
+        Entries of ``metrics.json``; empty where there is no estimate, or none in so little time.
+    """
+    if can_estimate(problem) or foretold(problem) > SHARE * seconds:
+        return {}
+    return error_estimate(problem, field, data, seed).metrics()

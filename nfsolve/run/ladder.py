@@ -1,0 +1,282 @@
+"""Trials of least squares on random features: how many, of which bandwidth, in how many windows of time.
+
+The ladder goes from the cheapest to the dearest: few features with growing bandwidth, then a bandwidth for each
+coordinate, then more features, then the same on the first of several windows of time. A trial is judged by the
+residuals on points that it was not fitted to, relative to those of zero. What a trial may cost is foretold from the
+ones before, so that the choice keeps to its share of the time.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from nfsolve._core.errors import InputError
+from nfsolve._core.random import generator
+from nfsolve.fields import RandomFeatures
+from nfsolve.optim import LinearLeastSquares
+from nfsolve.problem import Objective, Recipe, RunOptions, Stage, check_windows, cuts_of, window_of
+from nfsolve.run.beginning import start_at_rest
+from nfsolve.run.estimate import size
+
+NEEDS_WINDOWS = 1e-6  # held-out residual, relative to that of zero, above which windows of time are tried
+WELL_SOLVED = 1e-10  # at which more windows are not worth their time
+SEEN = 1e-2  # above this, few features in fewer windows are no beginning
+UNSEEN = 0.2  # above this a trial has not seen the solution yet, so that nothing follows from it
+GAIN = 2.0  # factor on the residual that a larger trial must bring for the next larger one
+COLUMNS = 3000  # most columns of a least-squares problem
+ROWS_PER_COLUMN = 2.5
+WIDTHS = {1: (40, 80, 160, 320), 2: (200, 400, 800, 1600, 2400), 3: (400, 800, 1600, 2400)}
+SCALES = (2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
+WINDOWS = (2, 4, 8, 16, 32, 64)
+STEPS = 40  # Newton steps of a least-squares trial at most
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A set of features that was tried.
+
+    Attributes:
+        width: Number of features.
+        scales: Bandwidth for each coordinate.
+        windows: Parts of the time interval; the first was tried.
+        relative: Held-out residual, relative to that of zero.
+        steps: Newton steps.
+        seconds: What it took.
+    """
+
+    width: int
+    scales: tuple[float, ...]
+    windows: int
+    relative: float
+    steps: int
+    seconds: float
+
+    def __str__(self) -> str:
+        scales = {f"{s:g}" for s in self.scales}
+        words = scales.pop() if len(scales) == 1 else ", ".join(f"{s:g}" for s in self.scales)
+        first = f", first of {self.windows} windows" if self.windows > 1 else ""
+        return (
+            f"{self.width} features of bandwidth {words}{first}: held-out residual {self.relative:.1e} of that of zero"
+        )
+
+
+class Ladder:
+    """Trials of random features on a problem, judged by held-out residuals.
+
+    Args:
+        problem: The problem.
+        seed: Seed of points and features.
+        seconds: Time that the trials may take.
+        device: Where they run.
+        tell: Called with a sentence for each decision.
+    """
+
+    def __init__(
+        self, problem: Any, seed: int, seconds: float, device: str = "cpu", tell: Callable[[str], None] = lambda _: None
+    ):
+        self.problem, self.seed, self.device, self.tell = problem, seed, device, tell
+        self.started, self.seconds = time.perf_counter(), seconds
+        self.d, self.k = len(problem.domain.names), len(problem.outputs)
+        self.goal = 0.0
+        self.trials: list[Trial] = []
+        self._parts: dict[int, tuple[Any, Any, Any, float]] = {}
+
+    def left(self) -> float:
+        """Seconds that are left for trials."""
+        return self.seconds - (time.perf_counter() - self.started)
+
+    def zero(self) -> float:
+        """Held-out residual of zero on the whole problem."""
+        return self._part(1)[3]
+
+    def climb(self, goal: float) -> Trial | None:
+        """Try features on the whole domain, then in windows, until one leaves ``goal`` of the residual of zero.
+
+        Args:
+            goal: Held-out residual, relative to that of zero.
+
+        Returns:
+            The best trial, or None where nothing was finite.
+        """
+        self.goal = goal
+        may = may_have_windows(self.problem)
+        best = self._grow(1, cautious=may)
+        if may and not (best and best.relative <= NEEDS_WINDOWS):
+            best = self._in_windows(best)
+            if best is not None and best.windows == 1 and best.relative > goal:
+                best = self._grow(1) or best  # windows did not help: take as many features as fit
+        return best
+
+    def _in_windows(self, best: Trial | None) -> Trial | None:
+        """Try the first of more and more windows, until it is solved or all of them would take too long."""
+        found: Trial | None = best
+        skip = False
+        for windows in WINDOWS:
+            if skip:  # half as long will not do either
+                skip = False
+                continue
+            trial = self._grow(windows, cautious=True)
+            if trial is None:
+                continue
+            skip = trial.relative > UNSEEN
+            if found is None or trial.relative < found.relative / GAIN:
+                found = trial
+            if found.relative <= max(10 * self.goal, WELL_SOLVED) or self.left() < 2 * windows * trial.seconds:
+                break
+        return found
+
+    def _grow(self, windows: int, cautious: bool = False) -> Trial | None:
+        """Find the bandwidth with few features, then take more as long as that helps.
+
+        Args:
+            windows: Parts of the time interval.
+            cautious: Whether to leave it at one or two sizes where these see little of the solution.
+        """
+        best: Trial | None = None
+        few = 2 if windows == 1 else 1
+        for tried, width in enumerate(WIDTHS.get(self.d, (600, 1200, 2400))):
+            if best is not None and (width * self.k > COLUMNS or not self._affordable(best, width)):
+                break
+            if best is not None and cautious and tried >= few and best.relative > SEEN:
+                break
+            found = self._bandwidth(width, windows, best)
+            if found is None:
+                continue
+            gained = best is None or found.relative < best.relative / GAIN
+            if best is None or found.relative < best.relative:
+                best = found
+            if best.relative <= self.goal or not (gained or best.relative > UNSEEN):
+                break
+        return best
+
+    def _affordable(self, last: Trial, width: int) -> bool:
+        """Whether two trials of a width fit, and all windows after them."""
+        one = last.seconds * (width / last.width) ** 2.5
+        return (2 + (last.windows if last.windows > 1 else 0)) * one < self.left()
+
+    def _bandwidth(self, width: int, windows: int, near: Trial | None) -> Trial | None:
+        """Try bandwidths upwards from the smallest, or from that of a smaller trial, then each axis for itself."""
+        if near is not None and near.relative < UNSEEN:
+            candidates = [tuple(s * factor for s in near.scales) for factor in (1.0, 1.5, 2.2)]
+            return self._first_minimum(candidates, width, windows, patience=1)
+        found = self._first_minimum([(s,) * self.d for s in SCALES], width, windows)
+        if found is None or self.d == 1 or found.relative > UNSEEN:
+            return found
+        return self._by_axis(found)
+
+    def _first_minimum(self, candidates: Any, width: int, windows: int, patience: int = 2) -> Trial | None:
+        best, worse = None, 0
+        for scales in candidates:
+            found = self.trial(width, scales, windows)
+            if found is None or (best is not None and found.relative >= best.relative and best.relative < UNSEEN):
+                worse += 1
+            if found is not None and (best is None or found.relative < best.relative):
+                best, worse = found, 0
+            if worse >= patience or self.left() <= 0 or (best is not None and best.relative <= self.goal):
+                break
+        return best
+
+    def _by_axis(self, best: Trial) -> Trial:
+        """Widen or narrow the bandwidth of one coordinate at a time, as long as that helps."""
+        for axis in range(self.d):
+            for factor in (2.0, 0.5):
+                while best.relative > self.goal and 4 * best.seconds < self.left():
+                    scales = tuple(s * factor if i == axis else s for i, s in enumerate(best.scales))
+                    found = self.trial(best.width, scales, best.windows)
+                    if found is None or found.relative > 0.8 * best.relative:
+                        break
+                    best = found
+        return best
+
+    def trial(self, width: int, scales: tuple[float, ...], windows: int) -> Trial | None:
+        """Solve once; None where the result is not finite."""
+        known = next((t for t in self.trials if (t.width, t.scales, t.windows) == (width, scales, windows)), None)
+        if known is not None:
+            return known
+        begun = time.perf_counter()
+        problem, data, fresh, zero = self._part(windows)
+        field = features(width, scales).func.for_problem(  # type: ignore[attr-defined]
+            problem, width=width, scale=scales, seed=self.seed, dtype=torch.float64, device=self.device
+        )
+        objective = Objective(problem, field, data, generator(self.seed, "points"))
+        objective.sample_as(Stage(_no_optimizer, 0, points=points_factor(problem, width * self.k)))
+        objective.resample()
+        start_at_rest(objective, self.seed)
+        optimizer = LinearLeastSquares(objective.parameters)
+        steps = 0
+        while steps < STEPS and not optimizer.stop_reason:
+            optimizer.step(objective)
+            steps += 1
+            if self.left() < 0 and steps > 3:
+                break
+        relative = size(problem, field, fresh) / zero
+        if not math.isfinite(relative):
+            return None
+        found = Trial(width, scales, windows, relative, steps, time.perf_counter() - begun)
+        self.trials.append(found)
+        self.tell(str(found))
+        return found
+
+    def _part(self, windows: int) -> tuple[Any, Any, Any, float]:
+        """The first of some windows, its data, fresh points, and the residual of zero on them."""
+        if windows not in self._parts:
+            problem = self.problem
+            if windows > 1:
+                start, end, *_ = cuts_of(problem, windows)
+                problem = window_of(problem, start, end)
+            data = problem.load(self.device, torch.float64)
+            fresh = problem.fresh(data, generator(self.seed, "trial"), {})
+            zero = RandomFeatures.for_problem(problem, width=1, dtype=torch.float64, device=self.device)
+            self._parts[windows] = problem, data, fresh, max(size(problem, zero, fresh), 1e-300)
+        return self._parts[windows]
+
+
+def may_have_windows(problem: Any) -> bool:
+    """Return whether the time of a problem may be cut into windows."""
+    try:
+        check_windows(problem)
+    except InputError:
+        return False
+    return True
+
+
+def points_factor(problem: Any, columns: int) -> float:
+    """Return the factor on the points inside the domain that gives enough rows for a number of columns."""
+    conditions = [c for c in problem.conditions().values() if c.kind == "interior"]
+    if not conditions:
+        return 1.0
+    rows = sum(c.points or problem.n_points for c in conditions)  # one row a point at least
+    return max(ROWS_PER_COLUMN * columns, 50) / rows
+
+
+def features(width: int, scales: tuple[float, ...]) -> Any:
+    """Return the field of a trial."""
+    return partial(RandomFeatures, width=width, scale=scales)
+
+
+def recipe_of(problem: Any, trial: Trial) -> Recipe:
+    """Return the recipe that a trial stands for: least squares on its features, in its windows.
+
+    Args:
+        problem: The problem.
+        trial: The trial.
+
+    Returns:
+        The recipe.
+    """
+    factor = points_factor(problem, trial.width * len(problem.outputs))
+    return Recipe(
+        field=features(trial.width, trial.scales),
+        stages=(Stage(LinearLeastSquares, STEPS, resample=0, points=factor),),
+        run=RunOptions(dtype="float64", log_every=STEPS, windows=trial.windows, carry=False),
+    )
+
+
+def _no_optimizer(parameters: list[nn.Parameter]) -> Any:
+    raise NotImplementedError

@@ -1,0 +1,159 @@
+"""Measure the automatic recipe: its error, the error that it estimates by itself, and its seconds.
+
+    python -m scripts.measure_automatic                            # problems that no recipe was made for, seed 0
+    python -m scripts.measure_automatic --seeds 0 1 2
+    python -m scripts.measure_automatic --gallery                  # PDEs of the gallery, without their own recipes
+    python -m scripts.measure_automatic --only Heat Kovasznay --again
+
+Each run is a process of its own. Rows are added to benchmarks/automatic.json one by one, so that a killed measurement
+goes on where it was; benchmarks/automatic.md is the table made from them.
+"""
+
+import argparse
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+import time
+from typing import Any
+
+from scripts.measuring import FOLDER, ONE_THREAD, Row, markdown, read_rows, stamp, write_rows
+
+ROWS = FOLDER / "automatic.json"
+GALLERY = {
+    "poisson": {},
+    "helmholtz": {},
+    "convection, beta 30": {},
+    "convection, beta 80": {"beta": 80.0},
+    "reaction": {},
+    "wave": {},
+    "burgers": {},
+    "allen_cahn": {},
+    "kdv": {},
+    "kuramoto_sivashinsky": {},
+    "poisson_5d": {},
+    "lshape": {},
+    "cavity, Re 400": {"reynolds": 400.0},
+}
+WITHIN = 3.0  # factor on the true error within which an estimate is right
+
+
+def problem_of(case: str, gallery: bool) -> Any:
+    """Build a problem by the name of its case."""
+    if gallery:
+        from nfsolve.problem.registry import find
+
+        return find(case.split(",")[0])(**GALLERY[case])
+    from tests.automatic.cases import CASES
+
+    return next(made for made in CASES if made.__name__ == case)()
+
+
+def run(case: str, gallery: bool, seed: int, seconds: float, threads: int) -> Row:
+    """Solve a problem with the automatic recipe."""
+    import torch
+
+    import nfsolve as nf
+
+    torch.set_num_threads(threads)
+    used, clock = time.process_time(), time.perf_counter()
+    problem = problem_of(case, gallery)
+    solution = nf.solve(problem, seed=seed, recipe="auto", report=None, time_limit=seconds)
+    estimate = solution.metrics.get("error_estimate", "none")
+    return {
+        "error": solution.metrics.get("relative_l2", math.nan),
+        "estimate": estimate,
+        "floor": max((v for k, v in solution.metrics.items() if k.startswith("reference_floor/")), default=math.nan),
+        "chosen": solution.decisions[-1] if solution.decisions else "",
+        "stopped": solution.stopped,
+        "seconds": round(time.perf_counter() - clock, 2),
+        "cpu_seconds": round(time.process_time() - used, 2),
+    }
+
+
+def table(rows: list[Row]) -> str:
+    """Lay out medians over seeds, with how many estimates were within a factor of the truth."""
+    lines = []
+    keys = dict.fromkeys((row["suite"], row["case"], row["budget"]) for row in rows)
+    for suite, case, budget in keys:
+        own = [row for row in rows if (row["suite"], row["case"], row["budget"]) == (suite, case, budget)]
+        errors = [row["error"] for row in own]
+        told = [row["estimate"] for row in own if isinstance(row["estimate"], float)]
+        right = sum(is_right(row) for row in own)
+        lines.append(
+            [
+                case,
+                f"{statistics.median(errors):.1e}",
+                f"{min(errors):.1e} to {max(errors):.1e}" if len(errors) > 1 else "-",
+                f"{statistics.median(told):.1e}" if told else "not to be trusted",
+                f"{right} of {len(told)}" + (f", {len(own) - len(told)} not given" if len(told) < len(own) else ""),
+                f"{statistics.median([row['seconds'] for row in own]):.1f}",
+                own[0]["chosen"].split(",")[0].split(":")[0],
+            ]
+        )
+    header = ["problem", "error", "over seeds", "estimate", f"within {WITHIN:g}x", "seconds", "chosen"]
+    return markdown(header, lines)
+
+
+def is_right(row: Row) -> bool:
+    """Whether an estimate lies within the factor of the true error, or both are below the floor of the reference."""
+    estimate = row["estimate"]
+    if not isinstance(estimate, float) or not estimate > 0:
+        return False
+    floor = 3 * max(row["floor"], 1e-14)
+    return max(row["error"], floor) / WITHIN <= max(estimate, floor) <= WITHIN * max(row["error"], floor)
+
+
+def measure(arguments: argparse.Namespace) -> None:
+    """Measure what has no row yet, each in a process of its own."""
+    from tests.automatic.cases import CASES
+
+    names = list(GALLERY) if arguments.gallery else [case.__name__ for case in CASES]
+    rows, suite = read_rows(ROWS), "gallery" if arguments.gallery else "own"
+    for case in arguments.only or names:
+        for seed in arguments.seeds:
+            key = {"suite": suite, "case": case, "seed": seed, "budget": arguments.seconds}
+            done = [row for row in rows if all(row[name] == value for name, value in key.items())]
+            if done and not arguments.again:
+                continue
+            command = [sys.executable, "-m", "scripts.measure_automatic", "--row", json.dumps(key | vars(arguments))]
+            threads = dict.fromkeys(ONE_THREAD, str(arguments.threads))
+            made = subprocess.run(command, capture_output=True, text=True, env=os.environ | threads)
+            if made.returncode:
+                print(f"{case}, seed {seed}: failed\n{made.stderr[-2000:]}", file=sys.stderr)
+                continue
+            row = key | json.loads(made.stdout.splitlines()[-1]) | stamp(arguments.threads)
+            rows = [kept for kept in read_rows(ROWS) if not all(kept[n] == v for n, v in key.items())] + [row]
+            write_rows(ROWS, rows)
+            print(f"{case}, seed {seed}: error {row['error']:.1e}, estimate {row['estimate']}, {row['seconds']} s")
+    rows = read_rows(ROWS)
+    right = [is_right(row) for row in rows if isinstance(row["estimate"], float)]
+    head = (
+        f"Estimates within a factor {WITHIN:g} of the truth: {sum(right)} of {len(right)} given, {len(rows)} runs.\n\n"
+    )
+    parts = [f"## {suite}\n\n{table([r for r in rows if r['suite'] == suite])}\n" for suite in ("own", "gallery")]
+    ROWS.with_suffix(".md").write_text("# The automatic recipe\n\n" + head + "\n".join(parts))
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--only", nargs="+", default=[], help="names of cases")
+    parser.add_argument("--gallery", action="store_true", help="PDEs of the gallery instead of problems of our own")
+    parser.add_argument("--seconds", type=float, default=60.0, help="time limit of a run")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--again", action="store_true", help="measure also what has a row")
+    parser.add_argument("--row", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.row:
+        key = json.loads(arguments.row)
+        print(json.dumps(run(key["case"], key["suite"] == "gallery", key["seed"], key["budget"], key["threads"])))
+    else:
+        measure(arguments)
+
+
+if __name__ == "__main__":
+    main()

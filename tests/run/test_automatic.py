@@ -1,0 +1,200 @@
+"""The automatic recipe: a user's own PDE solved without a word about how, with its error."""
+
+import json
+import math
+from dataclasses import dataclass
+from functools import partial
+
+import pytest
+import torch
+
+import nfsolve as nf
+from nfsolve import PDE, Box, face, interior, optim
+from nfsolve._core.errors import InputError
+from nfsolve.run.estimate import error_estimate
+from nfsolve.run.ladder import Ladder
+from problems.pde.convection import Convection
+from problems.pde.poisson import Poisson
+from problems.signals.image import ImageFit
+
+
+@dataclass
+class Membrane(PDE):
+    k: float = 2.0
+
+    domain = Box(x=(0, 1), y=(0, 1))
+    unknowns = "u"
+    evaluation = (31, 31)
+
+    @interior
+    def balance(self, u, lap_u, x, y):
+        k = self.k * math.pi
+        return lap_u - u + (1 + 2 * k**2) * torch.sin(k * x) * torch.sin(k * y)
+
+    @face(x=(0, 1), y=(0, 1))
+    def sides(self, u):
+        return u
+
+    def exact(self, x, y):
+        return torch.sin(self.k * math.pi * x) * torch.sin(self.k * math.pi * y)
+
+
+@dataclass
+class Predators(PDE):
+    domain = Box(t=(0, 4))
+    unknowns = "u v"
+    evaluation = (201,)
+
+    @interior
+    def prey(self, u, v, u_t):
+        return u_t - u * (1 - v)
+
+    @interior
+    def predator(self, u, v, v_t):
+        return v_t - v * (u - 1)
+
+    @face(t=0)
+    def start(self, u, v):
+        return torch.cat([u - 1.5, v - 0.8], -1)
+
+    def exact(self, t):
+        from scipy.integrate import solve_ivp
+
+        def right(_, y):
+            return [y[0] * (1 - y[1]), y[1] * (y[0] - 1)]
+
+        sol = solve_ivp(right, (0, 4), [1.5, 0.8], "DOP853", dense_output=True, rtol=1e-13, atol=1e-13).sol
+        return torch.as_tensor(sol(t[:, 0].numpy()).T).to(t)
+
+
+def test_a_problem_of_a_users_own_is_solved_to_rounding_with_its_error(tmp_path):
+    solution = nf.solve(Membrane(), out=tmp_path / "run", report=None, time_limit=300)
+    error, estimate = solution.metrics["relative_l2"], solution.metrics["error_estimate"]
+    assert error < 1e-11
+    assert estimate < 1e-10
+    assert solution.decisions[-1].startswith("least squares on")
+    stored = json.loads((tmp_path / "run" / "decisions.json").read_text())
+    assert stored["chosen"] == solution.decisions
+    assert len(stored["trials"]) >= 3
+    field = nf.load(tmp_path / "run", problem=Membrane())
+    points = Membrane.domain.grid(7, 7)
+    assert torch.equal(field(points), solution.field(points))
+
+
+def test_a_nonlinear_system_in_time_needs_no_advice():
+    solution = nf.solve(Predators(), report=None, time_limit=300)
+    assert solution.metrics["relative_l2"] < 1e-8
+
+
+def test_the_accuracy_asked_for_ends_the_search():
+    coarse = Ladder(Membrane(), 0, 60.0)
+    fine = Ladder(Membrane(), 0, 60.0)
+    coarse.climb(1e-4)
+    fine.climb(1e-12)
+    assert 0 < len(coarse.trials) < len(fine.trials)
+
+
+def test_a_bandwidth_for_each_coordinate_is_found():
+    ladder = Ladder(Convection(beta=30.0), 0, 60.0)
+    found = ladder.climb(1e-10)
+    assert found is not None
+    assert found.relative < 1e-9
+    assert len(set(found.scales)) == 2  # it oscillates thirty times as fast in t as it varies in x
+
+
+def test_the_same_seed_gives_the_same_choice():
+    first, second = (nf.solve(Membrane(k=1.0), report=None, seed=3, time_limit=300) for _ in range(2))
+    assert first.decisions == second.decisions
+    assert first.metrics["relative_l2"] == second.metrics["relative_l2"]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"field": nf.MLP},
+        {"optimizer": "gauss_newton"},
+        {"steps": 2},
+        {"windows": 2},
+        {"dtype": "float32"},
+        {"weighting": "ntk"},
+        {"log_every": 1},
+    ],
+)
+def test_what_a_user_says_of_the_recipe_leaves_it_to_him_and_contradicts_auto(said):
+    problem = Predators(n_points=20)
+    with pytest.raises(InputError, match="automatic recipe chooses field, optimizer and windows"):
+        nf.solve(problem, **said, recipe="auto", report=None)
+    few = said if "steps" in said else said | {"steps": 1}
+    assert nf.solve(problem, **few, report=None).decisions == []
+
+
+def test_a_problem_with_a_recipe_keeps_it_unless_auto_is_asked_for():
+    own = nf.solve(Poisson(), steps=1, report=None)
+    assert own.decisions == []
+    found = nf.solve(Poisson(), recipe="auto", report=None, time_limit=300)
+    assert found.metrics["relative_l2"] < 1e-11
+
+
+def test_auto_for_what_is_no_pde_is_refused():
+    with pytest.raises(InputError, match="automatic recipe is made for PDEs.*without unknown scalars, got ImageFit"):
+        nf.solve(ImageFit(), recipe="auto", report=None)
+    with pytest.raises(InputError, match="recipe"):
+        nf.solve(Poisson(), recipe="automatic", report=None)
+
+
+def test_a_run_that_was_stopped_while_choosing_chooses_again(tmp_path):
+    import shutil
+
+    nf.solve(Membrane(), out=tmp_path / "whole", report=None, time_limit=300)
+    config = json.loads((tmp_path / "whole" / "config.json").read_text())
+    assert "recipe" not in config["run"]  # what was chosen is stored, so that it goes on without a new choice
+    begun = tmp_path / "begun"
+    begun.mkdir()
+    config["run"] = {"seed": 0, "device": "cpu", "recipe": "auto", "time_limit": 60} | {
+        name: value
+        for name, value in config["run"].items()
+        if name in ("dtype", "windows", "carry", "compile", "log_every")
+    }
+    (begun / "config.json").write_text(json.dumps(config))
+    shutil.copy(tmp_path / "whole" / "environment.json", begun)
+    with pytest.raises(InputError, match="still being chosen"):
+        nf.load(begun, problem=Membrane())
+    resumed = nf.resume(begun, problem=Membrane(), report=None)
+    assert resumed.metrics["relative_l2"] < 1e-11
+
+
+@pytest.mark.parametrize("steps", [6, 12, 25])
+def test_the_estimate_is_close_to_the_truth(steps):
+    solution = nf.solve(Membrane(k=1.0), partial(nf.MLP, width=12, depth=2), steps=steps, dtype="float64", report=None)
+    found = error_estimate(Membrane(k=1.0), solution.field, solution.data)
+    assert found.trusted
+    assert solution.metrics["relative_l2"] / 3 < found.worst < 3 * solution.metrics["relative_l2"]
+    better = Membrane(k=1.0).metrics(found.correction, solution.data)["relative_l2"]
+    assert better < 0.1 * solution.metrics["relative_l2"]
+
+
+def test_the_estimate_holds_for_float32_and_a_hard_constraint():
+    class Fixed(Membrane):
+        def ansatz(self, u, x, y):
+            return u * x * (1 - x) * y * (1 - y)
+
+    problem = Fixed(k=1.0)
+    for dtype in ("float32", "float64"):
+        solution = nf.solve(problem, partial(nf.MLP, width=12, depth=2), steps=5, dtype=dtype, report=None)
+        found = error_estimate(problem, solution.field, solution.data)
+        assert found.trusted
+        assert solution.metrics["relative_l2"] / 3 < found.worst < 3 * solution.metrics["relative_l2"]
+
+
+def test_what_the_features_cannot_resolve_is_not_estimated():
+    @dataclass
+    class Fine(Membrane):
+        k: float = 40.0
+
+    problem = Fine()
+    solution = nf.solve(
+        problem, partial(nf.MLP, width=12, depth=2), optim.GaussNewton, steps=3, dtype="float64", report=None
+    )
+    found = error_estimate(problem, solution.field, solution.data)
+    assert not found.trusted
+    assert "not to be trusted" in found.metrics()["error_estimate"]
