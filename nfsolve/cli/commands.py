@@ -127,8 +127,6 @@ def _worded(command: Callable[[], int]) -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = partial(_warn, set())
-            if not os.path.exists(os.curdir):
-                raise InputError("the current folder was removed", do="change to a folder that is there")
             return command()
     except (InputError, MissingExtra) as error:
         print(f"error: {error}", file=sys.stderr)

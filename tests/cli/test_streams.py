@@ -30,7 +30,6 @@ def shell(command, folder):
         (f"{NFSOLVE} cite {LONG}", 2, "error: "),
         (f"{NFSOLVE} show {LONG}.py", 2, "error: "),
         (f"{NFSOLVE} {RUN} --out {LONG}", 1, "could not write"),
-        (f"mkdir gone && cd gone && rmdir ../gone && {NFSOLVE} {RUN}", 2, "the current folder was removed"),
     ],
 )
 def test_no_traceback(command, code, message, tmp_path):
