@@ -103,6 +103,8 @@ class Plan(Recipe):
                     "cannot hold",
                     do="build the module again; nfsolve.RunFolder(path).load_field(module) gives it its weights",
                 )
+            if not config["stages"]:
+                raise InputError("config.json must describe at least one stage, got none", do="restore it from a copy")
             for stage in config["stages"]:
                 check_types(Stage, stage)
             check_types(RunOptions, config["run"])
