@@ -1,6 +1,7 @@
 # make demo   set up everything and solve Burgers' equation for one minute
 # make test   set up everything and run the tests
 # make accuracy  every default run against its target: an hour or so
+# make fuzz   the property tests again and again on new examples, for an hour (FUZZ_SECONDS)
 # make check  what CI runs: format, lint, types, import floors, tests
 PYTHON ?= python3
 VENV ?= .venv
@@ -9,7 +10,9 @@ BIN := $(VENV)/bin
 export OMP_WAIT_POLICY ?= PASSIVE
 READY := $(VENV)/.ready
 
-.PHONY: demo test check lint accuracy clean
+FUZZ_SECONDS ?= 3600
+
+.PHONY: demo test check lint accuracy fuzz clean
 
 demo: $(READY)
 	$(BIN)/nfsolve run burgers --time-limit 60 --out runs/burgers-demo-$$(date +%Y%m%d-%H%M%S)
@@ -28,6 +31,10 @@ check: lint test
 
 accuracy: $(READY)
 	$(BIN)/python -m pytest -m slow -s
+
+fuzz: $(READY)
+	end=$$(( $$(date +%s) + $(FUZZ_SECONDS) )); while [ $$(date +%s) -lt $$end ]; do \
+		OMP_NUM_THREADS=1 $(BIN)/python -m pytest -x -m hypothesis --hypothesis-seed=random || exit 1; done
 
 # constraints.txt pins every version, PyTorch above all: a newer one may bring gigabytes
 $(READY): pyproject.toml constraints.txt

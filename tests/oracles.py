@@ -19,3 +19,9 @@ def derivative(function, points: Tensor, along: tuple[int, ...]) -> Tensor:
             column = torch.zeros_like(column) if gradient is None else gradient[:, coordinate]
         columns.append(column)
     return torch.stack(columns, -1).detach()
+
+
+def gauss_newton_product(residual, theta: Tensor, vector: Tensor) -> Tensor:
+    """Multiply J^T J by a vector, J the Jacobian of a residual (P,) -> (N,), by one forward and one reverse sweep."""
+    forward = torch.func.jvp(residual, (theta,), (vector,))[1]
+    return torch.func.vjp(residual, theta)[1](forward)[0].detach()

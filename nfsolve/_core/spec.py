@@ -5,18 +5,23 @@ instance) or ``{"partial": "module:Name", **arguments}``; numbers, strings, list
 """
 
 import base64
+import contextlib
 import dataclasses
 import importlib
 import inspect
 import math
+import types
+import typing
+from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from nfsolve._core.errors import InputError
+from nfsolve._core.errors import InputError, MissingExtra
 from nfsolve._core.version import VERSION
 
 TRUSTED = ("nfsolve", "problems", "torch.optim")
@@ -98,6 +103,7 @@ def build(data: Any, trusted: tuple[str, ...] = TRUSTED) -> Any:
     if kind is None:
         return arguments
     target = _find(data[kind], kind, trusted)
+    check_types(target, arguments)
     try:
         return target(**arguments) if kind == "call" else partial(target, **arguments)
     except TypeError as error:
@@ -105,6 +111,67 @@ def build(data: Any, trusted: tuple[str, ...] = TRUSTED) -> Any:
             f"config.json describes {data[kind]} with arguments that it does not take ({error})",
             do=f"load it with the version of nfsolve that wrote it; this is {VERSION}",
         ) from error
+
+
+@contextlib.contextmanager
+def recorded() -> Iterator[None]:
+    """Word what goes wrong while the run that a config describes is built.
+
+    Raises:
+        InputError: For any other exception: values that no program wrote make constructors raise whatever they like.
+    """
+    try:
+        yield
+    except (InputError, MissingExtra, OSError):
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+        raise InputError(
+            f"config.json must describe a run that can be built, and its values lead to {reason}",
+            do=f"restore it from a copy, or load it with the version of nfsolve that wrote it; this is {VERSION}",
+        ) from error
+
+
+def check_types(maker: Any, arguments: dict[str, Any]) -> None:
+    """Refuse arguments whose type is not that of their annotation, where this is a plain one; arrays pass.
+
+    Args:
+        maker: A class or a function.
+        arguments: Name -> value, as a config holds them.
+
+    Raises:
+        InputError: The first value of another type.
+    """
+    hints: dict[str, Any] = {}
+    for base in reversed(maker.__mro__) if isinstance(maker, type) else [maker]:
+        function = vars(base).get("__init__") if isinstance(base, type) else base
+        with contextlib.suppress(NameError, TypeError, AttributeError):  # annotations that cannot be resolved
+            hints |= typing.get_type_hints(base if dataclasses.is_dataclass(base) else function)
+    for name, value in arguments.items():
+        if not _fits(value, hints.get(name, Any)):
+            wanted = getattr(hints[name], "__name__", None) or str(hints[name])
+            raise InputError(
+                f"config.json must give {maker.__name__} a {name} of type {wanted}, got {str(value)[:80]!r}",
+                do="restore it from a copy",
+            )
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    origin = typing.get_origin(hint)
+    if isinstance(value, np.ndarray | torch.Tensor):
+        return True
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, inside) for inside in typing.get_args(hint))
+    if origin is typing.Literal:
+        return any(type(value) is type(inside) and value == inside for inside in typing.get_args(hint))
+    if hint is float or hint is int:
+        whole = hint is float or isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+        return isinstance(value, int | float) and not isinstance(value, bool) and whole
+    if hint is Path:
+        return isinstance(value, str | Path)
+    if origin is tuple or hint is tuple:
+        return isinstance(value, tuple)
+    return isinstance(value, hint) if hint in (bool, str, types.NoneType) else True
 
 
 def _array(text: Any, data: dict[str, Any]) -> np.ndarray:

@@ -1,6 +1,7 @@
 """The commands: what each does with what was said on the command line."""
 
 import dataclasses
+import errno
 import os
 import sys
 import time
@@ -99,10 +100,15 @@ def run_problem(problem: type[Problem], arguments: list[str] | None = None) -> i
 
 def _guarded(command: Callable[[], int]) -> int:
     """Do a command; where whoever reads its output leaves, as `| head` does, stop without a word."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started the program
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  # until the program ends
     try:
         code = _worded(command)
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):
+            print(f"error: could not write the output ({error}). Free disk space", file=sys.stderr)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered would fail once more
         return FAILED
     return code
@@ -128,6 +134,11 @@ def _worded(command: Callable[[], int]) -> int:
     except SaveError as error:
         print(f"error: {error}", file=sys.stderr)
         return FAILED
+    except OSError as error:
+        if error.filename is None and error.errno in (errno.EPIPE, errno.ENOSPC):  # of the output, see `_guarded`
+            raise
+        print(f"error: a path cannot be used ({error}). Check it and the current folder", file=sys.stderr)
+        return WRONG_USAGE
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED

@@ -10,14 +10,13 @@ from nfsolve.curvature.least_squares import LeastSquares
 from nfsolve.curvature.ntk import (
     NTKProduct,
     captured_energy,
-    condition_number,
     empirical_ntk,
     kernel_alignment,
     ntk_by_parameter,
     ntk_traces,
     top_eigenpairs,
 )
-from nfsolve.curvature.products import HessianProduct, gauss_newton_product, hessian_product, linear_maps
+from nfsolve.curvature.products import HessianProduct, hessian_product, linear_maps
 
 __all__ = [
     "AffineLayer",
@@ -30,11 +29,9 @@ __all__ = [
     "captured_energy",
     "central_difference",
     "check_products",
-    "condition_number",
     "conditioning",
     "empirical_ntk",
     "foreign_operations",
-    "gauss_newton_product",
     "hessian_matrix",
     "hessian_product",
     "kernel_alignment",

@@ -181,21 +181,3 @@ def captured_energy(vectors: Tensor, y: Tensor) -> Tensor:
         E_1 .. E_m, ``(m,)``.
     """
     return (vectors.T @ y).square().cumsum(0) / (y @ y)
-
-
-def condition_number(matrix: Tensor, cutoff: float = 0.0) -> float:
-    """Return the ratio of the largest to the smallest eigenvalue of a symmetric positive semidefinite matrix.
-
-    Args:
-        matrix: ``(n, n)``, symmetric.
-        cutoff: Eigenvalues up to ``cutoff`` times the largest are left out. With 0 none is, and rounding decides
-            about anything above 1e16.
-
-    Returns:
-        The ratio; infinite where the smallest eigenvalue that counts is not positive.
-    """
-    eigenvalues = torch.linalg.eigvalsh(matrix.double())
-    largest = float(eigenvalues[-1])
-    kept = eigenvalues[eigenvalues > cutoff * largest] if cutoff > 0.0 else eigenvalues
-    smallest = float(kept[0]) if kept.numel() else 0.0
-    return largest / smallest if smallest > 0.0 else math.inf

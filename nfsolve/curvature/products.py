@@ -1,7 +1,6 @@
-"""Products with the Hessian H of a loss and the Gauss-Newton matrix J^T J of a residual, without forming them.
+"""Products with the Hessian H of a loss and the Jacobian J of a residual, without forming them.
 
-H v by differentiating the gradient twice in reverse (Pearlmutter, Neural Computation 6 (1994) 147); J^T (J v) by one
-forward and one reverse sweep (Schraudolph, Neural Computation 14 (2002) 1723).
+H v by differentiating the gradient twice in reverse (Pearlmutter, Neural Computation 6 (1994) 147).
 """
 
 from collections.abc import Callable, Sequence
@@ -60,24 +59,6 @@ def hessian_product(
             product = tuple(torch.zeros_like(p) for p in parameters)
     used = [g is not None for g in found]
     return HessianProduct(value.detach(), [g.detach() for g in gradient], [h.detach() for h in product], used)
-
-
-def gauss_newton_product(residual: Callable[[Tensor], Tensor], theta: Tensor, vector: Tensor) -> Tensor:
-    """Multiply J^T J by a vector, J the Jacobian of a residual.
-
-    Needs one derivative in each mode and no double backward; always positive semidefinite.
-
-    Args:
-        residual: theta ``(P,)`` -> residual ``(N,)``, a pure function.
-        theta: Where to differentiate, ``(P,)``.
-        vector: ``(P,)``.
-
-    Returns:
-        J^T J v, ``(P,)``. The Hessian of the loss |r|^2 is twice J^T J plus a term that vanishes with r.
-    """
-    forward = torch.func.jvp(residual, (theta,), (vector,))[1]
-    (product,) = torch.func.vjp(residual, theta)[1](forward)
-    return product.detach()
 
 
 def linear_maps(residual: Tensor, theta: Tensor) -> tuple[LinearMap, LinearMap]:

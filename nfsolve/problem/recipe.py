@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from nfsolve._core.device import choose_dtype
 from nfsolve._core.errors import InputError, unknown
+from nfsolve.fields import Factorization
 from nfsolve.weighting import Constant, Weighting
 
 SCHEDULES = ("constant", "cosine", "exponential")
@@ -51,6 +52,11 @@ class Stage:
     only: str = ""
 
     def __post_init__(self) -> None:
+        if not callable(self.optimizer):
+            raise InputError(
+                f"the optimizer of a stage must be a class or a partial of one, got {self.optimizer!r}",
+                do="write Stage(nfsolve.optim.Adam, steps)",
+            )
         if self.schedule not in SCHEDULES:
             raise unknown("schedule", self.schedule, SCHEDULES)
         if self.steps < 0 or (self.resample or 0) < 0:
@@ -91,7 +97,7 @@ class Stage:
             return self.optimizer(parameters)
         except InputError:
             raise
-        except ValueError as error:  # the wording of torch's own optimizers
+        except (ValueError, TypeError) as error:  # the wording of torch's own optimizers
             maker = getattr(self.optimizer, "func", self.optimizer)
             raise InputError(
                 f"the optimizer {getattr(maker, '__name__', '')} refuses one of its options: {error}",
@@ -227,6 +233,15 @@ class Recipe:
     run: RunOptions = dataclasses.field(default_factory=RunOptions)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.weighting, Weighting):
+            raise InputError(
+                f"weighting must be a scheme of nfsolve.weighting, got {self.weighting!r}", do="write weighting=NTK()"
+            )
+        if not (self.factorization is None or isinstance(self.factorization, Factorization)):
+            raise InputError(
+                f"factorization must be one of nfsolve.fields, got {self.factorization!r}",
+                do="write factorization=nfsolve.RandomWeightFactorization()",
+            )
         said = [name for name in OF_STAGES if name in self.run.said()]
         if said:
             raise InputError(f"run= of a recipe leaves {said[0]} to its stages", do="put it into the stages")

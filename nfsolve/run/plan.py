@@ -13,7 +13,7 @@ from torch import nn
 
 from nfsolve._core.device import choose_device, choose_dtype
 from nfsolve._core.errors import InputError, unknown
-from nfsolve._core.spec import TRUSTED, build, describe
+from nfsolve._core.spec import TRUSTED, build, check_types, describe, recorded
 from nfsolve._core.version import VERSION
 from nfsolve.fields import Field, factorize
 from nfsolve.fields.field import origin_of, output_names
@@ -90,11 +90,10 @@ class Plan(Recipe):
         Raises:
             InputError: Something in it does not exist here, or cannot be rebuilt.
         """
-        try:
-            recorded = config["problem"]
-            what, parameters = recorded["what"], recorded["parameters"]
+        with recorded():
+            described = config["problem"]
             if problem is None:
-                problem = recall(what, recorded["class"], trust)
+                problem = recall(str(described["what"]), str(described["class"]), trust)
             problem_class = problem if isinstance(problem, type) else type(problem)
             trusted = (*TRUSTED, problem_class.__module__)
             if isinstance(config["field"], dict) and "opaque" in config["field"]:
@@ -104,6 +103,11 @@ class Plan(Recipe):
                     "cannot hold",
                     do="build the module again; nfsolve.RunFolder(path).load_field(module) gives it its weights",
                 )
+            if not config["stages"]:
+                raise InputError("config.json must describe at least one stage, got none", do="restore it from a copy")
+            for stage in config["stages"]:
+                check_types(Stage, stage)
+            check_types(RunOptions, config["run"])
             stages = tuple(Stage(**(s | {"optimizer": build(s["optimizer"], trusted)})) for s in config["stages"])
             plan = cls(
                 field=build(config["field"], trusted),
@@ -112,14 +116,11 @@ class Plan(Recipe):
                 weighting=build(config["weighting"], trusted),
                 run=RunOptions(**config["run"]),
             )
-        except (KeyError, TypeError) as error:
-            raise InputError(
-                f"config.json lacks or misplaces {error}",
-                do=f"load it with the version of nfsolve that wrote it; this is {VERSION}",
-            ) from error
-        if isinstance(problem, Problem):
-            return problem, plan
-        return make_problem(problem_class, build(parameters, trusted)), plan
+            if isinstance(problem, Problem):
+                return problem, plan
+            parameters = dict(build(described["parameters"], trusted))
+            check_types(problem_class, parameters)
+            return make_problem(problem_class, parameters), plan
 
 
 def join_options(run: RunOptions | None, given: dict[str, Any]) -> RunOptions:

@@ -11,6 +11,7 @@ from torch import nn
 
 from nfsolve._core.device import choose_device
 from nfsolve._core.errors import InputError, unknown
+from nfsolve._core.spec import recorded
 from nfsolve.problem import Problem, RunOptions, Stage
 from nfsolve.problem.recipe import DEFAULTS
 from nfsolve.run.automatic import Automatic, wants_automatic
@@ -166,7 +167,8 @@ def resume(
     runs.lock()
     try:
         checkpoint = runs.load_checkpoint()
-        runner = _runner(known, plan, runs, report, checkpoint)
+        with recorded():
+            runner = _runner(known, plan, runs, report, checkpoint)
         if checkpoint is None:
             runner.report({"warning": "no checkpoint yet: starting again"})
         return runner.go()
@@ -217,6 +219,7 @@ def reopen(
     return _reopened(folder, problem, trust, report).reopen()
 
 
+@recorded()
 def _reopened(folder: str | Path, problem: Any, trust: bool, report: Any) -> Run | March:
     """Restore the last checkpoint of a folder, on the CPU and without a limit of time."""
     runs = RunFolder(folder)

@@ -6,9 +6,10 @@ from torch import Generator, nn
 from torch.func import functional_call
 
 import nfsolve as nf
-from nfsolve.curvature import LeastSquares, gauss_newton_product, kronecker_factors
+from nfsolve.curvature import LeastSquares, kronecker_factors
 from nfsolve.problem import Objective
 from problems.pde.poisson import Poisson
+from tests.oracles import gauss_newton_product
 
 
 def random(*shape: int, seed: int = 0, dtype=torch.float64) -> torch.Tensor:

@@ -3,8 +3,9 @@ import torch
 from torch import nn
 
 from nfsolve._core.errors import InputError
-from nfsolve.curvature import LeastSquares, gauss_newton_product, linear_maps
+from nfsolve.curvature import LeastSquares, linear_maps
 from nfsolve.optim import NystromNewtonCG
+from tests.oracles import gauss_newton_product
 
 
 def spread(p: int = 30) -> LeastSquares:
