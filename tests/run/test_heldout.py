@@ -177,7 +177,7 @@ def test_what_a_solution_says_reads_well_in_a_notebook_too():
 def test_a_residual_that_is_larger_between_points_comes_with_a_cure():
     scores = {"rms/r": 1e-6, "heldout/r": 1e-2, "heldout_max/r": 9.0}
     plain, timed, coupled = (
-        warnings(scores, torch.float64, **options)[0] for options in ({}, {"timed": True}, {"coupled": {"r"}})
+        warnings(scores, torch.float64, {}, **options)[0] for options in ({}, {"timed": True}, {"coupled": {"r"}})
     )
     assert "use more points or a smaller resample" in plain
     assert "more windows=... of time" in timed
