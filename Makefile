@@ -1,4 +1,4 @@
-# make demo   set up everything and solve Burgers' equation for one minute
+# make demo   set up everything and solve a nonlinear wave equation with what short trials find
 # make test   set up everything and run the tests
 # make accuracy  every default run against its target: an hour or so
 # make fuzz   the property tests again and again on new examples, for an hour (FUZZ_SECONDS)
@@ -15,7 +15,7 @@ FUZZ_SECONDS ?= 3600
 .PHONY: demo test check lint accuracy fuzz clean
 
 demo: $(READY)
-	$(BIN)/nfsolve run burgers --time-limit 60 --out runs/burgers-demo-$$(date +%Y%m%d-%H%M%S)
+	$(BIN)/nfsolve run klein_gordon --out runs/klein-gordon-demo-$$(date +%Y%m%d-%H%M%S)
 
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8

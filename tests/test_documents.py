@@ -85,7 +85,7 @@ def test_commands_are_understood(command):
     assert f"  {verb}" in importlib.import_module("nfsolve.cli.commands").__dict__["USAGE"]
     if verb == "run" and words and not words[0].startswith("-") and "--help" not in words:
         request = read_request(find(words[0]), words[1:], "nfsolve run")
-        assert request.options["stages"]
+        assert request.options["run"]
 
 
 def first_block() -> str:

@@ -14,6 +14,7 @@ from problems.pde.allen_cahn import AllenCahn
 from problems.pde.convection import Convection
 from problems.pde.helmholtz import Helmholtz
 from problems.pde.kdv import KdV
+from problems.pde.klein_gordon import KleinGordon
 from problems.pde.kuramoto_sivashinsky import KuramotoSivashinsky
 from problems.pde.poisson_5d import Poisson5D
 from problems.pde.reaction import Reaction
@@ -35,6 +36,7 @@ EXACT = [
     (Wave(), 1e-10),
     (Wave(c=1.0, beta=5), 1e-10),
     (Poisson5D(n_points=200, n_face=40), 1e-11),
+    (KleinGordon(omega=5.0), 1e-11),
 ]
 
 
