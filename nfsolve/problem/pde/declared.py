@@ -315,6 +315,16 @@ def _strings(code: CodeType | None) -> set[str]:
     return {c for c in code.co_consts if isinstance(c, str)} if code is not None else set()
 
 
+def _value_and_slope(
+    problem: Any, out: str, time: str, conditions: dict[str, Condition], used: dict[str, _Used]
+) -> bool:
+    """Whether one condition at the start of time names an unknown and its derivative along time."""
+    faces = (name for name, c in conditions.items() if c.kind == "face" and time in c.sides)
+    return any(
+        out in arguments(getattr(problem, name)) and used[name].orders.get(out, {}).get(time, 0) >= 1 for name in faces
+    )
+
+
 def _open_sides(problem: Any, out: str, conditions: dict[str, Condition], used: dict[str, _Used]) -> list[str]:
     """Find the coordinates along which an unknown has second derivatives and fewer than two conditions."""
     domain = problem.domain
@@ -329,6 +339,8 @@ def _open_sides(problem: Any, out: str, conditions: dict[str, Condition], used: 
             continue
         low, high = (f"{name}={end:g}" for end in domain.bounds[column])
         sides = [side for c in about for side in _sides(c, name, column, domain, (low, high))]
+        if name in TIMES and sides and _value_and_slope(problem, out, name, conditions, used):
+            continue  # one method says both at the start
         if len(sides) >= 2:
             continue
         missing = [side for side in (low, high) if side not in sides] if name not in TIMES else [low]

@@ -560,3 +560,15 @@ def test_marks_that_cannot_be_meant_are_refused(mark, message):
 def test_unknown_scalars_are_no_directions():
     problem = make(free=interior(free), nu=Unknown(1.0))()
     problem.check()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "open_"), [("u u_t", False), ("u", True), ("u_t", True)], ids=["both", "value", "slope"]
+)
+def test_one_method_may_say_value_and_slope_at_the_start(wanted, open_):
+    space = {"face": face, "interior": interior, "torch": torch}
+    names = ", ".join(wanted.split())
+    exec(f"@face(t=0)\ndef start(self, {names}): return torch.cat([{names}], -1)", space)
+    exec("@interior\ndef motion(self, u_tt): return u_tt", space)
+    problem = make(domain=Box(t=(0, 1)), start=space["start"], motion=space["motion"])()
+    assert any("no condition on u at t=0" in text for text in problem.cautions()) is open_
