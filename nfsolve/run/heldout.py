@@ -12,6 +12,7 @@ from nfsolve.problem import Problem
 from nfsolve.problem.rows import leading
 
 LARGER = 3.0  # times the trained residual, from which a user is warned
+TERMS = 10.0  # times the first residual, as large as the terms may be of which rounding is left
 NEGLIGIBLE = 1e-12  # a smaller residual is rounding; of shorter types 100 of their own
 PIECE = 2**14  # points whose derivatives are held at once
 
@@ -64,7 +65,7 @@ def warnings(
     for key, fresh in scores.items():
         name = key.removeprefix("heldout/")
         trained = scores.get(f"rms/{name}")
-        unit = max(1.0, first.get(f"rms/{name}", 0.0))
+        unit = max(1.0, TERMS * first.get(f"rms/{name}", 0.0))
         if name == key or trained is None or not fresh > max(unit * negligible, LARGER * trained):
             continue
         times = f"{fresh / trained:.3g}" if trained else "infinitely many"

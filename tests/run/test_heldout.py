@@ -129,7 +129,7 @@ def test_only_what_is_larger_and_not_rounding_is_warned_of(trained, fresh, dtype
 
 def test_rounding_is_measured_by_the_size_of_the_first_residual():
     scores = {"rms/r": 1e-13, "heldout/r": 5e-12}
-    assert warnings(scores, torch.float64, {"rms/r": 0.5})
+    assert warnings(scores, torch.float64, {"rms/r": 0.05})
     assert not warnings(scores, torch.float64, {"rms/r": 40.0})
 
 
