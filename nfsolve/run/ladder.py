@@ -110,7 +110,8 @@ class Ladder:
         if may and not (best and best.relative <= NEEDS_WINDOWS):
             best = self._in_windows(best)
             if best is not None and best.windows == 1 and best.relative > goal:
-                best = self._grow(1) or best  # windows did not help: take as many features as fit
+                more = self._grow(1)  # windows did not help: take as many features as fit
+                best = more if more is not None and more.relative < best.relative else best
         return best
 
     def _in_windows(self, best: Trial | None) -> Trial | None:
@@ -166,9 +167,22 @@ class Ladder:
             candidates = [tuple(s * factor for s in near.scales) for factor in (1.0, 1.5, 2.2)]
             return self._first_minimum(candidates, width, windows, patience=1)
         found = self._first_minimum([(s,) * self.d for s in SCALES], width, windows)
-        if found is None or self.d == 1 or found.relative > UNSEEN:
+        if self.d == 1:
             return found
-        return self._by_axis(found)
+        if found is None or found.relative > UNSEEN:
+            found = self._one_fine_axis(width, windows, found)
+        return found if found is None or found.relative > UNSEEN else self._by_axis(found)
+
+    def _one_fine_axis(self, width: int, windows: int, best: Trial | None) -> Trial | None:
+        """Try a large bandwidth along one coordinate only, where no common one sees the solution."""
+        for axis in range(self.d):
+            for scale in SCALES[2:]:
+                if self.left() <= 0:
+                    return best
+                found = self.trial(width, tuple(scale if i == axis else SCALES[0] for i in range(self.d)), windows)
+                if found is not None and (best is None or found.relative < best.relative):
+                    best = found
+        return best
 
     def _first_minimum(self, candidates: Any, width: int, windows: int, patience: int = 2) -> Trial | None:
         best, worse = None, 0
