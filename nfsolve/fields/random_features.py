@@ -87,6 +87,10 @@ class RandomFeatures(Field):
         """Map normalised coordinates to raw outputs."""
         return self.last(self.activation(self.features(features), 0))
 
+    def raw(self, points: Tensor) -> Tensor:
+        """Evaluate at points ``(n, d)`` without the output transform, ``(n, k)``."""
+        return self.network(self.encode(self.cast(points)))
+
     @torch.no_grad()
     def fit(self, points: Tensor, values: Tensor) -> None:
         """Set the last layer so that raw outputs come close to given values, by least squares.

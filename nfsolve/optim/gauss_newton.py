@@ -114,11 +114,7 @@ class GaussNewton(OneGroup):
             TypeError: A plain closure.
             InputError: The objective has other parameters, or the form asked for needs more than ``max_bytes``.
         """
-        if not hasattr(objective, "jacobian"):
-            raise TypeError(
-                f"GaussNewton got a {type(objective).__name__} without residuals: it needs an objective with "
-                "stacked(theta) and jacobian(theta). Pass LeastSquares(residual_function, parameters), or use nf.solve"
-            )
+        self._need(objective, "stacked(theta) and jacobian(theta)")
         self.stop_reason = ""
         self.clock.start()
         theta = objective.theta()

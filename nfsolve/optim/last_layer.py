@@ -80,11 +80,7 @@ class LastLayer(OneGroup):
             TypeError: A plain closure.
             InputError: The matrices do not fit.
         """
-        if not hasattr(objective, "parts"):
-            raise TypeError(
-                f"LastLayer got a {type(objective).__name__} without residuals: it needs an objective with parts(). "
-                "Pass LeastSquares(residual_function, parameters), or use nf.solve"
-            )
+        self._need(objective, "parts()")
         self.stop_reason = ""
         group = self.param_groups[0]
         sums = _Sums()

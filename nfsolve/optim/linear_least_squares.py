@@ -90,11 +90,7 @@ class LinearLeastSquares(OneGroup):
             TypeError: A plain closure.
             InputError: The objective has other parameters, or the Jacobian needs more than ``max_bytes``.
         """
-        if not hasattr(objective, "jacobian"):
-            raise TypeError(
-                f"LinearLeastSquares got a {type(objective).__name__} without residuals: it needs an objective with "
-                "stacked(theta) and jacobian(theta). Pass LeastSquares(residual_function, parameters), or use nf.solve"
-            )
+        self._need(objective, "stacked(theta) and jacobian(theta)")
         self._check_objective(objective)
         self.stop_reason = ""
         theta = objective.theta()

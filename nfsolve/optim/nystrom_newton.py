@@ -95,11 +95,7 @@ class NystromNewtonCG(OneGroup):
             TypeError: A plain closure.
             InputError: The objective has other parameters.
         """
-        if not hasattr(objective, "stacked"):
-            raise TypeError(
-                f"NystromNewtonCG got a {type(objective).__name__} without residuals: it needs an objective with "
-                "stacked(theta). Pass LeastSquares(residual_function, parameters), or use nf.solve"
-            )
+        self._need(objective, "stacked(theta)")
         self._check_objective(objective)
         if self._thawed_or_frozen(self._shared()):
             self._shared().pop("vectors", None)

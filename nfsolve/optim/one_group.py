@@ -48,6 +48,15 @@ class OneGroup(torch.optim.Optimizer):
         shared["trained"] = now
         return before is not None and before != now
 
+    def _need(self, objective: Any, offers: str) -> None:
+        """Refuse a plain closure: ``offers`` names the methods that an objective needs, as in ``stacked(theta)``."""
+        names = (call.split("(")[0] for call in offers.split(" and "))
+        if not all(hasattr(objective, name) for name in names):
+            raise TypeError(
+                f"{type(self).__name__} got a {type(objective).__name__} without residuals: it needs an objective with "
+                f"{offers}. Pass LeastSquares(residual_function, parameters), or use nf.solve"
+            )
+
     def _check_objective(self, objective: Any) -> None:
         """Refuse an objective about other parameters than those of the optimizer that require a gradient."""
         if [id(p) for p in objective.parameters] != [id(p) for p in self._trained]:

@@ -7,7 +7,7 @@ from nfsolve.problem.operator.trained import TrainedOperator
 from nfsolve.problem.pde.conditions import boundary, face, interior, measured, paired
 from nfsolve.problem.pde.evaluate import in_pieces
 from nfsolve.problem.pde.pde import PDE
-from nfsolve.problem.pde.window import check_windows, cuts_of, window_of
+from nfsolve.problem.pde.window import check_windows, cuts_of, may_have_windows, window_of
 from nfsolve.problem.problem import Batch, FieldFunction, Problem, SamplerState
 from nfsolve.problem.recipe import Recipe, RunOptions, Stage
 from nfsolve.problem.rows import Rows
@@ -35,6 +35,7 @@ __all__ = [
     "face",
     "in_pieces",
     "interior",
+    "may_have_windows",
     "measured",
     "operator_of",
     "paired",

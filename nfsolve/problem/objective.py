@@ -17,7 +17,6 @@ from nfsolve.diff import Unsupported, jacobian_by_rows
 from nfsolve.problem.coupling import couples, perturbed
 from nfsolve.problem.mistakes import check_residual, first_bad_point, in_words
 from nfsolve.problem.problem import Batch, Problem, SamplerState
-from nfsolve.problem.recipe import Stage
 from nfsolve.problem.rows import leading, row_count
 from nfsolve.problem.unknowns import NoNumbers, Unknowns
 from nfsolve.weighting import Constant, Weighting, Weights
@@ -91,9 +90,9 @@ class Objective(LeastSquares):
         super().choose(only)
         self._recordable = {}
 
-    def sample_as(self, stage: Stage) -> None:
-        """Draw as many points, or as coarse ones, as a stage says, from the next draw on."""
-        self._sampler = SamplerState(points=stage.points, coarsen=stage.coarsen)
+    def sample_as(self, sampler: SamplerState) -> None:
+        """Draw as many points, or as coarse ones, as a state without batch and field says, from the next draw on."""
+        self._sampler = sampler
 
     @torch.no_grad()
     def resample(self) -> None:

@@ -15,7 +15,7 @@ from nfsolve._core.device import choose_device
 from nfsolve._core.errors import InputError
 from nfsolve.fields import MLP
 from nfsolve.optim import GaussNewton
-from nfsolve.problem import PDE, OperatorPDE, Problem, Recipe, RunOptions, Stage
+from nfsolve.problem import PDE, OperatorPDE, Problem, Recipe, RunOptions, Stage, may_have_windows
 from nfsolve.run.estimate import (
     ROUNDING,
     ErrorEstimate,
@@ -23,11 +23,11 @@ from nfsolve.run.estimate import (
     compared,
     default_width,
     error_estimate,
+    weighted_root,
 )
 from nfsolve.run.folder import METRICS, RunFolder, environment
-from nfsolve.run.ladder import Ladder, Trial, may_have_windows, recipe_of
-from nfsolve.run.loop import Run
-from nfsolve.run.march import March
+from nfsolve.run.ladder import Ladder, Trial, recipe_of
+from nfsolve.run.march import March, run_or_march
 from nfsolve.run.plan import Plan
 from nfsolve.run.report import note, reporter
 from nfsolve.run.solution import Solution
@@ -156,7 +156,7 @@ class Automatic:
         plan = Plan.of(recipe, RunOptions(**self._options()))
         if self.folder is not None:
             self.folder.clear()
-        return (Run if plan.run.windows == 1 else March)(self.problem, plan, self.folder, self.kind).go()
+        return run_or_march(self.problem, plan, self.folder, self.kind).go()
 
     def _options(self) -> dict[str, Any]:
         run = self.plan.run
@@ -166,11 +166,9 @@ class Automatic:
         """Held-out residual of a solution, relative to that of zero; infinite where there is none."""
         if solution is None:
             return math.inf
-        weights, metrics = self.problem.weights(), solution.metrics
-        found = {key[8:]: value for key, value in metrics.items() if key.startswith("heldout/")}
-        if solution.failed or not found:
+        if solution.failed or not any(key.startswith("heldout/") for key in solution.metrics):
             return math.inf
-        return math.sqrt(sum(weights.get(name, 1.0) * value**2 for name, value in found.items())) / self._zero
+        return weighted_root(self.problem, solution.metrics) / self._zero
 
     def _finish(self, solution: Solution, trial: Trial | None) -> Solution:
         """Add the estimate of the error and what choosing took."""
@@ -241,8 +239,3 @@ def network_recipe(problem: Any) -> Recipe:
         stages=(Stage(GaussNewton, steps=2000, points=NETWORK_POINTS[d] / rows),),
         run=RunOptions(dtype="float64", log_every=20),
     )
-
-
-def decisions(ladder: Ladder, chosen: str) -> dict[str, Any]:
-    """Return the trials and the choice as plain data for ``decisions.json``."""
-    return {"trials": [asdict(trial) for trial in ladder.trials], "chosen": chosen}

@@ -6,7 +6,6 @@ import torch
 
 from nfsolve._core.random import generator
 from nfsolve.fields import RandomFeatures
-from nfsolve.fields.corrected import without_output_transform
 from nfsolve.optim import LinearLeastSquares
 from nfsolve.problem import PDE, Objective
 from nfsolve.sampling import sobol
@@ -47,5 +46,4 @@ def start_at_rest(objective: Objective, seed: int) -> None:
     points, column = points.to(before), problem.domain.index("t")
     still = points.clone()
     still[:, column] = problem.domain.bounds[column][0]
-    raw, _ = without_output_transform(field)
-    field.fit(points, raw(still))
+    field.fit(points, field.raw(still))

@@ -7,7 +7,6 @@ cannot resolve shows in the residual that the correction leaves on other points;
 """
 
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +19,7 @@ from nfsolve.domains import Domain
 from nfsolve.fields import RandomFeatures
 from nfsolve.fields.corrected import Corrected
 from nfsolve.linalg.qr import least_squares
-from nfsolve.problem import PDE, Objective, OperatorPDE, Problem, Stage
+from nfsolve.problem import PDE, Objective, OperatorPDE, Problem, SamplerState
 from nfsolve.problem.pde.evaluate import in_pieces
 from nfsolve.problem.pde.sample import evaluation_points
 from nfsolve.run.heldout import held_out
@@ -44,7 +43,6 @@ class ErrorEstimate:
         reason: Why it cannot, or what it rests on, in words.
         left: Part of the held-out residual that the correction leaves.
         correction: Field minus its estimated error, the improved solution.
-        seconds: Wall-clock seconds spent.
     """
 
     relative_l2: dict[str, float]
@@ -52,7 +50,6 @@ class ErrorEstimate:
     reason: str
     left: float
     correction: nn.Module | None = None
-    seconds: float = 0.0
 
     @property
     def worst(self) -> float:
@@ -109,7 +106,6 @@ def error_estimate(
     Returns:
         The estimate; where it is not to be trusted, ``reason`` says why.
     """
-    started = time.perf_counter()
     why = can_estimate(problem)
     if why:
         return ErrorEstimate({}, False, f"not available: {why}", math.nan)
@@ -144,7 +140,7 @@ def error_estimate(
             "so that the error is not resolved"
         )
     )
-    return ErrorEstimate(found, trusted, reason, left, both, time.perf_counter() - started)
+    return ErrorEstimate(found, trusted, reason, left, both)
 
 
 def compared(
@@ -176,7 +172,7 @@ def correct(problem: Any, both: Corrected, data: Any, seed: int) -> None:
     objective = Objective(problem, both, data, generator(seed, "correction"))
     wanted = ROWS_PER_COLUMN * sum(p.numel() for p in objective.parameters)
     rows = max(objective.stacked(objective.theta()).numel(), 1)
-    objective.sample_as(Stage(lambda _: None, 0, points=wanted / rows))
+    objective.sample_as(SamplerState(points=wanted / rows))
     objective.resample()
     theta = objective.theta()
     with torch.no_grad():
@@ -184,12 +180,16 @@ def correct(problem: Any, both: Corrected, data: Any, seed: int) -> None:
         objective.assign(theta + least_squares(jacobian, -residual))
 
 
-def size(problem: Any, field: Any, fresh: dict[str, Any], coupled: Any = ()) -> float:
-    """Return the root of the weighted sum of mean squares of held-out residuals: the loss they would have."""
-    weights = problem.weights()
-    found = held_out(problem, field, fresh, coupled)
-    squares = (weights.get(name, 1.0) * found[f"heldout/{name}"] ** 2 for name in fresh)
-    return math.sqrt(sum(squares))
+def size(problem: Any, field: Any, fresh: dict[str, Any]) -> float:
+    """Return the root of the loss that a field has on points it was not fitted to."""
+    return weighted_root(problem, held_out(problem, field, fresh))
+
+
+def weighted_root(problem: Any, scores: dict[str, Any]) -> float:
+    """Return the root of the weighted sum of mean squares of held-out residuals, from ``heldout/NAME``."""
+    weights, start = problem.weights(), "heldout/"
+    found = {key.removeprefix(start): value for key, value in scores.items() if key.startswith(start)}
+    return math.sqrt(sum(weights.get(name, 1.0) * value**2 for name, value in found.items()))
 
 
 def _without_base(both: Corrected) -> Any:

@@ -14,15 +14,13 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
 
-from nfsolve._core.errors import InputError
 from nfsolve._core.random import generator
 from nfsolve.fields import RandomFeatures
 from nfsolve.optim import LinearLeastSquares
-from nfsolve.problem import Objective, Recipe, RunOptions, Stage, check_windows, cuts_of, window_of
+from nfsolve.problem import Objective, Recipe, RunOptions, SamplerState, Stage, cuts_of, may_have_windows, window_of
 from nfsolve.run.beginning import start_at_rest
-from nfsolve.run.estimate import size
+from nfsolve.run.estimate import ROWS_PER_COLUMN, size
 
 NEEDS_WINDOWS = 1e-6  # held-out residual, relative to that of zero, above which windows of time are tried
 WELL_SOLVED = 1e-10  # at which more windows are not worth their time
@@ -30,7 +28,6 @@ SEEN = 1e-2  # above this, few features in fewer windows are no beginning
 UNSEEN = 0.2  # above this a trial has not seen the solution yet, so that nothing follows from it
 GAIN = 2.0  # factor on the residual that a larger trial must bring for the next larger one
 COLUMNS = 3000  # most columns of a least-squares problem
-ROWS_PER_COLUMN = 2.5
 WIDTHS = {1: (40, 80, 160, 320), 2: (200, 400, 800, 1600, 2400), 3: (400, 800, 1600, 2400)}
 SCALES = (2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 WINDOWS = (2, 4, 8, 16, 32, 64)
@@ -215,11 +212,10 @@ class Ladder:
             return known
         begun = time.perf_counter()
         problem, data, fresh, zero = self._part(windows)
-        field = features(width, scales).func.for_problem(  # type: ignore[attr-defined]
-            problem, width=width, scale=scales, seed=self.seed, dtype=torch.float64, device=self.device
-        )
+        made = {"seed": self.seed, "dtype": torch.float64, "device": self.device}
+        field = RandomFeatures.for_problem(problem, width=width, scale=scales, **made)
         objective = Objective(problem, field, data, generator(self.seed, "points"))
-        objective.sample_as(Stage(_no_optimizer, 0, points=points_factor(problem, width * self.k)))
+        objective.sample_as(SamplerState(points=points_factor(problem, width * self.k)))
         objective.resample()
         start_at_rest(objective, self.seed)
         optimizer = LinearLeastSquares(objective.parameters)
@@ -251,15 +247,6 @@ class Ladder:
         return self._parts[windows]
 
 
-def may_have_windows(problem: Any) -> bool:
-    """Return whether the time of a problem may be cut into windows."""
-    try:
-        check_windows(problem)
-    except InputError:
-        return False
-    return True
-
-
 def points_factor(problem: Any, columns: int) -> float:
     """Return the factor on the points inside the domain that gives enough rows for a number of columns."""
     conditions = [c for c in problem.conditions().values() if c.kind == "interior"]
@@ -267,11 +254,6 @@ def points_factor(problem: Any, columns: int) -> float:
         return 1.0
     rows = sum(c.points or problem.n_points for c in conditions)  # one row a point at least
     return max(ROWS_PER_COLUMN * columns, 50) / rows
-
-
-def features(width: int, scales: tuple[float, ...]) -> Any:
-    """Return the field of a trial."""
-    return partial(RandomFeatures, width=width, scale=scales)
 
 
 def recipe_of(problem: Any, trial: Trial) -> Recipe:
@@ -286,11 +268,7 @@ def recipe_of(problem: Any, trial: Trial) -> Recipe:
     """
     factor = points_factor(problem, trial.width * len(problem.outputs))
     return Recipe(
-        field=features(trial.width, trial.scales),
+        field=partial(RandomFeatures, width=trial.width, scale=trial.scales),
         stages=(Stage(LinearLeastSquares, STEPS, resample=0, points=factor),),
         run=RunOptions(dtype="float64", log_every=STEPS, windows=trial.windows, carry=False),
     )
-
-
-def _no_optimizer(parameters: list[nn.Parameter]) -> Any:
-    raise NotImplementedError

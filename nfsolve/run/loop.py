@@ -10,7 +10,7 @@ from torch.utils._pytree import tree_leaves
 
 from nfsolve._core.errors import InputError
 from nfsolve._core.random import generator
-from nfsolve.problem import Objective, Problem, Stage, check_windows
+from nfsolve.problem import Objective, Problem, SamplerState, Stage, may_have_windows
 from nfsolve.run.beginning import start_at_rest
 from nfsolve.run.clock import Deadline, OutOfTime, Stopwatch
 from nfsolve.run.estimate import affordable_estimate
@@ -204,7 +204,7 @@ class Run:
             self._optimizer.load_state_dict(self._resumed)
             self._resumed = None
         elif self.stage or stage.points != 1.0 or stage.coarsen > 1:
-            self.objective.sample_as(stage)
+            self.objective.sample_as(SamplerState(points=stage.points, coarsen=stage.coarsen))
             self.objective.resample()
         return self._optimizer
 
@@ -235,11 +235,8 @@ class Run:
 
     def _warnings(self, scores: dict[str, Any]) -> list[str]:
         """Say what is larger on fresh points, with windows of time as a cure where the problem can have them."""
-        try:
-            check_windows(self.problem)
-        except InputError:
-            return warnings(scores, self._dtype, (self.history or [{}])[0], self.objective.coupled)
-        return warnings(scores, self._dtype, (self.history or [{}])[0], self.objective.coupled, timed=True)
+        first, timed = (self.history or [{}])[0], may_have_windows(self.problem)
+        return warnings(scores, self._dtype, first, self.objective.coupled, timed)
 
     def _speeds(self) -> dict[str, float]:
         """Say how much of what the problem counts is done a second."""
@@ -306,7 +303,8 @@ class Run:
         self.stopped, self.failed = state["stopped"], state["failed"]
         self._fresh, self.parts = state.get("fresh", False), state.get("parts", {})
         if self.plan.stages:
-            self.objective.sample_as(self.plan.stages[self.stage])
+            stage = self.plan.stages[self.stage]
+            self.objective.sample_as(SamplerState(points=stage.points, coarsen=stage.coarsen))
         self.objective.load_state_dict(state["objective"])
         self._resumed = state["optimizer"]
 

@@ -214,6 +214,13 @@ class March:
         )
 
 
+def run_or_march(
+    problem: Any, plan: Plan, folder: RunFolder | None, report: Any, checkpoint: dict[str, Any] | None = None
+) -> Run | March:
+    """Return the run of a plan, or the march where it has several windows; arguments as for `Run`."""
+    return (Run if plan.run.windows == 1 else March)(problem, plan, folder, report, checkpoint)
+
+
 class _Part(RunFolder):
     """The run folder as the run of one window sees it: what it saves is a part of what the march saves."""
 

@@ -17,7 +17,7 @@ from nfsolve.problem.recipe import DEFAULTS
 from nfsolve.run.automatic import Automatic, wants_automatic
 from nfsolve.run.folder import RunFolder
 from nfsolve.run.loop import Run
-from nfsolve.run.march import March
+from nfsolve.run.march import March, run_or_march
 from nfsolve.run.plan import Plan, join_options, make_plan
 from nfsolve.run.report import note
 from nfsolve.run.solution import Solution
@@ -236,7 +236,7 @@ def _reopened(folder: str | Path, problem: Any, trust: bool, report: Any) -> Run
             f"run '{folder}' has no checkpoint yet, so there is nothing to load",
             do=f"let it go on first: nfsolve run --resume {folder}",
         )
-    return (Run if plan.run.windows == 1 else March)(known, plan, runs, report, state)
+    return run_or_march(known, plan, runs, report, state)
 
 
 def _tell_skipped(plan: Plan, runner: Run | March | Automatic) -> None:
@@ -252,4 +252,4 @@ def _runner(
 ) -> Run | March | Automatic:
     if plan.run.recipe == "auto":
         return Automatic(problem, plan, folder, report)
-    return (Run if plan.run.windows == 1 else March)(problem, plan, folder, report, checkpoint)
+    return run_or_march(problem, plan, folder, report, checkpoint)

@@ -16,6 +16,7 @@ from nfsolve.run.ladder import Ladder
 from problems.pde.convection import Convection
 from problems.pde.poisson import Poisson
 from problems.signals.image import ImageFit
+from tests.automatic import cases
 
 
 @dataclass
@@ -39,32 +40,9 @@ class Membrane(PDE):
         return torch.sin(self.k * math.pi * x) * torch.sin(self.k * math.pi * y)
 
 
-@dataclass
-class Predators(PDE):
+class Predators(cases.Predators):
     domain = Box(t=(0, 4))
-    unknowns = "u v"
     evaluation = (201,)
-
-    @interior
-    def prey(self, u, v, u_t):
-        return u_t - u * (1 - v)
-
-    @interior
-    def predator(self, u, v, v_t):
-        return v_t - v * (u - 1)
-
-    @face(t=0)
-    def start(self, u, v):
-        return torch.cat([u - 1.5, v - 0.8], -1)
-
-    def exact(self, t):
-        from scipy.integrate import solve_ivp
-
-        def right(_, y):
-            return [y[0] * (1 - y[1]), y[1] * (y[0] - 1)]
-
-        sol = solve_ivp(right, (0, 4), [1.5, 0.8], "DOP853", dense_output=True, rtol=1e-13, atol=1e-13).sol
-        return torch.as_tensor(sol(t[:, 0].numpy()).T).to(t)
 
 
 def test_a_problem_of_a_users_own_is_solved_to_rounding_with_its_error(tmp_path):

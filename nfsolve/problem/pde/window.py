@@ -123,6 +123,15 @@ def window_of(problem: PDE, start: float, end: float, previous: nn.Module | None
     return part.with_(conditions=window.conditions, load=window.load, method=window.method, sample_on=window.sample_on)
 
 
+def may_have_windows(problem: Problem) -> bool:
+    """Return whether a problem can be marched in time."""
+    try:
+        check_windows(problem)
+    except InputError:
+        return False
+    return True
+
+
 def check_windows(problem: Problem) -> None:
     """Refuse a problem that cannot be marched in time.
 
