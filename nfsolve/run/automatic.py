@@ -65,7 +65,7 @@ def wants_automatic(problem: Problem, run: RunOptions, others: dict[str, Any]) -
         Whether it is.
 
     Raises:
-        InputError: It was asked for where it cannot be, or beside parts of a recipe.
+        InputError: It was asked for where it cannot be, or beside parts of a recipe; or an accuracy without it.
     """
     given = [name for name, value in (others | run.said()).items() if value is not None and name not in COMPATIBLE]
     if run.recipe == "auto":
@@ -81,7 +81,13 @@ def wants_automatic(problem: Problem, run: RunOptions, others: dict[str, Any]) -
                 do="leave these out, or recipe='auto'",
             )
         return True
-    return run.recipe is None and not given and is_automatic(problem)
+    automatic = run.recipe is None and not given and is_automatic(problem)
+    if run.accuracy is not None and not automatic:
+        raise InputError(
+            f"accuracy belongs to the automatic recipe, got accuracy={run.accuracy:g} for another one",
+            do="add recipe='auto', or give tolerance=, the loss at which a run ends",
+        )
+    return automatic
 
 
 class Automatic:

@@ -113,6 +113,12 @@ def test_a_problem_with_a_recipe_keeps_it_unless_auto_is_asked_for():
     assert found.metrics["relative_l2"] < 1e-11
 
 
+def test_an_accuracy_that_nothing_would_hear_is_refused():
+    for said in ({"recipe": "own"}, {"steps": 1}, {"field": nf.MLP}):
+        with pytest.raises(InputError, match="accuracy belongs to the automatic recipe, got accuracy=1e-06"):
+            nf.solve(Predators(n_points=20), **said, accuracy=1e-6, report=None)
+
+
 def test_auto_for_what_is_no_pde_is_refused():
     with pytest.raises(InputError, match="automatic recipe is made for PDEs.*without unknown scalars, got ImageFit"):
         nf.solve(ImageFit(), recipe="auto", report=None)
