@@ -17,7 +17,7 @@ from nfsolve.problem.operator.pde import OperatorPDE
 from nfsolve.problem.pde.conditions import Condition, arguments, difference
 from nfsolve.problem.pde.evaluate import as_field
 from nfsolve.problem.pde.pde import PDE
-from nfsolve.problem.pde.sample import evaluation_points, sample_rows
+from nfsolve.problem.pde.sample import evaluation_points
 from nfsolve.problem.problem import Batch
 from nfsolve.problem.rows import Rows
 
@@ -114,7 +114,7 @@ class OperatorOf(OperatorPDE):
 
     def rows_on(self, name: str, condition: Condition, n: int, generator: Generator) -> Rows:
         """Draw points as the PDE does."""
-        return sample_rows(self.pde.with_(sampler=self.sampler), name, condition, n, generator)
+        return self.pde.with_(sampler=self.sampler).rows_on(name, condition, n, generator)
 
     def method(self, name: str, inputs: dict[str, Tensor] | None = None) -> Callable[..., Tensor]:
         """Return a residual method of the PDE, with what varies in its place."""

@@ -7,7 +7,7 @@ computed once for all functions (Leng, Shankar & Thiyagalingam, arXiv 2311.00860
 
 from abc import abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -35,12 +35,13 @@ from nfsolve.problem.operator.samples import axes_of, label_rows, sample
 from nfsolve.problem.operator.scores import export_predictions, scores, worst
 from nfsolve.problem.operator.trained import TrainedOperator
 from nfsolve.problem.pde.conditions import Condition, arguments
+from nfsolve.problem.pde.declared import Declaration
 from nfsolve.problem.pde.evaluate import call, one_after_another
-from nfsolve.problem.pde.pde import PDE, apply_ansatz
-from nfsolve.problem.pde.sample import box_grid, sample_rows
+from nfsolve.problem.pde.pde import PDE
+from nfsolve.problem.pde.sample import box_grid
 from nfsolve.problem.problem import Batch, SamplerState
 from nfsolve.problem.recipe import Recipe, RunOptions, Stage
-from nfsolve.problem.rows import FunctionRows, Rows
+from nfsolve.problem.rows import FunctionRows
 
 QUICK_POINTS = 1000  # of the evaluation grid, for the progress line
 PIECE = 2**21  # values evaluated at once, for memory
@@ -156,6 +157,9 @@ class OperatorPDE(PDE):
         """Return the marked residual methods; none without physics."""
         return super().conditions() if self.physics else {}
 
+    def _declaration(self) -> Declaration:
+        return replace(super()._declaration(), base=OperatorPDE, inputs=tuple(self.inputs))
+
     def weights(self) -> dict[str, float]:
         """Return the weights written in the marks, and that of the labels."""
         return super().weights() | {"data": self.data_weight}
@@ -258,10 +262,6 @@ class OperatorPDE(PDE):
         coefficients = {name: c[rows] for name, c in train.get("coefficients", {}).items()}
         return rows, coefficients, as_read([f[rows.to(f.device)] for f in several(train["functions"])])
 
-    def rows_on(self, name: str, condition: Condition, n: int, generator: Generator) -> Rows:
-        """Draw n points where a condition holds; as `sample_rows`."""
-        return sample_rows(self, name, condition, n, generator)
-
     def fresh(self, data: Batch, generator: Generator, batch: Batch) -> Batch:
         """Draw another mini-batch of functions, at fresh points; labels have no fresh ones."""
         counts = {name: self._count(c, 1.0) for name, c in self.conditions().items() if name in batch}
@@ -319,7 +319,7 @@ class OperatorPDE(PDE):
                 basis = self.spaces()[name].basis(points[:, columns])
                 given[name] = F.linear(basis.to(values), values @ rows.lifting[name].T)[..., None]
         raw, k = plain(points), len(self.outputs)
-        return apply_ansatz(self, points[:, None], raw.unflatten(-1, (raw.shape[-1] // k, k)), given).flatten(-2)
+        return self.constrained(points[:, None], raw.unflatten(-1, (raw.shape[-1] // k, k)), given).flatten(-2)
 
     def predict(self, field: Any, functions: Any, points: Tensor) -> Tensor:
         """Evaluate the solutions that a field gives for several functions.

@@ -3,6 +3,7 @@
 import inspect
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from types import CodeType
 from typing import Any
 
@@ -14,42 +15,74 @@ from nfsolve.domains import Domain
 from nfsolve.problem.pde.conditions import Condition, arguments
 
 SPATIAL = re.compile(r"[xyzXYZ](_?\d+)?")
-BASES = ("nfsolve.problem.pde.pde:PDE", "nfsolve.problem.operator.pde:OperatorPDE")
 CURVED = ("theta", "phi", "lat", "lon", "latitude", "longitude")
 
 
-def check_declaration(problem: Any) -> None:
-    """Refuse a PDE whose domain, unknowns or signatures cannot be meant.
+@dataclass(frozen=True)
+class Declaration:
+    """What a user wrote of a PDE.
+
+    Attributes:
+        cls: The user's class.
+        base: The class of nfsolve that it extends.
+        domain: Its domain.
+        outputs: Names of its unknowns.
+        conditions: Its residuals, by name.
+        inputs: Names of the input functions of an operator.
+    """
+
+    cls: type
+    base: type
+    domain: Domain
+    outputs: tuple[str, ...]
+    conditions: dict[str, Condition]
+    inputs: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the coordinates."""
+        return self.domain.names
+
+    @property
+    def methods(self) -> dict[str, Condition]:
+        """The conditions that are methods of the class itself, and not made by a program."""
+        return {name: c for name, c in self.conditions.items() if callable(getattr(self.cls, name, None))}
+
+
+def check_declaration(cls: type, domain: Any, outputs: tuple[str, ...]) -> None:
+    """Refuse a PDE without a domain, or with unknowns that are no names.
+
+    Args:
+        cls: The user's class.
+        domain: What it has as its domain; None where it has none.
+        outputs: Names of its unknowns.
 
     Raises:
         InputError: The message says what came, what is needed, and where in the user's file.
     """
-    where = place_of(type(problem))
-    domain = getattr(problem, "domain", None)
+    where = place_of(cls)
     if not isinstance(domain, Domain):
         came = "it has none" if domain is None else f"got {domain!r}"
         raise InputError(
-            f"{type(problem).__name__} needs a domain, but {came}{where}",
+            f"{cls.__name__} needs a domain, but {came}{where}",
             do="write domain = Box(t=(0, 1), x=(-1, 1)) in the class, for example",
         )
-    strange = [out for out in problem.outputs if not out.isidentifier()]
-    if strange or not problem.outputs:
+    if not outputs or not all(out.isidentifier() for out in outputs):
         raise InputError(
-            f"The unknowns of {type(problem).__name__} must be names, got {problem.unknowns!r}{where}",
+            f"The unknowns of {cls.__name__} must be names, got {' '.join(outputs)!r}{where}",
             do='write unknowns = "u v", with spaces between them',
         )
-    check_names(problem)
 
 
-def check_names(problem: Any) -> None:
+def check_names(pde: Declaration) -> None:
     """Refuse names with two meanings, and signatures that name what is not there.
 
     Raises:
         InputError: As for `check_declaration`.
     """
-    names, where = problem.domain.names, place_of(type(problem))
-    for out in problem.outputs:
-        others = tuple(other for other in problem.outputs if other != out)
+    names, where = pde.names, place_of(pde.cls)
+    for out in pde.outputs:
+        others = tuple(other for other in pde.outputs if other != out)
         clash = [m for kind in ("interior", "face") for m in meanings(out, kind, others, names)]
         if clash:
             raise InputError(
@@ -57,14 +90,14 @@ def check_names(problem: Any) -> None:
             )
     if "D" in names:
         raise InputError(f"The coordinate 'D' has the name of {_COMPOSITE}{where}", do="choose another name for it")
-    for name, condition in _declared(problem).items():
-        if hasattr(_base(problem), name):
+    for name, condition in pde.methods.items():
+        if hasattr(pde.base, name):
             raise InputError(
                 f"The condition '{name}' has the name of a method of every PDE{where}", do="choose another name for it"
             )
-        _check_signature(problem, name, condition)
+        _check_signature(pde, name, condition)
     for name in ("exact", "ansatz"):
-        _check_function(problem, name)
+        _check_function(pde, name)
 
 
 _COMPOSITE = "D(...), the derivative of a composite term"
@@ -101,26 +134,12 @@ def meanings(text: str, kind: str, outputs: tuple[str, ...], coordinates: tuple[
     return found
 
 
-def _declared(problem: Any) -> dict[str, Condition]:
-    """Return the conditions whose methods the class itself has; none where it has none yet."""
-    try:
-        found = problem.conditions()
-    except InputError:
-        return {}
-    return {name: c for name, c in found.items() if callable(getattr(type(problem), name, None))}
-
-
-def _base(problem: Any) -> type:
-    """Return the class that a user's class extends: `PDE` or `OperatorPDE`, which import this file."""
-    return next(cls for cls in type(problem).__mro__ if f"{cls.__module__}:{cls.__qualname__}" in BASES)
-
-
-def _check_signature(problem: Any, name: str, condition: Condition) -> None:
-    method = inspect.unwrap(getattr(type(problem), name))
+def _check_signature(pde: Declaration, name: str, condition: Condition) -> None:
+    method = inspect.unwrap(getattr(pde.cls, name))
     where = place_of(method)
-    outputs, coordinates, inputs = problem.outputs, problem.domain.names, tuple(getattr(problem, "inputs", ()))
+    outputs, coordinates = pde.outputs, pde.names
     parameters = list(inspect.signature(method).parameters.values())
-    bound = inspect.ismethod(getattr(problem, name))
+    bound = not isinstance(inspect.getattr_static(pde.cls, name), staticmethod)
     first = parameters[0].name if parameters else ""
     if bound and (not first or meanings(first, condition.kind, outputs, coordinates)):
         raise InputError(
@@ -129,7 +148,7 @@ def _check_signature(problem: Any, name: str, condition: Condition) -> None:
         )
     for p in parameters[bound:]:
         known = meanings(p.name, condition.kind, outputs, coordinates)
-        if any(p.name == given or p.name.startswith(given + "_") for given in inputs):
+        if any(p.name == given or p.name.startswith(given + "_") for given in pde.inputs):
             continue
         if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
             raise InputError(f"`{name}` must name each value that it needs, got *{p.name}{where}", do="list them")
@@ -146,7 +165,7 @@ def _check_signature(problem: Any, name: str, condition: Condition) -> None:
                 f"'{p.name}' in `{name}` may mean {' or '.join(known)}{where}", do=_which(p.name, known, coordinates)
             )
         if known[0].startswith("the Laplacian"):
-            _check_laplacian(problem, p.name, where)
+            _check_laplacian(pde.domain, p.name, where)
 
 
 def _refuse_unknown(
@@ -193,9 +212,8 @@ def _which(text: str, known: list[str], coordinates: tuple[str, ...]) -> str:
     return f"write {long} for the normal and {derivative} for the derivative, or rename the unknown {out}"
 
 
-def _check_laplacian(problem: Any, text: str, where: str) -> None:
+def _check_laplacian(domain: Domain, text: str, where: str) -> None:
     """Refuse a Laplacian where it is not clear which coordinates are Cartesian directions of space."""
-    domain = problem.domain
     space = [domain.names[column] for column in domain.space]
     odd = [name for name in space if not SPATIAL.fullmatch(name)]
     curved = [name for name in space if name in CURVED or (name == "r" and len(space) > 1)]
@@ -212,15 +230,14 @@ def _check_laplacian(problem: Any, text: str, where: str) -> None:
         )
 
 
-def _check_function(problem: Any, name: str) -> None:
+def _check_function(pde: Declaration, name: str) -> None:
     """Refuse an exact solution or an ansatz whose signature names what is not there."""
-    method = getattr(type(problem), name, None)
+    method = getattr(pde.cls, name, None)
     if not inspect.isfunction(method):
         return
-    where, outputs, coordinates = place_of(method), problem.outputs, problem.domain.names
+    where, outputs, coordinates = place_of(method), pde.outputs, pde.names
     parameters = tuple(inspect.signature(method).parameters)
-    given = tuple(getattr(problem, "inputs", ()))
-    known = coordinates if name == "exact" else (*outputs, *coordinates, *given)
+    known = coordinates if name == "exact" else (*outputs, *coordinates, *pde.inputs)
     wanted = parameters[1:]
     if not parameters or parameters[0] in known:
         raise InputError(
@@ -228,7 +245,7 @@ def _check_function(problem: Any, name: str) -> None:
             do=f"write def {name}({', '.join(('self', *parameters))})",
         )
     strange = [p for p in wanted if p not in known]
-    if strange and not (name == "exact" and (len(wanted) == 1 or given)):  # of points, (n, d)
+    if strange and not (name == "exact" and (len(wanted) == 1 or pde.inputs)):  # of points, (n, d)
         raise InputError(
             f"Unknown argument '{strange[0]}' of `{name}`: this problem has {', '.join(known)}{where}",
             do=nearest(strange[0], known),
@@ -240,31 +257,30 @@ def _check_function(problem: Any, name: str) -> None:
         )
 
 
-def cautions(problem: Any) -> list[str]:
+def cautions(pde: Declaration) -> list[str]:
     """Say in words what a PDE may lack: conditions, equations for an unknown, or a mark.
 
     Returns:
         Sentences; none where nothing is suspicious.
     """
-    conditions = _declared(problem)
-    base = _base(problem)
-    own = any(getattr(type(problem), name) is not getattr(base, name) for name in ("load", "sample", "residuals"))
-    if own or len(conditions) < len(problem.conditions()):  # made by a program, which knows what it does
+    conditions = pde.methods
+    own = any(getattr(pde.cls, name) is not getattr(pde.base, name) for name in ("load", "sample", "residuals"))
+    if own or len(conditions) < len(pde.conditions):  # made by a program, which knows what it does
         return []
-    used = {name: _Used(problem, getattr(type(problem), name)) for name in conditions}
-    ansatz = getattr(problem, "ansatz", None)
+    used = {name: _Used(pde, getattr(pde.cls, name)) for name in conditions}
+    ansatz = getattr(pde.cls, "ansatz", None)
     hard = set(arguments(ansatz)) if ansatz is not None else set()
     found = []
-    for out in problem.outputs:
+    for out in pde.outputs:
         if out not in hard and not any(out in use.orders for use in used.values()):
             found.append(f"unknown '{out}' occurs in no residual, so any values of it are a solution")
     if all(c.kind == "interior" for c in conditions.values()) and not hard and any(u.order for u in used.values()):
         found.append("no initial or boundary condition and no data: the equations alone have many solutions")
-        return found + _unmarked(problem, conditions)
-    for out in problem.outputs:
+        return found + _unmarked(pde)
+    for out in pde.outputs:
         if out not in hard:
-            found += _open_sides(problem, out, conditions, used)
-    return found + _unmarked(problem, conditions)
+            found += _open_sides(pde, out, used)
+    return found + _unmarked(pde)
 
 
 class _Used:
@@ -273,13 +289,13 @@ class _Used:
     Terms inside ``D`` are read off the functions in the method's code.
     """
 
-    def __init__(self, problem: Any, method: Callable[..., Any]):
+    def __init__(self, pde: Declaration, method: Callable[..., Any]):
         self.orders: dict[str, dict[str, int]] = {}
-        self.problem = problem
+        self.pde = pde
         for text in inspect.signature(method).parameters:
             self._add(text, ())
         for code in _inner(getattr(inspect.unwrap(method), "__code__", None)):
-            along = [c for c in problem.domain.names if c in _strings(getattr(method, "__code__", None))]
+            along = [c for c in pde.names if c in _strings(getattr(method, "__code__", None))]
             for text in code.co_varnames[: code.co_argcount]:
                 self._add(text, along)
 
@@ -289,12 +305,12 @@ class _Used:
         return max((n for orders in self.orders.values() for n in orders.values()), default=0)
 
     def _add(self, text: str, along: Any) -> None:
-        names, outputs = self.problem.domain.names, self.problem.outputs
+        names, outputs = self.pde.names, self.pde.outputs
         for bare in dict.fromkeys((text, text.removesuffix("_low"), text.removesuffix("_high"))):
             if bare in names or (bare.startswith("n_") and bare[2:] in names):
                 continue
             try:
-                read = parse(bare, outputs, names, self.problem.domain.space)
+                read = parse(bare, outputs, names, self.pde.domain.space)
             except InputError:
                 continue
             orders = self.orders.setdefault(outputs[read.output], {})
@@ -315,19 +331,17 @@ def _strings(code: CodeType | None) -> set[str]:
     return {c for c in code.co_consts if isinstance(c, str)} if code is not None else set()
 
 
-def _value_and_slope(
-    problem: Any, out: str, time: str, conditions: dict[str, Condition], used: dict[str, _Used]
-) -> bool:
+def _value_and_slope(pde: Declaration, out: str, time: str, used: dict[str, _Used]) -> bool:
     """Whether one condition at the start of time names an unknown and its derivative along time."""
-    faces = (name for name, c in conditions.items() if c.kind == "face" and time in c.sides)
+    faces = (name for name, c in pde.methods.items() if c.kind == "face" and time in c.sides)
     return any(
-        out in arguments(getattr(problem, name)) and used[name].orders.get(out, {}).get(time, 0) >= 1 for name in faces
+        out in arguments(getattr(pde.cls, name)) and used[name].orders.get(out, {}).get(time, 0) >= 1 for name in faces
     )
 
 
-def _open_sides(problem: Any, out: str, conditions: dict[str, Condition], used: dict[str, _Used]) -> list[str]:
+def _open_sides(pde: Declaration, out: str, used: dict[str, _Used]) -> list[str]:
     """Find the coordinates along which an unknown has second derivatives and fewer than two conditions."""
-    domain = problem.domain
+    domain, conditions = pde.domain, pde.methods
     about = [c for name, c in conditions.items() if c.kind != "interior" and out in used[name].orders]
     if any(c.kind == "measured" or c.where is not None for c in about):
         return []  # data inside may take the place of a condition
@@ -339,7 +353,7 @@ def _open_sides(problem: Any, out: str, conditions: dict[str, Condition], used: 
             continue
         low, high = (f"{name}={end:g}" for end in domain.bounds[column])
         sides = [side for c in about for side in _sides(c, name, column, domain, (low, high))]
-        if name in TIMES and sides and _value_and_slope(problem, out, name, conditions, used):
+        if name in TIMES and sides and _value_and_slope(pde, out, name, used):
             continue  # one method says both at the start
         if len(sides) >= 2:
             continue
@@ -371,10 +385,10 @@ def _flat(domain: Domain) -> set[str]:
     return {part for part in domain.parts if part.partition("=")[0] in domain.names}
 
 
-def _unmarked(problem: Any, conditions: dict[str, Condition]) -> list[str]:
+def _unmarked(pde: Declaration) -> list[str]:
     """Find methods that look like conditions without a mark: they take unknowns, and nothing calls them."""
-    base, found = _base(problem), []
-    members = {n: m for cls in reversed(type(problem).__mro__) for n, m in vars(cls).items()}
+    conditions, found = pde.methods, []
+    members = {n: m for cls in reversed(pde.cls.__mro__) for n, m in vars(cls).items()}
     mentioned = {c.where for c in conditions.values()}
     for method in members.values():
         code = getattr(method, "__code__", None)
@@ -383,12 +397,12 @@ def _unmarked(problem: Any, conditions: dict[str, Condition]) -> list[str]:
     for name, method in members.items():
         if (
             not inspect.isfunction(method)
-            or hasattr(base, name)
+            or hasattr(pde.base, name)
             or name in (*conditions, *mentioned, "exact", "ansatz")
         ):
             continue
         wanted = list(inspect.signature(method).parameters)[1:]
-        known = [m for text in wanted for m in meanings(text, "face", problem.outputs, problem.domain.names)[:1]]
+        known = [m for text in wanted for m in meanings(text, "face", pde.outputs, pde.names)[:1]]
         if wanted and len(known) == len(wanted) and any(m.startswith(("the unknown", "the derivative")) for m in known):
             found.append(f"method '{name}' takes {', '.join(wanted)} but has no mark, so it is no condition: "
                          "mark it @interior, @face(...) or @boundary")  # fmt: skip

@@ -17,9 +17,9 @@ from nfsolve.domains import Domain
 from nfsolve.fields.field import origin_of
 from nfsolve.metrics import max_error, relative_l2
 from nfsolve.problem.pde.conditions import Condition, arguments
-from nfsolve.problem.pde.declared import cautions, check_declaration, check_names
+from nfsolve.problem.pde.declared import Declaration, cautions, check_declaration, check_names
 from nfsolve.problem.pde.evaluate import as_field, call
-from nfsolve.problem.pde.sample import evaluation_points, inside_only, sample_rows
+from nfsolve.problem.pde.sample import evaluation_points, inside_only, mask, sample_rows
 from nfsolve.problem.problem import Batch, FieldFunction, Problem, SamplerState, check_parameters
 from nfsolve.problem.recipe import Recipe, RunOptions, Stage
 from nfsolve.problem.rows import Rows
@@ -69,18 +69,27 @@ class PDE(Problem):
         if self.adaptive not in ADAPTIVE:
             raise unknown("adaptive sampling", self.adaptive, ADAPTIVE)
         if isinstance(getattr(self, "domain", None), Domain):  # another class may have it later
-            check_names(self)
+            check_names(self._declaration())
 
     def check(self) -> None:
         """Refuse a declaration that cannot be meant."""
         super().check()
         check_parameters(type(self))
-        check_declaration(self)
+        check_declaration(type(self), getattr(self, "domain", None), self.outputs)
+        check_names(self._declaration())
         self.conditions()
 
     def cautions(self) -> list[str]:
         """Say in words what the declaration may lack, such as a condition."""
-        return cautions(self)
+        return cautions(self._declaration())
+
+    def _declaration(self) -> Declaration:
+        """Return what the user wrote; without conditions where there are none yet."""
+        try:
+            conditions = self.conditions()
+        except InputError:
+            conditions = {}
+        return Declaration(type(self), PDE, self.domain, self.outputs, conditions)
 
     @property
     def adapts(self) -> bool:
@@ -182,9 +191,36 @@ class PDE(Problem):
         return round((condition.points or self.n_face) * max(1.0, factor) ** (1 - 1 / d))
 
     def sample_on(self, name: str, condition: Condition, n: int, data: Batch, generator: Generator) -> Rows:
-        """Draw n points where a condition holds."""
-        rows = sample_rows(self, name, condition, n, generator)
-        return tree_map(lambda values: values.to(data["like"]), rows)
+        """Draw n points where a condition holds, on the device of the data."""
+        return tree_map(lambda values: values.to(data["like"]), self.rows_on(name, condition, n, generator))
+
+    def rows_on(self, name: str, condition: Condition, n: int, generator: Generator) -> Rows:
+        """Draw n points where a condition holds, float64 on the CPU."""
+
+        def sample(m: int, d: int) -> Tensor:
+            return sampler(self.sampler)(m, d, generator)
+
+        where = None
+        if condition.where is not None:
+            where = mask(self._where(name, condition), f"where= of '{name}'", self.domain.names)
+        rows = sample_rows(self.domain, name, condition, n, sample, self.place, where)
+        if condition.kind == "boundary" and rows.normals is None:
+            asked = [a for a in arguments(self.method(name)) if a.startswith("n_") and a[2:] in self.domain.names]
+            if asked:
+                raise InputError(
+                    f"'{name}' asks for '{asked[0]}', but {self.domain!r} has no normals",
+                    do="give the PointCloud normals=...",
+                )
+        return rows
+
+    def _where(self, name: str, condition: Condition) -> Any:
+        """Return what the user wrote as ``where``, or the method of that name."""
+        if isinstance(condition.where, str):
+            if not callable(getattr(self, condition.where, None)):
+                known = (m for m in dir(type(self)) if m[0] != "_")
+                raise unknown("method", condition.where, known, f"in where= of '{name}'")
+            return getattr(self, condition.where)
+        return condition.where
 
     def _adapted(
         self,
@@ -288,6 +324,32 @@ class PDE(Problem):
             return None
         return Ansatz(self)
 
+    def constrained(self, points: Tensor, values: Tensor, given: dict[str, Tensor] | None = None) -> Tensor:
+        """Map raw outputs through the hard constraint written as ``ansatz``.
+
+        Args:
+            points: Points ``(n, d)``.
+            values: Raw outputs ``(n, k)``.
+            given: Further arguments ``(n, 1)`` by name.
+
+        Returns:
+            Outputs ``(n, k)``.
+        """
+        ansatz, names, outputs = self.ansatz, self.domain.names, self.outputs  # type: ignore[attr-defined]
+        wanted = arguments(ansatz)
+        columns = {name: points[..., i : i + 1] for i, name in enumerate(names)}
+        columns |= {name: values[..., i : i + 1] for i, name in enumerate(outputs)} | (given or {})
+        missing = [name for name in wanted if name not in columns]
+        if missing:
+            raise InputError(
+                f"unknown argument '{missing[0]}' of ansatz: this problem has {', '.join((*outputs, *names))}",
+                do=nearest(missing[0], (*outputs, *names)),
+            )
+        result = ansatz(*(columns[name] for name in wanted))
+        taken = [name for name in wanted if name in outputs]
+        changed = dict(zip(taken, _constrained(ansatz, result, taken), strict=True))
+        return torch.cat([changed.get(name, columns[name]) for name in outputs], -1)
+
     def recipe(self) -> Recipe:
         """Return a default for any PDE: a small tanh network in float64 under Gauss-Newton."""
         from nfsolve.fields import MLP
@@ -317,30 +379,12 @@ class Ansatz:
 
     broadcasts = True  # its columns meet as tensors do: points (n, 1, d) serve outputs (n, m, k)
 
-    def __init__(self, problem: Any):
+    def __init__(self, problem: PDE):
         self.problem = problem
 
     def __call__(self, points: Tensor, values: Tensor) -> Tensor:
         """Map raw outputs (n, k) at points (n, d)."""
-        return apply_ansatz(self.problem, points, values)
-
-
-def apply_ansatz(problem: Any, points: Tensor, values: Tensor, given: dict[str, Tensor] | None = None) -> Tensor:
-    """Map raw outputs (n, k) at points (n, d) through the problem's ansatz; ``given`` are further arguments (n, 1)."""
-    names, outputs = problem.domain.names, problem.outputs
-    wanted = arguments(problem.ansatz)
-    columns = {name: points[..., i : i + 1] for i, name in enumerate(names)}
-    columns |= {name: values[..., i : i + 1] for i, name in enumerate(outputs)} | (given or {})
-    missing = [name for name in wanted if name not in columns]
-    if missing:
-        raise InputError(
-            f"unknown argument '{missing[0]}' of ansatz: this problem has {', '.join((*outputs, *names))}",
-            do=nearest(missing[0], (*outputs, *names)),
-        )
-    result = problem.ansatz(*(columns[name] for name in wanted))
-    taken = [name for name in wanted if name in outputs]
-    changed = dict(zip(taken, _constrained(problem.ansatz, result, taken), strict=True))
-    return torch.cat([changed.get(name, columns[name]) for name in outputs], -1)
+        return self.problem.constrained(points, values)
 
 
 def _constrained(ansatz: Any, result: Any, taken: list[str]) -> list[Any]:

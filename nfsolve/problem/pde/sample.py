@@ -4,59 +4,59 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from nfsolve._core.errors import InputError, unknown
 from nfsolve._core.random import generator as make_generator
 from nfsolve.domains import Domain
 from nfsolve.problem.pde.conditions import Condition, arguments
 from nfsolve.problem.rows import Rows
-from nfsolve.sampling import sampler, sobol
+from nfsolve.sampling import sobol
+
+Draw = Callable[[int, int], Tensor]
+"""Number of points and of coordinates -> points of the unit cube ``(n, d)``."""
 
 SCORED_POINTS = 20_000  # on the default grid
 SCORED_PICKS = 4096  # of a domain without volume
 
 
-def sample_rows(problem: Any, name: str, condition: Condition, n: int, generator: Generator) -> Rows:
+def sample_rows(
+    domain: Domain,
+    name: str,
+    condition: Condition,
+    n: int,
+    sample: Draw,
+    place: Callable[[Tensor], Tensor],
+    where: Callable[[Tensor, Tensor], Tensor] | None = None,
+) -> Rows:
     """Sample the points of one condition.
 
     Args:
-        problem: A PDE, for its domain, sampler and ``place``.
+        domain: The domain.
         name: Name of the residual, for messages.
         condition: Its mark: interior, face, boundary or paired.
         n: Number of points.
-        generator: CPU generator; its state moves on.
+        sample: Draws points ``(m, d)`` of the unit cube.
+        place: Maps them to where interior residuals are sampled.
+        where: Tells of points of a boundary and their normals which are meant, as `mask` gives it.
 
     Returns:
-        The points; on faces and boundaries with normals, of paired conditions with partners.
+        The points; on faces and boundaries with normals where the domain has them, of paired conditions with partners.
 
     Raises:
         InputError: The mark selects nothing of the domain.
     """
-    domain: Domain = problem.domain
-
-    def sample(m: int, d: int) -> Tensor:
-        return sampler(problem.sampler)(m, d, generator)
-
     if condition.kind == "interior":
-        return Rows(domain.interior(n, sample, problem.place))
+        return Rows(domain.interior(n, sample, place))
     if condition.kind == "face":
         return _on_faces(domain, condition, n, sample)
     if condition.kind == "paired":
         return _pairs(domain, name, condition, n, sample)
-    where = None if condition.where is None else _mask(problem, name, condition.where)
     points, normals = domain.boundary(n, sample, condition.part, where, f"boundary condition '{name}'")
-    if normals.isnan().any():  # a point cloud without normals
-        wanted = [a for a in arguments(problem.method(name)) if a.removeprefix("n_") in domain.names and a[:2] == "n_"]
-        if wanted:
-            raise InputError(
-                f"'{name}' asks for '{wanted[0]}', but {domain!r} has no normals", do="give the PointCloud normals=..."
-            )
-        return Rows(points)
-    return Rows(points, normals)
+    return Rows(points, None if normals.isnan().any() else normals)  # a point cloud may be without
 
 
-def _on_faces(domain: Domain, condition: Condition, n: int, sample: Callable[[int, int], Tensor]) -> Rows:
+def _on_faces(domain: Domain, condition: Condition, n: int, sample: Draw) -> Rows:
     faces = domain.face(condition.sides)
     points, normals = [], []
     for i, (column, value, sign) in enumerate(faces):
@@ -68,7 +68,7 @@ def _on_faces(domain: Domain, condition: Condition, n: int, sample: Callable[[in
     return Rows(torch.cat(points), torch.cat(normals))
 
 
-def _at(domain: Domain, n: int, column: int, value: float, sample: Callable[[int, int], Tensor]) -> Tensor:
+def _at(domain: Domain, n: int, column: int, value: float, sample: Draw) -> Tensor:
     """Sample points of the domain with one coordinate fixed."""
 
     def place(unit: Tensor) -> Tensor:
@@ -79,7 +79,7 @@ def _at(domain: Domain, n: int, column: int, value: float, sample: Callable[[int
     return domain.interior(n, sample, place)
 
 
-def _pairs(domain: Domain, name: str, condition: Condition, n: int, sample: Callable[[int, int], Tensor]) -> Rows:
+def _pairs(domain: Domain, name: str, condition: Condition, n: int, sample: Draw) -> Rows:
     [(coordinate, (first, second))] = condition.sides.items()
     column = domain.index(coordinate)
     low, high = domain.bounds[column]
@@ -108,36 +108,39 @@ def _pairs(domain: Domain, name: str, condition: Condition, n: int, sample: Call
     return Rows(points, partners=partners)
 
 
-def _mask(problem: Any, name: str, where: Any) -> Callable[[Tensor, Tensor], Tensor]:
-    """Turn what the user wrote as ``where`` into a mask of points and normals."""
-    if isinstance(where, str):
-        if not callable(getattr(problem, where, None)):
-            raise unknown("method", where, (m for m in dir(type(problem)) if m[0] != "_"), f"in where= of '{name}'")
-        where = getattr(problem, where)
+def mask(where: Any, what: str, names: tuple[str, ...]) -> Callable[[Tensor, Tensor], Tensor]:
+    """Turn what a user wrote as ``where`` into a mask of points and normals.
+
+    Args:
+        where: A function of coordinates and normals, by name.
+        what: What it is, for messages.
+        names: Names of the coordinates.
+
+    Returns:
+        Points ``(n, d)`` and normals ``(n, d)`` -> bool ``(n,)``.
+    """
     if not callable(where):
         raise InputError(
-            f"where= of '{name}' must be a function of coordinates or the name of a method, got {where!r}",
+            f"{what} must be a function of coordinates or the name of a method, got {where!r}",
             do="write where=lambda x: x > 0",
         )
     wanted = arguments(where)
-    names = problem.domain.names
     known = (*names, *(f"n_{n}" for n in names))
     for argument in wanted:
         if argument not in known:
-            raise unknown("argument", argument, known, f"in where= of '{name}'")
+            raise unknown("argument", argument, known, f"in {what}")
 
-    def mask(points: Tensor, normals: Tensor) -> Tensor:
+    def chosen(points: Tensor, normals: Tensor) -> Tensor:
         both = torch.cat([points, normals], 1)
         found = torch.as_tensor(where(*(both[:, known.index(a)][:, None] for a in wanted)))
         if found.dtype != torch.bool or found.numel() != len(points):
             raise InputError(
-                f"where= of '{name}' must return truth values ({len(points)}, 1), got {found.dtype} of shape "
-                f"{tuple(found.shape)}",
+                f"{what} must return truth values ({len(points)}, 1), got {found.dtype} of shape {tuple(found.shape)}",
                 do="compare columns, as in lambda x, y: (x < 0) & (y > 0)",
             )
         return found.reshape(-1)
 
-    return mask
+    return chosen
 
 
 def evaluation_points(domain: Domain, sizes: tuple[int, ...] | None) -> dict[str, Any]:
