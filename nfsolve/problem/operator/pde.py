@@ -157,6 +157,10 @@ class OperatorPDE(PDE):
         """Return the marked residual methods; none without physics."""
         return super().conditions() if self.physics else {}
 
+    def cautions(self) -> list[str]:
+        """Say in words what the equations may lack; without physics they play no part."""
+        return super().cautions() if self.physics else []
+
     def _declaration(self) -> Declaration:
         return replace(super()._declaration(), base=OperatorPDE, inputs=tuple(self.inputs))
 

@@ -374,3 +374,21 @@ def test_spaces_are_named_as_the_inputs():
 
     with pytest.raises(InputError, match=r"one space for each of f, got g"):
         Other(**SMALL).load("cpu", torch.float32)
+
+
+@pytest.mark.parametrize("physics", [True, False])
+def test_without_physics_no_equation_is_missed(physics):
+    @dataclass
+    class Open(OperatorPDE):
+        domain, unknowns = nf.Box(x=(0, 1)), "s v"
+
+        @nf.interior
+        def balance(self, s_x, f):
+            return s_x - f
+
+        def spaces(self):
+            return {"f": GaussianField(0.2)}
+
+    said = Open(physics=physics, data=True).cautions()
+    assert any("unknown 'v' occurs in no residual" in text for text in said) is physics
+    assert bool(said) is physics
