@@ -3,6 +3,7 @@
 from nfsolve.functions.files import FunctionFile
 from nfsolve.functions.gaussian import GaussianField, PeriodicField
 from nfsolve.functions.leakage import check_leakage, row_hashes
+from nfsolve.functions.numbers import Numbers
 from nfsolve.functions.pairs import Pairs, read_pairs
 from nfsolve.functions.plane import NeumannField, Thresholded
 from nfsolve.functions.series import ChebyshevSeries, FourierSeries
@@ -15,6 +16,7 @@ __all__ = [
     "FunctionSpace",
     "GaussianField",
     "NeumannField",
+    "Numbers",
     "Pairs",
     "PeriodicField",
     "Thresholded",

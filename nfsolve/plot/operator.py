@@ -18,6 +18,7 @@ from nfsolve.plot.panels import (
 )
 from nfsolve.plot.pde import composed, end_panels, split
 from nfsolve.problem.operator.families import as_read, several
+from nfsolve.problem.operator.pde import OperatorPDE
 from nfsolve.run.solution import Solution
 
 if TYPE_CHECKING:
@@ -39,10 +40,10 @@ def operator_picture(solution: Solution) -> "Figure":
         the same colours, their difference, and slices of both; below, the histogram of the errors, the residuals on
         trained and on fresh points, and the history. Without labels, the answers for the first test functions.
     """
-    problem: Any = solution.problem
+    problem: OperatorPDE = solution.problem
     data, outputs = solution.data, problem.outputs
-    if "truth" not in data["test"]:
-        rows = min(ANSWERS, len(data["test"]["values"]))
+    if data["test"].truth is None:
+        rows = min(ANSWERS, len(data["test"]))
         drawn = [_answer(problem, solution.field, data, row) for row in range(rows)]
         return composed([*drawn, *split(end_panels(solution))])
     errors = _largest(problem.errors(solution.field, data))
@@ -74,13 +75,13 @@ def _largest(errors: Tensor) -> Tensor:
     return errors.nan_to_num(0.0).amax(1)
 
 
-def _answer(problem: Any, field: Any, data: dict[str, Any], row: int) -> "list[Panel]":
+def _answer(problem: OperatorPDE, field: Any, data: dict[str, Any], row: int) -> "list[Panel]":
     """Return the panels of a test function without a label: its inputs, and the first unknown for it.
 
     Of more than two coordinates the others are in the middle.
     """
     grid, sizes, names, out = data["grid"], data["sizes"], problem.domain.names, problem.outputs[0]
-    functions = as_read([f[row : row + 1] for f in several(data["test"]["functions"])])
+    functions = as_read([f[row : row + 1] for f in several(data["test"].functions)])
     u = array(problem.predict(field, functions, grid))[0, :, 0].reshape(sizes)
     u = u[(slice(None), slice(None), *(n // 2 for n in sizes[2:]))] if len(sizes) > 2 else u
     said = ", ".join(
@@ -96,20 +97,20 @@ def _answer(problem: Any, field: Any, data: dict[str, Any], row: int) -> "list[P
         axes.set(title=title, xlabel=names[0], ylabel=out)
 
     return [
-        (partial(input_panel, problem=problem, values=array(data["test"]["values"][row : row + 1])), None),
+        (partial(input_panel, problem=problem, values=array(data["test"].values[row : row + 1])), None),
         (draw, None),
     ]
 
 
-def _row(axes: list[Any], problem: Any, field: Any, data: dict[str, Any], row: int) -> None:
+def _row(axes: list[Any], problem: OperatorPDE, field: Any, data: dict[str, Any], row: int) -> None:
     """Draw one test function; of several unknowns the first, of more than two coordinates the middle of the others."""
-    functions = as_read([f[row : row + 1] for f in several(data["test"]["functions"])])
+    functions = as_read([f[row : row + 1] for f in several(data["test"].functions)])
     sizes, grid = data["sizes"], data["grid"]
     points = grid if grid.ndim == 2 else grid[:, row : row + 1]  # or each function has its own
-    u, v = array(problem.predict(field, functions, points))[0, :, 0], array(data["test"]["truth"][row, :, 0])
+    u, v = array(problem.predict(field, functions, points))[0, :, 0], array(data["test"].truth[row, :, 0])
     x = array(points.reshape(len(points), -1))
     names, bounds, out = problem.domain.names, problem.domain.bounds, problem.outputs[0]
-    input_panel(axes[0], problem, array(data["test"]["values"][row : row + 1]))
+    input_panel(axes[0], problem, array(data["test"].values[row : row + 1]))
     if len(names) == 1:
         _curves(axes[1:], x[:, 0], u, v, names[0], out)
         return
@@ -155,7 +156,7 @@ def _scattered(axes: Any, x: np.ndarray, u: np.ndarray, v: np.ndarray, names: An
     axes[3].legend(fontsize="small")
 
 
-def input_panel(axes: Any, problem: Any, values: np.ndarray, marker: str = "") -> None:
+def input_panel(axes: Any, problem: OperatorPDE, values: np.ndarray, marker: str = "") -> None:
     """Draw samples of the input functions: curves, of functions of two coordinates the first sample, numbers in words.
 
     Of several functions of two coordinates only the first is drawn.
@@ -195,7 +196,7 @@ def input_panel(axes: Any, problem: Any, values: np.ndarray, marker: str = "") -
         axes.axis("off")
 
 
-def _plane(axes: Any, problem: Any, names: list[str], sensors: np.ndarray, values: np.ndarray) -> None:
+def _plane(axes: Any, problem: OperatorPDE, names: list[str], sensors: np.ndarray, values: np.ndarray) -> None:
     """Draw a function of two coordinates, or over the first two, at its sensors."""
     domain = problem.domain
     known = dict(zip(domain.names, domain.bounds, strict=True))
@@ -213,10 +214,10 @@ def _plane(axes: Any, problem: Any, names: list[str], sensors: np.ndarray, value
     axes.set(xlabel=names[0], ylabel=names[1], xlim=bounds[0], ylim=bounds[1], aspect="auto" if timed else "equal")
 
 
-def _histogram(axes: Any, problem: Any, field: Any, data: dict[str, Any], errors: np.ndarray) -> None:
+def _histogram(axes: Any, problem: OperatorPDE, field: Any, data: dict[str, Any], errors: np.ndarray) -> None:
     """Draw the errors of all test functions, and of those of another kind."""
     both = {"test functions": np.maximum(errors, 1e-16)}
-    if "truth" in data.get("ood", {}):
+    if "ood" in data and data["ood"].truth is not None:
         other = _largest(problem.errors(field, data, "ood")).numpy()
         both["functions of another kind"] = np.maximum(other, 1e-16)
     low, high = 0.98 * min(e.min() for e in both.values()), 1.02 * max(e.max() for e in both.values())

@@ -15,7 +15,6 @@ from nfsolve.options.docstrings import description
 from nfsolve.plot.operator import input_panel
 from nfsolve.plot.panels import array, new_figure
 from nfsolve.problem import Objective, OperatorPDE, SamplerState
-from nfsolve.problem.operator.families import read
 from nfsolve.problem.pde.conditions import Condition
 from nfsolve.problem.rows import Rows
 
@@ -91,8 +90,8 @@ def _arrays(rows: Rows) -> dict[str, Any]:
 
 def _functions(axes: "Axes", problem: OperatorPDE, data: dict[str, Any]) -> list[str]:
     """Draw some input functions as the field sees them; give in words how many there are, and where they come from."""
-    tests = data["test"]["values"]
-    train, stored = data.get("train", {}).get("values"), "coefficients" not in data["test"]
+    tests, stored = data["test"].values, not data["test"].coefficients
+    train = data["train"].values if "train" in data else None
     said = [
         f"{name} of ({', '.join(problem.inputs[name].split())}): {len(problem.sensor_points(name))} sensors"
         if problem.inputs[name]
@@ -107,7 +106,7 @@ def _functions(axes: "Axes", problem: OperatorPDE, data: dict[str, Any]) -> list
     else:
         chance = generator(problem.data_seed, "train")
         drawn = {name: space.sample(SAMPLES, chance) for name, space in problem.spaces().items()}
-        kind, values = "training", read(problem, drawn, data["like"])[1]
+        kind, values = "training", problem.read(problem.at_sensors(drawn), data["like"])[1]
         said.append(f"training functions: {problem.batch} new ones for each mini-batch")
     said.append(f"{len(tests)} test functions")
     said.append(

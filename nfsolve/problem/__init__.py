@@ -1,7 +1,7 @@
 """Floor 4: problems as named residuals, and the objective that an optimizer sees."""
 
 from nfsolve.problem.objective import Objective
-from nfsolve.problem.operator.of import Numbers, OperatorOf, operator_of
+from nfsolve.problem.operator.of import OperatorOf, operator_of
 from nfsolve.problem.operator.pde import OperatorPDE
 from nfsolve.problem.operator.trained import TrainedOperator
 from nfsolve.problem.pde.conditions import boundary, face, interior, measured, paired
@@ -17,7 +17,6 @@ __all__ = [
     "PDE",
     "Batch",
     "FieldFunction",
-    "Numbers",
     "Objective",
     "OperatorOf",
     "OperatorPDE",

@@ -37,8 +37,12 @@ MEANINGS = (
 )
 
 
-def in_words(error: Exception, problem: Any) -> InputError:
+def in_words(error: Exception, kind: str) -> InputError:
     """Word an error that was raised where the residuals were evaluated.
+
+    Args:
+        error: What was raised.
+        kind: Name of the problem's class.
 
     Returns:
         The error to raise in its place.
@@ -50,18 +54,16 @@ def in_words(error: Exception, problem: Any) -> InputError:
     what, do = next(fits, ("", "evaluate problem.residuals(field, batch) yourself to look closer"))
     what = f"{what} ({said})" if what else f"{type(error).__name__}: {said}"
     if not own:
-        return InputError(
-            f"The residuals of {type(problem).__name__} cannot be evaluated with this field: {what}", do=do
-        )
+        return InputError(f"The residuals of {kind} cannot be evaluated with this field: {what}", do=do)
     place = f"{own[-1].filename}, line {own[-1].lineno}"
     return InputError(f"`{own[-1].name}` failed at `{own[-1].line}` ({place}): {what}", do=do)
 
 
-def check_residual(problem: Any, name: str, r: Tensor, n: int | None) -> None:
+def check_residual(method: Callable[..., Any] | None, name: str, r: Tensor, n: int | None) -> None:
     """Refuse a residual that is no real table with a row for each point.
 
     Args:
-        problem: The problem.
+        method: The method that computes it, or None where there is no such method.
         name: Name of the residual.
         r: What it returned.
         n: Number of its points, or None where the batch has none.
@@ -69,7 +71,6 @@ def check_residual(problem: Any, name: str, r: Tensor, n: int | None) -> None:
     Raises:
         InputError: The message names the method and its place.
     """
-    method: Callable[..., Any] | None = getattr(type(problem), name, None)
     place = "" if method is None else place_of(method)
     if not r.is_floating_point():
         what = "complex" if r.is_complex() else str(r.dtype)
@@ -91,13 +92,21 @@ def check_residual(problem: Any, name: str, r: Tensor, n: int | None) -> None:
     )
 
 
-def first_bad_point(problem: Any, rows: Any, r: Tensor) -> str:
-    """Say at which point a residual is first not finite, as "nan at t = 0.5, x = 0"; empty where it has no points."""
-    points, domain = getattr(rows, "points", None), getattr(problem, "domain", None)
+def first_bad_point(names: tuple[str, ...], points: Tensor, r: Tensor) -> str:
+    """Say at which point a residual is first not finite, as "nan at t = 0.5, x = 0".
+
+    Args:
+        names: Names of the coordinates.
+        points: Points ``(n, d)``.
+        r: The residual ``(m, k)``, of which row i belongs to point i modulo n.
+
+    Returns:
+        The words; empty where the residual is finite.
+    """
     bad = (~torch.isfinite(r)).reshape(len(r), -1).any(1).nonzero()
-    if points is None or domain is None or not len(bad):
+    if not len(bad):
         return ""
     row = int(bad[0])
     value = next(v for v in r[row].reshape(-1).tolist() if v != v or v in (float("inf"), -float("inf")))
-    place = ", ".join(f"{n} = {v:.6g}" for n, v in zip(domain.names, points[row % len(points)].tolist(), strict=True))
+    place = ", ".join(f"{n} = {v:.6g}" for n, v in zip(names, points[row % len(points)].tolist(), strict=True))
     return f"{value} at {place}"

@@ -166,8 +166,12 @@ class Objective(LeastSquares):
             for residuals in (self._latest, self.residuals()):
                 for name, r in residuals.items():
                     if not torch.isfinite(r).all():
-                        return name, first_bad_point(self.problem, self.batch.get(name), r)
+                        return name, self._bad_point(name, r)
         return "", ""
+
+    def _bad_point(self, name: str, r: Tensor) -> str:
+        points, domain = getattr(self.batch.get(name), "points", None), getattr(self.problem, "domain", None)
+        return "" if points is None or domain is None else first_bad_point(domain.names, points, r)
 
     @property
     def _is_pointwise(self) -> bool:
@@ -347,14 +351,14 @@ class Objective(LeastSquares):
         except InputError:
             raise
         except Exception as error:  # whatever a residual or a field of the user raises
-            raise in_words(error, self.problem) from error
+            raise in_words(error, type(self.problem).__name__) from error
         if not residuals:
             raise InputError(
                 f"{type(self.problem).__name__}.residuals must return at least one residual, but it returned none",
                 do="return a dict of them by name",
             )
         for name, r in residuals.items():
-            check_residual(self.problem, name, r, row_count(self.batch.get(name)))
+            check_residual(getattr(type(self.problem), name, None), name, r, row_count(self.batch.get(name)))
         del residuals  # with its graph
         self.weights.scheme.check(self)
         self.unused = self._unused()

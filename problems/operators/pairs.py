@@ -22,8 +22,8 @@ from nfsolve import generator as seeded
 from nfsolve.data.tables import find_file
 from nfsolve.functions import Pairs, check_leakage, read_pairs
 from nfsolve.functions.stored import rows_of
-from nfsolve.problem.operator.families import as_read, as_seen
-from nfsolve.problem.operator.samples import axes_of, label_rows
+from nfsolve.problem.operator.families import as_read
+from nfsolve.problem.operator.samples import FunctionSet, axes_of, label_rows
 
 SOME = 1000  # rows that are in memory at once, and from which scales are taken
 LEAST = 1e-3  # of the deviation of all s: labels smaller than that count as if they were as large
@@ -96,7 +96,7 @@ class PairsOperator(OperatorPDE):
         like, known = torch.empty(0, device=device, dtype=dtype), self._known
         rows = known.held_out[: self.n_tests]
         inputs, points, truth = known.pairs.take(rows)
-        functions, values = as_seen(self, dict(zip(self.inputs, inputs, strict=True)), like)
+        functions, values = self.read(dict(zip(self.inputs, inputs, strict=True)), like)
         check_leakage(known.training_inputs(), values)
         empty = (truth.flatten(1) == 0).all(1)
         if empty.any():
@@ -111,7 +111,7 @@ class PairsOperator(OperatorPDE):
             "sizes": grid_sizes(points) if known.pairs.aligned else (len(grid),),
             "quick": torch.randperm(len(grid), generator=seeded(0, "quick"))[:SOME].to(device),
             "lifting": {},
-            "test": {"functions": functions, "values": values, "truth": truth.to(device)},
+            "test": FunctionSet(functions, values, truth=truth.to(device)),
         }
 
     def sample(self, data, state, generator):
@@ -119,7 +119,7 @@ class PairsOperator(OperatorPDE):
         known, like = self._known, data["like"]
         rows = known.training[torch.randperm(len(known.training), generator=generator)[: self.batch]]
         inputs, points, truth = known.pairs.take(rows)
-        functions, _ = as_seen(self, dict(zip(self.inputs, inputs, strict=True)), like)
+        functions, _ = self.read(dict(zip(self.inputs, inputs, strict=True)), like)
         places = torch.randperm(truth.shape[1], generator=generator)[: self.n_points]
         points = points[places] if known.pairs.aligned else points[:, places].transpose(0, 1)
         size = truth.square().mean(1, keepdim=True).sqrt()

@@ -14,6 +14,7 @@ from nfsolve.functions import (
     FourierSeries,
     GaussianField,
     NeumannField,
+    Numbers,
     PeriodicField,
     Thresholded,
 )
@@ -193,3 +194,16 @@ def test_bad_parameters_are_named():
         ChebyshevSeries(0)
     with pytest.raises(InputError, match="must be two values, but both are 3"):
         Thresholded(above=3.0)
+
+
+def test_numbers_are_between_their_bounds():
+    for space in (Numbers(0.01, 10.0), Numbers(0.01, 10.0, log=True)):
+        drawn = space.sample(2000, generator())
+        scaled = space.scaled(drawn)
+        assert float(drawn.min()) >= 0.01 and float(drawn.max()) <= 10
+        assert float(scaled.min()) >= -1 and float(scaled.max()) <= 1
+        assert abs(float(scaled.mean())) < 0.05
+    with pytest.raises(InputError, match="must be finite, the lower one first, got low=2, high=1. Exchange them"):
+        Numbers(2.0, 1.0)
+    with pytest.raises(InputError, match="must be finite and positive, the lower one first, got low=0, high=1"):
+        Numbers(0.0, 1.0, log=True)

@@ -9,12 +9,14 @@ from torch import Tensor
 
 from nfsolve._core.random import generator
 from nfsolve.diff import parse, partials
+from nfsolve.domains import Domain
+from nfsolve.functions import FunctionSpace
 
 Coefficients = dict[str, Tensor]
 """Input function -> coefficients ``(n, k)`` in its space, float64 on the CPU."""
 
 
-def sensor_points(domain: Any, coordinates: tuple[str, ...], count: int) -> Tensor:
+def sensor_points(domain: Domain, coordinates: tuple[str, ...], count: int) -> Tensor:
     """Lay out the points at which an operator sees an input function.
 
     Args:
@@ -40,13 +42,19 @@ def sensor_points(domain: Any, coordinates: tuple[str, ...], count: int) -> Tens
 
 
 def input_columns(
-    wanted: tuple[str, ...], problem: Any, spaces: dict[str, Any], coefficients: Coefficients, points: Tensor
+    wanted: tuple[str, ...],
+    inputs: dict[str, str],
+    domain: Domain,
+    spaces: dict[str, FunctionSpace],
+    coefficients: Coefficients,
+    points: Tensor,
 ) -> dict[str, Tensor]:
     """Evaluate the input functions, and their derivatives, that a signature names.
 
     Args:
         wanted: Names in the signature; those of other things are passed over.
-        problem: The operator problem, for ``inputs`` and ``domain``.
+        inputs: Input function -> the coordinates on which it lives.
+        domain: The domain.
         spaces: Input function -> its space.
         coefficients: B functions.
         points: Points ``(n, d)``, float64.
@@ -56,20 +64,20 @@ def input_columns(
     """
     found: dict[str, Tensor] = {}
     for name, space in spaces.items():
-        own = tuple(problem.inputs[name].split())
+        own = tuple(inputs[name].split())
         names = {
             text: parse(text, (name,), own)
             for text in wanted
             if text == name or (text.startswith(name + "_") and text not in spaces)
         }
         if names:
-            x = points[:, [problem.domain.index(c) for c in own]]
+            x = points[:, [domain.index(c) for c in own]]
             columns = partials(space.basis, x, {read.along for read in names.values()})
             found |= {text: (coefficients[name] @ columns[read.along].T).reshape(-1, 1) for text, read in names.items()}
     return found
 
 
-def reconstruction(space: Any, sensors: Tensor, like: Tensor) -> Tensor:
+def reconstruction(space: FunctionSpace, sensors: Tensor, like: Tensor) -> Tensor:
     """Return the matrix from values at the sensors to the coefficients of a function with these values.
 
     Of all such functions it is the likeliest, for independent coefficients of the variances that draws have: without
@@ -89,19 +97,6 @@ def reconstruction(space: Any, sensors: Tensor, like: Tensor) -> Tensor:
     return matrix.to(like)
 
 
-def read(problem: Any, coefficients: Coefficients, like: Tensor) -> tuple[Any, Tensor]:
-    """Return what the field reads of some functions, and their values at all sensors, (n, m), float64."""
-    spaces = problem.spaces()
-    values = {name: spaces[name].evaluate(c, problem.sensor_points(name)) for name, c in coefficients.items()}
-    return as_seen(problem, values, like)
-
-
-def as_seen(problem: Any, values: dict[str, Tensor], like: Tensor) -> tuple[Any, Tensor]:
-    """Return what the field reads of values at the sensors (n, m) by input function, and them in one row."""
-    seen = problem.seen({name: column.to(like) for name, column in values.items()})
-    return seen, torch.cat([values[name] for name in problem.inputs], 1)
-
-
 def several(functions: Any) -> tuple[Tensor, ...]:
     """Return what a field reads of its input functions as a tuple."""
     return functions if isinstance(functions, tuple) else (functions,)
@@ -112,7 +107,7 @@ def as_read(functions: list[Any]) -> Any:
     return functions[0] if len(functions) == 1 else tuple(functions)
 
 
-def as_callable(space: Any, coefficients: Tensor) -> Callable[[Any], np.ndarray]:
+def as_callable(space: FunctionSpace, coefficients: Tensor) -> Callable[[Any], np.ndarray]:
     """Return functions as a solver takes them: points ``(m,)`` or ``(m, d)`` -> values ``(n, m)``, float64 arrays."""
 
     def of_points(x: Any) -> np.ndarray:

@@ -1,7 +1,6 @@
 """Any PDE as an operator problem: name a parameter or a condition, and it becomes the input function."""
 
 import dataclasses
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +10,7 @@ import torch
 from torch import Generator, Tensor
 
 from nfsolve._core.errors import InputError, unknown
-from nfsolve.functions import FunctionSpace
+from nfsolve.functions import FunctionSpace, Numbers
 from nfsolve.metrics import relative_l2
 from nfsolve.problem.operator.pde import OperatorPDE
 from nfsolve.problem.pde.conditions import Condition, arguments, difference
@@ -20,48 +19,6 @@ from nfsolve.problem.pde.pde import PDE
 from nfsolve.problem.pde.sample import evaluation_points
 from nfsolve.problem.problem import Batch
 from nfsolve.problem.rows import Rows
-
-
-@dataclass(frozen=True)
-class Numbers(FunctionSpace):
-    """Numbers, which are functions of no coordinate.
-
-    Attributes:
-        low: Smallest one.
-        high: Largest one.
-        log: Whether their logarithms are uniformly distributed, instead of the numbers themselves.
-    """
-
-    low: float
-    high: float
-    log: bool = False
-
-    def __post_init__(self) -> None:
-        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high) or (
-            self.log and self.low <= 0
-        ):
-            raise InputError(
-                f"the bounds of numbers must be finite{' and positive' if self.log else ''}, the lower one first, "
-                f"got low={self.low:g}, high={self.high:g}",
-                do="exchange them" if self.low > self.high else "",
-            )
-
-    def sample(self, n: int, generator: Generator) -> Tensor:
-        """Draw numbers; as in `FunctionSpace`."""
-        unit = torch.rand(n, 1, generator=generator, dtype=torch.float64)
-        if self.log:
-            return self.low * torch.exp(unit * math.log(self.high / self.low))
-        return self.low + (self.high - self.low) * unit
-
-    def basis(self, x: Tensor) -> Tensor:
-        """Return ones; as in `FunctionSpace`."""
-        return torch.ones(len(x), 1, dtype=x.dtype, device=x.device)
-
-    def scaled(self, values: Tensor) -> Tensor:
-        """Map numbers to [-1, 1], for a network to read."""
-        if self.log:
-            return 2 * torch.log(values / self.low) / math.log(self.high / self.low) - 1
-        return 2 * (values - self.low) / (self.high - self.low) - 1
 
 
 @dataclass

@@ -7,7 +7,7 @@ computed once for all functions (Leng, Shankar & Thiyagalingam, arXiv 2311.00860
 
 from abc import abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,20 +20,18 @@ from torch.utils._pytree import tree_map
 
 from nfsolve._core.errors import InputError
 from nfsolve._core.random import generator as seeded
-from nfsolve.fields.field import origin_of
-from nfsolve.functions import check_leakage
+from nfsolve.functions import FunctionSpace, check_leakage
 from nfsolve.problem.operator.families import (
     Coefficients,
+    as_callable,
     as_read,
     input_columns,
-    read,
     reconstruction,
     sensor_points,
     several,
 )
-from nfsolve.problem.operator.samples import axes_of, label_rows, sample
-from nfsolve.problem.operator.scores import export_predictions, scores, worst
-from nfsolve.problem.operator.trained import TrainedOperator
+from nfsolve.problem.operator.samples import FunctionSet, axes_of, label_rows
+from nfsolve.problem.operator.scores import relative_errors, scores, worst
 from nfsolve.problem.pde.conditions import Condition, arguments
 from nfsolve.problem.pde.declared import Declaration
 from nfsolve.problem.pde.evaluate import call, one_after_another
@@ -109,7 +107,7 @@ class OperatorPDE(PDE):
             )
 
     @abstractmethod
-    def spaces(self) -> dict[str, Any]:
+    def spaces(self) -> dict[str, FunctionSpace]:
         """Return the `nfsolve.functions.FunctionSpace` of each input function, in the order of ``inputs``."""
 
     def labels(self, *functions: Callable[[Any], np.ndarray]) -> tuple[Any, float] | None:
@@ -207,16 +205,58 @@ class OperatorPDE(PDE):
         data: Batch = {"like": like, "grid": self.as_points(grid, like), "sizes": sizes}
         data["lifting"] = self._lifting(like)
         data["quick"] = torch.randperm(len(grid), generator=seeded(0, "quick"))[:QUICK_POINTS].to(device)
-        data["train"] = sample(self, "train", self.n_functions, like, sizes, labelled=self.data)
+        data["train"] = self.function_set("train", self.n_functions, like, sizes, labelled=self.data)
         for part, problem in {"test": self, "ood": self.shifted()}.items():
             if problem is not None:
-                data[part] = sample(problem, part, self.n_tests, like, sizes)
-                check_leakage(data["train"]["values"], data[part]["values"])
+                data[part] = problem.function_set(part, self.n_tests, like, sizes)
+                check_leakage(data["train"].values, data[part].values)
         return data
 
-    def as_points(self, points: Tensor, like: Tensor) -> Tensor:
-        """Move points; those far from zero stay in float64 until the field has subtracted their centre."""
-        return points.to(like.device, like.dtype if origin_of(self.domain.bounds) is None else torch.float64)
+    def function_set(
+        self, purpose: str, n: int, like: Tensor, sizes: tuple[int, ...], labelled: bool = True
+    ) -> FunctionSet:
+        """Draw functions and, where there is a solver, solve for them; or take those that are stored.
+
+        Args:
+            purpose: Which stream of ``data_seed``.
+            n: Number of functions.
+            like: Type and device of the field.
+            sizes: Points of the evaluation grid along each coordinate.
+            labelled: Whether the solutions are wanted.
+
+        Returns:
+            The functions.
+
+        Raises:
+            InputError: Training needs solutions that the problem does not give, or they do not fit.
+        """
+        stored = self.stored(purpose)
+        if stored is not None:
+            values, *solved = stored
+            found = FunctionSet(*self.read(values, like))
+        else:
+            spaces, chance = self.spaces(), seeded(self.data_seed, purpose)
+            coefficients = {name: space.sample(n, chance) for name, space in spaces.items()}
+            found = FunctionSet(*self.read(self.at_sensors(coefficients), like), coefficients)
+            callables = (as_callable(spaces[name], coefficients[name]) for name in self.inputs)
+            solved = self.labels(*callables) if labelled else None
+        if solved is not None:
+            return found.with_labels(solved, sizes, self.outputs, like)
+        if labelled and self.data:
+            raise InputError(
+                f"{type(self).__name__} has no solutions to train on", do="write a method labels(self, ...)"
+            )
+        return found
+
+    def at_sensors(self, coefficients: Coefficients) -> dict[str, Tensor]:
+        """Evaluate functions at their sensors, ``(n, m)`` by input function, float64."""
+        spaces = self.spaces()
+        return {name: spaces[name].evaluate(c, self.sensor_points(name)) for name, c in coefficients.items()}
+
+    def read(self, values: dict[str, Tensor], like: Tensor) -> tuple[Any, Tensor]:
+        """Return what the field reads of values at the sensors ``(n, m)`` by input function, and them side by side."""
+        seen = self.seen({name: column.to(like) for name, column in values.items()})
+        return seen, torch.cat([values[name] for name in self.inputs], 1)
 
     def snapshots(self) -> tuple[list[Tensor], Tensor]:
         """Return the solutions for the training functions, solved for once more, to a field that is made of them.
@@ -232,7 +272,8 @@ class OperatorPDE(PDE):
                 "this field is made of training labels, but the problem trains without them", do="give --data"
             )
         grid, sizes = box_grid(self.domain, self.evaluation)
-        truth = sample(self, "train", self.n_functions, torch.empty(0), sizes)["truth"]
+        truth = self.function_set("train", self.n_functions, torch.empty(0), sizes).truth
+        assert truth is not None  # or it was refused
         return axes_of(grid, sizes), truth.unflatten(1, sizes)
 
     def sample(self, data: Batch, state: SamplerState, generator: Generator) -> Batch:
@@ -244,27 +285,28 @@ class OperatorPDE(PDE):
             drawn = self.rows_on(name, condition, self._count(condition, state.points), generator)
             # the functions themselves are there even where only D has them, which refuses them
             wanted = dict.fromkeys((*arguments(self.method(name)), *self.inputs))
-            inputs = input_columns(tuple(wanted), self, self.spaces(), coefficients, drawn.points)
+            inputs = input_columns(tuple(wanted), self.inputs, self.domain, self.spaces(), coefficients, drawn.points)
             drawn = tree_map(partial(self.as_points, like=data["like"]), drawn)
             inputs = {key: column.to(data["like"]) for key, column in inputs.items()}
             batch[name] = FunctionRows(drawn.points, drawn.normals, drawn.partners, inputs=inputs, **common)
         if self.data:
             places = torch.randperm(len(data["grid"]), generator=generator)[: self.n_points]
             rows, places = rows.to(data["like"].device), places.to(data["like"].device)
-            truth = data["train"]["truth"][rows[:, None], places]
-            size = data["train"]["size"][rows]
-            batch["data"] = label_rows(data["grid"][places], truth, size, data["like"], **common)
+            train = data["train"]
+            batch["data"] = label_rows(
+                data["grid"][places], train.truth[rows[:, None], places], train.size[rows], data["like"], **common
+            )
         return batch
 
     def _minibatch(self, data: Batch, chance: Generator) -> tuple[Tensor, Coefficients, Any]:
         """Return rows of training functions, their coefficients, and what the field reads; without any, new ones."""
         if not self.n_functions:
             coefficients = {name: space.sample(self.batch, chance) for name, space in self.spaces().items()}
-            return torch.empty(0), coefficients, read(self, coefficients, data["like"])[0]
-        train = data["train"]
-        rows = torch.randperm(len(train["values"]), generator=chance)[: self.batch]
-        coefficients = {name: c[rows] for name, c in train.get("coefficients", {}).items()}
-        return rows, coefficients, as_read([f[rows.to(f.device)] for f in several(train["functions"])])
+            return torch.empty(0), coefficients, self.read(self.at_sensors(coefficients), data["like"])[0]
+        train: FunctionSet = data["train"]
+        rows = torch.randperm(len(train), generator=chance)[: self.batch]
+        coefficients = {name: c[rows] for name, c in train.coefficients.items()}
+        return rows, coefficients, as_read([f[rows.to(f.device)] for f in several(train.functions)])
 
     def fresh(self, data: Batch, generator: Generator, batch: Batch) -> Batch:
         """Draw another mini-batch of functions, at fresh points; labels have no fresh ones."""
@@ -291,10 +333,7 @@ class OperatorPDE(PDE):
                 found[name] = (values - rows.truth) / rows.size
             else:
                 found[name] = call(self.method(name, rows.inputs), function, rows, self.outputs, names)
-        if isinstance(field, nn.Module) and origin_of(self.domain.bounds) is not None:  # its points are in float64
-            like = next(field.parameters())
-            return {name: r.to(like.dtype) for name, r in found.items()}
-        return found
+        return self.in_type_of(field, found)
 
     def function(self, field: Any, rows: FunctionRows) -> Callable[[Tensor], Tensor]:
         """Return the solutions for B functions side by side, points ``(n, d)`` -> ``(n, B k)``.
@@ -355,20 +394,32 @@ class OperatorPDE(PDE):
             ``(functions, k)``, on the CPU; not a number where the solution is zero everywhere.
         """
         with torch.no_grad():
-            values = self.predict(field, data[part]["functions"], data["grid"][places])
-        truth = data[part]["truth"][:, places]
-        size = truth.norm(dim=1)
-        return torch.where(size > 0, (values - truth).norm(dim=1) / size, torch.nan).cpu()
+            values = self.predict(field, data[part].functions, data["grid"][places])
+        return relative_errors(values, data[part].truth[:, places])
 
     def quick_metrics(self, field: Any, data: Batch) -> dict[str, Any]:
         """Return the mean error over the test functions on some points of the grid."""
-        if "truth" not in data["test"]:
+        if data["test"].truth is None:
             return {}
         return {"relative_l2": worst(self.errors(field, data, places=data["quick"]))[0]}
 
     def metrics(self, field: Any, data: Batch) -> dict[str, Any]:
-        """Return mean, deviation and maximum of the relative L2 errors of the worst unknown over the test functions."""
-        return scores(self, field, data)
+        """Return what `scores` says of the test functions; nothing without labels.
+
+        Of functions of another kind there is the mean error of the worst unknown, and what differs in them.
+        """
+        test: FunctionSet = data["test"]
+        if test.truth is None:
+            return {}
+        with torch.no_grad():
+            values = self.predict(field, test.functions, data["grid"])
+        found = scores(values, test.truth, test.floor, self.outputs)
+        other = self.shifted()
+        if other is not None and data["ood"].truth is not None:
+            found["relative_l2_ood"] = worst(self.errors(field, data, "ood"))[0]
+            pairs = {f.name: (getattr(other, f.name), getattr(self, f.name)) for f in fields(self)}
+            found |= {f"ood_{name}": theirs for name, (theirs, ours) in pairs.items() if theirs != ours}
+        return found
 
     def recipe(self) -> Recipe:
         """Return a default for any operator: branch and trunk of four layers under SOAP.
@@ -386,8 +437,20 @@ class OperatorPDE(PDE):
 
     def trained(self, field: nn.Module) -> nn.Module:
         """Return what a user calls on functions of their own: the field behind checks."""
+        from nfsolve.problem.operator.trained import TrainedOperator  # which reads this file
+
         return TrainedOperator(field, self)
 
     def export(self, field: Any, data: Batch, folder: Path) -> None:
-        """Write inputs, predictions and solutions of the test functions to ``predictions.npz``."""
-        export_predictions(self, field, data, folder)
+        """Write coordinates, inputs, predictions, solutions and errors of the test functions to ``predictions.npz``."""
+        test, sizes = data["test"], data["sizes"]
+        shape = (-1, *sizes, len(self.outputs))
+        with torch.no_grad():
+            arrays = {"predicted": self.predict(field, test.functions, data["grid"]).reshape(shape)}
+        if test.truth is not None:
+            arrays |= {"solved": test.truth.reshape(shape), "relative_l2": self.errors(field, data)}
+        for name, values in zip(self.inputs, several(test.functions), strict=True):
+            arrays |= {name: values, f"{name}_sensors": self.sensor_points(name)}
+        arrays |= dict(zip(self.domain.names, axes_of(data["grid"], sizes), strict=True))
+        held: dict[str, Any] = {name: values.float().cpu().numpy() for name, values in arrays.items()}
+        np.savez_compressed(folder / "predictions.npz", **held)

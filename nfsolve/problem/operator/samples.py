@@ -1,76 +1,54 @@
 """Functions with their solutions: drawn and solved for or stored, in the layout of scores and mini-batches."""
 
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from nfsolve._core.arrays import real_numbers
 from nfsolve._core.errors import InputError
-from nfsolve._core.random import generator
-from nfsolve.problem.operator.families import as_callable, as_seen, read
+from nfsolve.problem.operator.families import Coefficients
 from nfsolve.problem.rows import LabelRows
 
 LEAST = 1e-3  # of the root mean square of all labels: smaller ones count as if they were as large
 
 
-def sample(
-    problem: Any, purpose: str, n: int, like: Tensor, sizes: tuple[int, ...], labelled: bool = True
-) -> dict[str, Any]:
-    """Draw functions of a problem and, where it has a solver, solve for them; or take those that it has stored.
+@dataclass(frozen=True)
+class FunctionSet:
+    """Input functions of an operator, with their solutions on the evaluation grid where these are known.
 
-    Args:
-        problem: The operator problem.
-        purpose: Which stream of its ``data_seed``.
-        n: Number of functions.
-        like: Type and device of the field.
-        sizes: Points of the evaluation grid along each coordinate.
-        labelled: Whether the solutions are wanted.
-
-    Returns:
-        ``functions``, what the field reads; ``values (n, m)`` of all inputs at the sensors, float64; where they are
-        drawn ``coefficients``; with solutions ``truth (n, points, k)``, float64, ``size (n, 1, k)``, their root mean
-        square, and ``floor``, their relative error.
-
-    Raises:
-        InputError: Training needs solutions that the problem does not give, or they do not fit.
+    Attributes:
+        functions: What the field reads of them, ``(n, m)`` at m sensors; a tuple of several input functions.
+        values: Values ``(n, m)`` of all inputs at their sensors, side by side, float64.
+        coefficients: By input function, of those that are drawn.
+        truth: Solutions ``(n, points, k)``, float64.
+        size: Root mean squares of the solutions ``(n, 1, k)``, as in `sizes_of`.
+        floor: Relative error of the solutions.
     """
-    stored = problem.stored(purpose)
-    if stored is not None:
-        values, *solved = stored
-        functions, values = as_seen(problem, values, like)
-        found = {"functions": functions, "values": values}
-    else:
-        chance, spaces = generator(problem.data_seed, purpose), problem.spaces()
-        coefficients = {name: space.sample(n, chance) for name, space in spaces.items()}
-        functions, values = read(problem, coefficients, like)
-        found = {"coefficients": coefficients, "functions": functions, "values": values}
-        callables = (as_callable(spaces[name], coefficients[name]) for name in problem.inputs)
-        solved = problem.labels(*callables) if labelled else None
-    if solved is None:
-        if labelled and problem.data:
-            raise InputError(
-                f"{type(problem).__name__} has no solutions to train on", do="write a method labels(self, ...)"
-            )
-        return found
-    return found | labelled_by(solved, len(found["values"]), sizes, problem.outputs, like)
 
+    functions: Any
+    values: Tensor
+    coefficients: Coefficients = field(default_factory=dict)
+    truth: Tensor | None = None
+    size: Tensor | None = None
+    floor: float | None = None
 
-def labelled_by(solved: Any, n: int, sizes: tuple[int, ...], outputs: tuple[str, ...], like: Tensor) -> dict[str, Any]:
-    """Lay out solutions.
+    def __len__(self) -> int:
+        """Return the number of functions."""
+        return len(self.values)
 
-    Args:
-        solved: The solutions, as for `as_labels`, and their relative error.
-        n: Number of functions.
-        sizes: Points of the grid along each coordinate.
-        outputs: Names of the unknowns.
-        like: Type and device of the field.
+    def with_labels(self, solved: Any, sizes: tuple[int, ...], outputs: tuple[str, ...], like: Tensor) -> Self:
+        """Return these functions with their solutions.
 
-    Returns:
-        ``truth (n, points, k)``, float64, ``size (n, 1, k)`` as in `sizes_of`, and ``floor``, the error.
-    """
-    truth = as_labels(solved[0], n, sizes, outputs)
-    return {"truth": truth.to(like.device), "size": sizes_of(truth).to(like), "floor": float(solved[1])}
+        Args:
+            solved: The solutions, as for `as_labels`, and their relative error.
+            sizes: Points of the grid along each coordinate.
+            outputs: Names of the unknowns.
+            like: Type and device of the field.
+        """
+        truth = as_labels(solved[0], len(self), sizes, outputs)
+        return replace(self, truth=truth.to(like.device), size=sizes_of(truth).to(like), floor=float(solved[1]))
 
 
 def sizes_of(truth: Tensor) -> Tensor:

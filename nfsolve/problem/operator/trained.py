@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from nfsolve._core.errors import InputError, unknown
 from nfsolve._core.random import generator
 from nfsolve.fields.field import origin_of
+from nfsolve.functions import Numbers
+from nfsolve.problem.operator.pde import OperatorPDE
 
 DRAWS = 1000  # functions that say which values are usual
 
@@ -25,7 +27,7 @@ class TrainedOperator(nn.Module):
         problem: The `OperatorPDE` on which it was trained.
     """
 
-    def __init__(self, field: nn.Module, problem: Any):
+    def __init__(self, field: nn.Module, problem: OperatorPDE):
         super().__init__()
         self.field, self.problem = field, problem
         self._ranges: dict[str, tuple[float, float, float]] = {}
@@ -178,7 +180,7 @@ class TrainedOperator(nn.Module):
 
     def _range(self, name: str, space: Any) -> tuple[float, float, float]:
         """Return the least and the largest value at the sensors, and how far beyond them values are still usual."""
-        if hasattr(space, "low"):  # numbers end where they end
+        if isinstance(space, Numbers):  # they end where they end
             return space.low, space.high, 0.0
         drawn = space.evaluate(space.sample(DRAWS, generator(0, "ranges")), self.sensor_points(name))
         low, high = float(drawn.min()), float(drawn.max())

@@ -278,10 +278,18 @@ class PDE(Problem):
         found = {
             name: call(self.method(name), function, rows, self.outputs, names, space) for name, rows in batch.items()
         }
-        if isinstance(field, nn.Module) and origin_of(self.domain.bounds) is not None:  # its points are in float64
+        return self.in_type_of(field, found)
+
+    def in_type_of(self, field: Any, residuals: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return residuals in the type of a field, where its points have another one."""
+        if isinstance(field, nn.Module) and origin_of(self.domain.bounds) is not None:
             like = next(field.parameters())
-            return {name: r.to(like.dtype) for name, r in found.items()}
-        return found
+            return {name: r.to(like.dtype) for name, r in residuals.items()}
+        return residuals
+
+    def as_points(self, points: Tensor, like: Tensor) -> Tensor:
+        """Move points; those far from zero stay in float64 until the field has subtracted their centre."""
+        return points.to(like.device, like.dtype if origin_of(self.domain.bounds) is None else torch.float64)
 
     def method(self, name: str, inputs: dict[str, Tensor] | None = None) -> Callable[..., Tensor]:
         """Return a residual method.

@@ -123,8 +123,8 @@ def test_an_ansatz_may_name_the_input_function():
     data, batch = loaded(problem)
     assert float(problem.residuals(Nothing(), batch)["balance"].abs().max()) < 1e-9
     at = torch.rand(6, 2, generator=generator(), dtype=torch.float64)
-    values = problem.predict(Nothing(), data["test"]["functions"], at)
-    expected = Sines().evaluate(data["test"]["coefficients"]["f"], at[:, 1:])
+    values = problem.predict(Nothing(), data["test"].functions, at)
+    expected = Sines().evaluate(data["test"].coefficients["f"], at[:, 1:])
     torch.testing.assert_close(values[..., 0], expected, rtol=1e-9, atol=1e-10)
 
 
@@ -194,9 +194,9 @@ def test_more_functions_than_there_are_is_all_of_them():
 
 def test_test_functions_are_of_their_own_and_the_truth_keeps_its_digits():
     data, _ = loaded(small(data=True), torch.float32)
-    assert data["test"]["truth"].dtype == torch.float64
-    assert data["train"]["functions"].dtype == torch.float32
-    assert not torch.isin(data["test"]["coefficients"]["f"], data["train"]["coefficients"]["f"]).any()
+    assert data["test"].truth.dtype == torch.float64
+    assert data["train"].functions.dtype == torch.float32
+    assert not torch.isin(data["test"].coefficients["f"], data["train"].coefficients["f"]).any()
 
 
 def test_labels_are_relative_to_the_size_of_each_function():
@@ -325,7 +325,7 @@ def test_snapshots_are_the_training_labels():
     axes, values = problem.snapshots()
     data, _ = loaded(problem)
     assert torch.equal(torch.cartesian_prod(*axes), data["grid"])
-    assert torch.equal(values.reshape(12, 99, 1), data["train"]["truth"])
+    assert torch.equal(values.reshape(12, 99, 1), data["train"].truth)
     with pytest.raises(InputError, match=r"this field is made of training labels.*Give --data"):
         small().snapshots()
 
@@ -336,14 +336,14 @@ def test_functions_and_labels_may_be_stored():
 
     class Stored(Heated):
         def stored(self, part):
-            return {"f": kept[part]["values"]}, kept[part]["truth"].reshape(-1, 9, 11), 1e-14
+            return {"f": kept[part].values}, kept[part].truth.reshape(-1, 9, 11), 1e-14
 
         def shifted(self):
             return None
 
     problem = Stored(**SMALL | {"n_functions": 3}, physics=False, data=True)
     data, batch = loaded(problem)
-    assert "coefficients" not in data["train"] and len(data["train"]["truth"]) == 12
+    assert not data["train"].coefficients and len(data["train"].truth) == 12
     assert float(problem.residuals(Exact(problem), batch)["data"].abs().max()) < 1e-11
     assert problem.metrics(Exact(problem), data)["relative_l2_max"] < 1e-13
 

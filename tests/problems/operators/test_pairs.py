@@ -88,7 +88,7 @@ def test_residuals_are_those_of_one_pair_after_the_other(kind, tmp_path):
     values = torch.stack(
         [
             field(torch.from_numpy(arrays["x"][i] if kind == "unaligned" else arrays["x"]), g[None])
-            for i, g in zip(range(4, COUNT, 5), data["test"]["functions"], strict=True)
+            for i, g in zip(range(4, COUNT, 5), data["test"].functions, strict=True)
         ]
     )
     gap = (values.detach().numpy() - held) ** 2

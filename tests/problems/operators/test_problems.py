@@ -42,14 +42,14 @@ def test_labels_satisfy_the_residual_and_the_hard_constraint(problem, tolerance)
     """The oracle: splines through the labels, differentiated."""
     data = problem.load("cpu", torch.float64)
     t, x = np.linspace(0, 1, 101), np.linspace(0, 1, 101)
-    truth = data["test"]["truth"][0, :, 0].reshape(101, 101).numpy()
+    truth = data["test"].truth[0, :, 0].reshape(101, 101).numpy()
     spline = RectBivariateSpline(t, x, truth, kx=5, ky=5)
     [name] = problem.conditions()
     [(given, space)] = problem.spaces().items()
     inside = slice(20, 81)
     columns = {"t": t[:, None] + 0 * x, "x": x + 0 * t[:, None], "s": truth}
     columns |= {"s_t": spline(t, x, 1, 0), "s_x": spline(t, x, 0, 1), "s_xx": spline(t, x, 0, 2)}
-    f = space.evaluate(data["test"]["coefficients"][given][:1], torch.from_numpy(x)[:, None]).numpy()
+    f = space.evaluate(data["test"].coefficients[given][:1], torch.from_numpy(x)[:, None]).numpy()
     columns[given] = f + 0 * t[:, None]
     columns = {key: torch.from_numpy(value) for key, value in columns.items()}
     method = getattr(problem, name)
@@ -71,7 +71,7 @@ def constrained(problem, columns, raw: float) -> np.ndarray:
 def test_steps_are_finite_and_repeat_with_the_seed(problem, tmp_path):
     first, again, other = (nf.solve(problem, steps=2, seed=seed, report=None) for seed in (0, 0, 1))
     assert not first.failed and all(math.isfinite(v) for v in first.metrics.values() if isinstance(v, float))
-    f, x = first.data["test"]["functions"], first.data["grid"][::97]
+    f, x = first.data["test"].functions, first.data["grid"][::97]
     assert torch.equal(problem.predict(first.field, f, x), problem.predict(again.field, f, x))
     assert not torch.equal(problem.predict(first.field, f, x), problem.predict(other.field, f, x))
     assert first.metrics["relative_l2_ood"] > 0
@@ -117,8 +117,8 @@ def test_the_burgers_field_starts_from_its_input():
     field = nf.DeepONet.for_problem(problem, sensors=30, width=6, depth=2, latent=5, dtype=torch.float64)
     data = problem.load("cpu", torch.float64)
     x = torch.rand(9, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    values = problem.predict(field, data["test"]["functions"], torch.cat([0 * x, x], 1))
-    exact = problem.spaces()["u"].evaluate(data["test"]["coefficients"]["u"], x)
+    values = problem.predict(field, data["test"].functions, torch.cat([0 * x, x], 1))
+    exact = problem.spaces()["u"].evaluate(data["test"].coefficients["u"], x)
     torch.testing.assert_close(values[..., 0], exact, rtol=0, atol=1e-3)  # 30 sensors
 
 
@@ -128,11 +128,11 @@ def test_antiderivatives_equal_gauss_legendre_quadrature(length: float):
     data = problem.load("cpu", torch.float64)
     nodes, weights = np.polynomial.legendre.leggauss(120)
     x = np.linspace(0, 1, 201)[::20]
-    space, c = problem.spaces()["f"], data["test"]["coefficients"]["f"]
+    space, c = problem.spaces()["f"], data["test"].coefficients["f"]
     quadrature = [
         space.evaluate(c, torch.from_numpy(at * (nodes + 1) / 2)[:, None]).numpy() @ (at * weights / 2) for at in x
     ]
-    s = data["test"]["truth"][:, ::20, 0].numpy()
+    s = data["test"].truth[:, ::20, 0].numpy()
     assert np.abs(s[:, 0]).max() < 1e-13
     assert np.abs(s - np.stack(quadrature, 1)).max() < 30 * LABEL_ERROR
     assert np.abs(s).max() > 0.1
@@ -165,16 +165,16 @@ def test_the_symmetries_of_the_square_are_those_of_the_labels():
 def test_darcy_trains_on_all_images_and_answers_alike_for_each():
     problem = Darcy(**DARCY)
     solution = nf.solve(problem, steps=2, field=small_field("pod"), report=None)
-    assert len(solution.data["train"]["values"]) == 8 * 6 and len(solution.data["test"]["values"]) == 4
+    assert len(solution.data["train"].values) == 8 * 6 and len(solution.data["test"].values) == 4
     assert 0 < solution.metrics["relative_l2"] < 1 and solution.metrics["reference_floor/u"] == 5.6e-4
-    functions, grid = solution.data["test"]["functions"], solution.data["grid"]
+    functions, grid = solution.data["test"].functions, solution.data["grid"]
     whole = problem.predict(solution.field, functions, grid).reshape(4, 29, 29)
     for symmetry in SYMMETRIES[1:4]:
         image = turned(functions.unflatten(1, (29, 29)), symmetry).flatten(1)
         answer = problem.predict(solution.field, image, grid).reshape(4, 29, 29)
         torch.testing.assert_close(answer, turned(whole, symmetry), rtol=1e-3, atol=1e-6)
     plain = Darcy(**DARCY, symmetries=False)
-    assert len(plain.load("cpu", torch.float32)["train"]["values"]) == 6
+    assert len(plain.load("cpu", torch.float32)["train"].values) == 6
     figure = picture(solution)
     panels = {ax.get_title(): ax for ax in figure.axes}
     reference, operator = (panels[f"best: {what} u"].images[0] for what in ("reference", "operator"))
@@ -190,7 +190,7 @@ def test_darcy_trains_on_all_images_and_answers_alike_for_each():
     given = next(ax for title, ax in panels.items() if title.startswith("best of 4") and title.endswith("input a"))
     assert (given.get_xlabel(), given.get_ylabel(), given.get_xlim(), given.get_aspect()) == ("x", "y", (0, 1), 1)
     shown = given.collections[0].get_array().reshape(29, 29).T
-    assert np.array_equal(shown, solution.data["test"]["values"][best].reshape(29, 29))
+    assert np.array_equal(shown, solution.data["test"].values[best].reshape(29, 29))
 
 
 @pytest.mark.parametrize("name", ["pod", "plain"])
@@ -237,5 +237,5 @@ def test_fields_are_chosen_by_their_names(name: str, field: str, more: str):
     assert not solution.failed and solution.steps == 1 and solution.metrics["relative_l2"] > 0
     assert type(solution.field).__name__.lower() == field.replace("_", "")
     if field == "pod_deeponet":  # its modes satisfy the constraint, which must not act once more
-        functions, x = solution.data["test"]["functions"], solution.data["grid"][::999]
+        functions, x = solution.data["test"].functions, solution.data["grid"][::999]
         assert torch.equal(request.problem.predict(solution.field, functions, x), solution.field.on_grid(functions, x))
