@@ -69,6 +69,7 @@ from nfsolve.problem import (
 )
 from nfsolve.problem.registry import names as problem_names
 from nfsolve.run.folder import RunFolder, SaveError
+from nfsolve.run.posterior import Posterior, posterior
 from nfsolve.run.report import StopRun
 from nfsolve.run.solution import Solution
 from nfsolve.run.solve import load, reopen, resume, solve
@@ -102,6 +103,7 @@ __all__ = [
     "PointCloud",
     "Polygon",
     "Positional",
+    "Posterior",
     "Problem",
     "RandomFeatures",
     "RandomWeightFactorization",
@@ -133,6 +135,7 @@ __all__ = [
     "paired",
     "parameter",
     "periodic",
+    "posterior",
     "preset",
     "reopen",
     "require_extra",

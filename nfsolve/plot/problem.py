@@ -231,7 +231,7 @@ def _legend(
 def _where(condition: Condition) -> str:
     """Word a mark as it was written."""
     if condition.kind == "measured":
-        return f"@measured({condition.data!r})"
+        return f"@measured({getattr(condition.data, '__name__', repr(condition.data))})"
     said = [f"{name}={value}" for name, value in condition.sides.items()]
     said += [f"part={', '.join(condition.part)}"] if condition.part else []
     if condition.where is not None:

@@ -179,6 +179,10 @@ class Problem(ABC):
         """Return the weight of each residual in the loss; a missing name weighs 1."""
         return {}
 
+    def noisy_residuals(self) -> tuple[str, ...]:
+        """Return the names of the residuals that hold noisy measurements; all others are exact at the truth."""
+        return ()
+
     def metrics(self, field: FieldFunction, data: Batch) -> dict[str, Any]:
         """Score a field.
 

@@ -162,6 +162,8 @@ class RunOptions:
         log_every: Steps between rows of the history.
         recipe: own, that of the problem, or auto, found by trials; a PDE without a recipe takes auto where nothing is
             said of its field, optimizer or steps.
+        uncertainty: Whether standard errors and intervals of unknown scalars, and the noise of the measurements, are
+            estimated at the end (see `nfsolve.posterior`).
         accuracy: Relative L2 error that an automatic recipe should reach: trials end at a held-out residual of a
             hundredth of it, relative to that of zero.
 
@@ -183,6 +185,7 @@ class RunOptions:
     compile: bool = UNSAID
     log_every: int = UNSAID
     recipe: Literal["own", "auto"] | None = None
+    uncertainty: bool = UNSAID
     accuracy: float | None = None
 
     def __post_init__(self) -> None:
@@ -212,7 +215,9 @@ class RunOptions:
 
 
 # where neither the user nor the recipe says anything
-DEFAULTS = RunOptions(seed=0, device="auto", dtype="float32", windows=1, carry=True, compile=False, log_every=50)
+DEFAULTS = RunOptions(
+    seed=0, device="auto", dtype="float32", windows=1, carry=True, compile=False, log_every=50, uncertainty=False
+)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from nfsolve.run.folder import METRICS, RunFolder, SaveError, environment
 from nfsolve.run.heldout import held_out, rms, warnings
 from nfsolve.run.interrupt import Interrupt
 from nfsolve.run.plan import Plan, check_finite, make_field
+from nfsolve.run.posterior import posterior
 from nfsolve.run.report import note, reporter
 from nfsolve.run.solution import Solution, in_words, undefined
 
@@ -390,7 +391,7 @@ class Run:
             "parameters": sum(p.numel() for p in self.objective.parameters),
             "stopped": self.stopped,
         }
-        return Solution(
+        solution = Solution(
             problem=self.problem,
             field=self.field,
             metrics=scores,
@@ -405,6 +406,18 @@ class Run:
             warnings=[] if self.failed else self._cautions() + self._warnings(scores) + undefined(scores),
             folder=self.folder.path if self.folder else None,
         )
+        if self.plan.run.uncertainty and not (self.failed or bare):
+            solution.warnings += self._uncertainty(solution)
+        return solution
+
+    def _uncertainty(self, solution: Solution) -> list[str]:
+        """Add standard errors and intervals to the scores; return what a user should know of them."""
+        try:
+            found = posterior(solution, seed=self.plan.run.seed)
+        except InputError as error:  # the data do not allow it, and a training must not be lost
+            return [f"no uncertainty: {error}"]
+        solution.metrics |= found.metrics()
+        return found.warnings
 
 
 def load_weights(module: nn.Module, state: dict[str, Any]) -> None:

@@ -133,15 +133,8 @@ class Solution:
             >>> solution.derivative("u_xx", [[0.5, 0.5], [0.1, 0.2]]).shape
             (2, 1)
         """
-        domain, outputs = getattr(self.problem, "domain", None), getattr(self.field, "outputs", None)
-        inputs = getattr(self.field, "inputs", None) or getattr(domain, "names", ())
-        outputs = outputs or getattr(self.problem, "outputs", ())
-        read = parse(name, tuple(outputs), tuple(inputs), getattr(domain, "space", None))
-
-        def column(part: Tensor) -> Tensor:
-            return partials(self.field, part, {read.along})[read.along][:, read.output : read.output + 1].detach()
-
-        return self._at("derivative", points, batch, column)
+        column = column_of(self.problem, self.field, name)
+        return self._at("derivative", points, batch, lambda part: column(self.field, part).detach())
 
     def _at(self, what: str, points: Any, batch: int, function: Callable[[Tensor], Tensor]) -> Any:
         """Evaluate a function of points (n, d), part by part, on the device and in the type of the field."""
@@ -270,9 +263,11 @@ class Solution:
         for head, known in _TABLES.items():
             kinds = {key.partition("/")[0] for key in scores if "/" in key}
             columns = {key: title for key, title in known.items() if key in kinds}
+            if list(columns) == ["unknown"]:  # without an uncertainty it is a line by itself
+                continue
             names = dict.fromkeys(key.partition("/")[2] for key in scores if key.partition("/")[0] in columns)
             names.pop("", None)  # the same key without a name is the largest of all
-            rows = [(f"  {name}", *(_number(scores.pop(f"{key}/{name}", "")) for key in columns)) for name in names]
+            rows = [(f"  {name}", *(_score(key, scores.pop(f"{key}/{name}", "")) for key in columns)) for name in names]
             blocks += [_columns([(head, *columns.values()), *rows])] if rows else []
         blocks += [_columns([(key, _score(key, value)) for key, value in scores.items()])] if scores else []
         title = f"{type(self.problem).__name__} by {type(self.field).__name__} ({parameters:,} parameters)"
@@ -282,6 +277,24 @@ class Solution:
     def _repr_html_(self) -> str:
         """Show the same in a notebook."""
         return f"<pre>{html.escape(str(self))}</pre>"
+
+
+def column_of(problem: Any, field: Any, name: str) -> Callable[[Any, Tensor], Tensor]:
+    """Return the function (field, points ``(n, d)``) -> ``(n, 1)`` of an unknown or a derivative.
+
+    Args:
+        problem: The problem.
+        field: Its field, whose names are read.
+        name: As in the signature of a residual: ``u``, ``u_x``, ``lap_u``.
+
+    Raises:
+        InputError: An unknown name.
+    """
+    domain, outputs = getattr(problem, "domain", None), getattr(field, "outputs", None)
+    inputs = getattr(field, "inputs", None) or getattr(domain, "names", ())
+    outputs = outputs or getattr(problem, "outputs", ())
+    read = parse(name, tuple(outputs), tuple(inputs), getattr(domain, "space", None))
+    return lambda net, points: partials(net, points, {read.along})[read.along][:, read.output : read.output + 1]
 
 
 def in_words(metrics: dict[str, Any]) -> dict[str, Any]:
@@ -360,6 +373,12 @@ def _write_vtu(
 _OWN = ("seconds", "cpu_seconds", "evaluations", "steps", "parameters", "stopped")
 _TABLES = {
     "residuals": {"rms": "trained", "heldout": "held out", "heldout_max": "largest, held out"},
+    "unknown scalars": {
+        "unknown": "value",
+        "standard_error": "standard error",
+        "interval_low": "95 % from",
+        "interval_high": "to",
+    },
     "errors": {"relative_l2": "relative L2", "max_error": "largest", "reference_floor": "of the reference itself"},
 }
 
@@ -373,7 +392,8 @@ def _columns(rows: Sequence[tuple[str, ...]]) -> str:
 
 def _score(key: str, value: Any) -> str:
     """Write a score; of an unknown scalar as many digits as tell it from a round number."""
-    return f"{value:.7g}" if key.startswith("unknown/") and isinstance(value, float) else _number(value)
+    exact = key.partition("/")[0] in ("unknown", "interval_low", "interval_high")
+    return f"{value:.7g}" if exact and isinstance(value, float) else _number(value)
 
 
 def _number(value: Any) -> str:

@@ -19,6 +19,7 @@ from nfsolve.run.folder import RunFolder
 from nfsolve.run.loop import Run
 from nfsolve.run.march import March, run_or_march
 from nfsolve.run.plan import Plan, join_options, make_plan
+from nfsolve.run.posterior import check_uncertainty
 from nfsolve.run.report import note
 from nfsolve.run.solution import Solution
 from nfsolve.weighting import Weighting
@@ -99,6 +100,8 @@ def solve(
     automatic = wants_automatic(problem, run, others)
     plan = make_plan(problem, field, optimizer, lr=lr, run=run, **parts)
     plan = plan.with_run(device=str(choose_device(plan.run.device)), recipe="auto" if automatic else "own")
+    if plan.run.uncertainty:
+        check_uncertainty(problem, plan.run.windows)
     folder = RunFolder(out) if out is not None else None
     try:
         runner = _runner(problem, plan, folder, report)

@@ -12,11 +12,9 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import torch
-from torch.utils._pytree import tree_map
 
-from nfsolve import MLP, PDE, Box, InputError, Recipe, RunOptions, Stage, generator, interior, main
+from nfsolve import MLP, PDE, Box, InputError, Recipe, RunOptions, Stage, generator, interior, main, measured
 from nfsolve.optim import GaussNewton
-from nfsolve.problem import Rows
 
 
 @dataclass
@@ -56,6 +54,17 @@ class InverseDiffusivity(PDE):
         """(k w_x)_x + (k w_y)_y + g = 0."""
         return k * (w_xx + w_yy) + k_x * w_x + k_y * w_y + self.loads(x, y)[1]
 
+    def observe(self):
+        """Measure u and w on a grid of sensors, with noise."""
+        points = self.domain.grid(self.sensors, self.sensors)
+        columns = {"x": points[:, :1], "y": points[:, 1:]}
+        source = generator(self.noise_seed, "noise")
+        for name, value in zip(("u", "w"), self.exact(*columns.values()), strict=False):
+            scale = self.noise * value.square().mean().sqrt()
+            columns[name] = value + scale * torch.randn(value.shape, generator=source, dtype=value.dtype)
+        return columns
+
+    @measured(observe)
     def measurements(self, u, w, u_data, w_data):
         """U and w at the sensors are as measured."""
         return torch.cat([u - u_data, w - w_data], -1)
@@ -79,21 +88,6 @@ class InverseDiffusivity(PDE):
         f = -k * (-2 * math.pi**2 * u + math.pi * (slope_x * cx * sy + slope_y * sx * cy))
         g = -k * (-0.5 * math.pi**2 * sy + slope_x + 0.5 * math.pi * slope_y * cy)
         return f, g
-
-    def load(self, device, dtype):
-        """Measure u and w on a grid of sensors, with noise."""
-        points = self.domain.grid(self.sensors, self.sensors)
-        source = generator(self.noise_seed, "noise")
-        columns = {}
-        for name, value in zip(("u_data", "w_data"), self.exact(points[:, :1], points[:, 1:]), strict=False):
-            scale = self.noise * value.square().mean().sqrt()
-            columns[name] = value + scale * torch.randn(value.shape, generator=source, dtype=value.dtype)
-        rows = tree_map(lambda value: value.to(device, dtype), Rows(points, columns=columns))
-        return super().load(device, dtype) | {"sensors": rows}
-
-    def sample(self, data, state, generator):
-        """Draw new points inside; the sensors stay."""
-        return super().sample(data, state, generator) | {"measurements": data["sensors"]}
 
     def weights(self):
         """Weigh equations and measurements."""

@@ -16,13 +16,25 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils._pytree import tree_map
 
-from nfsolve import MLP, PDE, Box, InputError, Recipe, RunOptions, Sine, Stage, Unknown, generator, interior, main
+from nfsolve import (
+    MLP,
+    PDE,
+    Box,
+    InputError,
+    Recipe,
+    RunOptions,
+    Sine,
+    Stage,
+    Unknown,
+    generator,
+    interior,
+    main,
+    measured,
+)
 from nfsolve.data.tables import find_file, read_arrays
 from nfsolve.metrics import relative_l2
 from nfsolve.optim import GaussNewton
-from nfsolve.problem import Rows
 
 ARRAYS = ("X_star", "t", "U_star", "p_star")
 FLOOR = 7e-4  # rms residual of the data in the equations by finite differences
@@ -84,14 +96,10 @@ class Wake(PDE):
         """u_x + v_y = 0."""
         return u_x + v_y
 
-    def measurements(self, u, v, u_data, v_data):
-        """Velocities are as measured."""
-        return torch.cat([u - u_data, v - v_data], -1)
-
-    def load(self, device, dtype):
-        """Pick measurements, and the snapshot in the middle to score the field on."""
-        arrays = read_wake(self.data)
-        n, times = len(arrays["X_star"]), int((arrays["t"].ravel() <= self.duration + 1e-9).sum())
+    def observe(self):
+        """Pick measurements, and add noise."""
+        arrays, times = self._read()
+        n = len(arrays["X_star"])
         source = generator(self.noise_seed, "measurements")
         if self.n_data > n * times:
             raise InputError(
@@ -100,17 +108,28 @@ class Wake(PDE):
             )
         chosen = torch.randperm(n * times, generator=source)[: self.n_data].numpy()
         seen = snapshot(arrays, chosen // times, chosen % times)
-        columns = {}
+        columns = dict(zip("txy", seen["points"].T, strict=True))
         for i, name in enumerate("uv"):
             noise = torch.randn(seen[name].shape, generator=source, dtype=torch.float64)
-            columns[f"{name}_data"] = seen[name] + self.noise * arrays["U_star"][:, i].std() * noise
-        middle = snapshot(arrays, np.arange(n), np.full(n, times // 2))
-        own = {"probes": Rows(seen["points"], columns=columns), "middle": middle}
-        return super().load(device, dtype) | tree_map(lambda value: value.to(device, dtype), own)
+            columns[name] = seen[name] + self.noise * arrays["U_star"][:, i].std() * noise
+        return columns
 
-    def sample(self, data, state, generator):
-        """Draw new points inside; the measurements stay."""
-        return super().sample(data, state, generator) | {"measurements": data["probes"]}
+    @measured(observe)
+    def measurements(self, u, v, u_data, v_data):
+        """Velocities are as measured."""
+        return torch.cat([u - u_data, v - v_data], -1)
+
+    def load(self, device, dtype):
+        """Take the snapshot in the middle as well, to score the field on."""
+        arrays, times = self._read()
+        n = len(arrays["X_star"])
+        middle = snapshot(arrays, np.arange(n), np.full(n, times // 2))
+        return super().load(device, dtype) | {"middle": {k: v.to(device, dtype) for k, v in middle.items()}}
+
+    def _read(self):
+        """Return the arrays of the file, and the number of times up to the duration."""
+        arrays = read_wake(self.data)
+        return arrays, int((arrays["t"].ravel() <= self.duration + 1e-9).sum())
 
     def weights(self):
         """Weigh equations and measurements."""

@@ -22,7 +22,7 @@ class Condition:
         sides: For a face, coordinate -> one end of its interval or both; for paired values, the two places.
         part: Names of the parts of the boundary; empty means all of it.
         where: For a boundary, a function of coordinates and normals that says where, or a method's name.
-        data: For measured data, the name of the file, or the columns by name.
+        data: For measured data, the name of the file, the columns by name, or a method that returns them.
         points: Number of points, or None for the problem's default.
         weight: Factor on the mean square of the residual in the loss.
     """
@@ -232,14 +232,17 @@ def paired(
     return lambda method: _mark(method, Condition("paired", dict(pair), points=points, weight=weight))
 
 
-def measured(data: str | Mapping[str, Any], *, weight: float = 1.0) -> Callable[[Method], Method]:
+def measured(
+    data: str | Mapping[str, Any] | Callable[[Any], Mapping[str, Any]], *, weight: float = 1.0
+) -> Callable[[Method], Method]:
     """Mark a residual that compares the field with measured values.
 
     The columns of the data are coordinates and values; a value column ``u`` reaches the method as ``u_data``.
 
     Args:
         data: File name (.npz with one array for each column, or .csv with a header), looked for at the path
-            given, then under ``$NFSOLVE_DATA``; the ending may be left out. Or the columns themselves, by name.
+            given, then under ``$NFSOLVE_DATA``; the ending may be left out. Or the columns themselves, by name; or a
+            method, written above, that returns them, where they depend on the problem's parameters.
         weight: Factor on its mean square in the loss.
 
     Returns:
@@ -258,9 +261,10 @@ def measured(data: str | Mapping[str, Any], *, weight: float = 1.0) -> Callable[
     table: Any = data
     if hasattr(table, "columns") and not isinstance(table, Mapping):  # a DataFrame of pandas or polars
         data = {name: table[name] for name in table.columns}
-    if not isinstance(data, str | Mapping | os.PathLike):
+    method = callable(data) and len(inspect.signature(data).parameters) == 1  # a residual has more: a bare @measured
+    if not isinstance(data, str | Mapping | os.PathLike) and not method:
         raise InputError(
-            f"@measured needs the name of a file or the columns by name, got {data!r}",
+            f"@measured needs the name of a file, the columns by name or a method that returns them, got {data!r}",
             do='write @measured("probes.csv") or @measured({"x": x, "u": u})',
         )
     data = os.fspath(data) if isinstance(data, os.PathLike) else data

@@ -130,7 +130,8 @@ class PDE(Problem):
         data: Batch = {"like": place(torch.empty(0)), "measured": {}}
         for name, condition in self.conditions().items():
             if condition.kind == "measured":
-                columns = read_columns(condition.data, type(self), names, self.outputs, f"the data of '{name}'")
+                source: Any = condition.data(self) if callable(condition.data) else condition.data
+                columns = read_columns(source, type(self), names, self.outputs, f"the data of '{name}'")
                 points = torch.stack([columns[c] for c in names], -1)
                 what = f"'{condition.data}'" if isinstance(condition.data, str) else f"@measured of '{name}'"
                 self.domain.check_points(points, f"points of {what}")
@@ -306,6 +307,10 @@ class PDE(Problem):
     def weights(self) -> dict[str, float]:
         """Return the weights written in the marks."""
         return {name: condition.weight for name, condition in self.conditions().items()}
+
+    def noisy_residuals(self) -> tuple[str, ...]:
+        """Return the names of the residuals that are marked `measured`."""
+        return tuple(name for name, condition in self.conditions().items() if condition.kind == "measured")
 
     def metrics(self, field: FieldFunction, data: Batch) -> dict[str, Any]:
         """Return the relative L2 and maximum error of each unknown, with the error of the reference itself.

@@ -548,8 +548,8 @@ def test_a_class_inside_a_module_of_the_library_is_a_users_class():
         (lambda: boundary(x=0), r"@boundary takes .* got x=. The sides of a Box are faces: write @face\(x=0\)"),
         (lambda: paired(x=(0, 1), where=3), "@paired takes points= and weight=, got where="),
         (lambda: interior(3), "@interior marks a method, got 3"),
-        (lambda: measured(value), "@measured needs the name of a file or the columns by name"),
-        (lambda: measured(3), "@measured needs the name of a file or the columns by name, got 3"),
+        (lambda: measured(value), "@measured needs the name of a file, the columns by name or a method"),
+        (lambda: measured(3), "@measured needs the name .* or a method that returns them, got 3"),
     ],
 )
 def test_marks_that_cannot_be_meant_are_refused(mark, message):
@@ -572,3 +572,20 @@ def test_one_method_may_say_value_and_slope_at_the_start(wanted, open_):
     exec("@interior\ndef motion(self, u_tt): return u_tt", space)
     problem = make(domain=Box(t=(0, 1)), start=space["start"], motion=space["motion"])()
     assert any("no condition on u at t=0" in text for text in problem.cautions()) is open_
+
+
+def test_measured_data_may_depend_on_the_parameters():
+    @dataclass
+    class Probed(PDE):
+        shift: float = 0.5
+        domain = Box(x=(0, 1))
+
+        def observe(self):
+            return {"x": [0.0, 1.0], "u": [self.shift, 2.0]}
+
+        @measured(observe)
+        def gap(self, u, u_data):
+            return u - u_data
+
+    data = Probed(shift=3.0).load("cpu", torch.float64)
+    assert data["measured"]["gap"].columns["u_data"].flatten().tolist() == [3.0, 2.0]

@@ -30,7 +30,9 @@ def test_exact_diffusivity_satisfies_the_equations_and_noiseless_data():
 
 def test_noise_has_the_size_asked_for_and_its_own_seed():
     clean, noisy, again, other = (
-        InverseDiffusivity(noise=n, noise_seed=s).load("cpu", torch.float64)["sensors"].columns["u_data"]
+        InverseDiffusivity(noise=n, noise_seed=s)
+        .load("cpu", torch.float64)["measured"]["measurements"]
+        .columns["u_data"]
         for n, s in ((0.0, 0), (0.05, 0), (0.05, 0), (0.05, 1))
     )
     assert float((noisy - clean).std() / clean.square().mean().sqrt()) == pytest.approx(0.05, rel=0.1)
@@ -94,7 +96,9 @@ def test_the_wake_reads_its_file_and_an_exact_flow_satisfies_it(wake_file):
 
 def test_the_noise_of_the_wake_is_relative_to_each_velocity(wake_file):
     clean, noisy = (
-        Wake(data=str(wake_file), duration=20.0, n_data=700, noise=n).load("cpu", torch.float64)["probes"]
+        Wake(data=str(wake_file), duration=20.0, n_data=700, noise=n).load("cpu", torch.float64)["measured"][
+            "measurements"
+        ]
         for n in (0.0, 0.1)
     )
     assert torch.equal(clean.points, noisy.points)

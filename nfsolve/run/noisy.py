@@ -1,0 +1,199 @@
+"""The rows of a least-squares problem of which some are measured, and what they say of its unknown scalars."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nfsolve._core.errors import InputError, unknown
+from nfsolve.linalg.propagation import Propagation, weak_directions
+from nfsolve.problem import Objective
+
+MAX_BYTES = 4e9
+FLAT = 1e6  # prior deviation of unknown scalars, in units of their start value: none
+LIGHTER = 10.0  # times smaller weight of the measurements, to see what that would bring
+GAIN = 1.25  # times narrower intervals, from which on a user is told
+UNCONVERGED = 0.5  # standard errors that one more step may move a scalar, or the field where it was measured
+WEAK = 1.0  # relative standard deviation from which on a direction is not identifiable
+NAMED = 0.2  # component of a weak direction from which on its scalar is named
+
+Noise = float | Tensor | Mapping[str, float | Tensor] | None
+
+
+@dataclass
+class NoisyRows:
+    """The scaled residual and its Jacobian, and which rows are measured.
+
+    Attributes:
+        residual: ``(N,)``.
+        jacobian: ``(N, P)``.
+        noisy: Mask of the measured rows ``(N,)``.
+        scale: Factor by which the residual of each row was multiplied ``(N,)``.
+        names: The measured residuals.
+        shapes: Their shapes ``(n, k)``.
+    """
+
+    residual: Tensor
+    jacobian: Tensor
+    noisy: Tensor
+    scale: Tensor
+    names: tuple[str, ...]
+    shapes: dict[str, torch.Size]
+
+    @classmethod
+    def of(cls, objective: Objective, data: str | tuple[str, ...]) -> "NoisyRows":
+        """Evaluate the rows of an objective; ``data`` names the measured residuals, default what the problem says."""
+        with torch.no_grad():
+            residuals = objective.residuals()
+        names = ((data,) if isinstance(data, str) else tuple(data)) or objective.problem.noisy_residuals()
+        for name in names:
+            if name not in residuals:
+                raise unknown("residual", name, residuals)
+        if not names:
+            raise InputError(
+                f"{type(objective.problem).__name__} does not say which of its residuals hold measurements "
+                f"({', '.join(residuals)})",
+                do=f'mark them @measured, or give data="{next(iter(residuals))}"',
+            )
+        n, p = sum(r.numel() for r in residuals.values()), sum(x.numel() for x in objective.parameters)
+        if 8 * (2 * n * p + 5 * p**2) > MAX_BYTES:
+            raise InputError(
+                f"the Jacobian of {n} residuals by {p} parameters takes {8 * (2 * n * p + 5 * p**2) / 1e9:.1f} GB, and "
+                f"{MAX_BYTES / 1e9:g} GB are allowed",
+                do="use fewer points or a smaller field",
+            )
+        residual, jacobian = objective.jacobian(objective.theta())
+        scales = [(objective.weights.scale(name, r) * torch.ones_like(r)).reshape(-1) for name, r in residuals.items()]
+        noisy = torch.cat([torch.full((r.numel(),), name in names, device=r.device) for name, r in residuals.items()])
+        kept = tuple(name for name in residuals if name in names)
+        shapes = {name: residuals[name].shape for name in kept}
+        return cls(residual.detach(), jacobian.detach(), noisy, torch.cat(scales), kept, shapes)
+
+    def groups(self) -> dict[str, list[slice]]:
+        """Return the places of each column of each measured residual among the noisy rows."""
+        found, start = {}, 0
+        for name, shape in self.shapes.items():
+            n, k = shape
+            found[name] = [slice(start + column, start + n * k, k) for column in range(k)]
+            start += n * k
+        return found
+
+    def deviations(self, noise: Noise) -> Tensor:
+        """Return the standard deviation of each scaled noisy row, from what a user gave."""
+        if isinstance(noise, Mapping):
+            for name in noise:
+                if name not in self.shapes:
+                    raise unknown("measured residual", str(name), self.shapes)
+            if missing := [name for name in self.shapes if name not in noise]:
+                raise InputError(f"noise says nothing of '{missing[0]}'", do=f"give noise={{'{missing[0]}': ...}} too")
+        parts = []
+        for name, shape in self.shapes.items():
+            value = torch.as_tensor(noise[name] if isinstance(noise, Mapping) else noise).to(self.residual)
+            if not bool((torch.isfinite(value) & (value > 0)).all()):
+                raise InputError(
+                    f"the noise of '{name}' must be positive, got {float(value.min()):g}",
+                    do="give the standard deviation of the measurements, or leave it out to have it estimated",
+                )
+            try:
+                parts.append(value.expand(shape).reshape(-1))
+            except RuntimeError as error:
+                raise InputError(
+                    f"the noise of '{name}' must be a number or one for each entry {tuple(shape)}, "
+                    f"got shape {tuple(value.shape)}"
+                ) from error
+        return torch.cat(parts) * self.scale[self.noisy]
+
+    def estimated(self, solved: Propagation) -> tuple[Tensor, float]:
+        """Estimate the noise of each measured column from what the fit leaves of it; and its degrees of freedom."""
+        squares, left = (self.residual / self.scale)[self.noisy].square(), 0.0
+        found = torch.empty_like(squares)
+        for name, columns in self.groups().items():
+            for column in columns:
+                freedom = solved.freedom(column)
+                if not freedom >= 1:
+                    raise InputError(
+                        f"{len(squares[column])} measurements of '{name}' leave {max(freedom, 0):.2g} degrees of "
+                        "freedom, so that their residual does not tell the noise",
+                        do="give noise=, its standard deviation, or use a smaller field",
+                    )
+                found[column] = (squares[column].sum() / freedom).sqrt()
+                left += freedom
+        return found * self.scale[self.noisy], left
+
+    def noise_of(self, deviations: Tensor) -> dict[str, tuple[float, ...]]:
+        """Return the root mean square of the noise of each measured column, in its own units."""
+        own = deviations / self.scale[self.noisy]
+        return {
+            name: tuple(float(own[column].square().mean().sqrt()) for column in columns)
+            for name, columns in self.groups().items()
+        }
+
+
+def prior_deviations(objective: Objective, prior: float) -> Tensor:
+    """Return the prior standard deviation of each parameter: the size of its tensor; of scalars, none to speak of."""
+    parts = []
+    for name, p in objective.system.named_parameters():
+        if p.requires_grad:
+            size = FLAT if name.startswith("unknowns.") else prior * (float(p.detach().square().mean().sqrt()) or 1.0)
+            parts.append(torch.full((p.numel() * (1 + p.is_complex()),), size, dtype=torch.float64, device=p.device))
+    return torch.cat(parts)
+
+
+def scalars(objective: Objective, root: Tensor) -> Tensor:
+    """Return the rows of the root that belong to the values of the unknown scalars ``(s, P)``."""
+    unknowns = objective.system.unknowns
+    places = {name: len(root) - len(unknowns.raw) + i for i, name in enumerate(unknowns.raw)}  # not in their own order
+    with torch.enable_grad():
+        slopes = {n: torch.autograd.grad(v, unknowns.raw[n])[0] for n, v in unknowns.values().items()}
+    return torch.stack([slope * root[places[n]] for n, slope in slopes.items()]) if slopes else root[:0]
+
+
+def not_identified(objective: Objective, made: Tensor) -> list[str]:
+    """Name the directions of the unknown scalars that the data do not determine."""
+    values = objective.unknown_values()
+    if not values:
+        return []
+    sizes = torch.tensor([abs(v) or 1.0 for v in values.values()]).to(made)
+    said = []
+    for deviation, direction in weak_directions(made, sizes, WEAK):
+        direction = direction * direction[direction.abs().argmax()].sign()
+        terms = [(name, float(c)) for name, c in zip(values, direction, strict=True) if abs(c) > NAMED]
+        along = " ".join(f"{c:+.2f} {name}/{abs(values[name]) or 1:.3g}" for name, c in terms).removeprefix("+")
+        size = "not at all" if deviation > FLAT**0.5 else f"only to {deviation:.0%}"
+        alone = f"'{terms[0][0]}' is" if len(terms) == 1 else f"{' and '.join(repr(n) for n, _ in terms)} together are"
+        said.append(f"{alone} not identifiable: the data determine {along} {size}; measure more, or fix one of them")
+    return said
+
+
+def not_converged(objective: Objective, solved: Propagation, rows: NoisyRows, root: Tensor) -> list[str]:
+    """Say how far one more Gauss-Newton step would move what was found, where that is not little."""
+    step = solved.solve(rows.jacobian.T @ rows.residual)
+    measured = rows.jacobian[rows.noisy]
+    moved = {"the field where it was measured": (measured @ step).norm() / (measured @ root).norm()}
+    shifts, spread = scalars(objective, step[:, None])[:, 0].abs(), scalars(objective, root).norm(dim=1)
+    moved |= {f"'{name}'": s / e for name, s, e in zip(objective.unknown_values(), shifts, spread, strict=True)}
+    return [
+        f"the run has not converged: one more step would move {what} by {float(share):.1f} standard errors, so "
+        "train longer"
+        for what, share in moved.items()
+        if share > UNCONVERGED
+    ]
+
+
+def lightly_weighed(objective: Objective, rows: NoisyRows, pull: Tensor, known: Tensor, spread: Tensor) -> list[str]:
+    """Say where equations weigh so little against the measurements that intervals are wider than they need be."""
+    exact = rows.jacobian[~rows.noisy]
+    if not len(exact) or not len(spread):
+        return []
+    lighter = Propagation(math.sqrt(LIGHTER) * exact, rows.jacobian[rows.noisy], pull)
+    ratio = spread / scalars(objective, lighter.root(known, 0.0)).norm(dim=1)
+    worst = int(ratio.argmax())
+    if not ratio[worst] > GAIN:
+        return []
+    return [
+        "the equations weigh little against the measurements, so that they give way to noise: with a weight of the "
+        f"measurements {LIGHTER:g} times smaller the standard error of '{list(objective.unknown_values())[worst]}' "
+        f"would be {float(ratio[worst]):.1f} times smaller"
+    ]

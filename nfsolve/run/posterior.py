@@ -1,0 +1,340 @@
+"""How well the data determine what was found: standard errors, intervals and bands from the last Jacobian.
+
+Residuals of two kinds make a loss: equations, which hold exactly at the truth, and measurements, whose noise moves the
+solution. Linearised there, the solution moves by -H^-1 J_n^T e with the noise e of the measured rows, H = J^T J of all
+rows as they are weighed, and this gives the covariance (see `nfsolve.linalg.propagation`). Where the equations are
+enforced it is that of classical nonlinear least squares for the map from parameters to observations (Seber & Wild,
+Nonlinear Regression, 1989, section 2.1); where they are weighed lightly it is wider, as the estimate then is. Weights
+of the field have a prior of their own size about where they are, so that what the data do not see stays finite, as in
+the Laplace approximation of D. MacKay, Neural Computation 4 (1992) 448; unknown scalars have none.
+"""
+
+import copy
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+from scipy import stats
+from torch import Tensor, nn
+from torch.func import functional_call, jacrev
+from torch.utils._pytree import tree_map_only
+
+from nfsolve._core.errors import InputError, unknown
+from nfsolve._core.random import generator
+from nfsolve.linalg.propagation import Propagation, correlations
+from nfsolve.problem import Objective, Problem, Unknown
+from nfsolve.run.noisy import (
+    Noise,
+    NoisyRows,
+    lightly_weighed,
+    not_converged,
+    not_identified,
+    prior_deviations,
+    scalars,
+)
+from nfsolve.run.solution import Solution, column_of
+from nfsolve.weighting import Constant, Weights
+
+PIECE = 1024  # points of a band whose Jacobian is held at once
+
+
+class Estimate(NamedTuple):
+    """Values with their uncertainty.
+
+    Attributes:
+        value: The values at the solution.
+        standard_error: Their standard deviations.
+        low: Lower ends of the intervals.
+        high: Upper ends.
+    """
+
+    value: Any
+    standard_error: Any
+    low: Any
+    high: Any
+
+
+@dataclass
+class Posterior:
+    """The linearised distribution of everything that was trained.
+
+    Attributes:
+        values: Unknown scalars as they were found.
+        standard_errors: Their standard errors.
+        correlations: Their correlation matrix ``(s, s)``, in the same order.
+        noise: Standard deviation of the noise by measured residual, one for each of its columns.
+        freedom: Degrees of freedom from which it was estimated; infinite where it was given.
+        level: Probability of intervals that do not say their own.
+        warnings: What a user should know, such as a direction that the data do not determine.
+        root: C ``(P, P)``, with the covariance C C^T of all parameters.
+    """
+
+    values: dict[str, float]
+    standard_errors: dict[str, float]
+    correlations: Tensor
+    noise: dict[str, tuple[float, ...]]
+    freedom: float
+    level: float
+    warnings: list[str]
+    root: Tensor = field(repr=False)
+    _objective: Objective = field(repr=False)
+
+    def interval(self, name: str, level: float | None = None) -> tuple[float, float]:
+        """Return the interval of an unknown scalar; that of a positive one begins at 0 or above.
+
+        Args:
+            name: Its name.
+            level: Probability; default 0.95.
+        """
+        if name not in self.values:
+            raise unknown("unknown scalar", name, self.values)
+        specification = self._objective.system.unknowns.specifications[name]
+        value, width = self.values[name], self._quantile(level) * self.standard_errors[name]
+        return (max(value - width, 0.0) if specification.positive else value - width), value + width
+
+    def band(self, points: Any, of: str = "", level: float | None = None) -> Estimate:
+        """Return the field with its pointwise band.
+
+        Args:
+            points: Points ``(n, d)``, an array or a tensor.
+            of: An unknown or a derivative, as in the signature of a residual (``k``, ``u_x``); empty takes all.
+            level: Probability that an interval holds the truth; default 0.95.
+
+        Returns:
+            Columns ``(n, k)``, arrays for an array and tensors for a tensor.
+
+        Raises:
+            InputError: The name is not known, or the points have other columns.
+        """
+        net = self._objective.system.field
+        like = next(net.parameters())
+        table = torch.as_tensor(points).to(like.device, torch.float64)
+        evaluate = column_of(self._objective.problem, net, of) if of else lambda net, part: net(part)
+        parts = [self._propagated(evaluate, part) for part in table.split(PIECE)]
+        value, error = (torch.cat(columns) for columns in zip(*parts, strict=True))
+        found = self._estimate(value, error, level)
+        return found if isinstance(points, Tensor) else Estimate(*(part.numpy() for part in found))
+
+    def derived(self, function: Callable[[nn.Module, Problem], Tensor], level: float | None = None) -> Estimate:
+        """Return a quantity that follows from the solution, by the delta method.
+
+        Args:
+            function: Field and problem, whose unknown scalars are tensors, -> a tensor of any shape: a flux, a drag.
+            level: Probability of the intervals; default 0.95.
+
+        Returns:
+            Tensors of that shape.
+        """
+        objective = self._objective
+
+        def evaluate(params: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+            def inner(net: nn.Module, values: dict[str, Tensor]) -> Tensor:
+                return torch.as_tensor(
+                    function(net, objective.problem.with_(**values) if values else objective.problem)
+                )
+
+            found = functional_call(objective.system, params, (inner,))
+            return found, found.detach()
+
+        params = objective.unflatten(objective.theta())
+        columns, value = jacrev(evaluate, has_aux=True)(params)
+        rows = torch.cat([columns[key].reshape(value.numel(), -1) for key in params], 1)
+        return self._estimate(value, (rows @ self.root).norm(dim=1).reshape(value.shape), level)
+
+    def samples(self, n: int, seed: int = 0) -> Tensor:
+        """Draw parameters ``(n, P)`` of the field, then of the scalars, from the linearised distribution."""
+        chance = torch.randn(n, self.root.shape[1], generator=generator(seed, "posterior"), dtype=torch.float64)
+        return self._objective.theta() + chance.to(self.root) @ self.root.T
+
+    def metrics(self) -> dict[str, Any]:
+        """Return the entries of ``metrics.json``."""
+        found: dict[str, Any] = {}
+        for name, error in self.standard_errors.items():
+            low, high = self.interval(name)
+            found |= {f"standard_error/{name}": error, f"interval_low/{name}": low, f"interval_high/{name}": high}
+        names = list(self.values)
+        for i, first in enumerate(names):
+            for j in range(i):
+                found[f"correlation/{names[j]}/{first}"] = float(self.correlations[i, j])
+        for name, columns in self.noise.items():
+            many = len(columns) > 1
+            found |= {f"noise/{name}{f'/{i}' if many else ''}": value for i, value in enumerate(columns)}
+        return found
+
+    def __str__(self) -> str:
+        """Say each scalar with its interval, the noise, and what a user should know."""
+        lines = []
+        for name, value in self.values.items():
+            low, high = self.interval(name)
+            lines.append(
+                f"{name} = {value:.6g} +- {self.standard_errors[name]:.2g}, "
+                f"{self.level:.0%} interval {low:.6g} to {high:.6g}"
+            )
+        known = "given" if math.isinf(self.freedom) else f"estimated, {self.freedom:.0f} degrees of freedom"
+        for name, columns in self.noise.items():
+            lines.append(f"noise of {name}: {', '.join(f'{value:.3g}' for value in columns)} ({known})")
+        return "\n".join(lines + [f"warning: {text}" for text in self.warnings])
+
+    def _quantile(self, level: float | None) -> float:
+        level = self.level if level is None else check_level(level)
+        tail = 0.5 + level / 2
+        return float(stats.norm.ppf(tail) if math.isinf(self.freedom) else stats.t.ppf(tail, self.freedom))
+
+    def _estimate(self, value: Tensor, error: Tensor, level: float | None) -> Estimate:
+        width = self._quantile(level) * error
+        return Estimate(value, error, value - width, value + width)
+
+    def _propagated(self, evaluate: Callable[[Any, Tensor], Tensor], points: Tensor) -> tuple[Tensor, Tensor]:
+        """Values of a function of the field at points, and their standard deviations, ``(n, k)``."""
+        net = self._objective.system.field
+        objective = Objective(_At(evaluate), net, {"values": {"points": points}}, generator(0, "band"))
+        scaled, rows = objective.jacobian(objective.theta())
+        with torch.no_grad():
+            value = evaluate(net, points)
+        deviations = (rows @ self.root[: rows.shape[1]]).norm(dim=1) * math.sqrt(len(scaled))
+        return value, deviations.reshape(value.shape)
+
+
+def posterior(
+    solution: Solution,
+    noise: Noise = None,
+    *,
+    data: str | tuple[str, ...] = (),
+    prior: float = 1.0,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Posterior:
+    """Return how well the data determine a solution.
+
+    Args:
+        solution: What `solve` gave. The run should have converged; a sentence says where it has not.
+        noise: Standard deviation of the measurements in the units of their residual: a number, one for each entry, or
+            either by residual; None estimates it from what the fit leaves of them.
+        data: Names of the residuals that hold noisy measurements; default those that the problem names
+            (`Problem.noisy_residuals`), those marked `measured`. All others are equations that hold at the truth.
+        prior: Standard deviation of the field's weights about where they are, relative to the root mean square of the
+            tensor they belong to. It bounds what the data say nothing about.
+        level: Probability of the intervals.
+        seed: Seed of the points of the equations.
+
+    Returns:
+        Standard errors, intervals, correlations and bands; what should be known is in its ``warnings``.
+
+    Raises:
+        InputError: Nothing was measured, the noise is not positive, or there are too many parameters for a matrix.
+    """
+    if solution.failed:
+        raise InputError(f"a failed solution has no posterior ({solution.stopped})", do="solve the problem again")
+    problem = _at_values(solution.problem, solution.metrics)
+    net = _double(copy.deepcopy(solution.field))
+    objective = Objective(problem, net, _double(solution.data), generator(seed, "posterior"))
+    last = solution.history[-1] if solution.history else {}
+    weights = {key.removeprefix("weight/"): value for key, value in last.items() if key.startswith("weight/")}
+    objective.weights = Weights(Constant(), problem.weights() | weights)
+    return posterior_of(objective, noise, data=data, prior=prior, level=level)
+
+
+def posterior_of(
+    objective: Objective,
+    noise: Noise = None,
+    *,
+    data: str | tuple[str, ...] = (),
+    prior: float = 1.0,
+    level: float = 0.95,
+) -> Posterior:
+    """Return the same for an objective at its current parameters and points; the arguments are those of `posterior`."""
+    check_level(level)
+    if not prior > 0:
+        raise InputError(
+            f"prior must be a positive factor, got {prior:g}", do="give 1, or a larger one to trust it less"
+        )
+    rows = NoisyRows.of(objective, data)
+    known = rows.deviations(noise) if noise is not None else None
+    sizes = rows.residual[rows.noisy] if known is None else known
+    typical = float(sizes.square().mean().sqrt())  # of the scaled rows
+    if not typical > 0:
+        raise InputError(
+            f"the measured residuals ({', '.join(rows.names)}) are exactly 0, so they do not tell their noise",
+            do="give noise=, its standard deviation",
+        )
+    pull = typical / prior_deviations(objective, prior)
+    solved = Propagation(rows.jacobian[~rows.noisy], rows.jacobian[rows.noisy], pull)
+    freedom = math.inf
+    if known is None:
+        known, freedom = rows.estimated(solved)
+    root = solved.root(known, typical)
+    made = scalars(objective, root)
+    spread, names = made.norm(dim=1), list(objective.unknown_values())
+    found = Posterior(
+        values=objective.unknown_values(),
+        standard_errors=dict(zip(names, spread.tolist(), strict=True)),
+        correlations=correlations(made),
+        noise=rows.noise_of(known),
+        freedom=freedom,
+        level=level,
+        warnings=not_identified(objective, made),
+        root=root,
+        _objective=objective,
+    )
+    if not found.warnings:
+        found.warnings += not_converged(objective, solved, rows, root)
+        found.warnings += lightly_weighed(objective, rows, pull, known, spread)
+    return found
+
+
+def check_uncertainty(problem: Problem, windows: int = 1) -> None:
+    """Refuse to promise an uncertainty where there can be none.
+
+    Raises:
+        InputError: Nothing is measured, or the run has windows of time.
+    """
+    if not problem.noisy_residuals():
+        raise InputError(
+            f"uncertainty needs measurements with noise, and no residual of {type(problem).__name__} holds any",
+            do="mark a residual @measured, or call nfsolve.posterior(solution, data=...) with its name",
+        )
+    if windows > 1:
+        raise InputError(f"uncertainty needs one field for all times, got windows={windows}", do="leave windows out")
+
+
+class _At(Problem):
+    """Values of a field at points, as the residual whose Jacobian a band needs."""
+
+    pointwise = True
+
+    def __init__(self, evaluate: Callable[[Any, Tensor], Tensor]):
+        self.evaluate = evaluate
+
+    def residuals(self, field: Any, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """Evaluate the function."""
+        return {"values": self.evaluate(field, batch["values"]["points"])}
+
+    def recipe(self) -> Any:
+        """Refuse: it is never trained."""
+        raise NotImplementedError
+
+
+def check_level(level: float) -> float:
+    """Return the probability of an interval; refuse one that is none."""
+    if not 0 < level < 1:
+        raise InputError(f"level must be between 0 and 1, got {level:g}", do="give 0.95, say")
+    return level
+
+
+def _at_values(problem: Problem, metrics: Mapping[str, Any]) -> Problem:
+    """Return the problem whose unknown scalars start where a solution found them."""
+    found = {
+        name: Unknown(metrics[f"unknown/{name}"], positive=old.positive)
+        for name, old in problem.unknown_scalars().items()
+    }
+    return problem.with_(**found) if found else problem
+
+
+def _double(thing: Any) -> Any:
+    if isinstance(thing, nn.Module):
+        return thing.double()
+    if isinstance(thing, Tensor):
+        return thing.double() if thing.dtype in (torch.float32, torch.float16, torch.bfloat16) else thing
+    return tree_map_only(Tensor, _double, thing)

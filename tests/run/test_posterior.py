@@ -1,0 +1,277 @@
+"""Standard errors against classical least squares, and against the scatter of fits to new noise."""
+
+import copy
+import math
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import curve_fit
+
+import nfsolve as nf
+from nfsolve import PDE, Box, InputError, Problem, Recipe, Stage, Unknown, face, interior, measured
+from nfsolve.cli import run_cli
+from nfsolve.optim import GaussNewton
+
+TIMES = np.linspace(0, 2, 25)
+NOISE = 0.02
+
+
+def decay(t, rate, start):
+    return start * np.exp(-rate * t)
+
+
+def observed(seed=0):
+    return decay(TIMES, 1.2, 0.8) + NOISE * np.random.default_rng(seed).standard_normal(len(TIMES))
+
+
+@dataclass
+class Decay(PDE):
+    """u' = -rate u, u(0) = start, from noisy values."""
+
+    rate: Unknown = Unknown(1.0, positive=True)  # noqa: RUF009  # frozen
+    start: Unknown = Unknown(1.0)  # noqa: RUF009  # frozen
+    trust: float = 0.01
+    seed: int = 0
+
+    domain = Box(t=(0, 2))
+    unknowns = "u"
+
+    @interior
+    def law(self, u, u_t):
+        return u_t + self.rate * u
+
+    @face(t=0)
+    def initial(self, u):
+        return u - self.start
+
+    def observe(self):
+        return {"t": TIMES, "u": observed(self.seed)}
+
+    @measured(observe)
+    def probes(self, u, u_data):
+        return u - u_data
+
+    def weights(self):
+        return super().weights() | {"probes": self.trust}
+
+
+@dataclass
+class Product(Decay):
+    """Only the product of rate and factor is seen."""
+
+    factor: Unknown = Unknown(1.1)  # noqa: RUF009  # frozen
+
+    @interior
+    def law(self, u, u_t):
+        return u_t + self.rate * self.factor * u
+
+
+def solved(problem, steps=40, **options):
+    field = partial(nf.MLP, width=8, depth=2)
+    return nf.solve(problem, field, GaussNewton, steps=steps, dtype="float64", report=None, log_every=1000, **options)
+
+
+@pytest.fixture(scope="module")
+def decayed():
+    return solved(Decay(n_points=60))
+
+
+def classical():
+    return curve_fit(decay, TIMES, observed(), p0=[1, 1])
+
+
+def test_scalars_have_the_errors_of_classical_least_squares(decayed):
+    found, (best, covariance) = nf.posterior(decayed), classical()
+    expected = np.sqrt(covariance.diagonal())
+    assert found.warnings == []
+    assert list(found.values.values()) == pytest.approx(best, abs=0.02 * expected.min())
+    assert list(found.standard_errors.values()) == pytest.approx(expected, rel=0.02)
+    assert float(found.correlations[0, 1]) == pytest.approx(covariance[0, 1] / expected.prod(), rel=0.02)
+    assert found.freedom == pytest.approx(len(TIMES) - 2, abs=0.1)
+    left = observed() - decay(TIMES, *best)
+    assert found.noise["probes"][0] == pytest.approx(math.sqrt(left @ left / (len(TIMES) - 2)), rel=0.01)
+
+
+def test_bands_are_those_of_the_parameters(decayed):
+    found, (best, covariance) = nf.posterior(decayed), classical()
+    t = np.linspace(0, 2, 7)
+    slopes = np.stack([-t * decay(t, *best), decay(t, 1.0 * best[0], 1.0)], 1)
+    expected = np.sqrt(np.einsum("ni,ij,nj->n", slopes, covariance, slopes))
+    band = found.band(t[:, None])
+    assert band.standard_error[:, 0] == pytest.approx(expected, rel=0.03)
+    assert (band.high - band.low)[:, 0] == pytest.approx(2 * 2.0687 * expected, rel=0.03)  # Student, 23 degrees
+    assert isinstance(found.band(torch.zeros(1, 1)).low, torch.Tensor)
+    torch.testing.assert_close(
+        found.band(torch.ones(1, 1).double(), of="u").value, decayed.predict(torch.ones(1, 1).double())
+    )
+
+
+def test_a_derived_quantity_by_the_delta_method(decayed):
+    found, (best, covariance) = nf.posterior(decayed), classical()
+    halved = found.derived(lambda field, problem: math.log(2) / problem.rate)
+    expected = math.log(2) / best[0] ** 2 * math.sqrt(covariance[0, 0])
+    assert float(halved.standard_error) == pytest.approx(expected, rel=0.03)
+    points = torch.linspace(0, 2, 5, dtype=torch.float64)[:, None]
+    torch.testing.assert_close(
+        found.derived(lambda field, problem: field(points)).standard_error, found.band(points).standard_error
+    )
+    slope = found.band(points, of="u_t").standard_error  # of -rate u
+    product = found.derived(lambda field, problem: -problem.rate * field(points)).standard_error
+    torch.testing.assert_close(slope, product, rtol=0.05, atol=0)
+
+
+def test_samples_have_the_covariance(decayed):
+    found = nf.posterior(decayed)
+    drawn = found.samples(20_000)
+    assert float(drawn[:, -1].std()) == pytest.approx(float(found.root[-1].norm()), rel=0.03)
+
+
+def test_noise_that_is_given_scales_the_errors(decayed):
+    one, two = nf.posterior(decayed, noise=0.02), nf.posterior(decayed, noise={"probes": torch.full((25, 1), 0.04)})
+    assert math.isinf(one.freedom)
+    assert two.standard_errors["rate"] == pytest.approx(2 * one.standard_errors["rate"], rel=1e-3)
+    low, high = one.interval("rate", level=0.5)
+    assert high - low == pytest.approx(2 * 0.67449 * one.standard_errors["rate"], rel=1e-4)
+
+
+def test_a_float32_solution_has_the_same_errors(decayed):
+    field = copy.deepcopy(decayed.field).float()
+    single = nf.solve(Decay(n_points=60), field, GaussNewton, steps=2, report=None)
+    expected = nf.posterior(decayed).standard_errors["start"]
+    assert nf.posterior(single).standard_errors["start"] == pytest.approx(expected, rel=0.2)
+
+
+def test_scalars_that_only_act_together_are_named():
+    found = nf.posterior(solved(Product(n_points=60)))
+    (text,) = found.warnings
+    assert "'rate' and 'factor' together are not identifiable" in text
+    assert "not at all" in text
+    assert found.standard_errors["start"] < 0.1
+
+
+def test_a_run_that_has_not_converged_says_so():
+    assert any("has not converged" in text for text in nf.posterior(solved(Decay(n_points=60), steps=5)).warnings)
+
+
+def test_equations_that_give_way_to_noise_say_so():
+    found = nf.posterior(solved(Decay(n_points=60, trust=100.0), steps=60))
+    assert any("the equations weigh little" in text for text in found.warnings)
+
+
+@dataclass
+class Straight(Problem):
+    """Values on a line by random features: linear, so that everything is known in closed form."""
+
+    seed: int = 0
+    domain = Box(x=(-1, 1))
+
+    def load(self, device, dtype):
+        x = torch.linspace(-1, 1, 60, dtype=torch.float64)[:, None]
+        noise = torch.randn(x.shape, generator=nf.generator(self.seed, "noise"), dtype=torch.float64)
+        return {"misfit": {"points": x, "values": torch.sin(2 * x) + 0.1 * noise}}
+
+    def residuals(self, field: Any, batch: Any):
+        return {"misfit": field(batch["misfit"]["points"]) - batch["misfit"]["values"]}
+
+    def recipe(self):
+        return Recipe(partial(nf.RandomFeatures, width=8, scale=2.0), (Stage(GaussNewton, steps=20),))
+
+
+def test_a_linear_field_has_the_band_of_linear_regression():
+    solution = nf.solve(Straight(), dtype="float64", report=None)
+    found = nf.posterior(solution, data="misfit", prior=1e6)
+    x = torch.linspace(-1, 1, 9, dtype=torch.float64)[:, None]
+
+    def rows(points):
+        columns = torch.func.jacrev(lambda p: torch.func.functional_call(solution.field, p, (points,)))(
+            {n: p.detach() for n, p in solution.field.named_parameters() if p.requires_grad}
+        )
+        return torch.cat([c.reshape(len(points), -1) for c in columns.values()], 1)
+
+    A, G = rows(solution.data["misfit"]["points"]), rows(x)
+    expected = found.noise["misfit"][0] * (G @ torch.linalg.pinv(A)).norm(dim=1)
+    assert found.band(x).standard_error[:, 0].numpy() == pytest.approx(expected.numpy(), rel=1e-3)
+
+
+def test_bands_cover_what_new_noise_does():
+    points = torch.linspace(-0.9, 0.9, 10, dtype=torch.float64)[:, None]
+    truth, covered = torch.sin(2 * points), []
+    field = None
+    for seed in range(40):
+        solution = nf.solve(Straight(seed=seed), field, GaussNewton, steps=8, dtype="float64", report=None)
+        field = solution.field
+        band = nf.posterior(solution, data="misfit").band(points)
+        covered.append(((band.low <= truth) & (truth <= band.high)).double().mean())
+    assert 0.88 < float(torch.stack(covered).mean()) <= 1
+
+
+MISTAKES = {
+    "noise of 'probes' must be positive, got 0": {"noise": 0},
+    "must be positive, got nan": {"noise": math.nan},
+    "unknown measured residual 'law'": {"noise": {"law": 1.0}},
+    "got shape": {"noise": torch.ones(7, 1)},
+    "unknown residual 'probe'": {"data": "probe"},
+    "level must be between 0 and 1": {"level": 95},
+    "prior must be a positive": {"prior": 0.0},
+}
+
+
+@pytest.mark.parametrize("message", MISTAKES)
+def test_mistakes_are_said_in_words(decayed, message):
+    with pytest.raises(InputError, match=message):
+        nf.posterior(decayed, **MISTAKES[message])
+
+
+def test_names_that_are_not_known_are_refused(decayed):
+    found = nf.posterior(decayed)
+    with pytest.raises(InputError, match="unknown unknown scalar 'rat'"):
+        found.interval("rat")
+    with pytest.raises(InputError, match="unknown coordinate"):
+        found.band(torch.zeros(1, 1), of="u_y")
+
+
+def test_a_problem_without_measurements_is_refused_before_it_is_trained():
+    from problems.pde.poisson import Poisson
+
+    with pytest.raises(InputError, match="no residual of Poisson holds any"):
+        nf.solve(Poisson(), steps=10**9, uncertainty=True, report=None)
+    with pytest.raises(InputError, match="does not say which of its residuals"):
+        nf.posterior(nf.solve(Poisson(), steps=1, report=None))
+
+
+def test_too_few_measurements_do_not_tell_their_noise():
+    @dataclass
+    class Two(Decay):
+        def observe(self):
+            return {"t": TIMES[:2], "u": observed()[:2]}
+
+        @measured(observe)
+        def probes(self, u, u_data):
+            return u - u_data
+
+    with pytest.raises(InputError, match="2 measurements of 'probes' leave .* degrees of freedom"):
+        nf.posterior(solved(Two(n_points=60)))
+
+
+def test_a_run_with_uncertainty_has_it_in_its_metrics(tmp_path, capsys):
+    out = tmp_path / "run"
+    words = [
+        "run",
+        "problems.pde.lorenz_inverse:LorenzInverse",
+        "--uncertainty",
+        "--steps",
+        "3",
+        "--n-points",
+        "40",
+        "--field.width",
+        "6",
+    ]
+    assert run_cli([*words, "--out", str(out)]) == 0
+    metrics = nf.RunFolder(out).metrics()
+    assert {"standard_error/rho", "interval_low/rho", "correlation/sigma/rho", "noise/probes/2"} <= set(metrics)
+    assert "standard error" in capsys.readouterr().out
+    assert nf.reopen(out).metrics["standard_error/rho"] == pytest.approx(metrics["standard_error/rho"], rel=1e-6)
