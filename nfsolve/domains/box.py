@@ -12,6 +12,7 @@ from torch import Tensor
 
 from nfsolve._core.errors import InputError
 from nfsolve.domains.domain import Domain, Piece, UnitSampler
+from nfsolve.domains.quadrature import Rule, on_box
 
 
 @dataclass(frozen=True)
@@ -153,6 +154,30 @@ class Box(Domain):
         normals[:, column] = sign
         return points, normals
 
+    def _rule(self, n: int, fixed: dict[int, float], free: list[int]) -> Rule:
+        rule = on_box([self.bounds[column] for column in free], n)
+        points = _with_fixed(rule.points, fixed, len(self.names))
+        return Rule(points[self.contains(points)], rule.weights[self.contains(points)])
+
+    def boundary_quadrature(
+        self, n: int, part: str | tuple[str, ...] = (), fixed: Mapping[str, float] | None = None
+    ) -> Rule:
+        """Return a rule on sides, at fixed values of some coordinates; as in `Domain`."""
+        fixed = fixed or {}
+        if not fixed:
+            return super().boundary_quadrature(n, part)
+        columns = {self.index(name): float(value) for name, value in fixed.items()}
+        rest = {name: pair for name, pair in zip(self.names, self._marked(), strict=True) if name not in fixed}
+        rule = Box(**rest).boundary_quadrature(n, part)
+        assert rule.normals is not None
+        normals = _with_fixed(rule.normals, dict.fromkeys(columns, 0.0), len(self.names))
+        return Rule(_with_fixed(rule.points, columns, len(self.names)), rule.weights, normals)
+
+    def _marked(self) -> list[Bounds]:
+        """Return the bounds as the constructor takes them."""
+        marks = (Periodic if wraps else Parameter if name in self.parameters else None for name, wraps in self._wraps())
+        return [mark(*pair) if mark else pair for mark, pair in zip(marks, self.bounds, strict=True)]
+
     def interior(self, n: int, sample: UnitSampler, place: Callable[[Tensor], Tensor] | None = None) -> Tensor:
         """Sample points; the unit cube fills a box, so none is rejected."""
         return (place or self.scale)(sample(n, len(self.names)))
@@ -257,6 +282,24 @@ class Product(Domain):
         first, second = self._split(points)
         return self.box.contains(first, slack) & self.shape.contains(second, slack)
 
+    def _rule(self, n: int, fixed: dict[int, float], free: list[int]) -> Rule:
+        first, second = self._shared({self.names[column]: value for column, value in fixed.items()})
+        return self.box.quadrature(n, first) @ self.shape.quadrature(n, second)
+
+    def boundary_quadrature(
+        self, n: int, part: str | tuple[str, ...] = (), fixed: Mapping[str, float] | None = None
+    ) -> Rule:
+        """Return a rule on the boundary of the shape, at all or fixed values of the box; as in `Domain`."""
+        first, second = self._shared(fixed or {})
+        return self.box.quadrature(n, first) @ self.shape.boundary_quadrature(n, part, second)
+
+    def _shared(self, fixed: Mapping[str, float]) -> tuple[dict[str, float], dict[str, float]]:
+        """Divide fixed values between box and shape."""
+        for name in fixed:
+            self.index(name)
+        first, second = ({n: v for n, v in fixed.items() if n in part.names} for part in (self.box, self.shape))
+        return first, second
+
     def own_pieces(self) -> list[Piece]:
         """Return the pieces of the shape, at all values of the box."""
         return [
@@ -299,6 +342,14 @@ class Rectangle(Box):
     def __init__(self, *unnamed: object, **bounds: Bounds):
         super().__init__(*unnamed, **bounds)
         _check_count(self, 2)
+
+
+def _with_fixed(part: Tensor, fixed: dict[int, float], d: int) -> Tensor:
+    """Put fixed columns between those of a table, ``(n, d)`` in all."""
+    columns = iter(part.unbind(1))
+    return torch.stack(
+        [part.new_full((len(part),), fixed[column]) if column in fixed else next(columns) for column in range(d)], 1
+    )
 
 
 def _check_count(box: Box, count: int) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor
 from nfsolve._core.coordinates import TIMES
 from nfsolve._core.errors import InputError, unknown
 from nfsolve.domains.pieces import Mask, Piece, UnitSampler, accepted, on_pieces
+from nfsolve.domains.quadrature import Rule, on_box, on_region
 
 NUDGE = 1e-6  # of the size: how far from a point of the boundary both sides are looked at
 
@@ -270,6 +271,82 @@ class Domain(ABC):
         pieces = self._chosen((part,) if isinstance(part, str) else tuple(part), what)
         return on_pieces(pieces, n, self.boundary_dims, sample, where, what)
 
+    def quadrature(self, n: int, fixed: Mapping[str, float] | None = None) -> Rule:
+        """Return a rule for integrals over the domain, or over its section where some coordinates are fixed.
+
+        Args:
+            n: Nodes along each coordinate, of each panel where the domain is no box.
+            fixed: Coordinate -> its value; the integral runs over the others.
+
+        Returns:
+            Nodes in all coordinates, with weights.
+
+        Raises:
+            InputError: The domain has no volume, or no point at these values.
+        """
+        at = {self.index(name): float(value) for name, value in (fixed or {}).items()}
+        if not self.solid:
+            raise InputError(f"an integral needs a domain with a volume, got {self!r}", do="give over= a shape")
+        rule = self._rule(n, at, [column for column in range(len(self.names)) if column not in at])
+        if not len(rule.points):
+            place = ", ".join(f"{self.names[column]} = {value:g}" for column, value in at.items())
+            raise InputError(f"{self!r} has no points at {place}", do="choose values within it")
+        return rule
+
+    def _rule(self, n: int, fixed: dict[int, float], free: list[int]) -> Rule:
+        """Return a rule over the free columns."""
+
+        def whole(part: Tensor) -> Tensor:
+            points = part.new_empty(len(part), len(self.names))
+            points[:, free] = part
+            for column, value in fixed.items():
+                points[:, column] = value
+            return points
+
+        if not free:
+            point = whole(torch.zeros(1, 0, dtype=torch.float64))
+            return Rule(point[self.contains(point)], torch.ones(int(self.contains(point)), 1, dtype=torch.float64))
+        rule = on_region(lambda part: self.signed_distance(whole(part))[:, 0], [self.bounds[i] for i in free], n)
+        return Rule(whole(rule.points), rule.weights)
+
+    def boundary_quadrature(
+        self, n: int, part: str | tuple[str, ...] = (), fixed: Mapping[str, float] | None = None
+    ) -> Rule:
+        """Return a rule for integrals over the boundary.
+
+        Args:
+            n: Nodes along each coordinate of each piece.
+            part: Names of parts; empty takes the whole boundary.
+            fixed: Coordinate of a box -> its value, such as a time; the integral runs over the others.
+
+        Returns:
+            Nodes with weights and outward normals.
+
+        Raises:
+            InputError: There is no such part, or these coordinates cannot be fixed on the boundary.
+        """
+        if fixed:
+            raise InputError(
+                f"{' and '.join(fixed)} cannot be fixed on the boundary of {self!r}",
+                do="write the domain as Box(t=(0, 1)) * shape",
+            )
+        rules = []
+        for piece in self._chosen((part,) if isinstance(part, str) else tuple(part), "the integral"):
+            dims = self.boundary_dims
+            if piece.keep is None:
+                unit = on_box([(0.0, 1.0)] * dims, n)
+            else:
+                unit = on_region(partial(_cut_away, piece), [(0.0, 1.0)] * dims, n)
+            points, normals = piece.place(unit.points)
+            rules.append(Rule(points, piece.size * unit.weights, normals))
+        if not sum(len(rule.points) for rule in rules):
+            raise InputError(f"{part} of {self!r} is cut away by the other parts of the domain")
+        return Rule(
+            torch.cat([rule.points for rule in rules]),
+            torch.cat([rule.weights for rule in rules]),
+            torch.cat([rule.normals for rule in rules if rule.normals is not None]),
+        )
+
     def _chosen(self, part: tuple[str, ...], what: str) -> list[Piece]:
         pieces = self.pieces()
         if not pieces:
@@ -376,6 +453,12 @@ class Combined(Domain):
         if is_second:
             keep &= ~_separates(self.first, ahead, behind)
         return keep if piece.keep is None else keep & piece.keep(points, sign * normals)
+
+
+def _cut_away(piece: Piece, unit: Tensor) -> Tensor:
+    """Return 1 where a piece is no boundary of the whole domain, -1 where it is."""
+    assert piece.keep is not None
+    return torch.where(piece.keep(*piece.place(unit)), -1.0, 1.0)
 
 
 def _flipped(piece: Piece, unit: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,6 +10,7 @@ from torch import Tensor
 from nfsolve._core.errors import InputError
 from nfsolve.domains.domain import Domain
 from nfsolve.domains.pieces import Piece
+from nfsolve.domains.quadrature import Rule, on_box
 
 
 class Ball(Domain):
@@ -69,6 +70,18 @@ class Ball(Domain):
             height = 2 * unit[:, 1:2] - 1
             normals = torch.cat([(1 - height**2).sqrt() * normals, height], 1)
         return normals.new_tensor(self.centre) + self.radius * normals, normals
+
+    def _rule(self, n: int, fixed: dict[int, float], free: list[int]) -> Rule:
+        """Return a rule in radius and direction; a section has that of any domain."""
+        if fixed:
+            return super()._rule(n, fixed, free)
+        rule = on_box([(0.0, self.radius)] + [(0.0, 1.0)] * (self.dimension - 1), n)
+        points, _ = self._on_rim(rule.points[:, 1:])
+        radius, centre = rule.points[:, :1], points.new_tensor(self.centre)
+        # the rim has the radius of the ball, and its unit coordinates are uniform by area
+        area = 2 * math.pi if self.dimension == 2 else 4 * math.pi
+        weights = area * rule.weights * radius ** (self.dimension - 1)
+        return Rule(centre + (points - centre) * radius / self.radius, weights)
 
 
 class Disk(Ball):

@@ -58,7 +58,43 @@ class MergedSignature:
         return inspect.Signature(sorted(named, key=lambda p: p.kind))
 
 
-class Field(nn.Module, ABC):
+class OnArrays(nn.Module):
+    """A module of points ``(n, d)`` that also takes arrays.
+
+    Attributes:
+        inputs: Coordinate names.
+    """
+
+    inputs: tuple[str, ...]
+
+    def numpy(self, points: Any) -> np.ndarray:
+        """Evaluate the field at an array of points, without gradients.
+
+        Args:
+            points: Points ``(n, d)``: an array or nested lists.
+
+        Returns:
+            Values ``(n, k)`` in the type of the parameters.
+
+        Raises:
+            InputError: The points have another number of columns, or are no numbers.
+        """
+        like = next(self.parameters())
+        try:
+            table = torch.as_tensor(np.asarray(points, dtype=np.float64), device=like.device)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"Points must be numbers, (n, {len(self.inputs)}), got {points!r} ({error})") from error
+        if table.ndim != 2 or table.shape[1] != len(self.inputs):
+            raise InputError(
+                f"Points must have shape (n, {len(self.inputs)}) with columns {', '.join(self.inputs)}, "
+                f"got shape {tuple(table.shape)}",
+                do="give every point a row and every coordinate a column",
+            )
+        with torch.no_grad():
+            return self(table if isinstance(self, Field) else table.to(like.real.dtype)).cpu().numpy()
+
+
+class Field(OnArrays, ABC):
     """A neural field; subclasses add the network between encoded coordinates and raw outputs.
 
     Args:
@@ -160,25 +196,6 @@ class Field(nn.Module, ABC):
         """
         x = self.cast(x)
         return self.finish(x, self.network(self.encode(x)))
-
-    def numpy(self, points: Any) -> np.ndarray:
-        """Evaluate the field at an array of points, without gradients.
-
-        Args:
-            points: Points ``(n, d)``: an array or nested lists.
-
-        Returns:
-            Values ``(n, k)`` in the type of the parameters.
-
-        Raises:
-            InputError: The points have another number of columns, or are no numbers.
-        """
-        try:
-            table = torch.as_tensor(np.asarray(points, dtype=np.float64), device=self.coordinates.matrix.device)
-        except (TypeError, ValueError) as error:
-            raise InputError(f"Points must be numbers, (n, {len(self.inputs)}), got {points!r} ({error})") from error
-        with torch.no_grad():
-            return self(table).cpu().numpy()
 
     def cast(self, x: Tensor) -> Tensor:
         """Check points and cast them to the type of the parameters, far from zero to float64 (see `origin_of`)."""

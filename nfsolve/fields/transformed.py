@@ -6,10 +6,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from nfsolve._core.errors import InputError
-from nfsolve.fields.field import Domain, OutputTransform, output_names
+from nfsolve.fields.field import Domain, OnArrays, OutputTransform, output_names
 
 
-class Transformed(nn.Module):
+class Transformed(OnArrays):
     """A plain module whose outputs go through the transform of a problem, such as its ansatz.
 
     Args:

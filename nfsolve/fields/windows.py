@@ -4,9 +4,10 @@ import torch
 from torch import Tensor, nn
 
 from nfsolve._core.errors import InputError
+from nfsolve.fields.field import OnArrays
 
 
-class Windows(nn.Module):
+class Windows(OnArrays):
     """Piecewise field: each point is given to the field of the interval that it is in.
 
     The first and the last field also answer for what lies before and after. A cut itself belongs to the later field.

@@ -34,7 +34,7 @@ from nfsolve.run.noisy import (
     prior_deviations,
     scalars,
 )
-from nfsolve.run.solution import Solution, column_of
+from nfsolve.run.solution import Solution, columns_of
 from nfsolve.weighting import Constant, Weights
 
 PIECE = 1024  # points of a band whose Jacobian is held at once
@@ -111,7 +111,7 @@ class Posterior:
         net = self._objective.system.field
         like = next(net.parameters())
         table = torch.as_tensor(points).to(like.device, torch.float64)
-        evaluate = column_of(self._objective.problem, net, of) if of else lambda net, part: net(part)
+        evaluate = columns_of(self._objective.problem, net, of) if of else lambda net, part: net(part)
         parts = [self._propagated(evaluate, part) for part in table.split(PIECE)]
         value, error = (torch.cat(columns) for columns in zip(*parts, strict=True))
         found = self._estimate(value, error, level)

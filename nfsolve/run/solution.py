@@ -13,11 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nfsolve._core.errors import InputError, nearest, require
+from nfsolve._core.errors import InputError, nearest
 from nfsolve.diff import parse, partials
-from nfsolve.domains import Domain, PointCloud
+from nfsolve.domains import Domain
 from nfsolve.fields import Field
-from nfsolve.problem.pde.sample import inside_only
+from nfsolve.run import export
+from nfsolve.run.integral import integral_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,9 +39,8 @@ OTHER_NAMES = {
 }
 """What other programs call an attribute of a solution -> what to write instead."""
 
+ANSWERS = ("predict", "derivative", "integral", "plot", "export", "to_xarray", "trained")
 CHECKED_POINTS = 20_000  # distances from a mesh take long
-EXPORTED_POINTS = 100_000  # about, on the default grid
-CELLS = {1: "line", 2: "quad", 3: "hexahedron"}
 
 
 @dataclass
@@ -106,13 +106,35 @@ class Solution:
         with torch.no_grad():
             return self._at("predict", points, batch, self.field)
 
-    __call__ = predict
+    @overload
+    def __call__(self, what: str, points: Tensor) -> Tensor: ...
+    @overload
+    def __call__(self, what: str, points: Any) -> np.ndarray: ...
+    @overload
+    def __call__(self, what: Tensor) -> Tensor: ...
+    @overload
+    def __call__(self, what: Any) -> np.ndarray: ...
+    def __call__(self, what: Any, points: Any = None, batch: int = 65536) -> Any:
+        """Evaluate unknowns and derivatives by their names, ``solution("u v_x", points)``; without names, as `predict`.
 
-    @overload
-    def derivative(self, name: str, points: np.ndarray, batch: int = 65536) -> np.ndarray: ...
-    @overload
-    def derivative(self, name: str, points: Tensor, batch: int = 65536) -> Tensor: ...
-    def derivative(self, name: str, points: np.ndarray | Tensor, batch: int = 65536) -> np.ndarray | Tensor:
+        Args:
+            what: Names as in the signature of a residual, separated by spaces; or points alone.
+            points: Points ``(n, d)``, as for `predict`.
+            batch: Points at a time.
+
+        Returns:
+            Values ``(n, m)`` of m names: an array for an array, a tensor for a tensor.
+
+        Raises:
+            InputError: An unknown name, names without points, or points as for `predict`.
+        """
+        if not isinstance(what, str):
+            return self.predict(what, batch)
+        if points is None:
+            raise InputError(f"solution({what!r}) needs points, got none", do=f"write solution({what!r}, points)")
+        return self._named(what, points, batch)
+
+    def derivative(self, name: str, points: Any, batch: int = 65536) -> Any:
         """Evaluate a derivative of the field at any number of points, part by part.
 
         Args:
@@ -132,9 +154,49 @@ class Solution:
             >>> solution = nf.solve(Poisson(), steps=1, report=None)
             >>> solution.derivative("u_xx", [[0.5, 0.5], [0.1, 0.2]]).shape
             (2, 1)
+            >>> solution("u u_x lap_u", [[0.5, 0.5], [0.1, 0.2]]).shape
+            (2, 3)
         """
-        column = column_of(self.problem, self.field, name)
-        return self._at("derivative", points, batch, lambda part: column(self.field, part).detach())
+        return self._named(name, points, batch)
+
+    def _named(self, names: str, points: Any, batch: int) -> Any:
+        columns, what = columns_of(self.problem, self.field, names), "solution(...)" if " " in names else "derivative"
+        return self._at(what, points, batch, lambda part: columns(self.field, part).detach())
+
+    def integral(
+        self,
+        what: str | Callable[..., Tensor],
+        over: Any = None,
+        *,
+        nodes: int | None = None,
+        **at: Any,
+    ) -> Any:
+        """Integrate an unknown, a derivative or a function of them, by quadrature.
+
+        Args:
+            what: A name such as ``"u"`` or ``"u_x"``; or a function with the signature of a residual, as in
+                ``lambda p, n_x: p * n_x``.
+            over: Where: None for the inside of the domain; the name of a part of its boundary, such as ``"rim"`` or
+                ``"x=1"``, or ``"boundary"`` for all of it; a shape within the domain; or ``{"x": 0.5}``, a section.
+            nodes: Nodes of the quadrature along each coordinate; by default as many as are cheap.
+            **at: Coordinate -> the value at which it stays, or several: ``t=0.5``. The integral runs over the others.
+
+        Returns:
+            A number; an array ``(k,)`` where the function has k columns; with m values of a coordinate, m of them.
+
+        Raises:
+            InputError: A name, a part or a coordinate that the problem does not have, or a domain without volume.
+
+        Examples:
+            >>> import nfsolve as nf
+            >>> from problems.pde.poisson import Poisson
+            >>> solution = nf.solve(Poisson(), steps=1, report=None)
+            >>> flux = solution.integral(lambda u_x, u_y, n_x, n_y: u_x * n_x + u_y * n_y, over="boundary")
+            >>> source = solution.integral("lap_u")
+            >>> abs(flux - source) < 1e-9  # the theorem of Gauss
+            True
+        """
+        return integral_of(self, what, over, nodes, at)
 
     def _at(self, what: str, points: Any, batch: int, function: Callable[[Tensor], Tensor]) -> Any:
         """Evaluate a function of points (n, d), part by part, on the device and in the type of the field."""
@@ -195,11 +257,11 @@ class Solution:
 
     def __getattr__(self, name: str) -> Any:
         """Say what to write for what other programs call so."""
-        known = [*(f.name for f in dataclasses.fields(self)), "predict", "derivative", "plot", "export", "trained"]
+        known = [*(f.name for f in dataclasses.fields(self)), *ANSWERS]
         hint = OTHER_NAMES.get(name) or nearest(name, known)
         raise AttributeError(f"A Solution has no attribute '{name}': {hint}", name=name, obj=self)
 
-    def export(self, path: str | Path, shape: tuple[int, ...] | None = None) -> Path:
+    def export(self, path: str | Path, shape: tuple[int, ...] | None = None, names: str | None = None) -> Path:
         """Write the field on a grid of the domain for other programs.
 
         ``.npz`` holds one axis for each coordinate and one array over the axes for each unknown, NaN outside the
@@ -209,47 +271,45 @@ class Solution:
         Args:
             path: File to write; its ending chooses the format.
             shape: Points along each coordinate; default about 100 000 in all.
+            names: Unknowns and derivatives, as in ``"u u_x lap_u"``; default all unknowns.
 
         Returns:
             The path.
 
         Raises:
-            InputError: Another ending, no domain, or more coordinates than VTK has.
+            InputError: Another ending, no domain, an unknown name, or more coordinates than VTK has.
             MissingExtra: A ``.vtu`` without meshio.
         """
-        path, domain = Path(path), getattr(self.problem, "domain", None)
-        if path.suffix not in (".npz", ".vtu"):
+        path = Path(path)
+        writers = {".npz": export.write_npz, ".vtu": export.write_vtu}
+        if path.suffix not in writers:
             raise InputError(
                 f"export writes .npz or .vtu, got the name '{path.name}'", do="let the name end in one of them"
             )
-        if domain is None or not (domain.solid or isinstance(domain, PointCloud)):
-            raise InputError(
-                f"export needs a domain with a grid, or a PointCloud, not {domain!r}",
-                do="use predict at points of your own",
-            )
-        d = len(domain.names)
+        d = len(getattr(getattr(self.problem, "domain", None), "names", ()))
         if path.suffix == ".vtu" and d > 3:
             raise InputError(f"VTK has at most 3 coordinates, but this domain has {d}", do="write .npz")
-        if domain.solid:
-            sizes = shape or (max(2, round(EXPORTED_POINTS ** (1 / d))),) * d
-            points = domain.grid(*sizes)
-            inside = inside_only(domain, points, sizes).get("inside", torch.ones(len(points), dtype=torch.bool))
-        else:
-            sizes, points, inside = None, domain.points, torch.ones(len(domain.points), dtype=torch.bool)
-        found = self.predict(points[inside])
-        if bad := int((~torch.isfinite(found)).any(1).sum()):
-            text = f"the field is not finite at {bad} of {len(found)} points of the domain, which '{path}' holds as NaN"
-            warnings.warn(text, stacklevel=2)
-        values = found.new_full((len(points), found.shape[1]), torch.nan)
-        values[inside] = found
-        names = getattr(self.field, "outputs", None) or tuple(f"u{i}" for i in range(values.shape[1]))
-        columns = {name: values[:, i].numpy() for i, name in enumerate(names)}
+        table = export.table_of(self, shape, names)
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.suffix == ".vtu":
-            _write_vtu(path, points.numpy(), columns, inside.numpy(), sizes)
-        else:
-            _write_npz(path, domain, points.numpy(), columns, sizes)
+        writers[path.suffix](path, table)
         return path
+
+    def to_xarray(self, shape: tuple[int, ...] | None = None, names: str | None = None) -> Any:
+        """Return the field on a grid of the domain as a dataset of xarray.
+
+        Args:
+            shape: Points along each coordinate; default about 100 000 in all.
+            names: Unknowns and derivatives, as in ``"u u_x lap_u"``; default all unknowns.
+
+        Returns:
+            An `xarray.Dataset` with the coordinates of the problem as dimensions (of a `PointCloud` with the dimension
+            ``point``), NaN outside the domain; its attributes are the scores of the solution.
+
+        Raises:
+            InputError: No domain, or an unknown name.
+            MissingExtra: xarray is not installed.
+        """
+        return export.dataset(export.table_of(self, shape, names), in_words(self.metrics))
 
     def __str__(self) -> str:
         """Say how the run ended, how large the residuals are, and every score."""
@@ -279,13 +339,13 @@ class Solution:
         return f"<pre>{html.escape(str(self))}</pre>"
 
 
-def column_of(problem: Any, field: Any, name: str) -> Callable[[Any, Tensor], Tensor]:
-    """Return the function (field, points ``(n, d)``) -> ``(n, 1)`` of an unknown or a derivative.
+def columns_of(problem: Any, field: Any, names: str) -> Callable[[Any, Tensor], Tensor]:
+    """Return the function (field, points ``(n, d)``) -> ``(n, m)`` of m unknowns and derivatives.
 
     Args:
         problem: The problem.
         field: Its field, whose names are read.
-        name: As in the signature of a residual: ``u``, ``u_x``, ``lap_u``.
+        names: As in the signature of a residual, separated by spaces: ``u``, ``u_x lap_u``.
 
     Raises:
         InputError: An unknown name.
@@ -293,8 +353,13 @@ def column_of(problem: Any, field: Any, name: str) -> Callable[[Any, Tensor], Te
     domain, outputs = getattr(problem, "domain", None), getattr(field, "outputs", None)
     inputs = getattr(field, "inputs", None) or getattr(domain, "names", ())
     outputs = outputs or getattr(problem, "outputs", ())
-    read = parse(name, tuple(outputs), tuple(inputs), getattr(domain, "space", None))
-    return lambda net, points: partials(net, points, {read.along})[read.along][:, read.output : read.output + 1]
+    read = [parse(name, tuple(outputs), tuple(inputs), getattr(domain, "space", None)) for name in names.split()]
+
+    def columns(net: Any, points: Tensor) -> Tensor:
+        found = partials(net, points, {name.along for name in read})
+        return torch.cat([found[name.along][:, name.output : name.output + 1] for name in read], 1)
+
+    return columns
 
 
 def in_words(metrics: dict[str, Any]) -> dict[str, Any]:
@@ -333,41 +398,6 @@ def undefined(metrics: dict[str, Any]) -> list[str]:
         for name in [key.removeprefix("relative_l2/")]
         if name != key and isinstance(value, float) and math.isnan(value)
     ]
-
-
-def _write_npz(
-    path: Path, domain: Any, points: np.ndarray, columns: dict[str, np.ndarray], sizes: tuple[int, ...] | None
-) -> None:
-    """Write axes and arrays over them; of single points, columns."""
-    arrays: dict[str, Any] = {name: points[:, i] for i, name in enumerate(domain.names)} | columns
-    if sizes is not None:
-        sides = zip(domain.names, domain.bounds, sizes, strict=True)
-        axes = {name: np.linspace(low, high, n) for name, (low, high), n in sides}
-        arrays = axes | {name: column.reshape(sizes) for name, column in columns.items()}
-    np.savez(path, **arrays)
-
-
-def _write_vtu(
-    path: Path, points: np.ndarray, columns: dict[str, np.ndarray], inside: np.ndarray, sizes: tuple[int, ...] | None
-) -> None:
-    """Write points (n, d) and their columns (n,) as cells of a grid, or as single vertices."""
-    meshio = require("meshio", extra="vtk", purpose="writing a .vtu file")
-    d = points.shape[1]
-    kind, cells = "vertex", np.arange(len(points))[:, None]
-    if sizes is not None:
-        kind, number = CELLS[d], np.arange(len(points)).reshape(sizes)
-        # VTK goes around the bottom face, then around the top one
-        around = [(0,), (1,)] if d == 1 else [(0, 0), (1, 0), (1, 1), (0, 1)]
-        corners = around if d < 3 else [(*corner, top) for top in (0, 1) for corner in around]
-        ends = [tuple(slice(s, n - 1 + s) for s, n in zip(c, sizes, strict=True)) for c in corners]
-        cells = np.stack([number[end].reshape(-1) for end in ends], 1)
-        cells = cells[inside[cells].all(1)]
-    if not len(cells):
-        raise InputError(f"no cell of the grid of sizes {sizes} lies in the domain", do="give a finer grid by shape=")
-    used, renumbered = np.unique(cells, return_inverse=True)
-    places = np.pad(points[used], ((0, 0), (0, 3 - d)))
-    data = {name: column[used] for name, column in columns.items()}
-    meshio.Mesh(places, [(kind, renumbered.reshape(cells.shape))], point_data=data).write(path)
 
 
 _OWN = ("seconds", "cpu_seconds", "evaluations", "steps", "parameters", "stopped")
