@@ -56,7 +56,7 @@ def read_columns(
     name: str | Mapping[str, Any],
     owner: type,
     coordinates: tuple[str, ...],
-    outputs: tuple[str, ...],
+    outputs: tuple[str, ...] | None,
     what: str = "the data in memory",
 ) -> dict[str, Tensor]:
     """Read measured data as columns.
@@ -65,7 +65,7 @@ def read_columns(
         name: File name, with or without ending; or the columns themselves, by name.
         owner: The problem's class.
         coordinates: Names that must be columns of the file.
-        outputs: Names of which at least one must be a column.
+        outputs: Names of which at least one must be a column; None where there are only points.
         what: What to call columns that come from no file in an error.
 
     Returns:
@@ -80,19 +80,22 @@ def read_columns(
         path = find_file(name, owner, ("", ".npz", ".csv"))
         arrays, what = read_arrays(path), f"data file '{path}'"
     missing = [c for c in coordinates if c not in arrays]
-    if missing or not any(out in arrays for out in outputs):
+    if missing or not (outputs is None or any(out in arrays for out in outputs)):
+        values = "" if outputs is None else f" and at least one of {', '.join(outputs)}"
         raise InputError(
-            f"{what} must have columns {', '.join(coordinates)} and at least one of {', '.join(outputs)}, "
-            f"but it has {', '.join(arrays) or 'none'}",
+            f"{what} must have columns {', '.join(coordinates)}{values}, but it has {', '.join(arrays) or 'none'}",
             do="name the columns as the problem does",
         )
-    used = {n: np.ravel(real_numbers(arrays[n], f"'{n}' of {what}")) for n in (*coordinates, *outputs) if n in arrays}
+    names = (*coordinates, *(outputs or ()))
+    used = {n: np.ravel(real_numbers(arrays[n], f"'{n}' of {what}")) for n in names if n in arrays}
     lengths = {n: len(values) for n, values in used.items()}
     if len(set(lengths.values())) > 1:
         raise InputError(
             f"the columns of {what} must have one length, but they have {lengths}",
             do="write one value of each column for each point",
         )
+    if not max(lengths.values()):
+        raise InputError(f"{what} must have at least one row, but it has none", do="check how it was selected")
     for n, values in used.items():
         if not np.isfinite(values).all():
             row = int(np.flatnonzero(~np.isfinite(values))[0])
@@ -101,6 +104,34 @@ def read_columns(
                 do="remove these rows or fill them in",
             )
     return {n: torch.from_numpy(values) for n, values in used.items()}
+
+
+def named_columns(points: Any, coordinates: tuple[str, ...], what: str) -> Mapping[str, Any]:
+    """Return points as columns by name.
+
+    Args:
+        points: An array ``(n, d)``, of one coordinate ``(n,)`` too, or columns by name.
+        coordinates: Names of the d columns.
+        what: What to call the points in an error.
+
+    Returns:
+        Columns by name.
+
+    Raises:
+        InputError: The array has another shape.
+    """
+    if isinstance(points, Mapping):
+        return points
+    table = _in_memory(points, what)
+    if table.ndim == len(coordinates) == 1:
+        table = table[:, None]
+    if table.ndim != 2 or table.shape[1] != len(coordinates):
+        raise InputError(
+            f"{what} must have shape (n, {len(coordinates)}) with columns {', '.join(coordinates)}, "
+            f"got shape {table.shape}",
+            do="give every point a row and every coordinate a column",
+        )
+    return dict(zip(coordinates, table.T, strict=True))
 
 
 def read_reference(

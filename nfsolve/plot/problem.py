@@ -231,7 +231,10 @@ def _legend(
 def _where(condition: Condition) -> str:
     """Word a mark as it was written."""
     if condition.kind == "measured":
-        return f"@measured({getattr(condition.data, '__name__', repr(condition.data))})"
+        named = getattr(condition.data, "__name__", repr(condition.data))
+        return "@measured(data in memory)" if isinstance(condition.data, dict) else f"@measured({named})"
+    if condition.at is not None:
+        return f"@{condition.kind}(points=...)"
     said = [f"{name}={value}" for name, value in condition.sides.items()]
     said += [f"part={', '.join(condition.part)}"] if condition.part else []
     if condition.where is not None:

@@ -179,6 +179,14 @@ class Problem(ABC):
         """Return the weight of each residual in the loss; a missing name weighs 1."""
         return {}
 
+    def given(self) -> dict[str, Any]:
+        """Return arrays that the problem holds besides its parameters, for ``config.json``; none by default."""
+        return {}
+
+    def with_given(self, stored: dict[str, Any]) -> Self:
+        """Return this problem with the arrays that `given` returned when a run began."""
+        return self
+
     def noisy_residuals(self) -> tuple[str, ...]:
         """Return the names of the residuals that hold noisy measurements; all others are exact at the truth."""
         return ()

@@ -23,6 +23,8 @@ from nfsolve.problem.names import by_name
 from nfsolve.problem.recipe import DEFAULTS, OF_STAGES
 from nfsolve.problem.registry import recall, where
 
+MOST_NUMBERS = 1_000_000  # of data in memory, in config.json
+
 
 @dataclass(frozen=True)
 class Plan(Recipe):
@@ -59,6 +61,7 @@ class Plan(Recipe):
                 "what": where(problem),
                 "class": type(problem).__qualname__,
                 "parameters": describe(parameters),
+                **_described_arrays(problem),
             },
             "field": describe(_recipe_of(self.field)),
             "factorization": describe(given.get("factorization", self.factorization)),
@@ -116,11 +119,28 @@ class Plan(Recipe):
                 weighting=build(config["weighting"], trusted),
                 run=RunOptions(**config["run"]),
             )
-            if isinstance(problem, Problem):
-                return problem, plan
-            parameters = dict(build(described["parameters"], trusted))
-            check_types(problem_class, parameters)
-            return make_problem(problem_class, parameters), plan
+            if not isinstance(problem, Problem):
+                parameters = dict(build(described["parameters"], trusted))
+                check_types(problem_class, parameters)
+                problem = make_problem(problem_class, parameters)
+            return problem.with_given(build(described.get("given", {}), trusted)), plan
+
+
+def _described_arrays(problem: Problem) -> dict[str, Any]:
+    """Describe the arrays that a problem holds, so that a run can be continued without them.
+
+    Raises:
+        InputError: They are too large for ``config.json``.
+    """
+    given = problem.given()
+    count = sum(array.size for columns in given.values() for array in columns.values())
+    if count > MOST_NUMBERS:
+        raise InputError(
+            f"a run keeps up to {MOST_NUMBERS:,} numbers of data in memory, but {', '.join(given)} "
+            f"hold{'s' * (len(given) == 1)} {count:,}",
+            do='write them to a file with numpy.savez and name that: @measured("probes.npz")',
+        )
+    return {"given": describe(given)} if given else {}
 
 
 def join_options(run: RunOptions | None, given: dict[str, Any]) -> RunOptions:

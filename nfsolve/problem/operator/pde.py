@@ -195,9 +195,10 @@ class OperatorPDE(PDE):
                 do="name them alike",
             )
         for name, condition in self.conditions().items():
-            if condition.kind == "measured":
+            if condition.fixed:
+                mark = "@measured" if condition.kind == "measured" else f"@{condition.kind}(points=...)"
                 raise InputError(
-                    f"an operator cannot train on measured points, but '{name}' is @measured",
+                    f"an operator cannot train on given points, but '{name}' is {mark}",
                     do="give labels of whole functions, see labels(...)",
                 )
         like = torch.empty(0, device=device, dtype=dtype)

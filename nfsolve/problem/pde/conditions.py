@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from numbers import Integral, Real
 from typing import Any, overload
 
+import numpy as np
 import torch
 
 from nfsolve._core.errors import InputError, place_of
@@ -25,6 +26,7 @@ class Condition:
         data: For measured data, the name of the file, the columns by name, or a method that returns them.
         points: Number of points, or None for the problem's default.
         weight: Factor on the mean square of the residual in the loss.
+        at: The points themselves, where the user gives them: an array, or columns by name.
     """
 
     kind: str
@@ -34,6 +36,12 @@ class Condition:
     data: Any = ""
     points: int | None = None
     weight: float = 1.0
+    at: Any = None
+
+    @property
+    def fixed(self) -> bool:
+        """Whether the points are given, so that none are drawn."""
+        return self.kind == "measured" or self.at is not None
 
 
 Method = Callable[..., Any]
@@ -48,7 +56,7 @@ def _mark(method: Method, condition: Condition) -> Method:
     if points is not None and (isinstance(points, bool) or not isinstance(points, Integral) or points < 1):
         raise InputError(
             f"points of condition '{name}' must be a whole number of at least 1, got {points!r}{place_of(method)}",
-            do="to choose the points yourself use a PointCloud as domain, or @measured with their values",
+            do="points of your own are for @interior(points=array), or for @measured with their values",
         )
     if isinstance(weight, bool) or not isinstance(weight, Real) or not (weight >= 0 and math.isfinite(weight)):
         raise InputError(
@@ -76,13 +84,14 @@ def _check_new(method: Method) -> None:
 @overload
 def interior(method: Method, /) -> Method: ...
 @overload
-def interior(*, points: int | None = None, weight: float = 1.0) -> Callable[[Method], Method]: ...
-def interior(method: Method | None = None, /, *, points: int | None = None, weight: float = 1.0, **others: Any) -> Any:
+def interior(*, points: Any = None, weight: float = 1.0) -> Callable[[Method], Method]: ...
+def interior(method: Method | None = None, /, *, points: Any = None, weight: float = 1.0, **others: Any) -> Any:
     """Mark a residual that holds inside the domain; with or without arguments.
 
     Args:
         method: The residual method, when used without arguments.
-        points: Number of points; default ``n_points`` of the problem.
+        points: Number of points; default ``n_points`` of the problem. Or the points themselves: an array ``(n, d)``, or
+            the columns by name as for `measured`.
         weight: Factor on its mean square in the loss.
         **others: Only there to be refused in words.
 
@@ -104,10 +113,18 @@ def interior(method: Method | None = None, /, *, points: int | None = None, weig
         'interior'
     """
     _refuse("interior", others, "an equation on a part of the domain is one on a domain of its own, or a factor in it")
-    condition = Condition("interior", points=points, weight=weight)
+    at = columns_of(points) if is_table(points) or np.ndim(points) > 0 else None
+    count = points if at is None else _length(at)
+    condition = Condition("interior", points=count, weight=weight, at=at)
     if method is not None:
         return _mark(method, condition)
     return lambda method: _mark(method, condition)
+
+
+def _length(at: Any) -> int:
+    """Return the number of points in a table; at least 1, as an empty one is refused where it is read."""
+    some = next(iter(at.values()), ()) if isinstance(at, Mapping) else at
+    return max(1, np.size(some) if isinstance(at, Mapping) else len(some))
 
 
 def face(
@@ -241,8 +258,10 @@ def measured(
 
     Args:
         data: File name (.npz with one array for each column, or .csv with a header), looked for at the path
-            given, then under ``$NFSOLVE_DATA``; the ending may be left out. Or the columns themselves, by name; or a
-            method, written above, that returns them, where they depend on the problem's parameters.
+            given, then under ``$NFSOLVE_DATA``; the ending may be left out. Or the columns themselves, by name: a
+            dictionary of arrays, tensors or lists, a table of pandas, or a dataset of xarray, whose coordinates become
+            columns. A run keeps them in its folder. Or a method, written above, that returns them, where they depend on
+            the problem's parameters.
         weight: Factor on its mean square in the loss.
 
     Returns:
@@ -258,9 +277,7 @@ def measured(
         >>> gap.condition.data
         'probes.csv'
     """
-    table: Any = data
-    if hasattr(table, "columns") and not isinstance(table, Mapping):  # a DataFrame of pandas or polars
-        data = {name: table[name] for name in table.columns}
+    data = columns_of(data)
     method = callable(data) and len(inspect.signature(data).parameters) == 1  # a residual has more: a bare @measured
     if not isinstance(data, str | Mapping | os.PathLike) and not method:
         raise InputError(
@@ -269,6 +286,26 @@ def measured(
         )
     data = os.fspath(data) if isinstance(data, os.PathLike) else data
     return lambda method: _mark(method, Condition("measured", data=data, weight=weight))
+
+
+def is_table(data: Any) -> bool:
+    """Return whether data have columns by name."""
+    return isinstance(data, Mapping) or hasattr(data, "columns") or hasattr(data, "to_dataframe")
+
+
+def columns_of(data: Any) -> Any:
+    """Return the columns by name of a table of pandas or polars, or of a dataset of xarray; anything else as it is.
+
+    Raises:
+        InputError: A `DataArray` of xarray without a name.
+    """
+    if hasattr(data, "to_dataframe"):  # coordinates of a grid become columns beside the values
+        if getattr(data, "name", "") is None:
+            raise InputError("a DataArray needs a name, that of the unknown, got none", do='write data.rename("u")')
+        data = data.to_dataframe().reset_index()
+    if hasattr(data, "columns") and not isinstance(data, Mapping):
+        return {name: data[name] for name in data.columns}
+    return data
 
 
 def difference(names: tuple[str, ...], targets: tuple[str, ...]) -> Method:

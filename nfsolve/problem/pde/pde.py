@@ -2,17 +2,18 @@
 
 import math
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, ClassVar, Self
 
+import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 from torch.utils._pytree import tree_map
 
 from nfsolve._core.errors import InputError, nearest, place_of, unknown
-from nfsolve.data.tables import read_columns, read_reference
+from nfsolve.data.tables import named_columns, read_columns, read_reference
 from nfsolve.domains import Domain
 from nfsolve.fields.field import origin_of
 from nfsolve.metrics import max_error, relative_l2
@@ -129,12 +130,18 @@ class PDE(Problem):
         place = partial(to, dtype=dtype if origin_of(self.domain.bounds) is None else torch.float64)
         data: Batch = {"like": place(torch.empty(0)), "measured": {}}
         for name, condition in self.conditions().items():
-            if condition.kind == "measured":
-                source: Any = condition.data(self) if callable(condition.data) else condition.data
-                columns = read_columns(source, type(self), names, self.outputs, f"the data of '{name}'")
+            if condition.fixed:
+                columns = self._columns(name, condition)
                 points = torch.stack([columns[c] for c in names], -1)
-                what = f"'{condition.data}'" if isinstance(condition.data, str) else f"@measured of '{name}'"
-                self.domain.check_points(points, f"points of {what}")
+                if condition.kind != "measured":
+                    what = f"points of @{condition.kind}(points=...) of '{name}'"
+                else:
+                    what = (
+                        f"points of '{condition.data}'"
+                        if isinstance(condition.data, str)
+                        else f"points of @measured of '{name}'"
+                    )
+                self.domain.check_points(points, what)
                 values = {f"{out}_data": to(columns[out])[:, None] for out in self.outputs if out in columns}
                 data["measured"][name] = Rows(place(points), columns=values)
         exact = getattr(self, "exact", None)
@@ -149,30 +156,67 @@ class PDE(Problem):
             data |= {**laid, "grid": place(laid["grid"]), "exact": to(values), "floor": floor}
         return data
 
+    def _columns(self, name: str, condition: Condition) -> dict[str, Tensor]:
+        """Return the columns of given points, with measured values where there are some, float64 ``(n,)``."""
+        if condition.kind == "measured":
+            source: Any = condition.data(self) if callable(condition.data) else condition.data
+            return read_columns(source, type(self), self.domain.names, self.outputs, f"the data of '{name}'")
+        what = f"points= of '{name}'"
+        return read_columns(
+            named_columns(condition.at, self.domain.names, what), type(self), self.domain.names, None, what
+        )
+
+    def given(self) -> dict[str, Any]:
+        """Return the columns that marks hold in memory, as a run folder keeps them."""
+        found = {}
+        for name, condition in self.conditions().items():
+            if condition.at is not None or isinstance(condition.data, Mapping):
+                found[name] = {key: column.numpy() for key, column in self._columns(name, condition).items()}
+        return found
+
+    def with_given(self, stored: dict[str, Any]) -> Self:
+        """Return this problem with the columns that a run kept, and say where the class has others now."""
+        now = self.given()
+        others = [name for name in stored if not _same(stored[name], now.get(name))]
+        if not others:
+            return self
+        text = f"the data of {', '.join(others)} in {type(self).__name__} are not those of the run, which are used"
+        warnings.warn(text, stacklevel=2)
+        conditions = self.conditions()
+        for name in set(others) & set(conditions):
+            key = "data" if conditions[name].kind == "measured" else "at"
+            conditions[name] = replace(conditions[name], **{key: stored[name]})
+        return self.with_(conditions=lambda: dict(conditions))
+
     def sample(self, data: Batch, state: SamplerState, generator: Generator) -> Batch:
         """Draw new points on every part of the domain; where ``adaptive`` says so, by the residual of the field."""
         batch: Batch = {}
         for name, condition in self.conditions().items():
-            if condition.kind == "measured":
+            if condition.fixed:
                 batch[name] = data["measured"][name]
             else:
                 n = self._count(condition, state.points)
                 batch[name] = self.sample_on(name, condition, n, data, generator)
         if self.adapts and state.field is not None:
             for name, condition in self.conditions().items():
-                if condition.kind != "measured":
+                if not condition.fixed:
                     batch[name] = self._adapted(name, condition, data, state, generator, batch[name])
         return batch
 
     def fresh(self, data: Batch, generator: Generator, batch: Batch) -> Batch:
-        """Draw points for every condition of the whole problem, except on measured data, which have no others."""
+        """Draw points for every condition of the whole problem, except on measured data, which have no others.
+
+        A condition at points of the user's own holds inside the domain all the same.
+        """
         conditions = {name: c for name, c in self.conditions().items() if c.kind != "measured"}
         drawn = {
             name: rows for name, rows in self.sample(data, SamplerState(), generator).items() if name in conditions
         }
         for name, rows in drawn.items():
             trained = len(batch[name]) if name in batch else 0
-            if trained > len(rows):  # points were added where the residual was large, or by a factor
+            # points were added where the residual was large, or by a factor; or they are the user's own
+            if trained > len(rows) or conditions[name].fixed:
+                trained = max(trained, len(rows))
                 drawn[name] = self.sample_on(name, conditions[name], trained, data, generator)
         return drawn
 
@@ -373,6 +417,10 @@ class PDE(Problem):
             stages=(Stage(GaussNewton, steps=500),),
             run=RunOptions(dtype="float64", log_every=5),
         )
+
+
+def _same(stored: dict[str, Any], now: dict[str, Any] | None) -> bool:
+    return now is not None and stored.keys() == now.keys() and all(np.array_equal(stored[k], now[k]) for k in now)
 
 
 def _rows(rows: Rows, chosen: Any) -> Rows:

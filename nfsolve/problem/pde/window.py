@@ -67,7 +67,7 @@ class Window:
             if not inside.any():
                 low, high = self.part.domain.bounds[self.part.domain.index("t")]
                 raise InputError(
-                    f"every window of time needs measured data, but '{name}' has none between t = {low:g} and {high:g}",
+                    f"every window of time needs given points, but '{name}' has none between t = {low:g} and {high:g}",
                     do="use fewer windows",
                 )
             data["measured"][name] = tree_map(lambda column: column[inside], rows)  # noqa: B023  # used at once

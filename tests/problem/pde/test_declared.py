@@ -539,7 +539,7 @@ def test_a_class_inside_a_module_of_the_library_is_a_users_class():
 @pytest.mark.parametrize(
     ("mark", "message"),
     [
-        (lambda: interior(points=np.linspace(0, 1, 11))(value), "points of condition 'value' must be a whole number"),
+        (lambda: boundary(points=np.zeros((3, 1)))(value), "points of condition 'value' must be a whole number"),
         (lambda: interior(points=1e3)(value), "must be a whole number of at least 1, got 1000.0"),
         (lambda: interior(points=True)(value), "must be a whole number of at least 1, got True"),
         (lambda: face(x=0, weight=[1, 2])(value), "weight of condition 'value' must be a number"),
