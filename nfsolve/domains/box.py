@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from nfsolve._core.errors import InputError
-from nfsolve.domains.domain import Domain, Piece, UnitSampler
+from nfsolve.domains.domain import Domain, Piece, UnitSampler, shortest
 from nfsolve.domains.quadrature import Rule, on_box
 
 
@@ -143,7 +143,7 @@ class Box(Domain):
             )
             for column, name in enumerate(self.names)
             if not self.periodic[column]
-            for value, shown, sign in zip(self.bounds[column], _ends(self.bounds[column]), (-1.0, 1.0), strict=True)
+            for value, shown, sign in zip(self.bounds[column], shortest(self.bounds[column]), (-1.0, 1.0), strict=True)
         ]
 
     def _on_side(self, column: int, value: float, sign: float, unit: Tensor) -> tuple[Tensor, Tensor]:
@@ -196,42 +196,6 @@ class Box(Domain):
                     f"first {name} = {float(values[first]):g} in row {first}, where {low:g} <= {name} <= {high:g}",
                     do="enlarge the domain or drop these points",
                 )
-
-    def face(self, sides: Mapping[str, object]) -> list[tuple[int, float, float]]:
-        """Resolve a description of faces such as ``t=0`` or ``x=(-1, 1)``.
-
-        Args:
-            sides: Coordinate name -> one end of its interval, or both.
-
-        Returns:
-            For each face ``(column, value, sign)``, with the sign of its outward normal.
-
-        Raises:
-            InputError: An unknown or periodic coordinate, or a value that is not an end of its interval.
-        """
-        faces = []
-        for name, values in sides.items():
-            column = self.index(name)
-            low, high = self.bounds[column]
-            if self.periodic[column]:
-                raise InputError(
-                    f"{name} is periodic: the field repeats along it and has no end there, so there is no face "
-                    f"{name} = {values}",
-                    do=f"drop the condition, or write {name}=({low:g}, {high:g})",
-                )
-            # as near as a number that was computed otherwise may come, whatever the size of the interval
-            slack = 1e-9 * (high - low) + 4e-16 * max(abs(low), abs(high))
-            for value in values if isinstance(values, tuple | list) else (values,):
-                number = isinstance(value, int | float | np.number)
-                if not number or min(abs(value - low), abs(value - high)) > slack:
-                    ends = " or ".join(_ends((low, high)))
-                    raise InputError(
-                        f"A face must be at an end of {name}, {ends}, got {name} = {value}",
-                        do="for values inside use @measured, or @paired for two places; or cut the domain in two there",
-                    )
-                is_low = abs(value - low) <= slack
-                faces.append((column, low if is_low else high, -1.0 if is_low else 1.0))
-        return faces
 
 
 class Product(Domain):
@@ -378,12 +342,5 @@ def _pair(name: str, value: Any) -> tuple[float, float]:
     return low, high
 
 
-def _ends(pair: tuple[float, float]) -> tuple[str, str]:
-    """Write both ends with as few digits as tell them apart."""
-    short = tuple(f"{end:g}" for end in pair)
-    low, high = short if short[0] != short[1] else (f"{end:.15g}" for end in pair)
-    return low, high
-
-
 def _shown(pair: tuple[float, float]) -> str:
-    return f"({', '.join(_ends(pair))})"
+    return f"({', '.join(shortest(pair))})"

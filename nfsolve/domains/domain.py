@@ -4,11 +4,13 @@ A shape gives its signed distance (negative inside) and the pieces of its bounda
 """
 
 import copy
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -210,16 +212,59 @@ class Domain(ABC):
             )
 
     def face(self, sides: Mapping[str, object]) -> list[tuple[int, float, float]]:
-        """Resolve a description of faces; only boxes, and the box of a product, have some.
+        """Resolve a description of faces such as ``t=0`` or ``x=(-1, 1)``, or of inner planes such as ``x=0.5``.
+
+        Args:
+            sides: Coordinate name -> a value in its bounds, or several.
+
+        Returns:
+            For each ``(column, value, sign)``, with the sign of its normal: outward at the ends of the bounds, towards
+            larger values inside.
 
         Raises:
-            InputError: Always.
+            InputError: An unknown coordinate, a value that is not in its bounds, an end of a periodic coordinate, or a
+                domain without volume.
         """
-        sought = ", ".join(f"{name}={value}" for name, value in sides.items())
-        raise InputError(
-            f"Only a Box has faces, or the Box in a product, but @face({sought}) is of {self!r}",
-            do=f"mark the residual @boundary, or @boundary(part=...) with one of {', '.join(self.parts) or 'no parts'}",
-        )
+        if not self.solid:
+            sought = ", ".join(f"{name}={value}" for name, value in sides.items())
+            raise InputError(
+                f"@face({sought}) needs a domain with a volume, got {self!r}",
+                do=f"mark the residual @boundary, or @boundary(part=...) with one of "
+                f"{', '.join(self.parts) or 'no parts'}",
+            )
+        found = []
+        for name, values in sides.items():
+            column = self.index(name)
+            for value in values if isinstance(values, tuple | list) else (values,):
+                found.append((column, *self._end(column, value)))
+        return found
+
+    def _end(self, column: int, value: object) -> tuple[float, float]:
+        """Return a value of a coordinate, one of its ends where it is as near, and the sign of the normal there."""
+        name, (low, high) = self.names[column], self.bounds[column]
+        ends = shortest((low, high))
+        if not isinstance(value, int | float | np.number) or not math.isfinite(value):
+            raise InputError(
+                f"A face must be at a value of {name} from {ends[0]} to {ends[1]}, got {name} = {value}",
+                do=f"write {name}={ends[0]}, {name}={ends[1]} or {name}=({ends[0]}, {ends[1]})",
+            )
+        # as near as a number that was computed otherwise may come, whatever the size of the interval
+        slack = 1e-9 * (high - low) + 4e-16 * max(abs(low), abs(high))
+        at_end = min(abs(value - low), abs(value - high)) <= slack
+        if at_end and self.periodic[column]:
+            raise InputError(
+                f"{name} is periodic: the field repeats along it and has no end there, so there is no face "
+                f"{name} = {value}",
+                do=f"drop the condition, or write {name}=({low:g}, {high:g})",
+            )
+        if at_end:
+            return (low, -1.0) if abs(value - low) <= slack else (high, 1.0)
+        if not low < value < high:
+            raise InputError(
+                f"A face must lie in {ends[0]} <= {name} <= {ends[1]}, got {name} = {value}",
+                do="move it into the domain, or enlarge the domain",
+            )
+        return float(value), 1.0
 
     def interior(self, n: int, sample: UnitSampler, place: Callable[[Tensor], Tensor] | None = None) -> Tensor:
         """Sample points inside the domain.
@@ -468,3 +513,10 @@ def _flipped(piece: Piece, unit: Tensor) -> tuple[Tensor, Tensor]:
 
 def _separates(domain: Domain, ahead: Tensor, behind: Tensor) -> Tensor:
     return (domain.signed_distance(ahead)[:, 0] > 0) & (domain.signed_distance(behind)[:, 0] < 0)
+
+
+def shortest(pair: tuple[float, float]) -> tuple[str, str]:
+    """Write both ends with as few digits as tell them apart."""
+    short = tuple(f"{end:g}" for end in pair)
+    low, high = short if short[0] != short[1] else (f"{end:.15g}" for end in pair)
+    return low, high

@@ -65,8 +65,10 @@ def test_faces_have_outward_normals():
     box = Box(t=(0, 1), x=(-1, 1))
     assert box.face({"x": (-1, 1)}) == [(1, -1.0, -1.0), (1, 1.0, 1.0)]
     assert box.face({"t": 0}) == [(0, 0.0, -1.0)]
-    with pytest.raises(InputError, match=r"face must be at an end of x, -1 or 1, got x = 0.5"):
-        box.face({"x": 0.5})
+    assert box.face({"x": 0.5}) == [(1, 0.5, 1.0)]  # a plane inside
+    for value in (1.5, float("nan"), "left", None):
+        with pytest.raises(InputError, match="A face must"):
+            box.face({"x": value})
     with pytest.raises(InputError, match=r"unknown coordinate 'z': choose one of t, x"):
         box.face({"z": 0})
 

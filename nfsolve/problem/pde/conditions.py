@@ -20,7 +20,7 @@ class Condition:
 
     Attributes:
         kind: ``interior``, ``face``, ``boundary``, ``paired`` or ``measured``.
-        sides: For a face, coordinate -> one end of its interval or both; for paired values, the two places.
+        sides: For a face, coordinate -> a value or several; for paired values, the two places.
         part: Names of the parts of the boundary; empty means all of it.
         where: For a boundary, a function of coordinates and normals that says where, or a method's name.
         data: For measured data, the name of the file, the columns by name, or a method that returns them.
@@ -42,6 +42,12 @@ class Condition:
     def fixed(self) -> bool:
         """Whether the points are given, so that none are drawn."""
         return self.kind == "measured" or self.at is not None
+
+    @property
+    def together(self) -> bool:
+        """Whether a face fixes several coordinates at once: a point, or a line in space."""
+        single = not any(isinstance(value, tuple | list) for value in self.sides.values())
+        return self.kind == "face" and len(self.sides) > 1 and single
 
 
 Method = Callable[..., Any]
@@ -130,13 +136,18 @@ def _length(at: Any) -> int:
 def face(
     method: Method | None = None, /, *, points: int | None = None, weight: float = 1.0, **sides: Any
 ) -> Callable[[Method], Method]:
-    """Mark a residual that holds on sides of the box: ``@face(t=0)``, ``@face(x=(-1, 1))``.
+    """Mark a residual that holds on sides of the domain, on planes in it, or at a point.
+
+    ``@face(t=0)`` is a side, ``@face(x=(-1, 1))`` two; with pairs all sides named count, so that
+    ``@face(x=(0, 1), y=(0, 1))`` are the four walls of a square. ``@face(x=0.5)`` is a plane inside, with the normal
+    towards larger x. Single values of several coordinates hold at once: ``@face(x=0, y=0.5)`` is a point of a plane, such
+    as the pin of a pressure, and a line in space.
 
     Args:
         method: Only there to refuse a bare ``@face`` in words.
         points: Number of points on all these sides together; default ``n_face`` of the problem.
         weight: Factor on its mean square in the loss.
-        **sides: Coordinate -> one end of its interval, or both.
+        **sides: Coordinate -> a value in its bounds, or several.
 
     Returns:
         The decorator.

@@ -343,7 +343,7 @@ def _open_sides(pde: Declaration, out: str, used: dict[str, _Used]) -> list[str]
     """Find the coordinates along which an unknown has second derivatives and fewer than two conditions."""
     domain, conditions = pde.domain, pde.methods
     about = [c for name, c in conditions.items() if c.kind != "interior" and out in used[name].orders]
-    if any(c.kind == "measured" or c.where is not None for c in about):
+    if any(c.kind == "measured" or c.where is not None or _inside(c, domain) for c in about):
         return []  # data inside may take the place of a condition
     open_along: dict[str, list[str]] = {}  # where a condition is missing -> along which coordinates
     for column, name in enumerate(domain.names):
@@ -374,10 +374,16 @@ def _sides(condition: Condition, name: str, column: int, domain: Domain, ends: t
         return [end for end in ends if not parts or not faced or end in parts or parts - _flat(domain)]
     if condition.kind == "paired":
         return list(ends) if name in condition.sides else []
-    values = condition.sides.get(name, ())
+    values = () if condition.together else condition.sides.get(name, ())
     low = domain.bounds[column][0]
     values = values if isinstance(values, tuple | list) else (values,)
     return [ends[0] if abs(value - low) < abs(value - domain.bounds[column][1]) else ends[1] for value in values]
+
+
+def _inside(condition: Condition, domain: Domain) -> bool:
+    """Whether a face is a plane or a point inside the domain."""
+    faces = domain.face(condition.sides) if condition.kind == "face" else ()
+    return any(value not in domain.bounds[column] for column, value, _ in faces)
 
 
 def _flat(domain: Domain) -> set[str]:

@@ -26,7 +26,7 @@ from nfsolve.problem.recipe import Recipe, RunOptions, Stage
 from nfsolve.problem.rows import Rows
 from nfsolve.sampling import ADAPTIVE, by_density, retained, sampler
 
-END_POINTS = 5  # on the ends of an interval: one is enough, but five rows cannot be mistaken for columns
+END_POINTS = 5  # where a condition holds at one point: one is enough, but five rows cannot be mistaken for columns
 CANDIDATES = 8  # points from which RAD and RAR-D choose one
 
 
@@ -231,9 +231,10 @@ class PDE(Problem):
         d = len(self.domain.names)
         if condition.kind == "interior":
             return max(1, round(factor * (condition.points or self.n_points)))
-        if d == 1 and condition.kind in ("face", "paired"):
+        free = d - (len(condition.sides) if condition.together else 1)
+        if not free and condition.kind in ("face", "paired"):
             return min(END_POINTS, condition.points or self.n_face)
-        return round((condition.points or self.n_face) * max(1.0, factor) ** (1 - 1 / d))
+        return round((condition.points or self.n_face) * max(1.0, factor) ** (free / d))
 
     def sample_on(self, name: str, condition: Condition, n: int, data: Batch, generator: Generator) -> Rows:
         """Draw n points where a condition holds, on the device of the data."""
@@ -249,12 +250,14 @@ class PDE(Problem):
         if condition.where is not None:
             where = mask(self._where(name, condition), f"where= of '{name}'", self.domain.names)
         rows = sample_rows(self.domain, name, condition, n, sample, self.place, where)
-        if condition.kind == "boundary" and rows.normals is None:
+        if condition.kind in ("boundary", "face") and rows.normals is None:
             asked = [a for a in arguments(self.method(name)) if a.startswith("n_") and a[2:] in self.domain.names]
             if asked:
+                a_point = condition.kind == "face"
                 raise InputError(
-                    f"'{name}' asks for '{asked[0]}', but {self.domain!r} has no normals",
-                    do="give the PointCloud normals=...",
+                    f"'{name}' asks for '{asked[0]}', but "
+                    + ("a point or line has no normal" if a_point else f"{self.domain!r} has no normals"),
+                    do="name one coordinate in @face" if a_point else "give the PointCloud normals=...",
                 )
         return rows
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from nfsolve._core.errors import InputError, unknown
 from nfsolve._core.random import generator as make_generator
 from nfsolve.domains import Domain
+from nfsolve.domains.pieces import accepted
 from nfsolve.problem.pde.conditions import Condition, arguments
 from nfsolve.problem.rows import Rows
 from nfsolve.sampling import sobol
@@ -49,34 +50,46 @@ def sample_rows(
     if condition.kind == "interior":
         return Rows(domain.interior(n, sample, place))
     if condition.kind == "face":
-        return _on_faces(domain, condition, n, sample)
+        return _on_faces(domain, name, condition, n, sample)
     if condition.kind == "paired":
         return _pairs(domain, name, condition, n, sample)
     points, normals = domain.boundary(n, sample, condition.part, where, f"boundary condition '{name}'")
     return Rows(points, None if normals.isnan().any() else normals)  # a point cloud may be without
 
 
-def _on_faces(domain: Domain, condition: Condition, n: int, sample: Draw) -> Rows:
+def _on_faces(domain: Domain, name: str, condition: Condition, n: int, sample: Draw) -> Rows:
     faces = domain.face(condition.sides)
+    if condition.together:
+        return Rows(_at(domain, n, {column: value for column, value, _ in faces}, sample, f"@face of '{name}'"))
     points, normals = [], []
     for i, (column, value, sign) in enumerate(faces):
         share = n // len(faces) + (i < n % len(faces))
-        points.append(_at(domain, max(share, 1), column, value, sample))
+        what = f"the face {domain.names[column]} = {value:g} of '{name}'"
+        points.append(_at(domain, max(share, 1), {column: value}, sample, what))
         normal = torch.zeros_like(points[-1])
         normal[:, column] = sign
         normals.append(normal)
     return Rows(torch.cat(points), torch.cat(normals))
 
 
-def _at(domain: Domain, n: int, column: int, value: float, sample: Draw) -> Tensor:
-    """Sample points of the domain with one coordinate fixed."""
+def _at(domain: Domain, n: int, fixed: dict[int, float], sample: Draw, what: str) -> Tensor:
+    """Sample points of the domain with some coordinates fixed."""
 
-    def place(unit: Tensor) -> Tensor:
+    def candidates(unit: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
         points = domain.scale(unit)
-        points[:, column] = value
-        return points
+        for column, value in fixed.items():
+            points[:, column] = value
+        # the picks of a point cloud are members
+        return (points,), domain.contains(points) if domain.solid else torch.ones(len(points), dtype=torch.bool)
 
-    return domain.interior(n, sample, place)
+    d = len(domain.names)
+    if len(fixed) == d:
+        sample = _no_matter
+    return accepted(n, d, sample, candidates, what, f"it lies outside {domain!r}, or only touches it")[0]
+
+
+def _no_matter(n: int, d: int) -> Tensor:
+    return torch.full((n, d), 0.5, dtype=torch.float64)
 
 
 def _pairs(domain: Domain, name: str, condition: Condition, n: int, sample: Draw) -> Rows:
@@ -95,7 +108,7 @@ def _pairs(domain: Domain, name: str, condition: Condition, n: int, sample: Draw
             f"{low:g} <= {coordinate} <= {high:g}",
             do="move them into the domain",
         )
-    points = _at(domain, n, column, first, sample)
+    points = _at(domain, n, {column: first}, sample, f"@paired of '{name}'")
     partners = points.clone()
     partners[:, column] = second
     lost = int((~domain.contains(partners)).sum())

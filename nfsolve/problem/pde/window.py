@@ -166,7 +166,7 @@ def check_windows(problem: Problem) -> None:
         parts = around or any(part.startswith("t=") for part in condition.part)
         if parts or "t" in _matched(condition) or any(at == column and sign > 0 for at, _, sign in ends):
             raise InputError(
-                f"windows of time need conditions at the start or at all times, but '{name}' holds at the end",
+                f"windows of time need conditions at the start or at all times, but '{name}' holds later",
                 do="leave windows at 1",
             )
 
@@ -192,6 +192,8 @@ def _elsewhere(condition: Condition) -> Condition | None:
     """A condition without the start of time, or None where nothing is left."""
     if not _starts(condition):
         return condition
+    if condition.together:
+        return None
     sides = {name: ends for name, ends in condition.sides.items() if name != "t"}
     return dataclasses.replace(condition, sides=sides) if sides else None
 

@@ -211,12 +211,12 @@ def test_problems_that_cannot_be_marched_are_worded():
     elsewhere = {"domain": Box(s=(0, 1), x=(0, 1)), "heat": interior(steady)}
     refused("need a PDE on a Box with a coordinate t.*got Heat", **elsewhere)
     refused("Heat is periodic in t", domain=Box(t=periodic(0, 1), x=(0, 1)))
-    at_the_end = "need conditions at the start or at all times, but 'zero' holds at the end"
+    at_the_end = "need conditions at the start or at all times, but 'zero' holds later"
     refused(at_the_end, zero=face(t=1)(zero))
     refused(at_the_end, zero=face(t=(0, 1))(zero))
     refused(at_the_end, zero=boundary(zero))
     refused(at_the_end, zero=boundary(part="t=1")(zero))
-    refused("but 'match' holds at the end", match=paired(t=(0, 1))(match))
+    refused("but 'match' holds later", match=paired(t=(0, 1))(match))
     refused(
         "need known parameters, but Heat learns k from all times together",
         k=Unknown(1.0),

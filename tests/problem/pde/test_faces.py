@@ -1,0 +1,165 @@
+"""Points, lines and planes inside: what @face means with several coordinates, and with values within the bounds."""
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+import nfsolve as nf
+from nfsolve import PDE, Box, Disk, Rectangle, Sphere, face, interior, periodic
+from nfsolve._core.errors import InputError
+from nfsolve._core.random import generator
+from nfsolve.problem import SamplerState
+from nfsolve.problem.pde.window import may_have_windows, window_of
+
+SQUARE = Rectangle(x=(0, 1), y=(0, 1))
+TWO = Rectangle(x=(0, 1), y=(0, 1)) | Rectangle(x=(1, 2), y=(0, 1))
+RING = Disk(x=0, y=0, radius=1) - Disk(x=0, y=0, radius=0.5)
+
+
+def value(self, u):
+    return u
+
+
+def slope(self, u_x, n_x):
+    return u_x * n_x
+
+
+def problem_on(shape, method=value, **sides):
+    @dataclass
+    class Held(PDE):
+        domain = shape
+        unknowns = "u"
+
+        @interior
+        def balance(self, u_x, u):
+            return u_x + u
+
+        held = face(**sides)(method)
+
+    method.__name__ = "held"
+    return Held(n_points=20, n_face=30)
+
+
+def rows_of(problem):
+    return problem.sample(problem.load("cpu", torch.float64), SamplerState(), generator(0, "points"))["held"]
+
+
+# where the points of a condition lie: coordinate -> the only value that it has
+PLACES = [
+    (SQUARE, {"x": 0, "y": 0.5}, {"x": 0, "y": 0.5}),
+    (SQUARE, {"x": 0, "y": 0}, {"x": 0, "y": 0}),
+    (SQUARE, {"x": 0.5}, {"x": 0.5}),
+    (Box(t=(0, 1), x=(0, 1)), {"t": 0, "x": 0.25}, {"t": 0, "x": 0.25}),
+    (Box(x=(0, 1), y=(0, 1), z=(0, 1)), {"x": 0.5, "z": 1}, {"x": 0.5, "z": 1}),
+    (Box(x=(0, 2)), {"x": 1}, {"x": 1}),
+    (Box(t=(0, 1), x=periodic(0, 1)), {"x": 0.5}, {"x": 0.5}),
+    (Disk(x=0, y=0, radius=1), {"x": 0.5}, {"x": 0.5}),
+    (RING, {"y": 0}, {"y": 0}),
+    (TWO, {"x": 1}, {"x": 1}),
+    (TWO, {"x": 2}, {"x": 2}),
+    (Box(t=(0, 1)) * RING, {"t": 1, "x": 0.75, "y": 0}, {"t": 1, "x": 0.75, "y": 0}),
+    (Box(t=(0, 1)) * RING, {"x": 0.2}, {"x": 0.2}),
+    (Sphere(x=0, y=0, z=0, radius=1), {"x": 0, "y": 0}, {"x": 0, "y": 0}),
+]
+
+
+@pytest.mark.parametrize(("shape", "sides", "fixed"), PLACES, ids=lambda v: repr(v)[:40])
+def test_single_values_hold_together(shape, sides, fixed):
+    problem = problem_on(shape, **sides)
+    rows = rows_of(problem)
+    assert shape.contains(rows.points).all() and len(rows)
+    for i, name in enumerate(shape.names):
+        column = rows.points[:, i]
+        assert (column == fixed[name]).all() if name in fixed else len(column.unique()) == len(column)
+    if len(fixed) == len(shape.names):
+        assert len(rows) == 5
+
+
+def test_pairs_are_sides_and_all_of_them_count():
+    points = rows_of(problem_on(SQUARE, x=(0, 1), y=(0, 1))).points
+    sides = ((points == 0) | (points == 1)).sum(1)
+    assert (sides == 1).all() and len(points) == 30
+    points = rows_of(problem_on(SQUARE, x=(0, 1), y=0)).points  # three walls of a cavity
+    assert {(x, y) for x, y in (points[:, :2] == 0).tolist()} == {(True, False), (False, True), (False, False)}
+    points = rows_of(problem_on(SQUARE, x=(0.25, 0.75))).points
+    assert set(points[:, 0].tolist()) == {0.25, 0.75}
+
+
+@pytest.mark.parametrize(("x", "sign"), [(0, -1.0), (1, 1.0), (0.5, 1.0)])
+def test_normals_point_out_of_sides_and_along_the_coordinate_inside(x, sign):
+    rows = rows_of(problem_on(SQUARE, slope, x=x))
+    assert torch.equal(rows.normals, torch.tensor([[sign, 0.0]]).double().expand(30, 2))
+
+
+@pytest.mark.parametrize(
+    ("shape", "method", "sides", "said"),
+    [
+        (SQUARE, value, {"x": 1.5}, r"A face must lie in 0 <= x <= 1, got x = 1.5"),
+        (SQUARE, value, {"x": 0, "y": 7}, "A face must lie in 0 <= y <= 1, got y = 7"),
+        (SQUARE, value, {"z": 0}, "unknown coordinate 'z'"),
+        (SQUARE, slope, {"x": 0, "y": 0.5}, "'held' asks for 'n_x', but a point or line has no normal"),
+        (RING, value, {"x": 0, "y": 0}, "@face of 'held' selects nothing"),
+        (TWO - Rectangle(x=(0.5, 1.5), y=(-1, 2)), value, {"x": 1}, "the face x = 1 of 'held' selects nothing"),
+        (Box(t=(0, 1), x=periodic(0, 1)), value, {"x": 1}, "x is periodic"),
+        (Box(t=(0, 1), x=(0, 1)), value, {"t": "start"}, "A face must be at a value of t from 0 to 1"),
+    ],
+    ids=str,
+)
+def test_faces_that_cannot_be_meant(shape, method, sides, said):
+    with pytest.raises(InputError, match=said):
+        nf.solve(problem_on(shape, method, **sides), steps=1, report=None)
+
+
+def test_windows_need_conditions_at_the_start_or_at_all_times():
+    box = Box(t=(0, 1), x=(0, 1))
+    assert may_have_windows(problem_on(box, t=0, x=0.5)) and may_have_windows(problem_on(box, x=0.5))
+    assert not may_have_windows(problem_on(box, t=0.5))
+    assert not may_have_windows(problem_on(box, t=0.5, x=0.5))
+    later = window_of(problem_on(box, t=0, x=0.5), 0.5, 1.0, nf.MLP(box, width=3, depth=1))
+    assert set(later.conditions()) == {"balance", "handover"}  # the point at the start went with the start
+
+
+def test_a_corner_is_no_side():
+    @dataclass
+    class Corner(PDE):
+        domain = SQUARE
+        unknowns = "u"
+
+        @interior
+        def balance(self, lap_u):
+            return lap_u
+
+        @face(x=0, y=0)
+        def pinned(self, u):
+            return u
+
+    assert any("no condition on u at x=0 and x=1" in text for text in Corner().cautions())
+
+
+@dataclass
+class Pinned(PDE):
+    """Poisson's equation with slopes all around; a pin makes the solution unique. u = cos(pi x) cos(pi y) - 1."""
+
+    domain = SQUARE
+    unknowns = "u"
+
+    @interior
+    def balance(self, lap_u, x, y):
+        return lap_u + 2 * torch.pi**2 * torch.cos(torch.pi * x) * torch.cos(torch.pi * y)
+
+    @nf.boundary
+    def insulated(self, u_x, u_y, n_x, n_y):
+        return u_x * n_x + u_y * n_y
+
+    @face(x=0, y=0)
+    def pin(self, u):
+        return u
+
+    def exact(self, x, y):
+        return torch.cos(torch.pi * x) * torch.cos(torch.pi * y) - 1
+
+
+def test_a_pin_makes_a_problem_of_slopes_unique():
+    solution = nf.solve(Pinned(), seed=0, time_limit=15, accuracy=1e-8, report=None)
+    assert solution.metrics["relative_l2"] < 1e-8
