@@ -107,12 +107,12 @@ def run_theirs(name: str, seed: int, budget: float) -> Row:
     rival: Rival = CASES[name]
     problem = find(name)()
     data = problem.load("cpu", torch.float64)
-    grid = data["grid"][:, list(rival.columns)]
+    grid = data["reference"].points[:, list(rival.columns)]
     clock = Clock()
     model = rival.build(dde, problem)
     watch = clock.uncounted(lambda: clock.record(_error(model, problem, grid, data)) if clock.due() else None)
 
-    class Watch(dde.callbacks.FieldFunction):
+    class Watch(dde.callbacks.Callback):
         def on_epoch_end(self) -> None:
             watch()
 

@@ -80,7 +80,7 @@ def _answer(problem: OperatorPDE, field: Any, data: dict[str, Any], row: int) ->
 
     Of more than two coordinates the others are in the middle.
     """
-    grid, sizes, names, out = data["grid"], data["sizes"], problem.domain.names, problem.outputs[0]
+    grid, sizes, names, out = data["grid"].points, data["grid"].sizes, problem.domain.names, problem.outputs[0]
     functions = as_read([f[row : row + 1] for f in several(data["test"].functions)])
     u = array(problem.predict(field, functions, grid))[0, :, 0].reshape(sizes)
     u = u[(slice(None), slice(None), *(n // 2 for n in sizes[2:]))] if len(sizes) > 2 else u
@@ -105,7 +105,7 @@ def _answer(problem: OperatorPDE, field: Any, data: dict[str, Any], row: int) ->
 def _row(axes: list[Any], problem: OperatorPDE, field: Any, data: dict[str, Any], row: int) -> None:
     """Draw one test function; of several unknowns the first, of more than two coordinates the middle of the others."""
     functions = as_read([f[row : row + 1] for f in several(data["test"].functions)])
-    sizes, grid = data["sizes"], data["grid"]
+    sizes, grid = data["grid"].sizes, data["grid"].points
     points = grid if grid.ndim == 2 else grid[:, row : row + 1]  # or each function has its own
     u, v = array(problem.predict(field, functions, points))[0, :, 0], array(data["test"].truth[row, :, 0])
     x = array(points.reshape(len(points), -1))

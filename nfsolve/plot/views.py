@@ -12,6 +12,7 @@ from nfsolve._core.random import generator
 from nfsolve.domains import Domain
 from nfsolve.plot.panels import array
 from nfsolve.problem.pde.evaluate import as_field
+from nfsolve.problem.pde.sample import Reference
 from nfsolve.sampling import sobol
 
 ALONG = {1: 400, 2: 101}  # points along each axis of a line, and of a plane
@@ -66,17 +67,18 @@ def views(problem: Any, data: dict[str, Any]) -> list[View]:
         others are in their middle. Of a cloud its points.
     """
     domain: Domain = problem.domain
+    reference: Reference | None = data.get("reference")
     axes, fixed = _axes(domain)
     found = []
     for place in _places(domain, fixed):
         if not domain.solid:
             found.append(_scattered(domain, axes, place))
-        elif "exact" in data and "sizes" in data and not hasattr(problem, "exact"):
-            found.append(_stored(domain, axes, place, data))
+        elif reference is not None and reference.sizes and not hasattr(problem, "exact"):
+            found.append(_stored(domain, axes, place, reference))
         else:
             found.append(_grid(domain, axes, place))
     found = [view for view in found if len(view.points)]
-    if "exact" in data and hasattr(problem, "exact"):
+    if reference is not None and hasattr(problem, "exact"):
         exact = as_field(problem.exact, domain.names)
         found = [View(**{**vars(view), "reference": exact(view.points)}) for view in found]
     return found
@@ -123,9 +125,9 @@ def _grid(domain: Domain, axes: tuple[int, ...], place: dict[int, float]) -> Vie
     return View(points[inside], axes, _said(domain, place), (n,) * len(axes), inside)
 
 
-def _stored(domain: Domain, axes: tuple[int, ...], place: dict[int, float], data: dict[str, Any]) -> View:
+def _stored(domain: Domain, axes: tuple[int, ...], place: dict[int, float], reference: Reference) -> View:
     """Take the points of a reference from a file that are nearest to a place."""
-    sizes, known = data["sizes"], data.get("inside")
+    sizes, known = reference.sizes, reference.inside
     known = torch.ones(int(np.prod(sizes)), dtype=torch.bool) if known is None else known.cpu()
     number = torch.full((len(known),), -1)
     number[known] = torch.arange(int(known.sum()))
@@ -138,7 +140,7 @@ def _stored(domain: Domain, axes: tuple[int, ...], place: dict[int, float], data
     table = number.reshape(sizes)[tuple(chosen)].permute([left.index(i) for i in axes])
     inside = table.reshape(-1) >= 0
     rows = table.reshape(-1)[inside]
-    grid, exact = data["grid"].cpu().double(), data["exact"].cpu()
+    grid, exact = reference.points.cpu().double(), reference.values.cpu()
     return View(grid[rows], axes, _said(domain, place), tuple(table.shape), inside, exact[rows])
 
 

@@ -4,12 +4,20 @@ import dataclasses
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor
 from torch.utils._pytree import register_pytree_node, tree_leaves
 
 from nfsolve._core.errors import unknown
+
+T = TypeVar("T")
+
+
+def as_pytree(cls: type[T]) -> type[T]:
+    """Register a dataclass of tensors as a pytree of those that are not None."""
+    register_pytree_node(cls, _flatten, lambda held, names: cls(**dict(zip(names, held, strict=True))))
+    return cls
 
 
 def _flatten(rows: Any) -> tuple[list[Any], tuple[str, ...]]:
@@ -18,6 +26,7 @@ def _flatten(rows: Any) -> tuple[list[Any], tuple[str, ...]]:
     return list(held.values()), tuple(held)
 
 
+@as_pytree
 @dataclass(frozen=True, eq=False)
 class Rows:
     """Points at which one residual of a PDE is evaluated, with what belongs to them; a pytree of its tensors.
@@ -47,7 +56,7 @@ class Rows:
     inputs: dict[str, Tensor] = field(default_factory=dict)
 
     def __init_subclass__(cls) -> None:
-        register_pytree_node(cls, _flatten, lambda tensors, names: cls(**dict(zip(names, tensors, strict=True))))
+        as_pytree(cls)
 
     @property
     def copies(self) -> int:
@@ -97,9 +106,6 @@ class LabelRows(FunctionRows):
 
     truth: Tensor = field(kw_only=True)
     size: Tensor = field(kw_only=True)
-
-
-register_pytree_node(Rows, _flatten, lambda tensors, names: Rows(**dict(zip(names, tensors, strict=True))))
 
 
 def row_count(rows: Any) -> int | None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from nfsolve._core.random import generator
 from nfsolve.domains import Domain
@@ -201,7 +202,7 @@ def _without_base(both: Corrected) -> Any:
 
 
 def _relative(problem: Any, base: nn.Module, both: nn.Module, data: Any) -> dict[str, float]:
-    grid = data["grid"] if "grid" in data else _grid(problem.domain, data)
+    grid = data["reference"].points if "reference" in data else _grid(problem.domain, data)
     with torch.no_grad():
         now, better = in_pieces(base, grid.to(next(base.parameters()).dtype)).double(), in_pieces(both, grid)
     gap, whole = (now - better).norm(dim=0), better.norm(dim=0)
@@ -209,13 +210,11 @@ def _relative(problem: Any, base: nn.Module, both: nn.Module, data: Any) -> dict
 
 
 def _grid(domain: Domain, data: Any) -> Tensor:
-    return evaluation_points(domain, None)["grid"].to(data["like"])
+    return evaluation_points(domain, None).points.to(data["like"])
 
 
 def _double(data: Any) -> Any:
-    if isinstance(data, Tensor):
-        return data.double() if data.is_floating_point() else data
-    return {key: _double(value) for key, value in data.items()} if isinstance(data, dict) else data
+    return tree_map(lambda leaf: leaf.double() if isinstance(leaf, Tensor) and leaf.is_floating_point() else leaf, data)
 
 
 def affordable_estimate(problem: Any, field: nn.Module, data: Any, seed: int, seconds: float) -> dict[str, Any]:

@@ -63,7 +63,8 @@ def table_of(solution: Any, shape: tuple[int, ...] | None, names: str | None) ->
     if domain.solid:
         sizes = shape or (max(2, round(POINTS ** (1 / len(domain.names)))),) * len(domain.names)
         points = domain.grid(*sizes)
-        inside = inside_only(domain, points, sizes).get("inside", torch.ones(len(points), dtype=torch.bool))
+        inside = inside_only(domain, points, sizes).inside
+        inside = torch.ones(len(points), dtype=torch.bool) if inside is None else inside
     else:
         sizes, points, inside = None, domain.points, torch.ones(len(domain.points), dtype=torch.bool)
     found = solution.predict(points[inside]) if names is None else solution(names, points[inside])

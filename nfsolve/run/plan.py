@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils._pytree import tree_leaves
 
 from nfsolve._core.device import choose_device, choose_dtype
 from nfsolve._core.errors import InputError, unknown
@@ -349,23 +350,19 @@ def _recipe_of(field: Any) -> Any:
     return partial(type(field), **config)
 
 
-def check_finite(data: Any, what: str = "data") -> None:
+def check_finite(data: dict[str, Any]) -> None:
     """Refuse tensors with values that are not finite.
 
     Args:
-        data: Tensors, possibly nested by name.
-        what: Name for the message.
+        data: By name tensors, or pytrees of them.
 
     Raises:
         InputError: The first tensor with a NaN or an infinity.
     """
-    if isinstance(data, dict):
-        for name, value in data.items():
-            check_finite(value, f"{what} '{name}'" if what == "data" else what)
-    elif isinstance(data, torch.Tensor) and data.is_floating_point():
-        bad = int((~torch.isfinite(data)).sum())
-        if bad:
-            raise InputError(
-                f"{bad} of {data.numel()} values of {what} are NaN or infinite",
-                do="remove them, or fill them in, before the run",
-            )
+    for name, value in data.items():
+        for leaf in tree_leaves(value):
+            if isinstance(leaf, torch.Tensor) and (bad := int((~torch.isfinite(leaf)).sum())):
+                raise InputError(
+                    f"{bad} of {leaf.numel()} values of data '{name}' are NaN or infinite",
+                    do="remove them, or fill them in, before the run",
+                )

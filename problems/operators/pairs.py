@@ -24,6 +24,7 @@ from nfsolve.functions import Pairs, check_leakage, read_pairs
 from nfsolve.functions.stored import rows_of
 from nfsolve.problem.operator.families import as_read
 from nfsolve.problem.operator.samples import FunctionSet, axes_of, label_rows
+from nfsolve.problem.pde.sample import Grid
 
 SOME = 1000  # rows that are in memory at once, and from which scales are taken
 LEAST = 1e-3  # of the deviation of all s: labels smaller than that count as if they were as large
@@ -107,8 +108,7 @@ class PairsOperator(OperatorPDE):
         grid = self.as_points(points if known.pairs.aligned else points.transpose(0, 1), like)
         return {
             "like": like,
-            "grid": grid,
-            "sizes": grid_sizes(points) if known.pairs.aligned else (len(grid),),
+            "grid": Grid(grid, grid_sizes(points) if known.pairs.aligned else (len(grid),)),
             "quick": torch.randperm(len(grid), generator=seeded(0, "quick"))[:SOME].to(device),
             "lifting": {},
             "test": FunctionSet(functions, values, truth=truth.to(device)),

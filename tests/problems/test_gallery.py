@@ -62,10 +62,10 @@ FILES = [(AllenCahn(), 1e-10), (KdV(), 1e-10), (KuramotoSivashinsky(), 1e-9)]
 @pytest.mark.parametrize(("problem", "target"), FILES, ids=lambda value: getattr(type(value), "__name__", ""))
 def test_references_start_from_the_initial_condition_and_are_periodic(problem, target):
     data, _ = loaded(problem)
-    assert data["sizes"] == (101, 201)
-    assert 0 < data["floor"] < target
-    u = data["exact"].reshape(data["sizes"])
-    grid = data["grid"].reshape(*data["sizes"], 2)
+    assert data["reference"].sizes == (101, 201)
+    assert 0 < data["reference"].floor < target
+    u = data["reference"].values.reshape(data["reference"].sizes)
+    grid = data["reference"].points.reshape(*data["reference"].sizes, 2)
     for column, (low, high) in enumerate(problem.domain.bounds):
         assert grid[..., column].min() == low and grid[..., column].max() == high
     assert (problem.initial(u[0], grid[0, :, 1])).abs().max() < 2.0**-40
@@ -87,7 +87,7 @@ def spectral_derivative(u: np.ndarray, order: int) -> np.ndarray:
 def test_references_satisfy_their_equation(problem, rows, tolerance):
     """An oracle that shares nothing with the solver: x by the DFT of the file, t by eighth-order differences."""
     data, _ = loaded(problem)
-    u = data["exact"].reshape(data["sizes"]).numpy()[:, :-1]
+    u = data["reference"].values.reshape(data["reference"].sizes).numpy()[:, :-1]
     h = problem.domain.bounds[0][1] / 100
     weights = {1: 4 / 5, 2: -1 / 5, 3: 4 / 105, 4: -1 / 280}
     u_t = sum(w * (np.roll(u, -s, 0) - np.roll(u, s, 0)) for s, w in weights.items()) / h
@@ -106,13 +106,13 @@ def test_a_problem_derived_elsewhere_keeps_its_reference(tmp_path, monkeypatch):
     path.write_text("from problems.pde.kdv import KdV\nclass Mine(KdV):\n    pass\n")
     monkeypatch.chdir(tmp_path)
     data, _ = loaded(find("mine.py")())
-    assert data["sizes"] == (101, 201)
+    assert data["reference"].sizes == (101, 201)
 
 
 def test_other_parameters_have_no_reference():
     for problem in (AllenCahn(nu=1e-3), KdV(dispersion=0.05)):
         data, _ = loaded(problem)
-        assert "exact" not in data
+        assert "reference" not in data
         assert problem.metrics(lambda points: points[:, :1], data) == {}
 
 

@@ -16,7 +16,7 @@ from nfsolve.problem.operator.pde import OperatorPDE
 from nfsolve.problem.pde.conditions import Condition, arguments, difference
 from nfsolve.problem.pde.evaluate import as_field
 from nfsolve.problem.pde.pde import PDE
-from nfsolve.problem.pde.sample import evaluation_points
+from nfsolve.problem.pde.sample import box_grid
 from nfsolve.problem.problem import Batch
 from nfsolve.problem.rows import Rows
 
@@ -147,11 +147,11 @@ class OperatorOf(OperatorPDE):
             return self.solver(*functions)
         if not isinstance(self.over, Numbers) or not hasattr(self.pde, "exact"):
             return None
-        grid, solved = evaluation_points(self.domain, self.evaluation), []
+        grid, solved = box_grid(self.domain, self.evaluation), []
         for value in functions[0](np.empty((1, 0)))[:, 0]:
             member = self.pde.with_(**{self.varies: float(value)})
-            solved.append(as_field(member.exact, self.domain.names)(grid["grid"]))  # type: ignore[attr-defined]
-        return torch.stack(solved).reshape(len(solved), *grid["sizes"], -1).numpy(), self.pde.exact_error
+            solved.append(as_field(member.exact, self.domain.names)(grid.points))  # type: ignore[attr-defined]
+        return torch.stack(solved).reshape(len(solved), *grid.sizes, -1).numpy(), self.pde.exact_error
 
     def load(self, device: str | torch.device, dtype: torch.dtype) -> Batch:
         """Draw functions and solve for them; the PDE's own solution is scored too, where it is known."""
@@ -159,9 +159,8 @@ class OperatorOf(OperatorPDE):
         own, mine = self.pde.load(device, dtype), self._own()
         if isinstance(self.over, Numbers) and mine is not None and not self.over.low <= mine[0, 0] <= self.over.high:
             mine = None  # it is none of those that are trained
-        if "exact" in own and mine is not None:
-            read = self.seen({self.varies: mine.to(data["like"])})
-            data["own"] = {"grid": own["grid"], "exact": own["exact"], "floor": own["floor"], "functions": read}
+        if "reference" in own and mine is not None:
+            data["own"] = self.seen({self.varies: mine.to(data["like"])}), own["reference"]
         return data
 
     def _own(self) -> Tensor | None:
@@ -192,11 +191,11 @@ class OperatorOf(OperatorPDE):
     def _own_score(self, field: Any, data: Batch) -> dict[str, Any]:
         if "own" not in data:
             return {}
-        own = data["own"]
+        functions, reference = data["own"]
         with torch.no_grad():
-            values = self.predict(field, own["functions"], own["grid"])[0]
-        errors = [relative_l2(values[:, i], own["exact"][:, i]) for i in range(len(self.outputs))]
-        return {"relative_l2": max(errors), "relative_l2_own": max(errors), "reference_floor_own": own["floor"]}
+            values = self.predict(field, functions, reference.points)[0]
+        errors = [relative_l2(values[:, i], reference.values[:, i]) for i in range(len(self.outputs))]
+        return {"relative_l2": max(errors), "relative_l2_own": max(errors), "reference_floor_own": reference.floor}
 
 
 def operator_of(

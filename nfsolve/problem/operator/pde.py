@@ -202,14 +202,14 @@ class OperatorPDE(PDE):
                     do="give labels of whole functions, see labels(...)",
                 )
         like = torch.empty(0, device=device, dtype=dtype)
-        grid, sizes = box_grid(self.domain, self.evaluation)
-        data: Batch = {"like": like, "grid": self.as_points(grid, like), "sizes": sizes}
+        grid = box_grid(self.domain, self.evaluation)
+        data: Batch = {"like": like, "grid": replace(grid, points=self.as_points(grid.points, like))}
         data["lifting"] = self._lifting(like)
-        data["quick"] = torch.randperm(len(grid), generator=seeded(0, "quick"))[:QUICK_POINTS].to(device)
-        data["train"] = self.function_set("train", self.n_functions, like, sizes, labelled=self.data)
+        data["quick"] = torch.randperm(len(grid.points), generator=seeded(0, "quick"))[:QUICK_POINTS].to(device)
+        data["train"] = self.function_set("train", self.n_functions, like, grid.sizes, labelled=self.data)
         for part, problem in {"test": self, "ood": self.shifted()}.items():
             if problem is not None:
-                data[part] = problem.function_set(part, self.n_tests, like, sizes)
+                data[part] = problem.function_set(part, self.n_tests, like, grid.sizes)
                 check_leakage(data["train"].values, data[part].values)
         return data
 
@@ -272,10 +272,10 @@ class OperatorPDE(PDE):
             raise InputError(
                 "this field is made of training labels, but the problem trains without them", do="give --data"
             )
-        grid, sizes = box_grid(self.domain, self.evaluation)
-        truth = self.function_set("train", self.n_functions, torch.empty(0), sizes).truth
+        grid = box_grid(self.domain, self.evaluation)
+        truth = self.function_set("train", self.n_functions, torch.empty(0), grid.sizes).truth
         assert truth is not None  # or it was refused
-        return axes_of(grid, sizes), truth.unflatten(1, sizes)
+        return axes_of(grid.points, grid.sizes), truth.unflatten(1, grid.sizes)
 
     def sample(self, data: Batch, state: SamplerState, generator: Generator) -> Batch:
         """Draw a mini-batch of functions, and points for each part of the domain that they share."""
@@ -291,11 +291,12 @@ class OperatorPDE(PDE):
             inputs = {key: column.to(data["like"]) for key, column in inputs.items()}
             batch[name] = FunctionRows(drawn.points, drawn.normals, drawn.partners, inputs=inputs, **common)
         if self.data:
-            places = torch.randperm(len(data["grid"]), generator=generator)[: self.n_points]
+            grid = data["grid"].points
+            places = torch.randperm(len(grid), generator=generator)[: self.n_points]
             rows, places = rows.to(data["like"].device), places.to(data["like"].device)
             train = data["train"]
             batch["data"] = label_rows(
-                data["grid"][places], train.truth[rows[:, None], places], train.size[rows], data["like"], **common
+                grid[places], train.truth[rows[:, None], places], train.size[rows], data["like"], **common
             )
         return batch
 
@@ -395,7 +396,7 @@ class OperatorPDE(PDE):
             ``(functions, k)``, on the CPU; not a number where the solution is zero everywhere.
         """
         with torch.no_grad():
-            values = self.predict(field, data[part].functions, data["grid"][places])
+            values = self.predict(field, data[part].functions, data["grid"].points[places])
         return relative_errors(values, data[part].truth[:, places])
 
     def quick_metrics(self, field: Any, data: Batch) -> dict[str, Any]:
@@ -413,7 +414,7 @@ class OperatorPDE(PDE):
         if test.truth is None:
             return {}
         with torch.no_grad():
-            values = self.predict(field, test.functions, data["grid"])
+            values = self.predict(field, test.functions, data["grid"].points)
         found = scores(values, test.truth, test.floor, self.outputs)
         other = self.shifted()
         if other is not None and data["ood"].truth is not None:
@@ -444,14 +445,14 @@ class OperatorPDE(PDE):
 
     def export(self, field: Any, data: Batch, folder: Path) -> None:
         """Write coordinates, inputs, predictions, solutions and errors of the test functions to ``predictions.npz``."""
-        test, sizes = data["test"], data["sizes"]
-        shape = (-1, *sizes, len(self.outputs))
+        test, grid = data["test"], data["grid"]
+        shape = (-1, *grid.sizes, len(self.outputs))
         with torch.no_grad():
-            arrays = {"predicted": self.predict(field, test.functions, data["grid"]).reshape(shape)}
+            arrays = {"predicted": self.predict(field, test.functions, grid.points).reshape(shape)}
         if test.truth is not None:
             arrays |= {"solved": test.truth.reshape(shape), "relative_l2": self.errors(field, data)}
         for name, values in zip(self.inputs, several(test.functions), strict=True):
             arrays |= {name: values, f"{name}_sensors": self.sensor_points(name)}
-        arrays |= dict(zip(self.domain.names, axes_of(data["grid"], sizes), strict=True))
+        arrays |= dict(zip(self.domain.names, axes_of(grid.points, grid.sizes), strict=True))
         held: dict[str, Any] = {name: values.float().cpu().numpy() for name, values in arrays.items()}
         np.savez_compressed(folder / "predictions.npz", **held)

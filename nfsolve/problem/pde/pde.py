@@ -20,7 +20,7 @@ from nfsolve.metrics import max_error, relative_l2
 from nfsolve.problem.pde.conditions import Condition, arguments
 from nfsolve.problem.pde.declared import Declaration, cautions, check_declaration, check_names
 from nfsolve.problem.pde.evaluate import as_field, call
-from nfsolve.problem.pde.sample import evaluation_points, inside_only, mask, sample_rows
+from nfsolve.problem.pde.sample import Reference, evaluation_points, inside_only, mask, sample_rows
 from nfsolve.problem.problem import Batch, FieldFunction, Problem, SamplerState, check_parameters
 from nfsolve.problem.recipe import Recipe, RunOptions, Stage
 from nfsolve.problem.rows import Rows
@@ -123,38 +123,45 @@ class PDE(Problem):
         return found
 
     def load(self, device: str | torch.device, dtype: torch.dtype) -> Batch:
-        """Read measured data and the reference, and lay out the evaluation grid."""
+        """Read measured data and the reference, and lay out the evaluation grid.
+
+        Returns:
+            ``like``, an empty tensor with the type and device of points; ``measured``, `Rows` by name; and where a
+            solution is known, ``reference``, a `Reference`. A subclass may add what it needs.
+        """
         self.check()
-        to, names = partial(torch.as_tensor, device=device, dtype=dtype), self.domain.names
-        # points far from zero stay in float64 until the field has subtracted their centre
-        place = partial(to, dtype=dtype if origin_of(self.domain.bounds) is None else torch.float64)
-        data: Batch = {"like": place(torch.empty(0)), "measured": {}}
+        like = torch.empty(0, device=device, dtype=dtype)
+        data: Batch = {"like": self.as_points(like, like), "measured": {}}
         for name, condition in self.conditions().items():
             if condition.fixed:
-                columns = self._columns(name, condition)
-                points = torch.stack([columns[c] for c in names], -1)
-                if condition.kind != "measured":
-                    what = f"points of @{condition.kind}(points=...) of '{name}'"
-                else:
-                    what = (
-                        f"points of '{condition.data}'"
-                        if isinstance(condition.data, str)
-                        else f"points of @measured of '{name}'"
-                    )
-                self.domain.check_points(points, what)
-                values = {f"{out}_data": to(columns[out])[:, None] for out in self.outputs if out in columns}
-                data["measured"][name] = Rows(place(points), columns=values)
-        exact = getattr(self, "exact", None)
+                data["measured"][name] = self._fixed_rows(name, condition, like)
+        reference = self._reference(like)
+        return data if reference is None else data | {"reference": reference}
+
+    def _fixed_rows(self, name: str, condition: Condition, like: Tensor) -> Rows:
+        """Return given points, with measured values where there are some."""
+        columns = self._columns(name, condition)
+        points = torch.stack([columns[c] for c in self.domain.names], -1)
+        mark = "@measured" if condition.kind == "measured" else f"@{condition.kind}(points=...)"
+        what = f"'{condition.data}'" if isinstance(condition.data, str) else f"{mark} of '{name}'"
+        self.domain.check_points(points, f"points of {what}")
+        values = {f"{out}_data": columns[out].to(like)[:, None] for out in self.outputs if out in columns}
+        return Rows(self.as_points(points, like), columns=values)
+
+    def _reference(self, like: Tensor) -> Reference | None:
+        """Evaluate the exact solution, or read the reference; None where there is neither."""
+        names, exact = self.domain.names, getattr(self, "exact", None)
         if exact is not None:
-            laid = evaluation_points(self.domain, self.evaluation)
-            values = as_field(exact, names, self.outputs)(laid["grid"])
-            data |= {**laid, "grid": place(laid["grid"]), "exact": to(values), "floor": self.exact_error}
+            grid, floor = evaluation_points(self.domain, self.evaluation), self.exact_error
+            values = as_field(exact, names, self.outputs)(grid.points)
         elif self.reference:
-            grid, values, sizes, floor = read_reference(self.reference, type(self), names, self.outputs)
-            laid = inside_only(self.domain, grid, sizes)
-            values = values[laid["inside"]] if "inside" in laid else values
-            data |= {**laid, "grid": place(laid["grid"]), "exact": to(values), "floor": floor}
-        return data
+            points, values, sizes, floor = read_reference(self.reference, type(self), names, self.outputs)
+            grid = inside_only(self.domain, points, sizes)
+            values = values if grid.inside is None else values[grid.inside]
+        else:
+            return None
+        place = None if grid.inside is None else grid.inside.to(like.device)
+        return Reference(self.as_points(grid.points, like), grid.sizes, place, values=values.to(like), floor=floor)
 
     def _columns(self, name: str, condition: Condition) -> dict[str, Tensor]:
         """Return the columns of given points, with measured values where there are some, float64 ``(n,)``."""
@@ -364,16 +371,17 @@ class PDE(Problem):
 
         The relative error of an unknown whose reference is zero everywhere is not a number.
         """
-        if "exact" not in data:
+        reference: Reference | None = data.get("reference")
+        if reference is None:
             return {}
         with torch.no_grad():
-            values = as_field(field, self.domain.names, self.outputs)(data["grid"])
+            values = as_field(field, self.domain.names, self.outputs)(reference.points)
         scores: dict[str, Any] = {"relative_l2": math.nan}
         for i, out in enumerate(self.outputs):
-            u, exact = values[:, i], data["exact"][:, i]
+            u, exact = values[:, i], reference.values[:, i]
             scores[f"relative_l2/{out}"] = relative_l2(u, exact) if exact.any() else math.nan
             scores[f"max_error/{out}"] = max_error(u, exact)
-            scores[f"reference_floor/{out}"] = data["floor"]
+            scores[f"reference_floor/{out}"] = reference.floor
         known = [scores[f"relative_l2/{out}"] for out in self.outputs]
         scores["relative_l2"] = max((error for error in known if error == error), default=math.nan)
         return scores

@@ -1,6 +1,7 @@
 """Where conditions are sampled and solutions scored: points of a domain for each kind of mark."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from nfsolve._core.random import generator as make_generator
 from nfsolve.domains import Domain
 from nfsolve.domains.pieces import accepted
 from nfsolve.problem.pde.conditions import Condition, arguments
-from nfsolve.problem.rows import Rows
+from nfsolve.problem.rows import Rows, as_pytree
 from nfsolve.sampling import sobol
 
 Draw = Callable[[int, int], Tensor]
@@ -156,7 +157,37 @@ def mask(where: Any, what: str, names: tuple[str, ...]) -> Callable[[Tensor, Ten
     return chosen
 
 
-def evaluation_points(domain: Domain, sizes: tuple[int, ...] | None) -> dict[str, Any]:
+@as_pytree
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """Points at which a solution is scored, those of a grid that lie in a domain.
+
+    Attributes:
+        points: Points ``(n, d)``.
+        sizes: Points of the whole grid along each coordinate; empty where they are no grid.
+        inside: Which points of the whole grid these are, bool ``(prod(sizes),)``; None where they are all.
+    """
+
+    points: Tensor
+    sizes: tuple[int, ...] = ()
+    inside: Tensor | None = None
+
+
+@as_pytree
+@dataclass(frozen=True, eq=False)
+class Reference(Grid):
+    """What is known of a solution.
+
+    Attributes:
+        values: Its values ``(n, k)`` at the points.
+        floor: Their relative error.
+    """
+
+    values: Tensor = field(kw_only=True)
+    floor: float = field(kw_only=True)
+
+
+def evaluation_points(domain: Domain, sizes: tuple[int, ...] | None) -> Grid:
     """Lay out the points at which a solution is scored.
 
     Args:
@@ -164,17 +195,17 @@ def evaluation_points(domain: Domain, sizes: tuple[int, ...] | None) -> dict[str
         sizes: Points along each coordinate, or None for about 20 000 in all.
 
     Returns:
-        As `inside_only`; for a domain without volume only ``grid``, picks from it that never change.
+        As `inside_only`; for a domain without volume picks from it that never change.
     """
     d = len(domain.names)
     if not domain.solid:
         chance = make_generator(0, "evaluation")
-        return {"grid": domain.interior(SCORED_PICKS, lambda n, k: sobol(n, k, chance))}
+        return Grid(domain.interior(SCORED_PICKS, lambda n, k: sobol(n, k, chance)))
     sizes = sizes or (max(2, round(SCORED_POINTS ** (1 / d))),) * d
     return inside_only(domain, domain.grid(*sizes), sizes)
 
 
-def box_grid(domain: Domain, sizes: tuple[int, ...] | None) -> tuple[Tensor, tuple[int, ...]]:
+def box_grid(domain: Domain, sizes: tuple[int, ...] | None) -> Grid:
     """Lay out the points at which solutions for many functions are known, all of a grid.
 
     Args:
@@ -182,20 +213,20 @@ def box_grid(domain: Domain, sizes: tuple[int, ...] | None) -> tuple[Tensor, tup
         sizes: As for `evaluation_points`.
 
     Returns:
-        Points ``(prod(sizes), d)``, float64, and how many there are along each coordinate.
+        The points ``(prod(sizes), d)``, float64.
 
     Raises:
         InputError: Points of the grid are outside the domain.
     """
     laid = evaluation_points(domain, sizes)
-    if "inside" in laid or "sizes" not in laid:
+    if laid.inside is not None or not laid.sizes:
         raise InputError(
             f"an operator needs a box for its evaluation grid, got {domain!r}", do="give the problem a Box as domain"
         )
-    return laid["grid"], laid["sizes"]
+    return laid
 
 
-def inside_only(domain: Domain, grid: Tensor, sizes: tuple[int, ...]) -> dict[str, Any]:
+def inside_only(domain: Domain, grid: Tensor, sizes: tuple[int, ...]) -> Grid:
     """Keep the points of a grid that are in the domain.
 
     Args:
@@ -204,7 +235,7 @@ def inside_only(domain: Domain, grid: Tensor, sizes: tuple[int, ...]) -> dict[st
         sizes: Points along each coordinate.
 
     Returns:
-        ``grid``, the points inside, and ``sizes``; where points are left out, ``inside``, bool ``(prod(sizes),)``.
+        The points inside.
 
     Raises:
         InputError: No point is inside.
@@ -216,6 +247,4 @@ def inside_only(domain: Domain, grid: Tensor, sizes: tuple[int, ...]) -> dict[st
         raise InputError(
             f"none of the points of the evaluation grid {sizes} lies in {domain!r}", do="make evaluation finer"
         )
-    if inside.all():
-        return {"grid": grid, "sizes": sizes}
-    return {"grid": grid[inside], "sizes": sizes, "inside": inside}
+    return Grid(grid, sizes) if inside.all() else Grid(grid[inside], sizes, inside)

@@ -17,6 +17,7 @@ from nfsolve.problem.operator.pde import OperatorPDE
 from nfsolve.problem.pde.conditions import Condition, arguments, difference
 from nfsolve.problem.pde.evaluate import values
 from nfsolve.problem.pde.pde import PDE
+from nfsolve.problem.pde.sample import Reference
 from nfsolve.problem.problem import Batch, Problem
 from nfsolve.problem.rows import Rows
 
@@ -71,11 +72,11 @@ class Window:
                     do="use fewer windows",
                 )
             data["measured"][name] = tree_map(lambda column: column[inside], rows)  # noqa: B023  # used at once
-        if "grid" not in data:
-            return data
-        inside = self._inside(data["grid"])
-        rows = {key: data[key][inside] for key in ("grid", "exact") if inside.any()}
-        return {key: value for key, value in data.items() if key not in ("grid", "exact", "sizes", "inside")} | rows
+        whole: Reference | None = data.pop("reference", None)
+        inside = None if whole is None else self._inside(whole.points)
+        if whole is not None and inside is not None and inside.any():
+            data["reference"] = Reference(whole.points[inside], values=whole.values[inside], floor=whole.floor)
+        return data
 
     def method(self, name: str, inputs: dict[str, Tensor] | None = None) -> Callable[..., Tensor]:
         """Return a residual method; that of the hand-over is the difference to the previous field."""

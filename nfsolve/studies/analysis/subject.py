@@ -15,6 +15,7 @@ from torch.func import functional_call
 
 from nfsolve._core.random import generator
 from nfsolve.problem import Objective, Problem, Rows, RunOptions
+from nfsolve.problem.pde.sample import Reference
 from nfsolve.run.folder import RunFolder
 from nfsolve.run.loop import Run
 from nfsolve.run.plan import Plan, make_field, make_plan, make_stages
@@ -213,7 +214,7 @@ def _given(data: dict[str, Any]) -> Sample | None:
         sizes = lattice_sizes(rows.points)
         what = f"the {times(sizes)} given points" if sizes else f"{len(rows)} given points"
         return Sample(rows.points, values, sizes, what)
-    if "exact" in data and "grid" in data and "sizes" in data and "inside" not in data:
-        sizes = tuple(int(n) for n in data["sizes"])
-        return Sample(data["grid"], data["exact"], sizes, f"the {times(sizes)} grid of the reference")
+    known = data.get("reference")
+    if isinstance(known, Reference) and known.sizes and known.inside is None:
+        return Sample(known.points, known.values, known.sizes, f"the {times(known.sizes)} grid of the reference")
     return None

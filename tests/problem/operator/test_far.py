@@ -51,7 +51,7 @@ def test_a_far_operator_is_as_good_as_a_near_one(lifted):
         points = start + torch.tensor([[0.25], [0.26]], dtype=torch.float64)
         a, b = solution.trained(lambda t: 1 + 0 * t, points)[0, :, 0].tolist()
         assert a != b  # float32 would round both times to one
-    assert solution.data["grid"].dtype == torch.float64
+    assert solution.data["grid"].points.dtype == torch.float64
     assert errors[FAR] < 1.5 * errors[0.0] + 0.01
 
 

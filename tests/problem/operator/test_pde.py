@@ -324,7 +324,7 @@ def test_snapshots_are_the_training_labels():
     problem = small(data=True)
     axes, values = problem.snapshots()
     data, _ = loaded(problem)
-    assert torch.equal(torch.cartesian_prod(*axes), data["grid"])
+    assert torch.equal(torch.cartesian_prod(*axes), data["grid"].points)
     assert torch.equal(values.reshape(12, 99, 1), data["train"].truth)
     with pytest.raises(InputError, match=r"this field is made of training labels.*Give --data"):
         small().snapshots()

@@ -103,9 +103,10 @@ def test_conditions_are_drawn_where_they_hold():
 def test_the_score_counts_the_points_inside_only():
     problem = Ring()
     data = problem.load("cpu", torch.float64)
-    assert problem.domain.contains(data["grid"]).all()
-    assert int(data["inside"].sum()) == len(data["grid"]) < math.prod(data["sizes"])
-    assert len(data["grid"]) / math.prod(data["sizes"]) == pytest.approx(0.75 * math.pi / 4, abs=0.02)
+    known = data["reference"]
+    assert problem.domain.contains(known.points).all()
+    assert int(known.inside.sum()) == len(known.points) < math.prod(known.sizes)
+    assert len(known.points) / math.prod(known.sizes) == pytest.approx(0.75 * math.pi / 4, abs=0.02)
     assert problem.metrics(problem.exact, data)["relative_l2"] == 0
     assert problem.metrics(lambda x, y: 1.5 * problem.exact(x, y), data)["relative_l2"] == pytest.approx(0.5)
 
@@ -128,11 +129,11 @@ def test_a_reference_may_hold_nan_outside_the_domain(tmp_path, monkeypatch):
     np.savez(tmp_path / "half.npz", x=axis, y=axis, u=u, error=1e-9)
     problem = Half()
     data = problem.load("cpu", torch.float64)
-    assert len(data["grid"]) == 66
+    assert len(data["reference"].points) == 66
     assert problem.metrics(lambda x, y: x, data)["relative_l2"] == 0
     u[2, 2] = np.nan
     np.savez(tmp_path / "half.npz", x=axis, y=axis, u=u, error=1e-9)
-    with pytest.raises(InputError, match="1 of 66 values of data 'exact' are NaN"):
+    with pytest.raises(InputError, match="1 of 66 values of data 'reference' are NaN"):
         solve(problem, steps=1)
 
 
@@ -365,7 +366,7 @@ def test_a_point_cloud_carries_a_problem():
     problem = Cloud()
     assert max(largest(problem).values()) < 1e-12
     data = problem.load("cpu", torch.float64)
-    assert "sizes" not in data
+    assert not data["reference"].sizes
     assert problem.metrics(problem.exact, data)["relative_l2"] == 0
     Cloud.domain = PointCloud(inside, boundary=rim)
     with pytest.raises(InputError, match="'robin' asks for 'n_x', but PointCloud.* has no normals"):

@@ -237,8 +237,12 @@ TRUE = {
 def test_an_exact_solution_may_come_in_any_natural_form(exact):
     problem = make(free=interior(free), exact=exact)()
     found = problem.load("cpu", torch.float64)
-    expected = torch.full_like(found["grid"], 0.5) if exact is TRUE["a number"] else torch.sin(found["grid"])
-    assert torch.allclose(found["exact"], expected)
+    expected = (
+        torch.full_like(found["reference"].points, 0.5)
+        if exact is TRUE["a number"]
+        else torch.sin(found["reference"].points)
+    )
+    assert torch.allclose(found["reference"].values, expected)
 
 
 @pytest.mark.parametrize(

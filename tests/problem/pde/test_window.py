@@ -156,8 +156,8 @@ def test_scores_and_measurements_are_those_of_the_window(tmp_path, monkeypatch):
     view = window_of(Probed(), 0.5, 1.0, field_for(Burgers()))
     data = view.load("cpu", torch.float64)
     assert data["measured"]["probes"].columns["u_data"].reshape(-1).tolist() == [2.0, 3.0]
-    assert float(data["grid"][:, 0].min()) == 0.5
-    assert len(data["grid"]) == 51 * 201
+    assert float(data["reference"].points[:, 0].min()) == 0.5
+    assert len(data["reference"].points) == 51 * 201
     assert view.metrics(view.exact, data)["relative_l2"] < 1e-14
     with pytest.raises(InputError, match=".probes. has none between t = 0.2 and 0.4. Use fewer windows"):
         window_of(Probed(), 0.2, 0.4).load("cpu", torch.float64)

@@ -154,7 +154,7 @@ def test_modes_need_a_grid(tmp_path):
     training = columns("grid")["s"][np.arange(COUNT) % 5 != 4]
     torch.testing.assert_close(mean.reshape(20, 2), torch.from_numpy(training.mean(0)))
     torch.testing.assert_close(
-        solution.field.basis(solution.data["grid"])[1], mean.reshape(20, 2).float(), rtol=1e-4, atol=1e-4
+        solution.field.basis(solution.data["grid"].points)[1], mean.reshape(20, 2).float(), rtol=1e-4, atol=1e-4
     )
     assert np.abs(training - held_out).sum((1, 2)).min() > 0
     with pytest.raises(InputError, match=r"modes of labels need points x of a uniform grid"):

@@ -71,7 +71,7 @@ def constrained(problem, columns, raw: float) -> np.ndarray:
 def test_steps_are_finite_and_repeat_with_the_seed(problem, tmp_path):
     first, again, other = (nf.solve(problem, steps=2, seed=seed, report=None) for seed in (0, 0, 1))
     assert not first.failed and all(math.isfinite(v) for v in first.metrics.values() if isinstance(v, float))
-    f, x = first.data["test"].functions, first.data["grid"][::97]
+    f, x = first.data["test"].functions, first.data["grid"].points[::97]
     assert torch.equal(problem.predict(first.field, f, x), problem.predict(again.field, f, x))
     assert not torch.equal(problem.predict(first.field, f, x), problem.predict(other.field, f, x))
     assert first.metrics["relative_l2_ood"] > 0
@@ -167,7 +167,7 @@ def test_darcy_trains_on_all_images_and_answers_alike_for_each():
     solution = nf.solve(problem, steps=2, field=small_field("pod"), report=None)
     assert len(solution.data["train"].values) == 8 * 6 and len(solution.data["test"].values) == 4
     assert 0 < solution.metrics["relative_l2"] < 1 and solution.metrics["reference_floor/u"] == 5.6e-4
-    functions, grid = solution.data["test"].functions, solution.data["grid"]
+    functions, grid = solution.data["test"].functions, solution.data["grid"].points
     whole = problem.predict(solution.field, functions, grid).reshape(4, 29, 29)
     for symmetry in SYMMETRIES[1:4]:
         image = turned(functions.unflatten(1, (29, 29)), symmetry).flatten(1)
@@ -237,5 +237,5 @@ def test_fields_are_chosen_by_their_names(name: str, field: str, more: str):
     assert not solution.failed and solution.steps == 1 and solution.metrics["relative_l2"] > 0
     assert type(solution.field).__name__.lower() == field.replace("_", "")
     if field == "pod_deeponet":  # its modes satisfy the constraint, which must not act once more
-        functions, x = solution.data["test"].functions, solution.data["grid"][::999]
+        functions, x = solution.data["test"].functions, solution.data["grid"].points[::999]
         assert torch.equal(request.problem.predict(solution.field, functions, x), solution.field.on_grid(functions, x))

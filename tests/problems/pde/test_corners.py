@@ -21,10 +21,10 @@ def loaded(problem):
 
 
 def on_grid(data):
-    inside = data["inside"]
+    inside = data["reference"].inside
     u = torch.full((len(inside), 1), torch.nan, dtype=torch.float64)
-    u[inside] = data["exact"]
-    return u.reshape(data["sizes"]), inside.reshape(data["sizes"])
+    u[inside] = data["reference"].values
+    return u.reshape(data["reference"].sizes), inside.reshape(data["reference"].sizes)
 
 
 def test_the_l_shape_is_sampled_and_its_field_vanishes_on_all_sides():
@@ -35,7 +35,7 @@ def test_the_l_shape_is_sampled_and_its_field_vanishes_on_all_sides():
     shares = [float(part.double().mean()) for part in ((x < 0) & (y < 0), (x > 0) & (y < 0), (x < 0) & (y > 0))]
     assert shares == pytest.approx([1 / 3] * 3, abs=0.02)
     u, known = on_grid(data)
-    assert int((~known).sum()) == 50 * 50 and 0 < data["floor"] < 1e-11
+    assert int((~known).sum()) == 50 * 50 and 0 < data["reference"].floor < 1e-11
     s = torch.linspace(0, 1, 50, dtype=torch.float64)[:, None]
     for a, b in ((-1 + 2 * s, -1 + 0 * s), (1 + 0 * s, -s), (s, 0 * s), (0 * s, s), (-s, 1 + 0 * s), (-s * 0 - 1, s)):
         assert problem.ansatz(torch.ones_like(s), a, b).abs().max() < 1e-15
