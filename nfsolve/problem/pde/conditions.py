@@ -140,8 +140,8 @@ def face(
 
     ``@face(t=0)`` is a side, ``@face(x=(-1, 1))`` two; with pairs all sides named count, so that
     ``@face(x=(0, 1), y=(0, 1))`` are the four walls of a square. ``@face(x=0.5)`` is a plane inside, with the normal
-    towards larger x. Single values of several coordinates hold at once: ``@face(x=0, y=0.5)`` is a point of a plane, such
-    as the pin of a pressure, and a line in space.
+    towards larger x. Single values of several coordinates hold at once: ``@face(x=0, y=0.5)`` is a point of a plane,
+    such as the pin of a pressure, and a line in space.
 
     Args:
         method: Only there to refuse a bare ``@face`` in words.

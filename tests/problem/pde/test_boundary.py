@@ -301,7 +301,7 @@ def on(domain, mark, **more):
         (RING, boundary(where=lambda z: z > 0), "unknown argument 'z'"),
         (RING, boundary(where=lambda x: x), r"got torch.float64 of shape \(200, 1\)"),
         (RING, boundary(where=3), "where= of 'wall' must be a function of coordinates.*got 3"),
-        (RING, face(x=1), r"@face\(x=1\) is of .*@boundary\(part=...\) with one of rim, hole"),
+        (RING, face(x=3), r"A face must lie in -1 <= x <= 1, got x = 3"),
         (PointCloud([[0, 0], [1, 1]]), boundary, "boundary condition 'wall' holds .*PointCloud.*which has no boundary"),
         (Box(x=periodic(0, 1)), face(x=0), "x is periodic"),
         (Box(x=periodic(0, 1)), paired(x=(0, 1)), "periodic coordinate x, so 'wall' cannot be @paired"),
