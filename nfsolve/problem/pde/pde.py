@@ -143,7 +143,7 @@ class PDE(Problem):
         columns = self._columns(name, condition)
         points = torch.stack([columns[c] for c in self.domain.names], -1)
         mark = "@measured" if condition.kind == "measured" else f"@{condition.kind}(points=...)"
-        what = f"'{condition.data}'" if isinstance(condition.data, str) else f"{mark} of '{name}'"
+        what = f"'{condition.data}'" if condition.data and isinstance(condition.data, str) else f"{mark} of '{name}'"
         self.domain.check_points(points, f"points of {what}")
         values = {f"{out}_data": columns[out].to(like)[:, None] for out in self.outputs if out in columns}
         return Rows(self.as_points(points, like), columns=values)
