@@ -14,6 +14,8 @@ from nfsolve._core.errors import InputError
 SSIM_SIGMA = 1.5  # Wang et al. 2004, section III-C: circular Gaussian window of 11 x 11 pixels, sd 1.5
 SSIM_RADIUS = 5
 SSIM_K1, SSIM_K2 = 0.01, 0.03
+LITTLE = 0.1  # variation of a reference, relative to its size, below which a relative error says little
+CONSTANT = 1e-14  # and below which it is rounding
 
 
 def relative_l2(u: Tensor, reference: Tensor) -> float:
@@ -37,6 +39,26 @@ def relative_l2(u: Tensor, reference: Tensor) -> float:
             do="use max_error",
         )
     return _norm(u - reference) / norm
+
+
+def relative_to_variation(u: Tensor, reference: Tensor) -> float:
+    """Return the error ||u - reference|| / ||reference - mean||, which is 1 for the best constant.
+
+    Args:
+        u: Values, any shape.
+        reference: Reference values, the same shape.
+
+    Returns:
+        The error; not a number where the reference is constant, and where it varies by more than a tenth of its size,
+        so that its relative error says as much.
+
+    Raises:
+        InputError: Shapes differ or a value is not finite.
+    """
+    u, reference = _pair(u, reference)
+    variation = _norm(reference - reference.double().mean())
+    little = CONSTANT < variation / (_norm(reference) or 1.0) < LITTLE
+    return _norm(u - reference) / variation if little else math.nan
 
 
 def max_error(u: Tensor, reference: Tensor) -> float:

@@ -8,7 +8,18 @@ import torch
 from skimage.filters import threshold_otsu
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from nfsolve.metrics import iou, larger_is_better, matthews, max_error, otsu, psnr, relative_l2, snr, ssim
+from nfsolve.metrics import (
+    iou,
+    larger_is_better,
+    matthews,
+    max_error,
+    otsu,
+    psnr,
+    relative_l2,
+    relative_to_variation,
+    snr,
+    ssim,
+)
 
 SCORES = (relative_l2, max_error, psnr, snr, ssim, iou, matthews)
 
@@ -211,3 +222,16 @@ def test_images_of_zeros_have_scores():
     image, nothing = noisy_pair((16, 16))[0], torch.zeros(16, 16)
     assert psnr(image, nothing, 0.0) == -math.inf and psnr(nothing, nothing, 0.0) == math.inf
     assert ssim(nothing, nothing, 0.0) == 1.0 and ssim(image, nothing, 1.0) < 0.5
+
+
+@pytest.mark.parametrize(("mean", "size"), [(5e3, 1e-9), (300.0, 10.0), (-1e-200, 1e-203)])
+def test_an_error_is_told_in_terms_of_a_small_variation(mean, size):
+    shape = torch.linspace(-1, 1, 101, dtype=torch.float64)
+    truth = mean + size * shape
+    assert relative_to_variation(torch.full_like(truth, mean), truth) == pytest.approx(1, rel=1e-2)
+    assert relative_to_variation(truth + 0.1 * size * shape, truth) == pytest.approx(0.1, rel=1e-2)
+
+
+@pytest.mark.parametrize("truth", [torch.ones(9), torch.zeros(9), torch.arange(9.0), torch.full((9,), 0.1)])
+def test_where_the_relative_error_says_enough_there_is_no_other(truth):
+    assert math.isnan(relative_to_variation(truth + 1, truth))

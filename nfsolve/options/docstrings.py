@@ -78,7 +78,7 @@ def attribute_texts(cls: type) -> dict[str, str]:
         doc = inspect.getdoc(base) or ""
         texts |= dict(re.findall(r"^ {4}(\w+): (.+)$", doc.partition("Attributes:")[2], re.M))
         for line, below in zip(lines, [*lines[1:], ""], strict=True):
-            match = re.match(r"    (\w+):[^#]*(?:#\s*(.+))?$", line)
+            match = re.match(r"    (\w+):[^#]*(?:#(?!\s*(?:noqa|type:|pyright:))\s*(.+)|#.*)?$", line)
             if match:
                 text = match[2] or "".join(re.findall(r'^    """(.+?)"""$', below))
                 if text:

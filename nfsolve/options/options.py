@@ -198,9 +198,21 @@ def parameters_of(problem: type[Problem]) -> type:
 
 def _parameters(problem: type[Problem]) -> list[Any]:
     hints = typing.get_type_hints(problem)
-    return [
-        (f.name, hints[f.name], f) for f in dataclasses.fields(problem) if f.init and hints.get(f.name) is not Unknown
-    ]
+    return [_parameter(f, hints[f.name]) for f in dataclasses.fields(problem) if f.init]
+
+
+def _parameter(field: Any, hint: Any) -> tuple[str, Any, Any]:
+    """Return name, type and default of a parameter; of an unknown scalar that is its start value."""
+    unknown = unknown_of(field)
+    if unknown is None:
+        return (field.name, float if hint is Unknown else hint, field)
+    return (field.name, float, dataclasses.field(default=float(unknown.initial)))
+
+
+def unknown_of(field: Any) -> Unknown | None:
+    """Return the `Unknown` that a parameter of a problem is by default, or None."""
+    made = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+    return made if isinstance(made, Unknown) else None
 
 
 def _dataclass(problem: type[Problem], made: list[Any]) -> type:

@@ -15,8 +15,9 @@ from nfsolve.options.options import (
     parts_of,
     rebuilt,
     take_choices,
+    unknown_of,
 )
-from nfsolve.problem import Problem, Recipe, RunOptions
+from nfsolve.problem import Problem, Recipe, RunOptions, Unknown
 from nfsolve.problem.names import known, name_of
 from nfsolve.problem.recipe import DEFAULTS, OF_STAGES
 from nfsolve.run.automatic import COMPATIBLE, wants_automatic
@@ -132,7 +133,13 @@ def _part_name(kind: str, value: Any) -> str:
 
 
 def _parameters(problem_class: type[Problem], said: Any) -> dict[str, Any]:
-    return {f.name: getattr(said, f.name) for f in dataclasses.fields(problem_class) if hasattr(said, f.name)}
+    """Return the parameters of a problem as they were said; the number of an unknown scalar is its start value."""
+    found = {f.name: getattr(said, f.name) for f in dataclasses.fields(problem_class) if hasattr(said, f.name)}
+    for f in dataclasses.fields(problem_class):
+        unknown = unknown_of(f) or (Unknown() if f.type in (Unknown, "Unknown") else None)
+        if f.name in found and unknown is not None:
+            found[f.name] = dataclasses.replace(unknown, initial=found[f.name])
+    return found
 
 
 def _with_parameters(problem_class: type[Problem], words: list[str], prog: str) -> Problem:
@@ -183,6 +190,9 @@ def with_help(options_class: type, problem_class: type, more: str = "") -> type:
     helps = (
         {"out": "Run folder; default runs/NAME-DATE."} | attribute_texts(RunOptions) | attribute_texts(problem_class)
     )
+    for f in dataclasses.fields(problem_class):
+        if unknown_of(f) is not None:
+            helps[f.name] = ", ".join(filter(None, (helps.get(f.name), "its start value")))
     made = []
     for f in dataclasses.fields(options_class):
         hint = options_class.__annotations__[f.name]

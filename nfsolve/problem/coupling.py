@@ -24,20 +24,26 @@ def couples(evaluate: Callable[[Parameters, Any], Tensor], rows: Any, candidates
         False for a single point, and where no value is finite.
     """
     n = leading(rows)
-    # a third in random order: the halves of a Sobol sequence have nearly the same means
-    chosen = torch.randperm(n, generator=Generator().manual_seed(0))[: max(n // 3, 1)]
-    some = tree_map(lambda leaf: leaf[chosen], rows)
+    # thirds in random order: the halves of a Sobol sequence have nearly the same means; two, for the largest value of
+    # all points may be in one of them
+    thirds = torch.randperm(n, generator=Generator().manual_seed(0)).split(max(n // 3, 1))[:2]
     for params in candidates:
         whole = evaluate(params, rows)
-        if n == 1 or not torch.isfinite(whole).all():
-            continue
-        try:
-            part = evaluate(params, some)
-        except RuntimeError:  # written for all points at once
-            return True
-        slack = torch.finfo(whole.dtype).eps ** 0.4 * whole.abs().max()  # sums round otherwise in other batches
-        return part.shape != whole[chosen].shape or bool(((part - whole[chosen]).abs() > slack).any())
+        if n > 1 and torch.isfinite(whole).all():
+            return any(_changes(evaluate, params, rows, whole, chosen) for chosen in thirds)
     return False
+
+
+def _changes(
+    evaluate: Callable[[Parameters, Any], Tensor], params: Parameters, rows: Any, whole: Tensor, chosen: Tensor
+) -> bool:
+    """Whether the residual of chosen rows is another one without the rest."""
+    try:
+        part = evaluate(params, tree_map(lambda leaf: leaf[chosen], rows))
+    except (RuntimeError, IndexError, ValueError):  # written for all points at once
+        return True
+    slack = torch.finfo(whole.dtype).eps ** 0.4 * whole.abs().max()  # sums round otherwise in other batches
+    return part.shape != whole[chosen].shape or bool(((part - whole[chosen]).abs() > slack).any())
 
 
 def perturbed(params: Parameters) -> Parameters:

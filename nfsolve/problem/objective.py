@@ -11,8 +11,8 @@ from torch import Generator, Tensor, nn
 from torch.func import functional_call, jacrev, vmap
 from torch.utils._pytree import tree_leaves, tree_map, tree_structure, tree_unflatten
 
-from nfsolve._core.errors import InputError
-from nfsolve.curvature import LeastSquares
+from nfsolve._core.errors import InputError, unknown
+from nfsolve.curvature import KroneckerFactors, LeastSquares
 from nfsolve.diff import Unsupported, jacobian_by_rows
 from nfsolve.problem.coupling import couples, perturbed
 from nfsolve.problem.mistakes import check_residual, first_bad_point, in_words
@@ -77,6 +77,7 @@ class Objective(LeastSquares):
         self.batch: Batch = {}
         self._sampler = SamplerState()  # of the current stage, without field and batch
         self._latest: dict[str, Tensor] = {}
+        self._only: Collection[str] | None = None  # residuals that count for a while
         self._recordable: dict[str, bool] = {}  # residual name -> whether its Jacobian comes from linear layers
         self.unused: tuple[str, ...] = ()  # unknown scalars in no residual, which `check` finds
         self._coupled: frozenset[str] | None = None
@@ -103,12 +104,15 @@ class Objective(LeastSquares):
 
     @contextmanager
     def restricted(self, names: Collection[str]) -> Iterator[None]:
-        """Leave out all but some residuals for a while."""
+        """Leave out all but some residuals for a while; one that is not pointwise may read the points of the others."""
         whole = self.batch
-        self._place({name: rows for name, rows in whole.items() if name in names})
+        if self.problem.pointwise:
+            self._place({name: rows for name, rows in whole.items() if name in names})
+        self._only = names
         try:
             yield
         finally:
+            self._only = None
             self._place(whole)
 
     def _place(self, batch: Batch) -> None:
@@ -194,6 +198,20 @@ class Objective(LeastSquares):
 
         now = {key: p.detach() for key, p in self.system.named_parameters()}
         return couples(evaluate, self.batch[name], (perturbed(now), now))
+
+    def kronecker_factors(self, generator: Generator, samples: int = 1) -> list[KroneckerFactors]:
+        """Return Kronecker factors as `LeastSquares` does.
+
+        Raises:
+            InputError: A residual couples its points: a sum of factors over rows misses the products between them.
+        """
+        if self.coupled:
+            raise InputError(
+                "Kronecker factors need residuals of which each depends on its own point, and "
+                f"{', '.join(map(repr, sorted(self.coupled)))} couples the points",
+                do="use gauss_newton, ssbroyden, lbfgs or adam",
+            )
+        return super().kronecker_factors(generator, samples)
 
     def jacobian(self, theta: Tensor) -> tuple[Tensor, Tensor]:
         """Return the stacked residual and its Jacobian; row by row where the problem is pointwise.
@@ -316,13 +334,16 @@ class Objective(LeastSquares):
             return self._evaluate(batch)
 
         def evaluate(field: nn.Module, values: dict[str, Tensor]) -> dict[str, Tensor]:
-            return self._bound(values).residuals(field, batch)
+            return self._counted(self._bound(values).residuals(field, batch))
 
         return functional_call(self.system, params, (evaluate,))
 
     def _evaluate_eagerly(self, batch: Batch) -> dict[str, Tensor]:
         problem = self._bound(self.system.unknowns.values())
-        return problem.residuals(self.system.field, batch)
+        return self._counted(problem.residuals(self.system.field, batch))
+
+    def _counted(self, residuals: dict[str, Tensor]) -> dict[str, Tensor]:
+        return residuals if self._only is None else {n: r for n, r in residuals.items() if n in self._only}
 
     def _bound(self, values: dict[str, Tensor]) -> Problem:
         """Return the problem with its unknown scalars replaced by tensors."""
@@ -359,6 +380,9 @@ class Objective(LeastSquares):
             )
         for name, r in residuals.items():
             check_residual(getattr(type(self.problem), name, None), name, r, row_count(self.batch.get(name)))
+        for name in self.weights.stated:
+            if name not in residuals:
+                raise unknown("residual", name, residuals, f"{type(self.problem).__name__}.weights() names it")
         del residuals  # with its graph
         self.weights.scheme.check(self)
         self.unused = self._unused()

@@ -125,6 +125,27 @@ class Stage:
         return 0.5 * (1 + math.cos(math.pi * progress)) if self.schedule == "cosine" else 0.01**progress
 
 
+def as_stages(stages: Any) -> tuple[Stage, ...]:
+    """Return stages as a tuple, of one stage or several.
+
+    Args:
+        stages: A `Stage`, or a sequence of them.
+
+    Returns:
+        At least one.
+
+    Raises:
+        InputError: There is none, or something else among them.
+    """
+    found = (stages,) if isinstance(stages, Stage) else stages
+    if not (isinstance(found, tuple | list) and found and all(isinstance(stage, Stage) for stage in found)):
+        raise InputError(
+            f"stages must be one Stage or more, got {stages!r}",
+            do="write stages=(nfsolve.Stage(nfsolve.optim.Adam, 100),)",
+        )
+    return tuple(found)
+
+
 def _whole(name: str, value: Any, least: float) -> int:
     """Return a whole number, also where it is written as 1e4."""
     if not _is_number(value) or not math.isfinite(value) or value != int(value) or value < least:
@@ -239,6 +260,7 @@ class Recipe:
     run: RunOptions = dataclasses.field(default_factory=RunOptions)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "stages", as_stages(self.stages))
         if not isinstance(self.weighting, Weighting):
             raise InputError(
                 f"weighting must be a scheme of nfsolve.weighting, got {self.weighting!r}", do="write weighting=NTK()"

@@ -24,6 +24,7 @@ from torch import nn
 
 from nfsolve._core.errors import InputError
 from nfsolve._core.version import VERSION
+from nfsolve.problem import Problem
 
 CONFIG, ENVIRONMENT, HISTORY, METRICS = "config.json", "environment.json", "history.csv", "metrics.json"
 CHECKPOINT, FIELD = "checkpoint.pt", "field.pt"
@@ -244,35 +245,6 @@ class RunFolder:
         """Write the weights of the field and the unknown scalars."""
         self.write(FIELD, lambda path: torch.save(state, path))
 
-    def load_field(self, field: nn.Module) -> nn.Module:
-        """Give the trained weights to a module of your own that was built again, which `nfsolve.load` cannot do.
-
-        Args:
-            field: A module as the one that was trained; it is changed, and has no ansatz of the problem:
-                ``nfsolve.solve(problem, field, steps=0)`` puts that behind it, and scores it.
-
-        Returns:
-            The module.
-
-        Raises:
-            InputError: There are no weights yet, they are damaged, or they do not fit.
-        """
-        if not (self.path / FIELD).is_file():
-            raise InputError(f"run '{self.path}' has no weights yet", do="let it go on to its end first")
-        state = load_tensors(self.path / FIELD)
-        weights = {name.removeprefix("field."): value for name, value in state.items() if name.startswith("field.")}
-        if not weights.keys() & field.state_dict().keys():  # they were behind an ansatz
-            weights = {name.removeprefix("module."): value for name, value in weights.items()}
-        try:
-            field.load_state_dict(weights)
-        except RuntimeError as error:
-            raise InputError(
-                f"the weights of run '{self.path}' do not fit this {type(field).__name__} "
-                f"({str(error).splitlines()[-1].strip()})",
-                do="build it as it was built for the run",
-            ) from error
-        return field
-
     def write(self, name: str, save: Callable[[Path], Any]) -> None:
         """Write one file under a temporary name and rename it.
 
@@ -330,6 +302,43 @@ def load_tensors(path: Path) -> dict[str, Any]:
     if not isinstance(state, dict):
         raise InputError(f"'{path}' holds a {type(state).__name__} instead of the state of a run", do="restore it")
     return state
+
+
+def load_weights(module: nn.Module, state: dict[str, Any]) -> None:
+    """Restore weights from a checkpoint.
+
+    Args:
+        module: The field, or what holds it.
+        state: What was saved of it.
+
+    Raises:
+        InputError: They do not fit.
+    """
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as error:
+        raise InputError(
+            "the checkpoint must hold the weights of the field that config.json describes, and it does not "
+            f"({str(error).splitlines()[-1].strip()})",
+            do="restore the folder from a copy",
+        ) from error
+
+
+def check_same_problem(state: dict[str, Any], problem: Problem) -> None:
+    """Refuse the checkpoint of another problem.
+
+    Args:
+        state: What was saved.
+        problem: The problem to go on with.
+
+    Raises:
+        InputError: They are not of one class.
+    """
+    if state.get("problem") != type(problem).__name__:
+        raise InputError(
+            f"the checkpoint must be of {type(problem).__name__}, got one of {state.get('problem', 'another program')}",
+            do="resume the folder with the problem that made it",
+        )
 
 
 def environment(device: torch.device) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Residuals on points that were never trained on: whether a field solves the equation or only fits its points."""
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import torch
@@ -14,10 +14,13 @@ from nfsolve.problem.rows import leading
 LARGER = 3.0  # times the trained residual, from which a user is warned
 TERMS = 10.0  # times the first residual, as large as the terms may be of which rounding is left
 NEGLIGIBLE = 1e-12  # a smaller residual is rounding; of shorter types 100 of their own
+WORSE = 10.0  # times the first residual, from which a run has diverged
 PIECE = 2**14  # points whose derivatives are held at once
 
 
-def held_out(problem: Problem, field: Any, fresh: Any, coupled: Collection[str] = ()) -> dict[str, float]:
+def held_out(
+    problem: Problem, field: Any, fresh: Any, coupled: Collection[str] = (), trained: Any = None
+) -> dict[str, float]:
     """Evaluate the residuals of a field on fresh points.
 
     Args:
@@ -25,18 +28,30 @@ def held_out(problem: Problem, field: Any, fresh: Any, coupled: Collection[str] 
         field: The trained field.
         fresh: What ``problem.fresh`` gave.
         coupled: Residuals of which a row depends on other points too, so that they are evaluated as a whole.
+        trained: What was trained on, which residuals of a problem that is not pointwise may read beside it.
 
     Returns:
         ``heldout/NAME``, the root mean square, and ``heldout_max/NAME``; empty where a problem has no fresh points.
     """
     found: dict[str, float] = {}
     with torch.no_grad():
-        for name, rows in fresh.items():
-            parts = _pieces(rows) if problem.pointwise and name not in coupled else [rows]
-            r = torch.cat([problem.residuals(field, {name: part})[name] for part in parts])
+        for name, r in _evaluated(problem, field, fresh, coupled, trained or {}) if fresh else ():
             found[f"heldout/{name}"] = rms(r)
             found[f"heldout_max/{name}"] = float(r.abs().max())
     return found
+
+
+def _evaluated(
+    problem: Problem, field: Any, fresh: Any, coupled: Collection[str], trained: Any
+) -> Iterator[tuple[str, Tensor]]:
+    """Return the residuals at fresh points, and those that have no points of their own, such as an integral."""
+    if not problem.pointwise:
+        residuals = problem.residuals(field, {**trained, **fresh})
+        yield from ((name, r) for name, r in residuals.items() if name in fresh or name not in trained)
+        return
+    for name, rows in fresh.items():
+        parts = [rows] if name in coupled else _pieces(rows)
+        yield name, torch.cat([problem.residuals(field, {name: part})[name] for part in parts])
 
 
 _CURE = "more points or a smaller resample=..."
@@ -76,6 +91,25 @@ def warnings(
         cure = "more points, a smaller resample=... or more windows=... of time" if timed else _CURE
         found.append(f"{head}{trained:.2e}): the field fits its points, not what lies between them; use {cure}")
     return found
+
+
+def diverged(first: dict[str, Any], last: dict[str, Any]) -> list[str]:
+    """Say where a run ends much farther from a solution than it began.
+
+    Args:
+        first: First row of the history, with ``rms/NAME``.
+        last: Scores with ``rms/NAME`` of the same residuals.
+
+    Returns:
+        One sentence or none.
+    """
+    names = [key for key in last if key.startswith("rms/") and key in first]
+    before, after = (math.hypot(*(row[name] for name in names)) for row in (first, last))
+    if not after > WORSE * before > 0:
+        return []
+    return [
+        f"the residuals grew from {before:.2e} to {after:.2e}: the run diverged; use a smaller lr or another optimizer"
+    ]
 
 
 def rms(residual: Tensor) -> float:

@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from nfsolve._core.errors import InputError
@@ -14,13 +14,13 @@ from nfsolve.problem import Objective, Problem, SamplerState, Stage, may_have_wi
 from nfsolve.run.beginning import start_at_rest
 from nfsolve.run.clock import Deadline, OutOfTime, Stopwatch
 from nfsolve.run.estimate import affordable_estimate
-from nfsolve.run.folder import METRICS, RunFolder, SaveError, environment
-from nfsolve.run.heldout import held_out, rms, warnings
+from nfsolve.run.folder import METRICS, RunFolder, SaveError, check_same_problem, environment, load_weights
+from nfsolve.run.heldout import diverged, held_out, rms, warnings
 from nfsolve.run.interrupt import Interrupt
 from nfsolve.run.plan import Plan, check_finite, make_field
 from nfsolve.run.posterior import posterior
 from nfsolve.run.report import note, reporter
-from nfsolve.run.solution import Solution, in_words, undefined
+from nfsolve.run.solution import Solution, doubtful, in_words
 
 CHECKPOINT_SECONDS = 10.0
 STALLED_STEPS = 5
@@ -235,9 +235,10 @@ class Run:
         self.report(row)
 
     def _warnings(self, scores: dict[str, Any]) -> list[str]:
-        """Say what is larger on fresh points, with windows of time as a cure where the problem can have them."""
+        """Say what grew, and what is larger on fresh points, with windows of time as a cure where they can be had."""
         first, timed = (self.history or [{}])[0], may_have_windows(self.problem)
-        return warnings(scores, self._dtype, first, self.objective.coupled, timed)
+        said = warnings(scores, self._dtype, first, self.objective.coupled, timed)
+        return diverged(first, scores) + said
 
     def _speeds(self) -> dict[str, float]:
         """Say how much of what the problem counts is done a second."""
@@ -262,7 +263,7 @@ class Run:
         sizes = tuple(len(leaf) for leaf in tree_leaves(batch) if isinstance(leaf, Tensor) and leaf.dim())
         if self._heldout is None or self._heldout[0] != sizes:
             self._heldout = sizes, problem.fresh(self.data, generator(self.plan.run.seed, "heldout"), batch)
-        return held_out(problem, self.field, self._heldout[1], self.objective.coupled)
+        return held_out(problem, self.field, self._heldout[1], self.objective.coupled, batch)
 
     def _save(self) -> None:
         """Write a checkpoint; a failure is reported and tried again later, the older one stays."""
@@ -403,7 +404,7 @@ class Run:
             evaluations=self.objective.evaluations,
             steps=self.steps,
             data=self.data,
-            warnings=[] if self.failed else self._cautions() + self._warnings(scores) + undefined(scores),
+            warnings=[] if self.failed else self._cautions() + self._warnings(scores) + doubtful(scores),
             folder=self.folder.path if self.folder else None,
         )
         if self.plan.run.uncertainty and not (self.failed or bare):
@@ -418,43 +419,6 @@ class Run:
             return [f"no uncertainty: {error}"]
         solution.metrics |= found.metrics()
         return found.warnings
-
-
-def load_weights(module: nn.Module, state: dict[str, Any]) -> None:
-    """Restore weights from a checkpoint.
-
-    Args:
-        module: The field, or what holds it.
-        state: What was saved of it.
-
-    Raises:
-        InputError: They do not fit.
-    """
-    try:
-        module.load_state_dict(state)
-    except RuntimeError as error:
-        raise InputError(
-            "the checkpoint must hold the weights of the field that config.json describes, and it does not "
-            f"({str(error).splitlines()[-1].strip()})",
-            do="restore the folder from a copy",
-        ) from error
-
-
-def check_same_problem(state: dict[str, Any], problem: Problem) -> None:
-    """Refuse the checkpoint of another problem.
-
-    Args:
-        state: What was saved.
-        problem: The problem to go on with.
-
-    Raises:
-        InputError: They are not of one class.
-    """
-    if state.get("problem") != type(problem).__name__:
-        raise InputError(
-            f"the checkpoint must be of {type(problem).__name__}, got one of {state.get('problem', 'another program')}",
-            do="resume the folder with the problem that made it",
-        )
 
 
 def _value(loss: Any) -> float:

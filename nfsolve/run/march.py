@@ -10,12 +10,12 @@ from nfsolve._core.errors import InputError
 from nfsolve._core.random import generator
 from nfsolve.fields import Windows
 from nfsolve.problem import Problem, check_windows, cuts_of, window_of
-from nfsolve.run.folder import METRICS, RunFolder, SaveError
+from nfsolve.run.folder import METRICS, RunFolder, SaveError, check_same_problem, load_weights
 from nfsolve.run.heldout import held_out, mean_rms, warnings
-from nfsolve.run.loop import Run, check_same_problem, load_weights
+from nfsolve.run.loop import Run
 from nfsolve.run.plan import Plan, make_field
 from nfsolve.run.report import reporter
-from nfsolve.run.solution import Solution, in_words, undefined
+from nfsolve.run.solution import Solution, doubtful, in_words
 
 COUNTED = ("steps", "seconds", "cpu_seconds", "evaluations")
 
@@ -177,7 +177,7 @@ class March:
         rows = [*{row["window"]: row for row in self.past}.values(), *run.history[-1:]]
         view = window_of(self.problem, self.cuts[0], self.cuts[len(self.done) + 1])
         points = view.fresh(data, generator(self.plan.run.seed, "heldout"), {})
-        fresh = held_out(view, field, points, run.objective.coupled)
+        fresh = held_out(view, field, points, run.objective.coupled, run.objective.batch)
         loss = {"loss": run.history[-1]["loss"]} if run.history else {}
         return loss | mean_rms(rows) | fresh
 
@@ -206,7 +206,7 @@ class March:
             failed=run.failed,
             interrupted=run.interrupted,
             data=data,
-            warnings=[] if run.failed else said + undefined(scores),
+            warnings=[] if run.failed else said + doubtful(scores),
             folder=self.folder.path if self.folder else None,
             steps=counts["steps"],
             seconds=counts["seconds"],

@@ -21,7 +21,7 @@ from nfsolve.fields.field import origin_of, output_names
 from nfsolve.fields.transformed import with_output_transform
 from nfsolve.problem import Problem, Recipe, RunOptions, Stage
 from nfsolve.problem.names import by_name
-from nfsolve.problem.recipe import DEFAULTS, OF_STAGES
+from nfsolve.problem.recipe import DEFAULTS, OF_STAGES, as_stages
 from nfsolve.problem.registry import recall, where
 
 MOST_NUMBERS = 1_000_000  # of data in memory, in config.json
@@ -46,7 +46,7 @@ class Plan(Recipe):
         run = (run or RunOptions()).over(recipe.run).over(DEFAULTS)
         parts = {f.name: getattr(recipe, f.name) for f in dataclasses.fields(cls)} | parts
         rest = dataclasses.replace(run, **dict.fromkeys(OF_STAGES))
-        return cls(**parts | {"stages": make_stages(parts["stages"], run), "run": rest})
+        return cls(**parts | {"stages": make_stages(as_stages(parts["stages"]), run), "run": rest})
 
     def with_run(self, **options: Any) -> "Plan":
         """Return the same plan with other options of the run."""
@@ -79,7 +79,11 @@ class Plan(Recipe):
 
     @classmethod
     def from_config(
-        cls, config: dict[str, Any], problem: Problem | type[Problem] | None = None, trust: bool = False
+        cls,
+        config: dict[str, Any],
+        problem: Problem | type[Problem] | None = None,
+        trust: bool = False,
+        field: Any = None,
     ) -> tuple[Problem, "Plan"]:
         """Rebuild the problem and the plan of a run.
 
@@ -87,6 +91,7 @@ class Plan(Recipe):
             config: What `config` gave.
             problem: The problem, or its class for the recorded parameters; None takes the recorded one.
             trust: Whether a file or module that this process has not imported may be run to find the problem.
+            field: Field, or what builds it, in the place of the recorded one; as for `solve`.
 
         Returns:
             The problem and the plan.
@@ -100,23 +105,11 @@ class Plan(Recipe):
                 problem = recall(str(described["what"]), str(described["class"]), trust)
             problem_class = problem if isinstance(problem, type) else type(problem)
             trusted = (*TRUSTED, problem_class.__module__)
-            if isinstance(config["field"], dict) and "opaque" in config["field"]:
-                kind = str(config["field"]["opaque"]).partition("(")[0]
-                raise InputError(
-                    f"the field of this run is a module or function of your own ({kind}), which config.json "
-                    "cannot hold",
-                    do="build the module again; nfsolve.RunFolder(path).load_field(module) gives it its weights",
-                )
-            if not config["stages"]:
-                raise InputError("config.json must describe at least one stage, got none", do="restore it from a copy")
-            for stage in config["stages"]:
-                check_types(Stage, stage)
             check_types(RunOptions, config["run"])
-            stages = tuple(Stage(**(s | {"optimizer": build(s["optimizer"], trusted)})) for s in config["stages"])
             plan = cls(
-                field=build(config["field"], trusted),
+                field=_recorded_field(config["field"], trusted) if field is None else by_name("field", field),
                 factorization=build(config["factorization"], trusted),
-                stages=stages,
+                stages=tuple(_recorded_stage(stage, trusted) for stage in config["stages"]),
                 weighting=build(config["weighting"], trusted),
                 run=RunOptions(**config["run"]),
             )
@@ -142,6 +135,30 @@ def _described_arrays(problem: Problem) -> dict[str, Any]:
             do='write them to a file with numpy.savez and name that: @measured("probes.npz")',
         )
     return {"given": describe(given)} if given else {}
+
+
+def _recorded_field(described: Any, trusted: tuple[str, ...]) -> Any:
+    if isinstance(described, dict) and "opaque" in described:
+        kind = str(described["opaque"]).partition("(")[0]
+        raise InputError(
+            f"the field of this run is a module or function of your own ({kind}), which config.json cannot hold",
+            do="build it again and give it as field=, as in nfsolve.load(path, field=module)",
+        )
+    return build(described, trusted)
+
+
+def _recorded_stage(described: dict[str, Any], trusted: tuple[str, ...]) -> Stage:
+    """Return a stage; an optimizer that cannot be built is missed only where a run goes on."""
+    check_types(Stage, described)
+    try:
+        optimizer: Any = build(described["optimizer"], trusted)
+    except InputError as error:
+        optimizer = partial(_refuse, error)
+    return Stage(**(described | {"optimizer": optimizer}))
+
+
+def _refuse(reason: InputError, parameters: Any) -> Any:
+    raise reason
 
 
 def join_options(run: RunOptions | None, given: dict[str, Any]) -> RunOptions:

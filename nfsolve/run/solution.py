@@ -376,28 +376,32 @@ def in_words(metrics: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def undefined(metrics: dict[str, Any]) -> list[str]:
-    """Say which relative errors do not exist.
+def doubtful(metrics: dict[str, Any]) -> list[str]:
+    """Say which relative errors do not exist, or say little.
 
     Args:
         metrics: Scores.
 
     Returns:
-        A sentence for each that is not a number.
+        A sentence for each that is not a number, and for each whose reference hardly varies.
     """
-    zeros = {key: value for key, value in metrics.items() if key.startswith("zero_solutions/")}
-    return [
-        f"{key} leaves out {count} test functions, whose solution is zero everywhere: they have no relative error"
-        for name, count in zeros.items()
-        for key in [name.replace("zero_solutions", "relative_l2")]
-        if not math.isnan(metrics.get(key, math.nan))
-    ] + [
-        f"{key} is undefined, since its reference is zero"
-        + (f"; max_error/{name} is {_number(metrics[f'max_error/{name}'])}" if f"max_error/{name}" in metrics else "")
-        for key, value in metrics.items()
-        for name in [key.removeprefix("relative_l2/")]
-        if name != key and isinstance(value, float) and math.isnan(value)
-    ]
+    said = []
+    for key, value in metrics.items():
+        kind, _, name = key.partition("/")
+        error = metrics.get(f"relative_l2/{name}", math.nan)
+        if kind == "zero_solutions" and not math.isnan(error):
+            text = f"leaves out {value} test functions, whose solution is zero everywhere: they have no relative error"
+            said.append(f"relative_l2/{name} {text}")
+        if kind == "relative_l2" and name and isinstance(value, float) and math.isnan(value):
+            known = metrics.get(f"max_error/{name}")
+            largest = "" if known is None else f"; max_error/{name} is {_number(known)}"
+            said.append(f"{key} is undefined, since its reference is zero{largest}")
+        if kind == "relative_to_variation":
+            text = (
+                f"is {_number(error)}, but the reference hardly varies: of its variation the error is {_number(value)}"
+            )
+            said.append(f"relative_l2/{name} {text}")
+    return said
 
 
 _OWN = ("seconds", "cpu_seconds", "evaluations", "steps", "parameters", "stopped")

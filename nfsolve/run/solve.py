@@ -71,7 +71,8 @@ def solve(
         time_limit: Seconds after which the training stops, loading and scores included; schedules end there, and
             classical methods beside the field have what is left.
         out: Run folder to write; None writes nothing.
-        report: Called with each row of the history; ``"auto"`` is a progress bar on a terminal, None is silent.
+        report: Called with each row of the history; ``"auto"`` is a progress bar on a terminal, None is silent. A
+            function that returns False or raises `nfsolve.StopRun` ends the run, which is scored and saved.
         run: Options of several runs in one object, in which also the rarer ones stand.
         **options: Any option of `RunOptions` that is no argument of its own: ``log_every=10``, ``tolerance=1e-8``.
 
@@ -141,6 +142,7 @@ def resume(
     steps: int | None = None,
     report: Callable[[dict[str, Any]], None] | str | None = "auto",
     problem: Problem | type[Problem] | None = None,
+    field: nn.Module | Callable[..., nn.Module] | str | None = None,
     trust: bool = False,
 ) -> Solution:
     """Continue a run where its last checkpoint left it, bit-identically.
@@ -152,6 +154,8 @@ def resume(
         report: As for `solve`.
         problem: The problem, or its class for the recorded parameters; None takes the recorded one, which must be
             installed, part of nfsolve, or imported already.
+        field: Field, or what builds it, where config.json cannot hold it: a module of your own is built as it was for
+            the run, and gets the trained weights; None takes the recorded one.
         trust: Whether the recorded file or module may be run to find the problem.
 
     Returns:
@@ -161,7 +165,7 @@ def resume(
         InputError: The folder holds no run, or its files are damaged or of another problem.
     """
     runs = RunFolder(folder, resumed=True)
-    known, plan = Plan.from_config(runs.config(), problem, trust)
+    known, plan = Plan.from_config(runs.config(), problem, trust, field)
     if steps is not None:
         last = dataclasses.replace(plan.stages[-1], steps=steps)
         plan = dataclasses.replace(plan, stages=(*plan.stages[:-1], last))
@@ -179,13 +183,21 @@ def resume(
         runs.release()
 
 
-def load(folder: str | Path, *, problem: Problem | type[Problem] | None = None, trust: bool = False) -> nn.Module:
+def load(
+    folder: str | Path,
+    *,
+    problem: Problem | type[Problem] | None = None,
+    field: nn.Module | Callable[..., nn.Module] | str | None = None,
+    trust: bool = False,
+) -> nn.Module:
     """Return the trained field of a run folder.
 
     Args:
         folder: The run folder.
         problem: The problem, or its class for the recorded parameters; None takes the recorded one, which must be
             installed, part of nfsolve, or imported already.
+        field: Field, or what builds it, where config.json cannot hold it: a module of your own is built as it was for
+            the run, and gets the trained weights; None takes the recorded one.
         trust: Whether the recorded file or module may be run to find the problem.
 
     Returns:
@@ -194,13 +206,14 @@ def load(folder: str | Path, *, problem: Problem | type[Problem] | None = None, 
     Raises:
         InputError: The folder holds no run, or its files are damaged or of another problem.
     """
-    return _reopened(folder, problem, trust, None).reopen(bare=True).trained
+    return _reopened(folder, problem, field, trust, None).reopen(bare=True).trained
 
 
 def reopen(
     folder: str | Path,
     *,
     problem: Problem | type[Problem] | None = None,
+    field: nn.Module | Callable[..., nn.Module] | str | None = None,
     trust: bool = False,
     report: Callable[[dict[str, Any]], None] | str | None = None,
 ) -> Solution:
@@ -211,6 +224,8 @@ def reopen(
         report: As for `solve`; of what takes long it says what is going on.
         problem: The problem, or its class for the recorded parameters; None takes the recorded one, which must be
             installed, part of nfsolve, or imported already.
+        field: Field, or what builds it, where config.json cannot hold it: a module of your own is built as it was for
+            the run, and gets the trained weights; None takes the recorded one.
         trust: Whether the recorded file or module may be run to find the problem.
 
     Returns:
@@ -219,14 +234,14 @@ def reopen(
     Raises:
         InputError: The folder holds no run, or its files are damaged or of another problem.
     """
-    return _reopened(folder, problem, trust, report).reopen()
+    return _reopened(folder, problem, field, trust, report).reopen()
 
 
 @recorded()
-def _reopened(folder: str | Path, problem: Any, trust: bool, report: Any) -> Run | March:
+def _reopened(folder: str | Path, problem: Any, field: Any, trust: bool, report: Any) -> Run | March:
     """Restore the last checkpoint of a folder, on the CPU and without a limit of time."""
     runs = RunFolder(folder)
-    known, plan = Plan.from_config(runs.config(), problem, trust)
+    known, plan = Plan.from_config(runs.config(), problem, trust, field)
     plan = plan.with_run(device="cpu", time_limit=None)
     if plan.run.recipe == "auto":
         raise InputError(

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
+from nfsolve._core.errors import InputError
+
 State = dict[str, Any]
 
 
@@ -126,9 +128,15 @@ class Weights:
 
     Attributes:
         state: State of the scheme.
+
+    Raises:
+        InputError: A weight is negative or not finite.
     """
 
     def __init__(self, scheme: Weighting, stated: dict[str, float]):
+        for name, weight in stated.items():
+            if not (math.isfinite(weight) and weight >= 0):
+                raise InputError(f"the weight of residual '{name}' must be a finite number >= 0, got {weight:g}")
         self.scheme, self.stated = scheme, stated
         self.state: State = {}
         self._factors: dict[str, Tensor] = {}

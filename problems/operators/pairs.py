@@ -28,6 +28,7 @@ from nfsolve.problem.pde.sample import Grid
 
 SOME = 1000  # rows that are in memory at once, and from which scales are taken
 LEAST = 1e-3  # of the deviation of all s: labels smaller than that count as if they were as large
+UNRESOLVED = 100.0  # deviation of s in units of the rounding of its mean, below which nothing can be learned
 NAMES = ("x", "y", "z")
 
 
@@ -105,6 +106,12 @@ class PairsOperator(OperatorPDE):
                 f"s of held-out pair {int(rows[empty][0])} is zero everywhere, so its relative error is undefined",
                 do="leave that pair out",
             )
+        for name, mean, size in zip(self.outputs, *known.output_scales, strict=True):
+            if size < UNRESOLVED * torch.finfo(dtype).eps * abs(mean):
+                raise InputError(
+                    f"{name} varies by {size:.1e} about {mean:.6g}, which {str(dtype)[6:]} does not resolve",
+                    do="subtract its mean in the file" + (", or use dtype float64" if dtype != torch.float64 else ""),
+                )
         grid = self.as_points(points if known.pairs.aligned else points.transpose(0, 1), like)
         return {
             "like": like,

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
+from functools import partial
 
 import pytest
 import torch
@@ -39,6 +40,10 @@ class Mixed(PDE):
     def running(self, u):
         return u.cumsum(0)
 
+    @interior
+    def largest(self, u):
+        return u - u.max()
+
     @interior(weight=3.0)
     def against_first(self, u):
         return u - u[:1]
@@ -52,7 +57,7 @@ class Mixed(PDE):
         return u - x.sin()
 
 
-COUPLED = {"mean", "square", "difference", "running", "against_first"}
+COUPLED = {"mean", "square", "difference", "running", "largest", "against_first"}
 
 
 def objective(problem, dtype=torch.float64, zero=False):
@@ -112,3 +117,17 @@ def test_an_eigenvalue_with_a_normalisation_is_found_and_the_run_says_that_it_co
     assert solution.metrics["unknown/E"] == pytest.approx(math.pi**2, rel=1e-4)
     said = [row["warning"] for row in rows if "couples" in row.get("warning", "")]
     assert ["norm" in text for text in said] == [True]
+
+
+@pytest.mark.parametrize("name", nf.optim.named())
+def test_every_optimizer_takes_a_coupled_residual_as_it_is_or_says_what_it_needs(name):
+    problem, field = Eigen(n_points=24, n_face=4), partial(MLP, width=6, depth=3)
+    options = {"steps": 25, "dtype": "float64", "log_every": 25, "report": None}
+    if name == "kfac":
+        with pytest.raises(nf.InputError, match="'norm' couples the points"):
+            nf.solve(problem, field, name, **options)
+        return
+    solution = nf.solve(problem, field, name, **options)
+    fell = solution.history[-1]["loss"] <= solution.history[0]["loss"]
+    assert fell or solution.failed or any("the run diverged" in text for text in solution.warnings)
+    assert fell or name == "diag_gn"  # a diagonal is far from a curvature that all parameters share

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 import nfsolve as nf
-from nfsolve import RunOptions, Stage, optim
+from nfsolve import Recipe, RunOptions, Stage, optim
 from nfsolve._core.errors import InputError
 from nfsolve.run.loop import _set_rate
 from nfsolve.run.plan import Plan, make_plan, make_stages
@@ -167,3 +167,15 @@ def test_a_set_of_options_serves_several_runs():
     one, other = (nf.solve(Poisson(n_points=8), SMALL, optim.Adam, run=options, report=None) for _ in range(2))
     assert [row["loss"] for row in one.history] == [row["loss"] for row in other.history]
     assert len(one.history) == 3 and next(one.field.parameters()).dtype is torch.float32
+
+
+@pytest.mark.parametrize("stages", [(), [], (optim.Adam,), [(optim.Adam, 5)], 100])
+def test_stages_that_are_none_are_refused(stages):
+    with pytest.raises(InputError, match="stages must be one Stage or more, got .*Write stages="):
+        nf.solve(Poisson(), stages=stages, report=None)
+
+
+def test_one_stage_and_a_list_of_them_are_taken():
+    stage = Stage(optim.Adam, 2)
+    for stages in (stage, [stage]):
+        assert Recipe(nf.MLP, stages).stages == (stage,)

@@ -75,20 +75,36 @@ def test_a_field_that_cannot_be_copied_is_trained_in_place():
 
 
 @pytest.mark.parametrize("problem", [Growth, Started], ids=["plain", "behind an ansatz"])
-def test_a_module_of_ones_own_gets_its_weights_again(problem, tmp_path):
-    make = FIELDS["sequential"]
-    solution = nf.solve(problem(n_points=16, n_face=2), make(), steps=3, report=None, out=tmp_path / "run")
-    with pytest.raises(InputError, match=r"module or function of your own \(Sequential\).*load_field\(module\)"):
-        nf.load(tmp_path / "run", problem=problem)
-    field = nf.RunFolder(tmp_path / "run").load_field(make())
-    again = nf.solve(problem(n_points=16, n_face=2), field, steps=0, report=None)
+@pytest.mark.parametrize("built", [True, False], ids=["module", "function"])
+def test_a_module_of_ones_own_gets_its_weights_again(problem, built, tmp_path):
+    def make(*_, **__):
+        return FIELDS["sequential"]()
+
+    given = {"problem": problem, "field": make() if built else make}
+    solution = nf.solve(
+        problem(n_points=16, n_face=2), given["field"], steps=3, report=None, out=tmp_path / "run", seed=3
+    )
+    for opened in (nf.load, nf.reopen, nf.resume):
+        with pytest.raises(InputError, match=r"module or function of your own \(.*give it as field="):
+            opened(tmp_path / "run", problem=problem)
     points = torch.rand(5, 1, dtype=torch.float64)
-    assert torch.equal(again.predict(points), solution.predict(points))
+    assert torch.equal(nf.load(tmp_path / "run", **given)(points), solution.field(points))
+    assert nf.reopen(tmp_path / "run", **given).metrics["loss"] == solution.metrics["loss"]
+    assert nf.resume(tmp_path / "run", **given, steps=5, report=None).steps == 5
 
 
 def test_weights_that_do_not_fit_a_module(tmp_path):
     nf.solve(Growth(n_points=8, n_face=1), FIELDS["sequential"](), steps=1, report=None, out=tmp_path / "run")
-    with pytest.raises(InputError, match="do not fit this Linear"):
-        nf.RunFolder(tmp_path / "run").load_field(nn.Linear(1, 1))
-    with pytest.raises(InputError, match="has no weights yet"):
-        nf.RunFolder(tmp_path / "none").load_field(nn.Linear(1, 1))
+    with pytest.raises(InputError, match="weights of the field"):
+        nf.load(tmp_path / "run", problem=Growth, field=nn.Linear(1, 1).double())
+
+
+def test_an_optimizer_of_ones_own_is_missed_only_where_a_run_goes_on(tmp_path):
+    def mine(parameters):
+        return torch.optim.SGD(parameters, lr=1e-3)
+
+    solution = nf.solve(Growth(n_points=8, n_face=1), nf.MLP, mine, steps=1, report=None, out=tmp_path / "run")
+    points = torch.rand(5, 1, dtype=torch.float64)
+    assert torch.equal(nf.load(tmp_path / "run", problem=Growth)(points), solution.field(points))
+    with pytest.raises(InputError, match="config.json cannot hold"):
+        nf.resume(tmp_path / "run", problem=Growth, steps=2, report=None)

@@ -198,3 +198,37 @@ def test_a_solution_says_what_its_problem_lacks(windows):
     said = "no initial or boundary condition and no data"
     assert said in str(solution) and any(said in text for text in solution.warnings)
     assert sum(said in row.get("warning", "") for row in rows) == 1
+
+
+@dataclass
+class Long(Decay):
+    """u_t = -u up to a time that is a parameter."""
+
+    end: float = 1.0
+
+    @property
+    def domain(self):
+        return Box(t=(0, self.end))
+
+
+class Memory(Decay):
+    """u_t = -u with the mean of u as a residual of its own: `residuals` reads all points at once."""
+
+    def residuals(self, field, batch):
+        t = torch.linspace(0, 1, 50).to(batch["equation"].points)[:, None]
+        total = field(t).mean(0, keepdim=True) - (1 - 1 / torch.e)
+        return super().residuals(field, batch) | {"total": total * len(batch["start"].points) / 4}
+
+
+@pytest.mark.parametrize("field", [SMALL, nfsolve.RandomFeatures], ids=["mlp", "random features"])
+def test_a_residual_that_reads_all_points_is_held_out_as_a_whole(field):
+    assert not Memory.pointwise and Decay.pointwise
+    solution = nfsolve.solve(Memory(n_points=30, n_face=4), field, GaussNewton, steps=15, dtype="float64", report=None)
+    assert {"heldout/equation", "heldout/start", "heldout/total"} <= set(solution.metrics)
+    assert solution.metrics["heldout/total"] < 1e-3
+
+
+def test_a_domain_that_follows_from_parameters_is_cut_into_windows():
+    problem, options = Long(end=1.0, n_points=30, n_face=4), {"windows": 2, "dtype": "float64", "report": None}
+    solution = nfsolve.solve(problem, SMALL, GaussNewton, steps=20, **options)
+    assert solution.metrics["heldout/equation"] < 1e-2 and problem.domain.bounds == ((0.0, 1.0),)

@@ -69,7 +69,7 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("odd")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(path=st.sampled_from(PLACES), odd=st.sampled_from(ODD))
 def test_a_config_with_an_odd_value_ends_in_a_run_or_a_sentence(folder, path, odd):
     run = Path(tempfile.mkdtemp(dir=folder))

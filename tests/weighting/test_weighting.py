@@ -366,3 +366,16 @@ def test_points_follow_from_measurements_that_stay(tmp_path, monkeypatch):
     subject.reweigh(0)
     subject.resample()
     assert set(factors(subject)) == {"probes"}
+
+
+@pytest.mark.parametrize("weight", [-1.0, math.inf, -math.inf, math.nan])
+def test_a_weight_that_no_sum_can_have_is_refused(weight):
+    problem = ToyProblem().with_(weights=lambda: {"second": weight})
+    with pytest.raises(InputError, match="the weight of residual 'second' must be a finite number >= 0, got"):
+        objective(Constant(), problem, Toy())
+
+
+def test_a_weight_of_a_residual_that_is_not_there_is_refused():
+    found = objective(Constant(), ToyProblem().with_(weights=lambda: {"secnd": 2.0}), Toy())
+    with pytest.raises(InputError, match="unknown residual 'secnd': did you mean 'second'.*ToyProblem.weights"):
+        found.check()

@@ -163,8 +163,8 @@ class OperatorPDE(PDE):
         return replace(super()._declaration(), base=OperatorPDE, inputs=tuple(self.inputs))
 
     def weights(self) -> dict[str, float]:
-        """Return the weights written in the marks, and that of the labels."""
-        return super().weights() | {"data": self.data_weight}
+        """Return the weights written in the marks, and that of the labels where there are any."""
+        return super().weights() | ({"data": self.data_weight} if self.data else {})
 
     def sensor_points(self, name: str) -> Tensor:
         """Return the points at which the field sees an input function.

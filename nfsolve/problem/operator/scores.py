@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nfsolve.metrics import max_error
+from nfsolve.metrics import max_error, relative_to_variation
 
 
 def relative_errors(values: Tensor, truth: Tensor) -> Tensor:
@@ -28,7 +28,8 @@ def scores(values: Tensor, truth: Tensor, floor: float | None, outputs: tuple[st
         Mean (``relative_l2``), deviation and maximum of the relative L2 errors of the worst unknown, and the mean of
         each unknown with the error of the labels where it is known. Solutions that are zero everywhere have no
         relative error: they are left out of these, counted in ``zero_solutions``, and of their unknown there is
-        ``max_error``.
+        ``max_error``. Where all together hardly vary about their mean, ``relative_to_variation`` is their error
+        relative to that.
     """
     errors = relative_errors(values, truth)
     mean, column = worst(errors)
@@ -39,11 +40,13 @@ def scores(values: Tensor, truth: Tensor, floor: float | None, outputs: tuple[st
         "relative_l2_max": float(known.max()) if len(known) else math.nan,
     }
     for i, out in enumerate(outputs):
+        u, exact = values[..., i], truth[..., i]
         found[f"relative_l2/{out}"] = float(errors[:, i].nanmean())
-        zeros = ~truth[..., i].any(1)
+        zeros, varied = ~exact.any(1), relative_to_variation(u, exact) if u.isfinite().all() else math.nan
         if zeros.any():
             found[f"zero_solutions/{out}"] = int(zeros.sum())
-            found[f"max_error/{out}"] = max_error(values[..., i], truth[..., i])
+            found[f"max_error/{out}"] = max_error(u, exact)
+        found |= {} if math.isnan(varied) else {f"relative_to_variation/{out}": varied}
         if floor is not None:
             found[f"reference_floor/{out}"] = floor
     return found

@@ -16,7 +16,7 @@ from nfsolve._core.errors import InputError, nearest, place_of, unknown
 from nfsolve.data.tables import named_columns, read_columns, read_reference
 from nfsolve.domains import Domain
 from nfsolve.fields.field import origin_of
-from nfsolve.metrics import max_error, relative_l2
+from nfsolve.metrics import max_error, relative_l2, relative_to_variation
 from nfsolve.problem.pde.conditions import Condition, arguments
 from nfsolve.problem.pde.declared import Declaration, cautions, check_declaration, check_names
 from nfsolve.problem.pde.evaluate import as_field, call
@@ -61,6 +61,11 @@ class PDE(Problem):
     resample_every: ClassVar[int] = 10
     pointwise: ClassVar[bool] = True
     score: ClassVar[str] = "relative_l2"
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "residuals" in vars(cls) and "pointwise" not in vars(cls):  # which may read all points for one residual
+            cls.pointwise = False
 
     def __post_init__(self) -> None:
         for name in ("n_points", "n_face"):
@@ -369,7 +374,8 @@ class PDE(Problem):
     def metrics(self, field: FieldFunction, data: Batch) -> dict[str, Any]:
         """Return the relative L2 and maximum error of each unknown, with the error of the reference itself.
 
-        The relative error of an unknown whose reference is zero everywhere is not a number.
+        The relative error of an unknown whose reference is zero everywhere is not a number; where it hardly varies
+        about its mean, there is the error relative to that variation too.
         """
         reference: Reference | None = data.get("reference")
         if reference is None:
@@ -382,6 +388,8 @@ class PDE(Problem):
             scores[f"relative_l2/{out}"] = relative_l2(u, exact) if exact.any() else math.nan
             scores[f"max_error/{out}"] = max_error(u, exact)
             scores[f"reference_floor/{out}"] = reference.floor
+            varied = relative_to_variation(u, exact)
+            scores |= {} if math.isnan(varied) else {f"relative_to_variation/{out}": varied}
         known = [scores[f"relative_l2/{out}"] for out in self.outputs]
         scores["relative_l2"] = max((error for error in known if error == error), default=math.nan)
         return scores

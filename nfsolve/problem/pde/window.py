@@ -1,5 +1,6 @@
 """A PDE on a part of its time interval, which goes on from a field that was trained on the part before."""
 
+import copy
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -119,9 +120,20 @@ def window_of(problem: PDE, start: float, end: float, previous: nn.Module | None
     Returns:
         The problem on the window.
     """
-    part = problem.with_(domain=_part(problem.domain, start, end), output_transform=problem.output_transform)
+    part = _on(problem, _part(problem.domain, start, end)).with_(output_transform=problem.output_transform)
     window = Window(problem, part, previous, {} if previous is None else _handovers(problem, start))
     return part.with_(conditions=window.conditions, load=window.load, method=window.method, sample_on=window.sample_on)
+
+
+def _on(problem: PDE, domain: Any) -> PDE:
+    """Return a problem on another domain, also where its class computes the domain from parameters."""
+    cls = type(problem)
+    if not isinstance(getattr(cls, "domain", None), property):
+        return problem.with_(domain=domain)
+    names = {"domain": domain, "__module__": cls.__module__, "__qualname__": cls.__qualname__}
+    other = copy.copy(problem)
+    other.__class__ = type(cls.__name__, (cls,), names)
+    return other
 
 
 def may_have_windows(problem: Problem) -> bool:

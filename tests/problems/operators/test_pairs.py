@@ -236,3 +236,13 @@ def test_the_command_line_reads_the_file_and_asks_for_it(tmp_path, monkeypatch, 
         nf.solve(PairsOperator(), steps=1, report=None)
     with pytest.raises(InputError, match=r"data file 'none.npz' was not found"):
         nf.solve(PairsOperator("none.npz"), steps=1, report=None)
+
+
+def test_a_tiny_variation_about_a_large_mean_is_scored_as_such(tmp_path):
+    arrays = columns("grid")
+    path = write(tmp_path, "grid", s=5e3 + 1e-6 * arrays["s"])
+    solution = nf.solve(problem_of(path), SMALL, steps=2, dtype="float64", report=None)
+    assert solution.metrics["relative_l2"] < 1e-6 and solution.metrics["relative_to_variation/s1"] > 0.1
+    assert any("hardly varies" in text for text in solution.warnings)
+    with pytest.raises(InputError, match="which float32 does not resolve.*dtype float64"):
+        nf.solve(problem_of(path), SMALL, steps=2, dtype="float32", report=None)
