@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from nfsolve._core.errors import MissingExtra
+from nfsolve.plot.measurement import measurement_picture
 from nfsolve.plot.operator import operator_picture
 from nfsolve.plot.pde import composed, end_panels, pde_picture, split
-from nfsolve.problem import PDE, OperatorPDE
+from nfsolve.problem import PDE, Measurement, OperatorPDE
 from nfsolve.run.clock import Deadline, OutOfTime
 from nfsolve.run.solution import Solution
 
@@ -72,6 +73,8 @@ def picture(solution: Solution) -> "Figure | None":
         own = problem.picture(solution.field, solution.data, solution.history)
         if own is not None:
             return own
+        if isinstance(problem, Measurement):
+            return measurement_picture(solution)
         if isinstance(problem, OperatorPDE):
             return operator_picture(solution)
         if isinstance(problem, PDE):

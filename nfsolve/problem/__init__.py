@@ -1,5 +1,6 @@
 """Floor 4: problems as named residuals, and the objective that an optimizer sees."""
 
+from nfsolve.problem.measurement import Measurement, Observed
 from nfsolve.problem.objective import Objective
 from nfsolve.problem.operator.of import OperatorOf, operator_of
 from nfsolve.problem.operator.pde import OperatorPDE
@@ -17,7 +18,9 @@ __all__ = [
     "PDE",
     "Batch",
     "FieldFunction",
+    "Measurement",
     "Objective",
+    "Observed",
     "OperatorOf",
     "OperatorPDE",
     "Problem",

@@ -1,9 +1,9 @@
 """What every classical reconstruction takes and gives back: a linear map and its data, an image and how it came."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -86,3 +86,21 @@ def check_system(A: Linear, y: Tensor, shape: Sequence[int], iterations: int) ->
                 f"{tuple(shape)} need ({size}, 1)",
                 do="give the grid and the geometry that A was made with",
             )
+
+
+def compared(
+    own: Tensor, classical: Mapping[str, Reconstruction], scores: Callable[[Tensor], dict[str, Any]]
+) -> dict[str, Any]:
+    """Score an image, and beside it the classical ones, under ``KEY_METHOD``, with their seconds and duality gaps."""
+    found = scores(own)
+    for name, other in classical.items():
+        found |= {f"{key}_{name}": value for key, value in scores(other.image).items()}
+        found[f"seconds_{name}"] = other.seconds
+        if other.gap is not None:
+            found[f"gap_{name}"] = other.gap
+    return found
+
+
+def classical_images(data: Mapping[str, Any]) -> dict[str, Reconstruction]:
+    """Return the classical reconstructions that a run had the time for."""
+    return {name: found for name, found in data["classical"].items() if found is not None}

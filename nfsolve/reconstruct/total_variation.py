@@ -20,6 +20,7 @@ from nfsolve.reconstruct.reconstruction import Linear, Reconstruction, check_sys
 PRIMAL_STEP = 10.0
 DATA_SHARE, TV_SHARE = 0.79, 0.2  # 0.01 is left for the error of the norm
 POWER_ITERATIONS = 40
+EDGE = 1e-3  # of the contrast: smaller differences count quadratically in the total variation of the field
 
 
 def total_variation(
@@ -101,6 +102,17 @@ def differences_adjoint(steps: Tensor) -> Tensor:
         image.narrow(axis, 0, inner.shape[axis]).sub_(inner)
         image.narrow(axis, 1, inner.shape[axis]).add_(inner)
     return image
+
+
+def root_gradient(image: Tensor, scale: float = 1.0) -> Tensor:
+    """Square roots of the lengths of the differences, so that their squares sum to the total variation, (n, 1).
+
+    Args:
+        image: Values in units of the contrast, (rows, columns) or (slices, rows, columns).
+        scale: Factor on the differences.
+    """
+    steps = [image.diff(dim=i, append=image.narrow(i, -1, 1)).square() for i in range(image.dim())]
+    return (sum(steps[1:], steps[0]) * scale**2 + EDGE**2).pow(0.25).reshape(-1, 1)
 
 
 def _relative_gap(

@@ -1,7 +1,7 @@
 """What tomography in a plane and with a cone beam share: coarser levels, the total variation, losses, scores."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -10,12 +10,10 @@ from torch import Tensor
 
 from nfsolve import InputError
 from nfsolve.forward.radon import ConeBeam, FanBeam, ParallelBeam, PixelGrid, Projector, VoxelGrid
-from nfsolve.problem import Batch
-from nfsolve.reconstruct import Linear, Reconstruction
+from nfsolve.reconstruct import Linear
 
 Loss = Literal["filtered", "gaussian", "poisson"]
 LOSSES = get_args(Loss)
-EDGE = 1e-3  # of the contrast: smaller differences count quadratically in the total variation of the field
 EMPTY = 1e-3  # of the largest line integral: rays below it have met nothing
 
 
@@ -112,17 +110,6 @@ class Levels(dict[int, Level]):
         return self[side]
 
 
-def root_gradient(image: Tensor, scale: float = 1.0) -> Tensor:
-    """Square roots of the lengths of the differences, so that their squares sum to the total variation, (n, 1).
-
-    Args:
-        image: Values in units of the contrast, (rows, columns) or (slices, rows, columns).
-        scale: Factor on the differences.
-    """
-    steps = [image.diff(dim=i, append=image.narrow(i, -1, 1)).square() for i in range(image.dim())]
-    return (sum(steps[1:], steps[0]) * scale**2 + EDGE**2).pow(0.25).reshape(-1, 1)
-
-
 def merged(values: Tensor, side: int) -> Tensor:
     """Average blocks of bins, (views, bins) or (views, rows, columns), as `coarsened` geometries merge them."""
     for axis in range(1, values.dim()):
@@ -159,21 +146,3 @@ class Checked:
         """Map data (m, k) to an image (n, k)."""
         self.check()
         return self.A.adjoint(data)
-
-
-def classical_images(data: Batch) -> dict[str, Reconstruction]:
-    """Return the classical reconstructions that a run had the time for."""
-    return {name: found for name, found in data["classical"].items() if found is not None}
-
-
-def compared(
-    own: Tensor, classical: Mapping[str, Reconstruction], scores: Callable[[Tensor], dict[str, Any]]
-) -> dict[str, Any]:
-    """Score an image, and beside it the classical ones, under ``KEY_METHOD``, with their seconds and duality gaps."""
-    found = scores(own)
-    for name, other in classical.items():
-        found |= {f"{key}_{name}": value for key, value in scores(other.image).items()}
-        found[f"seconds_{name}"] = other.seconds
-        if other.gap is not None:
-            found[f"gap_{name}"] = other.gap
-    return found

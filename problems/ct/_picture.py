@@ -7,7 +7,8 @@ from torch import Tensor
 
 from nfsolve.plot import panels
 from nfsolve.problem import Batch
-from problems.ct._levels import Level, classical_images
+from nfsolve.reconstruct import classical_images
+from problems.ct._levels import Level
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -20,8 +20,8 @@ from nfsolve.forward.radon import PixelGrid
 from nfsolve.metrics import matthews, otsu, psnr, relative_l2, ssim
 from nfsolve.plot import panels
 from nfsolve.problem import Batch, FieldFunction, in_pieces
-from nfsolve.reconstruct import Linear, Reconstruction, filtered_back_projection, ramp_filter, sirt
-from problems.ct._levels import Level, Loss, Measured, check_at_least, classical_images
+from nfsolve.reconstruct import Linear, Reconstruction, classical_images, filtered_back_projection, ramp_filter, sirt
+from problems.ct._levels import Level, Loss, Measured, check_at_least
 from problems.ct._picture import tomography_picture
 from problems.ct._tomography import Tomography
 

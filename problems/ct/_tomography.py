@@ -22,7 +22,7 @@ from nfsolve import Problem, unknown_name
 from nfsolve.forward.counts import gaussian_residual, poisson_residual
 from nfsolve.forward.radon import Projector
 from nfsolve.problem import Batch, FieldFunction, SamplerState, in_pieces
-from nfsolve.reconstruct import Linear, Reconstruction, total_variation
+from nfsolve.reconstruct import Linear, Reconstruction, classical_images, compared, root_gradient, total_variation
 from problems.ct._levels import (
     LOSSES,
     Checked,
@@ -31,10 +31,7 @@ from problems.ct._levels import (
     Loss,
     Measured,
     check_at_least,
-    classical_images,
-    compared,
     merged,
-    root_gradient,
 )
 
 

@@ -27,10 +27,10 @@ from nfsolve.forward.counts import counted_anew
 from nfsolve.forward.radon import ConeBeam, Projector
 from nfsolve.metrics import psnr, relative_l2, ssim
 from nfsolve.problem import Batch, FieldFunction, in_pieces
-from nfsolve.reconstruct import Linear, Reconstruction, cgls, fdk, ramp_filter, sirt
+from nfsolve.reconstruct import Linear, Reconstruction, cgls, classical_images, fdk, ramp_filter, sirt
 from problems.ct._cone_output import cone_picture, write_volumes
 from problems.ct._cone_phantom import Body, Phantom, Sampled
-from problems.ct._levels import Level, Loss, Measured, check_at_least, classical_images, support
+from problems.ct._levels import Level, Loss, Measured, check_at_least, support
 from problems.ct._tomography import Tomography
 
 if TYPE_CHECKING:

@@ -121,7 +121,7 @@ def test_a_derived_quantity_by_the_delta_method(decayed):
     )
     slope = found.band(points, of="u_t").standard_error  # of -rate u
     product = found.derived(lambda field, problem: -problem.rate * field(points)).standard_error
-    torch.testing.assert_close(slope, product, rtol=0.05, atol=0)
+    torch.testing.assert_close(slope, product, rtol=0.05, atol=5e-4)  # as far as the equation is enforced
 
 
 def test_samples_have_the_covariance(decayed):

@@ -118,17 +118,33 @@ def wrap_operator(
         _columns(operator.A_adjoint, "A_adjoint", data_shape, image_shape),
         (torch.Size(data_shape).numel(), torch.Size(image_shape).numel()),
     )
+    check_adjoint(linear, dtype, device, "A_adjoint", "A")
+    return linear
+
+
+def check_adjoint(linear: LinearMap, dtype: torch.dtype, device: Any, adjoint: str, forward: str) -> None:
+    """Test <A x, y> = <x, A^T y> for random x and y.
+
+    Args:
+        linear: The map.
+        dtype: Type with which it is tried.
+        device: Device on which it is tried.
+        adjoint: What a user calls the adjoint.
+        forward: What a user calls the map.
+
+    Raises:
+        InputError: They do not belong together.
+    """
     generator = torch.Generator().manual_seed(0)
     y, x = (torch.randn(n, 1, generator=generator, dtype=dtype).to(device) for n in linear.shape)
     there, back = linear(x), linear.adjoint(y)
     ours, theirs = float((there * y).sum()), float((x * back).sum())
     if not abs(ours - theirs) <= TOLERANCE * float(there.norm() * y.norm()):
         raise InputError(
-            f"A_adjoint is not the adjoint of A: <A x, y> is {ours:.7g} but <x, A_adjoint y> is {theirs:.7g} for "
-            f"random x and y, and they must agree to {TOLERANCE:g} |A x| |y|",
+            f"{adjoint} is not the adjoint of {forward}: <A x, y> is {ours:.7g} but <x, {adjoint} y> is {theirs:.7g} "
+            f"for random x and y, and they must agree to {TOLERANCE:g} |A x| |y|",
             do="give the exact adjoint; a back-projection with a filter or an interpolation of its own is not",
         )
-    return linear
 
 
 def _columns(

@@ -19,7 +19,7 @@ from nfsolve.forward.phantoms import SHEPP_LOGAN, phantom_image, phantom_project
 from nfsolve.forward.radon import FanBeam, ParallelBeam, PixelGrid, Projector
 from nfsolve.metrics import psnr, relative_l2
 from nfsolve.problem import SamplerState
-from problems.ct._levels import EDGE
+from nfsolve.reconstruct.total_variation import EDGE
 from problems.ct._plane import LENGTH, PlaneTomography
 from problems.ct._tomography import Tomography
 from problems.ct.limited import CTLimited

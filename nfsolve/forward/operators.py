@@ -1,0 +1,149 @@
+"""Whatever a user has for a measurement operator, as one differentiable function of an image's values.
+
+Matrices (numpy, torch, scipy.sparse), linear operators of scipy (``matvec``, ``rmatvec``), physics of deepinv (``A``,
+``A_adjoint``) and functions of torch. Complex data are pairs of real numbers, so that residuals stay real.
+"""
+
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import sparse
+from torch import Tensor
+
+from nfsolve._core.errors import InputError
+from nfsolve.forward.radon.linear import LinearMap, check_adjoint
+
+Measure = Callable[[Tensor], Tensor]
+"""Values at the points of a grid ``(n, k)`` -> what is measured of them, real, ``(m, k)`` or ``(m, 1)``."""
+
+
+def measure_with(
+    operator: Any, shape: Sequence[int], data_shape: Sequence[int], dtype: torch.dtype, device: Any = "cpu"
+) -> Measure:
+    """Make a function of values on a grid of whatever a user has.
+
+    Args:
+        operator: A matrix ``(m, n)`` for the n values of the grid in row-major order; an object with ``matvec`` and
+            ``rmatvec``, or with ``A`` and ``A_adjoint``, which take and give images as deepinv's do; or a function of
+            torch that takes the values in the shape of the grid, with the unknowns last where there are several.
+        shape: Shape of the grid.
+        data_shape: Shape of the data.
+        dtype: Type of the field.
+        device: Where it lives.
+
+    Returns:
+        The function; a `LinearMap` where the operator is linear.
+
+    Raises:
+        InputError: The sizes do not fit, an adjoint is wrong, or this is none of those.
+    """
+    n, m = math.prod(shape), math.prod(data_shape)
+    if isinstance(operator, LinearMap):
+        linear = operator
+    elif isinstance(operator, np.ndarray | Tensor) or sparse.issparse(operator):
+        linear = _matrix(operator, dtype, device)
+    elif hasattr(operator, "matvec") and hasattr(operator, "rmatvec"):
+        linear = _of_scipy(operator, dtype, device)
+        check_adjoint(linear, dtype, device, "rmatvec", "matvec")
+    elif hasattr(operator, "A") and hasattr(operator, "A_adjoint"):
+        linear = _of_deepinv(operator, shape, data_shape, dtype, device)
+        check_adjoint(linear, dtype, device, "A_adjoint", "A")
+    elif callable(operator):
+        return lambda values: real(operator(values.reshape(*shape, *values.shape[1:][: values.shape[1] > 1])))
+    else:
+        raise InputError(
+            f"an operator must be a matrix, a linear operator or a function, got {operator!r}",
+            do="give a function of torch that takes the values on the grid",
+        )
+    if linear.shape[1] != n or linear.shape[0] not in (m, 2 * m):
+        raise InputError(
+            f"the operator takes {linear.shape[1]} values to {linear.shape[0]}, but the grid {tuple(shape)} has {n} "
+            f"points and the data {tuple(data_shape)} have {m} entries",
+            do="give the shape of the grid, and data in the shape of the measurements",
+        )
+    return linear
+
+
+def real(values: Any) -> Tensor:
+    """Return values of any shape as a real column ``(m, 1)``, of complex ones the real and then the imaginary parts."""
+    flat = torch.cat([values.real.reshape(-1), values.imag.reshape(-1)]) if values.is_complex() else values.reshape(-1)
+    return flat[:, None]
+
+
+def _matrix(matrix: Any, dtype: torch.dtype, device: Any) -> LinearMap:
+    if matrix.ndim != 2:
+        raise InputError(
+            f"a matrix must have two axes, got shape {tuple(matrix.shape)}", do="give one row for each measurement"
+        )
+    if isinstance(matrix, Tensor) and not matrix.is_sparse:
+        matrix = matrix.detach().cpu().numpy()
+    if sparse.issparse(matrix):
+        table: Any = sparse.csr_array(matrix)
+        table = sparse.vstack([table.real, table.imag]) if np.iscomplexobj(table) else table
+        there, back = (_compressed(part, dtype, device) for part in (table, table.T))
+    elif isinstance(matrix, Tensor):
+        there, back = (part.to(device, dtype).coalesce() for part in (matrix, matrix.T))
+    else:
+        dense = np.concatenate([matrix.real, matrix.imag]) if np.iscomplexobj(matrix) else np.asarray(matrix)
+        there = torch.as_tensor(dense, dtype=dtype, device=device)
+        back = there.T
+    return LinearMap(lambda x: there @ x, lambda y: back @ y, (there.shape[0], there.shape[1]))
+
+
+def _compressed(table: Any, dtype: torch.dtype, device: Any) -> Tensor:
+    """Return a sparse matrix as torch multiplies it fastest."""
+    rows = sparse.csr_array(table)
+    parts = (torch.as_tensor(part) for part in (rows.indptr, rows.indices, rows.data))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+        return torch.sparse_csr_tensor(*parts, size=rows.shape, dtype=dtype, device=device, check_invariants=True)
+
+
+def _of_scipy(operator: Any, dtype: torch.dtype, device: Any) -> LinearMap:
+    m, n = operator.shape
+    complex_data = np.issubdtype(np.dtype(getattr(operator, "dtype", None) or float), np.complexfloating)
+
+    def to(column: np.ndarray) -> Tensor:
+        return torch.as_tensor(np.ascontiguousarray(column), dtype=dtype, device=device)
+
+    def there(x: Tensor) -> Tensor:
+        found = [np.ravel(operator.matvec(column)) for column in x.detach().cpu().numpy().T]
+        table: Any = np.stack(found, 1)
+        return to(np.concatenate([table.real, table.imag]) if complex_data else table)
+
+    def back(y: Tensor) -> Tensor:
+        table: Any = y.detach().cpu().numpy()
+        table = table[:m] + 1j * table[m:] if complex_data else table
+        found: Any = np.stack([np.ravel(operator.rmatvec(column)) for column in table.T], 1)
+        return to(found.real)
+
+    return LinearMap(there, back, ((1 + complex_data) * m, n))
+
+
+def _of_deepinv(
+    operator: Any, shape: Sequence[int], data_shape: Sequence[int], dtype: torch.dtype, device: Any
+) -> LinearMap:
+    """Take images (1, 1, *shape) to data of any shape with as many entries."""
+    image = torch.zeros(1, 1, *shape, dtype=dtype, device=device)
+    like = operator.A(image)
+    m, n = math.prod(data_shape), math.prod(shape)
+    size = like.numel() * (1 + like.is_complex())
+    if size not in (m, 2 * m):
+        raise InputError(
+            f"A() takes an image {tuple(image.shape)} to data of shape {tuple(like.shape)}, which do not fit data of "
+            f"shape {tuple(data_shape)}",
+            do="give the data as A() gives them",
+        )
+
+    def there(x: Tensor) -> Tensor:
+        return torch.cat([real(operator.A(column.reshape(image.shape))) for column in x.T], 1)
+
+    def back(y: Tensor) -> Tensor:
+        parts = torch.complex(*y.chunk(2)) if like.is_complex() else y
+        return torch.cat([operator.A_adjoint(c.reshape(like.shape)).real.reshape(-1, 1) for c in parts.T], 1)
+
+    return LinearMap(there, back, (size, n))

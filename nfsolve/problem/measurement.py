@@ -1,0 +1,265 @@
+"""A field seen through a measurement operator: find u with A(u) = data, up to noise."""
+
+import math
+import time
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nfsolve._core.errors import InputError
+from nfsolve.domains import Box
+from nfsolve.forward.operators import measure_with, real
+from nfsolve.metrics import psnr, relative_l2, ssim
+from nfsolve.problem.pde.evaluate import in_pieces
+from nfsolve.problem.problem import Batch, FieldFunction, Problem
+from nfsolve.problem.recipe import Recipe, RunOptions, Stage
+from nfsolve.reconstruct import Reconstruction, classical_images, compared, root_gradient
+
+SMALL = 1024  # points of a grid up to which the default is a small network under Gauss-Newton
+SSIM_FROM = 11  # pixels along each side
+
+
+@dataclass(frozen=True, eq=False)
+class Observed:
+    """What was measured.
+
+    Attributes:
+        operator: What measures: a matrix, a linear operator of scipy, physics of deepinv (``A``, ``A_adjoint``), or a
+            function of torch that takes the values in the shape of the grid, with the unknowns last where there are
+            several (see `nfsolve.forward.operators.measure_with`).
+        data: What it gave, an array of any shape, real or complex.
+        noise: Standard deviation of the noise, a number or one for each entry; None where it is not known.
+        mask: Which entries count, in the shape of the data; None for all.
+        truth: True values in the shape of the grid, to score with; None where they are not known.
+    """
+
+    operator: Any
+    data: Any
+    noise: Any = None
+    mask: Any = None
+    truth: Any = None
+
+
+@dataclass
+class Measurement(Problem):
+    """A problem whose field is read on a grid by an operator; a subclass says ``shape`` and `observe`.
+
+    The residual "data" is the misfit in units of the noise, where that is given, else of the rms of the data.
+    Scores, picture and recipe have defaults; the domain is a box whose longest side is 1, with the coordinates x, y, z
+    along the axes of the grid, unless the subclass has a ``domain`` of its own.
+
+    Attributes:
+        tv: Weight of the total variation of the field on the grid, for fields of order one.
+        shape: Points of the grid along each axis.
+
+    Examples:
+        >>> import numpy as np, nfsolve as nf
+        >>> class Blurred(nf.Measurement):
+        ...     shape = (32,)
+        ...
+        ...     def observe(self):
+        ...         sharp = np.exp(-((np.arange(32) - 12) ** 2) / 8)
+        ...         blur = np.exp(-(np.subtract.outer(np.arange(32), np.arange(32)) ** 2) / 18) / 7.5
+        ...         return nf.Observed(blur, blur @ sharp, truth=sharp)
+        >>> nf.solve(Blurred(), steps=30, report=None).metrics["relative_l2"] < 0.1
+        True
+    """
+
+    tv: float = field(default=0.0, kw_only=True)
+
+    shape: ClassVar[tuple[int, ...]]
+    unknowns = "u"
+    resample_every = 0
+    score = "psnr"
+
+    @abstractmethod
+    def observe(self) -> Observed:
+        """Make or read what was measured, once for each run."""
+
+    def rivals(self, observed: Observed, measure: Any) -> dict[str, Callable[[], Any]]:
+        """Return classical methods to compare with.
+
+        Args:
+            observed: What `observe` gave.
+            measure: The operator between columns ``(n, 1)`` and ``(m, 1)``, with its ``adjoint`` where it is linear.
+
+        Returns:
+            Name -> a function that gives an image in the shape of the grid, or a `nfsolve.reconstruct.Reconstruction`.
+        """
+        return {}
+
+    @property
+    def domain(self) -> Box:  # type: ignore[override]
+        """A box of cells of equal sides."""
+        if not 1 <= len(self.shape) <= 4 or min(self.shape) < 1:
+            raise InputError(
+                f"the shape of a grid must have 1 to 4 positive numbers, got {self.shape}",
+                do="write shape = (64, 64), or a domain and points() of your own",
+            )
+        return Box(**{name: (0.0, n / max(self.shape)) for name, n in zip("xyzw", self.shape, strict=False)})
+
+    @property
+    def resolution(self) -> int:
+        """Number of points along the longest axis."""
+        return max(self.shape)
+
+    def points(self) -> Tensor:
+        """Return the points ``(n, d)`` at which the operator reads the field: the centres of the cells of the grid."""
+        sides = zip(self.domain.bounds, self.shape, strict=True)
+        axes = [low + (high - low) * (torch.arange(n, dtype=torch.float64) + 0.5) / n for (low, high), n in sides]
+        return torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).reshape(-1, len(axes))
+
+    def load(self, device: str | torch.device, dtype: torch.dtype) -> Batch:
+        """Read what was measured, and check that its parts fit."""
+        observed, points = self.observe(), self.points().to(device, dtype)
+        data = _array(observed.data, "data")
+        measure = measure_with(observed.operator, self.shape, data.shape, dtype, device)
+        values, kept = real(data).to(device, dtype), _mask(observed.mask, data)
+        found = measure(torch.rand(len(points), len(self.unknowns.split()), dtype=dtype, device=device))
+        if found.numel() != values.numel():
+            raise InputError(
+                f"the operator gives {found.numel()} values for a grid of shape {self.shape}, but the data "
+                f"{tuple(data.shape)} have {values.numel()}",
+                do="give data in the shape that the operator gives",
+            )
+        if not found.abs().max() > 0:
+            raise InputError("the operator must see the field, but it gives 0 for random values", do="check its matrix")
+        return {
+            "points": points,
+            "measure": measure,
+            "values": values,
+            "scale": _scale(observed.noise, data, values, kept).to(device, dtype),
+            "observed": observed,
+            "classical": {},
+            **({} if observed.truth is None else {"truth": self._truth(observed.truth).to(device, dtype)}),
+        }
+
+    def _truth(self, truth: Any) -> Tensor:
+        table = _array(truth, "truth")
+        if table.shape not in (torch.Size(self.shape), torch.Size((*self.shape, len(self.unknowns.split())))):
+            raise InputError(f"truth must have the shape {self.shape} of the grid, got {tuple(table.shape)}")
+        return table
+
+    def residuals(self, field: FieldFunction, batch: Batch) -> dict[str, Tensor]:
+        """Return the misfit; the squares of "variation" are lengths of differences between points of the grid."""
+        values = in_pieces(field, batch["points"])
+        misfit = batch["measure"](values).reshape(-1, 1) - batch["values"]
+        found = {"data": batch["scale"] * misfit}
+        if self.tv:
+            columns = [root_gradient(column.reshape(self.shape)) for column in values.T]
+            found["variation"] = torch.cat(columns, 1)
+        return found
+
+    def weights(self) -> dict[str, float]:
+        """Return the weight of the total variation."""
+        return {"variation": self.tv}
+
+    def noisy_residuals(self) -> tuple[str, ...]:
+        """Noise is in the data."""
+        return ("data",)
+
+    def on_grid(self, field: FieldFunction, data: Batch) -> Tensor:
+        """Return the values on the grid, in its shape, with the unknowns last where there are several."""
+        values = in_pieces(field, data["points"])
+        return values.reshape(*self.shape, *values.shape[1:][: values.shape[1] > 1])
+
+    def scores(self, image: Tensor, data: Batch) -> dict[str, Any]:
+        """Score an image in the shape of the grid: its misfit, and its distance from the truth where that is known."""
+        image = image.to(data["values"])
+        misfit = data["measure"](image.reshape(len(data["points"]), -1)).reshape(-1, 1) - data["values"]
+        found = {"misfit": float((data["scale"] * misfit).square().mean().sqrt())}
+        if "truth" in data:
+            truth = data["truth"]
+            image = image.reshape(truth.shape)
+            found |= {"psnr": psnr(image, truth, float(truth.abs().max())), "relative_l2": relative_l2(image, truth)}
+            if len(self.shape) == 2 and min(self.shape) >= SSIM_FROM:
+                found["ssim"] = ssim(image.reshape(*self.shape, -1), truth.reshape(*self.shape, -1))
+        return found
+
+    def metrics(self, field: FieldFunction, data: Batch) -> dict[str, Any]:
+        """Score the field, and the classical methods beside it."""
+        return compared(self.on_grid(field, data), classical_images(data), partial(self.scores, data=data))
+
+    def quick_metrics(self, field: FieldFunction, data: Batch) -> dict[str, Any]:
+        """Score the field alone."""
+        return self.scores(self.on_grid(field, data), data)
+
+    def baselines(self, data: Batch, check: Callable[[], None]) -> dict[str, Callable[[], Any]]:
+        """Return the rivals, each of which gives a `Reconstruction`."""
+        methods = self.rivals(data["observed"], data["measure"])
+        return {name: partial(self._timed, method, data["points"]) for name, method in methods.items()}
+
+    def _timed(self, method: Callable[[], Any], like: Tensor) -> Reconstruction:
+        start = time.perf_counter()
+        found = method()
+        if isinstance(found, Reconstruction):
+            return found
+        image = _array(found, "a rival").to(like).reshape(self.shape)
+        return Reconstruction(image, time.perf_counter() - start, 1, "")
+
+    def recipe(self) -> Recipe:
+        """Return a small network under Gauss-Newton for small grids, else a grid of features under Adam."""
+        from nfsolve.fields import MLP, FeatureGrid, ReLU
+        from nfsolve.optim import GaussNewton
+
+        if math.prod(self.shape) <= SMALL:
+            net = partial(MLP, width=16, depth=2)
+            return Recipe(net, (Stage(GaussNewton, steps=100),), run=RunOptions(dtype="float64", log_every=10))
+        finest = max(self.shape)
+        encoding = FeatureGrid(levels=max(2, round(math.log2(finest)) - 2), coarsest=8, finest=finest)
+        net = partial(MLP, width=64, depth=1, activation=ReLU(), encoding=encoding)
+        adam = partial(torch.optim.Adam, lr=1e-2)
+        return Recipe(net, (Stage(adam, steps=400, schedule="cosine"),), run=RunOptions(log_every=25))
+
+
+def _array(values: Any, what: str) -> Tensor:
+    """Return what a user has in memory as a tensor, real ones in float64."""
+    try:
+        table = values.detach().cpu() if isinstance(values, Tensor) else torch.as_tensor(np.asarray(values))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{what} must be an array of numbers, got {values!r} ({error})") from error
+    if not table.numel():
+        raise InputError(f"{what} must hold at least one number, got shape {tuple(table.shape)}")
+    return table.to(torch.complex128 if table.is_complex() else torch.float64)
+
+
+def _mask(mask: Any, data: Tensor) -> Tensor:
+    """Return which of the real values count, ``(m, 1)``."""
+    if mask is None:
+        return torch.ones_like(real(data), dtype=torch.bool)
+    table = torch.as_tensor(np.asarray(mask))
+    if table.shape != data.shape:
+        raise InputError(
+            f"the mask must have the shape {tuple(data.shape)} of the data, got {tuple(table.shape)}",
+            do="give True for each entry that was measured",
+        )
+    if not table.any():
+        raise InputError("the mask must keep at least one entry of the data, but it keeps none")
+    column = table.bool().reshape(-1, 1)
+    return torch.cat([column, column]) if data.is_complex() else column
+
+
+def _scale(noise: Any, data: Tensor, values: Tensor, kept: Tensor) -> Tensor:
+    """Return the factor on each value, ``(m, 1)``: 1 / noise, or 1 / rms of the data; 0 where nothing was measured."""
+    kept = kept.to(values.device)
+    if noise is None:
+        size = float(values[kept].double().square().mean().sqrt())
+        return kept / (size or 1.0)
+    spread = _array(noise, "noise")
+    if spread.dim() and spread.shape != data.shape:
+        raise InputError(
+            f"noise must be a number, or have the shape {tuple(data.shape)} of the data, got {tuple(spread.shape)}"
+        )
+    if not bool(((spread > 0) & torch.isfinite(spread)).all()):
+        raise InputError(
+            f"noise must be positive, because misfits are divided by it, got {float(spread.min()):g}",
+            do="leave it out where it is not known",
+        )
+    column = spread.expand(data.shape).reshape(-1, 1)
+    return kept / (torch.cat([column, column]) if data.is_complex() else column).to(values.device)

@@ -1,0 +1,1 @@
+"""Fields seen through a measurement operator."""

@@ -1,0 +1,119 @@
+"""A problem made of an operator and its data: defaults, scores, and what cannot be meant."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import nfsolve as nf
+from nfsolve import InputError, Measurement, Observed
+from nfsolve.reconstruct import Reconstruction
+
+SIDE = 6
+SHARP = np.exp(-((np.arange(SIDE)[:, None] - 2) ** 2 + (np.arange(SIDE) - 3) ** 2) / 4)
+MATRIX = np.random.default_rng(0).standard_normal((30, SIDE**2))
+
+
+@dataclass
+class Seen(Measurement):
+    """A small image through a random matrix."""
+
+    change: Any = None
+
+    shape = (SIDE, SIDE)
+
+    def observe(self):
+        given: dict[str, Any] = {"operator": MATRIX, "data": MATRIX @ SHARP.ravel(), "noise": 0.1, "truth": SHARP}
+        return Observed(**given | (self.change or {}))
+
+    def rivals(self, observed, measure):
+        return {
+            "pseudo": lambda: np.linalg.pinv(observed.operator) @ observed.data,
+            "zero": lambda: Reconstruction(torch.zeros(self.shape), 0.5, 1, ""),
+        }
+
+
+def test_everything_else_has_a_default():
+    solution = nf.solve(Seen(), steps=5, report=None)
+    expected = np.linalg.pinv(MATRIX) @ MATRIX @ SHARP.ravel()
+    gap = np.linalg.norm(expected - SHARP.ravel()) / np.linalg.norm(SHARP)
+    assert solution.metrics["relative_l2_pseudo"] == pytest.approx(gap)
+    assert solution.metrics["relative_l2_zero"] == 1
+    assert solution.metrics["seconds_zero"] == 0.5
+    assert {"psnr", "misfit", "relative_l2"} <= set(solution.metrics)
+    assert solution.plot() is not None
+
+
+def test_the_misfit_is_in_units_of_the_noise():
+    data = Seen().load("cpu", torch.float64)
+    exact = torch.as_tensor(SHARP).reshape(-1, 1)
+    field = lambda points: exact + 0.1  # noqa: E731
+    expected = MATRIX @ np.full(SIDE**2, 0.1) / 0.1
+    np.testing.assert_allclose(Seen().residuals(field, data)["data"][:, 0].numpy(), expected)
+    unknown = Seen({"noise": None})
+    size = np.sqrt(np.mean((MATRIX @ SHARP.ravel()) ** 2))
+    found = unknown.residuals(field, unknown.load("cpu", torch.float64))["data"]
+    np.testing.assert_allclose(found[:, 0].numpy(), 0.1 * expected / size)
+
+
+def test_what_is_masked_does_not_count():
+    kept = np.arange(30) % 3 > 0
+    broken = np.where(kept, MATRIX @ SHARP.ravel(), 1e6)
+    problem = Seen({"mask": kept, "data": broken})
+    residual = problem.residuals(lambda p: torch.as_tensor(SHARP).reshape(-1, 1), problem.load("cpu", torch.float64))
+    assert residual["data"].abs().max() < 1e-10
+
+
+def test_the_variation_is_that_of_the_grid():
+    problem = Seen(tv=2.0)
+    found = problem.residuals(lambda p: torch.as_tensor(SHARP).reshape(-1, 1), problem.load("cpu", torch.float64))
+    steps = [np.diff(SHARP, axis=i, append=np.take(SHARP, [-1], i)) for i in (0, 1)]
+    assert float(found["variation"].square().sum()) == pytest.approx(np.hypot(*steps).sum(), rel=0.01)
+    assert problem.weights() == {"variation": 2.0}
+
+
+def test_points_are_the_centres_of_cells():
+    @dataclass
+    class Line(Seen):
+        shape = (2, 4)
+
+    assert Line().domain == nf.Box(x=(0, 0.5), y=(0, 1))
+    assert Line().points()[[0, 1, -1]].tolist() == [[0.125, 0.125], [0.125, 0.375], [0.375, 0.875]]
+
+
+def test_a_solution_has_an_uncertainty():
+    solution = nf.solve(Seen(), steps=20, report=None)
+    band = nf.posterior(solution, noise=1.0).band(Seen().points())  # in units of the noise
+    assert band.standard_error.shape == (36, 1)
+    assert bool((band.standard_error > 0).all())
+
+
+MISTAKES = {
+    r"the mask must have the shape \(30,\) of the data, got \(7,\)": {"mask": np.ones(7)},
+    "the mask must keep at least one": {"mask": np.zeros(30)},
+    "noise must be positive, because misfits are divided by it, got 0": {"noise": 0},
+    r"noise must be a number, or have the shape \(30,\) of the data": {"noise": np.ones(3)},
+    "truth must have the shape": {"truth": np.ones(3)},
+    "takes 36 values to 30, but the grid": {"data": np.ones(29)},
+    "the operator gives 1 values for a grid": {"operator": torch.sum},
+    "the operator must see the field": {"operator": 0 * MATRIX},
+    "data must hold at least one number": {"data": []},
+    "data must be an array of numbers": {"data": object()},
+}
+
+
+@pytest.mark.parametrize("message", MISTAKES)
+def test_what_cannot_be_meant_is_refused(message):
+    with pytest.raises(InputError, match=message):
+        Seen(MISTAKES[message]).load("cpu", torch.float64)
+
+
+def test_a_grid_needs_a_shape():
+    @dataclass
+    class None_(Seen):
+        shape = ()
+
+    with pytest.raises(InputError, match="shape of a grid must have 1 to 4 positive numbers"):
+        None_().domain  # noqa: B018

@@ -1,0 +1,65 @@
+"""The gallery behind measurement operators: what is measured, its rivals, and that the field comes close."""
+
+import numpy as np
+import pytest
+import torch
+
+import nfsolve as nf
+from nfsolve import InputError
+from problems.measurements.deconvolution import Deconvolution
+from problems.measurements.heat_source import HeatSource, tikhonov
+from problems.measurements.mri import MRI, Lines, lowest_and_random
+
+
+def test_lines_of_the_fourier_plane_have_the_lowest():
+    lines = lowest_and_random(128, 32, nf.generator(0, "lines"))
+    assert len(set(lines.tolist())) == 32
+    assert set(range(60, 69)) <= set(lines.tolist())
+    image = torch.randn(16, 16, dtype=torch.float64)
+    whole = Lines(torch.arange(16), 16)
+    torch.testing.assert_close(whole.A_adjoint(whole.A(image)), image)
+
+
+@pytest.mark.parametrize(
+    "problem", [MRI(size=32), Deconvolution(size=32), HeatSource()], ids=lambda p: type(p).__name__
+)
+def test_the_truth_has_the_misfit_of_the_noise(problem):
+    data = problem.load("cpu", torch.float64)
+    assert problem.scores(data["truth"], data)["misfit"] == pytest.approx(1, abs=0.25)
+
+
+@pytest.mark.parametrize(
+    ("problem", "steps", "rival"),
+    [(MRI(size=40), 100, "zero_filled"), (Deconvolution(size=40), 100, "wiener"), (HeatSource(), 120, "tikhonov")],
+    ids=["mri", "deconvolution", "heat_source"],
+)
+def test_a_field_comes_near_and_stands_beside_its_rival(problem, steps, rival):
+    metrics = nf.solve(problem, steps=steps, report=None).metrics
+    assert metrics["psnr"] > 15
+    assert metrics[f"psnr_{rival}"] > 12
+    assert f"seconds_{rival}" in metrics
+
+
+def test_the_heat_of_one_source_is_that_of_the_equation():
+    problem = HeatSource(sensors=3)
+    x, y = problem.points().numpy().T
+    step = 1 / 33  # cold just outside the grid
+    u = np.sin(np.pi * (x * 32 + 0.5) * step) * np.sin(np.pi * (y * 32 + 0.5) * step)
+    factor = 2 * 32**2 * 2 * (1 - np.cos(np.pi * step))
+    places = np.linspace(0, 31, 5)[1:-1].round().astype(int)
+    seen = u.reshape(32, 32)[np.ix_(places, places)].ravel()
+    np.testing.assert_allclose(problem.matrix() @ (factor * u), seen, rtol=1e-8)
+
+
+def test_tikhonov_leaves_the_misfit_of_the_noise():
+    A = np.random.default_rng(0).standard_normal((20, 30))
+    data = A @ np.ones(30) + 0.5 * np.random.default_rng(1).standard_normal(20)
+    assert np.mean((A @ tikhonov(A, data, 0.5) - data) ** 2) == pytest.approx(0.25, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: MRI(acceleration=0.5), lambda: Deconvolution(blur=0), lambda: HeatSource(noise=0)]
+)
+def test_parameters_out_of_range_are_refused(make):
+    with pytest.raises(InputError, match="positive|blur between"):
+        make()
