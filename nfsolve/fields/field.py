@@ -167,7 +167,7 @@ class Field(OnArrays, ABC):
         cls.check_options(options)
         transform = problem.output_transform() if hasattr(problem, "output_transform") else None
         if isinstance(options.get("init"), Init):
-            options["init"] = options["init"].for_problem(problem)
+            options["init"] = options["init"].at_resolution(getattr(problem, "resolution", None))
         return cls(problem.domain, outputs=problem.unknowns, **{"output_transform": transform, **options})  # type: ignore[call-arg]
 
     @classmethod

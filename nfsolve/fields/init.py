@@ -9,7 +9,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Generator, Tensor, nn
@@ -64,8 +64,8 @@ class Init(ABC):
             InputError: The initialisation is not made for this place or activation.
         """
 
-    def for_problem(self, problem: Any) -> "Init":
-        """Return the initialisation with what it takes from a problem, where it takes anything."""
+    def at_resolution(self, resolution: int | None) -> "Init":
+        """Return the initialisation for given values with as many points along their longest axis, where it matters."""
         return self
 
 
@@ -136,11 +136,11 @@ class WeightScaling(Init):
         if self.resolution is not None:
             check_counts("WeightScaling", resolution=self.resolution)
 
-    def for_problem(self, problem: Any) -> "WeightScaling":
-        """Take the resolution of a problem that has one, for ``"auto"`` without."""
+    def at_resolution(self, resolution: int | None) -> "WeightScaling":
+        """Take the resolution, for ``"auto"`` without."""
         if self.alpha != "auto" or self.resolution is not None:
             return self
-        return dataclasses.replace(self, resolution=getattr(problem, "resolution", None))
+        return dataclasses.replace(self, resolution=resolution)
 
     def __call__(self, layer: nn.Linear, place: Place, generator: Generator) -> None:
         """Fill a layer."""

@@ -40,7 +40,8 @@ def operator_picture(solution: Solution) -> "Figure":
         the same colours, their difference, and slices of both; below, the histogram of the errors, the residuals on
         trained and on fresh points, and the history. Without labels, the answers for the first test functions.
     """
-    problem: OperatorPDE = solution.problem
+    problem = solution.problem
+    assert isinstance(problem, OperatorPDE)
     data, outputs = solution.data, problem.outputs
     if data["test"].truth is None:
         rows = min(ANSWERS, len(data["test"]))

@@ -1,6 +1,5 @@
 """The picture of a PDE's solution: fields, references and errors, residuals on fresh points, and the history."""
 
-import copy
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -25,6 +24,8 @@ from nfsolve.plot.panels import (
 from nfsolve.plot.views import View, views
 from nfsolve.problem.pde.conditions import arguments
 from nfsolve.problem.pde.evaluate import in_pieces
+from nfsolve.problem.pde.pde import PDE
+from nfsolve.problem.problem import Problem
 from nfsolve.problem.rows import Rows
 from nfsolve.run.heldout import PIECE
 from nfsolve.run.solution import Solution
@@ -47,7 +48,8 @@ def pde_picture(solution: Solution) -> "Figure":
         error where there is one; streamlines of velocities in a plane; the residuals there, in logarithmic colours; the
         paths of unknown scalars; the residuals on trained and on fresh points; the history.
     """
-    problem: Any = solution.problem
+    problem = solution.problem
+    assert isinstance(problem, PDE)
     places = views(problem, solution.data)
     like = solution.data["like"]
     values = [in_pieces(solution.field, view.points.to(like)).cpu() for view in places]
@@ -91,7 +93,8 @@ def composed(rows: "Sequence[Sequence[Panel]]") -> "Figure":
 
 def _unknown(solution: Solution, i: int, places: list[View], values: list[Tensor]) -> "list[list[Panel]]":
     """Return the rows of one unknown: a row for each place with a reference, or one row for all places."""
-    problem: Any = solution.problem
+    problem = solution.problem
+    assert isinstance(problem, PDE)
     name, score = problem.outputs[i], solution.metrics.get(f"relative_l2/{problem.outputs[i]}")
     rows: list[list[Panel]] = []
     for view, found in zip(places, values, strict=True):
@@ -134,17 +137,17 @@ def _space(view: View) -> str | None:
     return "3d" if len(view.axes) == 3 else None
 
 
-def _timed(problem: Any, view: View) -> bool:
+def _timed(problem: PDE, view: View) -> bool:
     return view.axes[0] not in problem.domain.space
 
 
-def _slices(axes: "Axes", problem: Any, view: View, name: str, u: np.ndarray, v: np.ndarray | None) -> None:
+def _slices(axes: "Axes", problem: PDE, view: View, name: str, u: np.ndarray, v: np.ndarray | None) -> None:
     domain = problem.domain
     names, bounds = ([known[i] for i in view.axes] for known in (domain.names, domain.bounds))
     slices_panel(axes, u, v, bounds, names, name)
 
 
-def _curve_panel(axes: "Axes", problem: Any, view: View, name: str, u: np.ndarray, v: np.ndarray | None) -> None:
+def _curve_panel(axes: "Axes", problem: PDE, view: View, name: str, u: np.ndarray, v: np.ndarray | None) -> None:
     """Draw an unknown along a line."""
     x, order, style = _along(view)
     if v is not None:
@@ -155,7 +158,7 @@ def _curve_panel(axes: "Axes", problem: Any, view: View, name: str, u: np.ndarra
         axes.legend(fontsize="small")
 
 
-def _log_curve_panel(axes: "Axes", problem: Any, view: View, curves: dict[str, np.ndarray], title: str) -> None:
+def _log_curve_panel(axes: "Axes", problem: PDE, view: View, curves: dict[str, np.ndarray], title: str) -> None:
     """Draw sizes along a line."""
     x, order, style = _along(view)
     for name, values in curves.items():
@@ -175,7 +178,7 @@ def _along(view: View) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
     return np.sort(x), x.argsort(), {"ls": "", "marker": "."}
 
 
-def _values_panel(axes: Any, problem: Any, view: View, values: np.ndarray, title: str, scale: dict[str, Any]) -> None:
+def _values_panel(axes: Any, problem: PDE, view: View, values: np.ndarray, title: str, scale: dict[str, Any]) -> None:
     """Draw values over a plane, or at scattered points of a plane or of space."""
     domain = problem.domain
     names, bounds = ([known[i] for i in view.axes] for known in (domain.names, domain.bounds))
@@ -202,7 +205,7 @@ def _values_panel(axes: Any, problem: Any, view: View, values: np.ndarray, title
         axes.set_aspect("equal" if max(sides) < 4 * min(sides) else "auto")
 
 
-def _flow(problem: Any, places: list[View], values: list[Tensor]) -> "list[Panel]":
+def _flow(problem: PDE, places: list[View], values: list[Tensor]) -> "list[Panel]":
     """Return streamlines over planes of space, where two unknowns are the velocities of a flow."""
     outputs, names = problem.outputs, problem.domain.names
     methods = [set(arguments(getattr(problem, name))) for name in problem.conditions()]
@@ -224,7 +227,8 @@ def _flow(problem: Any, places: list[View], values: list[Tensor]) -> "list[Panel
 
 def _residuals(solution: Solution, places: list[View]) -> "list[Panel]":
     """Return the sizes of the interior residuals: of one at all places, of several in the middle one."""
-    problem: Any = _bound(solution)
+    problem = _bound(solution)
+    assert isinstance(problem, PDE)
     names = [name for name, condition in problem.conditions().items() if condition.kind == "interior"]
     chosen = places if len(names) == 1 else places[len(places) // 2 : len(places) // 2 + 1]
     sizes = {(name, i): _size(solution, problem, name, view) for name in names for i, view in enumerate(chosen)}
@@ -245,17 +249,14 @@ def _residuals(solution: Solution, places: list[View]) -> "list[Panel]":
     return found
 
 
-def _bound(solution: Solution) -> Any:
+def _bound(solution: Solution) -> Problem:
     """Return the problem with the values that were found for its unknown scalars."""
-    bound = copy.copy(solution.problem)
-    for name in solution.problem.unknown_scalars():
-        value = solution.metrics.get(f"unknown/{name}")
-        if value is not None:
-            object.__setattr__(bound, name, torch.as_tensor(value).to(solution.data["like"]))
-    return bound
+    values = {name: solution.metrics.get(f"unknown/{name}") for name in solution.problem.unknown_scalars()}
+    like = solution.data["like"]
+    return solution.problem.with_(**{n: torch.as_tensor(v).to(like) for n, v in values.items() if v is not None})
 
 
-def _size(solution: Solution, problem: Any, name: str, view: View) -> np.ndarray | None:
+def _size(solution: Solution, problem: PDE, name: str, view: View) -> np.ndarray | None:
     """Return the size of a residual at the points of a view; None where it needs more than points."""
     pieces = view.points.to(solution.data["like"]).split(PIECE)
     try:

@@ -12,6 +12,7 @@ from nfsolve._core.random import generator
 from nfsolve.domains import Domain
 from nfsolve.plot.panels import array
 from nfsolve.problem.pde.evaluate import as_field
+from nfsolve.problem.pde.pde import PDE
 from nfsolve.problem.pde.sample import Reference
 from nfsolve.sampling import sobol
 
@@ -54,7 +55,7 @@ def time_of(domain: Domain) -> int | None:
     return next((i for i, name in enumerate(domain.names) if name in TIMES), None)
 
 
-def views(problem: Any, data: dict[str, Any]) -> list[View]:
+def views(problem: PDE, data: dict[str, Any]) -> list[View]:
     """Choose where to draw a solution.
 
     Args:
@@ -78,8 +79,8 @@ def views(problem: Any, data: dict[str, Any]) -> list[View]:
         else:
             found.append(_grid(domain, axes, place))
     found = [view for view in found if len(view.points)]
-    if reference is not None and hasattr(problem, "exact"):
-        exact = as_field(problem.exact, domain.names)
+    if reference is not None and (known := getattr(problem, "exact", None)) is not None:
+        exact = as_field(known, domain.names)
         found = [View(**{**vars(view), "reference": exact(view.points)}) for view in found]
     return found
 

@@ -45,14 +45,14 @@ class March:
         report: Any = None,
         checkpoint: dict[str, Any] | None = None,
     ):
-        check_windows(problem)
+        pde = check_windows(problem)
         if isinstance(plan.field, nn.Module):
             raise InputError(
                 f"windows={plan.run.windows} needs a class of fields, for each window builds its own, got a field that "
                 "is built",
                 do="give a class or a partial of one, such as nfsolve.MLP",
             )
-        self.problem: Any = problem
+        self.problem = pde
         self.plan, self.folder = plan, folder
         self.cuts = cuts_of(self.problem, plan.run.windows)
         total = plan.run.windows * sum(stage.steps for stage in plan.stages)
@@ -215,7 +215,7 @@ class March:
 
 
 def run_or_march(
-    problem: Any, plan: Plan, folder: RunFolder | None, report: Any, checkpoint: dict[str, Any] | None = None
+    problem: Problem, plan: Plan, folder: RunFolder | None, report: Any, checkpoint: dict[str, Any] | None = None
 ) -> Run | March:
     """Return the run of a plan, or the march where it has several windows; arguments as for `Run`."""
     return (Run if plan.run.windows == 1 else March)(problem, plan, folder, report, checkpoint)

@@ -17,6 +17,7 @@ from nfsolve._core.errors import InputError, nearest
 from nfsolve.diff import parse, partials
 from nfsolve.domains import Domain
 from nfsolve.fields import Field
+from nfsolve.problem import Problem
 from nfsolve.run import export
 from nfsolve.run.integral import integral_of
 
@@ -65,7 +66,7 @@ class Solution:
         decisions: What the automatic recipe chose, in sentences.
     """
 
-    problem: Any
+    problem: Problem
     field: nn.Module
     metrics: dict[str, Any]
     history: list[dict[str, Any]] = dataclasses.field(repr=False)

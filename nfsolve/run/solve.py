@@ -238,7 +238,9 @@ def reopen(
 
 
 @recorded()
-def _reopened(folder: str | Path, problem: Any, field: Any, trust: bool, report: Any) -> Run | March:
+def _reopened(
+    folder: str | Path, problem: Problem | type[Problem] | None, field: Any, trust: bool, report: Any
+) -> Run | March:
     """Restore the last checkpoint of a folder, on the CPU and without a limit of time."""
     runs = RunFolder(folder)
     known, plan = Plan.from_config(runs.config(), problem, trust, field)

@@ -145,11 +145,14 @@ def may_have_windows(problem: Problem) -> bool:
     return True
 
 
-def check_windows(problem: Problem) -> None:
+def check_windows(problem: Problem) -> PDE:
     """Refuse a problem that cannot be marched in time.
 
     Args:
         problem: The problem.
+
+    Returns:
+        The problem, which is a PDE.
 
     Raises:
         InputError: It has no time in a box, wants something at the end of time, or has unknown scalars.
@@ -182,6 +185,7 @@ def check_windows(problem: Problem) -> None:
                 f"windows of time need conditions at the start or at all times, but '{name}' holds later",
                 do="leave windows at 1",
             )
+    return problem
 
 
 def _part(domain: Any, start: float, end: float) -> Any:
