@@ -11,7 +11,7 @@ from torch import Generator, Tensor, nn
 from torch.func import functional_call, jacrev, vmap
 from torch.utils._pytree import tree_leaves, tree_map, tree_structure, tree_unflatten
 
-from nfsolve._core.errors import InputError, unknown
+from nfsolve._core.errors import InputError
 from nfsolve.curvature import KroneckerFactors, LeastSquares
 from nfsolve.diff import Unsupported, jacobian_by_rows
 from nfsolve.problem.coupling import couples, perturbed
@@ -380,9 +380,6 @@ class Objective(LeastSquares):
             )
         for name, r in residuals.items():
             check_residual(getattr(type(self.problem), name, None), name, r, row_count(self.batch.get(name)))
-        for name in self.weights.stated:
-            if name not in residuals:
-                raise unknown("residual", name, residuals, f"{type(self.problem).__name__}.weights() names it")
         del residuals  # with its graph
         self.weights.scheme.check(self)
         self.unused = self._unused()

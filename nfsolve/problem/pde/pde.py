@@ -83,7 +83,10 @@ class PDE(Problem):
         check_parameters(type(self))
         check_declaration(type(self), getattr(self, "domain", None), self.outputs)
         check_names(self._declaration())
-        self.conditions()
+        known = self.conditions()
+        for name in self.weights() if type(self).residuals is PDE.residuals else ():
+            if name not in known:
+                raise unknown("residual", name, known, f"weights() of {type(self).__name__} names it")
 
     def cautions(self) -> list[str]:
         """Say in words what the declaration may lack, such as a condition."""
