@@ -35,8 +35,9 @@ def test_vectors_and_higher_tensors_get_adam_whatever_the_matrices_get():
     assert not torch.allclose(ours[0], adam[0], rtol=1e-3)
 
 
-@pytest.mark.parametrize("frequency", [1, 4])
-def test_matrices_follow_the_printed_algorithm(frequency):
+@pytest.mark.parametrize(("frequency", "max_size", "decline"), [(1, 4096, 0.0), (4, 4096, 0.1), (2, 3, 0.0)])
+def test_matrices_follow_the_printed_algorithm(frequency, max_size, decline):
+    """Algorithms 3 and 4 of arXiv 2409.11321; a side that is too long keeps the identity."""
     beta1, beta2, lr, eps = 0.9, 0.95, 0.02, 1e-8
     w = random(4, 3).numpy()
     m, v, left, right = np.zeros((4, 3)), np.zeros((4, 3)), None, None
@@ -45,23 +46,25 @@ def test_matrices_follow_the_printed_algorithm(frequency):
         if left is None:
             left, right = g @ g.T, g.T @ g
             ql, qr = np.linalg.eigh(left)[1][:, ::-1], np.linalg.eigh(right)[1][:, ::-1]
+            ql = ql if max_size >= 4 else np.eye(4)
         else:
             left_next, right_next = beta2 * left + (1 - beta2) * g @ g.T, beta2 * right + (1 - beta2) * g.T @ g
         m = beta1 * m + (1 - beta1) * g
         rotated = ql.T @ g @ qr
         v = beta2 * v + (1 - beta2) * rotated**2
         step = (ql.T @ m @ qr) / (1 - beta1 ** (k + 1)) / (np.sqrt(v / (1 - beta2 ** (k + 1))) + eps)
-        w = w - lr * ql @ step @ qr.T
+        w = (1 - lr * decline) * w - lr * ql @ step @ qr.T
         if k:
             left, right = left_next, right_next
         if (k + 1) % frequency == 0:
-            for side in range(2):
+            for side in range(max_size < 4, 2):
                 a, q = (left, ql) if side == 0 else (right, qr)
                 order = np.argsort(-np.diag(q.T @ a @ q), kind="stable")
                 q = np.linalg.qr((a @ q)[:, order])[0]
                 ql, qr = (q, qr) if side == 0 else (ql, q)
                 v = np.take(v, order, axis=side)
-    ours = walk(SOAP, 10, lr=lr, betas=(beta1, beta2), precondition_frequency=frequency)[0]
+    options = {"precondition_frequency": frequency, "max_size": max_size, "weight_decay": decline}
+    ours = walk(SOAP, 10, lr=lr, betas=(beta1, beta2), **options)[0]
     assert np.allclose(ours.numpy(), w, rtol=1e-8)
 
 
