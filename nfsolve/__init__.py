@@ -70,6 +70,7 @@ from nfsolve.problem import (
     paired,
 )
 from nfsolve.problem.registry import names as problem_names
+from nfsolve.run.fit import fit
 from nfsolve.run.folder import RunFolder, SaveError
 from nfsolve.run.posterior import Posterior, posterior
 from nfsolve.run.report import StopRun
@@ -128,6 +129,7 @@ __all__ = [
     "compare",
     "face",
     "factorize",
+    "fit",
     "fold",
     "generator",
     "interior",

@@ -1,0 +1,240 @@
+"""A field from values in memory: scattered points, or an image of any dimension."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+from nfsolve._core.errors import InputError
+from nfsolve._core.random import generator
+from nfsolve.domains import Box
+from nfsolve.fields import MLP, FeatureGrid, ReLU
+from nfsolve.optim import GaussNewton
+from nfsolve.problem import Batch, FieldFunction, Problem, Recipe, RunOptions, SamplerState, Stage, in_pieces
+from nfsolve.run.solution import Solution
+from nfsolve.run.solve import solve
+
+FEW = 3000  # values up to which a small network under Gauss-Newton is the default
+FINEST = 512  # points along each axis of the finest grid of features
+COLOURS = (3, 4)  # entries of the last axis of an image that are taken for its channels
+NAMES = "xyzw"
+
+
+def fit(
+    points: Any,
+    values: Any = None,
+    *,
+    mask: Any = None,
+    noise: Any = None,
+    heldout: float = 0.1,
+    batch: int = 0,
+    channels: bool | None = None,
+    names: Sequence[str] = (),
+    **options: Any,
+) -> Solution:
+    """Fit a field to values at points, or to an image.
+
+    Args:
+        points: Points ``(n, d)`` or ``(n,)``, with ``values``; or alone an image of any dimension, whose pixel (i, j)
+            lies at the point (i, j).
+        values: Values ``(n,)`` or ``(n, k)`` at the points.
+        mask: True for values that count, ``(n,)`` or in the shape of the image; None for all. The others may be NaN.
+        noise: Standard deviation of the values, a number or one for each; the fit ends where its misfit is as large.
+        heldout: Share of the values that is held out at random, in [0, 1), and scores the field.
+        batch: Values in a mini-batch; 0 takes all.
+        channels: Whether the last axis of an image holds channels; None takes it for channels where it has 3 or 4
+            entries and is the third or a later one.
+        names: Names of the coordinates; default x, y, z, w.
+        **options: As for `nfsolve.solve`: ``field``, ``optimizer``, ``steps``, ``time_limit``, ``seed``.
+
+    Returns:
+        The solution: ``solution.field.numpy(points)`` evaluates it, ``solution.derivative("u_x", points)``
+        differentiates it (``lap_u`` is the Laplacian), ``nfsolve.posterior(solution)`` has its uncertainty.
+
+    Raises:
+        InputError: Shapes do not fit, or values that count are not finite.
+
+    Examples:
+        >>> import numpy as np, nfsolve as nf
+        >>> x = np.linspace(0, 1, 50)
+        >>> solution = nf.fit(x, np.sin(6 * x), steps=40, report=None)
+        >>> bool(abs(solution.field.numpy([[0.5]]) - np.sin(3)).item() < 1e-3)
+        True
+    """
+    if values is None:
+        points, values, mask = _pixels(points, mask, channels)
+    problem = Fit(_table(points, "points"), _table(values, "values"), mask, noise, heldout, batch, tuple(names))
+    field_, optimizer = options.pop("field", None), options.pop("optimizer", None)
+    return solve(problem, field_, optimizer, **options)
+
+
+@dataclass
+class Fit(Problem):
+    """Values at points, as `fit` makes it; the residual is in units of the noise, or of the deviation of the values."""
+
+    points: Any = field(repr=False)
+    values: Any = field(repr=False)
+    mask: Any = field(default=None, repr=False)
+    noise: Any = field(default=None, repr=False)
+    heldout: float = 0.1
+    batch: int = 0
+    names: tuple[str, ...] = ()
+
+    pointwise = True
+    score = "rms_heldout"
+
+    def __post_init__(self) -> None:
+        n, d = self.points.shape
+        if self.values.shape[0] != n:
+            raise InputError(
+                f"there must be one value for each point, got {n} points and {self.values.shape[0]} values",
+                do="give points (n, d) and values (n,) or (n, k)",
+            )
+        if not 0 <= self.heldout < 1:
+            raise InputError(f"heldout must be a share in [0, 1), got {self.heldout:g}", do="give 0.1, say")
+        if not 0 <= self.batch == int(self.batch):
+            raise InputError(f"batch must be a whole number of at least 0, got {self.batch}", do="give 0 for all")
+        names = self.names or (tuple(NAMES[:d]) if d <= len(NAMES) else tuple(f"x{i}" for i in range(d)))
+        if len(names) != d:
+            raise InputError(f"{d} coordinates need {d} names, got {', '.join(names)}", do="give one for each")
+        kept = np.ones(n, dtype=bool) if self.mask is None else np.ravel(self.mask).astype(bool)
+        if len(kept) != n:
+            raise InputError(
+                f"the mask must have one entry for each of {n} values, got {len(kept)}",
+                do="give True for each value that counts",
+            )
+        bad = ~np.isfinite(self.values[kept]).all(1)
+        if not kept.any() or bad.any() or not np.isfinite(self.points).all():
+            raise InputError(
+                f"the points, and the values that count, must be finite and at least one, got {int(kept.sum())} that "
+                f"count, {int(bad.sum())} of them not finite",
+                do="leave what is not known out by mask=",
+            )
+        self.names, self._kept = names, kept
+
+    @property
+    def domain(self) -> Box:  # type: ignore[override]
+        """The bounds of the points."""
+        low, high = self.points.min(0), self.points.max(0)
+        room = np.where(high > low, 0.0, 0.5)  # a single layer of points
+        ends = zip(self.names, low - room, high + room, strict=True)
+        return Box(**{name: (float(a), float(b)) for name, a, b in ends})
+
+    @property
+    def unknowns(self) -> str:  # type: ignore[override]
+        """One name, or u0, u1 ... for several."""
+        k = self.values.shape[1]
+        return "u" if k == 1 else " ".join(f"u{i}" for i in range(k))
+
+    def load(self, device: str | torch.device, dtype: torch.dtype) -> Batch:
+        """Divide the values into those that are fitted and those that are held out."""
+        kept = torch.from_numpy(np.flatnonzero(self._kept))
+        order = kept[torch.randperm(len(kept), generator=generator(0, "held out"))]
+        out = round(self.heldout * len(order))
+        if out == len(order):
+            raise InputError(f"{len(order)} values leave none to fit where {self.heldout:.0%} are held out")
+        table = {"points": self.points, "values": self.values, "scale": self._scale()}
+        rows = {name: torch.as_tensor(value, dtype=dtype, device=device) for name, value in table.items()}
+        parts = {"given": order[out:].sort().values, "heldout": order[:out].sort().values}
+        return {
+            name: {key: value[at.to(device)] for key, value in rows.items()} for name, at in parts.items() if len(at)
+        }
+
+    def _scale(self) -> np.ndarray:
+        """Return 1 / noise, or 1 / deviation of the values, ``(n, k)``."""
+        if self.noise is None:
+            seen = self.values[self._kept]
+            return np.full(self.values.shape, 1 / (seen.std() or abs(seen).max() or 1.0))
+        noise = np.asarray(self.noise, dtype=np.float64)
+        noise = noise[:, None] if noise.shape == self.values.shape[:1] else noise
+        if not (np.isfinite(noise) & (noise > 0)).all():
+            raise InputError(
+                f"noise must be positive, because misfits are divided by it, got {noise.min():g}",
+                do="leave it out where it is not known",
+            )
+        if noise.ndim and noise.shape != self.values.shape:
+            raise InputError(f"noise must be a number or one for each of {self.values.shape}, got shape {noise.shape}")
+        return np.broadcast_to(1 / noise, self.values.shape).copy()
+
+    def sample(self, data: Batch, state: SamplerState, generator: Generator) -> Batch:
+        """Pick a mini-batch, or take all."""
+        given = data["given"]
+        n = len(given["points"])
+        if not 0 < self.batch < n:
+            return {"misfit": given}
+        at = torch.randint(n, (self.batch,), generator=generator).to(given["points"].device)
+        return {"misfit": {name: column[at] for name, column in given.items()}}
+
+    def fresh(self, data: Batch, generator: Generator, batch: Batch) -> Batch:
+        """Return the values that are held out."""
+        return {"misfit": data["heldout"]} if "heldout" in data else {}
+
+    def residuals(self, field: FieldFunction, batch: Batch) -> dict[str, Tensor]:
+        """Return the field minus the values, in units of the noise."""
+        rows = batch["misfit"]
+        return {"misfit": rows["scale"] * (field(rows["points"]) - rows["values"])}
+
+    def noisy_residuals(self) -> tuple[str, ...]:
+        """Noise is in the values."""
+        return ("misfit",)
+
+    def metrics(self, field: FieldFunction, data: Batch) -> dict[str, Any]:
+        """Return the root mean square error of values that were fitted and of those that were held out."""
+        found = {}
+        for name, rows in data.items():
+            gap = in_pieces(field, rows["points"]) - rows["values"]
+            found["rms" if name == "given" else f"rms_{name}"] = float(gap.square().mean().sqrt())
+        return found
+
+    def recipe(self) -> Recipe:
+        """Return a small network under Gauss-Newton for few values, else a grid of features under Adam."""
+        n, d = int(self._kept.sum()), self.points.shape[1]
+        until = 1.0 if self.noise is not None else None
+        if n <= FEW or d > 3:
+            stage = Stage(GaussNewton, steps=150) if n <= FEW else Stage(partial(torch.optim.Adam, lr=1e-3), 2000)
+            net = partial(MLP, width=16 if n <= FEW else 64, depth=2)
+            return Recipe(net, (stage,), run=RunOptions(dtype="float64", log_every=10, tolerance=until))
+        finest = min(FINEST, max(16, round(n ** (1 / d))))
+        encoding = FeatureGrid(levels=max(2, round(math.log2(finest)) - 2), coarsest=8, finest=finest)
+        net = partial(MLP, width=64, depth=1, activation=ReLU(), encoding=encoding)
+        stage = Stage(partial(torch.optim.Adam, lr=1e-2), steps=400, schedule="cosine")
+        return Recipe(net, (stage,), run=RunOptions(log_every=25, tolerance=until))
+
+
+def _table(values: Any, what: str) -> np.ndarray:
+    """Return an array or a tensor on any device as columns in float64."""
+    try:
+        array = np.asarray(values.detach().cpu() if isinstance(values, Tensor) else values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{what} must be an array of real numbers ({error})") from error
+    if array.ndim not in (1, 2) or not array.size:
+        raise InputError(
+            f"{what} must have shape (n,) or (n, k) with at least one row, got {array.shape}",
+            do="an image is given alone, as in nfsolve.fit(image)",
+        )
+    return array.reshape(len(array), -1)
+
+
+def _pixels(image: Any, mask: Any, channels: bool | None) -> tuple[np.ndarray, np.ndarray, Any]:
+    """Return points, values and mask of an image."""
+    array = np.asarray(image.detach().cpu() if isinstance(image, Tensor) else image)
+    if not array.ndim or not array.size:
+        raise InputError(
+            f"an image must have at least one axis and one pixel, got shape {array.shape}",
+            do="give values at points as nfsolve.fit(points, values)",
+        )
+    if channels is None:
+        channels = array.ndim > 2 and array.shape[-1] in COLOURS
+    shape = array.shape[:-1] if channels else array.shape
+    if mask is not None and np.shape(mask) != shape:
+        raise InputError(
+            f"the mask must have the shape {shape} of the image, got {np.shape(mask)}",
+            do="give True for each pixel that counts",
+        )
+    points = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), -1).reshape(-1, len(shape))
+    return points, array.reshape(len(points), -1), None if mask is None else np.asarray(mask).reshape(-1)

@@ -1,0 +1,112 @@
+"""Fields from arrays in memory."""
+
+import numpy as np
+import pytest
+import torch
+
+import nfsolve as nf
+from nfsolve import InputError
+
+SOURCE = np.random.default_rng(0)
+X = SOURCE.uniform(-1, 1, (150, 2))
+U = np.sin(2 * X[:, 0]) * X[:, 1]
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return nf.fit(X, U, steps=40, report=None)
+
+
+def test_scattered_points_give_values_and_derivatives(fitted):
+    at = SOURCE.uniform(-0.8, 0.8, (20, 2))
+    assert fitted.field.numpy(at)[:, 0] == pytest.approx(np.sin(2 * at[:, 0]) * at[:, 1], abs=2e-3)
+    assert fitted.derivative("u_x", at)[:, 0] == pytest.approx(2 * np.cos(2 * at[:, 0]) * at[:, 1], abs=0.03)
+    laplacian = -4 * np.sin(2 * at[:, 0]) * at[:, 1]
+    assert fitted.derivative("lap_u", at)[:, 0] == pytest.approx(laplacian, abs=0.5)
+    assert fitted.metrics["rms_heldout"] < 5e-3
+
+
+@pytest.mark.parametrize("kind", [lambda a: a, lambda a: torch.as_tensor(a), lambda a: a.tolist()])
+def test_arrays_tensors_and_lists_are_alike(kind):
+    scores = [nf.fit(*given, steps=3, report=None).metrics for given in ((kind(X), kind(U)), (X, U))]
+    assert scores[0]["rms_heldout"] == scores[1]["rms_heldout"]
+
+
+@pytest.mark.parametrize(
+    ("shape", "unknowns", "names"),
+    [((12,), "u", "x"), ((9, 7), "u", "xy"), ((5, 6, 3), "u0 u1 u2", "xy"), ((4, 5, 6), "u", "xyz")],
+)
+def test_images_of_any_dimension(shape, unknowns, names):
+    solution = nf.fit(SOURCE.uniform(size=shape), steps=2, report=None, heldout=0)
+    assert solution.problem.unknowns == unknowns
+    assert "".join(solution.problem.domain.names) == names
+    assert solution.problem.domain.bounds[0] == (0, shape[0] - 1)
+    assert "rms_heldout" not in solution.metrics
+
+
+def test_large_images_take_a_grid_of_features():
+    image = np.add.outer(np.sin(np.arange(64) / 5), np.cos(np.arange(64) / 7))
+    solution = nf.fit(image, steps=60, report=None)
+    assert "FeatureGrid" in repr(solution.field.config)
+    assert solution.metrics["rms_heldout"] < 0.2
+    assert solution.field.numpy([[10, 20]]).item() == pytest.approx(image[10, 20], abs=0.3)
+
+
+def test_a_mask_leaves_values_out():
+    broken = np.where(np.arange(150) % 5 == 0, np.nan, U)
+    solution = nf.fit(X, broken, mask=np.isfinite(broken), steps=40, report=None)
+    left_out = X[::5]
+    error = solution.field.numpy(left_out)[:, 0] - np.sin(2 * left_out[:, 0]) * left_out[:, 1]
+    assert np.sqrt(np.mean(error**2)) < 0.02
+
+
+def test_noise_ends_the_fit_where_the_misfit_is_as_large():
+    noisy = U + 0.1 * SOURCE.standard_normal(150)
+    solution = nf.fit(X, noisy, noise=0.1, report=None)
+    assert solution.stopped.startswith("converged: loss")
+    assert 0.05 < solution.metrics["rms"] <= 0.1
+
+
+def test_the_posterior_knows_the_noise():
+    noisy = np.sin(2 * X[:, 0]) + 0.1 * SOURCE.standard_normal(150)
+    field = nf.MLP(nf.Box(x=(-1, 1)), width=5, depth=1, dtype=torch.float64)
+    solution = nf.fit(X[:, 0], noisy, heldout=0, field=field, steps=60, report=None)
+    found = nf.posterior(solution)
+    assert found.noise["misfit"][0] * noisy.std() == pytest.approx(0.1, rel=0.2)
+    band = found.band(np.linspace(-0.9, 0.9, 9)[:, None])
+    assert (band.standard_error < 0.1).all()
+
+
+def test_mini_batches():
+    problem = nf.fit(X, U, batch=16, steps=1, optimizer="adam", report=None).problem
+    data = problem.load("cpu", torch.float64)
+    drawn = problem.sample(data, nf.problem.SamplerState(), nf.generator(0, "a"))
+    assert drawn["misfit"]["points"].shape == (16, 2)
+
+
+MISTAKES = {
+    "one value for each point, got 150 points and 3 values": {"values": U[:3]},
+    r"heldout must be a share in \[0, 1\), got 1": {"heldout": 1},
+    "batch must be a whole number": {"batch": -1},
+    "2 coordinates need 2 names": {"names": ("t",)},
+    "the mask must have one entry for each of 150 values": {"mask": np.ones(3)},
+    "0 that count": {"mask": np.zeros(150)},
+    "150 of them not finite": {"values": np.full(150, np.nan)},
+    "noise must be positive": {"noise": 0},
+    r"noise must be a number or one for each of \(150, 1\)": {"noise": np.ones(3)},
+    r"values must have shape \(n,\) or \(n, k\)": {"values": np.ones((3, 3, 3))},
+    "values must be an array of real numbers": {"values": ["a"]},
+}
+
+
+@pytest.mark.parametrize("message", MISTAKES)
+def test_what_cannot_be_fitted_is_refused(message):
+    with pytest.raises(InputError, match=message):
+        nf.fit(X, **{"values": U, "steps": 1, "report": None} | MISTAKES[message])
+
+
+def test_the_mask_of_an_image_has_its_shape():
+    with pytest.raises(InputError, match=r"the mask must have the shape \(5, 4\) of the image, got \(4, 5\)"):
+        nf.fit(np.ones((5, 4)), mask=np.ones((4, 5)))
+    with pytest.raises(InputError, match="an image must have at least one axis"):
+        nf.fit(3.0)
