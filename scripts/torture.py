@@ -3,15 +3,16 @@
     python -m scripts.torture --kills 200                  some twenty minutes; the same command goes on where it was
     python -m scripts.torture --kills 5 --only burgers     one kind of run
 
-Every run is small and takes a checkpoint after every step, so that a kill by SIGKILL, SIGTERM or SIGINT often falls into
-the writing of one. A reader opens the folder all the time: whatever it finds must be whole. After some kills a run is
-left to end; weights, optimizer, points, history and scores must then be those of the undisturbed run, bit by bit, and
-every picture and export must open. Exit code 0 if all of this holds, else 1 with the faults in words.
+Every run is small and takes a checkpoint after every step, so that a kill by SIGKILL, SIGTERM or SIGINT often falls
+into the writing of one. A reader opens the folder all the time: whatever it finds must be whole. After some kills a
+run is left to end; weights, optimizer, points, history and scores must then be those of the undisturbed run, bit by
+bit, and every picture and export must open. Exit code 0 if all of this holds, else 1 with the faults in words.
 """
 
 import argparse
 import csv
 import json
+import os
 import random
 import signal
 import subprocess
@@ -33,17 +34,20 @@ from nfsolve.run.folder import RunFolder, load_tensors
 from scripts.measuring import ONE_THREAD
 
 SMALL = "--n-points 60 --n-face 10 --field mlp --field.width 8 --field.depth 2"
+LINEAR = "--optimizer linear_least_squares"
+FEW = "--frames 0 --mesh 0 --cells 16 --samples 24"
+RATES = "--schedule cosine --warmup 0.1"
 KINDS = {
     "poisson": f"poisson {SMALL} --steps 30",
-    "burgers": f"burgers {SMALL} --optimizer adam --steps 60 --schedule cosine --warmup 0.1 --weighting ntk --resample 7",
+    "burgers": f"burgers {SMALL} --optimizer adam --steps 60 {RATES} --weighting ntk --resample 7",
     "adaptive": f"burgers {SMALL} --optimizer soap --steps 40 --adaptive rad --resample 5",
     "windows": f"allen_cahn {SMALL} --optimizer esgd --steps 15 --windows 3",
     "inverse": "inverse_diffusivity --n-points 60 --n-face 10 --optimizer ssbroyden --steps 30",
-    "features": "klein_gordon --n-points 300 --n-face 40 --field random_features --field.features 60 --steps 6",
-    "operator": "deeponet_antiderivative --field.width 8 --field.latent 4 --optimizer adam --steps 40",
-    "image": "image --size 24 --field.width 12 --steps 40",
+    "features": f"klein_gordon --n-points 300 --n-face 40 --field random_features --field.width 60 {LINEAR} --steps 6",
+    "operator": "deeponet_antiderivative --n-functions 40 --field.width 8 --field.latent 4 --optimizer adam --steps 40",
+    "image": "image --size 32 --field.width 12 --steps 40",
     "ct": "ct_phantom --size 24 --field.width 12 --steps 30",
-    "scene": "nerf_scene --size 12 --views 6 --steps 20",
+    "scene": f"nerf_scene --size 16 --views 6 {FEW} --field.width 8 --steps 20",
 }
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 KILLS_OF_A_RUN = 6
@@ -157,7 +161,9 @@ def start(kind: str, folder: Path) -> "subprocess.Popen[str]":
     words = ["run", "--resume", str(folder)] if (folder / "config.json").is_file() else ["run", *KINDS[kind].split()]
     words += [] if words[1] == "--resume" else ["--out", str(folder)]
     child = [sys.executable, "-c", f"import sys; {CHILD}; sys.exit(run)", *words]
-    return subprocess.Popen(child, env=ONE_THREAD, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(
+        child, env={**os.environ, **ONE_THREAD}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
 
 
 def undisturbed(kind: str, out: Path) -> tuple[Path, float]:

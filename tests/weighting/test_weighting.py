@@ -377,5 +377,5 @@ def test_a_weight_that_no_sum_can_have_is_refused(weight):
 
 def test_a_weight_of_a_residual_that_is_not_there_is_refused():
     problem = Heat().with_(weights=lambda: {"statr": 2.0})
-    with pytest.raises(InputError, match="unknown residual 'statr': .*weights.. of Heat names it"):
+    with pytest.raises(InputError, match="unknown residual 'statr': .*Weights.. of Heat names it"):
         nf.solve(problem, report=None)
