@@ -16,9 +16,9 @@ from nfsolve._core.errors import InputError, unknown
 from nfsolve.curvature import Estimator
 from nfsolve.curvature.estimator import Average, Correction, Method, Probes, Quantity
 from nfsolve.linalg.dense import real
+from nfsolve.optim.one_group import SHARED
 
 foreach: Any = torch  # its list operations are not in the typed interface; torch.optim is built on them
-SHARED = "shared"  # key of the state that belongs to no single parameter
 ESTIMATE = ("quantity", "method", "probes", "average", "refresh_every", "warmup", "bias_correction")
 DAMPING = {"relative": 0.1, "absolute": 1e-4}
 DampingMode = Literal["relative", "absolute"]

@@ -16,7 +16,15 @@ from torch import Generator, Tensor
 
 from nfsolve._core.errors import InputError, unknown
 from nfsolve.linalg.dense import SingularMatrix
-from nfsolve.optim.linearized import Clock, Linearized, MatrixFreeForm, OrthogonalForm, ParameterForm, SampleForm
+from nfsolve.optim.linearized import (
+    Clock,
+    Linearized,
+    MatrixFreeForm,
+    OrthogonalForm,
+    ParameterForm,
+    SampleForm,
+    memory,
+)
 from nfsolve.optim.one_group import SHARED, OneGroup
 
 DIFFERENCE = 0.1  # step of the finite difference along d, as Transtrum & Sethna recommend
@@ -144,7 +152,7 @@ class GaussNewton(OneGroup):
     def _may_change(self, model: Linearized) -> bool:
         """Whether an automatic form may go on with the triangularization of J."""
         n, p, group = model.residual.numel(), model.columns.numel(), self.param_groups[0]
-        return group["form"] == "auto" and 8 * (2 * n * p + 3 * p**2) <= group["max_bytes"]
+        return group["form"] == "auto" and memory("qr", n, p) <= group["max_bytes"]
 
     def _linearize(self, objective: Any, theta: Tensor) -> tuple[Linearized | None, Tensor]:
         """Linearize in the form that fits; None where something is not finite, with the loss."""
@@ -258,19 +266,15 @@ class GaussNewton(OneGroup):
         """Choose the form, after a check that the objective is about these parameters and that matrices fit."""
         group, shared = self.param_groups[0], self._shared()
         self._check_objective(objective)
-        if "rows" not in shared:
-            shared["rows"] = objective.stacked(theta).numel()
-        n, p, limit = shared["rows"], theta.numel(), group["max_bytes"]
-        size = {"parameters": 8 * (n * p + 2 * p**2), "samples": 8 * (2 * n * p + 2 * n**2), "matrix_free": 0}
-        size["qr"] = 8 * (2 * n * p + 3 * p**2)
+        n, p, limit = self._row_count(objective, theta), theta.numel(), group["max_bytes"]
         smaller = shared.get("form", "parameters") if p <= n else "samples"
         if group["form"] == "auto":
-            return smaller if size[smaller] <= limit else "matrix_free"
-        if size[group["form"]] > limit:
-            fits = smaller if size[smaller] <= limit else "matrix_free"
+            return smaller if memory(smaller, n, p) <= limit else "matrix_free"
+        if (size := memory(group["form"], n, p)) > limit:
+            fits = smaller if memory(smaller, n, p) <= limit else "matrix_free"
             raise InputError(
                 f"form '{group['form']}' for {n} residuals and {p} parameters takes "
-                f"{size[group['form']] / 1e9:.1f} GB, and max_bytes allows {limit / 1e9:.1f} GB",
+                f"{size / 1e9:.1f} GB, and max_bytes allows {limit / 1e9:.1f} GB",
                 do=f"use form '{fits}', which fits, fewer points or a smaller field, or raise max_bytes",
             )
         return group["form"]

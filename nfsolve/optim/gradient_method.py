@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from nfsolve._core.errors import InputError
+from nfsolve.optim.one_group import SHARED
 
-SHARED = "shared"  # key of the state that belongs to no single parameter
 SIDES = ("left", "right")
 
 

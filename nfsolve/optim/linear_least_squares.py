@@ -15,7 +15,8 @@ from torch import Tensor
 
 from nfsolve._core.errors import InputError
 from nfsolve.linalg.qr import TallQR, column_lengths
-from nfsolve.optim.one_group import OneGroup
+from nfsolve.optim.linearized import memory
+from nfsolve.optim.one_group import SHARED, OneGroup
 
 RIDGES = (
     1.0,
@@ -124,7 +125,7 @@ class LinearLeastSquares(OneGroup):
             self.stop_reason = f"converged: no least-squares step lowers the loss {float(loss):.3e}"
             return loss
         objective.assign(best.end)
-        first = self.state["shared"].setdefault("loss", float(loss))  # type: ignore[index]
+        first = self.state[SHARED].setdefault("loss", float(loss))  # type: ignore[index]
         rounding = best is newton and best.left > 0.5 * float(loss) and best.left < ROUNDING * first
         if over or rounding or best.left > LEAST * float(loss):
             self.stop_reason = f"converged: a least-squares step lowered the loss to {best.left:.3e} only"
@@ -132,7 +133,7 @@ class LinearLeastSquares(OneGroup):
 
     def _cautious(self, trial: Callable[[int], "_Trial"]) -> "_Trial":
         """Find the ridge that lowers the loss most, by steps from the one of the step before."""
-        shared = self.state["shared"]  # type: ignore[index]
+        shared = self.state[SHARED]  # type: ignore[index]
         at = shared.get("ridge", len(RIDGES) // 2)
         tried = {at: trial(at)}
         for way in (1, -1):
@@ -146,11 +147,8 @@ class LinearLeastSquares(OneGroup):
         return tried[at]
 
     def _check_memory(self, objective: Any, theta: Tensor) -> None:
-        state = self.state.setdefault("shared", {})  # type: ignore[arg-type]
-        if "rows" not in state:
-            state["rows"] = objective.stacked(theta).numel()
-        n, p, limit = state["rows"], theta.numel(), self.param_groups[0]["max_bytes"]
-        size = 8 * (2 * n * p + 3 * p**2)
+        n, p, limit = self._row_count(objective, theta), theta.numel(), self.param_groups[0]["max_bytes"]
+        size = memory("qr", n, p)
         if size > limit:
             raise InputError(
                 f"LinearLeastSquares for {n} residuals and {p} parameters needs {size / 1e9:.1f} GB, but max_bytes is "

@@ -48,6 +48,13 @@ class OneGroup(torch.optim.Optimizer):
         shared["trained"] = now
         return before is not None and before != now
 
+    def _row_count(self, objective: Any, theta: Tensor) -> int:
+        """Return the number of residuals, counted once."""
+        shared = self.state.setdefault(SHARED, {})  # type: ignore[arg-type]
+        if "rows" not in shared:
+            shared["rows"] = objective.stacked(theta).numel()
+        return shared["rows"]
+
     def _need(self, objective: Any, offers: str) -> None:
         """Refuse a plain closure: ``offers`` names the methods that an objective needs, as in ``stacked(theta)``."""
         names = (call.split("(")[0] for call in offers.split(" and "))
