@@ -2,6 +2,7 @@
 # make test   set up everything and run the tests
 # make accuracy  every default run against its target: an hour or so
 # make fuzz   the property tests again and again on new examples, for an hour (FUZZ_SECONDS)
+# make torture  runs that are killed at random moments, resumed, and compared with undisturbed ones (KILLS)
 # make check  what CI runs: format, lint, types, import floors, tests
 PYTHON ?= python3
 VENV ?= .venv
@@ -11,8 +12,9 @@ export OMP_WAIT_POLICY ?= PASSIVE
 READY := $(VENV)/.ready
 
 FUZZ_SECONDS ?= 3600
+KILLS ?= 200
 
-.PHONY: demo test check lint accuracy fuzz clean
+.PHONY: demo test check lint accuracy fuzz torture clean
 
 demo: $(READY)
 	$(BIN)/nfsolve run klein_gordon --out runs/klein-gordon-demo-$$(date +%Y%m%d-%H%M%S)
@@ -35,6 +37,9 @@ accuracy: $(READY)
 fuzz: $(READY)
 	end=$$(( $$(date +%s) + $(FUZZ_SECONDS) )); while [ $$(date +%s) -lt $$end ]; do \
 		OMP_NUM_THREADS=1 $(BIN)/python -m pytest -x -m hypothesis --hypothesis-seed=random || exit 1; done
+
+torture: $(READY)
+	$(BIN)/python -m scripts.torture --kills $(KILLS)
 
 # constraints.txt pins every version, PyTorch above all: a newer one may bring gigabytes
 $(READY): pyproject.toml constraints.txt

@@ -183,7 +183,7 @@ def disturbed(kind: str, folder: Path, seconds: float, dice: random.Random, tall
     for left in range(kills, -1, -1):
         with Reader(folder) as reader:
             process = start(kind, folder)
-            output, number = _wait(process, dice.uniform(0.3, 1.1) * seconds if left else None, dice)
+            output, number = _wait(process, dice.uniform(0.3, 1.0) * seconds if left else None, dice)
         tally.reads += reader.reads
         faults += reader.faults + unreadable(folder)
         if number:

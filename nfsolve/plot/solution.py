@@ -12,6 +12,7 @@ from nfsolve.plot.operator import operator_picture
 from nfsolve.plot.pde import composed, end_panels, pde_picture, split
 from nfsolve.problem import PDE, Measurement, OperatorPDE
 from nfsolve.run.clock import Deadline, OutOfTime
+from nfsolve.run.folder import RunFolder
 from nfsolve.run.solution import Solution
 
 if TYPE_CHECKING:
@@ -31,29 +32,31 @@ def save_pictures(
     Returns:
         The files that were written.
     """
-    folder = solution.folder
-    assert folder is not None
-    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    assert solution.folder is not None
+    folder, written = RunFolder(solution.folder), list[Path]()
 
-    def draw() -> None:
+    def draw(into: Path) -> None:
         figure = picture(solution)
         if figure is not None:
-            figure.savefig(folder / "solution.png", dpi=130)
+            figure.savefig(into / "solution.png", dpi=130)
 
-    def export() -> None:
+    def export(into: Path) -> None:
         with torch.no_grad():
-            solution.problem.export(solution.field, solution.data, folder)
+            solution.problem.export(solution.field, solution.data, into)
 
-    for name, write in {"the picture": draw, "the exports": export}.items():
-        try:
-            with (deadline or Deadline()).within_grace(solution.field):
-                write()
-        except OutOfTime:
-            say(f"left out {name}: the time limit has passed; `nfsolve eval {folder}` makes them")
-        except MissingExtra as error:
-            say(f"left out {name}: {error}")
-    after = sorted(path for path in folder.rglob("*") if path.is_file())
-    return [path for path in after if before.get(path) != path.stat().st_mtime_ns]
+    try:
+        for name, write in {"picture": draw, "exports": export}.items():
+            try:
+                with (deadline or Deadline()).within_grace(solution.field), folder.staged(name) as paths:
+                    write(paths[0])
+                written += paths
+            except OutOfTime:
+                say(f"left out the {name}: the time limit has passed; `nfsolve eval {folder.path}` makes them")
+            except MissingExtra as error:
+                say(f"left out the {name}: {error}")
+    finally:
+        folder.release()
+    return sorted(written)
 
 
 def picture(solution: Solution) -> "Figure | None":

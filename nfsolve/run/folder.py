@@ -2,8 +2,8 @@
 
 A folder holds ``config.json`` (rebuilds the run), ``environment.json``, ``history.csv``, ``metrics.json``,
 ``checkpoint.pt``, ``field.pt``, pictures and what the problem exports. Each file is written to a temporary
-name and renamed, so a reader sees the old file or the new one, never a part; rows are appended to ``history.csv``,
-and a checkpoint counts them. One process at a time writes into a folder.
+name or folder and renamed, so a reader sees the old file or the new one, never a part; rows are appended to
+``history.csv``, and a checkpoint counts them. One process at a time writes into a folder.
 """
 
 import contextlib
@@ -13,8 +13,9 @@ import json
 import math
 import os
 import platform
+import shutil
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,7 @@ class RunFolder:
             raise SaveError(f"could not write '{self.path}' ({error}); choose a writable --out") from error
         self._lock = lock
         for left in self.path.glob(".*.part*"):  # by a process that was killed
-            left.unlink(missing_ok=True)
+            shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
 
     def release(self) -> None:
         """Let other processes write here."""
@@ -244,6 +245,30 @@ class RunFolder:
     def save_field(self, state: dict[str, Any]) -> None:
         """Write the weights of the field and the unknown scalars."""
         self.write(FIELD, lambda path: torch.save(state, path))
+
+    @contextlib.contextmanager
+    def staged(self, name: str) -> Iterator[list[Path]]:
+        """Offer an empty folder in this one; when all is written there, its files move here.
+
+        Args:
+            name: What is written, in a word.
+
+        Yields:
+            A list that holds the empty folder, and in the end the files that have moved.
+        """
+        self.lock()
+        temporary = self.path / f".{name}.part{os.getpid()}"
+        paths = [temporary]
+        temporary.mkdir()
+        try:
+            yield paths
+            written = sorted(path for path in temporary.rglob("*") if path.is_file())
+            paths[:] = [self.path / path.relative_to(temporary) for path in written]
+            for path, target in zip(written, paths, strict=True):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                path.replace(target)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
 
     def write(self, name: str, save: Callable[[Path], Any]) -> None:
         """Write one file under a temporary name and rename it.

@@ -17,6 +17,8 @@ import torch
 import nfsolve as nf
 from nfsolve import MLP, Stage, optim
 from nfsolve._core.errors import InputError
+from nfsolve.plot.solution import save_pictures
+from nfsolve.run.clock import OutOfTime
 from nfsolve.run.folder import RunFolder, SaveError, load_tensors
 from problems.pde.burgers import Burgers
 from problems.pde.poisson import Poisson
@@ -357,3 +359,33 @@ def test_history_is_appended_and_cut_back_to_the_checkpoint(tmp_path):
     assert identical(resumed.history(), rows[:4])
     with pytest.raises(InputError, match="4 of 5 rows are left"):
         resumed.history(5)
+
+
+def test_pictures_and_exports_appear_when_they_are_whole(tmp_path, monkeypatch):
+    solution = run(tmp_path / "run", stages=STAGES[:1])
+    seen = []
+
+    def export(field, data, folder):
+        (folder / "deep").mkdir()
+        (folder / "deep" / "part.txt").write_text("half")
+        seen.extend(path.name for path in (tmp_path / "run").rglob("*.txt") if ".part" not in str(path.parent))
+        if not (tmp_path / "again").exists():
+            raise OutOfTime
+
+    solution.problem = solution.problem.with_(export=export)
+    said = []
+    assert [path.name for path in save_pictures(solution, say=said.append)] == ["solution.png"]
+    assert "left out the exports" in said[0] and not list((tmp_path / "run").glob(".*.part*"))
+    (tmp_path / "again").touch()
+    paths = save_pictures(solution)
+    assert tmp_path / "run" / "deep" / "part.txt" in paths and not seen
+    assert all(path.is_file() for path in paths)
+
+
+def test_what_a_killed_process_left_is_cleared(tmp_path):
+    solution = run(tmp_path / "run", stages=STAGES[:1])
+    left = tmp_path / "run" / ".exports.part123"
+    left.mkdir()
+    (left / "half.png").touch()
+    save_pictures(solution)
+    assert not left.exists()
