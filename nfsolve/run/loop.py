@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -312,34 +313,22 @@ class Run:
 
     def _finish(self) -> Solution:
         """Save what was trained, then score it and run the classical methods beside it."""
-        trouble = self._keep()
-        solution = self.reopen(self.interrupted)
-        for message in solution.warnings:
-            if message not in self._cautions():  # which were said before training
-                self.report({"warning": message})
-        self.report.close()
-        try:
-            if self.folder is not None:
-                self.folder.write_json(METRICS, in_words(solution.metrics))
-        except SaveError as error:
-            trouble = trouble or error
-        if trouble is not None:
-            trouble.solution = solution  # type: ignore[attr-defined]  # so that nothing is lost in Python
-            raise trouble
-        return solution
 
-    def _keep(self) -> SaveError | None:
-        """Save a training that has ended; return what prevented it. Of a failed one the last good checkpoint stays."""
-        if self.folder is None:
-            return None
-        try:
-            self.folder.write_history(self.history)
-            if not self.failed:
-                self.folder.save_checkpoint(self._state())
-                self.folder.save_field(self.objective.system.state_dict())
-        except SaveError as error:
-            return error
-        return None
+        def score() -> Solution:
+            solution = self.reopen(self.interrupted)
+            for message in solution.warnings:
+                if message not in self._cautions():  # which were said before training
+                    self.report({"warning": message})
+            return solution
+
+        return finish(self.folder, self._keep, score, self.report)
+
+    def _keep(self, folder: RunFolder) -> None:
+        """Save a training that has ended; of a failed one the last good checkpoint stays."""
+        folder.write_history(self.history)
+        if not self.failed:
+            folder.save_checkpoint(self._state())
+            folder.save_field(self.objective.system.state_dict())
 
     def _full_scores(self, bare: bool) -> dict[str, Any]:
         """Score the field and the classical methods beside it, as far as the time limit lets them.
@@ -419,6 +408,42 @@ class Run:
             return [f"no uncertainty: {error}"]
         solution.metrics |= found.metrics()
         return found.warnings
+
+
+def finish(
+    folder: RunFolder | None, keep: Callable[[RunFolder], None], score: Callable[[], Solution], report: Any
+) -> Solution:
+    """Save what was trained, then score it and save the scores.
+
+    Args:
+        folder: Where to save, or None.
+        keep: Saves what was trained.
+        score: Gives the solution.
+        report: What is told about the run, to be closed.
+
+    Returns:
+        The solution.
+
+    Raises:
+        SaveError: Something could not be written; its ``solution`` is what was trained, so that nothing is lost.
+    """
+    trouble: SaveError | None = None
+    try:
+        if folder is not None:
+            keep(folder)
+    except SaveError as error:
+        trouble = error
+    solution = score()
+    report.close()
+    try:
+        if folder is not None:
+            folder.write_json(METRICS, in_words(solution.metrics))
+    except SaveError as error:
+        trouble = trouble or error
+    if trouble is not None:
+        trouble.solution = solution  # type: ignore[attr-defined]
+        raise trouble
+    return solution
 
 
 def _value(loss: Any) -> float:

@@ -10,12 +10,12 @@ from nfsolve._core.errors import InputError
 from nfsolve._core.random import generator
 from nfsolve.fields import Windows
 from nfsolve.problem import Problem, check_windows, cuts_of, window_of
-from nfsolve.run.folder import METRICS, RunFolder, SaveError, check_same_problem, load_weights
+from nfsolve.run.folder import RunFolder, SaveError, check_same_problem, load_weights
 from nfsolve.run.heldout import held_out, mean_rms, warnings
-from nfsolve.run.loop import Run
+from nfsolve.run.loop import Run, finish
 from nfsolve.run.plan import Plan, make_field
 from nfsolve.run.report import reporter
-from nfsolve.run.solution import Solution, doubtful, in_words
+from nfsolve.run.solution import Solution, doubtful
 
 COUNTED = ("steps", "seconds", "cpu_seconds", "evaluations")
 
@@ -155,19 +155,20 @@ class March:
         self._current = state["current"] | {"history": [{k: v for k, v in r.items() if k != "window"} for r in own]}
 
     def _finish(self, run: Run) -> Solution:
-        solution = self._solution(run)
-        self.report.close()
-        if self.folder is None:
-            return solution
-        try:
-            self.folder.write_history(solution.history)
-            if not solution.failed:
-                self.folder.save_field({f"field.{name}": value for name, value in solution.field.state_dict().items()})
-            self.folder.write_json(METRICS, in_words(solution.metrics))
-        except SaveError as error:
-            error.solution = solution  # type: ignore[attr-defined]
-            raise
-        return solution
+        """Save the windows as one run, and score them."""
+
+        def keep(folder: RunFolder) -> None:
+            folder.write_history(self.rows(run.history))
+            if not run.failed:
+                state = self._joined(run).state_dict()
+                folder.save_field({f"field.{name}": value for name, value in state.items()})
+
+        return finish(self.folder, keep, lambda: self._solution(run), self.report)
+
+    def _joined(self, run: Run) -> Windows:
+        """Return the fields of all windows so far as one."""
+        fields = [*self.fields, run.field]
+        return Windows(fields, self.cuts[1 : len(fields)], self.problem.domain.index("t"))
 
     def _residual_scores(self, run: Run, field: Windows, data: Any) -> dict[str, float]:
         """Evaluate the residuals of the joined field at fresh points of all windows so far.
@@ -183,8 +184,7 @@ class March:
 
     def _solution(self, run: Run) -> Solution:
         """Put the fields of all windows so far together and score them on the whole problem."""
-        fields = [*self.fields, run.field]
-        field = Windows(fields, self.cuts[1 : len(fields)], self.problem.domain.index("t"))
+        field = self._joined(run)
         first = next(run.field.parameters())
         dtype = first.real.dtype if first.is_complex() else first.dtype
         data = self.problem.load(first.device, dtype)
@@ -195,7 +195,7 @@ class March:
         scores |= {f"seconds/{name}": round(sum(part[name] for part in parts), 3) for name in parts[-1]}
         first = (self.rows(run.history) or [{}])[0]
         said = self.problem.cautions() + warnings(scores, dtype, first, run.objective.coupled, timed=True)
-        stopped = f"window {len(fields)}/{self.plan.run.windows}: {run.stopped}"
+        stopped = f"window {len(self.fields) + 1}/{self.plan.run.windows}: {run.stopped}"
         parameters = sum(p.numel() for p in field.parameters())
         return Solution(
             problem=self.problem,
