@@ -8,7 +8,7 @@ from torch import Tensor
 from nfsolve.plot import panels
 from nfsolve.problem import Batch
 from nfsolve.reconstruct import classical_images
-from problems.ct._levels import Level
+from problems.ct._coarsened import Coarsened
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,7 +28,7 @@ def tomography_picture(problem: Any, image: Tensor, data: Batch, history: list[d
     Returns:
         The figure.
     """
-    level, truth = data["levels"][1], data.get("reference")
+    scan, truth = data["coarsened"][1], data.get("reference")
     classical = classical_images(data)
     images = {"neural field": image, **{NAMES[name]: other.image for name, other in classical.items()}}
     figure = panels.new_figure(4.1 * (len(images) + 2), 8.0)
@@ -52,14 +52,14 @@ def tomography_picture(problem: Any, image: Tensor, data: Batch, history: list[d
             limits = {"cmap": "RdBu_r", "vmin": -0.2 * top, "vmax": 0.2 * top}
             _panel(axes[1, column], values - truth.to(values), f"error of {name}", square | limits)
         axes[1, column].set_xlabel(problem.scan.unit)
-    _sinogram_panels(axes[:, -1], problem, image, level)
+    _sinogram_panels(axes[:, -1], problem, image, scan)
     return figure
 
 
-def _sinogram_panels(axes: Any, problem: Any, image: Tensor, level: Level) -> None:
-    geometry = level.geometry
-    sinogram = level.sinogram.reshape(geometry.shape)
-    misfit = level.projector(image.reshape(-1, 1)).reshape(geometry.shape) - sinogram
+def _sinogram_panels(axes: Any, problem: Any, image: Tensor, scan: Coarsened) -> None:
+    geometry = scan.geometry
+    sinogram = scan.sinogram.reshape(geometry.shape)
+    misfit = scan.projector(image.reshape(-1, 1)).reshape(geometry.shape) - sinogram
     flat: dict[str, Any] = {"aspect": "auto", "interpolation": "nearest"}
     _panel(
         axes[0], sinogram, f"sinogram p\n{geometry.shape[0]} views, {geometry.shape[1]} bins", flat | {"cmap": "gray"}

@@ -21,7 +21,7 @@ from nfsolve.metrics import matthews, otsu, psnr, relative_l2, ssim
 from nfsolve.plot import panels
 from nfsolve.problem import Batch, FieldFunction, in_pieces
 from nfsolve.reconstruct import Linear, Reconstruction, classical_images, filtered_back_projection, ramp_filter, sirt
-from problems.ct._levels import Level, Loss, Measured, check_at_least
+from problems.ct._coarsened import Coarsened, Loss, Measured, check_at_least
 from problems.ct._picture import tomography_picture
 from problems.ct._tomography import Tomography
 
@@ -147,27 +147,27 @@ class PlaneTomography(Tomography):
 
     def image(self, field: FieldFunction, data: Batch, samples: int = 2) -> Tensor:
         """Average the field over each pixel, by samples x samples points, (rows, columns), row 0 on top."""
-        pixels = data["levels"][1].points
+        pixels = data["coarsened"][1].points
         fine = self.grid.refined(samples)
         values = in_pieces(field, fine.centres(pixels.dtype, pixels.device)).reshape(fine.shape)
         return avg_pool2d(values[None, None], samples)[0, 0]
 
-    def methods(self, level: Level, A: Linear) -> dict[str, Callable[[], Reconstruction]]:
+    def methods(self, scan: Coarsened, A: Linear) -> dict[str, Callable[[], Reconstruction]]:
         """Return filtered back-projection and SIRT."""
         return {
-            "fbp": lambda: self._back_projection(level),
-            "sirt": lambda: sirt(A, level.sinogram, level.shape, largest=self.largest),
+            "fbp": lambda: self._back_projection(scan),
+            "sirt": lambda: sirt(A, scan.sinogram, scan.shape, largest=self.largest),
         }
 
-    def _back_projection(self, level: Level) -> Reconstruction:
-        window = "hann" if level.counts is not None else "ram-lak"
-        sinogram, geometry = level.sinogram, level.geometry
+    def _back_projection(self, scan: Coarsened) -> Reconstruction:
+        window = "hann" if scan.counts is not None else "ram-lak"
+        sinogram, geometry = scan.sinogram, scan.geometry
         found = filtered_back_projection(sinogram.reshape(geometry.shape), geometry, self.grid, window)
         return replace(found, image=found.image.clamp(0, self.largest))
 
     def scores(self, image: Tensor, data: Batch) -> dict[str, Any]:
         """Score an image against what is known, and the fit of its sinogram."""
-        level = data["levels"][1]
+        scan = data["coarsened"][1]
         found: dict[str, Any] = {}
         if "reference" in data:
             truth = data["reference"].to(image)
@@ -175,7 +175,7 @@ class PlaneTomography(Tomography):
             found = {"psnr": psnr(image, truth, peak), "ssim": ssim(image, truth, peak)}
         if "segmentation" in data:
             found["matthews"] = matthews(image > otsu(image), data["segmentation"])
-        return found | {"residual": relative_l2(level.projector(image.reshape(-1, 1)), level.sinogram)}
+        return found | {"residual": relative_l2(scan.projector(image.reshape(-1, 1)), scan.sinogram)}
 
     def quick_metrics(self, field: FieldFunction, data: Batch) -> dict[str, Any]:
         """Score the field at the centres of the pixels."""

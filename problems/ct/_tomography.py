@@ -23,11 +23,11 @@ from nfsolve.forward.counts import gaussian_residual, poisson_residual
 from nfsolve.forward.radon import Projector
 from nfsolve.problem import Batch, FieldFunction, SamplerState, in_pieces
 from nfsolve.reconstruct import Linear, Reconstruction, classical_images, compared, root_gradient, total_variation
-from problems.ct._levels import (
+from problems.ct._coarsened import (
     LOSSES,
     Checked,
-    Level,
-    Levels,
+    Coarsened,
+    Coarsenings,
     Loss,
     Measured,
     check_at_least,
@@ -91,7 +91,7 @@ class Tomography(Problem):
         """Return the image of a field at the full resolution, (rows, columns) or (slices, rows, columns)."""
 
     @abstractmethod
-    def methods(self, level: Level, A: Linear) -> dict[str, Callable[[], Reconstruction]]:
+    def methods(self, scan: Coarsened, A: Linear) -> dict[str, Callable[[], Reconstruction]]:
         """Return the classical methods by name, but for "tv", which use this projector."""
 
     @abstractmethod
@@ -105,9 +105,9 @@ class Tomography(Problem):
 
     def load(self, device: str | torch.device, dtype: torch.dtype) -> Batch:
         """Make the data at each resolution when it is asked for, and room for what to compare with."""
-        return {"levels": Levels(lambda side: self._level(side, device, dtype)), "classical": {}}
+        return {"coarsened": Coarsenings(lambda side: self._at(side, device, dtype)), "classical": {}}
 
-    def _level(self, side: int, device: Any, dtype: torch.dtype) -> Level:
+    def _at(self, side: int, device: Any, dtype: torch.dtype) -> Coarsened:
         measured = self.measured
         geometry, grid = measured.geometry.coarsened(side), measured.grid.coarsened(side)
         photons = side ** (measured.sinogram.dim() - 1)  # a merged bin counts those of its parts
@@ -120,7 +120,7 @@ class Tomography(Problem):
         projector = Projector(geometry, grid, dtype, device)
         inside = self.support(projector, sinogram, photons, grid.shape)
         points = grid.centres(dtype, device)
-        return Level(
+        return Coarsened(
             points=points if inside is None else points[inside],
             inside=inside,
             sinogram=sinogram,
@@ -138,32 +138,32 @@ class Tomography(Problem):
 
     def sample(self, data: Batch, state: SamplerState, generator: Generator) -> Batch:
         """Take all pixels, at the resolution of the stage."""
-        return {"scan": data["levels"][state.coarsen]}
+        return {"scan": data["coarsened"][state.coarsen]}
 
     def residuals(self, field: FieldFunction, batch: Batch) -> dict[str, Tensor]:
         """Compare line integrals; the squares of "variation" are lengths of differences between pixels."""
-        level: Level = batch["scan"]
-        image = level.image(in_pieces(field, level.points))
-        q, p, counts = level.projector(image), level.sinogram, level.counts
+        scan: Coarsened = batch["scan"]
+        image = scan.image(in_pieces(field, scan.points))
+        q, p, counts = scan.projector(image), scan.sinogram, scan.counts
         if self.loss == "poisson":
-            assert counts is not None and level.I0 is not None
+            assert counts is not None and scan.I0 is not None
             # not by what is known of line integrals: no photon is a count too, and unknown counts have no beam
-            residuals = {self.names["poisson"]: poisson_residual(q, counts, level.I0)}
+            residuals = {self.names["poisson"]: poisson_residual(q, counts, scan.I0)}
         elif self.loss == "gaussian":
-            precision = level.known * (self.precision if counts is None else counts)
+            precision = scan.known * (self.precision if counts is None else counts)
             residuals = {self.names["gaussian"]: gaussian_residual(q, p, precision)}
         else:
-            residuals = self.filtered_residuals(level.known * (q - p) / self.contrast, level.geometry)
+            residuals = self.filtered_residuals(scan.known * (q - p) / self.contrast, scan.geometry)
         if self.tv:
-            scale = self.difference_scale(level.shape)
-            residuals["variation"] = root_gradient(image.reshape(level.shape) / self.contrast, scale)
+            scale = self.difference_scale(scan.shape)
+            residuals["variation"] = root_gradient(image.reshape(scan.shape) / self.contrast, scale)
         return residuals
 
     def baselines(self, data: Batch, check: Callable[[], None]) -> dict[str, Callable[[], Reconstruction]]:
         """Return the classical methods."""
-        level = data["levels"][1]
-        A = Checked(level.projector, check)
-        known = self.methods(level, A) | {"tv": lambda: self.total_variation(data, self.classical_weight, projector=A)}
+        scan = data["coarsened"][1]
+        A = Checked(scan.projector, check)
+        known = self.methods(scan, A) | {"tv": lambda: self.total_variation(data, self.classical_weight, projector=A)}
         return {name: known[name] for name in self.classical}
 
     @property
@@ -171,9 +171,9 @@ class Tomography(Problem):
     def classical_weight(self) -> float:
         """Weight of the classical total variation, in units of the contrast."""
 
-    def ray_weights(self, level: Level) -> Tensor | None:
+    def ray_weights(self, scan: Coarsened) -> Tensor | None:
         """Return the weight of each line integral in the classical total variation, (m, 1); None for equal ones."""
-        return level.known
+        return scan.known
 
     @property
     def largest(self) -> float:
@@ -184,10 +184,10 @@ class Tomography(Problem):
         self, data: Batch, weight: float, iterations: int = 1500, projector: Linear | None = None
     ) -> Reconstruction:
         """Reconstruct by least total variation, with a weight in units of the contrast."""
-        level = data["levels"][1]
-        system = projector or level.projector, level.sinogram, level.shape
+        scan = data["coarsened"][1]
+        system = projector or scan.projector, scan.sinogram, scan.shape
         return total_variation(
-            *system, weight * self.contrast, iterations, weights=self.ray_weights(level), largest=self.largest
+            *system, weight * self.contrast, iterations, weights=self.ray_weights(scan), largest=self.largest
         )
 
     def metrics(self, field: FieldFunction, data: Batch) -> dict[str, Any]:

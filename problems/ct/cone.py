@@ -28,9 +28,9 @@ from nfsolve.forward.radon import ConeBeam, Projector
 from nfsolve.metrics import psnr, relative_l2, ssim
 from nfsolve.problem import Batch, FieldFunction, in_pieces
 from nfsolve.reconstruct import Linear, Reconstruction, cgls, classical_images, fdk, ramp_filter, sirt
+from problems.ct._coarsened import Coarsened, Loss, Measured, check_at_least, support
 from problems.ct._cone_output import cone_picture, write_volumes
 from problems.ct._cone_phantom import Body, Phantom, Sampled
-from problems.ct._levels import Level, Loss, Measured, check_at_least, support
 from problems.ct._tomography import Tomography
 
 if TYPE_CHECKING:
@@ -183,32 +183,32 @@ class CTCone(Tomography):
         return {"projections": math.sqrt(math.pi * area / box) * rows.reshape(-1, 1)}
 
     def image(self, field: FieldFunction, data: Batch) -> Tensor:
-        """Evaluate a field at the voxels of the finest level that no empty ray crosses, (nz, ny, nx)."""
-        level: Level = data["levels"][1]
-        return level.image(in_pieces(field, level.points)).reshape(level.shape)
+        """Evaluate a field at the unmerged voxels that no empty ray crosses, (nz, ny, nx)."""
+        scan: Coarsened = data["coarsened"][1]
+        return scan.image(in_pieces(field, scan.points)).reshape(scan.shape)
 
-    def methods(self, level: Level, A: Linear) -> dict[str, Callable[[], Reconstruction]]:
+    def methods(self, scan: Coarsened, A: Linear) -> dict[str, Callable[[], Reconstruction]]:
         """Return FDK, SIRT and conjugate gradients."""
-        y, geometry = level.sinogram, level.geometry
+        y, geometry = scan.sinogram, scan.geometry
 
         def positive(method: Callable[[], Reconstruction]) -> Reconstruction:
             found = method()
             return replace(found, image=found.image.clamp(min=0))
 
         known: dict[str, Callable[[], Reconstruction]] = {
-            "fdk": lambda: fdk(y.reshape(geometry.shape), geometry, level.grid, self.window),
-            "sirt": lambda: sirt(A, y, level.shape),
-            "cgls": lambda: cgls(A, y, level.shape),
+            "fdk": lambda: fdk(y.reshape(geometry.shape), geometry, scan.grid, self.window),
+            "sirt": lambda: sirt(A, y, scan.shape),
+            "cgls": lambda: cgls(A, y, scan.shape),
         }
         return {name: partial(positive, method) for name, method in known.items()}
 
-    def ray_weights(self, level: Level) -> Tensor | None:
+    def ray_weights(self, scan: Coarsened) -> Tensor | None:
         """Return the counts: the inverse variances of line integrals."""
-        return level.counts
+        return scan.counts
 
     def scores(self, volume: Tensor, data: Batch) -> dict[str, Any]:
         """Score a volume against the truth (SSIM: the mean over slices), and the fit of its projections."""
-        fine, truth = data["levels"][1], data["reference"]
+        fine, truth = data["coarsened"][1], data["reference"]
         peak = float(truth.max())
         found: dict[str, Any] = {"psnr": psnr(volume, truth, peak)}
         if min(truth.shape[1:]) >= 11:  # the window of SSIM

@@ -20,7 +20,7 @@ from nfsolve import InputError, main
 from nfsolve.data.scans.scan import Scan
 from nfsolve.forward.phantoms import Ellipse, phantom_image, phantom_projections
 from nfsolve.forward.radon import FanBeam, PixelGrid
-from problems.ct._levels import check_at_least
+from problems.ct._coarsened import check_at_least
 from problems.ct._plane import PlaneTomography
 
 DISC, ACRYLIC = 35.0, 0.033  # mm and per mm, of the discs of the challenge

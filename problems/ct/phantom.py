@@ -13,7 +13,7 @@ from nfsolve import main
 from nfsolve.data.scans.scan import Scan
 from nfsolve.forward.phantoms import SHEPP_LOGAN, phantom_image, phantom_projections
 from nfsolve.forward.radon import ParallelBeam, PixelGrid
-from problems.ct._levels import check_at_least
+from problems.ct._coarsened import check_at_least
 from problems.ct._plane import PlaneTomography
 
 

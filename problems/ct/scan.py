@@ -33,7 +33,7 @@ from nfsolve.forward.radon import FanBeam, ParallelBeam, PixelGrid, Projector
 from nfsolve.metrics import psnr
 from nfsolve.problem import Batch, FieldFunction
 from nfsolve.reconstruct import filtered_back_projection
-from problems.ct._levels import check_at_least
+from problems.ct._coarsened import check_at_least
 from problems.ct._plane import PlaneTomography
 
 # options of one kind of file, and what to do with the other
@@ -168,9 +168,9 @@ class CTScan(PlaneTomography):
 
     def metrics(self, field: FieldFunction, data: Batch) -> dict[str, Any]:
         """Score the field and the classical images, and warn where the field does not explain what was measured."""
-        found, level = super().metrics(field, data), data["levels"][1]
-        counts = level.counts  # the variance of a counted line integral is 1 / counts
-        noise = 0.0 if counts is None else float(counts.clamp(min=1).reciprocal().sum().sqrt() / level.sinogram.norm())
+        found, scan = super().metrics(field, data), data["coarsened"][1]
+        counts = scan.counts  # the variance of a counted line integral is 1 / counts
+        noise = 0.0 if counts is None else float(counts.clamp(min=1).reciprocal().sum().sqrt() / scan.sinogram.norm())
         misfits = [value for name, value in found.items() if name.startswith("residual")]
         if misfits[0] > UNEXPLAINED + 2 * noise:
             better = min(misfits) < misfits[0] / 2

@@ -62,8 +62,8 @@ def rms(values):
 
 
 def standing_in(problem, data, volume):
-    """A field that has the values of a volume at the voxels of the finest level."""
-    rows = volume.reshape(-1, 1)[data["levels"][1].inside]
+    """A field that has the values of a volume at the unmerged voxels."""
+    rows = volume.reshape(-1, 1)[data["coarsened"][1].inside]
     return lambda points: rows
 
 
@@ -105,9 +105,9 @@ def test_the_total_variation_of_a_volume_stands_beside_with_its_gap():
 def test_the_filtered_residual_of_a_perturbation_has_the_norm_of_the_perturbation():
     problem = CTCone(views=30, size=20, source_origin=8.0, source_detector_distance=12.0, panel=24 / 7)
     data = problem.load("cpu", torch.float64)
-    level = data["levels"][1]
+    scan = data["coarsened"][1]
     centre = torch.tensor([0.1, -0.2, 0.1], dtype=torch.float64)
-    grid = level.grid
+    grid = scan.grid
     bump = torch.exp(-20 * (grid.centres() - centre).square().sum(-1)).reshape(grid.shape)
     bump = problem.image(standing_in(problem, data, bump), data)
     change = residual_of(problem, data, bump) - residual_of(problem, data, 0 * bump)
@@ -116,18 +116,18 @@ def test_the_filtered_residual_of_a_perturbation_has_the_norm_of_the_perturbatio
 
 def test_nothing_of_the_object_lies_outside_the_support(small):
     _, data = small
-    for level in (data["levels"][side] for side in (1, 2, 4)):
-        share = len(level.inside) / math.prod(level.grid.shape)
+    for scan in (data["coarsened"][side] for side in (1, 2, 4)):
+        share = len(scan.inside) / math.prod(scan.grid.shape)
         assert share <= 1
-    fine, truth = data["levels"][1], data["reference"].reshape(-1)
+    fine, truth = data["coarsened"][1], data["reference"].reshape(-1)
     assert len(fine.inside) < 0.8 * len(truth)
     assert truth[fine.inside].sum() > 0.999 * truth.sum()
 
 
-def test_coarse_levels_merge_voxels_bins_and_counts():
+def test_coarser_data_merge_voxels_bins_and_counts():
     problem = CTCone(**SMALL, counts=1e5)
     data = problem.load("cpu", torch.float64)
-    fine, coarse = data["levels"][1], data["levels"][2]
+    fine, coarse = data["coarsened"][1], data["coarsened"][2]
     assert (fine.shape, coarse.shape) == ((16, 16, 16), (8, 8, 8))
     assert coarse.geometry.shape == (6, 10, 10)
     assert coarse.counts.sum() == fine.counts.sum()
@@ -145,8 +145,8 @@ def test_poisson_noise_has_its_own_seed_and_matched_residuals_have_unit_size():
     assert rms((first - clean) * torch.sqrt(1e5 * torch.exp(-clean))) == pytest.approx(1, abs=0.1)
     for loss in ("gaussian", "poisson"):
         problem = CTCone(**SMALL, counts=1e3, loss=loss, tv=0.0)
-        level = problem.load("cpu", torch.float64)["levels"][1]
-        exact = {"scan": replace(level, projector=lambda volume: clean.reshape(-1, 1))}  # without the error of the grid
+        scan = problem.load("cpu", torch.float64)["coarsened"][1]
+        exact = {"scan": replace(scan, projector=lambda volume: clean.reshape(-1, 1))}  # without the error of the grid
         residuals = problem.residuals(lambda points: points[:, :1], exact)
         assert list(residuals) == ["projections"] and problem.weights() == {}
         assert rms(residuals["projections"]) == pytest.approx(1, abs=0.1)
@@ -156,8 +156,8 @@ def test_variation_is_the_total_variation_in_units_of_the_contrast(small):
     problem, data = small
     step = torch.zeros(16, 16, 16, dtype=torch.float64)
     step[8, 8, 8] = problem.contrast
-    level = data["levels"][1]
-    batch = {"scan": replace(level, inside=None, points=level.grid.centres())}
+    scan = data["coarsened"][1]
+    batch = {"scan": replace(scan, inside=None, points=scan.grid.centres())}
     variation = problem.residuals(lambda points: step.reshape(-1, 1), batch)["variation"]
     expected = math.sqrt(3) + 3 + 1e-3 * (16**3 - 4)
     assert variation.shape == (16**3, 1)

@@ -61,8 +61,8 @@ def test_the_truth_scores_well_and_noise_is_that_of_the_counts():
     truth = data["reference"]
     found = problem.scores(truth, data)
     assert found["matthews"] > 0.98 and found["psnr"] == math.inf
-    level = data["levels"][1]
-    misfit = problem.residuals(lambda points: truth.reshape(-1, 1), {"scan": level})["sinogram"]
+    scan = data["coarsened"][1]
+    misfit = problem.residuals(lambda points: truth.reshape(-1, 1), {"scan": scan})["sinogram"]
     assert float(misfit.square().mean().sqrt()) == pytest.approx(1, abs=0.15)
 
 

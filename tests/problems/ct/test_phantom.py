@@ -40,9 +40,9 @@ def test_the_exact_phantom_leaves_only_the_error_of_the_pixel_grid():
 def test_data_do_not_come_from_the_projector():
     problem = CTPhantom(**SMALL)
     data = problem.load("cpu", torch.float64)
-    level = data["levels"][1]
-    own = level.projector(data["reference"].reshape(-1, 1))
-    assert 1e-3 < float((own - level.sinogram).norm() / own.norm()) < 0.1
+    scan = data["coarsened"][1]
+    own = scan.projector(data["reference"].reshape(-1, 1))
+    assert 1e-3 < float((own - scan.sinogram).norm() / own.norm()) < 0.1
 
 
 def test_the_scan_has_the_options_of_the_command_line():

@@ -72,7 +72,7 @@ def test_a_fan_beam_comes_with_its_reference_and_segmentation_on_the_pixels_of_t
     data = problem.load("cpu", torch.float64)
     found = problem.scores(data["reference"], data)
     assert found["residual"] < 0.06 and found["matthews"] > 0.9
-    assert psnr(problem._back_projection(data["levels"][1]).image, data["reference"], 0.03) > 18
+    assert psnr(problem._back_projection(data["coarsened"][1]).image, data["reference"], 0.03) > 18
 
 
 def test_fewer_views_and_the_limited_arc(write):
@@ -202,7 +202,7 @@ def test_dead_columns_can_be_left_out(write):
     problem = CTScan(data=file, mask_bad=True, every=6, tv=0, **QUICK)
     data = problem.load("cpu", torch.float64)
     image = data["reference"]
-    misfit = problem.residuals(lambda points: image.reshape(-1, 1), {"scan": data["levels"][1]})["sinogram"].reshape(
+    misfit = problem.residuals(lambda points: image.reshape(-1, 1), {"scan": data["coarsened"][1]})["sinogram"].reshape(
         6, 48
     )
     assert (misfit[:, 20] == 0).all() and (misfit[:, 22] != 0).all()

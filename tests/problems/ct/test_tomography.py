@@ -1,4 +1,4 @@
-"""What problems of tomography share: residuals and their scales, bounds, coarse levels, files."""
+"""What problems of tomography share: residuals and their scales, bounds, coarser data, files."""
 
 import json
 import math
@@ -88,7 +88,7 @@ def test_the_filtered_residual_of_a_perturbation_has_its_norm_whatever_the_unit_
     geometry = replace(geometry, **{name: unit * getattr(geometry, name) for name in lengths})
     problem = given(projected(geometry, width=2 * unit))
     data = problem.load("cpu", torch.float64)
-    truth, pixels = data["reference"], data["levels"][1].points
+    truth, pixels = data["reference"], data["coarsened"][1].points
     bump = torch.exp(-20 * (pixels / unit - 0.2).square().sum(-1)).reshape(truth.shape)
     exact, changed = (residuals_of(problem, data, image)["filtered"] for image in (truth, truth + bump))
     assert rms(exact) < 1e-10
@@ -164,22 +164,22 @@ def test_a_known_peak_bounds_the_field_and_the_classical_images(peak, short_tv):
 
 
 @pytest.mark.parametrize("size", [32, 33])
-def test_coarse_levels_are_the_scan_of_wider_bins(size):
+def test_coarser_data_are_the_scan_of_wider_bins(size):
     problem = CTPhantom(views=5, size=size)
     data = problem.load("cpu", torch.float64)
     coarse = problem.sample(data, SamplerState(coarsen=2), generator(0, "points"))["scan"]
     assert problem.sample(data, SamplerState(coarsen=2), generator(1, "points"))["scan"] is coarse
-    assert problem.sample(data, SamplerState(), generator(0, "points"))["scan"] is data["levels"][1]
+    assert problem.sample(data, SamplerState(), generator(0, "points"))["scan"] is data["coarsened"][1]
     assert coarse.geometry.shape == (5, 16)
     assert coarse.shape == (math.ceil(size / 2),) * 2 and len(coarse.points) == math.prod(coarse.shape)
     exact = phantom_projections(SHEPP_LOGAN, coarse.geometry).reshape(-1, 1)
     assert relative_l2(coarse.sinogram, exact) < 0.015  # both sample the chords within a bin, and differently
 
 
-def test_coarse_levels_add_up_photons():
+def test_coarser_data_add_up_photons():
     problem = CTPhantom(views=5, size=32, counts=1e4, loss="poisson")
     data = problem.load("cpu", torch.float64)
-    fine, coarse = data["levels"][1], problem.sample(data, SamplerState(coarsen=4), generator(0, "points"))["scan"]
+    fine, coarse = data["coarsened"][1], problem.sample(data, SamplerState(coarsen=4), generator(0, "points"))["scan"]
     assert torch.equal(coarse.counts, fine.counts.reshape(-1, 4).sum(1, keepdim=True))
     assert (coarse.I0 == 4e4).all() and (fine.I0 == 1e4).all()
 

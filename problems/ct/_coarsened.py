@@ -1,4 +1,4 @@
-"""What tomography in a plane and with a cone beam share: coarser levels, the total variation, losses, scores."""
+"""What tomography in a plane and with a cone beam share: coarser data, the total variation, losses, scores."""
 
 import math
 from collections.abc import Callable
@@ -57,7 +57,7 @@ class Measured:
 
 
 @dataclass(frozen=True, eq=False)
-class Level:
+class Coarsened:
     """A scan and the pixels of its image at one resolution: m line integrals of n pixels or voxels.
 
     Attributes:
@@ -94,18 +94,18 @@ class Level:
         return values.new_zeros(math.prod(self.shape), 1).index_put((self.inside,), values)
 
 
-class Levels(dict[int, Level]):
+class Coarsenings(dict[int, Coarsened]):
     """Data by the number of pixels or voxels merged along each side, made when they are first asked for.
 
     Args:
         make: From this number to the data.
     """
 
-    def __init__(self, make: Callable[[int], Level]):
+    def __init__(self, make: Callable[[int], Coarsened]):
         super().__init__({1: make(1)})  # at once, so that a scanner that cannot be is refused before training
         self._make = make
 
-    def __missing__(self, side: int) -> Level:
+    def __missing__(self, side: int) -> Coarsened:
         self[side] = self._make(side)
         return self[side]
 
