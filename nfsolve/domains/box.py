@@ -123,6 +123,13 @@ class Box(Domain):
         """
         return Product(self, shape)
 
+    def lifted(self, shape: Domain) -> Domain:
+        """Return a shape in the last coordinates at all values of the first; as in `Domain`."""
+        more = len(self.names) - len(shape.names)
+        if more > 0 and self.names[more:] == shape.names:
+            return Product(Box(**dict(zip(self.names[:more], self._marked(), strict=False))), shape)
+        return super().lifted(shape)
+
     def signed_distance(self, points: Tensor) -> Tensor:
         """Measure how far points are from the sides; as in `Domain`."""
         low = points.new_tensor([b[0] for b in self.bounds])
@@ -255,6 +262,19 @@ class Product(Domain):
         """Return a rule on the boundary of the shape, at all or fixed values of the box; as in `Domain`."""
         first, second = self._shared(fixed or {})
         return self.box.quadrature(n, first) @ self.shape.boundary_quadrature(n, part, second)
+
+    def interface_quadrature(self, n: int, first: str, second: str, fixed: Mapping[str, float] | None = None) -> Rule:
+        """Return a rule on an interface of the shape, at all or fixed values of the box; as in `Domain`."""
+        at, others = self._shared(fixed or {})
+        return self.box.quadrature(n, at) @ self.shape.interface_quadrature(n, first, second, others)
+
+    def regions(self) -> dict[str, Domain]:
+        """Return the named parts of the shape at all values of the box; as in `Domain`."""
+        return {name: Product(self.box, part) for name, part in self.shape.regions().items()}
+
+    def lifted(self, shape: Domain) -> Domain:
+        """Return a shape in the coordinates of this one's at all values of the box; as in `Domain`."""
+        return Product(self.box, shape) if shape.names == self.shape.names else super().lifted(shape)
 
     def _shared(self, fixed: Mapping[str, float]) -> tuple[dict[str, float], dict[str, float]]:
         """Divide fixed values between box and shape."""

@@ -109,6 +109,46 @@ class Domain(ABC):
         other.label = label
         return other
 
+    def regions(self) -> dict[str, "Domain"]:
+        """Return the parts of a union that have names, such as ``left`` of ``Box(...).named("left") | ...``."""
+        return {}
+
+    def lifted(self, shape: "Domain") -> "Domain":
+        """Return a shape as a part of this domain: at all values of the coordinates that only this domain has.
+
+        Raises:
+            InputError: The shape has other coordinates.
+        """
+        if shape.names == self.names:
+            return shape
+        raise InputError(
+            f"{shape!r} must have the coordinates {', '.join(self.names)} to be a part of {self!r}",
+            do="name its coordinates as those of the domain, in the same order",
+        )
+
+    def interface(self, first: str, second: str, what: str = "the interface") -> list[Piece]:
+        """Return the pieces of the boundary of one named part behind which another begins; normals point into it.
+
+        Args:
+            first: Name of a part, see `regions`.
+            second: Name of another.
+            what: What asks for it, for messages.
+
+        Raises:
+            InputError: There is no such part.
+        """
+        known = self.regions()
+        for name in (first, second):
+            if name not in known:
+                raise unknown("part", name, known, f"name the parts of a union, as in a.named({name!r}) | b: {what}")
+        inside, beyond = known[first], known[second]
+
+        def joins(piece: Piece, points: Tensor, normals: Tensor) -> Tensor:
+            keep = beyond.signed_distance(points + NUDGE * self.size * normals)[:, 0] < 0
+            return keep if piece.keep is None else keep & piece.keep(points, normals)
+
+        return [Piece(p.names, p.size, p.place, partial(joins, p)) for p in inside.pieces()]
+
     def index(self, name: str) -> int:
         """Return the column of a coordinate.
 
@@ -375,8 +415,21 @@ class Domain(ABC):
                 f"{' and '.join(fixed)} cannot be fixed on the boundary of {self!r}",
                 do="write the domain as Box(t=(0, 1)) * shape",
             )
+        pieces = self._chosen((part,) if isinstance(part, str) else tuple(part), "the integral")
+        return self._rule_on(pieces, n, f"{part or 'the boundary'} of {self!r} is cut away by its other parts")
+
+    def interface_quadrature(self, n: int, first: str, second: str, fixed: Mapping[str, float] | None = None) -> Rule:
+        """Return a rule on the interface between two named parts, with normals into the second; see `interface`."""
+        if fixed:
+            raise InputError(
+                f"{' and '.join(fixed)} cannot be fixed on an interface in {self!r}",
+                do="write the domain as Box(t=(0, 1)) * (a | b)",
+            )
+        return self._rule_on(self.interface(first, second), n, f"the parts {first} and {second} do not touch")
+
+    def _rule_on(self, pieces: list[Piece], n: int, nothing: str) -> Rule:
         rules = []
-        for piece in self._chosen((part,) if isinstance(part, str) else tuple(part), "the integral"):
+        for piece in pieces:
             dims = self.boundary_dims
             if piece.keep is None:
                 unit = on_box([(0.0, 1.0)] * dims, n)
@@ -385,7 +438,7 @@ class Domain(ABC):
             points, normals = piece.place(unit.points)
             rules.append(Rule(points, piece.size * unit.weights, normals))
         if not sum(len(rule.points) for rule in rules):
-            raise InputError(f"{part} of {self!r} is cut away by the other parts of the domain")
+            raise InputError(nothing, do="check how the domain is put together")
         return Rule(
             torch.cat([rule.points for rule in rules]),
             torch.cat([rule.weights for rule in rules]),
@@ -458,6 +511,16 @@ class Combined(Domain):
 
     def __repr__(self) -> str:
         return f"({self.first!r} {self.operation} {self.second!r})"
+
+    def regions(self) -> dict[str, Domain]:
+        """Return the named parts of a union; as in `Domain`."""
+        if self.operation != "|":
+            return {}
+        return {
+            name: region
+            for part in (self.first, self.second)
+            for name, region in (*part.regions().items(), *([(part.label, part)] if part.label else []))
+        }
 
     def _overlap(self) -> tuple[tuple[float, float], ...]:
         if self.operation == "-":

@@ -37,7 +37,7 @@ class Piece:
 
 
 def on_pieces(
-    pieces: list[Piece], n: int, dims: int, sample: UnitSampler, where: Mask | None, what: str
+    pieces: list[Piece], n: int, dims: int, sample: UnitSampler, where: Mask | None, what: str, do: str = ""
 ) -> tuple[Tensor, Tensor]:
     """Sample points on pieces of a boundary, uniform by length or area over all of them together.
 
@@ -48,6 +48,7 @@ def on_pieces(
         sample: Samples points of the unit cube.
         where: A further condition, or None.
         what: What asks for the points, for the message.
+        do: What to do where nothing is found.
 
     Returns:
         Points and outward unit normals, each ``(n, d)``.
@@ -76,7 +77,7 @@ def on_pieces(
         return (points, normals), keep if where is None else keep & where(points, normals)
 
     if where is None:
-        do = "the other parts of the domain cut this one away"
+        do = do or "the other parts of the domain cut this one away"
     else:
         do = "check `where`: it gets columns (n, 1) and is True where the condition holds"
     points, normals = accepted(n, dims, sample, candidates, what, do)

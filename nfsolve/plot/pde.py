@@ -52,7 +52,7 @@ def pde_picture(solution: Solution) -> "Figure":
     assert isinstance(problem, PDE)
     places = views(problem, solution.data)
     like = solution.data["like"]
-    values = [in_pieces(solution.field, view.points.to(like)).cpu() for view in places]
+    values = [_living(problem, view, in_pieces(solution.field, view.points.to(like)).cpu()) for view in places]
     rows = [row for i in range(len(problem.outputs)) for row in _unknown(solution, i, places, values)]
     sizes, end = _flow(problem, places, values) + _residuals(solution, places), end_panels(solution)
     if len(places) > 1 and len(sizes) % len(places) == 0:
@@ -62,6 +62,12 @@ def pde_picture(solution: Solution) -> "Figure":
     if len(places) == 1 and places[0].reference is None:  # few panels of one kind share their rows
         end, rows = [panel for row in rows for panel in row] + end, []
     return composed([*rows, *split(end)])
+
+
+def _living(problem: Any, view: View, values: Tensor) -> Tensor:
+    """Return values (n, k) at a view, NaN where an unknown does not live."""
+    living = problem.living(view.points)
+    return values if living is None else torch.where(living, values, torch.nan)
 
 
 def end_panels(solution: Solution) -> "list[Panel]":
@@ -215,7 +221,8 @@ def _flow(problem: PDE, places: list[View], values: list[Tensor]) -> "list[Panel
             continue
         x, y = (names[i] for i in view.axes)
         for u, v in FLOWS:
-            if {u, v} <= set(outputs) and any({f"{u}_{x}", f"{v}_{y}"} <= wanted for wanted in methods):
+            together = problem.lives.get(u) == problem.lives.get(v)
+            if together and {u, v} <= set(outputs) and any({f"{u}_{x}", f"{v}_{y}"} <= wanted for wanted in methods):
                 flow = [view.arrange(table[:, outputs.index(name)]) for name in (u, v)]
                 bounds = [problem.domain.bounds[i] for i in view.axes]
                 said = f"streamlines of ({u}, {v})" + (f", {view.place}" if view.place else "")
@@ -264,4 +271,7 @@ def _size(solution: Solution, problem: PDE, name: str, view: View) -> np.ndarray
     except (InputError, KeyError):
         return None
     size = torch.cat(rows).abs().square().sum(1).sqrt().cpu()
+    region = problem.region_of(name, problem.conditions()[name])
+    if region is not None:
+        size = torch.where(region.contains(view.points), size, torch.nan)
     return view.arrange(torch.where(size.isfinite(), size, torch.nan))

@@ -237,6 +237,8 @@ def _where(condition: Condition) -> str:
         return f"@{condition.kind}(points=...)"
     said = [f"{name}={value}" for name, value in condition.sides.items()]
     said += [f"part={', '.join(condition.part)}"] if condition.part else []
+    if condition.kind == "interface":
+        said = [", ".join(condition.part)]
     if condition.where is not None:
         said.append(f"where={condition.where}" if isinstance(condition.where, str) else "where=...")
     return f"@{condition.kind}({', '.join(said)})" if said else f"@{condition.kind}"

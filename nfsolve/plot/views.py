@@ -81,8 +81,14 @@ def views(problem: PDE, data: dict[str, Any]) -> list[View]:
     found = [view for view in found if len(view.points)]
     if reference is not None and (known := getattr(problem, "exact", None)) is not None:
         exact = as_field(known, domain.names)
-        found = [View(**{**vars(view), "reference": exact(view.points)}) for view in found]
+        found = [View(**{**vars(view), "reference": _where_it_lives(problem, view, exact)}) for view in found]
     return found
+
+
+def _where_it_lives(problem: Any, view: View, exact: Any) -> Tensor:
+    """Return reference values at a view, NaN where an unknown does not live."""
+    values, living = exact(view.points), problem.living(view.points)
+    return values if living is None else torch.where(living, values, torch.nan)
 
 
 def _axes(domain: Domain) -> tuple[tuple[int, ...], tuple[int, ...]]:

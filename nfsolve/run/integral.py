@@ -55,7 +55,8 @@ def integral_of(
 
 def _one(solution: Any, domain: Domain, what: Any, over: Any, nodes: int | None, at: dict[str, float]) -> Tensor:
     """Integrate at fixed values of some coordinates, ``(k,)``; by a coarser rule too, which tells how many digits."""
-    dims = max(1, len(domain.names) - len(at) - (not (over is None or isinstance(over, Domain))))
+    whole = over is None or isinstance(over, Domain) or over in [*domain.regions()]
+    dims = max(1, len(domain.names) - len(at) - (not whole))
     n = nodes or NODES.get(dims, max(4, int(1e5 ** (1 / dims))))
     if n**dims > MOST:
         raise InputError(
@@ -76,7 +77,8 @@ def rule_over(domain: Domain, over: Any, n: int, at: dict[str, float]) -> Rule:
 
     Args:
         domain: The domain.
-        over: None, a name of a part of the boundary or ``"boundary"``, a shape, or a section.
+        over: None, a named part of a union, a part of the boundary or ``"boundary"``, two named parts for their
+            interface, a shape, or a section.
         n: Nodes along each coordinate.
         at: Coordinate -> value at which it stays.
 
@@ -86,6 +88,10 @@ def rule_over(domain: Domain, over: Any, n: int, at: dict[str, float]) -> Rule:
     Raises:
         InputError: There is no such part.
     """
+    if isinstance(over, str) and over in domain.regions():
+        return domain.regions()[over].quadrature(n, at)
+    if isinstance(over, tuple | list) and len(over) == 2:
+        return domain.interface_quadrature(n, over[0], over[1], at)
     if isinstance(over, str):
         return domain.boundary_quadrature(n, () if over == "boundary" else over, at)
     if isinstance(over, dict):

@@ -99,13 +99,14 @@ class Solution:
             batch: Points at a time.
 
         Returns:
-            Values ``(n, k)`` in the field's type: an array for an array, a tensor on the device of a tensor.
+            Values ``(n, k)`` in the field's type: an array for an array, a tensor on the device of a tensor. An unknown
+            that lives on a part of the domain is NaN elsewhere.
 
         Raises:
             InputError: Another number of columns, or ``batch`` below 1.
         """
         with torch.no_grad():
-            return self._at("predict", points, batch, self.field)
+            return self._at("predict", points, batch, self.field, self._outputs)
 
     @overload
     def __call__(self, what: str, points: Tensor) -> Tensor: ...
@@ -160,9 +161,18 @@ class Solution:
         """
         return self._named(name, points, batch)
 
+    @property
+    def _outputs(self) -> tuple[str, ...]:
+        return tuple(getattr(self.problem, "outputs", ()))
+
     def _named(self, names: str, points: Any, batch: int) -> Any:
         columns, what = columns_of(self.problem, self.field, names), "solution(...)" if " " in names else "derivative"
-        return self._at(what, points, batch, lambda part: columns(self.field, part).detach())
+        outputs = self._outputs
+        heads = [
+            max((o for o in outputs if o in (n, n[4:]) or n.startswith(o + "_")), key=len, default="")
+            for n in names.split()
+        ]
+        return self._at(what, points, batch, lambda part: columns(self.field, part).detach(), heads)
 
     def integral(
         self,
@@ -177,8 +187,9 @@ class Solution:
         Args:
             what: A name such as ``"u"`` or ``"u_x"``; or a function with the signature of a residual, as in
                 ``lambda p, n_x: p * n_x``.
-            over: Where: None for the inside of the domain; the name of a part of its boundary, such as ``"rim"`` or
-                ``"x=1"``, or ``"boundary"`` for all of it; a shape within the domain; or ``{"x": 0.5}``, a section.
+            over: Where: None for the inside of the domain; the name of a part of it or of its boundary, such as
+                ``"core"``, ``"rim"`` or ``"x=1"``, or ``"boundary"`` for all of it; two parts, for their interface; a
+                shape within the domain; or ``{"x": 0.5}``, a section.
             nodes: Nodes of the quadrature along each coordinate; by default as many as are cheap.
             **at: Coordinate -> the value at which it stays, or several: ``t=0.5``. The integral runs over the others.
 
@@ -199,8 +210,13 @@ class Solution:
         """
         return integral_of(self, what, over, nodes, at)
 
-    def _at(self, what: str, points: Any, batch: int, function: Callable[[Tensor], Tensor]) -> Any:
-        """Evaluate a function of points (n, d), part by part, on the device and in the type of the field."""
+    def _at(
+        self, what: str, points: Any, batch: int, function: Callable[[Tensor], Tensor], heads: Sequence[str]
+    ) -> Any:
+        """Evaluate a function of points (n, d), part by part, on the device and in the type of the field.
+
+        Its columns are NaN where the unknowns ``heads`` do not live.
+        """
         table = torch.as_tensor(points)
         names = getattr(self.field, "inputs", None)
         if hasattr(self.field, "across"):
@@ -222,6 +238,10 @@ class Solution:
         dtype = torch.float64 if isinstance(self.field, Field) else dtype  # which casts them itself, far from zero too
         parts = [function(part.to(like.device, dtype)).to(table.device) for part in table.split(batch)]
         values = torch.cat(parts)
+        living = getattr(self.problem, "living", lambda _: None)(table.detach().to("cpu", torch.float64))
+        if living is not None:
+            order = [self._outputs.index(head) for head in heads]
+            values = torch.where(living[:, order].to(values.device), values, torch.nan)
         return values if isinstance(points, Tensor) else values.numpy()
 
     def _warn_outside(self, table: Tensor) -> None:

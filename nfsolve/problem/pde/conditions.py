@@ -19,10 +19,11 @@ class Condition:
     """Where a residual method holds and how it is sampled.
 
     Attributes:
-        kind: ``interior``, ``face``, ``boundary``, ``paired`` or ``measured``.
+        kind: ``interior``, ``face``, ``boundary``, ``interface``, ``paired`` or ``measured``.
         sides: For a face, coordinate -> a value or several; for paired values, the two places.
-        part: Names of the parts of the boundary; empty means all of it.
-        where: For a boundary, a function of coordinates and normals that says where, or a method's name.
+        part: Names of the parts of the boundary, of which empty means all; of an interface the two parts of the domain.
+        where: For the inside, a shape or the name of a part of the domain, or a function of coordinates; for a
+            boundary, a function of coordinates and normals; either may be a method's name.
         data: For measured data, the name of the file, the columns by name, or a method that returns them.
         points: Number of points, or None for the problem's default.
         weight: Factor on the mean square of the residual in the loss.
@@ -90,12 +91,22 @@ def _check_new(method: Method) -> None:
 @overload
 def interior(method: Method, /) -> Method: ...
 @overload
-def interior(*, points: Any = None, weight: float = 1.0) -> Callable[[Method], Method]: ...
-def interior(method: Method | None = None, /, *, points: Any = None, weight: float = 1.0, **others: Any) -> Any:
+def interior(*, where: Any = None, points: Any = None, weight: float = 1.0) -> Callable[[Method], Method]: ...
+def interior(
+    method: Method | None = None,
+    /,
+    *,
+    where: Any = None,
+    points: Any = None,
+    weight: float = 1.0,
+    **others: Any,
+) -> Any:
     """Mark a residual that holds inside the domain; with or without arguments.
 
     Args:
         method: The residual method, when used without arguments.
+        where: A part of the domain: its name in a union, a shape, or a function of coordinates that is True there. A
+            residual of an unknown that lives on one part only holds on that part without it.
         points: Number of points; default ``n_points`` of the problem. Or the points themselves: an array ``(n, d)``, or
             the columns by name as for `measured`.
         weight: Factor on its mean square in the loss.
@@ -118,10 +129,10 @@ def interior(method: Method | None = None, /, *, points: Any = None, weight: flo
         >>> Growth().conditions()["growth"].kind
         'interior'
     """
-    _refuse("interior", others, "an equation on a part of the domain is one on a domain of its own, or a factor in it")
+    _refuse("interior", others, "for an equation on a part of the domain write where=", "where=, points= and weight=")
     at = columns_of(points) if is_table(points) or np.ndim(points) > 0 else None
     count = points if at is None else _length(at)
-    condition = Condition("interior", points=count, weight=weight, at=at)
+    condition = Condition("interior", where=where, points=count, weight=weight, at=at)
     if method is not None:
         return _mark(method, condition)
     return lambda method: _mark(method, condition)
@@ -219,6 +230,42 @@ def boundary(
     condition = Condition("boundary", part=parts, where=where, points=points, weight=weight)
     if method is not None:
         return _mark(method, condition)
+    return lambda method: _mark(method, condition)
+
+
+def interface(
+    first: str, second: str, /, *, points: int | None = None, weight: float = 1.0
+) -> Callable[[Method], Method]:
+    """Mark a residual that holds where two named parts of the domain touch: ``@interface("core", "shell")``.
+
+    In its signature are unknowns of both parts with their derivatives, at the same points, and one normal, ``n_x``, out
+    of the first part and into the second.
+
+    Args:
+        first: Name of a part of the union that is the domain.
+        second: Name of another.
+        points: Number of points; default ``n_face`` of the problem.
+        weight: Factor on its mean square in the loss.
+
+    Returns:
+        The decorator.
+
+    Raises:
+        InputError: Not two different names.
+
+    Examples:
+        >>> @interface("core", "shell")
+        ... def flux(self, u_x, u_y, v_x, v_y, n_x, n_y):
+        ...     return n_x * (10 * u_x - v_x) + n_y * (10 * u_y - v_y)
+        >>> flux.condition.part
+        ('core', 'shell')
+    """
+    if not (isinstance(first, str) and isinstance(second, str) and first != second):
+        raise InputError(
+            f"@interface needs the names of two parts of the domain, got {first!r} and {second!r}",
+            do='write @interface("core", "shell") for domain = a.named("core") | b.named("shell")',
+        )
+    condition = Condition("interface", part=(first, second), points=points, weight=weight)
     return lambda method: _mark(method, condition)
 
 
@@ -332,9 +379,9 @@ def difference(names: tuple[str, ...], targets: tuple[str, ...]) -> Method:
     return residual
 
 
-def _refuse(mark: str, others: dict[str, Any], advice: str) -> None:
+def _refuse(mark: str, others: dict[str, Any], advice: str, takes: str = "points= and weight=") -> None:
     if others:
-        raise InputError(f"@{mark} takes points= and weight=, got {next(iter(others))}=", do=advice)
+        raise InputError(f"@{mark} takes {takes}, got {next(iter(others))}=", do=advice)
 
 
 def arguments(method: Method) -> tuple[str, ...]:

@@ -3,18 +3,21 @@
 import inspect
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import CodeType
 from typing import Any
 
 from nfsolve._core.coordinates import TIMES
 from nfsolve._core.errors import InputError, nearest, place_of
+from nfsolve._core.random import generator
 from nfsolve.diff import parse
 from nfsolve.diff.names import readings
 from nfsolve.domains import Domain
 from nfsolve.problem.pde.conditions import Condition, arguments
+from nfsolve.sampling import sobol
 
 SPATIAL = re.compile(r"[xyzXYZ](_?\d+)?")
+OVERLAP = 256  # points by which two parts are compared
 CURVED = ("theta", "phi", "lat", "lon", "latitude", "longitude")
 
 
@@ -29,6 +32,7 @@ class Declaration:
         outputs: Names of its unknowns.
         conditions: Its residuals, by name.
         inputs: Names of the input functions of an operator.
+        lives: Unknown -> the parts of the domain on which it lives, for those that do not live everywhere.
     """
 
     cls: type
@@ -37,6 +41,17 @@ class Declaration:
     outputs: tuple[str, ...]
     conditions: dict[str, Condition]
     inputs: tuple[str, ...] = ()
+    lives: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def parts_of(self, name: str) -> tuple[str, ...] | None:
+        """Return the parts on which all unknowns of a residual live; None where nothing limits it."""
+        method = getattr(self.cls, name, None)
+        if not self.lives or method is None:
+            return None
+        used = [self.lives[out] for out in _Used(self, method).orders if out in self.lives]
+        if not used:
+            return None
+        return tuple(part for part in used[0] if all(part in parts for parts in used))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -100,6 +115,58 @@ def check_names(pde: Declaration) -> None:
         _check_function(pde, name)
 
 
+def check_parts(pde: Declaration) -> None:
+    """Refuse unknowns and interfaces on parts that the domain does not have, or that overlap.
+
+    Raises:
+        InputError: As for `check_declaration`.
+    """
+    known, where = pde.domain.regions(), place_of(pde.cls)
+    for out, parts in pde.lives.items():
+        for part in parts:
+            if part not in known:
+                raise InputError(
+                    f"The unknown '{out}' lives on '{part}', which is no part of {pde.domain!r}{where}",
+                    do=f"make the domain a union of named parts, a.named({part!r}) | b.named(...)"
+                    + (f"; {nearest(part, known)}" if known else ""),
+                )
+    for name, condition in pde.methods.items():
+        if condition.kind == "interface":
+            _check_interface(pde, name, condition, known)
+        elif pde.parts_of(name) == ():
+            outs = [out for out in _Used(pde, getattr(pde.cls, name)).orders if out in pde.lives]
+            said = " and ".join(f"'{out}', which lives on {' and '.join(pde.lives[out])}" for out in outs)
+            raise InputError(
+                f"`{name}` names {said}: they have no part in common{place_of(getattr(pde.cls, name))}",
+                do='mark it @interface("...", "...") with the parts that touch, or write a method for each',
+            )
+
+
+def _check_interface(pde: Declaration, name: str, condition: Condition, known: dict[str, Domain]) -> None:
+    method = getattr(pde.cls, name)
+    where = place_of(method)
+    for part in condition.part:
+        if part not in known:
+            raise InputError(
+                f"@interface of `{name}` names '{part}', which is no part of {pde.domain!r}{where}",
+                do="make the domain a union of named parts, a.named('a') | b.named('b')"
+                + (f"; {nearest(part, known)}" if known else ""),
+            )
+    for out in _Used(pde, method).orders:
+        if not set(pde.lives.get(out, condition.part)) & set(condition.part):
+            raise InputError(
+                f"`{name}` holds between {' and '.join(condition.part)}, where '{out}' does not live{where}",
+                do=f"name unknowns of these parts; '{out}' lives on {' and '.join(pde.lives[out])}",
+            )
+    first, second = (known[part] for part in condition.part)
+    inside = first.interior(OVERLAP, lambda n, d: sobol(n, d, generator(0, "overlap")))
+    if bool((second.signed_distance(inside) < -1e-6 * pde.domain.size).any()):
+        raise InputError(
+            f"The parts {' and '.join(condition.part)} of @interface of `{name}` overlap{where}",
+            do=f"cut one out of the other, as in (b - a).named({condition.part[1]!r})",
+        )
+
+
 _COMPOSITE = "D(...), the derivative of a composite term"
 
 
@@ -118,7 +185,7 @@ def meanings(text: str, kind: str, outputs: tuple[str, ...], coordinates: tuple[
     found = [f"the coordinate {text}"] if text in coordinates else []
     found += [f"the unknown {text}"] if text in outputs else []
     found += [_COMPOSITE] if text == "D" else []
-    for head in ("n_", "normal_") if kind in ("face", "boundary") else ():
+    for head in ("n_", "normal_") if kind in ("face", "boundary", "interface") else ():
         if text.startswith(head) and text.removeprefix(head) in coordinates:
             found.append(f"the outward normal along {text.removeprefix(head)}")
     if text.startswith("lap_") and text[4:] in outputs:
@@ -175,8 +242,8 @@ def _refuse_unknown(
     bare = text.removeprefix("normal_").removeprefix("n_")
     if bare != text and bare in coordinates:
         raise InputError(
-            f"'{text}' in `{method}` is the outward normal, which is there only on faces and boundaries{where}",
-            do="mark the method @face(...) or @boundary",
+            f"'{text}' in `{method}` is the normal, which is there only on faces, boundaries and interfaces{where}",
+            do="mark the method @face(...), @boundary or @interface(...)",
         )
     stem, end = text.rpartition("_")[::2]
     if end in ("low", "high") and meanings(stem, "", outputs, coordinates):
@@ -277,8 +344,15 @@ def cautions(pde: Declaration) -> list[str]:
     if all(c.kind == "interior" for c in conditions.values()) and not hard and any(u.order for u in used.values()):
         found.append("no initial or boundary condition and no data: the equations alone have many solutions")
         return found + _unmarked(pde)
+    joined = {out for name, c in conditions.items() if c.kind == "interface" for out in used[name].orders}
     for out in pde.outputs:
-        if out not in hard:
+        if out in pde.lives and len(pde.domain.regions()) > len(pde.lives[out]):
+            if out not in joined:
+                found.append(
+                    f"no @interface names '{out}', which lives on {' and '.join(pde.lives[out])} only: "
+                    "nothing joins it to the parts beside"
+                )
+        elif out not in hard:
             found += _open_sides(pde, out, used)
     return found + _unmarked(pde)
 

@@ -1,10 +1,11 @@
 """PDEs: residual methods whose signatures name the coordinates and derivatives they need."""
 
 import math
+import operator
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import partial, reduce
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -15,10 +16,11 @@ from torch.utils._pytree import tree_map
 from nfsolve._core.errors import InputError, nearest, place_of, unknown
 from nfsolve.data.tables import named_columns, read_columns, read_reference
 from nfsolve.domains import Domain
+from nfsolve.domains.domain import NUDGE
 from nfsolve.fields.field import origin_of
 from nfsolve.metrics import max_error, relative_l2, relative_to_variation
 from nfsolve.problem.pde.conditions import Condition, arguments
-from nfsolve.problem.pde.declared import Declaration, cautions, check_declaration, check_names
+from nfsolve.problem.pde.declared import Declaration, cautions, check_declaration, check_names, check_parts
 from nfsolve.problem.pde.evaluate import as_field, call
 from nfsolve.problem.pde.sample import Reference, evaluation_points, inside_only, mask, sample_rows
 from nfsolve.problem.problem import Batch, FieldFunction, Problem, SamplerState, check_parameters
@@ -61,9 +63,20 @@ class PDE(Problem):
     resample_every: ClassVar[int] = 10
     pointwise: ClassVar[bool] = True
     score: ClassVar[str] = "relative_l2"
+    lives: ClassVar[dict[str, tuple[str, ...]]] = {}
 
     def __init_subclass__(cls) -> None:
+        """Read ``unknowns = {"core": "u", "shell": "v"}`` as two unknowns, each of which lives on one part."""
         super().__init_subclass__()
+        given: Any = vars(cls).get("unknowns")
+        if isinstance(given, Mapping):
+            cls.lives = {}
+            for part, names in given.items():
+                for name in str(names).split():
+                    cls.lives[name] = (*cls.lives.get(name, ()), str(part))
+            cls.unknowns = " ".join(cls.lives)
+        elif isinstance(given, str):
+            cls.lives = {}
         if "residuals" in vars(cls) and "pointwise" not in vars(cls):  # which may read all points for one residual
             cls.pointwise = False
 
@@ -83,6 +96,7 @@ class PDE(Problem):
         check_parameters(type(self))
         check_declaration(type(self), getattr(self, "domain", None), self.outputs)
         check_names(self._declaration())
+        check_parts(self._declaration())
         known = self.conditions()
         for name in self.weights() if type(self).residuals is PDE.residuals else ():
             if name not in known:
@@ -98,7 +112,7 @@ class PDE(Problem):
             conditions = self.conditions()
         except InputError:
             conditions = {}
-        return Declaration(type(self), PDE, self.domain, self.outputs, conditions)
+        return Declaration(type(self), PDE, self.domain, self.outputs, conditions, lives=self.lives)
 
     @property
     def adapts(self) -> bool:
@@ -152,7 +166,7 @@ class PDE(Problem):
         points = torch.stack([columns[c] for c in self.domain.names], -1)
         mark = "@measured" if condition.kind == "measured" else f"@{condition.kind}(points=...)"
         what = f"'{condition.data}'" if condition.data and isinstance(condition.data, str) else f"{mark} of '{name}'"
-        self.domain.check_points(points, f"points of {what}")
+        (self.region_of(name, condition) or self.domain).check_points(points, f"points of {what}")
         values = {f"{out}_data": columns[out].to(like)[:, None] for out in self.outputs if out in columns}
         return Rows(self.as_points(points, like), columns=values)
 
@@ -169,7 +183,15 @@ class PDE(Problem):
         else:
             return None
         place = None if grid.inside is None else grid.inside.to(like.device)
-        return Reference(self.as_points(grid.points, like), grid.sizes, place, values=values.to(like), floor=floor)
+        living = self.living(grid.points)
+        return Reference(
+            self.as_points(grid.points, like),
+            grid.sizes,
+            place,
+            values=values.to(like),
+            floor=floor,
+            living=None if living is None else living.to(like.device),
+        )
 
     def _columns(self, name: str, condition: Condition) -> dict[str, Tensor]:
         """Return the columns of given points, with measured values where there are some, float64 ``(n,)``."""
@@ -247,7 +269,7 @@ class PDE(Problem):
         if condition.kind == "interior":
             return max(1, round(factor * (condition.points or self.n_points)))
         free = d - (len(condition.sides) if condition.together else 1)
-        if not free and condition.kind in ("face", "paired"):
+        if not free and condition.kind in ("face", "paired", "interface"):
             return min(END_POINTS, condition.points or self.n_face)
         return round((condition.points or self.n_face) * max(1.0, factor) ** (free / d))
 
@@ -261,10 +283,14 @@ class PDE(Problem):
         def sample(m: int, d: int) -> Tensor:
             return sampler(self.sampler)(m, d, generator)
 
-        where = None
-        if condition.where is not None:
-            where = mask(self._where(name, condition), f"where= of '{name}'", self.domain.names)
-        rows = sample_rows(self.domain, name, condition, n, sample, self.place, where)
+        region, where = self.region_of(name, condition), None
+        chosen = self._where(name, condition)
+        if callable(chosen):
+            where = mask(chosen, f"where= of '{name}'", self.domain.names)
+        if region is not None and condition.kind == "boundary":
+            where = self._behind(region, where)
+        place = None if type(self).place is PDE.place else self.place
+        rows = sample_rows(self.domain, name, condition, n, sample, place, where, region)
         if condition.kind in ("boundary", "face") and rows.normals is None:
             asked = [a for a in arguments(self.method(name)) if a.startswith("n_") and a[2:] in self.domain.names]
             if asked:
@@ -277,13 +303,67 @@ class PDE(Problem):
         return rows
 
     def _where(self, name: str, condition: Condition) -> Any:
-        """Return what the user wrote as ``where``, or the method of that name."""
-        if isinstance(condition.where, str):
-            if not callable(getattr(self, condition.where, None)):
-                known = (m for m in dir(type(self)) if m[0] != "_")
-                raise unknown("method", condition.where, known, f"in where= of '{name}'")
-            return getattr(self, condition.where)
-        return condition.where
+        """Return what the user wrote as ``where``: a shape, a part of the domain or a function, perhaps by its name."""
+        where = condition.where
+        if isinstance(where, str) and condition.kind == "interior" and where in self.domain.regions():
+            return self.domain.regions()[where]
+        if isinstance(where, str):
+            if not callable(getattr(self, where, None)):
+                known = [m for m in dir(type(self)) if m[0] != "_"]
+                known += [*self.domain.regions()] * (condition.kind == "interior")
+                kind = "part or method" if condition.kind == "interior" else "method"
+                raise unknown(kind, where, known, f"in where= of '{name}'")
+            return getattr(self, where)
+        if isinstance(where, Domain) and condition.kind == "interior":
+            return self.domain & self.domain.lifted(where)
+        if where is not None and not callable(where):
+            needed = "a function of coordinates or the name of a method"
+            needed = needed if condition.kind == "boundary" else f"a shape, the name of a part, {needed}"
+            raise InputError(f"where= of '{name}' must be {needed}, got {where!r}", do="write where=lambda x: x > 0")
+        return where
+
+    def region_of(self, name: str, condition: Condition) -> Domain | None:
+        """Return the part of the domain on which a residual holds, because of its mark or its unknowns.
+
+        Args:
+            name: Name of the residual.
+            condition: Its mark.
+
+        Returns:
+            The part; None for the whole domain, and for an interface.
+        """
+        where, known = self._where(name, condition), self.domain.regions()
+        parts = self._declaration().parts_of(name) if condition.kind != "interface" else None
+        region = where if isinstance(where, Domain) else None
+        if parts is None:
+            return region
+        lived = [known[part] for part in parts]
+        if region is not None:
+            lived = [region if region is part else region & part for part in lived]
+        return reduce(operator.or_, lived)
+
+    def _behind(self, region: Domain, where: Callable[..., Tensor] | None) -> Callable[[Tensor, Tensor], Tensor]:
+        """Tell which points of the boundary have a region behind them, and satisfy ``where``."""
+
+        def chosen(points: Tensor, normals: Tensor) -> Tensor:
+            keep = region.contains(points - NUDGE * self.domain.size * normals)
+            return keep if where is None else keep & where(points, normals)
+
+        return chosen
+
+    def living(self, points: Tensor) -> Tensor | None:
+        """Return where each unknown lives, bool ``(n, k)`` at points ``(n, d)``; None where all live everywhere."""
+        if not self.lives:
+            return None
+        known = self.domain.regions()
+        slack = 1e-6 * self.domain.size
+        inside = {part: known[part].contains(points, slack) for parts in self.lives.values() for part in parts}
+        everywhere = torch.ones(len(points), dtype=torch.bool, device=points.device)
+        columns = [
+            torch.stack([inside[part] for part in self.lives[out]]).any(0) if out in self.lives else everywhere
+            for out in self.outputs
+        ]
+        return torch.stack(columns, 1)
 
     def _adapted(
         self,
@@ -387,7 +467,8 @@ class PDE(Problem):
             values = as_field(field, self.domain.names, self.outputs)(reference.points)
         scores: dict[str, Any] = {"relative_l2": math.nan}
         for i, out in enumerate(self.outputs):
-            u, exact = values[:, i], reference.values[:, i]
+            rows = slice(None) if reference.living is None else reference.living[:, i]
+            u, exact = values[rows, i], reference.values[rows, i]
             scores[f"relative_l2/{out}"] = relative_l2(u, exact) if exact.any() else math.nan
             scores[f"max_error/{out}"] = max_error(u, exact)
             scores[f"reference_floor/{out}"] = reference.floor

@@ -10,7 +10,7 @@ from torch import Tensor
 from nfsolve._core.errors import InputError, unknown
 from nfsolve._core.random import generator as make_generator
 from nfsolve.domains import Domain
-from nfsolve.domains.pieces import accepted
+from nfsolve.domains.pieces import accepted, on_pieces
 from nfsolve.problem.pde.conditions import Condition, arguments
 from nfsolve.problem.rows import Rows, as_pytree
 from nfsolve.sampling import sobol
@@ -28,8 +28,9 @@ def sample_rows(
     condition: Condition,
     n: int,
     sample: Draw,
-    place: Callable[[Tensor], Tensor],
+    place: Callable[[Tensor], Tensor] | None = None,
     where: Callable[[Tensor, Tensor], Tensor] | None = None,
+    region: Domain | None = None,
 ) -> Rows:
     """Sample the points of one condition.
 
@@ -39,8 +40,9 @@ def sample_rows(
         condition: Its mark: interior, face, boundary or paired.
         n: Number of points.
         sample: Draws points ``(m, d)`` of the unit cube.
-        place: Maps them to where interior residuals are sampled.
-        where: Tells of points of a boundary and their normals which are meant, as `mask` gives it.
+        place: Maps them to where interior residuals are sampled; None fills the domain.
+        where: Tells of points, and of their normals on a boundary, which are meant, as `mask` gives it.
+        region: The part of the domain on which the residual holds; None for all of it.
 
     Returns:
         The points; on faces and boundaries with normals where the domain has them, of paired conditions with partners.
@@ -48,18 +50,51 @@ def sample_rows(
     Raises:
         InputError: The mark selects nothing of the domain.
     """
+    what = f"@{condition.kind} of '{name}'"
     if condition.kind == "interior":
-        return Rows(domain.interior(n, sample, place))
+        return Rows(_inside(domain, region or domain, n, sample, place, where, what))
     if condition.kind == "face":
-        return _on_faces(domain, name, condition, n, sample)
+        return _on_faces(region or domain, domain.face(condition.sides), name, condition, n, sample)
     if condition.kind == "paired":
-        return _pairs(domain, name, condition, n, sample)
+        return _pairs(region or domain, name, condition, n, sample)
+    if condition.kind == "interface":
+        first, second = condition.part
+        pieces = domain.interface(first, second, what)
+        do = f"check that the parts {first} and {second} touch"
+        return Rows(*on_pieces(pieces, n, domain.boundary_dims, sample, None, what, do))
     points, normals = domain.boundary(n, sample, condition.part, where, f"boundary condition '{name}'")
     return Rows(points, None if normals.isnan().any() else normals)  # a point cloud may be without
 
 
-def _on_faces(domain: Domain, name: str, condition: Condition, n: int, sample: Draw) -> Rows:
-    faces = domain.face(condition.sides)
+def _inside(
+    domain: Domain,
+    region: Domain,
+    n: int,
+    sample: Draw,
+    place: Callable[[Tensor], Tensor] | None,
+    where: Callable[[Tensor, Tensor], Tensor] | None,
+    what: str,
+) -> Tensor:
+    """Sample points inside a region of a domain."""
+    if where is None and (region is domain or place is None):
+        return region.interior(n, sample, place)
+
+    def candidates(unit: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+        points = (place or region.scale)(unit)
+        keep = region.contains(points) if region.solid else torch.ones(len(points), dtype=torch.bool)
+        return (points,), keep if where is None else keep & where(points, torch.zeros_like(points))
+
+    return accepted(n, len(domain.names), sample, candidates, what, "check where=")[0]
+
+
+def _on_faces(
+    domain: Domain,
+    faces: list[tuple[int, float, float]],
+    name: str,
+    condition: Condition,
+    n: int,
+    sample: Draw,
+) -> Rows:
     if condition.together:
         return Rows(_at(domain, n, {column: value for column, value, _ in faces}, sample, f"@face of '{name}'"))
     points, normals = [], []
@@ -181,10 +216,12 @@ class Reference(Grid):
     Attributes:
         values: Its values ``(n, k)`` at the points.
         floor: Their relative error.
+        living: Where each unknown lives, bool ``(n, k)``; None where all live everywhere.
     """
 
     values: Tensor = field(kw_only=True)
     floor: float = field(kw_only=True)
+    living: Tensor | None = field(default=None, kw_only=True)
 
 
 def evaluation_points(domain: Domain, sizes: tuple[int, ...] | None) -> Grid:

@@ -76,7 +76,9 @@ class Window:
         whole: Reference | None = data.pop("reference", None)
         inside = None if whole is None else self._inside(whole.points)
         if whole is not None and inside is not None and inside.any():
-            data["reference"] = Reference(whole.points[inside], values=whole.values[inside], floor=whole.floor)
+            living = None if whole.living is None else whole.living[inside]
+            known = Reference(whole.points[inside], values=whole.values[inside], floor=whole.floor, living=living)
+            data["reference"] = known
         return data
 
     def method(self, name: str, inputs: dict[str, Tensor] | None = None) -> Callable[..., Tensor]:
