@@ -62,16 +62,13 @@ def gram(matrix: Tensor) -> Tensor:
     return product
 
 
-def damped_cholesky(
-    matrix: Tensor, damping: float, scale: Tensor | None = None, attempts: int = ATTEMPTS
-) -> tuple[Tensor, float]:
+def damped_cholesky(matrix: Tensor, damping: float, scale: Tensor | None = None) -> tuple[Tensor, float]:
     """Factor matrix + damping diag(scale), with more damping where rounding made it indefinite.
 
     Args:
         matrix: Symmetric ``(p, p)``; only the lower triangle is read.
         damping: Factor on ``scale``, not negative.
         scale: Positive ``(p,)``; None is the identity.
-        attempts: Factorizations tried, each with ten times the damping of the one before.
 
     Returns:
         The lower Cholesky factor and the damping it was made with.
@@ -81,7 +78,7 @@ def damped_cholesky(
     """
     scale = matrix.new_ones(matrix.shape[0]) if scale is None else scale
     used = damping
-    for _ in range(attempts):
+    for _ in range(ATTEMPTS):
         damped = matrix.clone()
         damped.diagonal().add_(scale, alpha=used)
         factor, info = torch.linalg.cholesky_ex(damped)
@@ -111,7 +108,6 @@ def pcg(
     apply: Callable[[Tensor], Tensor],
     right: Tensor,
     preconditioner: Callable[[Tensor], Tensor] | None = None,
-    start: Tensor | None = None,
     tolerance: float = 1e-10,
     max_steps: int | None = None,
 ) -> CGResult:
@@ -121,7 +117,6 @@ def pcg(
         apply: v ``(n,)`` -> A v ``(n,)``.
         right: b ``(n,)``.
         preconditioner: v -> M^{-1} v with M symmetric positive definite; None is the identity.
-        start: First guess ``(n,)``; None is zero.
         tolerance: Stops at a residual norm of ``tolerance`` times the norm of b.
         max_steps: Most matrix-vector products; None allows n.
 
@@ -132,8 +127,7 @@ def pcg(
         Golub & Van Loan, Matrix Computations, 4th ed., algorithm 11.5.1.
     """
     precondition = preconditioner or (lambda v: v)
-    x = torch.zeros_like(right) if start is None else start.clone()
-    residual = right.clone() if start is None else right - apply(x)
+    x, residual = torch.zeros_like(right), right.clone()
     goal = float(right.norm())
     if goal == 0.0:
         return CGResult(torch.zeros_like(right), 0, 0.0, "the right-hand side is zero")

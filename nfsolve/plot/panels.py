@@ -37,7 +37,6 @@ def image_panel(
     bounds: Sequence[tuple[float, float]],
     names: Sequence[str],
     title: str,
-    cmap: str | None = None,
     symmetric: bool = False,
     compared: Sequence[np.ndarray] = (),
 ) -> None:
@@ -49,12 +48,10 @@ def image_panel(
         bounds: Bounds of the two coordinates.
         names: Their names.
         title: Title.
-        cmap: Colour map; where it is not given, that of `colour_scale`.
         symmetric: Centre the colours on zero, as for errors.
         compared: Other values, for which the same colours mean the same.
     """
     scale = colour_scale(values, *compared, symmetric=symmetric)
-    scale["cmap"] = cmap or scale["cmap"]
     extent = (*bounds[0], *bounds[1])
     image = axes.imshow(values.T, origin="lower", extent=extent, aspect="auto", **scale)
     axes.set(title=title, xlabel=names[0], ylabel=names[1])

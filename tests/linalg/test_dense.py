@@ -38,7 +38,7 @@ def test_a_rank_deficient_matrix_gets_more_damping_and_a_nan_is_worded():
     with pytest.raises(SingularMatrix, match="2 x 2 matrix with entries that are not finite"):
         damped_cholesky(torch.full((2, 2), float("nan"), dtype=torch.float64), 1.0)
     with pytest.raises(SingularMatrix, match="not positive definite"):
-        damped_cholesky(-torch.eye(2, dtype=torch.float64), 0.0, attempts=2)
+        damped_cholesky(-torch.eye(2, dtype=torch.float64), 0.0)
 
 
 def test_conjugate_gradients_solve_and_a_preconditioner_saves_steps():

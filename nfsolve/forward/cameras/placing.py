@@ -1,6 +1,6 @@
 """Where cameras stand: poses that look at a point, around it, above it, or swaying before it.
 
-Poses are camera-to-world matrices with OpenGL axes, see `nfsolve.forward.cameras`.
+Poses are camera-to-world matrices with OpenGL axes, float64 on the CPU, see `nfsolve.forward.cameras`.
 """
 
 import math
@@ -52,8 +52,6 @@ def orbit(
     *,
     start: float = 0.0,
     target: tuple[float, float, float] = (0.0, 0.0, 0.0),
-    dtype: torch.dtype = torch.float64,
-    device: torch.device | str = "cpu",
 ) -> Tensor:
     """Place cameras evenly on a circle around the z axis, all looking at the target.
 
@@ -63,13 +61,11 @@ def orbit(
         elevation: Angle above the horizontal plane, radians, between -pi/2 and pi/2 (exclusive).
         start: Azimuth of the first camera, radians, from the x axis.
         target: The point in the middle of every image.
-        dtype: Type of the poses.
-        device: Device of the poses.
 
     Returns:
         Camera-to-world poses ``(n, 4, 4)``.
     """
-    azimuths = start + 2 * math.pi * torch.arange(n, dtype=dtype, device=device) / n
+    azimuths = start + 2 * math.pi * torch.arange(n, dtype=torch.float64) / n
     return _on_sphere(azimuths, torch.full_like(azimuths, elevation), radius, target)
 
 
@@ -80,7 +76,6 @@ def spiral(
     turns: float = 2.0,
     *,
     target: tuple[float, float, float] = (0.0, 0.0, 0.0),
-    dtype: torch.dtype = torch.float64,
 ) -> Tensor:
     """Place cameras on a sphere around the target, turning about the z axis while they rise.
 
@@ -90,13 +85,12 @@ def spiral(
         elevations: First and last angle above the horizontal plane, radians.
         turns: Times around.
         target: The point in the middle of every image.
-        dtype: Type of the poses.
 
     Returns:
         Camera-to-world poses ``(n, 4, 4)``.
     """
-    azimuths = torch.linspace(0, 2 * math.pi * turns, n, dtype=dtype)
-    return _on_sphere(azimuths, torch.linspace(*elevations, n, dtype=dtype), radius, target)
+    azimuths = torch.linspace(0, 2 * math.pi * turns, n, dtype=torch.float64)
+    return _on_sphere(azimuths, torch.linspace(*elevations, n, dtype=torch.float64), radius, target)
 
 
 def dome(
@@ -106,8 +100,6 @@ def dome(
     *,
     start: float = 0.0,
     target: tuple[float, float, float] = (0.0, 0.0, 0.0),
-    dtype: torch.dtype = torch.float64,
-    device: torch.device | str = "cpu",
 ) -> Tensor:
     """Spread cameras evenly over a zone of a sphere, on a golden-angle spiral, looking at the target.
 
@@ -117,8 +109,6 @@ def dome(
         elevations: Lowest and highest angle above the horizontal plane, radians.
         start: Azimuth of the first camera, radians, from the x axis.
         target: The point in the middle of every image.
-        dtype: Type of the poses.
-        device: Device of the poses.
 
     Returns:
         Camera-to-world poses ``(n, 4, 4)``.
@@ -127,33 +117,24 @@ def dome(
         Vogel, "A better way to construct the sunflower head", Mathematical Biosciences 44 (1979): equal areas
         are equal steps in the sine of the elevation.
     """
-    index = torch.arange(n, dtype=dtype, device=device)
+    index = torch.arange(n, dtype=torch.float64)
     low, high = (math.sin(angle) for angle in elevations)
     heights = low + (high - low) * (index + 0.5) / max(n, 1)
     return _on_sphere(start + _GOLDEN_ANGLE * index, torch.asin(heights), radius, target)
 
 
-def sway(
-    n: int,
-    radii: tuple[float, float, float],
-    focus: float,
-    *,
-    dtype: torch.dtype = torch.float64,
-    device: torch.device | str = "cpu",
-) -> Tensor:
+def sway(n: int, radii: tuple[float, float, float], focus: float) -> Tensor:
     """Let a camera at the origin circle before a scene that lies along -z, always looking at one point of it.
 
     Args:
         n: Number of cameras; the last does not repeat the first.
         radii: Amplitudes along x, y and z; along z the camera goes to and fro twice.
         focus: Distance of the point ``(0, 0, -focus)`` that all look at.
-        dtype: Type of the poses.
-        device: Device of the poses.
 
     Returns:
         Camera-to-world poses ``(n, 4, 4)``.
     """
-    angles = 2 * math.pi * torch.arange(n, dtype=dtype, device=device) / n
+    angles = 2 * math.pi * torch.arange(n, dtype=torch.float64) / n
     eyes = torch.stack([torch.cos(angles), torch.sin(angles), torch.sin(2 * angles)], -1)
     scaled = eyes * eyes.new_tensor(radii)
     return look_at(scaled, eyes.new_tensor([0.0, 0.0, -focus]), eyes.new_tensor([0.0, 1.0, 0.0]))

@@ -15,7 +15,7 @@ from nfsolve.problem.pde.conditions import Condition, arguments
 from nfsolve.problem.rows import Rows, as_pytree
 from nfsolve.sampling import sobol
 
-Draw = Callable[[int, int], Tensor]
+UnitSampler = Callable[[int, int], Tensor]
 """Number of points and of coordinates -> points of the unit cube ``(n, d)``."""
 
 SCORED_POINTS = 20_000  # on the default grid
@@ -27,7 +27,7 @@ def sample_rows(
     name: str,
     condition: Condition,
     n: int,
-    sample: Draw,
+    sample: UnitSampler,
     place: Callable[[Tensor], Tensor] | None = None,
     where: Callable[[Tensor, Tensor], Tensor] | None = None,
     region: Domain | None = None,
@@ -70,7 +70,7 @@ def _inside(
     domain: Domain,
     region: Domain,
     n: int,
-    sample: Draw,
+    sample: UnitSampler,
     place: Callable[[Tensor], Tensor] | None,
     where: Callable[[Tensor, Tensor], Tensor] | None,
     what: str,
@@ -93,7 +93,7 @@ def _on_faces(
     name: str,
     condition: Condition,
     n: int,
-    sample: Draw,
+    sample: UnitSampler,
 ) -> Rows:
     if condition.together:
         return Rows(_at(domain, n, {column: value for column, value, _ in faces}, sample, f"@face of '{name}'"))
@@ -108,7 +108,7 @@ def _on_faces(
     return Rows(torch.cat(points), torch.cat(normals))
 
 
-def _at(domain: Domain, n: int, fixed: dict[int, float], sample: Draw, what: str) -> Tensor:
+def _at(domain: Domain, n: int, fixed: dict[int, float], sample: UnitSampler, what: str) -> Tensor:
     """Sample points of the domain with some coordinates fixed."""
 
     def candidates(unit: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
@@ -128,7 +128,7 @@ def _no_matter(n: int, d: int) -> Tensor:
     return torch.full((n, d), 0.5, dtype=torch.float64)
 
 
-def _pairs(domain: Domain, name: str, condition: Condition, n: int, sample: Draw) -> Rows:
+def _pairs(domain: Domain, name: str, condition: Condition, n: int, sample: UnitSampler) -> Rows:
     [(coordinate, (first, second))] = condition.sides.items()
     column = domain.index(coordinate)
     low, high = domain.bounds[column]
