@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from nfsolve._core.errors import InputError
-from nfsolve.domains.domain import Domain, Piece, UnitSampler, shortest
+from nfsolve.domains.domain import Domain, Hole, Piece, UnitSampler, shortest
 from nfsolve.domains.quadrature import Rule, on_box
 
 
@@ -282,6 +282,11 @@ class Product(Domain):
             self.index(name)
         first, second = ({n: v for n, v in fixed.items() if n in part.names} for part in (self.box, self.shape))
         return first, second
+
+    def holes(self) -> tuple[Hole, ...]:
+        """Return the holes of the shape, at all values of the box; as in `Domain`."""
+        start = len(self.box.names)
+        return tuple(h._replace(columns=tuple(start + i for i in h.columns)) for h in self.shape.holes())
 
     def own_pieces(self) -> list[Piece]:
         """Return the pieces of the shape, at all values of the box."""

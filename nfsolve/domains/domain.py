@@ -8,7 +8,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
@@ -20,6 +20,20 @@ from nfsolve.domains.pieces import Mask, Piece, UnitSampler, accepted, on_pieces
 from nfsolve.domains.quadrature import Rule, on_box, on_region
 
 NUDGE = 1e-6  # of the size: how far from a point of the boundary both sides are looked at
+
+
+class Hole(NamedTuple):
+    """What was taken out of the inside of a domain, as the ball that it is about.
+
+    Attributes:
+        columns: Columns of the coordinates in which it is a hole; a hole of all times has no column of time.
+        centre: Its middle, one number for each column.
+        radius: Half its shortest side.
+    """
+
+    columns: tuple[int, ...]
+    centre: tuple[float, ...]
+    radius: float
 
 
 class Domain(ABC):
@@ -90,6 +104,15 @@ class Domain(ABC):
         """
         extra = (self.label,) if self.label else ()
         return [Piece((*p.names, *extra), p.size, p.place, p.keep) for p in self.own_pieces()]
+
+    def holes(self) -> tuple[Hole, ...]:
+        """Return what was taken out of the domain: solutions may have singularities in there, close to its rim."""
+        return ()
+
+    def solids(self) -> tuple[Hole, ...]:
+        """Return the ball that the domain is about, or those of its parts: the holes where it is taken away."""
+        centre = tuple((low + high) / 2 for low, high in self.bounds)
+        return (Hole(tuple(range(len(centre))), centre, min(high - low for low, high in self.bounds) / 2),)
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -539,6 +562,20 @@ class Combined(Domain):
         if self.operation == "|":
             return torch.minimum(a, b)
         return torch.maximum(a, b if self.operation == "&" else -b)
+
+    def holes(self) -> tuple[Hole, ...]:
+        """Return the holes of both parts, and what was taken away, where their middles are outside; as in `Domain`."""
+        found = self.first.holes() + (self.second.solids() if self.operation == "-" else self.second.holes())
+        around = [h for h in found if len(h.columns) > 1 and not any(self.periodic[i] for i in h.columns)]
+        middles = torch.tensor([sum(b) / 2 for b in self.bounds], dtype=torch.float64).repeat(len(around), 1)
+        for middle, hole in zip(middles, around, strict=True):
+            middle[list(hole.columns)] = torch.tensor(hole.centre, dtype=torch.float64)
+        outside = self.signed_distance(middles)[:, 0] > 0
+        return tuple(hole for hole, is_outside in zip(around, outside, strict=True) if is_outside)
+
+    def solids(self) -> tuple[Hole, ...]:
+        """Return those of both parts of a union; as in `Domain`."""
+        return self.first.solids() + self.second.solids() if self.operation == "|" else super().solids()
 
     def own_pieces(self) -> list[Piece]:
         """Return what survives of both boundaries; normals of what is taken away point into it."""

@@ -3,13 +3,18 @@
 u(x) = sum_i c_i s(w_i . z + b_i) + c_0 on coordinates z normalised to [-1, 1], w_i uniform in a box, b_i uniform in
 [-pi, pi] (extreme learning machine: Huang, Zhu & Siew, Neurocomputing 70 (2006) 489; for PDEs: Dong & Li, Comput.
 Methods Appl. Mech. Eng. 387 (2021) 114129). u is linear in what is trained: a linear PDE is one least-squares problem.
+
+Around a hole of the domain a solution is seldom the restriction of one that is smooth inside the hole too: a Laurent
+series has powers of 1 / r, and log r. Half of the features are therefore functions of log r and of the direction as
+seen from the middle of the hole, in which both are smooth.
 """
 
 import math
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+import torch.nn.functional as F
+from torch import Generator, Tensor, nn
 
 from nfsolve._core.errors import InputError
 from nfsolve._core.random import generator
@@ -36,6 +41,9 @@ class RandomFeatures(Field):
         width: Number of features.
         scale: Largest frequency, in radians per unit of a coordinate normalised to [-1, 1]; or one for each coordinate.
         activation: Activation of the features.
+        around_holes: Part of the features that the holes of the domain share, in [0, 1).
+        scale_around: Bandwidth of these in the direction as seen from the middle of the hole and in log r, which do
+            not oscillate faster where the rest of the solution does.
         **options: Arguments of `Field`.
 
     Raises:
@@ -50,6 +58,8 @@ class RandomFeatures(Field):
         width: int = 400,
         scale: float | tuple[float, ...] = 4.0,
         activation: Activation = FEATURES,
+        around_holes: float = 0.5,
+        scale_around: float = 4.0,
         **options: Any,
     ):
         d = len(domain.names)
@@ -59,33 +69,55 @@ class RandomFeatures(Field):
                 f"RandomFeatures needs one scale, or {d} of them ({', '.join(domain.names)}), got {len(scales)}",
                 do="give scale= one number, or one for each coordinate",
             )
-        check_positive("RandomFeatures", **{f"scale of {n}": s for n, s in zip(domain.names, scales, strict=True)})
+        positive = {f"scale of {n}": s for n, s in zip(domain.names, scales, strict=True)}
+        check_positive("RandomFeatures", **positive, scale_around=scale_around)
         if activation.is_complex or activation.maps != 1:
             raise InputError(
                 f"RandomFeatures needs a real activation of one linear map, got {activation}", do="choose Sine or Tanh"
             )
-        super().__init__(_Open(domain), outputs, width=width, scale=scale, activation=activation, **options)
+        if not 0 <= around_holes < 1:
+            raise InputError(f"around_holes must be at least 0 and less than 1, got {around_holes:g}")
+        made = {"width": width, "scale": scale, "activation": activation}
+        made |= {"around_holes": around_holes, "scale_around": scale_around}
+        super().__init__(_Open(domain), outputs, **made, **options)
         like = self.coordinates.matrix
-        self.features = linear(d, width, like.dtype, like.device)
         self.activation = activation
-        self.last = linear(width, len(self.outputs), like.dtype, like.device)
+        holes = _holes(domain)
+        share = round(around_holes * width / max(len(holes), 1))
+        holes = holes if share else ()
         chance = generator(self.seed, "features")
-        frequencies = (2 * torch.rand(width, d, generator=chance, dtype=torch.float64) - 1) * torch.tensor(
-            scales
-        ).double()
-        for column, wraps in enumerate(domain.periodic):
+        self.features = self._draw(scales, width - share * len(holes), domain.periodic, chance)
+        views = [_AroundHole(hole, domain).to(like) for hole in holes]
+        self.views = nn.ModuleList(views)
+        bands = [(*[scale_around] * (len(v.columns) + 1), *(scales[i] for i in v.rest)) for v in views]
+        self.around = nn.ModuleList(self._draw(band, share, (), chance) for band in bands)
+        self.last = linear(width, len(self.outputs), like.dtype, like.device)
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)
+
+    def _draw(self, scales: tuple[float, ...], width: int, periodic: tuple[bool, ...], chance: Generator) -> nn.Linear:
+        """Return a layer of random frequencies and phases that is not trained."""
+        like = self.coordinates.matrix
+        layer = linear(len(scales), width, like.dtype, like.device)
+        largest = torch.tensor(scales, dtype=torch.float64)
+        frequencies = (2 * torch.rand(width, len(scales), generator=chance, dtype=torch.float64) - 1) * largest
+        for column, wraps in zip(range(len(scales)), periodic, strict=False):
             if wraps:
                 frequencies[:, column] = math.pi * torch.round(frequencies[:, column] / math.pi)
         with torch.no_grad():
-            self.features.weight.copy_(frequencies)
-            uniform_(self.features.bias, math.pi, chance)
-        nn.init.zeros_(self.last.weight)
-        nn.init.zeros_(self.last.bias)
-        self.features.requires_grad_(False)
+            layer.weight.copy_(frequencies)
+            uniform_(layer.bias, math.pi, chance)
+        return layer.requires_grad_(False)
+
+    def hidden(self, features: Tensor) -> Tensor:
+        """Evaluate all features at normalised coordinates ``(n, d)``, ``(n, width)``."""
+        values = [self.features(features)]
+        values += [layer(view(features)) for view, layer in zip(self.views, self.around, strict=True)]
+        return self.activation(torch.cat(values, -1) if len(values) > 1 else values[0], 0)
 
     def network(self, features: Tensor) -> Tensor:
         """Map normalised coordinates to raw outputs."""
-        return self.last(self.activation(self.features(features), 0))
+        return self.last(self.hidden(features))
 
     def raw(self, points: Tensor) -> Tensor:
         """Evaluate at points ``(n, d)`` without the output transform, ``(n, k)``."""
@@ -99,13 +131,53 @@ class RandomFeatures(Field):
             points: Points ``(n, d)``, more than there are features.
             values: What raw outputs should be there, ``(n, k)``.
         """
-        hidden = self.activation(self.features(self.encode(self.cast(points))), 0).double()
+        hidden = self.hidden(self.encode(self.cast(points))).double()
         matrix = torch.cat([hidden, hidden.new_ones(len(hidden), 1)], 1)
         ridge = RIDGE * len(matrix) ** 0.5 * torch.eye(matrix.shape[1]).to(matrix)
         right = torch.cat([values.double(), values.new_zeros(len(ridge), values.shape[1]).double()])
         found = torch.linalg.lstsq(torch.cat([matrix, ridge]), right).solution.T
         self.last.weight.copy_(found[:, :-1])
         self.last.bias.copy_(found[:, -1])
+
+
+class _AroundHole(nn.Module):
+    """Normalised coordinates seen from the middle of a hole: direction, log r in [-1, 1], and those of no direction.
+
+    Args:
+        hole: Columns, centre and radius.
+        domain: The domain.
+    """
+
+    away: Tensor
+    shift: Tensor
+    others: Tensor
+
+    def __init__(self, hole: Any, domain: Domain):
+        super().__init__()
+        low, high = torch.tensor(domain.bounds, dtype=torch.float64).T
+        columns, rest = list(hole.columns), [i for i in range(len(low)) if i not in hole.columns]
+        half, radius = (high - low) / 2, float(hole.radius)
+        shift = ((high + low) / 2)[columns] - torch.tensor(hole.centre, dtype=torch.float64)
+        self.columns, self.rest = columns, rest
+        eye = torch.eye(len(low), dtype=torch.float64)
+        self.register_buffer("away", eye[columns] * half / radius)
+        self.register_buffer("shift", shift / radius)
+        self.register_buffer("others", eye[rest])
+        furthest = (half[columns] + shift.abs()).norm() / radius
+        self.log_furthest = max(math.log(float(furthest)), 1e-3)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Map ``(n, d)`` to ``(n, d + 1)``."""
+        away = F.linear(z, self.away, self.shift)
+        square = (away * away).sum(-1, keepdim=True)
+        parts = [away / torch.sqrt(square), torch.log(square) / self.log_furthest - 1]
+        return torch.cat([*parts, F.linear(z, self.others)] if self.rest else parts, -1)
+
+
+def _holes(domain: Domain) -> tuple[Any, ...]:
+    """Return the holes of a domain; a bare description of coordinates has none."""
+    holes = getattr(domain, "holes", None)
+    return tuple(holes()) if holes is not None else ()
 
 
 class _Open:

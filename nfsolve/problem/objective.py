@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from nfsolve.problem.unknowns import NoNumbers, Unknowns
 from nfsolve.weighting import Constant, Weighting, Weights
 
 Evaluate = Callable[[nn.Module, dict[str, Tensor]], Any]
+Scale = Callable[[Tensor], float | Tensor]  # factor on the rows of a residual (n, k)
 
 WHOLE_ROWS = 64  # rows of the Jacobian of a coupled residual that are differentiated at once, for memory
 
@@ -228,7 +230,8 @@ class Objective(LeastSquares):
         jacobian = theta.new_empty(sum(self._sizes.values()), len(theta))
         rows, start = [], 0
         for name, size in self._sizes.items():
-            rows.append(self._fill(name, params, jacobian[start : start + size]))
+            scale = partial(self.weights.scale, name)
+            rows.append(self._fill(name, params, self.batch[name], jacobian[start : start + size], scale))
             start += size
         return torch.cat(rows), jacobian
 
@@ -272,27 +275,32 @@ class Objective(LeastSquares):
             return torch.stack([torch.cat([g.reshape(-1) for g in row]) for row in gradients])
         chosen = _some(leading(self.batch[name]), most)
         params = {key: p.detach() for key, p in self._trained.items()}
-        return self._mapped(name, params, tree_map(lambda leaf: leaf[chosen], self.batch[name]))[1]
+        rows = tree_map(lambda leaf: leaf[chosen], self.batch[name])
+        with torch.no_grad():
+            n = self._named_at(params, {name: rows})[name].numel()
+        jacobian = self.theta().new_empty(n, sum(p.numel() for p in params.values()))
+        self._fill(name, params, rows, jacobian, lambda r: 1.0)
+        return jacobian
 
-    def _fill(self, name: str, params: dict[str, Tensor], out: Tensor) -> Tensor:
+    def _fill(self, name: str, params: dict[str, Tensor], rows: Batch, out: Tensor, scale: Scale) -> Tensor:
         """Write the scaled Jacobian (n k, P) of one residual and give its scaled rows (n k,)."""
         if name not in self.coupled and self._recordable.get(name, True):
             try:
-                return self._recorded(name, params, out)
+                return self._recorded(name, params, rows, out, scale)
             except Unsupported:
                 self._recordable[name] = False
         differentiate = self._whole if name in self.coupled else self._mapped
-        r, jacobian = differentiate(name, params, self.batch[name])
-        scale = self.weights.scale(name, r) * torch.ones_like(r)
-        torch.mul(jacobian, scale.reshape(-1, 1), out=out)
-        return (scale * r).reshape(-1)
+        r, jacobian = differentiate(name, params, rows)
+        factor = scale(r) * torch.ones_like(r)
+        torch.mul(jacobian, factor.reshape(-1, 1), out=out)
+        return (factor * r).reshape(-1)
 
-    def _recorded(self, name: str, params: dict[str, Tensor], out: Tensor) -> Tensor:
+    def _recorded(self, name: str, params: dict[str, Tensor], rows: Batch, out: Tensor, scale: Scale) -> Tensor:
         """Jacobian from the inputs and deltas of the linear layers, checked once against the gradient."""
 
         def residual(values: list[Tensor]) -> Tensor:
-            r = self._named_at(dict(zip(params, values, strict=True)), {name: self.batch[name]})[name]
-            return self.weights.scale(name, r) * r
+            r = self._named_at(dict(zip(params, values, strict=True)), {name: rows})[name]
+            return scale(r) * r
 
         r, jacobian = jacobian_by_rows(residual, list(params.values()), out)
         if name not in self._recordable:

@@ -23,12 +23,12 @@ from nfsolve.run.estimate import (
     compared,
     default_width,
     error_estimate,
-    weighted_root,
 )
 from nfsolve.run.folder import METRICS, RunFolder, environment
 from nfsolve.run.ladder import Ladder, Trial, recipe_of
 from nfsolve.run.march import March, run_or_march
 from nfsolve.run.plan import Plan
+from nfsolve.run.relative import BALANCE
 from nfsolve.run.report import note, reporter
 from nfsolve.run.solution import Solution
 
@@ -128,9 +128,9 @@ class Automatic:
     def _with_network(self, trial: Trial | None, features: Solution | None) -> Solution:
         """Train a network, and take the features after all where they are better."""
         left = trial.relative if features is None and trial is not None else self._relative(features)
-        network = self._network(left)
-        reached = self._relative(network)
         known = features is not None or (trial is not None and trial.windows == 1)
+        network = self._network(left, 2 * trial.seconds if trial is not None and known else 0.0)
+        reached = self._relative(network)
         if trial is None or network.interrupted or not known or reached <= left:
             return self._finish(network, None)
         self._decide(f"random features after all: the network leaves {reached:.1e} of the residual of zero")
@@ -139,7 +139,7 @@ class Automatic:
     def _ladder(self) -> Ladder:
         run = self.plan.run
         ladder = Ladder(self.problem, run.seed, SHARE * self.limit, run.device, self._tell)
-        self._zero = ladder.zero()
+        self._measure = ladder.measure()
         return ladder
 
     def _climb(self, ladder: Ladder, goal: float) -> Trial | None:
@@ -153,13 +153,16 @@ class Automatic:
         self._decide(f"least squares on {words}")
         return self._run(recipe_of(self.problem, trial))
 
-    def _network(self, left: float) -> Solution:
+    def _network(self, left: float, kept: float) -> Solution:
         found = f"random features leave {left:.1e} of the held-out residual of zero"
-        self._decide(f"a network under Gauss-Newton for {self.left():.0f} s: {found}")
-        return self._run(network_recipe(self.problem))
+        limit = max(self.left() - kept, 0.5 * self.left())
+        self._decide(f"a network under Gauss-Newton for {limit:.0f} s: {found}")
+        return self._run(network_recipe(self.problem), limit)
 
-    def _run(self, recipe: Recipe) -> Solution:
-        plan = Plan.of(recipe, RunOptions(**self._options()))
+    def _run(self, recipe: Recipe, seconds: float = math.inf) -> Solution:
+        options = self._options()
+        options["time_limit"] = min(options["time_limit"], seconds)
+        plan = Plan.of(recipe, RunOptions(**options))
         if self.folder is not None:
             self.folder.clear()
         return run_or_march(self.problem, plan, self.folder, self.kind).go()
@@ -174,7 +177,7 @@ class Automatic:
             return math.inf
         if solution.failed or not any(key.startswith("heldout/") for key in solution.metrics):
             return math.inf
-        return weighted_root(self.problem, solution.metrics) / self._zero
+        return self._measure.of(solution.metrics) / self._measure.zero
 
     def _finish(self, solution: Solution, trial: Trial | None) -> Solution:
         """Add the estimate of the error and what choosing took."""
@@ -213,7 +216,7 @@ class Automatic:
         other = March(self.problem, plan, None, None).go()
         before, after = self._relative(solution), self._relative(other)
         left = after / before if before > 0 else 0.0
-        return compared(self.problem, solution, other, before * self._zero, left, before <= ROUNDING)
+        return compared(self.problem, solution, other, before * self._measure.zero, left, before <= ROUNDING)
 
     def _tell(self, text: str) -> None:
         note(self.report, text)
@@ -243,5 +246,6 @@ def network_recipe(problem: Any) -> Recipe:
     return Recipe(
         field=partial(MLP, width=NETWORK_WIDTH[d], depth=3),
         stages=(Stage(GaussNewton, steps=2000, points=NETWORK_POINTS[d] / rows),),
+        weighting=BALANCE,
         run=RunOptions(dtype="float64", log_every=20),
     )

@@ -28,7 +28,9 @@ def start_at_rest(objective: Objective, seed: int) -> None:
     """
     problem: Any = objective.problem
     field = objective.system.field
-    if not isinstance(field, RandomFeatures) or not isinstance(problem, PDE) or "t" not in problem.domain.names:
+    if not (isinstance(field, RandomFeatures) and isinstance(problem, PDE) and problem.pointwise):
+        return
+    if "t" not in problem.domain.names:
         return
     names = [name for name, c in problem.conditions().items() if c.kind == "face" and "t" in c.sides]
     if not names:
@@ -42,7 +44,7 @@ def start_at_rest(objective: Objective, seed: int) -> None:
         objective.assign(before)
         return
     chance = generator(seed, "beginning")
-    points = problem.domain.interior(ROWS * field.features.out_features, lambda n, d: sobol(n, d, chance))
+    points = problem.domain.interior(ROWS * field.last.in_features, lambda n, d: sobol(n, d, chance))
     points, column = points.to(before), problem.domain.index("t")
     still = points.clone()
     still[:, column] = problem.domain.bounds[column][0]

@@ -23,7 +23,7 @@ from nfsolve.linalg.qr import least_squares
 from nfsolve.problem import PDE, Objective, OperatorPDE, Problem, SamplerState
 from nfsolve.problem.pde.evaluate import in_pieces
 from nfsolve.problem.pde.sample import evaluation_points
-from nfsolve.run.heldout import held_out
+from nfsolve.run.relative import BALANCE, RelativeResidual
 
 SCALES = (3.0, 8.0, 20.0)  # bandwidths that are tried, in radians per unit of a normalised coordinate
 WIDTHS = {1: 100, 2: 500, 3: 700}  # features by dimension
@@ -111,26 +111,25 @@ def error_estimate(
     if why:
         return ErrorEstimate({}, False, f"not available: {why}", math.nan)
     width, data = width or default_width(problem), _double(data)
-    fresh = problem.fresh(data, generator(seed, "estimate"), {})
+    measure = RelativeResidual(problem, data, seed, "estimate")
     best: tuple[float, nn.Module] | None = None
-    before = zero = math.nan
+    before = math.nan
     for scale in scales:
         correction = RandomFeatures(
             problem.domain, problem.unknowns, width=width, scale=scale, seed=seed + 1, dtype=torch.float64
         )
         both = Corrected(field, correction.to(data["like"].device))
         if math.isnan(before):
-            before = size(problem, both, fresh)
-            zero = size(problem, _without_base(both), fresh)
+            before = measure.size(both)
         correct(problem, both, data, seed)
-        after = size(problem, both, fresh)
+        after = measure.size(both)
         if math.isfinite(after) and (best is None or after < best[0]):
             best = after, both
     if best is None or not math.isfinite(before):
         return ErrorEstimate({}, False, "not to be trusted: the correction is not finite", math.nan)
     after, both = best
     found = _relative(problem, field, both, data)
-    rounding = before <= ROUNDING * zero
+    rounding = before <= ROUNDING * measure.zero
     left = after / before if before > 0 else 0.0
     trusted = rounding or left <= RESOLVED
     reason = (
@@ -170,35 +169,16 @@ def compared(
 
 def correct(problem: Any, both: Corrected, data: Any, seed: int) -> None:
     """Solve for the correction by one linearised least-squares problem on points of its own."""
-    objective = Objective(problem, both, data, generator(seed, "correction"))
+    objective = Objective(problem, both, data, generator(seed, "correction"), weighting=BALANCE)
     wanted = ROWS_PER_COLUMN * sum(p.numel() for p in objective.parameters)
     rows = max(objective.stacked(objective.theta()).numel(), 1)
     objective.sample_as(SamplerState(points=wanted / rows))
     objective.resample()
+    objective.reweigh(0)
     theta = objective.theta()
     with torch.no_grad():
         residual, jacobian = objective.jacobian(theta)
         objective.assign(theta + least_squares(jacobian, -residual))
-
-
-def size(problem: Any, field: Any, fresh: dict[str, Any]) -> float:
-    """Return the root of the loss that a field has on points it was not fitted to."""
-    return weighted_root(problem, held_out(problem, field, fresh))
-
-
-def weighted_root(problem: Any, scores: dict[str, Any]) -> float:
-    """Return the root of the weighted sum of mean squares of held-out residuals, from ``heldout/NAME``."""
-    weights, start = problem.weights(), "heldout/"
-    found = {key.removeprefix(start): value for key, value in scores.items() if key.startswith(start)}
-    return math.sqrt(sum(weights.get(name, 1.0) * value**2 for name, value in found.items()))
-
-
-def _without_base(both: Corrected) -> Any:
-    def zero(points: Tensor) -> Tensor:
-        raw = both.correction(points)  # zero until it is trained
-        return raw if both.output_transform is None else both.output_transform(points, raw)
-
-    return zero
 
 
 def _relative(problem: Any, base: nn.Module, both: nn.Module, data: Any) -> dict[str, float]:

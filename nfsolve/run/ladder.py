@@ -20,7 +20,8 @@ from nfsolve.fields import RandomFeatures
 from nfsolve.optim import LinearLeastSquares
 from nfsolve.problem import Objective, Recipe, RunOptions, SamplerState, Stage, cuts_of, may_have_windows, window_of
 from nfsolve.run.beginning import start_at_rest
-from nfsolve.run.estimate import ROWS_PER_COLUMN, size
+from nfsolve.run.estimate import ROWS_PER_COLUMN
+from nfsolve.run.relative import BALANCE, RelativeResidual
 
 NEEDS_WINDOWS = 1e-6  # held-out residual, relative to that of zero, above which windows of time are tried
 WELL_SOLVED = 1e-10  # at which more windows are not worth their time
@@ -82,15 +83,15 @@ class Ladder:
         self.d, self.k = len(problem.domain.names), len(problem.outputs)
         self.goal = 0.0
         self.trials: list[Trial] = []
-        self._parts: dict[int, tuple[Any, Any, Any, float]] = {}
+        self._parts: dict[int, tuple[Any, Any, RelativeResidual]] = {}
 
     def left(self) -> float:
         """Seconds that are left for trials."""
         return self.seconds - (time.perf_counter() - self.started)
 
-    def zero(self) -> float:
-        """Held-out residual of zero on the whole problem."""
-        return self._part(1)[3]
+    def measure(self) -> RelativeResidual:
+        """The measure of fields on the whole problem."""
+        return self._part(1)[2]
 
     def climb(self, goal: float) -> Trial | None:
         """Try features on the whole domain, then in windows, until one leaves ``goal`` of the residual of zero.
@@ -211,13 +212,14 @@ class Ladder:
         if known is not None:
             return known
         begun = time.perf_counter()
-        problem, data, fresh, zero = self._part(windows)
+        problem, data, relative_residual = self._part(windows)
         made = {"seed": self.seed, "dtype": torch.float64, "device": self.device}
         field = RandomFeatures.for_problem(problem, width=width, scale=scales, **made)
-        objective = Objective(problem, field, data, generator(self.seed, "points"))
+        objective = Objective(problem, field, data, generator(self.seed, "points"), weighting=BALANCE)
         objective.sample_as(SamplerState(points=points_factor(problem, width * self.k)))
         objective.resample()
         start_at_rest(objective, self.seed)
+        objective.reweigh(0)
         optimizer = LinearLeastSquares(objective.parameters)
         steps = 0
         while steps < STEPS and not optimizer.stop_reason:
@@ -225,7 +227,7 @@ class Ladder:
             steps += 1
             if self.left() < 0 and steps > 3:
                 break
-        relative = size(problem, field, fresh) / zero
+        relative = relative_residual(field)
         if not math.isfinite(relative):
             return None
         found = Trial(width, scales, windows, relative, steps, time.perf_counter() - begun)
@@ -233,17 +235,15 @@ class Ladder:
         self.tell(str(found))
         return found
 
-    def _part(self, windows: int) -> tuple[Any, Any, Any, float]:
-        """The first of some windows, its data, fresh points, and the residual of zero on them."""
+    def _part(self, windows: int) -> tuple[Any, Any, RelativeResidual]:
+        """The first of some windows, its data, and the measure of fields on it."""
         if windows not in self._parts:
             problem = self.problem
             if windows > 1:
                 start, end, *_ = cuts_of(problem, windows)
                 problem = window_of(problem, start, end)
             data = problem.load(self.device, torch.float64)
-            fresh = problem.fresh(data, generator(self.seed, "trial"), {})
-            zero = RandomFeatures.for_problem(problem, width=1, dtype=torch.float64, device=self.device)
-            self._parts[windows] = problem, data, fresh, max(size(problem, zero, fresh), 1e-300)
+            self._parts[windows] = problem, data, RelativeResidual(problem, data, self.seed)
         return self._parts[windows]
 
 
@@ -270,5 +270,6 @@ def recipe_of(problem: Any, trial: Trial) -> Recipe:
     return Recipe(
         field=partial(RandomFeatures, width=trial.width, scale=trial.scales),
         stages=(Stage(LinearLeastSquares, STEPS, resample=0, points=factor),),
+        weighting=BALANCE,
         run=RunOptions(dtype="float64", log_every=STEPS, windows=trial.windows, carry=False),
     )

@@ -272,3 +272,29 @@ def test_boxes_far_from_zero_differ_where_their_ends_do():
         hour.face({"t": 1699999999})
     with pytest.raises(InputError, match="got t = -1e-12"):
         Box(t=(0, 1e-9)).face({"t": -1e-12})
+
+
+@pytest.mark.parametrize(
+    ("domain", "expected"),
+    [
+        (Box(x=(0, 1), y=(0, 1)), []),
+        (Box(x=(0, 4), y=(0, 4)) - Disk(x=1, y=2, radius=0.5), [((0, 1), (1.0, 2.0), 0.5)]),
+        (Box(x=(0, 4), y=(0, 4)) - (Disk(x=1, y=2, radius=0.5) | Disk(x=3, y=2, radius=0.2)), [1.0, 3.0]),
+        (Box(x=(0, 4), y=(0, 4)) - Disk(x=1, y=2, radius=0.5) - Disk(x=3, y=2, radius=0.2), [1.0, 3.0]),
+        (Disk(x=1, y=2, radius=1.5) - Box(x=(0.5, 1.5), y=(1.8, 2.2)), [((0, 1), (1.0, 2.0), 0.2)]),
+        (Box(t=(0, 1)) * (Disk(x=0, y=0, radius=2) - Disk(x=0, y=0, radius=1)), [((1, 2), (0.0, 0.0), 1.0)]),
+        ((Disk(x=0, y=0, radius=2) - Disk(x=0, y=0, radius=1)) | Disk(x=0, y=0, radius=1.5), []),
+        (Box(x=periodic(0, 4), y=(0, 4)) - Disk(x=1, y=2, radius=0.5), []),
+        (Box(x=(0, 4), y=(0, 4)) & Disk(x=1, y=2, radius=0.5), []),
+    ],
+    ids=str,
+)
+def test_holes_are_what_was_taken_out(domain, expected):
+    holes = domain.holes()
+    assert len(holes) == len(expected)
+    for hole, wanted in zip(holes, expected, strict=True):
+        if isinstance(wanted, float):
+            assert hole.centre[0] == pytest.approx(wanted)
+        else:
+            assert hole.columns == wanted[0]
+            assert (*hole.centre, hole.radius) == pytest.approx((*wanted[1], wanted[2]))

@@ -9,7 +9,7 @@ import torch
 import nfsolve as nf
 from nfsolve import optim
 from nfsolve._core.errors import InputError
-from nfsolve.domains import Box, periodic
+from nfsolve.domains import Box, Disk, Sphere, periodic
 
 
 def test_only_the_last_layer_is_trained_and_starts_at_zero():
@@ -82,3 +82,49 @@ def test_a_nonlinear_equation_takes_a_few_steps():
         report=None,
     )
     assert solution.metrics["relative_l2"] < 1e-10
+
+
+HOLE = Box(x=(-1, 1), y=(-1, 2)) - Disk(x=0.2, y=-0.1, radius=0.3)
+TIMED = Box(t=(0, 1)) * HOLE
+
+
+@pytest.mark.parametrize(
+    "domain", [HOLE, TIMED, Box(x=(-1, 1), y=(-1, 1), z=(0, 1)) - Sphere(x=0, y=0, z=0.5, radius=0.2)]
+)
+def test_around_a_hole_features_see_log_r_and_the_direction(domain):
+    field = nf.RandomFeatures(domain, width=50, scale=3.0, dtype=torch.float64)
+    (view,), (layer,) = field.views, field.around
+    (hole,) = domain.holes()
+    assert layer.out_features == 25 and field.features.out_features == 25
+    points = domain.interior(40, lambda n, d: torch.rand(n, d, dtype=torch.float64))
+    seen = view(field.encode(points))
+    away = points[:, list(hole.columns)] - torch.tensor(hole.centre, dtype=torch.float64)
+    r = away.norm(dim=1, keepdim=True)
+    k = len(hole.columns)
+    assert torch.allclose(seen[:, :k], away / r)
+    assert (seen[:, k] >= -1).all() and (seen[:, k] <= 1).all()
+    slope = torch.diff(seen[:, k]) / torch.diff(r[:, 0].log())
+    assert torch.allclose(slope, slope[:1].expand_as(slope))
+
+
+def test_a_potential_around_a_hole_takes_few_features():
+    def exact(points):
+        away = points - torch.tensor([0.2, -0.1], dtype=torch.float64)
+        square = away.square().sum(1, keepdim=True)
+        return square.log() + away[:, :1] / square + points[:, 1:]
+
+    chance = torch.Generator().manual_seed(0)
+    points = HOLE.interior(1500, lambda n, d: torch.rand(n, d, dtype=torch.float64, generator=chance))
+    errors = []
+    for share in (0.0, 0.5):
+        field = nf.RandomFeatures(HOLE, width=300, scale=4.0, around_holes=share, dtype=torch.float64)
+        field.fit(points[:1000], exact(points[:1000]))
+        fresh = points[1000:]
+        errors.append(float((field(fresh) - exact(fresh)).detach().norm() / exact(fresh).norm()))
+    assert errors[1] < 1e-5 < 1e-3 < errors[0]
+
+
+@pytest.mark.parametrize("wrong", [{"around_holes": 1.0}, {"around_holes": -0.1}, {"scale_around": 0.0}])
+def test_settings_of_holes_out_of_range_are_refused(wrong):
+    with pytest.raises(InputError, match="around"):
+        nf.RandomFeatures(HOLE, **wrong)

@@ -146,6 +146,26 @@ def test_ntk_by_hand():
     assert float(factors(subject)["second"]) == pytest.approx(23.5)
 
 
+def test_a_power_of_ntk_is_that_of_its_weights():
+    subject = toy(NTK(decay=0.0, power=0.5))
+    subject.reweigh(0)
+    total = math.sqrt(22.5) + 1
+    assert float(factors(subject)["first"]) == pytest.approx(total / math.sqrt(22.5))
+    assert float(factors(subject)["second"]) == pytest.approx(total)
+
+
+class _Table(Heat):
+    @face(t=1, points=9)
+    def initial(self, u, x):
+        return u - torch.as_tensor(x.detach().numpy() ** 2)
+
+
+def test_ntk_takes_residuals_that_leave_torch():
+    subject = objective(NTK(), _Table())
+    rows = subject.some_rows("initial", 5)
+    assert rows.shape == (5, len(subject.theta())) and rows.any()
+
+
 def test_ntk_is_the_diagonal_of_the_kernel():
     subject = objective(NTK(points=1000))
     for name, r in subject.residuals().items():
@@ -342,6 +362,7 @@ def test_a_recipe_brings_its_scheme(tmp_path):
     [
         (lambda: GradientNorm(every=0), "GradientNorm needs every >= 1 .*got every=0 and decay=0.9"),
         (lambda: NTK(points=0), "NTK needs at least 1 point, got points=0"),
+        (lambda: NTK(power=2.0), "NTK needs a power from 0 to 1, got power=2"),
         (lambda: SelfAdaptive(rate=-1.0), "SelfAdaptive needs rate > 0.*got rate=-1"),
         (lambda: RBA(decay=1.0), "RBA needs 0 < decay < 1.*got decay=1"),
         (lambda: Causal(chunks=1), "Causal needs .*at least 2 chunks.*chunks=1"),

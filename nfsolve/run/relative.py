@@ -1,0 +1,61 @@
+"""The held-out residual of a field relative to that of zero: the measure by which recipes are chosen.
+
+Residuals of different kinds are made comparable by what a change of the field does to them: one of a second-order
+equation is far larger, for the same error of the solution, than one of a boundary value.
+"""
+
+import math
+from typing import Any
+
+from torch import nn
+
+from nfsolve._core.random import generator
+from nfsolve.fields import RandomFeatures
+from nfsolve.problem import Objective
+from nfsolve.run.heldout import held_out
+from nfsolve.weighting import NTK
+
+ONCE = 10**9  # steps between updates, so that weights stay what they are at the start
+BALANCE = NTK(every=ONCE, decay=0.0, power=0.75)
+WIDTH, SCALE = 100, 8.0  # of the features whose residuals are compared
+
+
+class RelativeResidual:
+    """Measures fields by their residuals on points that none of them was fitted to.
+
+    Args:
+        problem: The problem.
+        data: What ``problem.load`` gave.
+        seed: Seed of the run.
+        stream: Name of the random stream of the points.
+
+    Attributes:
+        fresh: The points.
+        weights: Weight of each residual.
+        zero: Root of the weighted sum of squares that zero leaves, at least 1e-300.
+    """
+
+    def __init__(self, problem: Any, data: Any, seed: int, stream: str = "trial"):
+        self.problem = problem
+        self.fresh = problem.fresh(data, generator(seed, stream), {})
+        like = data["like"]
+        made = {"seed": seed, "dtype": like.dtype, "device": like.device}
+        some = RandomFeatures.for_problem(problem, width=WIDTH, scale=SCALE, **made)
+        objective = Objective(problem, some, data, generator(seed, "balance"), weighting=BALANCE)
+        objective.reweigh(0)
+        self.weights = objective.weights.means(list(self.fresh))
+        self.zero = max(self.size(some), 1e-300)  # before it is fitted to anything
+
+    def size(self, field: nn.Module | Any) -> float:
+        """Return the root of the weighted sum of mean squares of the held-out residuals of a field."""
+        return self.of(held_out(self.problem, field, self.fresh))
+
+    def of(self, scores: dict[str, Any]) -> float:
+        """Return the same from ``heldout/NAME``, where these are known."""
+        start = "heldout/"
+        found = {key.removeprefix(start): value for key, value in scores.items() if key.startswith(start)}
+        return math.sqrt(sum(self.weights.get(name, 1.0) * value**2 for name, value in found.items()))
+
+    def __call__(self, field: nn.Module | Any) -> float:
+        """Return the size of a field's residuals relative to that of zero."""
+        return self.size(field) / self.zero
