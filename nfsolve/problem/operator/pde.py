@@ -32,6 +32,7 @@ from nfsolve.problem.operator.families import (
 )
 from nfsolve.problem.operator.samples import FunctionSet, axes_of, label_rows
 from nfsolve.problem.operator.scores import relative_errors, scores, worst
+from nfsolve.problem.operator.trained import TrainedOperator
 from nfsolve.problem.pde.conditions import Condition, arguments
 from nfsolve.problem.pde.declared import Declaration
 from nfsolve.problem.pde.evaluate import call, one_after_another
@@ -439,8 +440,6 @@ class OperatorPDE(PDE):
 
     def trained(self, field: nn.Module) -> nn.Module:
         """Return what a user calls on functions of their own: the field behind checks."""
-        from nfsolve.problem.operator.trained import TrainedOperator  # which reads this file
-
         return TrainedOperator(field, self)
 
     def export(self, field: Any, data: Batch, folder: Path) -> None:

@@ -3,7 +3,7 @@
 import inspect
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,9 @@ from nfsolve._core.errors import InputError, unknown
 from nfsolve._core.random import generator
 from nfsolve.fields.field import origin_of
 from nfsolve.functions import Numbers
-from nfsolve.problem.operator.pde import OperatorPDE
+
+if TYPE_CHECKING:
+    from nfsolve.problem.operator.pde import OperatorPDE
 
 DRAWS = 1000  # functions that say which values are usual
 
@@ -27,7 +29,7 @@ class TrainedOperator(nn.Module):
         problem: The `OperatorPDE` on which it was trained.
     """
 
-    def __init__(self, field: nn.Module, problem: OperatorPDE):
+    def __init__(self, field: nn.Module, problem: "OperatorPDE"):
         super().__init__()
         self.field, self.problem = field, problem
         self._ranges: dict[str, tuple[float, float, float]] = {}
