@@ -52,10 +52,10 @@ def operator_picture(solution: Solution) -> "Figure":
     chosen = {"best": order[0], "median": order[len(order) // 2], "worst": order[-1]}
     columns = 3 if len(problem.domain.names) == 1 else 5
     figure = new_figure(4.0 * columns, 13.0)
-    places: Any = [[f"{name}{i // 6}" for i in range(6 * columns)] for name in chosen]
+    layout: Any = [[f"{name}{i // 6}" for i in range(6 * columns)] for name in chosen]
     known = any(key.startswith("heldout/") for key in solution.metrics)
     last = [name for name in ("erh" if known else "eh") for _ in range(6 * columns // (2 + known))]
-    axes = figure.subplot_mosaic([*places, last])
+    axes = figure.subplot_mosaic([*layout, last])
     largest = f"\n(largest of {', '.join(outputs)})" if len(outputs) > 1 else ""
     for name, row in chosen.items():
         panels = [axes[f"{name}{i}"] for i in range(columns)]
@@ -169,10 +169,10 @@ def input_panel(axes: Any, problem: OperatorPDE, values: np.ndarray, marker: str
         marker: Marker of the sensors; none draws none.
     """
     said, plane = [], ""
-    places = {name: array(problem.sensor_points(name)) for name in problem.inputs}
-    parts = np.split(values, np.cumsum([len(sensors) for sensors in places.values()])[:-1], axis=1)
-    curves = [name for name, sensors in places.items() if sensors.shape[1] == 1]
-    for (name, sensors), rows in zip(places.items(), parts, strict=True):
+    at = {name: array(problem.sensor_points(name)) for name in problem.inputs}
+    parts = np.split(values, np.cumsum([len(sensors) for sensors in at.values()])[:-1], axis=1)
+    curves = [name for name, sensors in at.items() if sensors.shape[1] == 1]
+    for (name, sensors), rows in zip(at.items(), parts, strict=True):
         if sensors.shape[1] == 0:
             said.append(f"{name} = {', '.join(f'{v:.4g}' for v in rows[:, 0])}")
         elif sensors.shape[1] > 1 and (plane or curves):

@@ -50,16 +50,16 @@ def pde_picture(solution: Solution) -> "Figure":
     """
     problem = solution.problem
     assert isinstance(problem, PDE)
-    places = views(problem, solution.data)
+    shown = views(problem, solution.data)
     like = solution.data["like"]
-    values = [_living(problem, view, in_pieces(solution.field, view.points.to(like)).cpu()) for view in places]
-    rows = [row for i in range(len(problem.outputs)) for row in _unknown(solution, i, places, values)]
-    sizes, end = _flow(problem, places, values) + _residuals(solution, places), end_panels(solution)
-    if len(places) > 1 and len(sizes) % len(places) == 0:
-        rows += [sizes[i : i + len(places)] for i in range(0, len(sizes), len(places))]
+    values = [_living(problem, view, in_pieces(solution.field, view.points.to(like)).cpu()) for view in shown]
+    rows = [row for i in range(len(problem.outputs)) for row in _unknown(solution, i, shown, values)]
+    sizes, end = _flow(problem, shown, values) + _residuals(solution, shown), end_panels(solution)
+    if len(shown) > 1 and len(sizes) % len(shown) == 0:
+        rows += [sizes[i : i + len(shown)] for i in range(0, len(sizes), len(shown))]
     else:
         end = sizes + end
-    if len(places) == 1 and places[0].reference is None:  # few panels of one kind share their rows
+    if len(shown) == 1 and shown[0].reference is None:  # few panels of one kind share their rows
         end, rows = [panel for row in rows for panel in row] + end, []
     return composed([*rows, *split(end)])
 
@@ -97,17 +97,17 @@ def composed(rows: "Sequence[Sequence[Panel]]") -> "Figure":
     return figure
 
 
-def _unknown(solution: Solution, i: int, places: list[View], values: list[Tensor]) -> "list[list[Panel]]":
-    """Return the rows of one unknown: a row for each place with a reference, or one row for all places."""
+def _unknown(solution: Solution, i: int, shown: list[View], values: list[Tensor]) -> "list[list[Panel]]":
+    """Return the rows of one unknown: a row for each view with a reference, or one row for all views."""
     problem = solution.problem
     assert isinstance(problem, PDE)
     name, score = problem.outputs[i], solution.metrics.get(f"relative_l2/{problem.outputs[i]}")
     rows: list[list[Panel]] = []
-    for view, found in zip(places, values, strict=True):
+    for view, found in zip(shown, values, strict=True):
         u = view.arrange(found[:, i])
         v = None if view.reference is None else view.arrange(view.reference[:, i])
         show = partial(_values_panel, problem=problem, view=view)
-        title = f"{name}, {view.place}" if view.place else name
+        title = f"{name}, {view.label}" if view.label else name
         if len(view.axes) == 1:
             row: list[Panel] = [(partial(_curve_panel, problem=problem, view=view, name=name, u=u, v=v), None)]
         else:
@@ -115,8 +115,8 @@ def _unknown(solution: Solution, i: int, places: list[View], values: list[Tensor
                 (partial(show, values=u, title=title, scale=colour_scale(u, *([] if v is None else [v]))), _space(view))
             ]
         if v is not None:
-            said = f"|{name} - reference|" + (f", {view.place}" if view.place else "")
-            said += f"\nrelative L2 error {score:.2e}" if score is not None and len(places) == 1 else ""
+            said = f"|{name} - reference|" + (f", {view.label}" if view.label else "")
+            said += f"\nrelative L2 error {score:.2e}" if score is not None and len(shown) == 1 else ""
             error = np.abs(u - v)
             if len(view.axes) == 1:
                 row.append(
@@ -129,12 +129,12 @@ def _unknown(solution: Solution, i: int, places: list[View], values: list[Tensor
         if (
             len(view.axes) == 2
             and view.shape is not None
-            and len(places) == 1
+            and len(shown) == 1
             and (v is not None or _timed(problem, view))
         ):
             row.append((partial(_slices, problem=problem, view=view, name=name, u=u, v=v), None))
         rows.append(row)
-    if len(places) > 1 and places[0].reference is None:
+    if len(shown) > 1 and shown[0].reference is None:
         return [[panel for row in rows for panel in row]]
     return rows
 
@@ -192,10 +192,10 @@ def _values_panel(axes: Any, problem: PDE, view: View, values: np.ndarray, title
         extent = (*bounds[0], *bounds[1])
         shown = axes.imshow(values.T, origin="lower", extent=extent, aspect="auto", **scale)
     else:
-        places = array(view.points[:, list(view.axes)]).T
+        columns = array(view.points[:, list(view.axes)]).T
         # edges, or pale dots would vanish
         shown = axes.scatter(
-            *places, c=values, s=max(4.0, min(30.0, 6000 / len(values))), edgecolors="0.6", linewidths=0.2, **scale
+            *columns, c=values, s=max(4.0, min(30.0, 6000 / len(values))), edgecolors="0.6", linewidths=0.2, **scale
         )
     if len(names) == 3:
         axes.figure.colorbar(shown, ax=axes, shrink=0.8, pad=0.1)
@@ -211,12 +211,12 @@ def _values_panel(axes: Any, problem: PDE, view: View, values: np.ndarray, title
         axes.set_aspect("equal" if max(sides) < 4 * min(sides) else "auto")
 
 
-def _flow(problem: PDE, places: list[View], values: list[Tensor]) -> "list[Panel]":
+def _flow(problem: PDE, shown: list[View], values: list[Tensor]) -> "list[Panel]":
     """Return streamlines over planes of space, where two unknowns are the velocities of a flow."""
     outputs, names = problem.outputs, problem.domain.names
     methods = [set(arguments(getattr(problem, name))) for name in problem.conditions()]
     found: list[Panel] = []
-    for view, table in zip(places, values, strict=True):
+    for view, table in zip(shown, values, strict=True):
         if view.shape is None or len(view.axes) != 2 or not set(view.axes) <= set(problem.domain.space):
             continue
         x, y = (names[i] for i in view.axes)
@@ -225,19 +225,19 @@ def _flow(problem: PDE, places: list[View], values: list[Tensor]) -> "list[Panel
             if together and {u, v} <= set(outputs) and any({f"{u}_{x}", f"{v}_{y}"} <= wanted for wanted in methods):
                 flow = [view.arrange(table[:, outputs.index(name)]) for name in (u, v)]
                 bounds = [problem.domain.bounds[i] for i in view.axes]
-                said = f"streamlines of ({u}, {v})" + (f", {view.place}" if view.place else "")
+                said = f"streamlines of ({u}, {v})" + (f", {view.label}" if view.label else "")
                 found.append(
                     (partial(streamlines_panel, u=flow[0], v=flow[1], bounds=bounds, names=(x, y), title=said), None)
                 )
     return found
 
 
-def _residuals(solution: Solution, places: list[View]) -> "list[Panel]":
-    """Return the sizes of the interior residuals: of one at all places, of several in the middle one."""
+def _residuals(solution: Solution, shown: list[View]) -> "list[Panel]":
+    """Return the sizes of the interior residuals: of one in all views, of several in the middle one."""
     problem = _bound(solution)
     assert isinstance(problem, PDE)
     names = [name for name, condition in problem.conditions().items() if condition.kind == "interior"]
-    chosen = places if len(names) == 1 else places[len(places) // 2 : len(places) // 2 + 1]
+    chosen = shown if len(names) == 1 else shown[len(shown) // 2 : len(shown) // 2 + 1]
     sizes = {(name, i): _size(solution, problem, name, view) for name in names for i, view in enumerate(chosen)}
     if chosen and len(chosen[0].axes) == 1:
         curves = {name: size for (name, _), size in sizes.items() if size is not None}
@@ -250,7 +250,7 @@ def _residuals(solution: Solution, places: list[View]) -> "list[Panel]":
         if size is None:
             continue
         view = chosen[i]
-        title = f"|residual {name}| between trained points" + (f"\n{view.place}" if view.place else "")
+        title = f"|residual {name}| between trained points" + (f"\n{view.label}" if view.label else "")
         draw = partial(_values_panel, problem=problem, view=view, values=size, title=title, scale=log_scale(size))
         found.append((draw, _space(view)))
     return found

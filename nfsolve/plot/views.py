@@ -28,7 +28,7 @@ class View:
     Attributes:
         points: Points ``(n, d)`` in the domain, float64.
         axes: Columns of the coordinates along the axes of the picture, one to three.
-        place: Where the other coordinates are, in words; empty where there are no others.
+        label: Where the other coordinates are, in words; empty where there are no others.
         shape: Points along each axis of a grid, or None for scattered points.
         inside: For each point of the grid whether it is one of ``points``, bool ``(prod(shape),)``.
         reference: Reference values ``(n, k)``, or None.
@@ -36,7 +36,7 @@ class View:
 
     points: Tensor
     axes: tuple[int, ...]
-    place: str
+    label: str
     shape: tuple[int, ...] | None = None
     inside: Tensor | None = None
     reference: Tensor | None = None
@@ -71,13 +71,13 @@ def views(problem: PDE, data: dict[str, Any]) -> list[View]:
     reference: Reference | None = data.get("reference")
     axes, fixed = _axes(domain)
     found = []
-    for place in _places(domain, fixed):
+    for at in _values(domain, fixed):
         if not domain.solid:
-            found.append(_scattered(domain, axes, place))
+            found.append(_scattered(domain, axes, at))
         elif reference is not None and reference.sizes and not hasattr(problem, "exact"):
-            found.append(_stored(domain, axes, place, reference))
+            found.append(_stored(domain, axes, at, reference))
         else:
-            found.append(_grid(domain, axes, place))
+            found.append(_grid(domain, axes, at))
     found = [view for view in found if len(view.points)]
     if reference is not None and (known := getattr(problem, "exact", None)) is not None:
         exact = as_field(known, domain.names)
@@ -105,7 +105,7 @@ def _axes(domain: Domain) -> tuple[tuple[int, ...], tuple[int, ...]]:
     return axes, tuple(sorted((i for i in columns if i not in axes), key=lambda i: i != time))
 
 
-def _places(domain: Domain, fixed: tuple[int, ...]) -> list[dict[int, float]]:
+def _values(domain: Domain, fixed: tuple[int, ...]) -> list[dict[int, float]]:
     """Return the values of the coordinates that do not run along an axis, for each view."""
     if not fixed:
         return [{}]
@@ -115,46 +115,46 @@ def _places(domain: Domain, fixed: tuple[int, ...]) -> list[dict[int, float]]:
     return [{**middle, first: low + s * (high - low)} for s in (IN_TIME if first == time else IN_SPACE)]
 
 
-def _said(domain: Domain, place: dict[int, float]) -> str:
-    return ", ".join(f"{domain.names[i]} = {value:.4g}" for i, value in place.items())
+def _label(domain: Domain, at: dict[int, float]) -> str:
+    return ", ".join(f"{domain.names[i]} = {value:.4g}" for i, value in at.items())
 
 
-def _grid(domain: Domain, axes: tuple[int, ...], place: dict[int, float]) -> View:
-    """Lay a grid over the axes at one place of the others."""
+def _grid(domain: Domain, axes: tuple[int, ...], at: dict[int, float]) -> View:
+    """Lay a grid over the axes at fixed values of the others."""
     n = ALONG[len(axes)]
     runs = [torch.linspace(*domain.bounds[i], n, dtype=torch.float64) for i in axes]
     over = torch.stack(torch.meshgrid(*runs, indexing="ij"), -1).reshape(-1, len(axes))
     points = torch.empty(len(over), len(domain.names), dtype=torch.float64)
     points[:, list(axes)] = over
-    for i, value in place.items():
+    for i, value in at.items():
         points[:, i] = value
     inside = domain.contains(points)
-    return View(points[inside], axes, _said(domain, place), (n,) * len(axes), inside)
+    return View(points[inside], axes, _label(domain, at), (n,) * len(axes), inside)
 
 
-def _stored(domain: Domain, axes: tuple[int, ...], place: dict[int, float], reference: Reference) -> View:
-    """Take the points of a reference from a file that are nearest to a place."""
+def _stored(domain: Domain, axes: tuple[int, ...], at: dict[int, float], reference: Reference) -> View:
+    """Take the points of a reference from a file that are nearest to fixed values of the others."""
     sizes, known = reference.sizes, reference.inside
     known = torch.ones(int(np.prod(sizes)), dtype=torch.bool) if known is None else known.cpu()
     number = torch.full((len(known),), -1)
     number[known] = torch.arange(int(known.sum()))
     chosen: list[Any] = [slice(None)] * len(sizes)
-    for i, value in place.items():
+    for i, value in at.items():
         low, high = domain.bounds[i]
         chosen[i] = round((value - low) / (high - low) * (sizes[i] - 1))
-        place = {**place, i: low + chosen[i] / max(sizes[i] - 1, 1) * (high - low)}
-    left = [i for i in range(len(sizes)) if i not in place]
+        at = {**at, i: low + chosen[i] / max(sizes[i] - 1, 1) * (high - low)}
+    left = [i for i in range(len(sizes)) if i not in at]
     table = number.reshape(sizes)[tuple(chosen)].permute([left.index(i) for i in axes])
     inside = table.reshape(-1) >= 0
     rows = table.reshape(-1)[inside]
     grid, exact = reference.points.cpu().double(), reference.values.cpu()
-    return View(grid[rows], axes, _said(domain, place), tuple(table.shape), inside, exact[rows])
+    return View(grid[rows], axes, _label(domain, at), tuple(table.shape), inside, exact[rows])
 
 
-def _scattered(domain: Domain, axes: tuple[int, ...], place: dict[int, float]) -> View:
+def _scattered(domain: Domain, axes: tuple[int, ...], at: dict[int, float]) -> View:
     """Take points of a cloud."""
     chance = generator(0, "picture")
     points = domain.interior(SCATTERED, lambda n, d: sobol(n, d, chance)).unique(dim=0)
-    for i, value in place.items():
+    for i, value in at.items():
         points[:, i] = value
-    return View(points.unique(dim=0), axes, _said(domain, place))
+    return View(points.unique(dim=0), axes, _label(domain, at))

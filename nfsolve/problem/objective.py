@@ -86,7 +86,7 @@ class Objective(LeastSquares):
         self._evaluate = torch.compile(self._evaluate_eagerly) if compile else self._evaluate_eagerly
         super().__init__(self._stack_at, dict(self.system.named_parameters()))
         self._drawn_from = self.generator.get_state()
-        self._place(problem.sample(data, self._sampler, generator))
+        self._use(problem.sample(data, self._sampler, generator))
 
     def choose(self, only: str) -> None:
         """Train only the parameters of the field whose names begin with ``only``; empty takes all."""
@@ -102,22 +102,22 @@ class Objective(LeastSquares):
         """Draw new points, rays or a mini-batch."""
         self._drawn_from = self.generator.get_state()
         state = replace(self._sampler, field=self.system.field, batch=self.batch)
-        self._place(self.bound().sample(self.data, state, self.generator))
+        self._use(self.bound().sample(self.data, state, self.generator))
 
     @contextmanager
     def restricted(self, names: Collection[str]) -> Iterator[None]:
         """Leave out all but some residuals for a while; one that is not pointwise may read the points of the others."""
         whole = self.batch
         if self.problem.pointwise:
-            self._place({name: rows for name, rows in whole.items() if name in names})
+            self._use({name: rows for name, rows in whole.items() if name in names})
         self._only = names
         try:
             yield
         finally:
             self._only = None
-            self._place(whole)
+            self._use(whole)
 
-    def _place(self, batch: Batch) -> None:
+    def _use(self, batch: Batch) -> None:
         before, self.batch = self.batch, batch
         self._sizes: dict[str, int] | None = None  # rows of each residual on these points
         self.weights.resampled(before, self)
@@ -250,10 +250,10 @@ class Objective(LeastSquares):
             self.generator.set_state(state["generator"])
             device = self.parameters[0].device  # a checkpoint is read to the CPU
             leaves = [x.to(device) if isinstance(x, Tensor) else x for x in state["batch"]]
-            self._place(tree_unflatten(leaves, tree_structure(self.batch)))  # that of any draw
+            self._use(tree_unflatten(leaves, tree_structure(self.batch)))  # that of any draw
         else:
             self.generator.set_state(state["drawn_from"])
-            self._place(self.problem.sample(self.data, self._sampler, self.generator))
+            self._use(self.problem.sample(self.data, self._sampler, self.generator))
         self.weights.restore(state.get("weighting", {}), self)
 
     def some_rows(self, name: str, most: int) -> Tensor:

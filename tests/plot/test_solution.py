@@ -86,7 +86,7 @@ def test_a_solution_without_a_reference_is_drawn_with_its_residual_and_history(s
 def test_points_of_every_view_are_in_the_domain_at_the_stated_place(shape):
     for view in views(given(shape), {}):
         assert shape.contains(view.points).all()
-        for said in filter(None, view.place.split(", ")):
+        for said in filter(None, view.label.split(", ")):
             name, value = said.split(" = ")
             assert (view.points[:, shape.index(name)] - float(value)).abs().max() < 1e-3
         values = view.arrange(view.points[:, view.axes[0]])
@@ -144,7 +144,7 @@ def test_a_reference_from_a_file_is_drawn_at_its_own_points(tmp_path, monkeypatc
 
     problem = Stored()
     found = views(problem, problem.load("cpu", torch.float64))
-    assert [view.place for view in found] == ["t = 0", "t = 0.5", "t = 1"]
+    assert [view.label for view in found] == ["t = 0", "t = 0.5", "t = 1"]
     for view in found:
         assert view.shape == (7, 9)
         torch.testing.assert_close(
