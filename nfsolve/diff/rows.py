@@ -61,7 +61,8 @@ def jacobian_by_rows(
     forward-mode pass for each entry, so there may only be a few of them.
 
     Args:
-        residual: Parameters -> residual ``(n, k)``; row i depends on point i only.
+        residual: Parameters -> residual ``(n, k)``; row i depends on point i only, or on points i c to (i + 1) c - 1 of
+            a layer that is called at n c points.
         parameters: Where to evaluate; their entries in order are the columns.
         out: ``(n * k, P)`` to write the Jacobian to; None makes one.
 
@@ -75,6 +76,8 @@ def jacobian_by_rows(
     with Recorder() as recorder:
         r = residual(leaves)
     n, k = r.shape
+    if any(call.inputs.shape[1] % n for call in recorder.calls):
+        raise Unsupported("a layer is called at another number of points than the residual has rows")
     starts = [0]
     for leaf in leaves:
         starts.append(starts[-1] + leaf.numel())
@@ -84,7 +87,7 @@ def jacobian_by_rows(
     for j in range(k):
         deltas = torch.autograd.grad(r[:, j].sum(), probes, retain_graph=True, allow_unused=True)
         for call, delta in zip(recorder.calls, deltas, strict=True):
-            for target, block in _blocks(call, delta):
+            for target, block in _blocks(call, delta, n):
                 for i, rows in _to_leaves(target, block, leaves):
                     columns = jacobian[:, j, starts[i] : starts[i + 1]]
                     if (i, j) in covered:
@@ -100,15 +103,17 @@ def jacobian_by_rows(
     return r.detach(), jacobian.view(n * k, -1)
 
 
-def _blocks(call: Linear, delta: Tensor | None) -> list[tuple[Tensor, Tensor]]:
-    """Derivative of each row by the weight (n, out, in) and by the bias (n, out) of one call."""
+def _blocks(call: Linear, delta: Tensor | None, n: int) -> list[tuple[Tensor, Tensor]]:
+    """Derivative of each of n rows by the weight (n, out, in) and by the bias (n, out) of one call."""
     if delta is None:
         delta = torch.zeros_like(call.probe)
     blocks = []
+    # channels, and the points of a row where it has several, are summed over
+    deltas, inputs = (t.unflatten(1, (n, -1)).permute(1, 0, 2, 3).flatten(1, 2) for t in (delta, call.inputs))
     if call.weight.requires_grad:
-        blocks.append((call.weight, torch.bmm(delta.permute(1, 2, 0), call.inputs.permute(1, 0, 2))))
+        blocks.append((call.weight, torch.bmm(deltas.transpose(1, 2), inputs)))
     if call.bias is not None and call.bias.requires_grad:
-        blocks.append((call.bias, delta[0]))  # a constant: channel 0 alone
+        blocks.append((call.bias, delta[0].unflatten(0, (n, -1)).sum(1)))  # a constant: channel 0 alone
     return blocks
 
 

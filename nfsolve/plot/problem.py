@@ -16,7 +16,7 @@ from nfsolve.plot.operator import input_panel
 from nfsolve.plot.panels import array, new_figure
 from nfsolve.problem import Objective, OperatorPDE, SamplerState
 from nfsolve.problem.pde.conditions import Condition
-from nfsolve.problem.rows import Rows
+from nfsolve.problem.rows import IntegralRows, Rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -84,6 +84,7 @@ def show(problem: Any, field: nn.Module | None = None, *, seed: int = 0) -> "Fig
 
 def _arrays(rows: Rows) -> dict[str, Any]:
     """Return points, and normals and partners where there are some, as arrays."""
+    rows = rows.flat() if isinstance(rows, IntegralRows) else rows
     held = {"points": rows.points, "normals": rows.normals, "partners": rows.partners}
     return {name: array(values) for name, values in held.items() if values is not None}
 
@@ -237,6 +238,9 @@ def _where(condition: Condition) -> str:
         return f"@{condition.kind}(points=...)"
     said = [f"{name}={value}" for name, value in condition.sides.items()]
     said += [f"part={', '.join(condition.part)}"] if condition.part else []
+    if condition.kind == "integral":
+        said = [] if condition.over is None else [f"over={condition.over!r}"]
+        return f"@integral({', '.join([*said, f'equals={condition.equals!r}'])})"
     if condition.kind == "interface":
         said = [", ".join(condition.part)]
     if condition.where is not None:

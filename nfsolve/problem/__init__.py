@@ -5,7 +5,7 @@ from nfsolve.problem.objective import Objective
 from nfsolve.problem.operator.of import OperatorOf, operator_of
 from nfsolve.problem.operator.pde import OperatorPDE
 from nfsolve.problem.operator.trained import TrainedOperator
-from nfsolve.problem.pde.conditions import boundary, face, interface, interior, measured, paired
+from nfsolve.problem.pde.conditions import boundary, face, integral, interface, interior, measured, paired
 from nfsolve.problem.pde.evaluate import in_pieces
 from nfsolve.problem.pde.pde import PDE
 from nfsolve.problem.pde.window import check_windows, cuts_of, may_have_windows, window_of
@@ -36,6 +36,7 @@ __all__ = [
     "cuts_of",
     "face",
     "in_pieces",
+    "integral",
     "interface",
     "interior",
     "may_have_windows",

@@ -177,7 +177,7 @@ class Objective(LeastSquares):
 
     def _bad_point(self, name: str, r: Tensor) -> str:
         points, domain = getattr(self.batch.get(name), "points", None), getattr(self.problem, "domain", None)
-        return "" if points is None or domain is None else first_bad_point(domain.names, points, r)
+        return "" if points is None or points.ndim != 2 or domain is None else first_bad_point(domain.names, points, r)
 
     @property
     def _is_pointwise(self) -> bool:

@@ -78,6 +78,25 @@ class Rows:
 
 
 @dataclass(frozen=True, eq=False)
+class IntegralRows(Rows):
+    """Integrals, one a row, each with q nodes: ``points`` and ``normals`` are ``(m, q, d)``.
+
+    Attributes:
+        weights: Weights of the quadrature ``(m, q, 1)``.
+    """
+
+    weights: Tensor = field(kw_only=True)
+
+    def flat(self) -> Rows:
+        """Return the nodes of all integrals, those of each one after the other."""
+        return Rows(self.points.flatten(0, 1), None if self.normals is None else self.normals.flatten(0, 1))
+
+    def add_up(self, integrand: Tensor) -> Tensor:
+        """Return the integrals ``(m, k)`` of values ``(m q, k)`` at the nodes."""
+        return (self.weights * integrand.unflatten(0, self.weights.shape[:2])).sum(1)
+
+
+@dataclass(frozen=True, eq=False)
 class FunctionRows(Rows):
     """Points that B input functions of an operator share.
 

@@ -19,7 +19,7 @@ class Condition:
     """Where a residual method holds and how it is sampled.
 
     Attributes:
-        kind: ``interior``, ``face``, ``boundary``, ``interface``, ``paired`` or ``measured``.
+        kind: ``interior``, ``face``, ``boundary``, ``interface``, ``paired``, ``integral`` or ``measured``.
         sides: For a face, coordinate -> a value or several; for paired values, the two places.
         part: Names of the parts of the boundary, of which empty means all; of an interface the two parts of the domain.
         where: For the inside, a shape or the name of a part of the domain, or a function of coordinates; for a
@@ -28,6 +28,9 @@ class Condition:
         points: Number of points, or None for the problem's default.
         weight: Factor on the mean square of the residual in the loss.
         at: The points themselves, where the user gives them: an array, or columns by name.
+        over: For an integral, where it runs, as for `nfsolve.Solution.integral`.
+        equals: What an integral is: a number, or the name of an attribute or method.
+        nodes: Nodes of the quadrature of an integral along each coordinate; None for as many as are cheap.
     """
 
     kind: str
@@ -38,6 +41,9 @@ class Condition:
     points: int | None = None
     weight: float = 1.0
     at: Any = None
+    over: Any = None
+    equals: Any = 0.0
+    nodes: int | None = None
 
     @property
     def fixed(self) -> bool:
@@ -305,6 +311,68 @@ def paired(
             do="write @paired(x=(-1, 1))",
         )
     return lambda method: _mark(method, Condition("paired", dict(pair), points=points, weight=weight))
+
+
+@overload
+def integral(method: Method, /) -> Method: ...
+@overload
+def integral(
+    *,
+    over: Any = None,
+    equals: Any = 0.0,
+    nodes: int | None = None,
+    points: int | None = None,
+    weight: float = 1.0,
+) -> Callable[[Method], Method]: ...
+def integral(
+    method: Method | None = None,
+    /,
+    *,
+    over: Any = None,
+    equals: Any = 0.0,
+    nodes: int | None = None,
+    points: int | None = None,
+    weight: float = 1.0,
+) -> Any:
+    """Mark a method whose integral is known: ``@integral(equals=1)`` above ``def norm(self, u): return u**2``.
+
+    The method returns the integrand; the residual is its integral minus ``equals``. It runs over space, at every time
+    and for every parameter; where there is no coordinate of space, over all coordinates.
+
+    Args:
+        method: The method, when used without arguments.
+        over: Where: None for the inside, or where its unknowns live; the name of a part of the domain or of its
+            boundary, ``"boundary"``, two parts for their interface, a shape, or a section ``{"x": 0.5}``.
+        equals: A number, or the name of an attribute or of a method, which may depend on time and parameters.
+        nodes: Nodes of the quadrature along each coordinate.
+        points: Number of times, or of values of parameters, at which it holds; default 24.
+        weight: Factor on its mean square in the loss.
+
+    Returns:
+        The marked method, or a decorator.
+
+    Raises:
+        InputError: ``nodes`` is no positive whole number.
+
+    Examples:
+        >>> @integral(over="x=1", equals="inflow")
+        ... def flux(self, u_x, n_x):
+        ...     return u_x * n_x
+        >>> flux.condition.equals
+        'inflow'
+    """
+    if nodes is not None and (isinstance(nodes, bool) or not isinstance(nodes, Integral) or nodes < 1):
+        raise InputError(f"@integral needs nodes of at least 1, got {nodes!r}", do="choose a positive whole number")
+    if isinstance(equals, bool) or not isinstance(equals, str | Real):
+        raise InputError(
+            f"@integral(equals=...) needs a number or the name of an attribute or method, got {equals!r}",
+            do='write equals=1, or equals="mass" with def mass(self, t)',
+        )
+    over = list(over) if isinstance(over, tuple) else over
+    made = Condition("integral", points=points, weight=weight, over=over, equals=equals, nodes=nodes)
+    if method is not None:
+        return _mark(method, made)
+    return lambda method: _mark(method, made)
 
 
 def measured(

@@ -103,8 +103,11 @@ def check_names(pde: Declaration) -> None:
             raise InputError(
                 f"The unknown '{out}' has the name of {clash[0]}{where}", do="choose another name for the unknown"
             )
-    if "D" in names:
-        raise InputError(f"The coordinate 'D' has the name of {_COMPOSITE}{where}", do="choose another name for it")
+    for text, meaning in FUNCTIONALS.items():
+        if text in names:
+            raise InputError(
+                f"The coordinate '{text}' has the name of {meaning}{where}", do="choose another name for it"
+            )
     for name, condition in pde.methods.items():
         if hasattr(pde.base, name):
             raise InputError(
@@ -167,7 +170,10 @@ def _check_interface(pde: Declaration, name: str, condition: Condition, known: d
         )
 
 
-_COMPOSITE = "D(...), the derivative of a composite term"
+FUNCTIONALS = {
+    "D": "D(...), the derivative of a composite term",
+    "integral": "integral(...), along a coordinate",
+}
 
 
 def meanings(text: str, kind: str, outputs: tuple[str, ...], coordinates: tuple[str, ...]) -> list[str]:
@@ -184,8 +190,8 @@ def meanings(text: str, kind: str, outputs: tuple[str, ...], coordinates: tuple[
     """
     found = [f"the coordinate {text}"] if text in coordinates else []
     found += [f"the unknown {text}"] if text in outputs else []
-    found += [_COMPOSITE] if text == "D" else []
-    for head in ("n_", "normal_") if kind in ("face", "boundary", "interface") else ():
+    found += [FUNCTIONALS[text]] if text in FUNCTIONALS else []
+    for head in ("n_", "normal_") if kind in ("face", "boundary", "interface", "integral") else ():
         if text.startswith(head) and text.removeprefix(head) in coordinates:
             found.append(f"the outward normal along {text.removeprefix(head)}")
     if text.startswith("lap_") and text[4:] in outputs:
@@ -381,7 +387,7 @@ class _Used:
     def _add(self, text: str, along: Any) -> None:
         names, outputs = self.pde.names, self.pde.outputs
         for bare in dict.fromkeys((text, text.removesuffix("_low"), text.removesuffix("_high"))):
-            if bare in names or (bare.startswith("n_") and bare[2:] in names):
+            if bare in names or bare in FUNCTIONALS or (bare.startswith("n_") and bare[2:] in names):
                 continue
             try:
                 read = parse(bare, outputs, names, self.pde.domain.space)

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,9 @@ from torch import Tensor, nn
 
 from nfsolve._core.errors import InputError, nearest, place_of
 from nfsolve.diff import Name, Unsupported, parse, partials
+from nfsolve.domains.quadrature import gauss
 from nfsolve.problem.pde.conditions import arguments
-from nfsolve.problem.rows import Rows
+from nfsolve.problem.rows import IntegralRows, Rows
 
 Function = Callable[[Tensor], Tensor]
 Space = tuple[int, ...] | None  # columns of the coordinates of space, as for `parse`
@@ -128,6 +130,7 @@ def values(
         normals = _repeated(rows.normals, copies)
         for head in ("n_", "normal_"):
             found |= {head + name: normals[..., i : i + 1] for i, name in enumerate(coordinates)}
+    found["integral"] = partial(_along, function, rows, outputs, coordinates, space)
     found["D"] = lambda composite, along: _composite(composite, along, function, rows, outputs, coordinates, space)
     names = {text: _parse(text, outputs, coordinates, space) for text in wanted if text not in found}
     if names:
@@ -162,6 +165,8 @@ def call(
     space: Space = None,
 ) -> Tensor:
     """Call a residual method with the columns that its signature names; arguments as for `values`."""
+    if isinstance(rows, IntegralRows):
+        return rows.add_up(call(method, function, rows.flat(), outputs, coordinates, space))
     wanted = arguments(method)
     found = (values if rows.partners is None else _pairs)(wanted, function, rows, outputs, coordinates, space)
     residual = method(*(found[name] for name in wanted))
@@ -231,3 +236,58 @@ def _composite(
         return call(term, function, replace(rows, points=points), outputs, coordinates, space)
 
     return torch.func.jvp(at, (rows.points,), (direction,))[1]
+
+
+VARIABLE = "s"  # what an integrand calls the coordinate that it is integrated over
+NODES = 20  # of a Gauss rule
+
+
+def _along(
+    function: Function,
+    rows: Rows,
+    outputs: tuple[str, ...],
+    coordinates: tuple[str, ...],
+    space: Space,
+    term: Callable[..., Tensor],
+    *,
+    nodes: int = NODES,
+    **limits: Any,
+) -> Tensor:
+    """Integrate a term along a coordinate, at each point: ``integral(lambda s, u: exp(s - x) * u, x=(0, x))``.
+
+    Args:
+        function: As for `values`, like the next four.
+        rows: The n points.
+        outputs: Names of the unknowns.
+        coordinates: Names of the coordinates.
+        space: Columns of space.
+        term: The integrand, whose signature names coordinates, unknowns and derivatives at the nodes; ``s`` is the
+            coordinate that is integrated over. They are ``(q, n, 1)``, so that columns ``(n, 1)`` combine with them.
+        nodes: Nodes of the Gauss rule.
+        **limits: Coordinate -> lower and upper limit, numbers or columns ``(n, 1)``.
+
+    Returns:
+        The integral, ``(n, k)``.
+
+    Raises:
+        InputError: Not one coordinate of the problem with two limits.
+    """
+    if len(limits) != 1 or next(iter(limits)) not in coordinates or not isinstance(next(iter(limits.values())), tuple):
+        given = ", ".join(f"{name}=..." for name in limits)
+        raise InputError(
+            f"integral(..., {given}) needs one of the coordinates {', '.join(coordinates)} with two limits",
+            do=f"write integral(lambda s, {outputs[0]}: {outputs[0]}, {coordinates[-1]}=(0, {coordinates[-1]}))",
+        )
+    [(name, (low, high))] = limits.items()
+    points, column = rows.points, coordinates.index(name)
+    ends = [torch.as_tensor(end).to(points).reshape(-1, 1).expand(len(points), 1) for end in (low, high)]
+    places, weights = gauss(ends[0][:, 0], ends[1][:, 0], nodes)  # (n, q)
+    before, after = points[:, :column], points[:, column + 1 :]
+    parts = [part[:, None].expand(-1, nodes, -1) for part in (before, after)]
+    at = Rows(torch.cat([parts[0], places[..., None], parts[1]], -1).flatten(0, 1))
+    alias = VARIABLE if VARIABLE not in (*coordinates, *outputs) else name
+    wanted = arguments(term)
+    found = values(tuple(w if w != alias else name for w in wanted), function, at, outputs, coordinates, space)
+    columns = [found[w if w != alias else name] for w in wanted]
+    columns = [c.unflatten(0, places.shape).transpose(0, 1) if isinstance(c, Tensor) else c for c in columns]
+    return (weights.T[..., None] * term(*columns)).sum(0)

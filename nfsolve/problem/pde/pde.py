@@ -22,13 +22,22 @@ from nfsolve.metrics import max_error, relative_l2, relative_to_variation
 from nfsolve.problem.pde.conditions import Condition, arguments
 from nfsolve.problem.pde.declared import Declaration, cautions, check_declaration, check_names, check_parts
 from nfsolve.problem.pde.evaluate import as_field, call
-from nfsolve.problem.pde.sample import Reference, evaluation_points, inside_only, mask, sample_rows
+from nfsolve.problem.pde.sample import (
+    Reference,
+    evaluation_points,
+    inside_only,
+    integral_rows,
+    mask,
+    nodes_of,
+    sample_rows,
+)
 from nfsolve.problem.problem import Batch, FieldFunction, Problem, SamplerState, check_parameters
 from nfsolve.problem.recipe import Recipe, RunOptions, Stage
-from nfsolve.problem.rows import Rows
+from nfsolve.problem.rows import IntegralRows, Rows
 from nfsolve.sampling import ADAPTIVE, by_density, retained, sampler
 
 END_POINTS = 5  # where a condition holds at one point: one is enough, but five rows cannot be mistaken for columns
+INTEGRALS = 24  # times at which an integral is known
 CANDIDATES = 8  # points from which RAD and RAR-D choose one
 
 
@@ -236,7 +245,7 @@ class PDE(Problem):
                 batch[name] = self.sample_on(name, condition, n, data, generator)
         if self.adapts and state.field is not None:
             for name, condition in self.conditions().items():
-                if not condition.fixed:
+                if not condition.fixed and condition.kind != "integral":
                     batch[name] = self._adapted(name, condition, data, state, generator, batch[name])
         return batch
 
@@ -251,11 +260,18 @@ class PDE(Problem):
         }
         for name, rows in drawn.items():
             trained = len(batch[name]) if name in batch else 0
+            if conditions[name].kind == "integral":  # by a finer rule, which tells whether the nodes suffice
+                drawn[name] = self.sample_on(name, self._finer(conditions[name]), len(rows), data, generator)
+                continue
             # points were added where the residual was large, or by a factor; or they are the user's own
             if trained > len(rows) or conditions[name].fixed:
                 trained = max(trained, len(rows))
                 drawn[name] = self.sample_on(name, conditions[name], trained, data, generator)
         return drawn
+
+    def _finer(self, condition: Condition) -> Condition:
+        """Return an integral with half as many nodes again along each coordinate."""
+        return replace(condition, nodes=math.ceil(1.5 * nodes_of(self.domain, condition)))
 
     def with_points(self, factor: float) -> Self:
         """Return this problem with more points inside the domain; the name that ``with_(n_points=...)`` had before."""
@@ -266,6 +282,8 @@ class PDE(Problem):
     def _count(self, condition: Condition, factor: float) -> int:
         """Return the number of points; more of them inside the domain ask for more on its faces too."""
         d = len(self.domain.names)
+        if condition.kind == "integral":
+            return condition.points or INTEGRALS
         if condition.kind == "interior":
             return max(1, round(factor * (condition.points or self.n_points)))
         free = d - (len(condition.sides) if condition.together else 1)
@@ -290,11 +308,19 @@ class PDE(Problem):
         if region is not None and condition.kind == "boundary":
             where = self._behind(region, where)
         place = None if type(self).place is PDE.place else self.place
-        rows = sample_rows(self.domain, name, condition, n, sample, place, where, region)
-        if condition.kind in ("boundary", "face") and rows.normals is None:
+        if condition.kind == "integral":
+            rows = integral_rows(self.domain, region, name, condition, sample(n, len(self.domain.names)))
+        else:
+            rows = sample_rows(self.domain, name, condition, n, sample, place, where, region)
+        if condition.kind in ("boundary", "face", "integral") and rows.normals is None:
             asked = [a for a in arguments(self.method(name)) if a.startswith("n_") and a[2:] in self.domain.names]
             if asked:
                 a_point = condition.kind == "face"
+                if condition.kind == "integral":
+                    raise InputError(
+                        f"'{name}' asks for '{asked[0]}', but an integral over the inside has no normal",
+                        do='write over="boundary", a part of it, or a section such as over={"x": 0.5}',
+                    )
                 raise InputError(
                     f"'{name}' asks for '{asked[0]}', but "
                     + ("a point or line has no normal" if a_point else f"{self.domain!r} has no normals"),
@@ -421,7 +447,28 @@ class PDE(Problem):
         found = {
             name: call(self.method(name), function, rows, self.outputs, names, space) for name, rows in batch.items()
         }
+        conditions = self.conditions() if any(isinstance(rows, IntegralRows) for rows in batch.values()) else {}
+        for name, rows in batch.items():
+            if isinstance(rows, IntegralRows):
+                found[name] = found[name] - self._known_integral(name, conditions[name], rows)
         return self.in_type_of(field, found)
+
+    def _known_integral(self, name: str, condition: Condition, rows: Rows) -> Any:
+        """Return what an integral equals: a number, or a column of the rows' own times and parameters."""
+        equals = condition.equals
+        if not isinstance(equals, str):
+            return equals
+        if not hasattr(self, equals):
+            raise unknown("attribute", equals, (m for m in dir(type(self)) if m[0] != "_"), f"in equals= of '{name}'")
+        value = getattr(self, equals)
+        if not callable(value):
+            return value
+        names = self.domain.names
+        known = [n for i, n in enumerate(names) if i not in self.domain.space] if self.domain.space else []
+        strange = [argument for argument in arguments(value) if argument not in known]
+        if strange:
+            raise unknown("argument", strange[0], known, f"of `{equals}`, which an integral over space equals")
+        return value(*(rows.points[:, 0, i : i + 1] for i in map(names.index, arguments(value))))
 
     def in_type_of(self, field: Any, residuals: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return residuals in the type of a field, where its points have another one."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -10,9 +11,11 @@ from torch import Tensor
 from nfsolve._core.errors import InputError, unknown
 from nfsolve._core.random import generator as make_generator
 from nfsolve.domains import Domain
+from nfsolve.domains.over import rule_over
 from nfsolve.domains.pieces import accepted, on_pieces
+from nfsolve.domains.quadrature import Rule
 from nfsolve.problem.pde.conditions import Condition, arguments
-from nfsolve.problem.rows import Rows, as_pytree
+from nfsolve.problem.rows import IntegralRows, Rows, as_pytree
 from nfsolve.sampling import sobol
 
 UnitSampler = Callable[[int, int], Tensor]
@@ -20,6 +23,7 @@ UnitSampler = Callable[[int, int], Tensor]
 
 SCORED_POINTS = 20_000  # on the default grid
 SCORED_PICKS = 4096  # of a domain without volume
+NODES = {1: 64, 2: 24, 3: 10}  # of the quadrature of an integral along each of so many coordinates
 
 
 def sample_rows(
@@ -155,6 +159,54 @@ def _pairs(domain: Domain, name: str, condition: Condition, n: int, sample: Unit
             do="compare other values, or use a box",
         )
     return Rows(points, partners=partners)
+
+
+def integral_rows(domain: Domain, region: Domain | None, name: str, condition: Condition, places: Tensor) -> Rows:
+    """Lay out the nodes of integrals.
+
+    Args:
+        domain: The domain.
+        region: The part on which the unknowns of the integrand live; None for all of it.
+        name: Name of the residual, for messages.
+        condition: Its mark.
+        places: Unit points ``(m, d)``, of which the columns are used that are not integrated over.
+
+    Returns:
+        A row for each integral.
+
+    Raises:
+        InputError: The mark selects nothing of the domain.
+    """
+    open_columns = [i for i in range(len(domain.names)) if i not in domain.space] if domain.space else []
+    values = domain.scale(places)[: len(places) if open_columns else 1]
+    over: Any = condition.over
+    inside = region if over is None and region is not None else domain
+    key = tuple(over.items()) if isinstance(over, dict) else tuple(over) if isinstance(over, list) else over
+    at = tuple((domain.names[i], float(values[0, i])) for i in open_columns)
+    try:
+        rule = _rule(inside, key, nodes_of(domain, condition), at)
+    except InputError as error:
+        raise InputError(f"@integral of '{name}': {error.sentence}", do=error.do) from error
+    points = rule.points.expand(len(values), -1, -1).clone()
+    points[..., open_columns] = values[:, None, open_columns]
+    normals = None if rule.normals is None else rule.normals.expand(len(values), -1, -1)
+    return IntegralRows(points, normals, weights=rule.weights.expand(len(values), -1, -1))
+
+
+def nodes_of(domain: Domain, condition: Condition) -> int:
+    """Return the number of nodes of an integral along each coordinate."""
+    inside = condition.over is None or isinstance(condition.over, Domain) or condition.over in [*domain.regions()]
+    dims = (len(domain.space) or len(domain.names)) - (not inside)
+    return condition.nodes or NODES.get(max(dims, 1), 6)
+
+
+@lru_cache(maxsize=64)
+def _rule(domain: Domain, key: Any, nodes: int, at: tuple[tuple[str, float], ...]) -> Rule:
+    """Return a rule, which is costly where a shape is cut: it is the same at every time."""
+    over: Any = key
+    if isinstance(key, tuple):
+        over = list(key) if isinstance(key[0], str) else dict(key)
+    return rule_over(domain, over, nodes, dict(at))
 
 
 def mask(where: Any, what: str, names: tuple[str, ...]) -> Callable[[Tensor, Tensor], Tensor]:

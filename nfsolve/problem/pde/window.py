@@ -16,6 +16,7 @@ from nfsolve.domains import Box, periodic
 from nfsolve.domains.box import Product
 from nfsolve.problem.operator.pde import OperatorPDE
 from nfsolve.problem.pde.conditions import Condition, arguments, difference
+from nfsolve.problem.pde.declared import FUNCTIONALS
 from nfsolve.problem.pde.evaluate import values
 from nfsolve.problem.pde.pde import PDE
 from nfsolve.problem.pde.sample import Reference
@@ -247,7 +248,7 @@ def _orders(problem: PDE, name: str, column: int) -> dict[str, int]:
     """Highest order of time derivative of each unknown that a residual method names."""
     names, outputs, found = problem.domain.names, problem.outputs, {}
     for text in arguments(problem.method(name)):
-        if text in names or text == "D" or text.startswith("n_") or text.endswith("_data"):
+        if text in names or text in FUNCTIONALS or text.startswith("n_") or text.endswith("_data"):
             continue
         read = parse(text.removesuffix("_low").removesuffix("_high"), outputs, names)
         out = outputs[read.output]
