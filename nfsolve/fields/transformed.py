@@ -81,7 +81,7 @@ def with_output_transform(field: nn.Module, problem: Any) -> nn.Module:
     if wanted is None:
         if ansatz:
             raise InputError(
-                f"The field was built with the ansatz of {type(own.problem).__name__}, and this problem has none",
+                f"The field was built with the ansatz of {own.owner}, and this problem has none",
                 do="build the field for this problem, or set `field.output_transform = None`",
             )
         named = not hasattr(field, "output_transform") and column_names(field, problem.domain.names)
@@ -101,7 +101,7 @@ def with_output_transform(field: nn.Module, problem: Any) -> nn.Module:
 
 
 def _is_ansatz(transform: Any) -> bool:
-    return hasattr(transform, "problem")
+    return hasattr(transform, "owner")
 
 
 def _kind(transform: Any) -> str:

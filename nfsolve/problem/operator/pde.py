@@ -365,7 +365,9 @@ class OperatorPDE(PDE):
                 basis = self.spaces()[name].basis(points[:, columns])
                 given[name] = F.linear(basis.to(values), values @ rows.lifting[name].T)[..., None]
         raw, k = plain(points), len(self.outputs)
-        return self.constrained(points[:, None], raw.unflatten(-1, (raw.shape[-1] // k, k)), given).flatten(-2)
+        ansatz = self.hard_constraint()
+        assert ansatz is not None
+        return ansatz(points[:, None], raw.unflatten(-1, (raw.shape[-1] // k, k)), given).flatten(-2)
 
     def predict(self, field: Any, functions: Any, points: Tensor) -> Tensor:
         """Evaluate the solutions that a field gives for several functions.

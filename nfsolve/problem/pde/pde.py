@@ -13,12 +13,13 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.utils._pytree import tree_map
 
-from nfsolve._core.errors import InputError, nearest, place_of, unknown
+from nfsolve._core.errors import InputError, place_of, unknown
 from nfsolve.data.tables import named_columns, read_columns, read_reference
 from nfsolve.domains import Domain
 from nfsolve.domains.domain import NUDGE
 from nfsolve.fields.field import origin_of
 from nfsolve.metrics import max_error, relative_l2, relative_to_variation
+from nfsolve.problem.pde.ansatz import Ansatz
 from nfsolve.problem.pde.conditions import Condition, arguments
 from nfsolve.problem.pde.declared import Declaration, cautions, check_declaration, check_names, check_parts
 from nfsolve.problem.pde.evaluate import as_field, call
@@ -527,35 +528,12 @@ class PDE(Problem):
 
     def output_transform(self) -> nn.Module | Callable[[Tensor, Tensor], Tensor] | None:
         """Return the hard constraint written as ``ansatz``, if there is one."""
-        if not hasattr(self, "ansatz"):
-            return None
-        return Ansatz(self)
+        return self.hard_constraint()
 
-    def constrained(self, points: Tensor, values: Tensor, given: dict[str, Tensor] | None = None) -> Tensor:
-        """Map raw outputs through the hard constraint written as ``ansatz``.
-
-        Args:
-            points: Points ``(n, d)``.
-            values: Raw outputs ``(n, k)``.
-            given: Further arguments ``(n, 1)`` by name.
-
-        Returns:
-            Outputs ``(n, k)``.
-        """
-        ansatz, names, outputs = self.ansatz, self.domain.names, self.outputs  # type: ignore[attr-defined]
-        wanted = arguments(ansatz)
-        columns = {name: points[..., i : i + 1] for i, name in enumerate(names)}
-        columns |= {name: values[..., i : i + 1] for i, name in enumerate(outputs)} | (given or {})
-        missing = [name for name in wanted if name not in columns]
-        if missing:
-            raise InputError(
-                f"unknown argument '{missing[0]}' of ansatz: this problem has {', '.join((*outputs, *names))}",
-                do=nearest(missing[0], (*outputs, *names)),
-            )
-        result = ansatz(*(columns[name] for name in wanted))
-        taken = [name for name in wanted if name in outputs]
-        changed = dict(zip(taken, _constrained(ansatz, result, taken), strict=True))
-        return torch.cat([changed.get(name, columns[name]) for name in outputs], -1)
+    def hard_constraint(self) -> Ansatz | None:
+        """Return what is written as ``ansatz``, if there is such a method."""
+        function = getattr(self, "ansatz", None)
+        return None if function is None else Ansatz(function, self.domain.names, self.outputs)
 
     def recipe(self) -> Recipe:
         """Return a default for any PDE: a small tanh network in float64 under Gauss-Newton."""
@@ -579,38 +557,3 @@ def _rows(rows: Rows, chosen: Any) -> Rows:
 
 def _joined(first: Rows, second: Rows) -> Rows:
     return tree_map(lambda *columns: torch.cat(columns), first, second)
-
-
-class Ansatz:
-    """The hard constraint of a problem, as a field applies it.
-
-    Args:
-        problem: The problem.
-    """
-
-    broadcasts = True  # its columns meet as tensors do: points (n, 1, d) serve outputs (n, m, k)
-
-    def __init__(self, problem: PDE):
-        self.problem = problem
-
-    def __call__(self, points: Tensor, values: Tensor) -> Tensor:
-        """Map raw outputs (n, k) at points (n, d)."""
-        return self.problem.constrained(points, values)
-
-
-def _constrained(ansatz: Any, result: Any, taken: list[str]) -> list[Any]:
-    """Return the columns (n, 1) that an ansatz returned for the unknowns that it takes."""
-    columns: list[Any] = list(result) if isinstance(result, tuple | list) else [result]
-    shapes = [getattr(column, "shape", None) for column in columns]
-    if len(taken) > 1 and len(columns) == 1 and shapes[0] and shapes[0][-1] == len(taken):
-        columns = [columns[0][..., i : i + 1] for i in range(len(taken))]
-    elif len(columns) != len(taken) or not all(shape and len(shape) > 1 and shape[-1] == 1 for shape in shapes):
-        came = ", ".join(
-            f"shape {tuple(s)}" if s is not None else repr(c) for s, c in zip(shapes, columns, strict=True)
-        )
-        raise InputError(
-            f"`ansatz` takes {', '.join(taken)} and must return a column (n, 1) for each, but it returned {came}"
-            f"{place_of(ansatz)}",
-            do=f"return {', '.join(taken)} after the change, and keep columns, as in x[:, :1]",
-        )
-    return columns
