@@ -14,14 +14,20 @@ import argparse
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
+import nfsolve as nf
+from nfsolve import Measurement, Observed
+from nfsolve.forward.radon import ParallelBeam, PixelGrid, Projector
 from scripts.measuring import FOLDER, Row, markdown, read_rows, stamp, write_rows
 
 LEVEL = 0.95
+WARM, COLD = "noise-free solution", "random weights"
 
 
 @dataclass(frozen=True)
@@ -32,7 +38,8 @@ class Case:
         problem: Noise seed, or None for data without noise -> the problem.
         truth: True values of unknown scalars.
         points: Points ``(n, d)`` at which bands are judged; None where there are scalars alone.
-        steps: Gauss-Newton steps from the solution without noise.
+        steps: Gauss-Newton steps from the solution without noise; 0 solves each replicate from scratch, as directions
+            that the data hardly see would stay at the truth for long.
     """
 
     problem: Callable[[int | None], Any]
@@ -53,16 +60,49 @@ def lorenz(seed: int | None) -> Any:
     return LorenzInverse(noise=0.0) if seed is None else LorenzInverse(noise_seed=seed)
 
 
+@dataclass
+class SmoothTomography(Measurement):
+    """Parallel-beam tomography of smooth bodies, with noise: linear in the field's values, and in its weights."""
+
+    noise: float = 0.02
+    noise_seed: int = 0
+
+    shape = (32, 32)
+    bodies = ((0.35, 0.4, 0.16, 1.0), (0.65, 0.6, 0.2, 0.7), (0.6, 0.25, 0.12, 0.5))
+
+    def exact(self, x: Any, y: Any) -> tuple[Any]:
+        """Add the bodies up; each is a Gaussian."""
+        return (sum(h * torch.exp(-((x - a) ** 2 + (y - b) ** 2) / (2 * s**2)) for a, b, s, h in self.bodies),)
+
+    def observe(self) -> Observed:
+        """Project 24 views of 32 bins, and add noise of a share of the largest line integral."""
+        projector = Projector(ParallelBeam.half_turn(24, 32), PixelGrid(32, 32, 2 / 32), torch.float64, "cpu")
+        (truth,) = self.exact(*self.points().split(1, 1))
+        exact = projector(truth)
+        chance = nf.generator(self.noise_seed, "noise")
+        spread = 0.02 * float(exact.max())  # the misfit is in units of it, also without noise
+        noise = self.noise * float(exact.max()) * torch.randn(exact.shape, generator=chance, dtype=torch.float64)
+        return Observed(projector, exact + noise, noise=spread, truth=truth.reshape(self.shape))
+
+    def recipe(self) -> nf.Recipe:
+        """Random features, whose last layer is solved for."""
+        field = partial(nf.RandomFeatures, width=150, scale=6.0)
+        return nf.Recipe(field, (nf.Stage(nf.optim.GaussNewton, steps=30),), run=nf.RunOptions(dtype="float64"))
+
+
+def tomography(seed: int | None) -> Any:
+    return SmoothTomography(noise=0.0) if seed is None else SmoothTomography(noise_seed=seed)
+
+
 CASES = {
     "inverse_diffusivity": Case(inverse_diffusivity, {}, lambda p: p.domain.grid(26, 26), 20),
     "lorenz_inverse": Case(lorenz, {"sigma": 10.0, "rho": 15.0, "beta": 8 / 3}, lambda p: p.domain.grid(61), 25),
+    "tomography": Case(tomography, {}, lambda p: p.points(), 0),
 }
 
 
 def replicate(case: Case, seed: int, start: Any) -> Row:
     """Solve with new noise, from a solution or from scratch, and compare intervals with the truth."""
-    import nfsolve as nf
-
     problem, clock = case.problem(seed), time.perf_counter
     began = clock()
     if start is None:
@@ -85,7 +125,7 @@ def replicate(case: Case, seed: int, start: Any) -> Row:
         truth = np.stack([np.ravel(column) for column in problem.exact(*points.split(1, 1))], 1)
         z = (band.value.numpy() - truth) / band.standard_error.numpy()
         inside = (band.low.numpy() <= truth) & (truth <= band.high.numpy())
-        for i, name in enumerate(problem.outputs):
+        for i, name in enumerate(problem.unknowns.split()):
             judged[name] = {"covered": float(inside[:, i].mean()), "z": float(np.sqrt((z[:, i] ** 2).mean()))}
     return {
         "judged": judged,
@@ -107,8 +147,10 @@ def table(rows: list[Row]) -> str:
     ]
     lines, more = [], []
     for name in CASES:
-        mine = {r["seed"]: r for r in rows if r["case"] == name and r["start"] == "noise-free solution"}
-        cold = {r["seed"]: r for r in rows if r["case"] == name and r["start"] == "random weights"}
+        starts = {
+            start: {r["seed"]: r for r in rows if r["case"] == name and r["start"] == start} for start in (WARM, COLD)
+        }
+        cold, mine = starts[COLD], starts[WARM if CASES[name].steps else COLD]
         for what in next(iter(mine.values()))["judged"] if mine else ():
             covered = np.array([r["judged"][what]["covered"] for r in mine.values()])
             z = np.array([r["judged"][what]["z"] for r in mine.values()])
@@ -116,17 +158,19 @@ def table(rows: list[Row]) -> str:
             lines.append([
                 name, what, str(len(covered)), f"{covered.mean():.1%}", f"{error:.1%}", f"{np.sqrt((z**2).mean()):.2f}"
             ])  # fmt: skip
-        if cold:
+        if cold and mine:
             share = np.median([r["posterior_seconds"] / r["seconds"] for r in cold.values()])
             gaps = [
                 abs(r["judged"][q]["z"] - mine[seed]["judged"][q]["z"])
                 for seed, r in cold.items() if seed in mine for q in r["judged"]
             ]  # fmt: skip
-            more.append(
-                f"{name}: {len(cold)} replicates from random weights by the default recipe differ from those that "
-                f"started at the noise-free solution by {np.median(gaps):.2f} standard errors in the median, "
-                f"{max(gaps, default=0):.2f} at most; the posterior with its bands took {share:.1%} of the solve."
+            near = (
+                f"{len(cold)} replicates from random weights by the default recipe differ from those that started at "
+                f"the noise-free solution by {np.median(gaps):.2f} standard errors in the median, {max(gaps):.2f} at most"
+                if CASES[name].steps
+                else "all replicates began at random weights"
             )
+            more.append(f"{name}: {near}; the posterior with its bands took {share:.1%} of the solve, in the median.")
     about = f"{rows[-1]['machine']}; {rows[-1]['version']}; {rows[-1]['date']}." if rows else ""
     intro = (
         "Share of replicates, which differ by their noise, whose interval holds the truth; of fields the mean over "
@@ -144,23 +188,19 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--folder", type=Path, default=FOLDER)
     said = parser.parse_args()
-    import torch
-
-    import nfsolve as nf
-
     torch.set_num_threads(said.threads)
     path = said.folder / "coverage.json"
     for name in said.only:
         case, noise_free = CASES[name], None
-        wanted = [(seed, "noise-free solution") for seed in range(said.replicates)]
-        wanted += [(seed, "random weights") for seed in range(said.cold)]
+        wanted = [(seed, WARM if case.steps else COLD) for seed in range(said.replicates)]
+        wanted += [(seed, COLD) for seed in range(said.cold) if case.steps]
         held = {(r["seed"], r["start"]) for r in read_rows(path) if r["case"] == name}
         for seed, start in wanted:
             if (seed, start) in held:
                 continue
-            if start != "random weights" and noise_free is None:
+            if start == WARM and noise_free is None:
                 noise_free = nf.solve(case.problem(None), seed=0, report=None)
-            row = replicate(case, seed, None if start == "random weights" else noise_free)
+            row = replicate(case, seed, noise_free if start == WARM else None)
             row = {"case": name, "seed": seed, "start": start, **row, **stamp(said.threads)}
             write_rows(path, [*read_rows(path), row])
             print(
