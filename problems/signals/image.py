@@ -9,11 +9,15 @@ that comes with matplotlib.
     nfsolve run image
     nfsolve run image --image holiday.jpg --size 512
     nfsolve run image --protocol ws --stride 2 --field siren
+    nfsolve run image --noise 0.1                          # remove noise, beside total variation
+    nfsolve run image --scale 2                            # enlarge, beside bicubic interpolation
+    nfsolve run image --image holiday.jpg --mask FILE.png  # fill the dark pixels of the mask, beside a biharmonic
 """
 
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -28,6 +32,7 @@ from nfsolve.data.pictures import SMALLEST, crop, read, shrink, squeeze
 from nfsolve.metrics import psnr, ssim
 from nfsolve.plot import panels
 from nfsolve.problem import Batch, FieldFunction, SamplerState, in_pieces
+from problems.signals._degraded import blocks, coarse_rows, mask_of, noisy, offsets, rivals, task_of
 from problems.signals._given import NONE_HELD_OUT, Given, fresh
 from problems.signals._limits import check_batch, check_least
 from problems.signals._protocols import PROTOCOLS, Fit, Setup, recipe
@@ -58,11 +63,19 @@ class ImageFit(Problem):
     fit: Fit | None = None
     """how a larger picture gets its size: keep its shape, squeeze it into a square, or crop one out of its centre"""
 
+    mask: str = ""
+    """picture of the same size whose bright pixels are given; the dark ones are to be found"""
+    noise: float = 0.0
+    """standard deviation of noise that is added to the picture and to be removed; white is 1"""
+    scale: int = 1
+    """given are the means of blocks of so many pixels along each side; the pixels are to be found"""
+
     pointwise = True
 
     def __post_init__(self) -> None:
         if self.protocol not in PROTOCOLS:
             raise unknown_name("protocol", self.protocol, PROTOCOLS)
+        self.task = task_of(self)
         now = self.setup
         if now.fit not in ("shrink", "squeeze", "crop"):
             raise unknown_name("fit", now.fit, ("shrink", "squeeze", "crop"))
@@ -76,6 +89,7 @@ class ImageFit(Problem):
     def setup(self) -> Setup:
         """The protocol with what is given here in its place."""
         given = {name: getattr(self, name) for name in ("size", "gray", "stride", "batch", "fit")}
+        given |= {"stride": 1} if self.task else {}
         return dataclasses.replace(PROTOCOLS[self.protocol], **{k: v for k, v in given.items() if v is not None})
 
     @property
@@ -94,12 +108,12 @@ class ImageFit(Problem):
     @property
     def score(self) -> str:
         """The key of the metrics by which fields are compared."""
-        return "psnr_heldout" if self.setup.stride > 1 else "psnr"
+        return "psnr_heldout" if self.setup.stride > 1 or self.mask else "psnr"
 
     @property
     def resolution(self) -> int:
         """Number of pixels along the longer axis that are given."""
-        return -(-max(self._read().shape[:2]) // self.setup.stride)
+        return -(-max(self._read().shape[:2]) // (self.setup.stride * self.scale))
 
     @property
     def adapts(self) -> bool:
@@ -114,8 +128,11 @@ class ImageFit(Problem):
         now = self.setup
         picture = read(self.image, now.gray, type(self), now.luma)
         if now.fit == "shrink":
-            return shrink(picture, now.size)
-        return (squeeze if now.fit == "squeeze" else crop)(picture, now.size, now.kernel)
+            picture = shrink(picture, now.size)
+        else:
+            picture = (squeeze if now.fit == "squeeze" else crop)(picture, now.size, now.kernel)
+        height, width = (n - n % self.scale for n in picture.shape[:2])
+        return picture[:height, :width]
 
     def load(self, device: str | torch.device, dtype: torch.dtype) -> Batch:
         """Read the picture (height, width, channels) in [0, 1], and take the given pixels out of it."""
@@ -123,15 +140,27 @@ class ImageFit(Problem):
         points = now.points(*picture.shape[:2]).to(device, dtype)
         given = torch.zeros(picture.shape[:2], dtype=torch.bool, device=device)
         given[:: now.stride, :: now.stride] = True
+        if self.mask:
+            given = mask_of(self, (picture.shape[0], picture.shape[1])).to(device)
         held = ~given
         if now.middle and now.stride > 1:
             half, held = now.stride // 2, torch.zeros_like(given)
             held[half :: now.stride, half :: now.stride] = True
-        check_batch(self.batch, int(given.sum()))
+        check_batch(self.batch, int(given.sum()) // self.scale**2)
         chance = make_generator(0, "quick scores")
-        masks = {"given": given, "heldout": held} if now.stride > 1 else {"given": given}
+        masks = {"given": given, "heldout": held} if held.any() else {"given": given}
+        rows = {name: Given(points[mask], values=picture[mask]) for name, mask in masks.items()}
+        degraded: Batch = {}
+        if self.task:
+            seen = noisy(self, picture) if self.noise else blocks(picture, self.scale) if self.scale > 1 else picture
+            degraded = {"seen": seen * given[..., None] if self.mask else seen, "classical": {}}
+        if self.noise:
+            rows["given"] = Given(points[given], values=degraded["seen"][given])
+        if self.scale > 1:
+            rows["given"] = coarse_rows(picture, points, self.scale)
         return {
-            **{name: Given(points[mask], values=picture[mask]) for name, mask in masks.items()},
+            **rows,
+            **degraded,
             "some": {n: torch.randperm(int(m.sum()), generator=chance)[:QUICK].to(device) for n, m in masks.items()},
             "points": points.reshape(-1, 2),
             "picture": picture,
@@ -156,28 +185,54 @@ class ImageFit(Problem):
         return fresh(data, "colour")
 
     def residuals(self, field: FieldFunction, batch: Batch) -> dict[str, Tensor]:
-        """v(x, y) minus the colours of the pixels."""
-        return {"colour": field(batch["colour"].points) - batch["colour"].values}
+        """v(x, y) minus the colours of the pixels; of blocks the mean of v over their pixels."""
+        rows = batch["colour"]
+        if self.scale == 1:
+            return {"colour": field(rows.points) - rows.values}
+        about = self._offsets.to(rows.points)
+        values = field((rows.points[:, None] + about).reshape(-1, 2))
+        return {"colour": values.reshape(-1, len(about), values.shape[-1]).mean(1) - rows.values}
+
+    @cached_property
+    def _offsets(self) -> Tensor:
+        """Where the pixels of a block lie about its centre."""
+        return offsets(self.setup.points(*self._read().shape[:2]), self.scale)
+
+    def baselines(self, data: Batch, check: Callable[[], None]) -> dict[str, Callable[[], Tensor]]:
+        """Return the classical method for missing, noisy or coarse pixels."""
+        return rivals(self.task, data) if self.task else {}
 
     def metrics(self, field: FieldFunction, data: Batch) -> dict[str, Any]:
         """Score given and held-out pixels, the whole picture, and bicubic interpolation."""
         now, picture, mask, held = self.setup, data["picture"], data["mask"], data["held"]
         largest = float(picture.max())
         image = evaluate(field, data["points"], now.clip).reshape(picture.shape)
+        pictures = {
+            "": image,
+            **{f"_{n}": other for n, other in data.get("classical", {}).items() if other is not None},
+        }
+        if now.stride > 1:
+            pictures["_bicubic"] = self.bicubic(picture)
         scores = {"psnr": now.decibels(image[mask], picture[mask], largest), "ssim": ssim(image, picture)}
-        if now.stride == 1:
-            return scores | NONE_HELD_OUT
-        cubic = self.bicubic(picture)
-        scores["psnr_heldout"] = now.decibels(image[held], picture[held], largest)
-        return scores | {"psnr_heldout_bicubic": now.decibels(cubic[held], picture[held], largest)}
+        for name, other in pictures.items():
+            if held.any():
+                scores[f"psnr_heldout{name}"] = now.decibels(other[held], picture[held], largest)
+            elif name:
+                scores[f"psnr{name}"] = now.decibels(other, picture, largest)
+        if self.noise:
+            scores["psnr_noisy"] = now.decibels(data["seen"].clamp(0, 1), picture, largest)
+        return scores if held.any() or self.task else scores | NONE_HELD_OUT
 
     def quick_metrics(self, field: FieldFunction, data: Batch) -> dict[str, Any]:
         """Score the same few thousand pixels of each kind every time."""
-        now, largest, scores = self.setup, float(data["picture"].max()), {}
-        for name, key in (("given", "psnr"), ("heldout", "psnr_heldout")):
-            if name in data:
-                some = data[name][data["some"][name]]
-                scores[key] = now.decibels(evaluate(field, some.points, now.clip), some.values.clamp(0, 1), largest)
+        now, picture, scores = self.setup, data["picture"], {}
+        points = data["points"].reshape(*picture.shape[:2], 2)
+        for mask, key in (("mask", "psnr"), ("held", "psnr_heldout")):
+            some = data["some"].get("given" if mask == "mask" else "heldout")
+            if some is not None:
+                truth = picture[data[mask]][some]
+                found = evaluate(field, points[data[mask]][some], now.clip)
+                scores[key] = now.decibels(found, truth.clamp(0, 1), float(picture.max()))
         return scores
 
     def bicubic(self, picture: Tensor) -> Tensor:
@@ -219,10 +274,20 @@ class ImageFit(Problem):
         top, left = _detail(truth, ZOOM, step)
         cut = (slice(top, top + ZOOM), slice(left, left + ZOOM))
         ends = [slice(4 * part.start, 4 * part.stop) for part in cut]
-        _show(axes[1, 0], truth[cut][::step, ::step], f"given, 1 pixel of {step**2}")
-        cubic = scores.get("psnr_heldout_bicubic")
-        label = f", held-out {cubic:.2f} dB" if cubic is not None else ""
-        _show(axes[1, 1], self.bicubic(truth)[cut], f"bicubic{label}")
+        rival = next((name for name, other in data.get("classical", {}).items() if other is not None), "")
+        if self.task:
+            given = data["seen"] if self.scale == 1 else data["seen"].repeat_interleave(self.scale, 0)
+            given = given if self.scale == 1 else given.repeat_interleave(self.scale, 1)
+            _show(axes[1, 0], given[cut].clamp(0, 1), {"mask": "given", "noise": "noisy", "scale": "coarse"}[self.task])
+        else:
+            _show(axes[1, 0], truth[cut][::step, ::step], f"given, 1 pixel of {step**2}")
+        if self.task and not rival:
+            axes[1, 1].axis("off")
+        else:
+            name, key = rival or "bicubic", "psnr_heldout" if "psnr_heldout" in scores else "psnr"
+            found = scores.get(f"{key}_{name}")
+            label = f", {found:.2f} dB" if found is not None else ""
+            _show(axes[1, 1], (data["classical"][name] if rival else self.bicubic(truth))[cut], f"{name}{label}")
         held_out = scores.get("psnr_heldout")
         label = f", held-out {held_out:.2f} dB" if held_out is not None else ""
         _show(axes[1, 2], fine[ends[0], ends[1]], f"field at 4 x resolution{label}")
@@ -240,7 +305,11 @@ class ImageFit(Problem):
 
     def recipe(self) -> Recipe:
         """Return the protocol's; by default a sine network with weights scaled moderately, mini-batches, Adam."""
-        return recipe(self.protocol, self.setup)
+        found = recipe(self.protocol, self.setup)
+        if not self.noise:
+            return found
+        until = dataclasses.replace(found.run, tolerance=self.noise**2)  # more would fit the noise
+        return dataclasses.replace(found, run=until)
 
 
 def evaluate(field: FieldFunction, points: Tensor, clip: bool = True) -> Tensor:
