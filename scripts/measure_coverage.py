@@ -166,7 +166,8 @@ def table(rows: list[Row]) -> str:
             ]  # fmt: skip
             near = (
                 f"{len(cold)} replicates from random weights by the default recipe differ from those that started at "
-                f"the noise-free solution by {np.median(gaps):.2f} standard errors in the median, {max(gaps):.2f} at most"
+                f"the noise-free solution by {np.median(gaps):.2f} standard errors in the median, at most "
+                f"{max(gaps):.2f}"
                 if CASES[name].steps
                 else "all replicates began at random weights"
             )
