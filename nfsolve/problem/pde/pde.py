@@ -20,8 +20,9 @@ from nfsolve.domains.domain import NUDGE
 from nfsolve.fields.field import origin_of
 from nfsolve.metrics import max_error, relative_l2, relative_to_variation
 from nfsolve.problem.pde.ansatz import Ansatz
+from nfsolve.problem.pde.cautions import cautions
 from nfsolve.problem.pde.conditions import Condition, arguments
-from nfsolve.problem.pde.declared import Declaration, cautions, check_declaration, check_names, check_parts
+from nfsolve.problem.pde.declared import Declaration, check_declaration, check_names, check_parts
 from nfsolve.problem.pde.evaluate import as_field, call
 from nfsolve.problem.pde.sample import (
     Reference,
