@@ -5,12 +5,14 @@ points -> normalised to [-1, 1] (exactly periodic where the domain is) -> encodi
 
 import inspect
 import math
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nfsolve._core.errors import InputError, unknown
@@ -99,7 +101,7 @@ class Field(OnArrays, ABC):
 
     Args:
         domain: Names, bounds and periodicity of the coordinates.
-        outputs: Names of the outputs, separated by spaces or as a tuple.
+        outputs: Names of the outputs, separated by spaces or as a tuple; ``"u s(t)"`` has one that depends on t only.
         output_transform: Maps coordinates ``(n, d)`` and raw outputs ``(n, k)`` to ``(n, k)``.
         seed: Seed of weights and encoding.
         dtype: Type of the parameters, default float32.
@@ -109,6 +111,7 @@ class Field(OnArrays, ABC):
     Attributes:
         inputs: Coordinate names.
         outputs: Output names.
+        depends: Output name -> the coordinates that it depends on, for those that do not depend on all.
         config: ``{"call": class name, **options}``, enough to build the field again on its domain.
         transformable: Whether the field, where it has no transform, takes that of a problem.
 
@@ -138,7 +141,8 @@ class Field(OnArrays, ABC):
         self.check_options(options)
         check_counts(name, **{k: v for k, v in options.items() if k in SIZES})
         self.inputs = tuple(domain.names)
-        self.outputs = output_names(outputs)
+        self.outputs, self.depends = output_names(outputs), dependences(outputs, self.inputs)
+        self._fixed = _fixed(domain, self.outputs, self.depends)
         self.config = {"call": name, **options}
         self.output_transform, self.seed = output_transform, seed
         dtype = _dtype(dtype)
@@ -195,7 +199,17 @@ class Field(OnArrays, ABC):
             InputError: The points have another number of columns.
         """
         x = self.cast(x)
-        return self.finish(x, self.network(self.encode(x)))
+        y = self.network(self.encode(x))
+        for (
+            keep,
+            kept,
+            centre,
+        ) in self._fixed:  # columns that do not depend on all coordinates, at the centre of the rest
+            like = {"dtype": x.dtype, "device": x.device}
+            at = F.linear(x, torch.diag(torch.tensor(keep, **like)), torch.tensor(centre, **like))
+            chosen = torch.tensor(kept, dtype=self.coordinates.matrix.dtype, device=x.device)
+            y = y * (1 - chosen) + self.network(self.encode(at)) * chosen
+        return self.finish(x, y)
 
     def cast(self, x: Tensor) -> Tensor:
         """Check points and cast them to the type of the parameters, far from zero to float64 (see `origin_of`)."""
@@ -232,15 +246,64 @@ class Field(OnArrays, ABC):
         return f"({', '.join(self.inputs)}) -> ({', '.join(self.outputs)})"
 
 
+NAMED = re.compile(r"([^\s(]+)(?:\(([^)]*)\))?")  # an output, perhaps with the coordinates that it depends on
+
+
 def output_names(outputs: str | tuple[str, ...]) -> tuple[str, ...]:
-    """Return the names of outputs; refuse none, or one that occurs twice."""
-    names = tuple(outputs.split() if isinstance(outputs, str) else outputs)
+    """Return the names of outputs, without their coordinates; refuse none, or one that occurs twice."""
+    names = bare_names(outputs)
     if not names or len(set(names)) < len(names):
         raise InputError(
             f"A field needs at least one output, and no name twice, got outputs={outputs!r}",
             do='write outputs="u", or outputs="u v p" for several',
         )
     return names
+
+
+def bare_names(outputs: str | tuple[str, ...]) -> tuple[str, ...]:
+    """Return names without their coordinates: ``u`` and ``s`` of ``"u s(t)"``."""
+    return tuple(name for name, _ in NAMED.findall(outputs if isinstance(outputs, str) else " ".join(outputs)))
+
+
+def spelled(outputs: str) -> tuple[str, ...]:
+    """Return names with their coordinates as they are written: ``u`` and ``s(t)`` of ``"u s(t)"``."""
+    return tuple(found.group() for found in NAMED.finditer(outputs))
+
+
+def dependences(outputs: str | tuple[str, ...], coordinates: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """Return the outputs that do not depend on all coordinates, with those that they depend on.
+
+    Args:
+        outputs: Names, with coordinates in parentheses where they depend on some only: ``"u s(t)"``.
+        coordinates: Names of all coordinates.
+
+    Returns:
+        Name -> coordinates.
+
+    Raises:
+        InputError: An output depends on what is no coordinate, or on none.
+    """
+    found = {}
+    for name, inside in NAMED.findall(outputs if isinstance(outputs, str) else " ".join(outputs)):
+        along = tuple(inside.replace(",", " ").split())
+        for coordinate in along:
+            if coordinate not in coordinates:
+                raise unknown("coordinate", coordinate, coordinates, f"in {name}({inside})")
+        if along and set(along) != set(coordinates):
+            found[name] = along
+    return found
+
+
+def _fixed(
+    domain: Domain, outputs: tuple[str, ...], depends: dict[str, tuple[str, ...]]
+) -> list[tuple[list[float], list[float], list[float]]]:
+    """Return for each set of coordinates: which stay, which outputs depend on them only, and where the others are."""
+    found = []
+    for along in dict.fromkeys(depends.values()):
+        keep = [float(name in along) for name in domain.names]
+        centre = [(1 - k) * (low + high) / 2 for k, (low, high) in zip(keep, domain.bounds, strict=True)]
+        found.append((keep, [float(depends.get(out) == along) for out in outputs], centre))
+    return found
 
 
 def _dtype(dtype: torch.dtype | None) -> torch.dtype:

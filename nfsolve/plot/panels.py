@@ -194,6 +194,27 @@ def path_panel(axes: "Axes", history: list[dict[str, Any]], name: str) -> None:
     axes.ticklabel_format(axis="y", useOffset=False)
 
 
+def phase_panel(
+    axes: Any, columns: Sequence[np.ndarray], others: Sequence[np.ndarray] | None, names: Sequence[str]
+) -> None:
+    """Draw the path of two or three unknowns through their phase space.
+
+    Args:
+        axes: Where; of three dimensions for three.
+        columns: Their values along time.
+        others: Those of the reference, or None.
+        names: Their names.
+    """
+    if others is not None:
+        axes.plot(*others, "k", lw=4, alpha=0.3, label="reference")
+    axes.plot(*columns, "C3", lw=1.2, label="solution")
+    axes.plot(*(column[:1] for column in columns), "o", color="C3", ms=4, label="start")
+    axes.set(title="phase space", xlabel=names[0], ylabel=names[1])
+    if len(names) == 3:
+        axes.set_zlabel(names[2])
+    axes.legend(fontsize="small")
+
+
 def history_panel(axes: "Axes", history: list[dict[str, Any]], score: str | None = None) -> None:
     """Draw the loss, a score, and where there are fresh points the largest residual on trained and on fresh ones.
 

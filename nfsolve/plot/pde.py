@@ -17,11 +17,12 @@ from nfsolve.plot.panels import (
     log_scale,
     new_figure,
     path_panel,
+    phase_panel,
     residuals_panel,
     slices_panel,
     streamlines_panel,
 )
-from nfsolve.plot.views import View, views
+from nfsolve.plot.views import View, line, time_of, views
 from nfsolve.problem.pde.conditions import arguments
 from nfsolve.problem.pde.evaluate import in_pieces
 from nfsolve.problem.pde.pde import PDE
@@ -45,8 +46,9 @@ def pde_picture(solution: Solution) -> "Figure":
 
     Returns:
         Each unknown over the line or plane of the domain, or over slices at stated places, beside its reference and
-        error where there is one; streamlines of velocities in a plane; the residuals there, in logarithmic colours; the
-        paths of unknown scalars; the residuals on trained and on fresh points; the history.
+        error where there is one, an unknown of one coordinate along that; the path of a system that depends on time
+        alone through its phase space; streamlines of velocities in a plane; the residuals there, in logarithmic
+        colours; the paths of unknown scalars; the residuals on trained and on fresh points; the history.
     """
     problem = solution.problem
     assert isinstance(problem, PDE)
@@ -54,7 +56,10 @@ def pde_picture(solution: Solution) -> "Figure":
     like = solution.data["like"]
     values = [_living(problem, view, in_pieces(solution.field, view.points.to(like)).cpu()) for view in shown]
     rows = [row for i in range(len(problem.outputs)) for row in _unknown(solution, i, shown, values)]
-    sizes, end = _flow(problem, shown, values) + _residuals(solution, shown), end_panels(solution)
+    sizes, end = (
+        _phases(problem, shown, values) + _flow(problem, shown, values) + _residuals(solution, shown),
+        end_panels(solution),
+    )
     if len(shown) > 1 and len(sizes) % len(shown) == 0:
         rows += [sizes[i : i + len(shown)] for i in range(0, len(sizes), len(shown))]
     else:
@@ -103,6 +108,11 @@ def _unknown(solution: Solution, i: int, shown: list[View], values: list[Tensor]
     assert isinstance(problem, PDE)
     name, score = problem.outputs[i], solution.metrics.get(f"relative_l2/{problem.outputs[i]}")
     rows: list[list[Panel]] = []
+    along: tuple[str, ...] = problem.depends.get(name, problem.domain.names)
+    if len(along) == 1 < len(problem.domain.names):
+        view = line(problem, problem.domain.index(along[0]), shown[0].reference is not None)
+        like = solution.data["like"]
+        shown, values = [view], [in_pieces(solution.field, view.points.to(like)).cpu()]
     for view, found in zip(shown, values, strict=True):
         u = view.arrange(found[:, i])
         v = None if view.reference is None else view.arrange(view.reference[:, i])
@@ -209,6 +219,18 @@ def _values_panel(axes: Any, problem: PDE, view: View, values: np.ndarray, title
     elif set(view.axes) <= set(domain.space):
         sides = [high - low for low, high in bounds]
         axes.set_aspect("equal" if max(sides) < 4 * min(sides) else "auto")
+
+
+def _phases(problem: PDE, shown: list[View], values: list[Tensor]) -> "list[Panel]":
+    """Return the path of the first two or three unknowns of a system that depends on time alone."""
+    if len(problem.domain.names) > 1 or time_of(problem.domain) is None or len(problem.outputs) < 2:
+        return []
+    first = problem.outputs[:3]
+    columns = [shown[0].arrange(values[0][:, i]) for i in range(len(first))]
+    known = shown[0].reference
+    others = None if known is None else [shown[0].arrange(known[:, i]) for i in range(len(first))]
+    draw = partial(phase_panel, columns=columns, others=others, names=first)
+    return [(draw, "3d" if len(first) == 3 else None)]
 
 
 def _flow(problem: PDE, shown: list[View], values: list[Tensor]) -> "list[Panel]":

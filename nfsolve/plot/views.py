@@ -85,6 +85,22 @@ def views(problem: PDE, data: dict[str, Any]) -> list[View]:
     return found
 
 
+def line(problem: Any, column: int, known: bool) -> View:
+    """Return a view along one coordinate, with the others in their middle.
+
+    Args:
+        problem: A PDE.
+        column: The coordinate.
+        known: Whether its exact solution is asked for.
+    """
+    domain: Domain = problem.domain
+    middle = {i: sum(domain.bounds[i]) / 2 for i in range(len(domain.names)) if i != column}
+    view = _grid(domain, (column,), middle)
+    if not known or not hasattr(problem, "exact"):
+        return view
+    return View(**{**vars(view), "reference": as_field(problem.exact, domain.names)(view.points)})
+
+
 def _where_it_lives(problem: Any, view: View, exact: Any) -> Tensor:
     """Return reference values at a view, NaN where an unknown does not live."""
     values, living = exact(view.points), problem.living(view.points)

@@ -17,7 +17,7 @@ from nfsolve._core.errors import InputError, unknown
 from nfsolve._core.spec import TRUSTED, build, check_types, describe, recorded
 from nfsolve._core.version import VERSION
 from nfsolve.fields import Field, factorize
-from nfsolve.fields.field import origin_of, output_names
+from nfsolve.fields.field import dependences, origin_of, output_names
 from nfsolve.fields.transformed import with_output_transform
 from nfsolve.problem import Problem, Recipe, RunOptions, Stage
 from nfsolve.problem.names import by_name
@@ -308,6 +308,13 @@ def make_field(problem: Problem, plan: Plan) -> nn.Module:
         raise InputError(
             f"The coordinates of {domain!r} are so far from zero that float32 blurs them in a network of your own",
             do="use a field of nfsolve, which subtracts their centre, or shift the coordinates in the problem",
+        )
+    wanted = dependences(getattr(problem, "unknowns", ""), tuple(getattr(domain, "names", ())))
+    if wanted != getattr(field, "depends", {}) and (wanted or isinstance(field, Field)):
+        raise InputError(
+            f"The unknowns {problem.unknowns!r} need a field that knows what each depends on, got a "
+            f"{type(field).__name__} that was built without",
+            do="build it by FIELD.for_problem(problem), or with outputs= as the problem's unknowns",
         )
     if given or not isinstance(field, Field):  # `for_problem` gave the others their transform
         field = with_output_transform(field, problem)

@@ -32,6 +32,7 @@ class Declaration:
         conditions: Its residuals, by name.
         inputs: Names of the input functions of an operator.
         lives: Unknown -> the parts of the domain on which it lives, for those that do not live everywhere.
+        depends: Unknown -> the coordinates that it depends on, for those that do not depend on all.
     """
 
     cls: type
@@ -41,6 +42,7 @@ class Declaration:
     conditions: dict[str, Condition]
     inputs: tuple[str, ...] = ()
     lives: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    depends: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def parts_of(self, name: str) -> tuple[str, ...] | None:
         """Return the parts on which all unknowns of a residual live; None where nothing limits it."""
@@ -96,6 +98,8 @@ def check_names(pde: Declaration) -> None:
     """
     names, where = pde.names, place_of(pde.cls)
     for out in pde.outputs:
+        if pde.outputs.count(out) > 1:
+            raise InputError(f"The unknown '{out}' is named twice{where}", do="name it once")
         others = tuple(other for other in pde.outputs if other != out)
         clash = [m for kind in ("interior", "face") for m in meanings(out, kind, others, names)]
         if clash:
@@ -238,6 +242,24 @@ def _check_signature(pde: Declaration, name: str, condition: Condition) -> None:
             )
         if known[0].startswith("the Laplacian"):
             _check_laplacian(pde.domain, p.name, where)
+        _check_dependence(pde, p.name, name, where)
+
+
+def _check_dependence(pde: Declaration, text: str, method: str, where: str) -> None:
+    """Refuse a derivative along a coordinate that an unknown does not depend on."""
+    stem = text.removesuffix("_low").removesuffix("_high")
+    if not pde.depends or text in (*pde.names, *FUNCTIONALS) or text.startswith(("n_", "normal_")) or stem != text:
+        return
+    if text.endswith("_data"):
+        return
+    read = parse(text, pde.outputs, pde.names, pde.domain.space)
+    out = pde.outputs[read.output]
+    along = {pde.names[-1 - c if c < 0 else c] for c in read.along}
+    if out in pde.depends and not along <= set(pde.depends[out]):
+        raise InputError(
+            f"'{text}' in `{method}` is zero, since '{out}' depends on {' and '.join(pde.depends[out])} only{where}",
+            do=f"leave it out, or declare '{out}' without the parentheses in unknowns",
+        )
 
 
 def _refuse_unknown(

@@ -17,7 +17,7 @@ from nfsolve._core.errors import InputError, place_of, unknown
 from nfsolve.data.tables import named_columns, read_columns, read_reference
 from nfsolve.domains import Domain
 from nfsolve.domains.domain import NUDGE
-from nfsolve.fields.field import origin_of
+from nfsolve.fields.field import bare_names, dependences, origin_of, spelled
 from nfsolve.metrics import max_error, relative_l2, relative_to_variation
 from nfsolve.problem.pde.ansatz import Ansatz
 from nfsolve.problem.pde.cautions import cautions
@@ -83,9 +83,10 @@ class PDE(Problem):
         if isinstance(given, Mapping):
             cls.lives = {}
             for part, names in given.items():
-                for name in str(names).split():
+                for name in bare_names(str(names)):
                     cls.lives[name] = (*cls.lives.get(name, ()), str(part))
-            cls.unknowns = " ".join(cls.lives)
+            whole = dict.fromkeys(token for names in given.values() for token in spelled(str(names)))
+            cls.unknowns = " ".join(whole)
         elif isinstance(given, str):
             cls.lives = {}
         if "residuals" in vars(cls) and "pointwise" not in vars(cls):  # which may read all points for one residual
@@ -123,7 +124,9 @@ class PDE(Problem):
             conditions = self.conditions()
         except InputError:
             conditions = {}
-        return Declaration(type(self), PDE, self.domain, self.outputs, conditions, lives=self.lives)
+        return Declaration(
+            type(self), PDE, self.domain, self.outputs, conditions, lives=self.lives, depends=self.depends
+        )
 
     @property
     def adapts(self) -> bool:
@@ -133,7 +136,12 @@ class PDE(Problem):
     @property
     def outputs(self) -> tuple[str, ...]:
         """Names of the unknowns."""
-        return tuple(self.unknowns.split() if isinstance(self.unknowns, str) else self.unknowns)
+        return bare_names(self.unknowns)
+
+    @property
+    def depends(self) -> dict[str, tuple[str, ...]]:
+        """The coordinates of those unknowns that do not depend on all: of ``"u s(t)"`` those of s."""
+        return dependences(self.unknowns, self.domain.names)
 
     def conditions(self) -> dict[str, Condition]:
         """Return the marked residual methods of the class, in the order of their definition.
