@@ -262,7 +262,15 @@ def output_names(outputs: str | tuple[str, ...]) -> tuple[str, ...]:
 
 def bare_names(outputs: str | tuple[str, ...]) -> tuple[str, ...]:
     """Return names without their coordinates: ``u`` and ``s`` of ``"u s(t)"``."""
-    return tuple(name for name, _ in NAMED.findall(outputs if isinstance(outputs, str) else " ".join(outputs)))
+    return tuple(name for name, _ in _read(outputs))
+
+
+def _read(outputs: str | tuple[str, ...]) -> list[tuple[str, str]]:
+    """Return names with what stands in their parentheses; what is no name stays as it is."""
+    if isinstance(outputs, str):
+        return NAMED.findall(outputs)
+    found = [(NAMED.fullmatch(name), name) for name in outputs]
+    return [(match[1], match[2] or "") if match else (name, "") for match, name in found]
 
 
 def spelled(outputs: str) -> tuple[str, ...]:
@@ -284,7 +292,7 @@ def dependences(outputs: str | tuple[str, ...], coordinates: tuple[str, ...]) ->
         InputError: An output depends on what is no coordinate, or on none.
     """
     found = {}
-    for name, inside in NAMED.findall(outputs if isinstance(outputs, str) else " ".join(outputs)):
+    for name, inside in _read(outputs):
         along = tuple(inside.replace(",", " ").split())
         for coordinate in along:
             if coordinate not in coordinates:

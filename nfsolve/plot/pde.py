@@ -108,7 +108,7 @@ def _unknown(solution: Solution, i: int, shown: list[View], values: list[Tensor]
     assert isinstance(problem, PDE)
     name, score = problem.outputs[i], solution.metrics.get(f"relative_l2/{problem.outputs[i]}")
     rows: list[list[Panel]] = []
-    along: tuple[str, ...] = problem.depends.get(name, problem.domain.names)
+    along = problem.depends.get(name) or problem.domain.names
     if len(along) == 1 < len(problem.domain.names):
         view = line(problem, problem.domain.index(along[0]), shown[0].reference is not None)
         like = solution.data["like"]
