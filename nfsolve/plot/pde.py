@@ -69,7 +69,7 @@ def pde_picture(solution: Solution) -> "Figure":
     return composed([*rows, *split(end)])
 
 
-def _living(problem: Any, view: View, values: Tensor) -> Tensor:
+def _living(problem: PDE, view: View, values: Tensor) -> Tensor:
     """Return values (n, k) at a view, NaN where an unknown does not live."""
     living = problem.living(view.points)
     return values if living is None else torch.where(living, values, torch.nan)

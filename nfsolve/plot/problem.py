@@ -14,7 +14,7 @@ from nfsolve.domains import Box, Domain
 from nfsolve.options.docstrings import description
 from nfsolve.plot.operator import input_panel
 from nfsolve.plot.panels import array, new_figure
-from nfsolve.problem import Objective, OperatorPDE, SamplerState
+from nfsolve.problem import PDE, Objective, OperatorPDE, Problem, SamplerState
 from nfsolve.problem.pde.conditions import Condition
 from nfsolve.problem.rows import IntegralRows, Rows
 
@@ -27,7 +27,7 @@ MOST_ARROWS = 48
 SAMPLES = 4  # input functions of an operator
 
 
-def show(problem: Any, field: nn.Module | None = None, *, seed: int = 0) -> "Figure":
+def show(problem: Problem, field: nn.Module | None = None, *, seed: int = 0) -> "Figure":
     """Draw what a problem asks for and where, before any training.
 
     More than three coordinates are projected on the first three. Of an operator it draws some input functions too.
@@ -44,7 +44,7 @@ def show(problem: Any, field: nn.Module | None = None, *, seed: int = 0) -> "Fig
         InputError: The problem has no conditions on a domain, or they do not fit it.
         MissingExtra: matplotlib is not installed.
     """
-    if not hasattr(problem, "conditions"):
+    if not isinstance(problem, PDE):
         raise InputError(
             f"show draws a PDE, whose conditions hold on parts of a domain, but {type(problem).__name__} is none",
             do="run it and look at the picture of its solution",
@@ -200,7 +200,7 @@ def _space(axes: Any, domain: Domain, drawn: dict[str, dict[str, np.ndarray]]) -
 
 def _legend(
     axes: "Axes",
-    problem: Any,
+    problem: PDE,
     conditions: dict[str, Condition],
     drawn: dict[str, dict[str, np.ndarray]],
     rms: dict[str, float],

@@ -1,5 +1,6 @@
 """Floor 4: problems as named residuals, and the objective that an optimizer sees."""
 
+from nfsolve.functions import Numbers
 from nfsolve.problem.measurement import Measurement, Observed
 from nfsolve.problem.objective import Objective
 from nfsolve.problem.operator.of import OperatorOf, operator_of
@@ -19,6 +20,7 @@ __all__ = [
     "Batch",
     "FieldFunction",
     "Measurement",
+    "Numbers",
     "Objective",
     "Observed",
     "OperatorOf",
