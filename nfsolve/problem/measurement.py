@@ -15,6 +15,7 @@ from torch import Tensor
 from nfsolve._core.errors import InputError
 from nfsolve.domains import Box
 from nfsolve.forward.operators import measure_with, real
+from nfsolve.forward.radon.linear import LinearMap
 from nfsolve.metrics import psnr, relative_l2, ssim
 from nfsolve.problem.pde.evaluate import in_pieces
 from nfsolve.problem.problem import Batch, FieldFunction, Problem
@@ -22,6 +23,7 @@ from nfsolve.problem.recipe import Recipe, RunOptions, Stage
 from nfsolve.reconstruct import Reconstruction, classical_images, compared, root_gradient
 
 SMALL = 1024  # points of a grid up to which the default is a small network under Gauss-Newton
+DENSE = 1500  # rows or columns up to which the rank of an operator is computed
 SSIM_FROM = 11  # pixels along each side
 
 
@@ -183,8 +185,11 @@ class Measurement(Problem):
         return found
 
     def metrics(self, field: FieldFunction, data: Batch) -> dict[str, Any]:
-        """Score the field, and the classical methods beside it."""
-        return compared(self.on_grid(field, data), classical_images(data), partial(self.scores, data=data))
+        """Score the field, and the classical methods beside it; say how many values on the grid the data determine."""
+        rank, n = _rank(data["measure"], data["scale"]), len(data["points"])
+        said = f"{rank} of {n} values on the grid; the others follow from the smoothness of the field"
+        found = {"determined": said} if rank is not None and rank < n else {}
+        return found | compared(self.on_grid(field, data), classical_images(data), partial(self.scores, data=data))
 
     def quick_metrics(self, field: FieldFunction, data: Batch) -> dict[str, Any]:
         """Score the field alone."""
@@ -263,3 +268,14 @@ def _scale(noise: Any, data: Tensor, values: Tensor, kept: Tensor) -> Tensor:
         )
     column = spread.expand(data.shape).reshape(-1, 1)
     return kept / (torch.cat([column, column]) if data.is_complex() else column).to(values.device)
+
+
+def _rank(measure: Any, scale: Tensor) -> int | None:
+    """Return the rank of a linear operator on its measured rows, of a large one an upper bound; None of a function."""
+    if not isinstance(measure, LinearMap):
+        return None
+    m, n = int((scale > 0).sum()), measure.shape[1]
+    if max(measure.shape) > DENSE:
+        return min(m, n)
+    rows = measure(torch.eye(n, dtype=scale.dtype, device=scale.device)) * (scale > 0)
+    return int(torch.linalg.matrix_rank(rows.double(), rtol=1e-6))

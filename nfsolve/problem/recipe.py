@@ -184,7 +184,7 @@ class RunOptions:
         recipe: own, that of the problem, or auto, found by trials; a PDE without a recipe takes auto where nothing is
             said of its field, optimizer or steps.
         uncertainty: Whether standard errors and intervals of unknown scalars, and the noise of the measurements, are
-            estimated at the end (see `nfsolve.posterior`).
+            estimated at the end, with bands of all unknowns in ``uncertainty.npz`` (see `nfsolve.posterior`).
         accuracy: Relative L2 error that an automatic recipe should reach: trials end at a held-out residual of a
             hundredth of it, relative to that of zero.
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
@@ -19,7 +20,7 @@ from nfsolve.run.folder import METRICS, RunFolder, SaveError, check_same_problem
 from nfsolve.run.heldout import diverged, held_out, rms, warnings
 from nfsolve.run.interrupt import Interrupt
 from nfsolve.run.plan import Plan, check_finite, make_field
-from nfsolve.run.posterior import posterior
+from nfsolve.run.posterior import places, posterior
 from nfsolve.run.report import note, reporter
 from nfsolve.run.solution import Solution, doubtful, in_words
 
@@ -407,6 +408,10 @@ class Run:
         except InputError as error:  # the data do not allow it, and a training must not be lost
             return [f"no uncertainty: {error}"]
         solution.metrics |= found.metrics()
+        points = places(self.problem, self.data)
+        if self.folder is not None and points is not None:
+            columns: dict[str, Any] = found.table(points)
+            self.folder.write("uncertainty.npz", lambda path: np.savez(path, **columns))
         return found.warnings
 
 

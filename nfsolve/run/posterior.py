@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from scipy import stats
 from torch import Tensor, nn
@@ -23,8 +24,10 @@ from torch.utils._pytree import tree_map_only
 
 from nfsolve._core.errors import InputError, unknown
 from nfsolve._core.random import generator
+from nfsolve.domains import Domain
 from nfsolve.linalg.propagation import Propagation, correlations
 from nfsolve.problem import Objective, Problem, Unknown
+from nfsolve.problem.pde.sample import evaluation_points
 from nfsolve.run.noisy import (
     Noise,
     NoisyRows,
@@ -37,6 +40,7 @@ from nfsolve.run.noisy import (
 from nfsolve.run.solution import Solution, columns_of
 from nfsolve.weighting import Constant, Weights
 
+PLACES = 2500
 PIECE = 1024  # points of a band whose Jacobian is held at once
 
 
@@ -115,7 +119,24 @@ class Posterior:
         parts = [self._propagated(evaluate, part) for part in table.split(PIECE)]
         value, error = (torch.cat(columns) for columns in zip(*parts, strict=True))
         found = self._estimate(value, error, level)
-        return found if isinstance(points, Tensor) else Estimate(*(part.numpy() for part in found))
+        return found if isinstance(points, Tensor) else Estimate(*(part.cpu().numpy() for part in found))
+
+    def table(self, points: Tensor) -> dict[str, np.ndarray]:
+        """Return coordinates, values, standard errors and intervals of every unknown at points, by name, ``(n,)`` each.
+
+        Args:
+            points: Points ``(n, d)``.
+
+        Returns:
+            Columns such as ``x``, ``k``, ``k_standard_error``, ``k_low``, ``k_high``.
+        """
+        net, band = self._objective.system.field, self.band(points)
+        inputs = getattr(net, "inputs", None) or [f"x{i}" for i in range(points.shape[1])]
+        outputs = getattr(net, "outputs", None) or [f"u{i}" for i in range(band.value.shape[1])]
+        found = dict(zip(inputs, points.T, strict=True))
+        for end, columns in zip(("", "_standard_error", "_low", "_high"), band, strict=True):
+            found |= {f"{name}{end}": column for name, column in zip(outputs, columns.T, strict=True)}
+        return {name: column.cpu().numpy() for name, column in found.items()}
 
     def derived(self, function: Callable[[nn.Module, Problem], Tensor], level: float | None = None) -> Estimate:
         """Return a quantity that follows from the solution, by the delta method.
@@ -297,6 +318,17 @@ def check_uncertainty(problem: Problem, windows: int = 1) -> None:
         )
     if windows > 1:
         raise InputError(f"uncertainty needs one field for all times, got windows={windows}", do="leave windows out")
+
+
+def places(problem: Problem, data: Mapping[str, Any]) -> Tensor | None:
+    """Return about 2500 points at which bands are stored: a grid of the domain, or that of a measurement; else None."""
+    if isinstance(data.get("points"), Tensor):
+        return data["points"][:: max(1, len(data["points"]) // PLACES)]
+    domain = getattr(problem, "domain", None)
+    if not isinstance(domain, Domain) or not domain.solid:
+        return None
+    d = len(domain.names)
+    return evaluation_points(domain, (max(2, round(PLACES ** (1 / d))),) * d).points
 
 
 class _At(Problem):

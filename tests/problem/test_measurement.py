@@ -44,6 +44,7 @@ def test_everything_else_has_a_default():
     assert solution.metrics["seconds_zero"] == 0.5
     assert {"psnr", "misfit", "relative_l2"} <= set(solution.metrics)
     assert solution.plot() is not None
+    assert solution.metrics["determined"].startswith("30 of 36 values on the grid")
 
 
 def test_the_misfit_is_in_units_of_the_noise():
@@ -72,6 +73,22 @@ def test_the_variation_is_that_of_the_grid():
     steps = [np.diff(SHARP, axis=i, append=np.take(SHARP, [-1], i)) for i in (0, 1)]
     assert float(found["variation"].square().sum()) == pytest.approx(np.hypot(*steps).sum(), rel=0.01)
     assert problem.weights() == {"variation": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"operator": np.eye(36), "data": SHARP.ravel()}, None),
+        ({"operator": np.eye(36), "data": SHARP.ravel(), "mask": np.arange(36) < 20}, "20 of 36"),
+        ({"operator": np.ones((36, 36)), "data": SHARP.ravel()}, "1 of 36"),
+        ({"operator": lambda image: image**2, "data": SHARP}, None),
+    ],
+)
+def test_what_the_data_leave_open_is_said(change, said):
+    problem = Seen(change)
+    field = lambda points: torch.zeros(len(points), 1, dtype=torch.float64)  # noqa: E731
+    found = problem.metrics(field, problem.load("cpu", torch.float64)).get("determined")
+    assert found is None if said is None else found.startswith(said)
 
 
 def test_points_are_the_centres_of_cells():

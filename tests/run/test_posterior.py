@@ -274,4 +274,7 @@ def test_a_run_with_uncertainty_has_it_in_its_metrics(tmp_path, capsys):
     metrics = nf.RunFolder(out).metrics()
     assert {"standard_error/rho", "interval_low/rho", "correlation/sigma/rho", "noise/probes/2"} <= set(metrics)
     assert "standard error" in capsys.readouterr().out
+    bands = np.load(out / "uncertainty.npz")
+    assert {"t", "x", "x_standard_error", "z_low", "z_high"} <= set(bands)
+    assert (bands["y_low"] < bands["y"]).all()
     assert nf.reopen(out).metrics["standard_error/rho"] == pytest.approx(metrics["standard_error/rho"], rel=1e-6)
