@@ -20,7 +20,21 @@ from nfsolve._core.errors import unknown as unknown_name
 from nfsolve._core.moved import moved
 from nfsolve._core.random import generator
 from nfsolve._core.version import VERSION
-from nfsolve.domains import Box, Disk, Interval, PointCloud, Polygon, Rectangle, Sphere, parameter, periodic
+from nfsolve.domains import (
+    Box,
+    Cylinder,
+    Disk,
+    Ellipse,
+    Extrusion,
+    Interval,
+    PointCloud,
+    Polygon,
+    Rectangle,
+    Solid,
+    Sphere,
+    parameter,
+    periodic,
+)
 from nfsolve.fields import (
     MLP,
     DeepONet,
@@ -87,8 +101,11 @@ __all__ = [
     "PDE",
     "Box",
     "ChebyshevSeries",
+    "Cylinder",
     "DeepONet",
     "Disk",
+    "Ellipse",
+    "Extrusion",
     "FeatureGrid",
     "Field",
     "FieldFunction",
@@ -121,6 +138,7 @@ __all__ = [
     "RunOptions",
     "SaveError",
     "Sine",
+    "Solid",
     "Solution",
     "Sphere",
     "Stage",

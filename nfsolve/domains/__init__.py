@@ -4,18 +4,23 @@ from nfsolve.domains.box import Box, Interval, Parameter, Periodic, Rectangle, p
 from nfsolve.domains.cloud import PointCloud
 from nfsolve.domains.domain import Domain
 from nfsolve.domains.polygon import Polygon
-from nfsolve.domains.shapes import Disk, Sphere
+from nfsolve.domains.shapes import Cylinder, Disk, Ellipse, Extrusion, Sphere
+from nfsolve.domains.solid import Solid
 
 __all__ = [
     "Box",
+    "Cylinder",
     "Disk",
     "Domain",
+    "Ellipse",
+    "Extrusion",
     "Interval",
     "Parameter",
     "Periodic",
     "PointCloud",
     "Polygon",
     "Rectangle",
+    "Solid",
     "Sphere",
     "parameter",
     "periodic",
