@@ -5,6 +5,8 @@ import math
 import torch
 from torch import Tensor
 
+BLOCK = 64  # columns that are reflected at once
+
 
 class TallQR:
     """A matrix A = Q R by Householder reflections, kept in factored form (Golub & Van Loan, 5.2).
@@ -36,7 +38,10 @@ class TallQR:
 
 
 class Damped:
-    """The triangular factor of [R; sqrt(damping) I].
+    """The triangular factor of [R; sqrt(damping) I], by blocks of columns below which R stays as it is.
+
+    A block of columns meets only so many rows of the lower matrix as columns came before: (2/3) p^3 operations, a
+    fifth of those of a dense factorization (the structure of LAPACK's tpqrt).
 
     Args:
         triangle: R ``(p, p)``, upper triangular.
@@ -44,15 +49,31 @@ class Damped:
     """
 
     def __init__(self, triangle: Tensor, damping: float):
-        p = len(triangle)
-        ridge = math.sqrt(damping) * torch.eye(p, dtype=triangle.dtype, device=triangle.device)
-        self._qr = TallQR(torch.cat([triangle, ridge]))
-        self._triangle, self._size = self._qr.triangle, p
+        upper, p = triangle.clone(), len(triangle)
+        lower = math.sqrt(damping) * torch.eye(p, dtype=triangle.dtype, device=triangle.device)
+        self._triangle = upper
+        self._blocks: list[tuple[int, int, Tensor, Tensor]] = []
+        for start in range(0, p, BLOCK):
+            end = min(start + BLOCK, p)
+            reflections, tau = torch.geqrf(torch.cat([upper[start:end, start:end], lower[:end, start:end]]))
+            upper[start:end, start:end] = reflections[: end - start].triu()
+            self._blocks.append((start, end, reflections, tau))
+            if end < p:
+                self._reflect(self._blocks[-1], upper[:, end:], lower[:, end:])
+
+    @staticmethod
+    def _reflect(block: tuple[int, int, Tensor, Tensor], upper: Tensor, lower: Tensor) -> None:
+        """Apply the reflections of a block to the rows that it meets, in place."""
+        start, end, reflections, tau = block
+        both = torch.ormqr(reflections, tau, torch.cat([upper[start:end], lower[:end]]), transpose=True)
+        upper[start:end], lower[:end] = both[: end - start], both[end - start :]
 
     def solve(self, projected: Tensor) -> Tensor:
         """Return x ``(p,)`` for Q^T b ``(p,)``, as `TallQR.project` gives it."""
-        right = self._qr.project(torch.cat([projected, projected.new_zeros(self._size)]))
-        return torch.linalg.solve_triangular(self._triangle, right[:, None], upper=True)[:, 0]
+        upper, lower = projected[:, None].clone(), torch.zeros_like(projected)[:, None]
+        for block in self._blocks:
+            self._reflect(block, upper, lower)
+        return torch.linalg.solve_triangular(self._triangle, upper, upper=True)[:, 0]
 
 
 def least_squares(matrix: Tensor, right: Tensor, ridge: float = 1e-15) -> Tensor:

@@ -35,6 +35,7 @@ RIDGES = (
 )  # from Newton's step to a cautious one
 GOOD = 0.25  # a step that leaves less than this of the loss is taken at once; else the best ridge is
 ENOUGH = 0.9  # part of the loss that the linear model must not leave for a step to be worth its while
+LINEAR = 1.01  # times what the linear model leaves: a step that leaves no more has solved a linear problem
 ROUNDING = 1e-20  # part of the first loss below which slow progress is that of rounding
 LEAST = 0.99  # and that a step must not leave for another to follow
 
@@ -113,22 +114,21 @@ class LinearLeastSquares(OneGroup):
             return _Trial(float(left) if torch.isfinite(left) else math.inf, end, direction)
 
         newton = trial(0)
-        predicted = (residual + jacobian @ newton.direction).square().sum()
-        # what the linear model leaves with the smallest ridge, no other ridge can lower
-        over = not float(predicted) <= ENOUGH * float(loss)
-        best = (
-            newton
-            if over or newton.left < GOOD * float(loss)
-            else min(newton, self._cautious(trial), key=lambda t: t.left)
-        )
+        predicted = float((residual + jacobian @ newton.direction).square().sum())
+        # what the linear model leaves with the smallest ridge, no other ridge can lower, nor another step
+        over = not predicted <= ENOUGH * float(loss)
+        linear = newton.left <= LINEAR * predicted
+        enough = over or linear or newton.left < GOOD * float(loss)
+        best = newton if enough else min(newton, self._cautious(trial), key=lambda t: t.left)
         if not best.left < float(loss):
             self.stop_reason = f"converged: no least-squares step lowers the loss {float(loss):.3e}"
             return loss
         objective.assign(best.end)
         first = self.state[SHARED].setdefault("loss", float(loss))  # type: ignore[index]
         rounding = best is newton and best.left > 0.5 * float(loss) and best.left < ROUNDING * first
-        if over or rounding or best.left > LEAST * float(loss):
-            self.stop_reason = f"converged: a least-squares step lowered the loss to {best.left:.3e} only"
+        if over or linear or rounding or best.left > LEAST * float(loss):
+            only = "" if linear else " only"
+            self.stop_reason = f"converged: a least-squares step lowered the loss to {best.left:.3e}{only}"
         return loss
 
     def _cautious(self, trial: Callable[[int], "_Trial"]) -> "_Trial":

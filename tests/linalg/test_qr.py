@@ -14,7 +14,7 @@ def _case(n, p, condition=1.0):
     return (u * s) @ v.T, torch.randn(n, generator=chance, dtype=torch.float64), (u, s, v)
 
 
-@pytest.mark.parametrize("shape", [(40, 12), (12, 12), (8, 12)])
+@pytest.mark.parametrize("shape", [(40, 12), (12, 12), (8, 12), (200, 150), (140, 130)])
 @pytest.mark.parametrize("damping", [1e-1, 1e-4, 1e-12])
 def test_the_damped_solution_is_that_of_the_singular_values(shape, damping):
     a, b, (u, s, v) = _case(*shape, 1e3)
