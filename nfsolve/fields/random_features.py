@@ -41,6 +41,9 @@ class RandomFeatures(Field):
         width: Number of features.
         scale: Largest frequency, in radians per unit of a coordinate normalised to [-1, 1]; or one for each coordinate.
         activation: Activation of the features.
+        interactions: Number of coordinates that each feature depends on, chosen at random; 0 is all of them. Few
+            suit many dimensions, where solutions often are sums of functions of few coordinates (Hashemi, Schaeffer,
+            Shi, Topcu, Tran & Ward, Appl. Comput. Harmon. Anal. 62 (2023) 310).
         around_holes: Part of the features that the holes of the domain share, in [0, 1).
         scale_around: Bandwidth of these in the direction as seen from the middle of the hole and in log r, which do
             not oscillate faster where the rest of the solution does.
@@ -58,6 +61,7 @@ class RandomFeatures(Field):
         width: int = 400,
         scale: float | tuple[float, ...] = 4.0,
         activation: Activation = FEATURES,
+        interactions: int = 0,
         around_holes: float = 0.5,
         scale_around: float = 4.0,
         **options: Any,
@@ -75,9 +79,13 @@ class RandomFeatures(Field):
             raise InputError(
                 f"RandomFeatures needs a real activation of one linear map, got {activation}", do="choose Sine or Tanh"
             )
+        if interactions not in range(d + 1):
+            raise InputError(
+                f"interactions must be from 1 to {d}, the number of coordinates, or 0 for all, got {interactions}"
+            )
         if not 0 <= around_holes < 1:
             raise InputError(f"around_holes must be at least 0 and less than 1, got {around_holes:g}")
-        made = {"width": width, "scale": scale, "activation": activation}
+        made = {"width": width, "scale": scale, "activation": activation, "interactions": interactions}
         made |= {"around_holes": around_holes, "scale_around": scale_around}
         super().__init__(_Open(domain), outputs, **made, **options)
         like = self.coordinates.matrix
@@ -86,7 +94,7 @@ class RandomFeatures(Field):
         share = round(around_holes * width / max(len(holes), 1))
         holes = holes if share else ()
         chance = generator(self.seed, "features")
-        self.features = self._draw(scales, width - share * len(holes), domain.periodic, chance)
+        self.features = self._draw(scales, width - share * len(holes), domain.periodic, chance, interactions)
         views = [_AroundHole(hole, domain).to(like) for hole in holes]
         self.views = nn.ModuleList(views)
         bands = [(*[scale_around] * (len(v.columns) + 1), *(scales[i] for i in v.rest)) for v in views]
@@ -95,8 +103,10 @@ class RandomFeatures(Field):
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
 
-    def _draw(self, scales: tuple[float, ...], width: int, periodic: tuple[bool, ...], chance: Generator) -> nn.Linear:
-        """Return a layer of random frequencies and phases that is not trained."""
+    def _draw(
+        self, scales: tuple[float, ...], width: int, periodic: tuple[bool, ...], chance: Generator, most: int = 0
+    ) -> nn.Linear:
+        """Return a layer of random frequencies, at most so many in a row if not 0, and phases; it is not trained."""
         like = self.coordinates.matrix
         layer = linear(len(scales), width, like.dtype, like.device)
         largest = torch.tensor(scales, dtype=torch.float64)
@@ -104,6 +114,9 @@ class RandomFeatures(Field):
         for column, wraps in zip(range(len(scales)), periodic, strict=False):
             if wraps:
                 frequencies[:, column] = math.pi * torch.round(frequencies[:, column] / math.pi)
+        if most:
+            order = torch.rand(frequencies.shape, generator=chance).argsort(1)
+            frequencies = frequencies.where(order < most, 0.0)
         with torch.no_grad():
             layer.weight.copy_(frequencies)
             uniform_(layer.bias, math.pi, chance)

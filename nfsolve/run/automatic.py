@@ -199,8 +199,10 @@ class Automatic:
             return error_estimate(problem, solution.field, solution.data, seed)
         if trial.windows == 1:
             width = max(default_width(problem), round(1.25 * trial.width))
-            scales = (trial.scales, tuple(1.5 * s for s in trial.scales))
-            found = error_estimate(problem, solution.field, solution.data, seed, width, scales)
+            basis = {"width": width, "interactions": trial.interactions}
+            scales = trial.scales, tuple(1.5 * s for s in trial.scales)
+            bases = [basis | {"scale": scale} for scale in scales]
+            found = error_estimate(problem, solution.field, solution.data, seed, bases)
             if found.trusted or not may_have_windows(self.problem):
                 return found
         return self._compared(solution, trial)

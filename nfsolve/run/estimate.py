@@ -26,7 +26,9 @@ from nfsolve.problem.pde.sample import evaluation_points
 from nfsolve.run.relative import BALANCE, RelativeResidual
 
 SCALES = (3.0, 8.0, 20.0)  # bandwidths that are tried, in radians per unit of a normalised coordinate
-WIDTHS = {1: 100, 2: 500, 3: 700}  # features by dimension
+MANY = 4  # coordinates from which features of few of them are tried too, of one bandwidth
+SCALE_OF_MANY = 2.0
+WIDTHS = {1: 100, 2: 500, 3: 700, MANY: 800}  # features by dimension
 ROWS_PER_COLUMN = 2.5
 RESOLVED = 0.5  # part of the residual that a correction may leave where its size is an estimate of the error
 ROUNDING = 1e-11  # residual, relative to that of zero, that is rounding and not to be corrected
@@ -74,14 +76,21 @@ def can_estimate(problem: Problem) -> str:
         return "unknown scalars have errors of their own"
     if not problem.pointwise or not problem.domain.solid:
         return "the domain has no volume to place points in"
-    if len(problem.domain.names) > max(WIDTHS):
-        return f"{len(problem.domain.names)} coordinates are too many for a second basis"
     return ""
 
 
 def default_width(problem: Any) -> int:
     """Return the number of features of a correction, by the numbers of coordinates and of unknowns."""
-    return max(60, WIDTHS[len(problem.domain.names)] // len(problem.outputs))
+    d = len(problem.domain.names)
+    return max(60, WIDTHS[min(d, MANY)] // len(problem.outputs))
+
+
+def default_bases(problem: Any) -> list[dict[str, Any]]:
+    """Return the sets of features in which a correction is sought, as options of `RandomFeatures`."""
+    width = default_width(problem)
+    if len(problem.domain.names) < MANY:
+        return [{"width": width, "scale": scale} for scale in SCALES]
+    return [{"width": width, "scale": SCALE_OF_MANY, "interactions": some} for some in (1, 2, 0)]
 
 
 def foretold(problem: Any) -> float:
@@ -91,7 +100,7 @@ def foretold(problem: Any) -> float:
 
 
 def error_estimate(
-    problem: Any, field: nn.Module, data: Any, seed: int = 0, width: int = 0, scales: Sequence[Any] = SCALES
+    problem: Any, field: nn.Module, data: Any, seed: int = 0, bases: Sequence[dict[str, Any]] = ()
 ) -> ErrorEstimate:
     """Estimate the error of a trained field.
 
@@ -100,9 +109,8 @@ def error_estimate(
         field: The trained field.
         data: What ``problem.load`` gave.
         seed: Seed of the run; points and features have streams of their own.
-        width: Number of features; 0 chooses by the number of coordinates.
-        scales: Bandwidths to try, each one number or one for each coordinate; the one that leaves least of the
-            held-out residual is taken.
+        bases: Sets of features to try, as options of `RandomFeatures`; the one that leaves least of the held-out
+            residual is taken. None are chosen by the number of coordinates.
 
     Returns:
         The estimate; where it is not to be trusted, ``reason`` says why.
@@ -110,14 +118,12 @@ def error_estimate(
     why = can_estimate(problem)
     if why:
         return ErrorEstimate({}, False, f"not available: {why}", math.nan)
-    width, data = width or default_width(problem), _double(data)
+    data = _double(data)
     measure = RelativeResidual(problem, data, seed, "estimate")
     best: tuple[float, nn.Module] | None = None
     before = math.nan
-    for scale in scales:
-        correction = RandomFeatures(
-            problem.domain, problem.unknowns, width=width, scale=scale, seed=seed + 1, dtype=torch.float64
-        )
+    for basis in bases or default_bases(problem):
+        correction = RandomFeatures(problem.domain, problem.unknowns, seed=seed + 1, dtype=torch.float64, **basis)
         both = Corrected(field, correction.to(data["like"].device))
         if math.isnan(before):
             before = measure.size(both)

@@ -29,8 +29,15 @@ SEEN = 1e-2  # above this, few features in fewer windows are no beginning
 UNSEEN = 0.2  # above this a trial has not seen the solution yet, so that nothing follows from it
 GAIN = 2.0  # factor on the residual that a larger trial must bring for the next larger one
 COLUMNS = 3000  # most columns of a least-squares problem
-WIDTHS = {1: (40, 80, 160, 320), 2: (200, 400, 800, 1600, 2400), 3: (400, 800, 1600, 2400)}
+MANY = 4  # coordinates from which features of few of them, and smaller bandwidths, are tried
+WIDTHS = {
+    1: (40, 80, 160, 320),
+    2: (200, 400, 800, 1600, 2400),
+    3: (400, 800, 1600, 2400),
+    MANY: (400, 800, 1600, 2400),
+}
 SCALES = (2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
+SCALES_OF_MANY = (0.5, 1.0, *SCALES)
 WINDOWS = (2, 4, 8, 16, 32, 64)
 STEPS = 40  # Newton steps of a least-squares trial at most
 
@@ -43,6 +50,7 @@ class Trial:
         width: Number of features.
         scales: Bandwidth for each coordinate.
         windows: Parts of the time interval; the first was tried.
+        interactions: Number of coordinates that each feature depends on; 0 is all.
         relative: Held-out residual, relative to that of zero.
         steps: Newton steps.
         seconds: What it took.
@@ -51,6 +59,7 @@ class Trial:
     width: int
     scales: tuple[float, ...]
     windows: int
+    interactions: int
     relative: float
     steps: int
     seconds: float
@@ -58,10 +67,10 @@ class Trial:
     def __str__(self) -> str:
         scales = {f"{s:g}" for s in self.scales}
         words = scales.pop() if len(scales) == 1 else ", ".join(f"{s:g}" for s in self.scales)
+        of = f" of {self.interactions} coordinate{'s' * (self.interactions > 1)} each" if self.interactions else ""
         first = f", first of {self.windows} windows" if self.windows > 1 else ""
-        return (
-            f"{self.width} features of bandwidth {words}{first}: held-out residual {self.relative:.1e} of that of zero"
-        )
+        left = f"held-out residual {self.relative:.1e} of that of zero"
+        return f"{self.width} features{of}, bandwidth {words}{first}: {left}"
 
 
 class Ladder:
@@ -82,6 +91,7 @@ class Ladder:
         self.started, self.seconds = time.perf_counter(), seconds
         self.d, self.k = len(problem.domain.names), len(problem.outputs)
         self.goal = 0.0
+        self.interactions = 0  # of the features that are tried now
         self.trials: list[Trial] = []
         self._parts: dict[int, tuple[Any, Any, RelativeResidual]] = {}
 
@@ -104,12 +114,25 @@ class Ladder:
         """
         self.goal = goal
         may = may_have_windows(self.problem)
-        best = self._grow(1, cautious=may)
+        best = self._of_few() if self.d >= MANY else self._grow(1, cautious=may)
         if may and not (best and best.relative <= NEEDS_WINDOWS):
             best = self._in_windows(best)
             if best is not None and best.windows == 1 and best.relative > goal:
                 more = self._grow(1)  # windows did not help: take as many features as fit
                 best = more if more is not None and more.relative < best.relative else best
+        return best
+
+    def _of_few(self) -> Trial | None:
+        """Try features of one coordinate each, of two, then of all, as long as that helps."""
+        best: Trial | None = None
+        for interactions in (1, 2, 0):
+            self.interactions = interactions
+            found = self._grow(1, cautious=interactions > 0)
+            if found is not None and (best is None or found.relative < best.relative):
+                best = found
+            if best is not None and best.relative <= max(self.goal, WELL_SOLVED):
+                break
+        self.interactions = best.interactions if best is not None else 0
         return best
 
     def _in_windows(self, best: Trial | None) -> Trial | None:
@@ -139,7 +162,7 @@ class Ladder:
         """
         best: Trial | None = None
         few = 2 if windows == 1 else 1
-        for tried, width in enumerate(WIDTHS.get(self.d, (600, 1200, 2400))):
+        for tried, width in enumerate(WIDTHS.get(self.d, WIDTHS[MANY])):
             if best is not None and (width * self.k > COLUMNS or not self._affordable(best, width)):
                 break
             if best is not None and cautious and tried >= few and best.relative > SEEN:
@@ -164,7 +187,8 @@ class Ladder:
         if near is not None and near.relative < UNSEEN:
             candidates = [tuple(s * factor for s in near.scales) for factor in (1.0, 1.5, 2.2)]
             return self._first_minimum(candidates, width, windows, patience=1)
-        found = self._first_minimum([(s,) * self.d for s in SCALES], width, windows)
+        scales = SCALES if self.d < MANY else SCALES_OF_MANY
+        found = self._first_minimum([(s,) * self.d for s in scales], width, windows)
         if self.d == 1:
             return found
         if found is None or found.relative > UNSEEN:
@@ -208,12 +232,14 @@ class Ladder:
 
     def trial(self, width: int, scales: tuple[float, ...], windows: int) -> Trial | None:
         """Solve once; None where the result is not finite."""
-        known = next((t for t in self.trials if (t.width, t.scales, t.windows) == (width, scales, windows)), None)
+        asked = (width, scales, windows, self.interactions)
+        known = next((t for t in self.trials if (t.width, t.scales, t.windows, t.interactions) == asked), None)
         if known is not None:
             return known
         begun = time.perf_counter()
         problem, data, relative_residual = self._part(windows)
-        made = {"seed": self.seed, "dtype": torch.float64, "device": self.device}
+        made: dict[str, Any] = {"seed": self.seed, "dtype": torch.float64, "device": self.device}
+        made["interactions"] = self.interactions
         field = RandomFeatures.for_problem(problem, width=width, scale=scales, **made)
         objective = Objective(problem, field, data, generator(self.seed, "points"), weighting=BALANCE)
         objective.sample_as(SamplerState(points=points_factor(problem, width * self.k)))
@@ -230,7 +256,7 @@ class Ladder:
         relative = relative_residual(field)
         if not math.isfinite(relative):
             return None
-        found = Trial(width, scales, windows, relative, steps, time.perf_counter() - begun)
+        found = Trial(width, scales, windows, self.interactions, relative, steps, time.perf_counter() - begun)
         self.trials.append(found)
         self.tell(str(found))
         return found
@@ -268,7 +294,7 @@ def recipe_of(problem: Any, trial: Trial) -> Recipe:
     """
     factor = points_factor(problem, trial.width * len(problem.outputs))
     return Recipe(
-        field=partial(RandomFeatures, width=trial.width, scale=trial.scales),
+        field=partial(RandomFeatures, width=trial.width, scale=trial.scales, interactions=trial.interactions),
         stages=(Stage(LinearLeastSquares, STEPS, resample=0, points=factor),),
         weighting=BALANCE,
         run=RunOptions(dtype="float64", log_every=STEPS, windows=trial.windows, carry=False),

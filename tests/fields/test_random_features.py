@@ -128,3 +128,13 @@ def test_a_potential_around_a_hole_takes_few_features():
 def test_settings_of_holes_out_of_range_are_refused(wrong):
     with pytest.raises(InputError, match="around"):
         nf.RandomFeatures(HOLE, **wrong)
+
+
+def test_features_of_few_coordinates_depend_on_no_others():
+    domain = Box(a=(0, 1), b=(0, 1), c=(0, 1), d=(0, 1))
+    field = nf.RandomFeatures(domain, width=200, scale=2.0, interactions=2, dtype=torch.float64)
+    active = field.features.weight != 0
+    assert (active.sum(1) == 2).all() and active.any(0).all()
+    assert len({tuple(row.tolist()) for row in active}) == 6
+    with pytest.raises(InputError, match="interactions must be from 1 to 4"):
+        nf.RandomFeatures(domain, interactions=5)
