@@ -28,7 +28,7 @@ from nfsolve.run.folder import METRICS, RunFolder, environment
 from nfsolve.run.ladder import Ladder, Trial, recipe_of
 from nfsolve.run.march import March, run_or_march
 from nfsolve.run.plan import Plan
-from nfsolve.run.relative import BALANCE
+from nfsolve.run.relative import balance
 from nfsolve.run.report import note, reporter
 from nfsolve.run.solution import Solution
 
@@ -248,6 +248,6 @@ def network_recipe(problem: Any) -> Recipe:
     return Recipe(
         field=partial(MLP, width=NETWORK_WIDTH[d], depth=3),
         stages=(Stage(GaussNewton, steps=2000, points=NETWORK_POINTS[d] / rows),),
-        weighting=BALANCE,
+        weighting=balance(problem),
         run=RunOptions(dtype="float64", log_every=20),
     )

@@ -23,7 +23,7 @@ from nfsolve.linalg.qr import least_squares
 from nfsolve.problem import PDE, Objective, OperatorPDE, Problem, SamplerState
 from nfsolve.problem.pde.evaluate import in_pieces
 from nfsolve.problem.pde.sample import evaluation_points
-from nfsolve.run.relative import BALANCE, RelativeResidual
+from nfsolve.run.relative import RelativeResidual, balance
 
 SCALES = (3.0, 8.0, 20.0)  # bandwidths that are tried, in radians per unit of a normalised coordinate
 MANY = 4  # coordinates from which features of few of them are tried too, of one bandwidth
@@ -175,7 +175,7 @@ def compared(
 
 def correct(problem: Any, both: Corrected, data: Any, seed: int) -> None:
     """Solve for the correction by one linearised least-squares problem on points of its own."""
-    objective = Objective(problem, both, data, generator(seed, "correction"), weighting=BALANCE)
+    objective = Objective(problem, both, data, generator(seed, "correction"), weighting=balance(problem))
     wanted = ROWS_PER_COLUMN * sum(p.numel() for p in objective.parameters)
     rows = max(objective.stacked(objective.theta()).numel(), 1)
     objective.sample_as(SamplerState(points=wanted / rows))

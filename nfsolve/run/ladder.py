@@ -21,7 +21,7 @@ from nfsolve.optim import LinearLeastSquares
 from nfsolve.problem import Objective, Recipe, RunOptions, SamplerState, Stage, cuts_of, may_have_windows, window_of
 from nfsolve.run.beginning import start_at_rest
 from nfsolve.run.estimate import ROWS_PER_COLUMN
-from nfsolve.run.relative import BALANCE, RelativeResidual
+from nfsolve.run.relative import RelativeResidual, balance
 
 NEEDS_WINDOWS = 1e-6  # held-out residual, relative to that of zero, above which windows of time are tried
 WELL_SOLVED = 1e-10  # at which more windows are not worth their time
@@ -241,7 +241,7 @@ class Ladder:
         made: dict[str, Any] = {"seed": self.seed, "dtype": torch.float64, "device": self.device}
         made["interactions"] = self.interactions
         field = RandomFeatures.for_problem(problem, width=width, scale=scales, **made)
-        objective = Objective(problem, field, data, generator(self.seed, "points"), weighting=BALANCE)
+        objective = Objective(problem, field, data, generator(self.seed, "points"), weighting=balance(problem))
         objective.sample_as(SamplerState(points=points_factor(problem, width * self.k)))
         objective.resample()
         start_at_rest(objective, self.seed)
@@ -296,6 +296,6 @@ def recipe_of(problem: Any, trial: Trial) -> Recipe:
     return Recipe(
         field=partial(RandomFeatures, width=trial.width, scale=trial.scales, interactions=trial.interactions),
         stages=(Stage(LinearLeastSquares, STEPS, resample=0, points=factor),),
-        weighting=BALANCE,
+        weighting=balance(problem),
         run=RunOptions(dtype="float64", log_every=STEPS, windows=trial.windows, carry=False),
     )

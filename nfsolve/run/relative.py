@@ -11,13 +11,19 @@ from torch import nn
 
 from nfsolve._core.random import generator
 from nfsolve.fields import RandomFeatures
-from nfsolve.problem import Objective
+from nfsolve.problem import PDE, Objective
 from nfsolve.run.heldout import held_out
-from nfsolve.weighting import NTK
+from nfsolve.weighting import NTK, Constant, Weighting
 
 ONCE = 10**9  # steps between updates, so that weights stay what they are at the start
 BALANCE = NTK(every=ONCE, decay=0.0, power=0.75)
 WIDTH, SCALE = 100, 8.0  # of the features whose residuals are compared
+
+
+def balance(problem: PDE) -> Weighting:
+    """Return the scheme that makes residuals comparable; measured data keep their weight, which belongs to their noise."""
+    measured = any(condition.kind == "measured" for condition in problem.conditions().values())
+    return Constant() if measured else BALANCE
 
 
 class RelativeResidual:
@@ -41,9 +47,9 @@ class RelativeResidual:
         like = data["like"]
         made = {"seed": seed, "dtype": like.dtype, "device": like.device}
         some = RandomFeatures.for_problem(problem, width=WIDTH, scale=SCALE, **made)
-        objective = Objective(problem, some, data, generator(seed, "balance"), weighting=BALANCE)
+        objective = Objective(problem, some, data, generator(seed, "balance"), weighting=balance(problem))
         objective.reweigh(0)
-        self.weights = objective.weights.means(list(self.fresh))
+        self.weights = objective.weights.means(list(self.fresh)) or problem.weights()
         self.zero = max(self.size(some), 1e-300)  # before it is fitted to anything
 
     def size(self, field: nn.Module | Any) -> float:
