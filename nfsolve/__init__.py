@@ -13,6 +13,7 @@ derivatives, the optimizer, the run and the honest score::
 import warnings
 from typing import Any
 
+import nfsolve._core.startup  # noqa: F401  # before PyTorch
 from nfsolve import optim, weighting
 from nfsolve._core.errors import InputError, MissingExtra, nearest
 from nfsolve._core.errors import require as require_extra

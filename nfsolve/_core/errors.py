@@ -26,6 +26,11 @@ class MissingExtra(ImportError):
     """An optional library is not installed; the message names the extra that brings it."""
 
 
+def shortened(text: str, most: int = 80) -> str:
+    """Return a text, with dots in the place of its middle where it is longer than ``most`` characters."""
+    return text if len(text) <= most else f"{text[: most // 2]}...{text[-most // 4 :]}"
+
+
 def place_of(thing: Any) -> str:
     """Return where a function or class of the user stands, as " (file, line 12)"; empty where that is unknown."""
     try:
@@ -64,7 +69,7 @@ def unknown(kind: str, name: str, known: Iterable[str], do: str = "") -> InputEr
     Returns:
         The error, to be raised by the caller.
     """
-    return InputError(f"unknown {kind} '{name}': {nearest(name, known)}", do=do)
+    return InputError(f"unknown {kind} '{shortened(name)}': {nearest(name, known)}", do=do)
 
 
 def require(module: str, extra: str, purpose: str) -> ModuleType:

@@ -11,7 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from nfsolve._core.errors import InputError, MissingExtra, unknown
+from nfsolve._core.errors import InputError, MissingExtra, shortened, unknown
+from nfsolve._core.version import VERSION
 from nfsolve.cli.analyze import analyze_command
 from nfsolve.cli.compare import compare_command
 from nfsolve.cli.render import render_command
@@ -72,13 +73,9 @@ def run_cli(arguments: list[str] | None = None) -> int:
         "cite": _cite,
     }
     if not words or words[0] in ("-h", "--help", "help"):
-        print(USAGE)
-        return FINISHED if words else WRONG_USAGE
+        return _guarded(lambda: _say(USAGE, FINISHED if words else WRONG_USAGE))
     if words[0] == "--version":
-        from nfsolve import __version__
-
-        print(__version__)
-        return FINISHED
+        return _guarded(lambda: _say(VERSION))
     if words[0] not in commands:
         return _guarded(lambda: _raise(unknown("command", words[0], commands, "see nfsolve --help")))
     return _guarded(lambda: commands[words[0]](words[1:]))
@@ -137,13 +134,24 @@ def _worded(command: Callable[[], int]) -> int:
     except OSError as error:
         if error.filename is None and error.errno in (errno.EPIPE, errno.ENOSPC):  # of the output, see `_guarded`
             raise
-        print(f"error: a path cannot be used ({error}). Check it and the current folder", file=sys.stderr)
+        print(f"error: {_of_path(error)}", file=sys.stderr)
         return WRONG_USAGE
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
     except SystemExit as leave:  # the parser has said what is wrong, or shown its help
         return leave.code if isinstance(leave.code, int) else WRONG_USAGE
+
+
+def _of_path(error: OSError) -> str:
+    """Word that a file or folder cannot be used."""
+    reason = error.strerror or str(error)
+    return f"'{shortened(str(error.filename))}' cannot be used ({reason}). Check the path"
+
+
+def _say(text: str, code: int = FINISHED) -> int:
+    print(text)
+    return code
 
 
 def _raise(error: Exception) -> int:

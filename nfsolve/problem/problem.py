@@ -2,10 +2,11 @@
 
 import copy
 import inspect
+import math
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -79,6 +80,10 @@ class Problem(ABC):
         Raises:
             InputError: The message says what came, what is needed, and where.
         """
+        for f in fields(self):
+            value = getattr(self, f.name, None)
+            if isinstance(value, float) and math.isnan(value) and repr(f.default) != "nan":
+                raise InputError(f"{f.name} of {type(self).__name__} must be a number, got nan")
         own = next(
             (vars(cls)["draw"] for cls in type(self).__mro__ if cls is not Problem and "draw" in vars(cls)), None
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from nfsolve._core.errors import InputError, unknown
+from nfsolve._core.errors import InputError, shortened, unknown
 from nfsolve.problem import Problem
 
 GROUP = "nfsolve.problems"
@@ -49,7 +49,9 @@ def find(what: str) -> type[Problem]:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         raise InputError(
-            f"the module '{module_name}' of '{target}' cannot be imported: {error}", do="check its name"
+            f"the module '{shortened(module_name)}' of '{shortened(target)}' cannot be imported: "
+            f"{shortened(str(error))}",
+            do="check its name",
         ) from error
     found: Any = getattr(module, class_name, None)
     if not _is_problem(found):

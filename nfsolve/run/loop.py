@@ -144,9 +144,9 @@ class Run:
             if reason or self.steps % self.plan.run.log_every == 0 or self.step == stage.steps:
                 self._log()
                 self.watch.start()  # scores are not training
-            if reason:
+            if reason and not self.stopped:
                 self.stopped = reason if self._ends(reason) else ""
-            if reason or self._is_told_to_stop():
+            if reason or self.stopped or self._is_told_to_stop():
                 return
             if time.perf_counter() - self._saved_at > CHECKPOINT_SECONDS:
                 self._save()
@@ -219,6 +219,8 @@ class Run:
 
     def _log(self) -> None:
         trained = self._trained_scores()
+        if self.steps and not self.failed and not math.isfinite(trained["loss"]):  # the latest step led there
+            self.failed, self.stopped = True, self._where_not_finite()
         names = [key.removeprefix("rms/") for key in trained if key != "loss"]
         row: dict[str, Any] = {
             "step": self.steps,
@@ -232,7 +234,8 @@ class Run:
         }
         row |= {} if self.failed else self._held_out()
         row |= self._speeds()
-        row |= {k: v for k, v in self._score(quick=True).items() if not k.startswith("reference_floor")}
+        scores = self._score(quick=True) if math.isfinite(row["loss"]) else {}
+        row |= {k: v for k, v in scores.items() if not k.startswith("reference_floor")}
         self.history.append(row)
         self.report(row)
 
@@ -306,9 +309,11 @@ class Run:
         self.history = list(state["history"])
         self.stopped, self.failed = state["stopped"], state["failed"]
         self._fresh, self.parts = state.get("fresh", False), state.get("parts", {})
-        if self.plan.stages:
-            stage = self.plan.stages[self.stage]
-            self.objective.sample_as(SamplerState(points=stage.points, coarsen=stage.coarsen))
+        stage = self.plan.stages[self.stage]
+        last = self.history[-1]["step"] if self.history else 0
+        if last == self.steps and self.step not in (0, stage.steps) and last % self.plan.run.log_every:
+            del self.history[-1]  # that of an interruption
+        self.objective.sample_as(SamplerState(points=stage.points, coarsen=stage.coarsen))
         self.objective.load_state_dict(state["objective"])
         self._resumed = state["optimizer"]
 

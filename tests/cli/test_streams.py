@@ -20,6 +20,8 @@ def shell(command, folder):
 @pytest.mark.parametrize(
     ("command", "code", "message"),
     [
+        (f"mkdir gone; cd gone; rmdir ../gone; {NFSOLVE} list", 2, "the current folder was removed"),
+        (f"{NFSOLVE} --version > /dev/full", 1, "could not write the output"),
         (f"{NFSOLVE} list > /dev/full", 1, "could not write the output"),
         (f"{NFSOLVE} cite > /dev/full", 1, "could not write the output"),
         (f"{NFSOLVE} cite >&-", 0, ""),

@@ -116,6 +116,23 @@ def test_an_interrupted_run_resumes_bit_identically(tmp_path, monkeypatch, stop_
     assert resumed.metrics["relative_l2"] == whole.metrics["relative_l2"]
 
 
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_was_interrupted_ends_with_the_rows_of_one_that_was_not(tmp_path, monkeypatch, sent):
+    run(tmp_path / "whole")
+    original = optim.Adam.step
+
+    def step(self, closure):
+        if not (tmp_path / "sent").exists():
+            (tmp_path / "sent").touch()
+            signal.raise_signal(sent)
+        return original(self, closure)
+
+    monkeypatch.setattr(optim.Adam, "step", step)
+    assert run(tmp_path / "parts").stopped == "stopped by user"
+    nf.resume(tmp_path / "parts")
+    assert identical(state(tmp_path / "whole"), state(tmp_path / "parts"))
+
+
 def start(folder: Path, steps: int) -> subprocess.Popen:
     script = (
         "import nfsolve.run.loop; nfsolve.run.loop.CHECKPOINT_SECONDS = 0.0\n"
