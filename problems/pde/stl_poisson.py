@@ -26,6 +26,7 @@ class StlPoisson(PDE):
 
     unknowns = "u"
     evaluation = (15, 15, 15)
+    needs = "nfsolve[mesh]"
 
     @cached_property
     def domain(self):

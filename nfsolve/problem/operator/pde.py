@@ -196,6 +196,11 @@ class OperatorPDE(PDE):
                 do="name them alike",
             )
         for name, condition in self.conditions().items():
+            if condition.kind == "integral":
+                raise InputError(
+                    f"an operator has no integrals over its points yet, but '{name}' is @integral",
+                    do="solve the problem for single functions, or leave the condition out",
+                )
             if condition.fixed:
                 mark = "@measured" if condition.kind == "measured" else f"@{condition.kind}(points=...)"
                 raise InputError(

@@ -369,7 +369,7 @@ class PDE(Problem):
             The part; None for the whole domain, and for an interface.
         """
         where, known = self._where(name, condition), self.domain.regions()
-        parts = self._declaration().parts_of(name) if condition.kind != "interface" else None
+        parts = self._declaration().parts_of(name) if self.lives and condition.kind != "interface" else None
         region = where if isinstance(where, Domain) else None
         if parts is None:
             return region
