@@ -122,7 +122,7 @@ class Measurement(Problem):
         observed, points = self.observe(), self.points().to(device, dtype)
         data = _array(observed.data, "data")
         measure = measure_with(observed.operator, self.shape, data.shape, dtype, device)
-        values, kept = real(data).to(device, dtype), _mask(observed.mask, data)
+        values, kept = real(data).to(device, dtype), _kept(observed.mask, data).to(device)
         found = measure(torch.rand(len(points), len(self.unknowns.split()), dtype=dtype, device=device))
         if found.numel() != values.numel():
             raise InputError(
@@ -135,8 +135,9 @@ class Measurement(Problem):
         return {
             "points": points,
             "measure": measure,
-            "values": values,
-            "scale": _scale(observed.noise, data, values, kept).to(device, dtype),
+            "kept": kept,
+            "values": values[kept],
+            "scale": _scale(observed.noise, data, values, kept),
             "observed": observed,
             "classical": {},
             **({} if observed.truth is None else {"truth": self._truth(observed.truth).to(device, dtype)}),
@@ -151,8 +152,7 @@ class Measurement(Problem):
     def residuals(self, field: FieldFunction, batch: Batch) -> dict[str, Tensor]:
         """Return the misfit; the squares of "variation" are lengths of differences between points of the grid."""
         values = in_pieces(field, batch["points"])
-        misfit = batch["measure"](values).reshape(-1, 1) - batch["values"]
-        found = {"data": batch["scale"] * misfit}
+        found = {"data": _misfit(values, batch)}
         if self.tv:
             columns = [root_gradient(column.reshape(self.shape)) for column in values.T]
             found["variation"] = torch.cat(columns, 1)
@@ -174,8 +174,8 @@ class Measurement(Problem):
     def scores(self, image: Tensor, data: Batch) -> dict[str, Any]:
         """Score an image in the shape of the grid: its misfit, and its distance from the truth where that is known."""
         image = image.to(data["values"])
-        misfit = data["measure"](image.reshape(len(data["points"]), -1)).reshape(-1, 1) - data["values"]
-        found = {"misfit": float((data["scale"] * misfit).square().mean().sqrt())}
+        misfit = _misfit(image.reshape(len(data["points"]), -1), data)
+        found = {"misfit": float(misfit.square().mean().sqrt())}
         if "truth" in data:
             truth = data["truth"]
             image = image.reshape(truth.shape)
@@ -186,7 +186,7 @@ class Measurement(Problem):
 
     def metrics(self, field: FieldFunction, data: Batch) -> dict[str, Any]:
         """Score the field, and the classical methods beside it; say how many values on the grid the data determine."""
-        rank, n = _rank(data["measure"], data["scale"]), len(data["points"])
+        rank, n = _rank(data["measure"], data["kept"], data["points"]), len(data["points"])
         said = f"{rank} of {n} values on the grid; the others follow from the smoothness of the field"
         found = {"determined": said} if rank is not None and rank < n else {}
         return found | compared(self.on_grid(field, data), classical_images(data), partial(self.scores, data=data))
@@ -234,11 +234,14 @@ def _array(values: Any, what: str) -> Tensor:
     return table.to(torch.complex128 if table.is_complex() else torch.float64)
 
 
-def _mask(mask: Any, data: Tensor) -> Tensor:
-    """Return which of the real values count, ``(m, 1)``."""
-    if mask is None:
-        return torch.ones_like(real(data), dtype=torch.bool)
-    table = torch.as_tensor(np.asarray(mask))
+def _misfit(values: Tensor, data: Batch) -> Tensor:
+    """Return the misfit of values on the grid ``(n, k)`` in units of the noise, ``(m, 1)``."""
+    return data["scale"] * (data["measure"](values).reshape(-1, 1)[data["kept"]] - data["values"])
+
+
+def _kept(mask: Any, data: Tensor) -> Tensor:
+    """Return the indices of the real values that count."""
+    table = torch.ones(data.shape, dtype=torch.bool) if mask is None else torch.as_tensor(np.asarray(mask)).bool()
     if table.shape != data.shape:
         raise InputError(
             f"the mask must have the shape {tuple(data.shape)} of the data, got {tuple(table.shape)}",
@@ -246,36 +249,35 @@ def _mask(mask: Any, data: Tensor) -> Tensor:
         )
     if not table.any():
         raise InputError("the mask must keep at least one entry of the data, but it keeps none")
-    column = table.bool().reshape(-1, 1)
-    return torch.cat([column, column]) if data.is_complex() else column
+    flat = table.reshape(-1)
+    return torch.cat([flat, flat] if data.is_complex() else [flat]).nonzero()[:, 0]
 
 
 def _scale(noise: Any, data: Tensor, values: Tensor, kept: Tensor) -> Tensor:
-    """Return the factor on each value, ``(m, 1)``: 1 / noise, or 1 / rms of the data; 0 where nothing was measured."""
-    kept = kept.to(values.device)
+    """Return the factor on each value that counts, ``(m, 1)``: 1 / noise, or 1 / rms of the data."""
     if noise is None:
         size = float(values[kept].double().square().mean().sqrt())
-        return kept / (size or 1.0)
+        return torch.full_like(values[kept], 1 / (size or 1.0))
     spread = _array(noise, "noise")
     if spread.dim() and spread.shape != data.shape:
         raise InputError(
             f"noise must be a number, or have the shape {tuple(data.shape)} of the data, got {tuple(spread.shape)}"
         )
-    if not bool(((spread > 0) & torch.isfinite(spread)).all()):
+    column = spread.expand(data.shape).reshape(-1, 1)
+    used = (torch.cat([column, column]) if data.is_complex() else column).to(values)[kept]
+    if not bool(((used > 0) & torch.isfinite(used)).all()):
         raise InputError(
-            f"noise must be positive, because misfits are divided by it, got {float(spread.min()):g}",
+            f"noise must be positive, because misfits are divided by it, got {float(used.min()):g}",
             do="leave it out where it is not known",
         )
-    column = spread.expand(data.shape).reshape(-1, 1)
-    return kept / (torch.cat([column, column]) if data.is_complex() else column).to(values.device)
+    return 1 / used
 
 
-def _rank(measure: Any, scale: Tensor) -> int | None:
+def _rank(measure: Any, kept: Tensor, like: Tensor) -> int | None:
     """Return the rank of a linear operator on its measured rows, of a large one an upper bound; None of a function."""
     if not isinstance(measure, LinearMap):
         return None
-    m, n = int((scale > 0).sum()), measure.shape[1]
     if max(measure.shape) > DENSE:
-        return min(m, n)
-    rows = measure(torch.eye(n, dtype=scale.dtype, device=scale.device)) * (scale > 0)
+        return min(len(kept), measure.shape[1])
+    rows = measure(torch.eye(measure.shape[1], dtype=like.dtype, device=like.device))[kept]
     return int(torch.linalg.matrix_rank(rows.double(), rtol=1e-6))

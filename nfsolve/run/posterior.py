@@ -249,6 +249,8 @@ def posterior(
     if solution.failed:
         raise InputError(f"a failed solution has no posterior ({solution.stopped})", do="solve the problem again")
     problem = _at_values(solution.problem, solution.metrics)
+    if getattr(problem, "batch", 0):  # all that was measured counts, not a mini-batch
+        problem = problem.with_(batch=0)
     net = _double(copy.deepcopy(solution.field))
     objective = Objective(problem, net, _double(solution.data), generator(seed, "posterior"))
     last = solution.history[-1] if solution.history else {}

@@ -61,9 +61,10 @@ def test_the_misfit_is_in_units_of_the_noise():
 
 def test_what_is_masked_does_not_count():
     kept = np.arange(30) % 3 > 0
-    broken = np.where(kept, MATRIX @ SHARP.ravel(), 1e6)
-    problem = Seen({"mask": kept, "data": broken})
+    broken = np.where(kept, MATRIX @ SHARP.ravel(), np.nan)
+    problem = Seen({"mask": kept, "data": broken, "noise": np.where(kept, 0.1, 0.0)})
     residual = problem.residuals(lambda p: torch.as_tensor(SHARP).reshape(-1, 1), problem.load("cpu", torch.float64))
+    assert residual["data"].shape == (20, 1)
     assert residual["data"].abs().max() < 1e-10
 
 

@@ -77,6 +77,15 @@ def test_the_posterior_knows_the_noise():
     assert (band.standard_error < 0.1).all()
 
 
+def test_the_posterior_sees_all_values_of_mini_batches():
+    noisy = U + 0.1 * SOURCE.standard_normal(150)
+    field = nf.MLP(nf.Box(x=(-1, 1), y=(-1, 1)), width=5, depth=1, dtype=torch.float64)
+    solutions = [nf.fit(X, noisy, batch=b, field=field, steps=60, report=None, heldout=0) for b in (0, 140)]
+    errors = [nf.posterior(s, noise=1.0).band([[0.1, 0.2]]).standard_error.item() for s in solutions]
+    assert errors[1] == pytest.approx(errors[0], rel=0.3)
+    assert nf.posterior(solutions[1]).freedom > 125
+
+
 def test_mini_batches():
     problem = nf.fit(X, U, batch=16, steps=1, optimizer="adam", report=None).problem
     data = problem.load("cpu", torch.float64)
