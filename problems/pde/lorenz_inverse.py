@@ -115,7 +115,7 @@ class LorenzInverse(PDE):
         """A tanh network under Gauss-Newton in float64."""
         return Recipe(
             field=partial(MLP, width=20, depth=2),
-            stages=(Stage(GaussNewton, steps=150),),
+            stages=(Stage(GaussNewton, steps=400),),
             run=RunOptions(dtype="float64", log_every=5),
         )
 
