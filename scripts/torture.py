@@ -231,11 +231,11 @@ def _timeless(value: Any) -> Any:
 
 
 def same(a: Any, b: Any) -> bool:
-    """Whether two states are equal, bit by bit."""
+    """Whether two states are equal, bit by bit, but for the seconds that they took."""
     if isinstance(a, torch.Tensor):
         return isinstance(b, torch.Tensor) and torch.equal(a, b)
     if isinstance(a, dict):
-        return isinstance(b, dict) and a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+        return isinstance(b, dict) and a.keys() == b.keys() and all(k in CLOCKS or same(a[k], b[k]) for k in a)
     if isinstance(a, list | tuple):
         return isinstance(b, list | tuple) and len(a) == len(b) and all(map(same, a, b))
     return a == b or (a != a and b != b)
