@@ -36,17 +36,17 @@ USAGE = """\
 usage: nfsolve COMMAND ...
 
   run WHAT [options]      solve a problem: a name from `nfsolve list`, FILE.py, or package.module:Class
-  run --resume DIR        continue a run where it stopped; --trust runs the file that defines its problem
-  show WHAT [--out PNG]   draw its domain, points, conditions and normals before training
-  analyze DIR|WHAT        tangent kernel, gradients, spectra and curvature of a run or a problem
-  list                    all problems, with one line each
-  eval DIR [--trust]      score a run folder again and draw its pictures
+  run --resume DIR        continue an interrupted run; --trust allows running the file that defines its problem
+  show WHAT [--out PNG]   draw the domain, points, conditions and normals of a problem before training
+  analyze DIR|WHAT        analyze the tangent kernel, gradients, spectra and curvature of a run or a problem
+  list                    list all problems, one line each
+  eval DIR [--trust]      score a finished run again and redraw its pictures
   render DIR [--path orbit|spiral|FILE.json] [--out FILE]
-                          views of a trained radiance field as a video or images
-  compare DIR DIR ...     the metrics of several runs side by side
+                          render a trained radiance field as a video or as images
+  compare DIR DIR ...     show the metrics of several runs side by side
   compare WHAT --axis A V1 V2 ... [--axis ...]
-                          methods compared fairly: tuned, equal evaluations and seconds, several seeds
-  cite [DIR or WHAT]      BibTeX of what you ran
+                          compare methods fairly: tuned, with equal evaluations and seconds, over several seeds
+  cite [DIR or WHAT]      print BibTeX entries for the methods that a run or a problem uses
 
 nfsolve run WHAT --help shows the options of a problem.
 """
@@ -72,7 +72,8 @@ def run_cli(arguments: list[str] | None = None) -> int:
         "compare": compare_command,
         "cite": _cite,
     }
-    if not words or words[0] in ("-h", "--help", "help"):
+    asks = {"-h", "--help"} & set(words[1:]) and words[0] in ("list", "eval", "cite")  # which have no help of their own
+    if not words or words[0] in ("-h", "--help", "help") or asks:
         return _guarded(lambda: _say(USAGE, FINISHED if words else WRONG_USAGE))
     if words[0] == "--version":
         return _guarded(lambda: _say(VERSION))

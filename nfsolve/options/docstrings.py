@@ -76,7 +76,8 @@ def attribute_texts(cls: type) -> dict[str, str]:
         except (OSError, TypeError):
             continue
         doc = inspect.getdoc(base) or ""
-        texts |= dict(re.findall(r"^ {4}(\w+): (.+)$", doc.partition("Attributes:")[2], re.M))
+        described = re.findall(r"^ {4}(\w+): (.+(?:\n {8}.+)*)", doc.partition("Attributes:")[2], re.M)
+        texts |= {name: " ".join(text.split()) for name, text in described}
         for line, below in zip(lines, [*lines[1:], ""], strict=True):
             match = re.match(r"    (\w+):[^#]*(?:#(?!\s*(?:noqa|type:|pyright:))\s*(.+)|#.*)?$", line)
             if match:

@@ -165,28 +165,28 @@ OF_STAGES = ("steps", "schedule", "warmup", "resample")
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """How a run goes, whatever its problem, field and optimizer; what is None is left to the problem's recipe.
+    """Options of any run, whatever its problem, field and optimizer; None leaves an option to the problem's recipe.
 
     Attributes:
         seed: Seed of weights and points.
-        device: auto, cpu or cuda; a field that is given stays where it is.
-        dtype: Floating-point type of a field that is built here.
-        steps: Optimizer steps in all, of each window; stages share them in proportion.
+        device: auto, cpu or cuda; a field that was built before stays on its device.
+        dtype: Floating-point type of a field that the run builds.
+        steps: Total number of optimizer steps, of each window; stages share them in proportion.
         schedule: Learning-rate schedule.
         warmup: Fraction of the steps of each stage over which the learning rate first rises linearly, in [0, 1).
-        resample: Steps between draws of new points; 0 keeps the first ones.
-        windows: Parts into which the time interval is cut, each trained in turn with a field of its own.
-        carry: Whether the field of a window starts from the weights of the one before.
-        time_limit: Seconds after which training stops, loading and scores included; classical methods have the rest.
-        tolerance: Loss at which the run has converged.
-        compile: Whether the residuals are compiled with torch.compile.
-        log_every: Steps between rows of the history.
-        recipe: own, that of the problem, or auto, found by trials; a PDE without a recipe takes auto where nothing is
-            said of its field, optimizer or steps.
-        uncertainty: Whether standard errors and intervals of unknown scalars, and the noise of the measurements, are
-            estimated at the end, with bands of all unknowns in ``uncertainty.npz`` (see `nfsolve.posterior`).
-        accuracy: Relative L2 error that an automatic recipe should reach: trials end at a held-out residual of a
-            hundredth of it, relative to that of zero.
+        resample: Number of steps between draws of new points; 0 keeps the first points.
+        windows: Number of windows into which the time interval is divided; each is solved in turn with its own field.
+        carry: Whether the field of a window starts from the weights of the previous window.
+        time_limit: Seconds after which training stops, including loading and scoring; classical methods get what is left.
+        tolerance: Loss at which the run counts as converged.
+        compile: Whether to compile the residuals with torch.compile.
+        log_every: Number of steps between rows of the history.
+        recipe: own takes the problem's recipe, auto finds one by short trials. A PDE without a recipe takes auto unless
+            its field, optimizer or steps are given.
+        uncertainty: Whether to estimate standard errors and intervals of unknown scalars and the noise of the
+            measurements at the end, and to write bands of all unknowns to uncertainty.npz (see nfsolve.posterior).
+        accuracy: Relative L2 error that an automatic recipe should reach. Trials end once the held-out residual,
+            relative to that of the zero field, is a hundredth of it.
 
     Raises:
         InputError: A value that no run can have.

@@ -27,7 +27,7 @@ class Burgers(PDE):
     n_points: int = field(default=5000, kw_only=True)
     """points inside the domain"""
     adaptive: str = field(default="rad", kw_only=True)
-    """how points follow the residual: none, rad, rar_d, r3"""
+    """whether new points concentrate where the residual is large: none, rad, rar_d or r3"""
 
     domain = Box(t=(0, 1), x=(-1, 1))
     unknowns = "u"

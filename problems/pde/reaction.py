@@ -25,7 +25,7 @@ class Reaction(PDE):
     """rate"""
 
     adaptive: str = field(default="rad", kw_only=True)
-    """how points follow the residual: none, rad, rar_d, r3"""
+    """whether new points concentrate where the residual is large: none, rad, rar_d or r3"""
 
     domain = Box(t=(0, 1), x=(0, 2 * math.pi))
     unknowns = "u"

@@ -44,8 +44,9 @@ def test_help_shows_the_equation_and_the_options(capsys):
         "gauss_newton",
     ):
         assert word in shown
-    assert call("--help") == 0
-    assert "run --resume DIR" in capsys.readouterr().out
+    for words in (["--help"], ["list", "--help"], ["eval", "-h"], ["cite", "--help"]):
+        assert call(*words) == 0
+        assert "run --resume DIR" in capsys.readouterr().out
     assert call() == 2
 
 

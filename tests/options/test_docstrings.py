@@ -65,3 +65,4 @@ def test_texts_come_from_the_class_itself_before_those_that_it_names_and_its_bas
 
 def test_texts_of_attributes_are_the_comments_and_docstrings_beside_them():
     assert attribute_texts(RunOptions)["seed"] == "Seed of weights and points."
+    assert attribute_texts(RunOptions)["recipe"].endswith("are given.")  # the whole text, over several lines

@@ -47,20 +47,20 @@ CANDIDATES = 8  # points from which RAD and RAR-D choose one
 class PDE(Problem):
     """A problem written as residual methods marked `interior`, `face`, `boundary`, `paired` or `measured`.
 
-    The arguments of a method are coordinates (``x``), unknowns (``u``), their derivatives (``u_xx``, ``u_tx``),
-    on faces and boundaries the outward normal (``n_x``), on paired pairs ``u_low`` and ``u_high``, on measured
-    data the measured values (``u_data``), and ``D``, with which ``D(lambda k, u_x: k * u_x, "x")`` is the
-    derivative of a composite term. Each is a column ``(n, 1)``.
+    A method takes coordinates (``x``), unknowns (``u``) and their derivatives (``u_xx``, ``u_tx``). On faces,
+    boundaries and interfaces it may also take the normal (``n_x``), in `paired` conditions ``u_low`` and ``u_high``,
+    and in `measured` ones the measured values (``u_data``). Each is a column ``(n, 1)``. ``D`` differentiates a
+    composite term, as in ``D(lambda k, u_x: k * u_x, "x")``, and ``integral`` integrates along a coordinate.
 
-    A subclass may define ``exact(self, t, x)`` or name a file in ``reference``, by which the solution is
-    scored, and ``ansatz(self, u, t, x)``, which the field applies last (hard constraints).
+    A subclass may define ``exact(self, t, x)``, or name a file in ``reference``, to score the solution against. It may
+    also define ``ansatz(self, u, t, x)``, a hard constraint, which the field applies to its outputs.
 
     Attributes:
-        n_points: Points inside the domain for each `interior` residual.
-        n_face: Points for each `face`, `boundary` or `paired` residual.
-        sampler: How they are drawn: sobol, uniform or latin_hypercube.
-        adaptive: How points follow the residual when they are resampled: none, rad, rar_d or r3
-            (see `nfsolve.sampling`).
+        n_points: Number of points inside the domain for each `interior` residual.
+        n_face: Number of points for each `face`, `boundary` or `paired` residual.
+        sampler: Sampling method of the points: sobol, uniform or latin_hypercube.
+        adaptive: Whether new points concentrate where the residual is large: none, rad, rar_d or r3 (see
+            `nfsolve.sampling`).
     """
 
     n_points: int = field(default=1500, kw_only=True)
