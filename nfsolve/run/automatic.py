@@ -25,7 +25,7 @@ from nfsolve.run.estimate import (
     error_estimate,
 )
 from nfsolve.run.folder import METRICS, RunFolder, environment
-from nfsolve.run.ladder import Ladder, Trial, recipe_of
+from nfsolve.run.ladder import GAIN, WELL_SOLVED, Ladder, Trial, recipe_of
 from nfsolve.run.march import March, run_or_march
 from nfsolve.run.plan import Plan
 from nfsolve.run.relative import balance
@@ -38,6 +38,7 @@ SECONDS = 60.0  # of a run without a limit
 SHARE = 0.4  # of the time limit that trials may take
 GOAL = 1e-12  # held-out residual, relative to that of zero, at which nothing is left to gain
 GOOD = 1e-6  # held-out residual, relative to that of zero, of a solution that needs no network
+FINER = 5.0  # times what a solution took: twice as many windows, the first ones again if need be, and the estimate
 NETWORK_POINTS = {1: 100, 2: 1500, 3: 3000}
 NETWORK_WIDTH = {1: 16, 2: 24, 3: 28}
 
@@ -123,7 +124,22 @@ class Automatic:
         reached = self._relative(solution)
         if reached > max(GOOD, 100 * trial.relative) and not solution.interrupted:  # later windows are harder
             return self._with_network(trial, solution)
-        return self._finish(solution, trial)
+        return self._finish(*self._finer(solution, trial))
+
+    def _finer(self, solution: Solution, trial: Trial) -> tuple[Solution, Trial]:
+        """Take twice as many windows as long as that helps: the first one, which was tried, may be the easiest."""
+        while trial.windows > 1 and not solution.interrupted:
+            reached = self._relative(solution)
+            if reached <= WELL_SOLVED or FINER * solution.seconds > self.left():
+                break
+            finer = dataclasses.replace(trial, windows=2 * trial.windows)
+            other = self._features(finer)
+            if not self._relative(other) <= reached / GAIN:
+                if self.folder is not None:
+                    solution = self._features(trial)
+                break
+            solution, trial = other, finer
+        return solution, trial
 
     def _with_network(self, trial: Trial | None, features: Solution | None) -> Solution:
         """Train a network, and take the features after all where they are better."""

@@ -21,7 +21,7 @@ WIDTH, SCALE = 100, 8.0  # of the features whose residuals are compared
 
 
 def balance(problem: PDE) -> Weighting:
-    """Return the scheme that makes residuals comparable; measured data keep their weight, which belongs to their noise."""
+    """Return what makes residuals comparable; measured data keep their weight, which belongs to their noise."""
     measured = any(condition.kind == "measured" for condition in problem.conditions().values())
     return Constant() if measured else BALANCE
 

@@ -1,6 +1,7 @@
-"""Twenty-two problems that no recipe was made for, with exact solutions or ones that SciPy certifies.
+"""Problems that no recipe was made for, with exact solutions or ones that SciPy certifies.
 
-Written before the rule that chooses recipes, as a user would write them: no points, no weights, no recipe.
+Written as a user would write them, without points, weights or recipe: the first 22 before the rule that chooses
+recipes, the last four (holes, four and six coordinates) before they were first measured.
 """
 
 import math
@@ -481,6 +482,83 @@ class Front(PDE):
         return torch.sigmoid(-(x + 0.3 - speed * t) * math.sqrt(4 / (2 * 0.0025)))
 
 
+@dataclass
+class TwoPipes(PDE):
+    domain = Box(x=(-2, 2), y=(-1, 1)) - Disk(x=-0.9, y=0.2, radius=0.3) - Disk(x=0.8, y=-0.1, radius=0.5)
+    unknowns = "u"
+
+    @interior
+    def laplace(self, lap_u):
+        return lap_u
+
+    @boundary
+    def walls(self, u, x, y):
+        return u - self.exact(x, y)
+
+    def exact(self, x, y):
+        first, second = (x + 0.9) ** 2 + (y - 0.2) ** 2, (x - 0.8) ** 2 + (y + 0.1) ** 2
+        return torch.log(first) - 0.5 * torch.log(second) + 0.1 * (x - 0.8) / second + x * y
+
+
+@dataclass
+class Shell(PDE):
+    domain = Sphere(x=0, y=0, z=0, radius=1) - Sphere(x=0, y=0, z=0, radius=0.4)
+    unknowns = "u"
+
+    @interior
+    def helmholtz(self, u, lap_u):
+        return lap_u + 9 * u
+
+    @boundary
+    def rims(self, u, x, y, z):
+        return u - self.exact(x, y, z)
+
+    def exact(self, x, y, z):
+        r = torch.sqrt(x**2 + y**2 + z**2)
+        return torch.cos(3 * r) / r
+
+
+@dataclass
+class CoolingBlock(PDE):
+    domain = Box(t=(0, 1), x=(0, 1), y=(0, 1), z=(0, 1))
+    unknowns = "u"
+
+    @interior
+    def heat(self, u_t, lap_u):
+        return u_t - 0.1 * lap_u
+
+    @face(t=0)
+    def initial(self, u, t, x, y, z):
+        return u - self.exact(t, x, y, z)
+
+    @face(x=(0, 1))
+    @face(y=(0, 1))
+    @face(z=(0, 1))
+    def walls(self, u, t, x, y, z):
+        return u - self.exact(t, x, y, z)
+
+    def exact(self, t, x, y, z):
+        return torch.exp(-1.4 * t) * torch.sin(x + 2 * y + 3 * z) + torch.exp(-0.2 * t) * torch.cos(x - y)
+
+
+@dataclass
+class SixDimensions(PDE):
+    domain = Box(a=(0, 1), b=(0, 1), c=(0, 1), d=(0, 1), e=(0, 1), f=(0, 1))
+    unknowns = "u"
+
+    @interior
+    def poisson(self, lap_u, a, b, c, d, e, f):
+        total = torch.sin(a) + 4 * torch.sin(2 * b) + torch.cos(c) - torch.exp(d)
+        return lap_u + total + 2 * torch.sin(e + f)
+
+    @boundary
+    def walls(self, u, a, b, c, d, e, f):
+        return u - self.exact(a, b, c, d, e, f)
+
+    def exact(self, a, b, c, d, e, f):
+        return torch.sin(a) + torch.sin(2 * b) + torch.cos(c) + torch.exp(d) + torch.sin(e + f)
+
+
 CASES = (
     DampedOscillator,
     Logistic,
@@ -504,4 +582,8 @@ CASES = (
     MovingPeak,
     Fisher,
     Front,
+    TwoPipes,
+    Shell,
+    CoolingBlock,
+    SixDimensions,
 )
