@@ -199,17 +199,19 @@ class Field(OnArrays, ABC):
             InputError: The points have another number of columns.
         """
         x = self.cast(x)
+        return self.finish(x, self.raw(x))
+
+    def raw(self, points: Tensor) -> Tensor:
+        """Evaluate at points ``(n, d)`` without the output transform, ``(n, k)``."""
+        x = self.cast(points)
         y = self.network(self.encode(x))
-        for (
-            keep,
-            kept,
-            centre,
-        ) in self._fixed:  # columns that do not depend on all coordinates, at the centre of the rest
+        for keep, kept, centre in self._fixed:
+            # columns that do not depend on all coordinates, at the centre of the rest
             like = {"dtype": x.dtype, "device": x.device}
             at = F.linear(x, torch.diag(torch.tensor(keep, **like)), torch.tensor(centre, **like))
             chosen = torch.tensor(kept, dtype=self.coordinates.matrix.dtype, device=x.device)
             y = y * (1 - chosen) + self.network(self.encode(at)) * chosen
-        return self.finish(x, y)
+        return y
 
     def cast(self, x: Tensor) -> Tensor:
         """Check points and cast them to the type of the parameters, far from zero to float64 (see `origin_of`)."""

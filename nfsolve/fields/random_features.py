@@ -132,10 +132,6 @@ class RandomFeatures(Field):
         """Map normalised coordinates to raw outputs."""
         return self.last(self.hidden(features))
 
-    def raw(self, points: Tensor) -> Tensor:
-        """Evaluate at points ``(n, d)`` without the output transform, ``(n, k)``."""
-        return self.network(self.encode(self.cast(points)))
-
     @torch.no_grad()
     def fit(self, points: Tensor, values: Tensor) -> None:
         """Set the last layer so that raw outputs come close to given values, by least squares.
@@ -148,7 +144,7 @@ class RandomFeatures(Field):
         matrix = torch.cat([hidden, hidden.new_ones(len(hidden), 1)], 1)
         ridge = RIDGE * len(matrix) ** 0.5 * torch.eye(matrix.shape[1]).to(matrix)
         right = torch.cat([values.double(), values.new_zeros(len(ridge), values.shape[1]).double()])
-        found = torch.linalg.lstsq(torch.cat([matrix, ridge]), right).solution.T
+        found = torch.linalg.lstsq(torch.cat([matrix, ridge]), right, driver="gels").solution.T
         self.last.weight.copy_(found[:, :-1])
         self.last.bias.copy_(found[:, -1])
 

@@ -33,7 +33,7 @@ from nfsolve.run.report import note, reporter
 from nfsolve.run.solution import Solution
 
 DECISIONS = "decisions.json"
-COMPATIBLE = ("seed", "device", "time_limit", "tolerance", "accuracy", "recipe")
+COMPATIBLE = ("seed", "device", "time_limit", "tolerance", "accuracy", "recipe", "uncertainty")
 SECONDS = 60.0  # of a run without a limit
 SHARE = 0.4  # of the time limit that trials may take
 GOAL = 1e-12  # held-out residual, relative to that of zero, at which nothing is left to gain

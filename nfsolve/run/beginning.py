@@ -1,5 +1,6 @@
 """Where least squares on random features begins: at the initial values, at all times."""
 
+import math
 from typing import Any
 
 import torch
@@ -32,7 +33,9 @@ def start_at_rest(objective: Objective, seed: int) -> None:
         return
     if "t" not in problem.domain.names:
         return
-    names = [name for name, c in problem.conditions().items() if c.kind == "face" and "t" in c.sides]
+    start = problem.domain.bounds[problem.domain.index("t")][0]
+    faces = {name: c for name, c in problem.conditions().items() if c.kind == "face"}
+    names = [name for name, c in faces.items() if math.isclose(_single(c.sides.get("t")), start, abs_tol=1e-12)]
     if not names:
         return
     before = objective.theta()
@@ -45,7 +48,12 @@ def start_at_rest(objective: Objective, seed: int) -> None:
         return
     chance = generator(seed, "beginning")
     points = problem.domain.interior(ROWS * field.last.in_features, lambda n, d: sobol(n, d, chance))
-    points, column = points.to(before), problem.domain.index("t")
+    points = points.to(before)
     still = points.clone()
-    still[:, column] = problem.domain.bounds[column][0]
+    still[:, problem.domain.index("t")] = start
     field.fit(points, field.raw(still))
+
+
+def _single(value: Any) -> float:
+    """Return the one value of a side, nan where there is none or a pair."""
+    return float(value) if isinstance(value, int | float) else math.nan

@@ -191,6 +191,9 @@ def _relative(problem: Any, base: nn.Module, both: nn.Module, data: Any) -> dict
     grid = data["reference"].points if "reference" in data else _grid(problem.domain, data)
     with torch.no_grad():
         now, better = in_pieces(base, grid.to(next(base.parameters()).dtype)).double(), in_pieces(both, grid)
+    living = problem.living(grid)
+    if living is not None:  # elsewhere an unknown may be anything
+        now, better = (values.where(living, 0.0) for values in (now, better))
     gap, whole = (now - better).norm(dim=0), better.norm(dim=0)
     return {name: float(gap[i] / whole[i]) if whole[i] > 0 else float(gap[i]) for i, name in enumerate(problem.outputs)}
 
