@@ -119,7 +119,7 @@ class LinearLeastSquares(OneGroup):
         over = not predicted <= ENOUGH * float(loss)
         linear = newton.left <= LINEAR * predicted
         enough = over or linear or newton.left < GOOD * float(loss)
-        best = newton if enough else min(newton, self._cautious(trial), key=lambda t: t.left)
+        best = newton if enough else min(newton, self._cautious(trial, float(loss)), key=lambda t: t.left)
         if not best.left < float(loss):
             self.stop_reason = f"converged: no least-squares step lowers the loss {float(loss):.3e}"
             return loss
@@ -131,11 +131,14 @@ class LinearLeastSquares(OneGroup):
             self.stop_reason = f"converged: a least-squares step lowered the loss to {best.left:.3e}{only}"
         return loss
 
-    def _cautious(self, trial: Callable[[int], "_Trial"]) -> "_Trial":
+    def _cautious(self, trial: Callable[[int], "_Trial"], loss: float) -> "_Trial":
         """Find the ridge that lowers the loss most, by steps from the one of the step before."""
         shared = self.state[SHARED]  # type: ignore[index]
         at = shared.get("ridge", len(RIDGES) // 2)
         tried = {at: trial(at)}
+        while not tried[at].left < loss and at + 1 < len(RIDGES):  # far from linear: short steps lower the loss
+            at += 1
+            tried[at] = trial(at)
         for way in (1, -1):
             while 0 < at + way < len(RIDGES):
                 if at + way not in tried:

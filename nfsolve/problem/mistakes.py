@@ -15,6 +15,11 @@ LIBRARIES = (str(Path(__file__).parents[1]), str(Path(torch.__file__).parent))
 # what PyTorch says -> what it means, and what to do
 MEANINGS = (
     (
+        ("its gradient would be lost",),
+        "an unknown or an unknown scalar must stay a tensor to be learned, but it was turned into a Python number",
+        "use torch functions, as in `torch.exp(self.k)` instead of `math.exp(self.k)`",
+    ),
+    (
         ("numpy", "__array__", "data pointer"),
         "a numpy function got a tensor that is trained",
         "use the functions of torch, as in torch.sin(u) instead of np.sin(u)",

@@ -374,13 +374,8 @@ class Objective(LeastSquares):
             InputError: A residual is empty, is no ``(n, k)``, or has another number of rows than its points; or the
                 weighting scheme is not for this problem, or an unknown scalar becomes a Python number.
         """
-        try:
-            with torch.enable_grad(), NoNumbers():
-                residuals = self._evaluate_eagerly(self.batch)
-        except InputError:
-            raise
-        except Exception as error:  # whatever a residual or a field of the user raises
-            raise in_words(error, type(self.problem).__name__) from error
+        with self._mistakes_in_words():
+            residuals = self._evaluate_eagerly(self.batch)
         if not residuals:
             raise InputError(
                 f"{type(self.problem).__name__}.residuals must return at least one residual, but it returned none",
@@ -392,13 +387,24 @@ class Objective(LeastSquares):
         self.weights.scheme.check(self)
         self.unused = self._unused()
 
+    @contextmanager
+    def _mistakes_in_words(self) -> Iterator[None]:
+        """Word whatever a residual or a field of the user raises, and refuse numbers made of what is learned."""
+        try:
+            with torch.enable_grad(), NoNumbers():
+                yield
+        except InputError:
+            raise
+        except Exception as error:
+            raise in_words(error, type(self.problem).__name__) from error
+
     def _unused(self) -> tuple[str, ...]:
         """Return the unknown scalars that occur in no residual; refuse those that become Python numbers."""
         raw = self.system.unknowns.raw
         if not len(raw):
             return ()
         fixed = {f"field.{name}": p.detach() for name, p in self.system.field.named_parameters()}
-        with torch.enable_grad(), NoNumbers():
+        with self._mistakes_in_words():
             terms = [r.abs().sum() for r in self._named_at(fixed, self.batch).values()]
         total = sum(terms[1:], terms[0])
         if not total.requires_grad:

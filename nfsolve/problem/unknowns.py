@@ -73,11 +73,7 @@ class NoNumbers(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operation, unless it makes a number of a tensor with a gradient."""
         if func in self._conversions and args[0].requires_grad:
-            raise InputError(
-                "An unknown or an unknown scalar must stay a tensor to be learned, but a residual turned it into a "
-                "Python number",
-                do="use torch functions, as in `torch.exp(self.k)` instead of `math.exp(self.k)`",
-            )
+            raise TypeError("its gradient would be lost")  # worded by `mistakes.in_words`, which knows the line
         return func(*args, **(kwargs or {}))
 
 

@@ -14,7 +14,7 @@ from nfsolve.problem.rows import leading
 LARGER = 3.0  # times the trained residual, from which a user is warned
 TERMS = 10.0  # times the first residual, as large as the terms may be of which rounding is left
 NEGLIGIBLE = 1e-12  # a smaller residual is rounding; of shorter types 100 of their own
-WORSE = 10.0  # times the first residual, from which a run has diverged
+WORSE = 100.0  # times the first loss, from which a run has diverged
 PIECE = 2**14  # points whose derivatives are held at once
 
 
@@ -93,23 +93,23 @@ def warnings(
     return found
 
 
-def diverged(first: dict[str, Any], last: dict[str, Any]) -> list[str]:
-    """Say where a run ends much farther from a solution than it began.
+def diverged(first: dict[str, Any], last: dict[str, Any], weights: dict[str, float]) -> str:
+    """Say that a run ends much farther from a solution than it began.
 
     Args:
         first: First row of the history, with ``rms/NAME``.
         last: Scores with ``rms/NAME`` of the same residuals.
+        weights: The stated weight of each residual, 1 where none is given: those of a scheme change with time.
 
     Returns:
-        One sentence or none.
+        A sentence, empty where it does not.
     """
     names = [key for key in last if key.startswith("rms/") and key in first]
-    before, after = (math.hypot(*(row[name] for name in names)) for row in (first, last))
+    shares = {name: weights.get(name.removeprefix("rms/"), 1.0) for name in names}
+    before, after = (sum(w * row[name] ** 2 for name, w in shares.items()) for row in (first, last))
     if not after > WORSE * before > 0:
-        return []
-    return [
-        f"the residuals grew from {before:.2e} to {after:.2e}: the run diverged; use a smaller lr or another optimizer"
-    ]
+        return ""
+    return f"diverged: the loss grew from {before:.2e} to {after:.2e}. Use a smaller lr or another optimizer"
 
 
 def rms(residual: Tensor) -> float:

@@ -240,10 +240,9 @@ class Run:
         self.report(row)
 
     def _warnings(self, scores: dict[str, Any]) -> list[str]:
-        """Say what grew, and what is larger on fresh points, with windows of time as a cure where they can be had."""
+        """Say what is larger on fresh points, with windows of time as a cure where they can be had."""
         first, timed = (self.history or [{}])[0], may_have_windows(self.problem)
-        said = warnings(scores, self._dtype, first, self.objective.coupled, timed)
-        return diverged(first, scores) + said
+        return warnings(scores, self._dtype, first, self.objective.coupled, timed)
 
     def _speeds(self) -> dict[str, float]:
         """Say how much of what the problem counts is done a second."""
@@ -374,8 +373,10 @@ class Run:
             The solution.
         """
         scores = {} if self.failed else self._trained_scores() | self._held_out() | self._full_scores(bare)
+        grown = "" if self.interrupted else diverged((self.history or [{}])[0], scores, self.problem.weights())
+        stopped = grown or self.stopped
         scores |= {f"unknown/{n}": v for n, v in self.objective.unknown_values().items()}
-        if not (self.failed or bare):
+        if not (grown or self.failed or bare):
             scores |= affordable_estimate(self.problem, self.field, self.data, self.plan.run.seed, self.seconds)
         scores |= self._speeds()
         scores |= {f"seconds/{part}": round(seconds, 3) for part, seconds in self.clocked().items()}
@@ -385,15 +386,15 @@ class Run:
             "evaluations": self.objective.evaluations,
             "steps": self.steps,
             "parameters": sum(p.numel() for p in self.objective.parameters),
-            "stopped": self.stopped,
+            "stopped": stopped,
         }
         solution = Solution(
             problem=self.problem,
             field=self.field,
             metrics=scores,
             history=self.history,
-            stopped=self.stopped,
-            failed=self.failed,
+            stopped=stopped,
+            failed=self.failed or bool(grown),
             interrupted=self.interrupted,
             seconds=self.seconds,
             evaluations=self.objective.evaluations,
@@ -402,7 +403,7 @@ class Run:
             warnings=[] if self.failed else self._cautions() + self._warnings(scores) + doubtful(scores),
             folder=self.folder.path if self.folder else None,
         )
-        if self.plan.run.uncertainty and not (self.failed or bare):
+        if self.plan.run.uncertainty and not (solution.failed or bare):
             solution.warnings += self._uncertainty(solution)
         return solution
 

@@ -11,7 +11,7 @@ from nfsolve._core.random import generator
 from nfsolve.fields import Windows
 from nfsolve.problem import Problem, check_windows, cuts_of, window_of
 from nfsolve.run.folder import RunFolder, SaveError, check_same_problem, load_weights
-from nfsolve.run.heldout import held_out, mean_rms, warnings
+from nfsolve.run.heldout import diverged, held_out, mean_rms, warnings
 from nfsolve.run.loop import Run, finish
 from nfsolve.run.plan import Plan, make_field
 from nfsolve.run.report import reporter
@@ -195,7 +195,8 @@ class March:
         scores |= {f"seconds/{name}": round(sum(part[name] for part in parts), 3) for name in parts[-1]}
         first = (self.rows(run.history) or [{}])[0]
         said = self.problem.cautions() + warnings(scores, dtype, first, run.objective.coupled, timed=True)
-        stopped = f"window {len(self.fields) + 1}/{self.plan.run.windows}: {run.stopped}"
+        grown = "" if run.interrupted else diverged(first, scores, self.problem.weights())
+        stopped = f"window {len(self.fields) + 1}/{self.plan.run.windows}: {grown or run.stopped}"
         parameters = sum(p.numel() for p in field.parameters())
         return Solution(
             problem=self.problem,
@@ -203,7 +204,7 @@ class March:
             metrics={**scores, **counts, "parameters": parameters, "stopped": stopped},
             history=self.rows(run.history),
             stopped=stopped,
-            failed=run.failed,
+            failed=run.failed or bool(grown),
             interrupted=run.interrupted,
             data=data,
             warnings=[] if run.failed else said + doubtful(scores),

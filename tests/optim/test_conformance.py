@@ -299,3 +299,13 @@ def test_every_kind_of_parameter_moves_or_rests_or_is_refused(name, kinds):
         if not decays:
             assert bool((p.detach() == 1).all()) == rests, kind
         assert bool(torch.isfinite(torch.view_as_real(p) if p.is_complex() else p).all())
+
+
+@pytest.mark.parametrize("name", ONE_GROUP)
+def test_a_step_is_found_far_from_the_linear(name):
+    torch.manual_seed(1)
+    net = nn.Sequential(nn.Linear(1, 8), nn.Tanh(), nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 1)).double()
+    made, first = MADE[name](list(net.parameters())), float(fit(net).loss().detach())
+    for _ in range(3):
+        made.step(fit(net))
+    assert float(fit(net).loss().detach()) < first

@@ -129,5 +129,5 @@ def test_every_optimizer_takes_a_coupled_residual_as_it_is_or_says_what_it_needs
         return
     solution = nf.solve(problem, field, name, **options)
     fell = solution.history[-1]["loss"] <= solution.history[0]["loss"]
-    assert fell or solution.failed or any("the run diverged" in text for text in solution.warnings)
+    assert fell or solution.failed
     assert fell or name == "diag_gn"  # a diagonal is far from a curvature that all parameters share
