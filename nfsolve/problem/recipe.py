@@ -177,7 +177,7 @@ class RunOptions:
         resample: Number of steps between draws of new points; 0 keeps the first points.
         windows: Number of windows into which the time interval is divided; each is solved in turn with its own field.
         carry: Whether the field of a window starts from the weights of the previous window.
-        time_limit: Seconds after which training stops, including loading and scoring; classical methods get what is left.
+        time_limit: Seconds after which training stops, with loading and scoring; classical methods get what is left.
         tolerance: Loss at which the run counts as converged.
         compile: Whether to compile the residuals with torch.compile.
         log_every: Number of steps between rows of the history.
