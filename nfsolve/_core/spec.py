@@ -218,10 +218,13 @@ def _within(module: str, packages: tuple[str, ...]) -> bool:
 
 
 def _may_be_built(found: Any, kind: str, trusted: tuple[str, ...]) -> bool:
-    """Whether `describe` writes such an object: one that is defined, not only imported, in a trusted module."""
+    """Whether such an object describes a run: one that is defined, not only imported, in a trusted module.
+
+    A function is one of the user's own, which builds a field or an optimizer: those of packages may write files.
+    """
     home = getattr(found, "__module__", None) or ""
     if not _within(home, trusted) or _within(home, ACTING):
         return False
     if isinstance(found, type):
         return dataclasses.is_dataclass(found) or issubclass(found, nn.Module | torch.optim.Optimizer)
-    return kind == "partial" and inspect.isfunction(found)
+    return kind == "partial" and inspect.isfunction(found) and not _within(home, TRUSTED)

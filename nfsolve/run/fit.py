@@ -62,7 +62,7 @@ def fit(
     Examples:
         >>> import numpy as np, nfsolve as nf
         >>> x = np.linspace(0, 1, 50)
-        >>> solution = nf.fit(x, np.sin(6 * x), steps=40, report=None)
+        >>> solution = nf.fit(x, np.sin(6 * x), steps=80, report=None)
         >>> bool(abs(solution.field.numpy([[0.5]]) - np.sin(3)).item() < 1e-3)
         True
     """

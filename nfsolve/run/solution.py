@@ -413,10 +413,11 @@ def doubtful(metrics: dict[str, Any]) -> list[str]:
         if kind == "zero_solutions" and not math.isnan(error):
             text = f"leaves out {value} test functions, whose solution is zero everywhere: they have no relative error"
             said.append(f"relative_l2/{name} {text}")
-        if kind == "relative_l2" and name and isinstance(value, float) and math.isnan(value):
+        if kind == "relative_l2" and name and isinstance(value, float) and not math.isfinite(value):
             known = metrics.get(f"max_error/{name}")
             largest = "" if known is None else f"; max_error/{name} is {_number(known)}"
-            said.append(f"{key} is undefined, since its reference is zero{largest}")
+            what = "undefined, since its reference is zero" if math.isnan(value) else "infinite, too large for a number"
+            said.append(f"{key} is {what}{largest}")
         if kind == "relative_to_variation":
             text = (
                 f"is {_number(error)}, but the reference hardly varies: of its variation the error is {_number(value)}"

@@ -1,3 +1,4 @@
+import inspect
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -115,6 +116,11 @@ def test_only_trusted_modules_are_built():
         "torch.optim.adam:cast",
         "os:system",
         "problems:os",
+        "nfsolve.data.photos.writing:write_transforms",
+        "nfsolve.data.scans.files:open_arrays",
+        "nfsolve.fields.factorize:fold",
+        "problems.nerf._pictures:write_frames",
+        "torch.optim.swa_utils:update_bn",
     ],
 )
 def test_a_description_calls_nothing_but_what_describe_writes(path):
@@ -122,3 +128,40 @@ def test_a_description_calls_nothing_but_what_describe_writes(path):
         build({"call": path})
     with pytest.raises(InputError):
         build({"partial": path})
+
+
+@dataclass(frozen=True)
+class Borrowed:
+    """A class that a trusted module only imports."""
+
+
+def own_optimizer(parameters):
+    return torch.optim.Adam(parameters)
+
+
+def test_what_a_trusted_module_imports_from_elsewhere_is_not_built(monkeypatch):
+    monkeypatch.setattr("nfsolve.fields.mlp.Borrowed", Borrowed, raising=False)
+    for kind in ("call", "partial"):
+        with pytest.raises(InputError, match="loading it would run that code"):
+            build({kind: "nfsolve.fields.mlp:Borrowed"})
+
+
+def test_a_function_is_built_from_the_module_of_the_problem_only():
+    with pytest.raises(InputError, match="may name"):
+        build(describe(own_optimizer))
+    assert build(describe(own_optimizer), (__name__,)).func is own_optimizer
+
+
+def test_no_function_of_a_package_is_called_by_a_config():
+    functions = [
+        f"{module.__name__}:{name}"
+        for module in list(sys.modules.values())
+        if module.__name__.startswith(("nfsolve", "problems", "torch.optim"))
+        for name, value in vars(module).items()
+        if inspect.isfunction(value)
+    ]
+    assert len(functions) > 100
+    for path in functions:
+        for kind in ("call", "partial"):
+            with pytest.raises(InputError):
+                build({kind: path})

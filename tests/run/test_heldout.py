@@ -164,6 +164,8 @@ def test_relative_errors_of_references_that_vanish_are_said_in_words(size, tmp_p
     assert "undefined" in str(solution) and written["max_error/u"] > 0
     if size:
         assert written["relative_l2"] == written["relative_l2/v"] != "undefined"
+    infinite = [text for text in solution.warnings if text.startswith("relative_l2/v is infinite, too large")]
+    assert len(infinite) == (written["relative_l2/v"] == "infinite") == (size == 1e-320)
 
 
 def test_what_a_solution_says_reads_well_in_a_notebook_too():
