@@ -68,7 +68,7 @@ class Polygon(Domain):
         # shoelace formula; twice the area, positive for counter-clockwise corners
         doubled = float(_cross(self.corners, self.corners.roll(-1, 0)).sum())
         if abs(doubled) <= 1e-12 * size**2:
-            raise InputError("A Polygon without area: all its corners are on one line")
+            raise InputError("A Polygon must have an area, but all its corners are on one line")
         self.area = 0.5 * abs(doubled)
         self.orientation = math.copysign(1.0, doubled)
 

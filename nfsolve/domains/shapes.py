@@ -283,7 +283,7 @@ class Cylinder(Extrusion):
 
     Args:
         radius: Radius.
-        **place: Three coordinates: where the axis is in two of them, and both ends of the third, the first or the last.
+        **place: Three coordinates: both ends of the first or the last one, and the position of the axis in the others.
     """
 
     def __init__(self, radius: Any = None, **place: Any):
@@ -291,8 +291,8 @@ class Cylinder(Extrusion):
         if len(place) != 3 or len(axes) != 1 or radius is None or list(place).index(axes[0]) == 1:
             given = ", ".join(f"{name}={value!r}" for name, value in place.items())
             raise InputError(
-                "Cylinder needs two coordinates of its axis, the ends of a third, the first or the last, and a radius, "
-                f"got {given or 'none'} and radius={radius!r}",
+                "Cylinder needs the position of its axis in two coordinates, both ends of the first or the last one, "
+                f"and a radius, got {given or 'none'} and radius={radius!r}",
                 do="write Cylinder(x=0, y=0, z=(0, 2), radius=1)",
             )
         centre = {name: value for name, value in place.items() if name != axes[0]}

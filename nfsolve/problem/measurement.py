@@ -268,7 +268,7 @@ def _scale(noise: Any, data: Tensor, values: Tensor, kept: Tensor) -> Tensor:
     if not bool(((used > 0) & torch.isfinite(used)).all()):
         raise InputError(
             f"noise must be positive, because misfits are divided by it, got {float(used.min()):g}",
-            do="leave it out where it is not known",
+            do="leave it out if it is not known",
         )
     return 1 / used
 

@@ -44,8 +44,8 @@ def fit(
             lies at the point (i, j).
         values: Values ``(n,)`` or ``(n, k)`` at the points.
         mask: True for values that count, ``(n,)`` or in the shape of the image; None for all. The others may be NaN.
-        noise: Standard deviation of the values, a number or one for each; the fit ends where its misfit is as large.
-        heldout: Share of the values that is held out at random, in [0, 1), and scores the field.
+        noise: Standard deviation of the values, a number or one for each; the fit ends once its misfit is that small.
+        heldout: Share of the values, in [0, 1), that is held out at random to score the field.
         batch: Values in a mini-batch; 0 takes all.
         channels: Whether the last axis of an image holds channels; None takes it for channels where it has 3 or 4
             entries and is the third or a later one.
@@ -111,9 +111,9 @@ class Fit(Problem):
         bad = ~np.isfinite(self.values[kept]).all(1)
         if not kept.any() or bad.any() or not np.isfinite(self.points).all():
             raise InputError(
-                f"the points, and the values that count, must be finite and at least one, got {int(kept.sum())} that "
-                f"count, {int(bad.sum())} of them not finite",
-                do="leave what is not known out by mask=",
+                f"fit needs at least one value, and finite points and values, got {int(kept.sum())} values that count, "
+                f"{int(bad.sum())} of them not finite",
+                do="exclude values that are not known by mask=",
             )
         self.names, self._kept = names, kept
 
@@ -137,7 +137,7 @@ class Fit(Problem):
         order = kept[torch.randperm(len(kept), generator=generator(0, "held out"))]
         out = round(self.heldout * len(order))
         if out == len(order):
-            raise InputError(f"{len(order)} values leave none to fit where {self.heldout:.0%} are held out")
+            raise InputError(f"holding out {self.heldout:.0%} of {len(order)} values leaves none to fit")
         table = {"points": self.points, "values": self.values, "scale": self._scale()}
         rows = {name: torch.as_tensor(value, dtype=dtype, device=device) for name, value in table.items()}
         parts = {"given": order[out:].sort().values, "heldout": order[:out].sort().values}
@@ -155,7 +155,7 @@ class Fit(Problem):
         if not (np.isfinite(noise) & (noise > 0)).all():
             raise InputError(
                 f"noise must be positive, because misfits are divided by it, got {noise.min():g}",
-                do="leave it out where it is not known",
+                do="leave it out if it is not known",
             )
         if noise.ndim and noise.shape != self.values.shape:
             raise InputError(f"noise must be a number or one for each of {self.values.shape}, got shape {noise.shape}")
@@ -215,7 +215,7 @@ def _table(values: Any, what: str) -> np.ndarray:
     if array.ndim not in (1, 2) or not array.size:
         raise InputError(
             f"{what} must have shape (n,) or (n, k) with at least one row, got {array.shape}",
-            do="an image is given alone, as in nfsolve.fit(image)",
+            do="to fit an image, give it alone, as in nfsolve.fit(image)",
         )
     return array.reshape(len(array), -1)
 

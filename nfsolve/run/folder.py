@@ -125,7 +125,8 @@ class RunFolder:
         path = self.path / CONFIG
         if not path.is_file():
             raise InputError(
-                f"there is no run in '{self.path}', which has no {CONFIG}", do="give the folder that --out named"
+                f"there is no run in '{self.path}', which has no {CONFIG}",
+                do="give the folder of a run, such as the one named by --out",
             )
         try:
             config = json.loads(path.read_text())
@@ -231,8 +232,8 @@ class RunFolder:
         state = load_tensors(path)
         if state.get("config", "") != self._digest():
             raise InputError(
-                f"'{self.path / CONFIG}' is not that of the checkpoint beside it: one of them was changed or exchanged",
-                do="restore it from a copy; --steps and --time-limit go on longer, other options need a new run",
+                f"'{self.path / CONFIG}' does not belong to the checkpoint beside it: one of them was changed",
+                do="restore it from a copy; only --steps and --time-limit may change, other options need a new run",
             )
         return state | {"history": self.history(int(state.get("rows", 0)))}
 

@@ -33,12 +33,12 @@ def integral_of(
     if not isinstance(domain, Domain) or not hasattr(solution.problem, "conditions"):
         raise InputError(
             f"an integral needs the solution of a PDE on a domain, not of {type(solution.problem).__name__}",
-            do="evaluate it by solution.predict(points) and add up",
+            do="evaluate it by solution.predict(points) and sum the values",
         )
     if hasattr(solution.field, "across"):
         raise InputError(
             "an integral takes the solution of a PDE, but an operator takes input functions too",
-            do="call solution.trained(functions, points) and add up",
+            do="call solution.trained(functions, points) and sum the values",
         )
     if nodes is not None and nodes < 1:
         raise InputError(f"nodes must be at least 1, got {nodes}", do="choose a positive number")

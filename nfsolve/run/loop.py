@@ -52,7 +52,7 @@ class Run:
         self.field = make_field(problem, plan)
         first = next(self.field.parameters(), None)
         if first is None:
-            raise InputError("A field needs at least one parameter that can be trained, and this one has none")
+            raise InputError("A field needs at least one parameter that can be trained, but this one has none")
         dtype = first.real.dtype if first.is_complex() else first.dtype
         self.device, self._dtype = first.device, dtype
         self.data = problem.load(first.device, dtype)
@@ -349,7 +349,7 @@ class Run:
                 deadline.check()
                 if bare:
                     raise OutOfTime
-                note(self.report, f"computing {name}, to compare with")
+                note(self.report, f"computing {name} for comparison")
                 self.data["classical"][name] = compute()
             except OutOfTime:
                 left.append(name)

@@ -87,7 +87,9 @@ class NoisyRows:
                 if name not in self.shapes:
                     raise unknown("measured residual", str(name), self.shapes)
             if missing := [name for name in self.shapes if name not in noise]:
-                raise InputError(f"noise says nothing of '{missing[0]}'", do=f"give noise={{'{missing[0]}': ...}} too")
+                raise InputError(
+                    f"noise= has no entry for '{missing[0]}'", do=f"give noise={{'{missing[0]}': ...}} too"
+                )
         parts = []
         for name, shape in self.shapes.items():
             value = torch.as_tensor(noise[name] if isinstance(noise, Mapping) else noise).to(self.residual)
@@ -115,7 +117,7 @@ class NoisyRows:
                 if not freedom >= 1:
                     raise InputError(
                         f"{len(squares[column])} measurements of '{name}' leave {max(freedom, 0):.2g} degrees of "
-                        "freedom, so that their residual does not tell the noise",
+                        "freedom, too few to estimate the noise",
                         do="give noise=, its standard deviation, or use a smaller field",
                     )
                 found[column] = (squares[column].sum() / freedom).sqrt()
@@ -193,7 +195,7 @@ def lightly_weighed(objective: Objective, rows: NoisyRows, pull: Tensor, known: 
     if not ratio[worst] > GAIN:
         return []
     return [
-        "the equations weigh little against the measurements, so that they give way to noise: with a weight of the "
-        f"measurements {LIGHTER:g} times smaller the standard error of '{list(objective.unknown_values())[worst]}' "
-        f"would be {float(ratio[worst]):.1f} times smaller"
+        "the equations weigh little against the measurements, so they give way to noise: if the measurements weighed "
+        f"{LIGHTER:g} times less, the standard error of '{list(objective.unknown_values())[worst]}' would be "
+        f"{float(ratio[worst]):.1f} times smaller"
     ]

@@ -132,7 +132,7 @@ def _described_arrays(problem: Problem) -> dict[str, Any]:
         raise InputError(
             f"a run keeps up to {MOST_NUMBERS:,} numbers of data in memory, but {', '.join(given)} "
             f"hold{'s' * (len(given) == 1)} {count:,}",
-            do='write them to a file with numpy.savez and name that: @measured("probes.npz")',
+            do='write them to a file with numpy.savez and name the file: @measured("probes.npz")',
         )
     return {"given": describe(given)} if given else {}
 
@@ -225,13 +225,13 @@ def _refuse_contradictions(field: Any, factorization: Any, stages: Any, optimize
     """Raise where one argument would make another one unheard."""
     if factorization is not None and isinstance(field, nn.Module):
         raise InputError(
-            "factorization= applies to a field that solve builds, got one that is built",
+            "factorization= applies to a field that solve builds, got a field that is built already",
             do="call nfsolve.factorize(field, factorization) before, and leave the argument out",
         )
     given = ["optimizer"] * (optimizer is not None) + [name for name in OF_STAGES if name in run.said()]
     if stages and given:
         raise InputError(
-            f"stages= says everything about the optimizers, got {' and '.join(f'{name}=' for name in given)} as well",
+            f"stages= already decides the optimizers, got {' and '.join(f'{name}=' for name in given)} as well",
             do="put these into the stages, or leave stages= out",
         )
 
@@ -306,7 +306,7 @@ def make_field(problem: Problem, plan: Plan) -> nn.Module:
     blurred = like is not None and like.dtype == torch.float32 and not isinstance(field, Field)
     if blurred and domain is not None and origin_of(domain.bounds) is not None:
         raise InputError(
-            f"The coordinates of {domain!r} are so far from zero that float32 blurs them in a network of your own",
+            f"The coordinates of {domain!r} are so far from zero that your own network loses their digits in float32",
             do="use a field of nfsolve, which subtracts their centre, or shift the coordinates in the problem",
         )
     wanted = dependences(getattr(problem, "unknowns", ""), tuple(getattr(domain, "names", ())))

@@ -279,7 +279,7 @@ def posterior_of(
     typical = float(sizes.square().mean().sqrt())  # of the scaled rows
     if not typical > 0:
         raise InputError(
-            f"the measured residuals ({', '.join(rows.names)}) are exactly 0, so they do not tell their noise",
+            f"the measured residuals ({', '.join(rows.names)}) are exactly 0, so their noise cannot be estimated",
             do="give noise=, its standard deviation",
         )
     pull = typical / prior_deviations(objective, prior)

@@ -46,13 +46,13 @@ CHECKED_POINTS = 20_000  # distances from a mesh take long
 
 @dataclass
 class Solution:
-    """What `solve` gives back.
+    """The result of `solve`.
 
     Attributes:
         problem: The problem.
-        field: The trained field, an `nn.Module`: points ``(n, d)`` -> values ``(n, k)``; that of an operator takes
-            functions too, see ``trained``.
-        metrics: Flat scores; keys as in the run folder's ``metrics.json``.
+        field: The trained field, an `nn.Module`: points ``(n, d)`` -> values ``(n, k)``; the field of an operator also
+            takes functions, see ``trained``.
+        metrics: Scores by name, with the keys of the run folder's ``metrics.json``.
         history: Rows with step, seconds, evaluations, the loss, the rms of each residual, and scores.
         stopped: Why the run ended, in words.
         failed: Whether the result is unusable (non-finite or diverged).
@@ -60,9 +60,9 @@ class Solution:
         seconds: Wall-clock seconds of training, over all resumptions.
         evaluations: Residual evaluations of the optimizers; a Jacobian counts as two.
         steps: Optimizer steps.
-        data: What ``problem.load`` gave.
+        data: What ``problem.load`` returned.
         folder: The run folder, or None.
-        warnings: What a user should know of the solution, such as residuals that are larger between trained points.
+        warnings: Sentences about doubts in the solution, such as residuals that are larger between trained points.
         decisions: What the automatic recipe chose, in sentences.
     """
 
@@ -305,7 +305,7 @@ class Solution:
         writers = {".npz": export.write_npz, ".vtu": export.write_vtu}
         if path.suffix not in writers:
             raise InputError(
-                f"export writes .npz or .vtu, got the name '{path.name}'", do="let the name end in one of them"
+                f"export writes .npz or .vtu, got the name '{path.name}'", do="end the name with one of them"
             )
         d = len(getattr(getattr(self.problem, "domain", None), "names", ()))
         if path.suffix == ".vtu" and d > 3:
@@ -419,9 +419,7 @@ def doubtful(metrics: dict[str, Any]) -> list[str]:
             what = "undefined, since its reference is zero" if math.isnan(value) else "infinite, too large for a number"
             said.append(f"{key} is {what}{largest}")
         if kind == "relative_to_variation":
-            text = (
-                f"is {_number(error)}, but the reference hardly varies: of its variation the error is {_number(value)}"
-            )
+            text = f"is {_number(error)}, but the reference hardly varies: relative to that it is {_number(value)}"
             said.append(f"relative_l2/{name} {text}")
     return said
 

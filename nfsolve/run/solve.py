@@ -48,8 +48,8 @@ def solve(
 ) -> Solution:
     """Train a field to solve a problem.
 
-    Everything that is not given comes from the problem's recipe. A PDE that has none, and of which nothing is said but
-    seed, device, time limit and accuracy, gets one that is found by trials; see `nfsolve.run.automatic`.
+    Everything that is not given comes from the problem's recipe. If a PDE has no recipe, and only seed, device, time
+    limit and accuracy are given, a recipe is found by short trials; see `nfsolve.run.automatic`.
 
     Args:
         problem: The problem.
@@ -57,30 +57,30 @@ def solve(
             built for the problem; or its name as on the command line.
         optimizer: Takes parameters and returns a `torch.optim.Optimizer`: a class, a partial of one, or its name.
         lr: Learning rate of ``optimizer``.
-        steps: Optimizer steps, in each window; those of a recipe with several
-            stages are shared in proportion, at least one for each as long as there are enough.
+        steps: Number of optimizer steps in each window. A recipe with several stages shares them in proportion, with at
+            least one for each stage as long as there are enough.
         schedule: Learning-rate schedule: constant, cosine or exponential.
         stages: Several optimizers one after the other, instead of ``optimizer`` and ``steps``.
-        factorization: Factorization of a field that is built here, or its name; the recipe's where it builds the field.
+        factorization: Factorization of a field that is built here, or its name; default that of the recipe.
         weighting: Scheme of `nfsolve.weighting` that adapts the weights of the residuals, or its name.
-        windows: Parts into which the time interval is cut. Each trains a field of its own with all the stages and
-            steps, and goes on from the field before.
+        windows: Number of windows into which the time interval is divided. Each trains its own field with all stages
+            and steps, starting from the field of the previous window.
         seed: Seed of weights and points.
         dtype: ``float32`` or ``float64``; a field that is given keeps its own.
         device: ``cpu``, ``cuda`` or ``auto``; a field that is given stays where it is.
-        time_limit: Seconds after which the training stops, loading and scores included; schedules end there, and
-            classical methods beside the field have what is left.
+        time_limit: Seconds after which the training stops, including loading and scoring. Schedules end there, and
+            classical methods for comparison get what is left.
         out: Run folder to write; None writes nothing.
         report: Called with each row of the history; ``"auto"`` is a progress bar on a terminal, None is silent. A
             function that returns False or raises `nfsolve.StopRun` ends the run, which is scored and saved.
-        run: Options of several runs in one object, in which also the rarer ones stand.
-        **options: Any option of `RunOptions` that is no argument of its own: ``log_every=10``, ``tolerance=1e-8``.
+        run: Options in one object, to share them between runs.
+        **options: Any other option of `RunOptions`, such as ``log_every=10`` or ``tolerance=1e-8``.
 
     Returns:
-        The solution; how it ended is in words in ``solution.stopped``.
+        The solution; ``solution.stopped`` says why the run ended.
 
     Raises:
-        InputError: Something given does not fit; the message says what to do.
+        InputError: An argument does not fit; the message says what to do.
         SaveError: The result could not be written; the solution is its attribute ``solution``.
     """
     if not isinstance(problem, Problem):
@@ -145,7 +145,7 @@ def resume(
     field: nn.Module | Callable[..., nn.Module] | str | None = None,
     trust: bool = False,
 ) -> Solution:
-    """Continue a run where its last checkpoint left it, bit-identically.
+    """Continue a run from its last checkpoint, bit-identically.
 
     Args:
         folder: The run folder.
@@ -221,7 +221,7 @@ def reopen(
 
     Args:
         folder: The run folder.
-        report: As for `solve`; of what takes long it says what is going on.
+        report: As for `solve`; it also announces what takes long.
         problem: The problem, or its class for the recorded parameters; None takes the recorded one, which must be
             installed, part of nfsolve, or imported already.
         field: Field, or what builds it, where config.json cannot hold it: a module of your own is built as it was for
@@ -248,23 +248,23 @@ def _reopened(
     if plan.run.recipe == "auto":
         raise InputError(
             f"the recipe of run '{folder}' was still being chosen when it stopped, so there is nothing to load",
-            do=f"let it go on first: nfsolve run --resume {folder}",
+            do=f"continue it first: nfsolve run --resume {folder}",
         )
     state = runs.load_checkpoint()
     if state is None:
         raise InputError(
             f"run '{folder}' has no checkpoint yet, so there is nothing to load",
-            do=f"let it go on first: nfsolve run --resume {folder}",
+            do=f"continue it first: nfsolve run --resume {folder}",
         )
     return run_or_march(known, plan, runs, report, state)
 
 
 def _tell_skipped(plan: Plan, runner: Run | March | Automatic) -> None:
-    """Say in one line which stages are left without steps; where no stage has any, nobody asked for training."""
+    """Warn of stages that are left without steps, unless no stage has any, where no training was asked for."""
     total, skipped = sum(stage.steps for stage in plan.stages), [i for i, s in enumerate(plan.stages, 1) if not s.steps]
     if total and skipped:
         which = f"stage{'s' * (len(skipped) > 1)} {', '.join(map(str, skipped))} of {len(plan.stages)}"
-        runner.report({"warning": f"no steps for {which}: {total} in all; choose more steps"})
+        runner.report({"warning": f"steps={total} leaves no step for {which}; choose more steps"})
 
 
 def _runner(

@@ -217,7 +217,7 @@ def test_a_point_cloud_gives_its_points_and_their_boundary():
         (lambda: Polygon([(0, 0), (1, 0)]), "three or more pairs"),
         (lambda: Polygon([(0, 0), (1, 0), (1, 0), (0, 1)]), "edge 1 of a Polygon has no length"),
         (lambda: Polygon([(0, 0), (1, 1), (1, 0), (0, 1)]), "edges 0 and 2 cross"),
-        (lambda: Polygon([(0, 0), (1, 1), (2, 2)]), "without area: all its corners"),
+        (lambda: Polygon([(0, 0), (1, 1), (2, 2)]), "must have an area, but all its corners"),
         (lambda: Polygon([(0, 0), (1, "a"), (2, 2)]), "must be pairs of numbers"),
         (
             lambda: SQUARE - Box(x=(0, 1), z=(0, 1)),

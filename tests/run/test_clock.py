@@ -81,7 +81,7 @@ def test_a_training_is_saved_before_the_classical_methods_begin(tmp_path, monkey
     solution = nf.solve(Beside(), out=tmp_path, report="lines")
     assert {"config.json", "history.csv", "checkpoint.pt", "field.pt"} <= set(found)
     assert solution.metrics["found_look"] == "done"
-    assert "computing look, to compare with" in capsys.readouterr().err
+    assert "computing look for comparison" in capsys.readouterr().err
 
 
 def test_classical_methods_are_left_out_where_time_is_up_and_eval_makes_them(tmp_path, capsys, seconds):

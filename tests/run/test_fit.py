@@ -99,7 +99,7 @@ MISTAKES = {
     "batch must be a whole number": {"batch": -1},
     "2 coordinates need 2 names": {"names": ("t",)},
     "the mask must have one entry for each of 150 values": {"mask": np.ones(3)},
-    "0 that count": {"mask": np.zeros(150)},
+    "got 0 values that count": {"mask": np.zeros(150)},
     "150 of them not finite": {"values": np.full(150, np.nan)},
     "noise must be positive": {"noise": 0},
     r"noise must be a number or one for each of \(150, 1\)": {"noise": np.ones(3)},

@@ -257,7 +257,7 @@ def test_a_checkpoint_of_another_problem_is_worded(tmp_path):
     run(tmp_path / "run")
     nf.solve(Poisson(n_points=20), SMALL, optim.GaussNewton, steps=2, dtype="float64", out=tmp_path / "other")
     (tmp_path / "run" / "checkpoint.pt").write_bytes((tmp_path / "other" / "checkpoint.pt").read_bytes())
-    with pytest.raises(InputError, match="is not that of the checkpoint beside it"):
+    with pytest.raises(InputError, match="does not belong to the checkpoint beside it"):
         nf.resume(tmp_path / "run")
 
 
@@ -338,7 +338,7 @@ def test_a_changed_config_is_not_resumed(tmp_path):
     nf.load(tmp_path / "run")
     path.write_text(path.read_text().replace('"n_points": 40', '"n_points": 41'))
     for opened in (nf.resume, nf.load, nf.reopen):
-        with pytest.raises(InputError, match="is not that of the checkpoint.*Restore it from a copy"):
+        with pytest.raises(InputError, match="does not belong to the checkpoint.*Restore it from a copy"):
             opened(tmp_path / "run")
 
 

@@ -210,5 +210,5 @@ def test_wrong_use_is_worded(tmp_path):
     march(tmp_path / "run", steps=1)
     nf.solve(Poisson(n_points=20), SMALL, optim.GaussNewton, steps=1, out=tmp_path / "other")
     (tmp_path / "run" / "checkpoint.pt").write_bytes((tmp_path / "other" / "checkpoint.pt").read_bytes())
-    with pytest.raises(InputError, match="is not that of the checkpoint beside it"):
+    with pytest.raises(InputError, match="does not belong to the checkpoint beside it"):
         nf.resume(tmp_path / "run")

@@ -273,7 +273,7 @@ def test_times_in_seconds_since_1970_are_solved_in_either_type(dtype, error):
     assert solution.metrics["relative_l2"] < error
     at = np.array([[1.7e9 + 1800.0]])
     assert solution.predict(at).item() == pytest.approx(math.exp(-0.5), abs=error)
-    with pytest.raises(InputError, match="float32 blurs them in a network of your own"):
+    with pytest.raises(InputError, match="your own network loses their digits in float32"):
         nf.solve(Clock(n_points=50), torch.nn.Linear(1, 1), steps=1, report=None)
 
 

@@ -269,7 +269,7 @@ def _refuse_unknown(
     bare = text.removeprefix("normal_").removeprefix("n_")
     if bare != text and bare in coordinates:
         raise InputError(
-            f"'{text}' in `{method}` is the normal, which is there only on faces, boundaries and interfaces{where}",
+            f"'{text}' in `{method}` is the normal, which exists only on faces, boundaries and interfaces{where}",
             do="mark the method @face(...), @boundary or @interface(...)",
         )
     stem, end = text.rpartition("_")[::2]
@@ -280,7 +280,7 @@ def _refuse_unknown(
         )
     if end == "data" and stem in outputs:
         raise InputError(
-            f"'{text}' in `{method}` is a measured value, which is there only for @measured{where}",
+            f"'{text}' in `{method}` is a measured value, which exists only for @measured{where}",
             do="mark the method @measured(...) with the file of the data",
         )
     if text == "field":
