@@ -43,7 +43,7 @@ TRUNCATED = 0.05  # of the largest line integral: a bin at the panel's border ab
 
 @dataclass
 class CTCone(Tomography):
-    """A volume from few cone-beam projections, beside FDK, SIRT and conjugate gradients."""
+    """A volume from few cone-beam projections, compared with FDK, SIRT and conjugate gradients."""
 
     data: str = ""
     """volume to scan, a path or a name under $NFSOLVE_DATA; default the Shepp-Logan head of ellipsoids"""

@@ -1,13 +1,14 @@
-"""Uncertainty of a reconstruction by a small ensemble: what differs between seeds of the field, the data do not decide.
+"""Uncertainty of a reconstruction from a small ensemble: the data do not determine what differs between seeds.
 
-It tells where errors are, and less than their size: what all seeds get wrong alike it does not see. For three seeds of
-`ct_phantom` its rms is a sixth of that of the error, and its correlation with it 0.61.
+The spread of the ensemble shows where the errors are, but underestimates their size, since it misses the errors that
+all seeds share. For three seeds of `ct_phantom` the rms of the spread is a sixth of the rms error, and its correlation
+with the error is 0.61.
 
-The first member is a run that has ended; the others repeat it with the next seeds, in folders of their own beneath it.
-All that was said on the command line of the run (field, optimizer, steps) holds for them, as its folder records it, and
-a member that was interrupted is resumed by the same command. Means and standard deviations go to ensemble.npz, the
-picture to ensemble.png, the scores to ensemble.json. Source: B. Lakshminarayanan, A. Pritzel, C. Blundell, "Simple and
-Scalable Predictive Uncertainty Estimation using Deep Ensembles", NeurIPS 2017.
+The first member is a finished run; the others repeat it with the next seeds, in folders of their own inside it. They
+use the same field, optimizer, steps and other options as that run, as recorded in its folder. The same command also
+resumes a member that was interrupted. Means and standard deviations go to ensemble.npz, the picture to ensemble.png,
+and the scores to ensemble.json. --- Source: B. Lakshminarayanan, A. Pritzel, C. Blundell, "Simple and Scalable
+Predictive Uncertainty Estimation using Deep Ensembles", NeurIPS 2017.
 
     nfsolve run ct_phantom --out runs/head
     python -m problems.ct.ensemble runs/head --members 3

@@ -1,6 +1,6 @@
 """Computed tomography from a limited arc: a disc with holes, scanned by a fan beam over less than half a turn.
 
-What a short arc does not show must come from what is known of the object. The scanner is that of the Helsinki
+What a short arc does not show must come from prior knowledge of the object. The scanner is that of the Helsinki
 Tomography Challenge 2022 (A. Meaney, F. S. de Moura, M. Juvonen, S. Siltanen, Zenodo 7418878), whose files
 ``ct_scan --limited`` takes; the disc here is made of ellipses, with exact chords, averaged over the bins, and Poisson
 noise. Reconstructions are judged as in the challenge, by the correlation of their segmentation with the true one.
@@ -30,7 +30,7 @@ FIELD = 75.9  # mm, side of its images
 
 @dataclass
 class CTLimited(PlaneTomography):
-    """A disc with holes from a limited arc of a fan beam, beside the classical methods."""
+    """A disc with holes from a limited arc of a fan beam, compared with classical methods."""
 
     arc: float = 90.0
     """degrees from the first view to the last"""

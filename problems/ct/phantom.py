@@ -19,7 +19,7 @@ from problems.ct._plane import PlaneTomography
 
 @dataclass
 class CTPhantom(PlaneTomography):
-    """The Shepp-Logan head from few parallel-beam views, beside the classical methods."""
+    """The Shepp-Logan head from few parallel-beam views, compared with classical methods."""
 
     tv: float = 0.1
     """weight of the total variation of the field: the head is piecewise constant"""

@@ -46,7 +46,7 @@ WIDEST_GAP = 6.0  # typical ones that a full turn may have between two views
 
 @dataclass
 class CTScan(PlaneTomography):
-    """A measured scan, or a slice in Hounsfield units, beside the classical methods."""
+    """A measured scan, or a slice in Hounsfield units, compared with classical methods."""
 
     data: str = ""
     """file of the scan or slice, a path or a name under $NFSOLVE_DATA"""

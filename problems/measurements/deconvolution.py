@@ -1,8 +1,8 @@
 """Deconvolution: find the picture that a lens has blurred and a sensor has made noisy.
 
 The blur is a Gaussian with periodic borders, given as a linear operator of scipy; the picture is the portrait that
-comes with matplotlib, in gray. Beside the field stand Wiener's filter, which balances itself (Orieux, Giovannelli &
-Rodet, J. Opt. Soc. Am. A 27 (2010) 1593, in scikit-image), and the classical total variation.
+comes with matplotlib, in gray. The field is compared with a Wiener filter that finds its own weight (Orieux,
+Giovannelli & Rodet, J. Opt. Soc. Am. A 27 (2010) 1593, in scikit-image), and with classical total variation.
 
     nfsolve run deconvolution
     nfsolve run deconvolution --blur 3 --noise 0.005
@@ -25,7 +25,7 @@ from nfsolve.reconstruct import total_variation
 
 @dataclass
 class Deconvolution(Measurement):
-    """A picture behind a blur and noise, beside Wiener's filter and total variation."""
+    """A blurred and noisy picture, compared with Wiener's filter and total variation."""
 
     image: str = ""
     """picture, a path or a name under $NFSOLVE_DATA; default the portrait of matplotlib"""

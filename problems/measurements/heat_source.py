@@ -1,9 +1,9 @@
 """Find a heat source from thermometers: f in -laplace(u) = f on a plate with cold rims, from u at a few places.
 
 The operator is a matrix: finite differences give u for each f, and the rows of the thermometers are kept. Such a
-smoothing map has no stable inverse: the field is trained until its misfit is the noise, and the classical rival is
-Tikhonov's method, with the weight that leaves as much (Morozov's principle: Engl, Hanke & Neubauer, Regularization of
-Inverse Problems, 1996, section 4.3).
+smoothing map has no stable inverse. The field is therefore trained until its misfit equals the noise. It is compared
+with Tikhonov's method, with the weight that leaves the same misfit (Morozov's principle: Engl, Hanke & Neubauer,
+Regularization of Inverse Problems, 1996, section 4.3).
 
     nfsolve run heat_source
     nfsolve run heat_source --sensors 12 --noise 0.002 --uncertainty
@@ -27,7 +27,7 @@ from nfsolve.optim import GaussNewton
 
 @dataclass
 class HeatSource(Measurement):
-    """A heat source from a few thermometers, beside Tikhonov's method."""
+    """A heat source from a few thermometers, compared with Tikhonov's method."""
 
     sensors: int = 8
     """thermometers along each side, at equal distances inside the plate"""

@@ -2,8 +2,8 @@
 
 Whole lines of the Fourier plane are measured, the lowest and others at random with a density that falls from the
 centre, with complex noise (Lustig, Donoho & Pauly, Magn. Reson. Med. 58 (2007) 1182). The image is the Shepp-Logan
-head, averaged over each pixel. Beside the field stand the inverse transform with zeros for what was not measured, and
-the classical total variation.
+head, averaged over each pixel. The field is compared with the inverse transform that has zeros for what was not
+measured, and with classical total variation.
 
     nfsolve run mri
     nfsolve run mri --acceleration 8
@@ -24,7 +24,7 @@ from nfsolve.reconstruct import total_variation
 
 @dataclass
 class MRI(Measurement):
-    """A head from a quarter of its Fourier transform, beside zero-filling and total variation."""
+    """A head from a quarter of its Fourier transform, compared with zero-filling and total variation."""
 
     size: int = 128
     """pixels along each side"""

@@ -1,7 +1,8 @@
 """A volume from X-ray views of it: each pixel measures I = exp(-int mu dt), the law of Beer and Lambert.
 
-The volume is the head phantom of `nfsolve.forward.phantoms`, whose line integrals are known in closed form: the data
-are exact, and the field can be compared with mu itself. The same integrator renders radiance; here nothing emits.
+The volume is the head phantom of `nfsolve.forward.phantoms`, whose line integrals are known in closed form, so the data
+are exact, and the field can be compared with mu itself. The integrator is the one that renders radiance; here nothing
+emits light.
 
     nfsolve run nerf_absorption
 """

@@ -1,6 +1,6 @@
 """A radiance field from posed images of an analytic scene, whose colours, depth and normals are known exactly.
 
-Three soft-edged balls over a slab before white. The scene is its own ground truth: every score is against it.
+The scene has three soft-edged balls over a slab, on a white background. It is its own ground truth for every score.
 
     nfsolve run nerf_scene
     nfsolve run nerf_scene --field.encoding grid --field.depth 1

@@ -1,8 +1,9 @@
 """An operator from pairs of functions of your own: values of f at its sensors -> values of s at points.
 
-The file holds ``f`` (functions, sensors), ``x``, the points of s, (points, d) for all functions or (functions, points,
-d) for each its own, and ``s`` there, (functions, points) or (functions, points, k); perhaps ``f_sensors`` (sensors, d),
-where f is given. Of a .h5 file or a folder of .npy files a mini-batch reads its rows only; a .npz file is read at once.
+The file holds ``f`` (functions, sensors); ``x``, the points of s, (points, d) for all functions or (functions, points,
+d) if each has its own; and ``s`` at these points, (functions, points) or (functions, points, k). It may also hold
+``f_sensors`` (sensors, d), the points at which f is given. From a .h5 file or a folder of .npy files a mini-batch reads
+only its own rows; a .npz file is read as a whole.
 
     nfsolve run deeponet_pairs --pairs my.npz
     nfsolve run deeponet_pairs --pairs my.h5 --reads "f g" --coordinates "t x"
@@ -34,7 +35,7 @@ NAMES = ("x", "y", "z")
 
 @dataclass
 class PairsOperator(OperatorPDE):
-    """The operator f -> s of a file."""
+    """The operator f -> s from pairs of functions in a file."""
 
     pairs: str = ""
     """file with f, x and s, or its name under $NFSOLVE_DATA; or a folder"""

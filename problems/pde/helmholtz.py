@@ -1,7 +1,7 @@
 """The Helmholtz equation, u_xx + u_yy + k^2 u = f, on [-1, 1]^2, u = 0 on its sides.
 
-f is made from u = sin(a1 pi x) sin(a2 pi y), so the error is exact (Wang, Teng & Perdikaris, SIAM J. Sci. Comput. 43
-(2021) A3055).
+f follows from u = sin(a1 pi x) sin(a2 pi y), so the error is known exactly (Wang, Teng & Perdikaris, SIAM J. Sci.
+Comput. 43 (2021) A3055).
 
     nfsolve run helmholtz
     nfsolve run helmholtz --a2 6

@@ -1,7 +1,7 @@
 """Inverse problem: find the diffusivity k(x, y) > 0 in -(k u_x)_x - (k u_y)_y = f from noisy measurements of u.
 
 One u says nothing about k where its gradient vanishes, so two experiments with different loads f and g are measured,
-u and w. k, u and w are chosen and the loads follow from them: all three are known exactly.
+u and w. k, u and w are chosen first and the loads follow from them, so all three are known exactly.
 
     nfsolve run inverse_diffusivity
     nfsolve run inverse_diffusivity --noise 0.05

@@ -1,6 +1,6 @@
 """The nonlinear Klein-Gordon equation, u_tt - u_xx + u^2 = f, on t in [0, 2], x in [0, 1].
 
-f is made from u = sin(pi x) cos(2 t), so that the error is exact. There is no recipe here: nfsolve finds one.
+f follows from u = sin(pi x) cos(2 t), so the error is known exactly. There is no recipe here: nfsolve finds one.
 
     nfsolve run klein_gordon
     nfsolve run klein_gordon --accuracy 1e-6

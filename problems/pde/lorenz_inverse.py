@@ -1,7 +1,8 @@
 """Inverse problem: sigma, rho, beta of x' = sigma (y - x), y' = x (rho - z) - y, z' = x y - beta z from noisy data.
 
-E. N. Lorenz, J. Atmos. Sci. 20 (1963) 130. All three components are measured with noise at equal times in [0, 3]; the
-start is known. The data are made here by a Runge-Kutta method of order 8, with sigma = 10, rho = 15, beta = 8/3.
+E. N. Lorenz, J. Atmos. Sci. 20 (1963) 130. All three components are measured with noise at equally spaced times in
+[0, 3]; the initial values are known. The data come from a Runge-Kutta method of order 8, with sigma = 10, rho = 15,
+beta = 8/3.
 
     nfsolve run lorenz_inverse --uncertainty
     nfsolve run lorenz_inverse --noise 1 --n-data 15

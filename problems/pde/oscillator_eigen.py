@@ -1,8 +1,8 @@
 """The quantum harmonic oscillator, -u''/2 + x^2 u / 2 = E u, with the integral of u^2 equal to 1: its smallest E.
 
-The eigenvalue is an unknown scalar, and the normalisation an integral. The equation holds for every eigenvalue; u
-begins as a lobe without a zero, as only the eigenfunction of the smallest one is, and the network learns the rest.
-E = 1/2, u = pi^(-1/4) exp(-x^2 / 2).
+The eigenvalue is an unknown scalar, and the normalisation is an integral condition. The equation holds for every
+eigenvalue, but only the eigenfunction of the smallest one has no zero: u starts as a lobe without zeros, and the
+network learns the rest. The solution is E = 1/2, u = pi^(-1/4) exp(-x^2 / 2).
 
     nfsolve run oscillator_eigen
 """

@@ -1,6 +1,6 @@
 """Poisson's equation with a known answer, -(u_xx + u_yy) = f, on the unit square, u = 0 on its sides.
 
-f is made from u = sin(k pi x) sin(k pi y), so the error is exact.
+f follows from u = sin(k pi x) sin(k pi y), so the error is known exactly.
 
     nfsolve run poisson
     nfsolve run poisson --waves 2

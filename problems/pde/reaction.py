@@ -1,8 +1,8 @@
 """Logistic reaction, u_t = rho u (1 - u), on t in [0, 1], x in [0, 2 pi].
 
 u(0, x) = h(x) = exp(-(x - pi)^2 / (2 (pi/4)^2)) (Krishnapriyan et al., NeurIPS 2021; rho = 5 in Rathore et al., ICML
-2024). An ordinary differential equation at each x, so the sides need no condition; u = 0 is a solution too, to which
-plain PINNs collapse. x is not periodic: continued periodically, u has a kink whose slopes grow to +-0.24.
+2024). This is an ordinary differential equation at each x, so the sides need no condition. u = 0 is also a solution, to
+which plain PINNs collapse. x is not periodic: the periodic continuation of u has a kink whose slopes grow to +-0.24.
 
     nfsolve run reaction
 """

@@ -1,8 +1,8 @@
 """The one-phase Stefan problem: ice melts at a front x = s(t), which is found with the temperature of the water.
 
-In the coordinate z = x / s(t) of Landau the water is 0 <= z <= 1: s^2 u_t - z s s' u_z = u_zz. The front is an unknown
-of one coordinate, s(t). u = 1 - erf(l z) / erf(l) and s = 2 l sqrt(t) with sqrt(pi) l exp(l^2) erf(l) = 1 (Carslaw &
-Jaeger, Conduction of Heat in Solids, 2nd ed., 11.2), from t = 0.1 on.
+In Landau's coordinate z = x / s(t) the water fills 0 <= z <= 1, and s^2 u_t - z s s' u_z = u_zz. The front s(t) is an
+unknown that depends on t only. The solution, from t = 0.1 on, is u = 1 - erf(l z) / erf(l) and s = 2 l sqrt(t), where
+sqrt(pi) l exp(l^2) erf(l) = 1 (Carslaw & Jaeger, Conduction of Heat in Solids, 2nd ed., 11.2).
 
     nfsolve run stefan
 """
@@ -19,7 +19,7 @@ GROWTH = 0.6200626333135956  # l, a root of sqrt(pi) l exp(l^2) erf(l) = 1
 
 @dataclass
 class Stefan(PDE):
-    """Temperature of the water, and where the ice begins."""
+    """The one-phase Stefan problem: the temperature of melt water and the front of the ice."""
 
     domain = Box(t=(0.1, 1), z=(0, 1))
     unknowns = "u s(t)"

@@ -1,7 +1,7 @@
 """Heat conduction in a plate with a round core of another material: k lap T = q, k = 10 in the core and 1 around it.
 
-The domain is a union of two named parts, and each has an unknown of its own: u in the core, v in the shell. Where they
-touch, temperature and heat flux go on; the slope does not.
+The domain is a union of two named parts, each with its own unknown: u in the core, v in the shell. At their interface
+the temperature and the heat flux are continuous; the slope is not.
 
     nfsolve run two_materials
     nfsolve show problems/pde/two_materials.py

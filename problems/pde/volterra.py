@@ -1,7 +1,7 @@
 """An integro-differential equation of Volterra, y' + y = int_0^x exp(s - x) y(s) ds, y(0) = 1 on x in [0, 5].
 
-The integral runs to the point itself, so it is written where the equation is. The exact solution is exp(-x) cosh(x)
-(the equation is example 'IDE' of Lu et al., DeepXDE, SIAM Review 63 (2021) 208).
+The upper limit of the integral is the point itself, so the integral is written inside the equation. The exact solution
+is exp(-x) cosh(x) (the equation is the example 'IDE' of Lu et al., DeepXDE, SIAM Review 63 (2021) 208).
 
     nfsolve run volterra
 """
@@ -15,7 +15,7 @@ from nfsolve import PDE, Box, face, interior, main
 
 @dataclass
 class Volterra(PDE):
-    """A memory term: what y was before decays with the distance."""
+    """A Volterra integro-differential equation, whose memory decays exponentially."""
 
     domain = Box(x=(0, 5))
     unknowns = "y"

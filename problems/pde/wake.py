@@ -64,7 +64,7 @@ class Wake(PDE):
     """points inside the domain"""
 
     unknowns = "u v p"
-    needs = "pde_cylinder_wake_nektar.npz (11 MB; see the file's head) at --data or under $NFSOLVE_DATA"
+    needs = "pde_cylinder_wake_nektar.npz (11 MB, see problems.pde.wake) at --data or under $NFSOLVE_DATA"
 
     @property
     def domain(self):

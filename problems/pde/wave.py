@@ -1,7 +1,7 @@
 """The wave equation, u_tt = c^2 u_xx with c = 2, on t in [0, 1], x in [0, 1], u = 0 at the ends.
 
-A string at rest in the shape sin(pi x) + sin(beta pi x) / 2 (Wang, Yu & Perdikaris, J. Comput. Phys. 449 (2022)
-with beta = 4; Rathore et al., ICML 2024, with beta = 5); two standing waves are the exact solution.
+The string starts at rest in the shape sin(pi x) + sin(beta pi x) / 2 (Wang, Yu & Perdikaris, J. Comput. Phys. 449
+(2022) with beta = 4; Rathore et al., ICML 2024, with beta = 5). The exact solution consists of two standing waves.
 
     nfsolve run wave
     nfsolve run wave --beta 5
