@@ -104,6 +104,10 @@ class LeastSquares:
         """Return the residuals at the current parameters one by one; the loss is their sum of squares."""
         return [self._residual_function({**self._trained, **self._fixed})]
 
+    def count(self) -> int:
+        """Return the number of residuals N."""
+        return self.stacked(self.theta()).numel()
+
     def stacked(self, theta: Tensor) -> Tensor:
         """Return the residual vector ``(N,)`` at theta ``(P,)``."""
         self.evaluations += 1

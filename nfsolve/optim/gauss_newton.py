@@ -266,7 +266,7 @@ class GaussNewton(OneGroup):
         """Choose the form, after a check that the objective is about these parameters and that matrices fit."""
         group, shared = self.param_groups[0], self._shared()
         self._check_objective(objective)
-        n, p, limit = self._row_count(objective, theta), theta.numel(), group["max_bytes"]
+        n, p, limit = self._row_count(objective), theta.numel(), group["max_bytes"]
         smaller = shared.get("form", "parameters") if p <= n else "samples"
         if group["form"] == "auto":
             return smaller if memory(smaller, n, p) <= limit else "matrix_free"

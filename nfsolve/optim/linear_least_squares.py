@@ -150,7 +150,7 @@ class LinearLeastSquares(OneGroup):
         return tried[at]
 
     def _check_memory(self, objective: Any, theta: Tensor) -> None:
-        n, p, limit = self._row_count(objective, theta), theta.numel(), self.param_groups[0]["max_bytes"]
+        n, p, limit = self._row_count(objective), theta.numel(), self.param_groups[0]["max_bytes"]
         size = memory("qr", n, p)
         if size > limit:
             raise InputError(

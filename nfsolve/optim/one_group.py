@@ -48,11 +48,11 @@ class OneGroup(torch.optim.Optimizer):
         shared["trained"] = now
         return before is not None and before != now
 
-    def _row_count(self, objective: Any, theta: Tensor) -> int:
+    def _row_count(self, objective: Any) -> int:
         """Return the number of residuals, counted once."""
         shared = self.state.setdefault(SHARED, {})  # type: ignore[arg-type]
         if "rows" not in shared:
-            shared["rows"] = objective.stacked(theta).numel()
+            shared["rows"] = objective.count()
         return shared["rows"]
 
     def _need(self, objective: Any, offers: str) -> None:

@@ -56,6 +56,7 @@ class Objective(LeastSquares):
         generator: CPU generator of the points.
         compile: Compile the evaluation of the residuals with `torch.compile`.
         weighting: Scheme that adapts the weights; None keeps those that the problem states.
+        coupled: What another objective of this problem found to couple its points; None finds it.
     """
 
     _under = "field."
@@ -68,6 +69,7 @@ class Objective(LeastSquares):
         generator: Generator,
         compile: bool = False,
         weighting: Weighting | None = None,
+        coupled: frozenset[str] | None = None,
     ):
         self.problem = problem
         self.data = data
@@ -82,7 +84,7 @@ class Objective(LeastSquares):
         self._only: Collection[str] | None = None  # residuals that count for a while
         self._recordable: dict[str, bool] = {}  # residual name -> whether its Jacobian comes from linear layers
         self.unused: tuple[str, ...] = ()  # unknown scalars in no residual, which `check` finds
-        self._coupled: frozenset[str] | None = None
+        self._coupled = coupled
         self._evaluate = torch.compile(self._evaluate_eagerly) if compile else self._evaluate_eagerly
         super().__init__(self._stack_at, dict(self.system.named_parameters()))
         self._drawn_from = self.generator.get_state()
@@ -188,8 +190,7 @@ class Objective(LeastSquares):
     def coupled(self) -> frozenset[str]:
         """Names of the residuals of a pointwise problem that couple their points all the same; found once."""
         if self._coupled is None:
-            with torch.no_grad():
-                names = self._evaluate_eagerly(self.batch) if self._is_pointwise else ()
+            names = self.sizes if self._is_pointwise else ()
             self._coupled = frozenset(name for name in names if self._couples(name))
         return self._coupled
 
@@ -215,6 +216,18 @@ class Objective(LeastSquares):
             )
         return super().kronecker_factors(generator, samples)
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Number of entries of each residual on the current points."""
+        if self._sizes is None:
+            with torch.no_grad():
+                self._sizes = {name: r.numel() for name, r in self._evaluate_eagerly(self.batch).items()}
+        return self._sizes
+
+    def count(self) -> int:
+        """Return the number of entries of all residuals; as in `LeastSquares`."""
+        return sum(self.sizes.values())
+
     def jacobian(self, theta: Tensor) -> tuple[Tensor, Tensor]:
         """Return the stacked residual and its Jacobian; row by row where the problem is pointwise.
 
@@ -224,12 +237,9 @@ class Objective(LeastSquares):
             return super().jacobian(theta)
         self.evaluations += 2
         params = self.unflatten(theta)
-        if self._sizes is None:
-            with torch.no_grad():
-                self._sizes = {name: r.numel() for name, r in self._named_at(params, self.batch).items()}
-        jacobian = theta.new_empty(sum(self._sizes.values()), len(theta))
+        jacobian = theta.new_empty(self.count(), len(theta))
         rows, start = [], 0
-        for name, size in self._sizes.items():
+        for name, size in self.sizes.items():
             scale = partial(self.weights.scale, name)
             rows.append(self._fill(name, params, self.batch[name], jacobian[start : start + size], scale))
             start += size

@@ -36,6 +36,7 @@ DECISIONS = "decisions.json"
 COMPATIBLE = ("seed", "device", "time_limit", "tolerance", "accuracy", "recipe", "uncertainty")
 SECONDS = 60.0  # of a run without a limit
 SHARE = 0.4  # of the time limit that trials may take
+MORE = 0.5  # and of what is left where more features bring much
 GOAL = 1e-12  # held-out residual, relative to that of zero, at which nothing is left to gain
 GOOD = 1e-6  # held-out residual, relative to that of zero, of a solution that needs no network
 FINER = 5.0  # times what a solution took: twice as many windows, the first ones again if need be, and the estimate
@@ -117,7 +118,11 @@ class Automatic:
     def go(self) -> Solution:
         """Choose, run, and choose again where the result is not good; return the best solution."""
         ladder = self._ladder()
-        trial = self._climb(ladder, GOAL if self.plan.run.accuracy is None else self.plan.run.accuracy / 100)
+        trial = ladder.climb(GOAL if self.plan.run.accuracy is None else self.plan.run.accuracy / 100)
+        if trial is not None and trial.relative > GOOD:
+            trial = ladder.more(trial, MORE * self.left())
+        self.decisions["trials"] = [asdict(found) for found in ladder.trials]
+        self._store()
         if trial is None or trial.relative > GOOD:
             return self._with_network(trial, None)
         solution = self._features(trial)
@@ -157,12 +162,6 @@ class Automatic:
         ladder = Ladder(self.problem, run.seed, SHARE * self.limit, run.device, self._tell)
         self._measure = ladder.measure()
         return ladder
-
-    def _climb(self, ladder: Ladder, goal: float) -> Trial | None:
-        trial = ladder.climb(goal)
-        self.decisions["trials"] = [asdict(found) for found in ladder.trials]
-        self._store()
-        return trial
 
     def _features(self, trial: Trial) -> Solution:
         words = f"{trial.width} random features" + (f" in {trial.windows} windows" if trial.windows > 1 else "")

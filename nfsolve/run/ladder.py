@@ -28,6 +28,7 @@ WELL_SOLVED = 1e-10  # at which more windows are not worth their time
 SEEN = 1e-2  # above this, few features in fewer windows are no beginning
 UNSEEN = 0.2  # above this a trial has not seen the solution yet, so that nothing follows from it
 GAIN = 2.0  # factor on the residual that a larger trial must bring for the next larger one
+STEEP = 5.0  # factor that the last features brought, for which more of them are worth more time
 COLUMNS = 3000  # most columns of a least-squares problem
 MANY = 4  # coordinates from which features of few of them, and smaller bandwidths, are tried
 WIDTHS = {
@@ -92,8 +93,10 @@ class Ladder:
         self.d, self.k = len(problem.domain.names), len(problem.outputs)
         self.goal = 0.0
         self.interactions = 0  # of the features that are tried now
+        self.tries = 2  # bandwidths for which there must be time
         self.trials: list[Trial] = []
         self._parts: dict[int, tuple[Any, Any, RelativeResidual]] = {}
+        self._coupled: frozenset[str] | None = None
 
     def left(self) -> float:
         """Seconds that are left for trials."""
@@ -120,6 +123,24 @@ class Ladder:
             if best is not None and best.windows == 1 and best.relative > goal:
                 more = self._grow(1)  # windows did not help: take as many features as fit
                 best = more if more is not None and more.relative < best.relative else best
+        return best
+
+    def more(self, best: Trial, seconds: float) -> Trial:
+        """Go on with more features where the last ones brought much.
+
+        Args:
+            best: The best trial so far.
+            seconds: Time that further trials may take.
+
+        Returns:
+            The best trial now.
+        """
+        alike = [t for t in self.trials if (t.windows, t.interactions) == (best.windows, best.interactions)]
+        fewer = [t.relative for t in alike if t.width < best.width]
+        if best.relative <= SEEN and fewer and min(fewer) >= STEEP * best.relative:
+            self.started, self.seconds, self.tries = time.perf_counter(), seconds, 1
+            found = self._grow(best.windows)
+            best = found if found is not None and found.relative < best.relative else best
         return best
 
     def _of_few(self) -> Trial | None:
@@ -178,9 +199,9 @@ class Ladder:
         return best
 
     def _affordable(self, last: Trial, width: int) -> bool:
-        """Whether two trials of a width fit, and all windows after them."""
+        """Whether the trials of a width fit, and all windows after them."""
         one = last.seconds * (width / last.width) ** 2.5
-        return (2 + (last.windows if last.windows > 1 else 0)) * one < self.left()
+        return (self.tries + (last.windows if last.windows > 1 else 0)) * one < self.left()
 
     def _bandwidth(self, width: int, windows: int, near: Trial | None) -> Trial | None:
         """Try bandwidths upwards from the smallest, or from that of a smaller trial, then each axis for itself."""
@@ -241,7 +262,9 @@ class Ladder:
         made: dict[str, Any] = {"seed": self.seed, "dtype": torch.float64, "device": self.device}
         made["interactions"] = self.interactions
         field = RandomFeatures.for_problem(problem, width=width, scale=scales, **made)
-        objective = Objective(problem, field, data, generator(self.seed, "points"), weighting=balance(problem))
+        points = generator(self.seed, "points")
+        objective = Objective(problem, field, data, points, weighting=balance(problem), coupled=self._coupled)
+        self._coupled = objective.coupled
         objective.sample_as(SamplerState(points=points_factor(problem, width * self.k)))
         objective.resample()
         start_at_rest(objective, self.seed)

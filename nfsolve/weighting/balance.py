@@ -106,8 +106,6 @@ class NTK(_Balance):
 
     def sizes(self, terms: Terms) -> dict[str, Tensor]:
         """Return the mean squared norm of the rows of each Jacobian."""
-        terms.evaluations += 1
-        names = list(terms.residuals())
-        terms.evaluations += len(names)
-        means = {name: terms.some_rows(name, self.points).abs().square().sum(1).mean() for name in names}
+        terms.evaluations += len(terms.sizes)
+        means = {name: terms.some_rows(name, self.points).abs().square().sum(1).mean() for name in terms.sizes}
         return {name: mean**self.power for name, mean in means.items()}

@@ -37,6 +37,11 @@ class Terms(Protocol):
         """The trained parameters."""
         ...
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Number of entries of each residual on the current points."""
+        ...
+
     def residuals(self) -> dict[str, Tensor]:
         """Evaluate the residuals, without weights, at the current parameters."""
         ...

@@ -11,8 +11,9 @@ from nfsolve import fields as nf
 from nfsolve._core.errors import InputError
 from nfsolve.diff import partials
 from nfsolve.domains import Box, periodic
+from nfsolve.optim import Adam
 from nfsolve.options.options import override
-from nfsolve.problem import Recipe
+from nfsolve.problem import Recipe, Stage
 from nfsolve.problem.names import choose
 from problems.operators.antiderivative import Antiderivative
 from tests.oracles import derivative
@@ -301,7 +302,8 @@ def test_words_of_the_command_line():
 
 
 def test_a_class_is_chosen_in_place_of_one_that_inherits_from_it():
-    recipe = Recipe(partial(nf.DeepONet, branch=nf.Modified(width=5), activation=nf.RealGabor()), ())
+    field = partial(nf.DeepONet, branch=nf.Modified(width=5), activation=nf.RealGabor())
+    recipe = Recipe(field, (Stage(Adam, 1),))
     chosen = override(recipe, {"field.branch": "plain", "field.activation": "gabor"}).field.keywords
     assert type(chosen["branch"]) is nf.Plain
     assert type(chosen["activation"]) is nf.Gabor
