@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from nfsolve._core.errors import InputError
+from nfsolve._core.threads import threads_for
 from nfsolve.linalg.qr import TallQR, column_lengths
 from nfsolve.optim.linearized import memory
 from nfsolve.optim.one_group import SHARED, OneGroup
@@ -96,6 +97,10 @@ class LinearLeastSquares(OneGroup):
         self._check_objective(objective)
         self.stop_reason = ""
         theta = objective.theta()
+        with threads_for(theta.numel()):
+            return self._solve(objective, theta)
+
+    def _solve(self, objective: Any, theta: Tensor) -> Tensor:
         self._check_memory(objective, theta)
         residual, jacobian = (value.double() for value in objective.jacobian(theta))
         loss = residual @ residual

@@ -25,7 +25,7 @@ from nfsolve.run.estimate import (
     error_estimate,
 )
 from nfsolve.run.folder import METRICS, RunFolder, environment
-from nfsolve.run.ladder import GAIN, WELL_SOLVED, Ladder, Trial, recipe_of
+from nfsolve.run.ladder import GAIN, SEEN, WELL_SOLVED, Ladder, Trial, recipe_of
 from nfsolve.run.march import March, run_or_march
 from nfsolve.run.plan import Plan
 from nfsolve.run.relative import balance
@@ -125,25 +125,25 @@ class Automatic:
         self._store()
         if trial is None or trial.relative > GOOD:
             return self._with_network(trial, None)
-        solution = self._features(trial)
-        reached = self._relative(solution)
-        if reached > max(GOOD, 100 * trial.relative) and not solution.interrupted:  # later windows are harder
-            return self._with_network(trial, solution)
-        return self._finish(*self._finer(solution, trial))
+        solution, found = self._finer(self._features(trial), trial)
+        if self._relative(solution) > max(GOOD, 100 * trial.relative) and not solution.interrupted:
+            return self._with_network(found, solution)
+        return self._finish(solution, found)
 
     def _finer(self, solution: Solution, trial: Trial) -> tuple[Solution, Trial]:
         """Take twice as many windows as long as that helps: the first one, which was tried, may be the easiest."""
-        while trial.windows > 1 and not solution.interrupted:
-            reached = self._relative(solution)
-            if reached <= WELL_SOLVED or FINER * solution.seconds > self.left():
+        latest, reached = solution, self._relative(solution)
+        finer = trial
+        while trial.windows > 1 and reached > WELL_SOLVED and FINER * latest.seconds <= self.left():
+            finer = dataclasses.replace(finer, windows=2 * finer.windows)
+            latest, before = self._features(finer), reached
+            now = self._relative(latest)
+            if now < reached:
+                solution, trial, reached = latest, finer, now
+            if latest.interrupted or before / GAIN < now <= SEEN:
                 break
-            finer = dataclasses.replace(trial, windows=2 * trial.windows)
-            other = self._features(finer)
-            if not self._relative(other) <= reached / GAIN:
-                if self.folder is not None:
-                    solution = self._features(trial)
-                break
-            solution, trial = other, finer
+        if latest is not solution and not latest.interrupted and self.folder is not None:
+            solution = self._features(trial)  # the folder holds the last run
         return solution, trial
 
     def _with_network(self, trial: Trial | None, features: Solution | None) -> Solution:

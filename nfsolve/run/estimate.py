@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from nfsolve._core.random import generator
+from nfsolve._core.threads import threads_for
 from nfsolve.domains import Domain
 from nfsolve.fields import RandomFeatures
 from nfsolve.fields.corrected import Corrected
@@ -182,7 +183,7 @@ def correct(problem: Any, both: Corrected, data: Any, seed: int) -> None:
     objective.resample()
     objective.reweigh(0)
     theta = objective.theta()
-    with torch.no_grad():
+    with torch.no_grad(), threads_for(theta.numel()):
         residual, jacobian = objective.jacobian(theta)
         objective.assign(theta + least_squares(jacobian, -residual))
 

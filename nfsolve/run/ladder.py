@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from nfsolve._core.random import generator
+from nfsolve._core.threads import threads_for
 from nfsolve.fields import RandomFeatures
 from nfsolve.optim import LinearLeastSquares
 from nfsolve.problem import Objective, Recipe, RunOptions, SamplerState, Stage, cuts_of, may_have_windows, window_of
@@ -257,10 +258,14 @@ class Ladder:
         known = next((t for t in self.trials if (t.width, t.scales, t.windows, t.interactions) == asked), None)
         if known is not None:
             return known
+        with threads_for(width * self.k):
+            return self._tried(*asked)
+
+    def _tried(self, width: int, scales: tuple[float, ...], windows: int, interactions: int) -> Trial | None:
         begun = time.perf_counter()
         problem, data, relative_residual = self._part(windows)
         made: dict[str, Any] = {"seed": self.seed, "dtype": torch.float64, "device": self.device}
-        made["interactions"] = self.interactions
+        made["interactions"] = interactions
         field = RandomFeatures.for_problem(problem, width=width, scale=scales, **made)
         points = generator(self.seed, "points")
         objective = Objective(problem, field, data, points, weighting=balance(problem), coupled=self._coupled)
@@ -279,7 +284,7 @@ class Ladder:
         relative = relative_residual(field)
         if not math.isfinite(relative):
             return None
-        found = Trial(width, scales, windows, self.interactions, relative, steps, time.perf_counter() - begun)
+        found = Trial(width, scales, windows, interactions, relative, steps, time.perf_counter() - begun)
         self.trials.append(found)
         self.tell(str(found))
         return found

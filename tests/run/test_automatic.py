@@ -13,6 +13,7 @@ from nfsolve import PDE, Box, face, interior, optim
 from nfsolve._core.errors import InputError
 from nfsolve.run.estimate import error_estimate
 from nfsolve.run.ladder import Ladder
+from nfsolve.run.relative import RelativeResidual
 from problems.pde.convection import Convection
 from problems.pde.poisson import Poisson
 from problems.signals.image import ImageFit
@@ -182,3 +183,67 @@ def test_what_the_features_cannot_resolve_is_not_estimated():
     found = error_estimate(problem, solution.field, solution.data)
     assert not found.trusted
     assert "not to be trusted" in found.metrics()["error_estimate"]
+
+
+@dataclass
+class SwitchesLate(PDE):
+    """A slow rotation that becomes a fast one near the end: the first windows are the easy ones."""
+
+    domain = Box(t=(0, 10))
+    unknowns = "u v"
+
+    @interior
+    def turns(self, u, v, u_t, v_t, t):
+        speed = 1 + 30 * torch.sigmoid(4 * (t - 8))
+        return torch.cat([u_t + speed * v * (1 + 0 * u), v_t - speed * u], -1)
+
+    @face(t=0)
+    def start(self, u, v):
+        return torch.cat([u - 1, v], -1)
+
+
+def test_windows_are_halved_where_later_ones_are_harder():
+    solution = nf.solve(SwitchesLate(), report=None, time_limit=300)
+    counts = [int(words.split(" in ")[1].split()[0]) for words in solution.decisions if " windows" in words]
+    assert counts == sorted(counts) and len(counts) >= 2
+    assert solution.metrics["heldout/turns"] < 1e-6
+
+
+class Pierced(PDE):
+    domain = Box(x=(-2, 2), y=(-1, 1)) - nf.Disk(x=0.5, y=0.1, radius=0.4)
+    unknowns = "u"
+
+    @interior
+    def laplace(self, lap_u):
+        return lap_u
+
+    @nf.boundary
+    def walls(self, u, x, y):
+        return u - self.exact(x, y)
+
+    def exact(self, x, y):
+        return torch.log((x - 0.5) ** 2 + (y - 0.1) ** 2) + x * y
+
+
+def test_a_hole_costs_few_features():
+    trial = Ladder(dataclass(Pierced)(), 0, 300.0).trial(300, (4.0, 4.0), 1)
+    assert trial is not None and trial.relative < 1e-4
+
+
+def test_residuals_weigh_by_what_a_change_of_the_field_does_to_them():
+    problem = Membrane()
+    measure = RelativeResidual(problem, problem.load("cpu", torch.float64), 0)
+    assert measure.weights["sides"] > 10 * measure.weights["balance"]
+    assert measure(problem.exact) < 1e-12
+    assert measure(lambda points: 0 * points[:, :1]) == pytest.approx(1.0)
+
+
+def test_measured_data_keep_their_weight():
+    class Known(Membrane):
+        @nf.measured({"x": [0.5], "y": [0.5], "u": [1.0]}, weight=7.0)
+        def probe(self, u, u_data):
+            return u - u_data
+
+    problem = dataclass(Known)()
+    measure = RelativeResidual(problem, problem.load("cpu", torch.float64), 0)
+    assert measure.weights == {"balance": 1.0, "sides": 1.0, "probe": 7.0}
