@@ -16,15 +16,15 @@ HELP = """\
 usage: nfsolve analyze DIR [--trust] [--only NAME ...] [--points N] [--out DIR]
        nfsolve analyze WHAT [--steps N] [--every M] [--only NAME ...] [--points N] [--out DIR] [options of run]
 
-  DIR        a run folder: its trained field, and the initial one built anew; results go into it
-  WHAT       a problem: its initial field; with --steps N also along N steps of training
-  --only     some of {names}; default all
-  --every M  steps between the moments that are analysed; default a quarter of --steps
-  --trust    run the file or module that defines the problem of the run folder
+  DIR        a run folder: analyze its trained field and its initial field, which is rebuilt; results go into it
+  WHAT       a problem: analyze its initial field, and with --steps N also the field along N steps of training
+  --only     analyze only some of {names}; default all
+  --every M  steps between analyses; default a quarter of --steps
+  --trust    allow running the file or module that defines the problem of the run folder
   --points N largest number of rows of the tangent kernel; default 576
   --out DIR  folder for analysis.json and analysis_NAME.png; default analysis-NAME-DATE
 
-All options of nfsolve run count, such as --field.init ws --field.init.alpha 2.
+All options of nfsolve run are allowed too, such as --field.init ws --field.init.alpha 2.
 """
 
 

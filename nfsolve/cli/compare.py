@@ -9,15 +9,16 @@ from nfsolve.studies.comparison import Settings, compare_words, grid
 
 AXIS = "--axis"
 HELP = """\
-Methods compared on one problem: each tuned on its own, then all with equal evaluations and with equal seconds, over
-the same seeds.
+Compare methods on one problem: each is tuned on its own, then all run with equal evaluations and with equal seconds,
+over the same seeds.
 
-WHAT is a name from nfsolve list, FILE.py, or package.module:Class. --axis may come several times: all combinations
-are run, and that of the first values is the baseline. NAME is an option of nfsolve run without its dashes (optimizer,
-field, field.width, schedule, a parameter of the problem), or short for one: init, activation, encoding, lr. A VALUE
-may bring options of its own, as in ws:alpha=2,kappa=0.3.
+WHAT is a name from nfsolve list, FILE.py, or package.module:Class. --axis may be given several times: all combinations
+are run, and the combination of the first values is the baseline. NAME is an option of nfsolve run without its dashes
+(optimizer, field, field.width, schedule, a parameter of the problem), or short for one: init, activation, encoding, lr.
+A VALUE may have options of its own, as in ws:alpha=2,kappa=0.3.
 
-All options of nfsolve run WHAT count as well, for every run. The same command again continues where it stopped.
+All options of nfsolve run WHAT are allowed too, and apply to every run. To continue an interrupted comparison, give the
+same command again.
 """
 
 

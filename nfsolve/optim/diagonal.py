@@ -47,7 +47,7 @@ class Diagonal(torch.optim.Optimizer):
         settings: Arguments by name, as of `ESGD` and `ESGDMax`; others that this holds are left aside.
 
     Attributes:
-        stop_reason: Why no further step makes sense, in words; empty while there is no reason.
+        stop_reason: Why no further step makes sense, in words; empty otherwise.
 
     Raises:
         InputError: A setting is unknown or out of range.
@@ -86,7 +86,7 @@ class Diagonal(torch.optim.Optimizer):
         """Do one step; where the curvature is not finite, the parameters stay and `stop_reason` says so.
 
         Args:
-            closure: An objective: called it gives the loss and leaves gradients; for products it offers what
+            closure: An objective: when called, it returns the loss and leaves gradients; for products it offers what
                 `sample_products` asks for. It must use the same batch throughout a step.
 
         Returns:
@@ -232,7 +232,7 @@ class ESGD(Diagonal):
         warmup: First steps, each with a product.
         damping: Floor of the divisor; None takes 0.1 where it is relative and 1e-4 where it is absolute.
         weight_decay: Decoupled decay, times ``lr``.
-        seed: Seed of the private generator of the probes.
+        seed: Seed of the optimizer's own generator of the probes.
         damping_mode: ``relative`` to the mean of the divisor over the parameter tensor, or ``absolute``.
         bias_correction: By the number of ``refreshes``, or of ``steps``: the latter divides by 1 - beta2^t where D
             has seen k < t updates, which multiplies the learning rate by sqrt((1 - beta2^t) / (1 - beta2^k)): with
@@ -247,7 +247,7 @@ class ESGD(Diagonal):
             occupancy; 0.1 for ReLU) as well.
 
     Attributes:
-        stop_reason: Why no further step makes sense, in words; empty while there is no reason.
+        stop_reason: Why no further step makes sense, in words; empty otherwise.
 
     Raises:
         InputError: A setting is unknown or out of range.

@@ -25,7 +25,7 @@ class GradientMethod(torch.optim.Optimizer, ABC):
         defaults: Options of the parameter groups.
 
     Attributes:
-        stop_reason: Why no further step makes sense, in words; empty while there is no reason.
+        stop_reason: Why no further step makes sense, in words; empty otherwise.
 
     Raises:
         InputError: A complex parameter.
@@ -63,7 +63,7 @@ class GradientMethod(torch.optim.Optimizer, ABC):
         """Do one step.
 
         Args:
-            closure: Called it gives the loss and leaves gradients; None takes the gradients that are there.
+            closure: When called, it returns the loss and leaves gradients; None takes the gradients that are there.
 
         Returns:
             The loss before the step, or None without a closure.

@@ -41,10 +41,10 @@ class KFAC(GradientMethod):
         betas: Decays of Adam.
         eps: Added to the root of Adam's averaged square.
         weight_decay: Decoupled decay, times ``lr``.
-        seed: Seed of the private generator of the signs.
+        seed: Seed of the optimizer's own generator of the signs.
 
     Attributes:
-        stop_reason: Why no further step makes sense, in words; empty while there is no reason.
+        stop_reason: Why no further step makes sense, in words; empty otherwise.
 
     Raises:
         InputError: A setting is out of range, or a complex parameter.
@@ -98,8 +98,8 @@ class KFAC(GradientMethod):
         """Do one step.
 
         Args:
-            closure: An objective: called it gives the loss and leaves gradients; ``closure.kronecker_factors`` gives
-                the factors of the linear layers.
+            closure: An objective: when called, it returns the loss and leaves gradients; ``closure.kronecker_factors``
+                gives the factors of the linear layers.
 
         Returns:
             The loss before the step.

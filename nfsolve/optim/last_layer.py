@@ -32,11 +32,11 @@ class LastLayer(OneGroup):
         damping: mu, relative to a diagonal of ones in the normal equations; what functions show little of is kept from
             growing. A step starts from it and takes more only where the loss would not fall.
         cg_tolerance: Relative residual at which conjugate gradients stop.
-        cg_steps: Most products of one solve.
+        cg_steps: Largest number of products in one solve.
         max_bytes: Largest memory for the matrices G_b.
 
     Attributes:
-        stop_reason: Why no further step makes sense, in words; empty while there is no reason.
+        stop_reason: Why no further step makes sense, in words; empty otherwise.
 
     Raises:
         InputError: A setting is out of range, or several parameter groups.

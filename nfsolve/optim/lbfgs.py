@@ -47,7 +47,7 @@ class LBFGS(OneGroup, torch.optim.LBFGS):
         line_search_fn: ``"strong_wolfe"`` or None.
 
     Attributes:
-        stop_reason: Why no further step makes sense, in words; empty while there is no reason.
+        stop_reason: Why no further step makes sense, in words; empty otherwise.
 
     Reference:
         Liu & Nocedal, Math. Program. 45 (1989) 503.
@@ -84,7 +84,7 @@ class LBFGS(OneGroup, torch.optim.LBFGS):
         """Do up to ``max_iter`` iterations.
 
         Args:
-            closure: Called it gives the loss and leaves gradients.
+            closure: When called, it returns the loss and leaves gradients.
 
         Returns:
             The loss before the step.

@@ -80,7 +80,7 @@ class Muon(torch.optim.Optimizer):
         """Do one step.
 
         Args:
-            closure: Called it gives the loss and leaves gradients; None takes the gradients that are there.
+            closure: When called, it returns the loss and leaves gradients; None takes the gradients that are there.
 
         Returns:
             The loss before the step, or None without a closure.

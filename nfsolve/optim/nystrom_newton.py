@@ -33,14 +33,14 @@ class NystromNewtonCG(OneGroup):
         damping: At the start; it adapts and is part of the state.
         rank: Products of a sketch.
         refresh_every: Steps between sketches.
-        cg_steps: Most products of one solve.
+        cg_steps: Largest number of products in one solve.
         cg_tolerance: Relative residual at which a solve ends.
         curvature: ``gauss_newton``, or ``hessian``.
         armijo: Smallest decrease, relative to what the slope promises.
-        seed: Seed of the private generator of the sketches.
+        seed: Seed of the optimizer's own generator of the sketches.
 
     Attributes:
-        stop_reason: Why no further step makes sense, in words; empty while there is no reason.
+        stop_reason: Why no further step makes sense, in words; empty otherwise.
 
     Raises:
         InputError: A setting is out of range, or several parameter groups.

@@ -15,7 +15,7 @@ class OneGroup(torch.optim.Optimizer):
     """An optimizer that treats its parameters as one vector; a base of optimizers, not one to choose.
 
     Attributes:
-        stop_reason: Why no further step makes sense, in words; empty while there is no reason.
+        stop_reason: Why no further step makes sense, in words; empty otherwise.
 
     Raises:
         InputError: A second parameter group, at the start or later.

@@ -58,8 +58,8 @@ class _SelfScaled(OneGroup):
         The loss may be another one than at the last step, as when points are resampled: H is kept then.
 
         Args:
-            closure: Called it gives the loss and leaves gradients; with a ``loss()`` that gives the loss alone, an
-                iteration that follows another on the same points costs one gradient less.
+            closure: When called, it returns the loss and leaves gradients; with a ``loss()`` that gives the loss alone,
+                an iteration that follows another on the same points costs one gradient less.
 
         Returns:
             The loss before the step.
@@ -222,7 +222,7 @@ class SSBroyden(_SelfScaled):
         max_bytes: Largest inverse Hessian, in bytes.
 
     Attributes:
-        stop_reason: Why no further step makes sense, in words; empty while there is no reason.
+        stop_reason: Why no further step makes sense, in words; empty otherwise.
 
     Raises:
         InputError: A setting is out of range, several groups, parameters that are not float64, or too many of them.

@@ -28,7 +28,7 @@ class SOAP(GradientMethod):
         weight_decay: Decoupled decay, times ``lr``.
 
     Attributes:
-        stop_reason: Why no further step makes sense, in words; empty while there is no reason.
+        stop_reason: Why no further step makes sense, in words; empty otherwise.
 
     Raises:
         InputError: A setting is out of range, or a complex parameter.

@@ -7,7 +7,7 @@ with the error is 0.61.
 The first member is a finished run; the others repeat it with the next seeds, in folders of their own inside it. They
 use the same field, optimizer, steps and other options as that run, as recorded in its folder. The same command also
 resumes a member that was interrupted. Means and standard deviations go to ensemble.npz, the picture to ensemble.png,
-and the scores to ensemble.json. --- Source: B. Lakshminarayanan, A. Pritzel, C. Blundell, "Simple and Scalable
+and the scores to ensemble.json. Source: B. Lakshminarayanan, A. Pritzel, C. Blundell, "Simple and Scalable
 Predictive Uncertainty Estimation using Deep Ensembles", NeurIPS 2017.
 
     nfsolve run ct_phantom --out runs/head

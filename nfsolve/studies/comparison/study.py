@@ -30,33 +30,33 @@ class Settings:
     """How methods are compared."""
 
     seeds: int = 3
-    """seeds 0, 1, ... that are reported; the same ones for every method"""
+    """number of seeds 0, 1, ... that are reported, the same ones for every method"""
     steps: int | None = None
     """optimizer steps of the baseline, the first method; default the recipe's"""
     tune: tuple[Literal["lr", "schedule"], ...] = ()
-    """what is tuned for every method on its own: the learning rate, and whether it decays as a cosine"""
+    """what to tune for every method on its own: the learning rate, and whether it decays as a cosine"""
     rates: tuple[float, ...] = ()
     """learning rates to try first; default the optimizer's own times 0.1, 0.3, 1, 3, 10"""
     tune_seed: int = 100
     """seed of the tuning runs; it is not reported"""
     tune_steps: int | None = None
-    """steps of a tuning run, which also shows what a step costs; default as many as are reported"""
+    """steps of a tuning run, which also measures the cost of a step; default as many as are reported"""
     tune_with: str = ""
     """options of the tuning runs only, such as other data: "--image other.png"; from Python, give tune_on="""
     score: str = ""
-    """key of metrics.json by which methods are tuned and judged; default the problem's"""
+    """key of metrics.json by which methods are tuned and compared; default the problem's"""
     target: float | None = None
-    """score whose time is reported; default what every seed of the baseline reaches"""
+    """score to reach, for which the time is reported; default the score that every seed of the baseline reaches"""
     budgets: tuple[Budget, ...] = ("evaluations", "seconds")
-    """what all methods get the same of, a table for each: steps, evaluations or seconds"""
+    """budgets that are equal for all methods, with a table for each: steps, evaluations or seconds"""
     seconds: float | None = None
     """seconds of training for each run of the budget "seconds"; default those of the baseline"""
     processes: int = 0
-    """runs at the same time; 0 takes one for each core"""
+    """number of runs at the same time; 0 takes one for each core"""
     threads: int = 1
-    """threads of a run"""
+    """number of threads of each run"""
     out: Path | None = None
-    """folder of the comparison; default comparisons/WHAT; what is done there is not done again"""
+    """folder of the comparison; default comparisons/WHAT; runs that are complete there are not repeated"""
 
     def __post_init__(self) -> None:
         for name in ("seeds", "threads", "steps", "tune_steps"):
