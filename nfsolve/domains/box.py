@@ -33,7 +33,7 @@ class Parameter:
 def parameter(low: float, high: float) -> Parameter:
     """Mark a coordinate of a `Box` as a parameter: ``Box(t=(0, 1), x=(-1, 1), k=parameter(1, 3))``.
 
-    ``lap_u`` does not differentiate along it. A time that is not called t, time or tau is marked in this way too.
+    ``lap_u`` does not differentiate along it. Also mark a time in this way if it is not called t, time or tau.
 
     Args:
         low: Lower bound.
@@ -117,7 +117,7 @@ class Box(Domain):
         return hash(self._key())
 
     def __mul__(self, shape: Domain) -> Domain:
-        """Let a shape stand for all values of this box's coordinates: ``Box(t=(0, 1)) * Disk(x=0, y=0)``.
+        """Return a shape at all values of this box's coordinates: ``Box(t=(0, 1)) * Disk(x=0, y=0, radius=1)``.
 
         The boundary of the product is the boundary of the shape at all these values; its start is ``@face(t=0)``.
         """
@@ -273,7 +273,7 @@ class Product(Domain):
         return {name: Product(self.box, part) for name, part in self.shape.regions().items()}
 
     def lifted(self, shape: Domain) -> Domain:
-        """Return a shape in the coordinates of this one's at all values of the box; as in `Domain`."""
+        """Return a shape in the coordinates of this one's shape at all values of the box; as in `Domain`."""
         return Product(self.box, shape) if shape.names == self.shape.names else super().lifted(shape)
 
     def _shared(self, fixed: Mapping[str, float]) -> tuple[dict[str, float], dict[str, float]]:

@@ -23,7 +23,7 @@ NUDGE = 1e-6  # of the size: how far from a point of the boundary both sides are
 
 
 class Hole(NamedTuple):
-    """What was taken out of the inside of a domain, as the ball that it is about.
+    """What was taken out of the inside of a domain, approximated by a ball.
 
     Attributes:
         columns: Columns of the coordinates in which it is a hole; a hole of all times has no column of time.
@@ -39,8 +39,8 @@ class Hole(NamedTuple):
 class Domain(ABC):
     """A set of points with named coordinates.
 
-    ``a | b`` is the union, ``a & b`` the intersection, ``a - b`` the difference of two domains with the same
-    names; ``Box(t=(0, 1)) * shape`` lets a shape stand for an interval of time or of parameters.
+    ``a | b`` is the union, ``a & b`` the intersection, ``a - b`` the difference of two domains with the same names;
+    ``Box(t=(0, 1)) * shape`` is the product of an interval of times, or of parameters, with a shape.
 
     Attributes:
         names: Coordinate names, in column order.
@@ -110,7 +110,7 @@ class Domain(ABC):
         return ()
 
     def solids(self) -> tuple[Hole, ...]:
-        """Return the ball that the domain is about, or those of its parts: the holes where it is taken away."""
+        """Return the ball that approximates the domain, or those of its parts: the holes where it is taken away."""
         centre = tuple((low + high) / 2 for low, high in self.bounds)
         return (Hole(tuple(range(len(centre))), centre, min(high - low for low, high in self.bounds) / 2),)
 

@@ -1,4 +1,4 @@
-"""Round shapes and what is drawn out of shapes: disk and ball, ellipse, extrusion and cylinder."""
+"""Round shapes and extrusions: disk and ball, ellipse, extrusion and cylinder."""
 
 import math
 from functools import partial
@@ -186,10 +186,10 @@ class Ellipse(Domain):
 
 
 class Extrusion(Domain):
-    """A shape of the plane that is drawn out along a third coordinate: ``Extrusion(Polygon(...), z=(0, 1))``.
+    """A shape of the plane, extruded along a third coordinate: ``Extrusion(Polygon(...), z=(0, 1))``.
 
-    Its boundary has the parts of the shape as its sides, and the lids ``"z=0"`` and ``"z=1"``. Where the shape is to
-    stand through time write ``Box(t=(0, 1)) * shape``.
+    The parts of its boundary are those of the shape, as its sides, and the lids ``"z=0"`` and ``"z=1"``. For a shape
+    that exists at all times write ``Box(t=(0, 1)) * shape`` instead.
 
     Args:
         shape: The section.

@@ -30,8 +30,8 @@ PLACES = (
 class Solid(Domain):
     """The inside of a closed triangle mesh, ``Solid("part.stl")``.
 
-    Its boundary is the part ``"surface"``; objects and groups of an OBJ file, and the solids of a text STL, are parts
-    by their names too. Faces are turned outwards where all are inside out.
+    Its boundary is the part ``"surface"``; the objects and groups of an OBJ file, and the solids of a text STL, are
+    also parts, under their names. If all faces point inwards, they are reversed.
 
     Args:
         surface: File that trimesh reads (STL, PLY, OBJ, OFF, ...), a `trimesh.Trimesh`, or vertices ``(V, 3)`` and

@@ -70,8 +70,8 @@ class Posterior:
         correlations: Their correlation matrix ``(s, s)``, in the same order.
         noise: Standard deviation of the noise by measured residual, one for each of its columns.
         freedom: Degrees of freedom from which it was estimated; infinite where it was given.
-        level: Probability of intervals that do not say their own.
-        warnings: What a user should know, such as a direction that the data do not determine.
+        level: Default probability of the intervals.
+        warnings: Sentences about doubts, such as a direction that the data do not determine.
         root: C ``(P, P)``, with the covariance C C^T of all parameters.
     """
 
@@ -230,18 +230,18 @@ def posterior(
     """Return how well the data determine a solution.
 
     Args:
-        solution: What `solve` gave. The run should have converged; a sentence says where it has not.
-        noise: Standard deviation of the measurements in the units of their residual: a number, one for each entry, or
-            either by residual; None estimates it from what the fit leaves of them.
-        data: Names of the residuals that hold noisy measurements; default those that the problem names
-            (`Problem.noisy_residuals`), those marked `measured`. All others are equations that hold at the truth.
-        prior: Standard deviation of the field's weights about where they are, relative to the root mean square of the
-            tensor they belong to. It bounds what the data say nothing about.
+        solution: What `solve` returned. The run should have converged; a warning says if it has not.
+        noise: Standard deviation of the measurements in the units of their residual: a number, an array with one for
+            each entry, or a dictionary of these by residual; None estimates it from the residuals of the fit.
+        data: Names of the residuals that hold noisy measurements; default those marked `measured`, or named by
+            `Problem.noisy_residuals`. All others are taken as equations that hold exactly.
+        prior: Prior standard deviation of the field's weights about their present values, relative to the root mean
+            square of their tensor. It bounds the uncertainty of directions that the data do not determine.
         level: Probability of the intervals.
         seed: Seed of the points of the equations.
 
     Returns:
-        Standard errors, intervals, correlations and bands; what should be known is in its ``warnings``.
+        Standard errors, intervals, correlations and bands; doubts about them are in its ``warnings``.
 
     Raises:
         InputError: Nothing was measured, the noise is not positive, or there are too many parameters for a matrix.

@@ -187,14 +187,15 @@ class Solution:
         Args:
             what: A name such as ``"u"`` or ``"u_x"``; or a function with the signature of a residual, as in
                 ``lambda p, n_x: p * n_x``.
-            over: Where: None for the inside of the domain; the name of a part of it or of its boundary, such as
-                ``"core"``, ``"rim"`` or ``"x=1"``, or ``"boundary"`` for all of it; two parts, for their interface; a
-                shape within the domain; or ``{"x": 0.5}``, a section.
-            nodes: Nodes of the quadrature along each coordinate; by default as many as are cheap.
-            **at: Coordinate -> the value at which it stays, or several: ``t=0.5``. The integral runs over the others.
+            over: Region of integration: None for the inside of the domain; the name of a part of it or of its boundary,
+                such as ``"core"``, ``"rim"`` or ``"x=1"``, or ``"boundary"`` for the whole boundary; two parts, for
+                their interface; a shape within the domain; or ``{"x": 0.5}``, a section.
+            nodes: Number of nodes of the quadrature along each coordinate; by default as many as are cheap.
+            **at: Coordinate -> a fixed value or several, as in ``t=0.5``. The integral runs over the other coordinates.
 
         Returns:
-            A number; an array ``(k,)`` where the function has k columns; with m values of a coordinate, m of them.
+            A number, or an array ``(k,)`` if the function has k columns; one of these for each value of a coordinate
+            that is given several.
 
         Raises:
             InputError: A name, a part or a coordinate that the problem does not have, or a domain without volume.
@@ -215,7 +216,7 @@ class Solution:
     ) -> Any:
         """Evaluate a function of points (n, d), part by part, on the device and in the type of the field.
 
-        Its columns are NaN where the unknowns ``heads`` do not live.
+        Its columns are NaN where the unknowns ``heads`` are not defined.
         """
         table = torch.as_tensor(points)
         names = getattr(self.field, "inputs", None)
@@ -269,7 +270,7 @@ class Solution:
         """Draw the solution, as a run folder has it in ``solution.png``.
 
         Returns:
-            A figure of matplotlib, which is yours to save or to close; None where there is nothing to draw.
+            A matplotlib figure, which the caller saves or closes; None if there is nothing to draw.
 
         Raises:
             MissingExtra: matplotlib is not installed.

@@ -28,8 +28,8 @@ class Condition:
         points: Number of points, or None for the problem's default.
         weight: Factor on the mean square of the residual in the loss.
         at: The points themselves, where the user gives them: an array, or columns by name.
-        over: For an integral, where it runs, as for `nfsolve.Solution.integral`.
-        equals: What an integral is: a number, or the name of an attribute or method.
+        over: For an integral, the region of integration, as for `nfsolve.Solution.integral`.
+        equals: The value of an integral: a number, or the name of an attribute or method.
         nodes: Nodes of the quadrature of an integral along each coordinate; None for as many as are cheap.
     """
 
@@ -155,10 +155,10 @@ def face(
 ) -> Callable[[Method], Method]:
     """Mark a residual that holds on sides of the domain, on planes in it, or at a point.
 
-    ``@face(t=0)`` is a side, ``@face(x=(-1, 1))`` two; with pairs all sides named count, so that
-    ``@face(x=(0, 1), y=(0, 1))`` are the four walls of a square. ``@face(x=0.5)`` is a plane inside, with the normal
-    towards larger x. Single values of several coordinates hold at once: ``@face(x=0, y=0.5)`` is a point of a plane,
-    such as the pin of a pressure, and a line in space.
+    ``@face(t=0)`` is a side, and ``@face(x=(-1, 1))`` two of them. With pairs of values the condition holds on all
+    sides that are named: ``@face(x=(0, 1), y=(0, 1))`` means the four walls of a square. ``@face(x=0.5)`` is a plane
+    inside the domain, with the normal towards larger x. Single values of several coordinates hold at the same time:
+    ``@face(x=0, y=0.5)`` is a point in the plane, such as one that fixes a pressure, or a line in space.
 
     Args:
         method: Only there to refuse a bare ``@face`` in words.
@@ -244,8 +244,8 @@ def interface(
 ) -> Callable[[Method], Method]:
     """Mark a residual that holds where two named parts of the domain touch: ``@interface("core", "shell")``.
 
-    In its signature are unknowns of both parts with their derivatives, at the same points, and one normal, ``n_x``, out
-    of the first part and into the second.
+    Its signature may name unknowns of both parts with their derivatives, at the same points, and the normal, ``n_x``,
+    which points out of the first part and into the second.
 
     Args:
         first: Name of a part of the union that is the domain.
@@ -281,7 +281,7 @@ def paired(
     """Mark a residual that compares the field at two values of one coordinate: ``@paired(x=(-1, 1))``.
 
     In its signature ``u_low`` and ``u_x_low`` are at the first value, ``u_high`` and ``u_x_high`` at the second,
-    at the same other coordinates: ``u_high - u_low`` asks softly for what ``periodic`` bounds give exactly.
+    at the same other coordinates: ``u_high - u_low`` imposes softly what ``periodic`` bounds impose exactly.
 
     Args:
         points: Number of pairs; default ``n_face`` of the problem.
@@ -336,16 +336,17 @@ def integral(
 ) -> Any:
     """Mark a method whose integral is known: ``@integral(equals=1)`` above ``def norm(self, u): return u**2``.
 
-    The method returns the integrand; the residual is its integral minus ``equals``. It runs over space, at every time
-    and for every parameter; where there is no coordinate of space, over all coordinates.
+    The method returns the integrand; the residual is its integral minus ``equals``. The integral runs over space, at
+    every time and for every parameter; without a coordinate of space it runs over all coordinates.
 
     Args:
         method: The method, when used without arguments.
-        over: Where: None for the inside, or where its unknowns live; the name of a part of the domain or of its
-            boundary, ``"boundary"``, two parts for their interface, a shape, or a section ``{"x": 0.5}``.
+        over: Region of integration: None for the inside, or the part on which its unknowns are defined; the name of a
+            part of the domain or of its boundary, ``"boundary"``, two parts for their interface, a shape, or a section
+            ``{"x": 0.5}``.
         equals: A number, or the name of an attribute or of a method, which may depend on time and parameters.
         nodes: Nodes of the quadrature along each coordinate.
-        points: Number of times, or of values of parameters, at which it holds; default 24.
+        points: Number of times, or of parameter values, at which the condition is imposed; default 24.
         weight: Factor on its mean square in the loss.
 
     Returns:
