@@ -118,7 +118,7 @@ class Finer(Activation):
 
     Attributes:
         omega: Angular frequency.
-        bias: The first layer's biases start uniform in [-bias, bias]: which periods are at hand.
+        bias: The first layer's biases start uniform in [-bias, bias], which decides the available periods.
     """
 
     omega: float = 30.0

@@ -1,4 +1,4 @@
-"""What a user may give in place of an activation or an initialisation: a name, a function or module of PyTorch."""
+"""Activations and initialisations as a user may give them: by name, or as a function or module of PyTorch."""
 
 import inspect
 from collections.abc import Callable

@@ -27,7 +27,7 @@ SIZES = ("width", "depth", "harmonics", "latent", "frames", "features", "decoder
 
 
 class Domain(Protocol):
-    """All that a field knows of a domain.
+    """The part of a domain that a field uses.
 
     Attributes:
         names: Coordinate names, in column order.
@@ -101,7 +101,7 @@ class Field(OnArrays, ABC):
 
     Args:
         domain: Names, bounds and periodicity of the coordinates.
-        outputs: Names of the outputs, separated by spaces or as a tuple; ``"u s(t)"`` has one that depends on t only.
+        outputs: Names of the outputs, separated by spaces or as a tuple; in ``"u s(t)"`` s depends on t only.
         output_transform: Maps coordinates ``(n, d)`` and raw outputs ``(n, k)`` to ``(n, k)``.
         seed: Seed of weights and encoding.
         dtype: Type of the parameters, default float32.
@@ -113,7 +113,7 @@ class Field(OnArrays, ABC):
         outputs: Output names.
         depends: Output name -> the coordinates that it depends on, for those that do not depend on all.
         config: ``{"call": class name, **options}``, enough to build the field again on its domain.
-        transformable: Whether the field, where it has no transform, takes that of a problem.
+        transformable: Whether a field without a transform takes that of a problem.
 
     Raises:
         InputError: A size that is not positive, outputs without names, or an argument that the subclass lacks.

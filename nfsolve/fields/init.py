@@ -25,7 +25,7 @@ class Place:
 
     Attributes:
         index: Number of the layer, 0 for those that read the inputs, ``count`` for the last.
-        count: Number of layers with an activation, one behind the other.
+        count: Number of consecutive layers with an activation.
         inputs: Number of features that the first layer reads.
         activation: The network's activation.
     """

@@ -64,7 +64,7 @@ class GaborFilter(FourierFilter):
 
 
 class FilterNetwork(Field):
-    """What both networks share.
+    """The shared base of both networks.
 
     Args:
         domain: Names, bounds and periodicity of the coordinates.

@@ -1,4 +1,4 @@
-"""What fields of dense layers share: their sizes, activation, encoding and initialisation."""
+"""Shared base of fields with dense layers: sizes, activation, encoding and initialisation."""
 
 from typing import Any
 

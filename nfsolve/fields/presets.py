@@ -1,4 +1,4 @@
-"""Known kinds of neural fields by name: the ten methods that the weight-scaling paper compares, and rivals.
+"""Presets: published neural fields by name, the ten methods that the weight-scaling paper compares, and others.
 
 Table 1 of Yeom, Lee & Lee, Fast Training of Sinusoidal Neural Fields via Scaling Initialization, ICLR 2025. Its code
 holds SIREN, Gaussian, WIRE, Sinc and WS; the constants of the five other methods are not published there, so here
@@ -73,7 +73,7 @@ PRESETS: dict[str, Maker] = {
 
 
 def preset(name: str, **options: Any) -> Maker:
-    """Return a known kind of field, to be built for a problem.
+    """Return a preset field, to be built for a problem.
 
     Args:
         name: One of `PRESETS`.

@@ -1,4 +1,4 @@
-"""A module of the user's own with the names of a problem and its output transform."""
+"""A user's own module, with the names of a problem and its output transform."""
 
 import inspect
 from typing import Any

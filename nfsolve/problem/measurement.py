@@ -32,13 +32,13 @@ class Observed:
     """What was measured.
 
     Attributes:
-        operator: What measures: a matrix, a linear operator of scipy, physics of deepinv (``A``, ``A_adjoint``), or a
-            function of torch that takes the values in the shape of the grid, with the unknowns last where there are
-            several (see `nfsolve.forward.operators.measure_with`).
-        data: What it gave, an array of any shape, real or complex.
-        noise: Standard deviation of the noise, a number or one for each entry; None where it is not known.
-        mask: Which entries count, in the shape of the data; None for all.
-        truth: True values in the shape of the grid, to score with; None where they are not known.
+        operator: The measurement operator: a matrix, a scipy linear operator, physics of deepinv (``A``,
+            ``A_adjoint``), or a torch function that takes the values in the shape of the grid, with several unknowns on
+            the last axis (see `nfsolve.forward.operators.measure_with`).
+        data: The measured data, an array of any shape, real or complex.
+        noise: Standard deviation of the noise, a number or one for each entry; None if it is not known.
+        mask: Which entries were measured, True for those, in the shape of the data; None for all.
+        truth: True values in the shape of the grid, to score the field against; None if they are not known.
     """
 
     operator: Any
@@ -50,11 +50,11 @@ class Observed:
 
 @dataclass
 class Measurement(Problem):
-    """A problem whose field is read on a grid by an operator; a subclass says ``shape`` and `observe`.
+    """A problem whose field is measured on a grid by an operator; a subclass defines ``shape`` and `observe`.
 
-    The residual "data" is the misfit in units of the noise, where that is given, else of the rms of the data.
-    Scores, picture and recipe have defaults; the domain is a box whose longest side is 1, with the coordinates x, y, z
-    along the axes of the grid, unless the subclass has a ``domain`` of its own.
+    The residual "data" is the misfit in units of the noise, if that is given, else of the rms of the data. Scores,
+    picture and recipe have defaults. The domain is a box whose longest side is 1, with the coordinates x, y, z along
+    the axes of the grid, unless the subclass has its own ``domain``.
 
     Attributes:
         tv: Weight of the total variation of the field on the grid, for fields of order one.

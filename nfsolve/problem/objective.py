@@ -1,4 +1,4 @@
-"""The objective: what an optimizer sees of a problem and a field."""
+"""The objective: a problem and a field as an optimizer sees them."""
 
 import math
 from collections.abc import Callable, Collection, Iterator
@@ -108,7 +108,7 @@ class Objective(LeastSquares):
 
     @contextmanager
     def restricted(self, names: Collection[str]) -> Iterator[None]:
-        """Leave out all but some residuals for a while; one that is not pointwise may read the points of the others."""
+        """Keep only some residuals for a while; one that is not pointwise may still read the points of the others."""
         whole = self.batch
         if self.problem.pointwise:
             self._use({name: rows for name, rows in whole.items() if name in names})

@@ -75,7 +75,7 @@ class Problem(ABC):
         return super().__new__(cls)
 
     def check(self) -> None:
-        """Refuse what the user declared and cannot mean; `solve` calls it first.
+        """Refuse declarations that make no sense; `solve` calls it first.
 
         Raises:
             InputError: The message says what came, what is needed, and where.
@@ -95,7 +95,7 @@ class Problem(ABC):
             )
 
     def cautions(self) -> list[str]:
-        """Say in words, before training, what a user may have forgotten; none by default."""
+        """Return warnings, before training, of what a user may have forgotten; none by default."""
         return []
 
     def load(self, device: str | torch.device, dtype: torch.dtype) -> Batch:
@@ -185,7 +185,7 @@ class Problem(ABC):
         return {}
 
     def given(self) -> dict[str, Any]:
-        """Return arrays that the problem holds besides its parameters, for ``config.json``; none by default."""
+        """Return the arrays that the problem holds besides its parameters, for ``config.json``; none by default."""
         return {}
 
     def with_given(self, stored: dict[str, Any]) -> Self:
@@ -209,9 +209,9 @@ class Problem(ABC):
         return {}
 
     def baselines(self, data: Batch, check: Callable[[], None]) -> dict[str, Callable[[], Any]]:
-        """Return the classical methods that stand beside the field and take a while.
+        """Return classical methods to compare the field with, which may take a while.
 
-        They run when a training is saved, each announced, as long as there is time.
+        They run once the training is saved, each with an announcement, as long as there is time.
 
         Args:
             data: What `load` gave.
@@ -256,19 +256,19 @@ class Problem(ABC):
         return
 
     def trained(self, field: nn.Module) -> nn.Module:
-        """Return what `nfsolve.load` hands to a user: the trained field, unless the problem knows how it is called."""
+        """Return what `nfsolve.load` returns: the trained field, or an object that wraps it."""
         return field
 
     @abstractmethod
     def recipe(self) -> Recipe:
-        """Return the best known field and optimizers."""
+        """Return the best known field, optimizers and options of a run."""
 
     def output_transform(self) -> nn.Module | Callable[[Tensor, Tensor], Tensor] | None:
         """Return a map (points, raw outputs) -> outputs that the field applies last, or None."""
         return None
 
     def auxiliary_modules(self, seed: int) -> dict[str, nn.Module]:
-        """Return what is trained with the field and goes where it goes, such as corrections of what measured it.
+        """Return modules that are trained together with the field, such as corrections of camera poses.
 
         A run puts them into ``field.auxiliary``, a `torch.nn.ModuleDict` in the field's type: optimizers, checkpoints
         and a field that is loaded have them, and `residuals` and `metrics` reach them by ``field.auxiliary[name]``.
@@ -312,7 +312,7 @@ class Problem(ABC):
         return other
 
     def unknown_scalars(self) -> dict[str, Unknown]:
-        """Return the parameters that are learned beside the field."""
+        """Return the parameters that are learned together with the field."""
         return {name: value for name, value in vars(self).items() if isinstance(value, Unknown)}
 
 

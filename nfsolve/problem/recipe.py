@@ -1,4 +1,4 @@
-"""Recipes: the field, the stages of optimizers and the options of a run that a problem brings as its best default."""
+"""Recipes: the field, the stages of optimizers and the options of a run that are the defaults of a problem."""
 
 import dataclasses
 import math
@@ -27,12 +27,12 @@ class Stage:
         schedule: Factor on the learning rate: ``constant``, ``cosine`` (to zero) or ``exponential``
             (to one hundredth), over the steps of the stage. Optimizers without a learning rate have no schedule.
         points: Factor on the number of points inside the domain: a stage that finds the shape of the solution needs
-            fewer than the one that refines it.
-        coarsen: Pixels, voxels or detector bins that are merged along each side, where a problem has such a
-            resolution: a stage that finds the large structures needs fewer.
+            fewer points than one that refines it.
+        coarsen: Number of pixels, voxels or detector bins that are merged along each side, for problems with such a
+            resolution: a stage that finds the large structures needs fewer of them.
         warmup: Fraction of the steps over which the learning rate first rises linearly; the schedule then runs over
             the steps that are left.
-        only: Beginning of the names of the parameters that it trains, such as ``branches``; empty trains all.
+        only: Prefix of the names of the parameters that it trains, such as ``branches``; empty trains all.
 
     Examples:
         >>> from functools import partial
@@ -243,7 +243,7 @@ DEFAULTS = RunOptions(
 
 @dataclass(frozen=True)
 class Recipe:
-    """What `solve` does when it is not told otherwise.
+    """The defaults of `solve` for a problem.
 
     Attributes:
         field: A class of `nfsolve.fields`, or a `functools.partial` of one.

@@ -1,4 +1,4 @@
-"""Unknown scalars of a problem: numbers that are learned beside the field."""
+"""Unknown scalars of a problem: numbers that are learned together with the field."""
 
 import math
 from dataclasses import dataclass
@@ -21,8 +21,8 @@ class Unknown:
         positive: Keep it positive, by a softplus.
 
     Examples:
-        A parameter of a problem that is not known: ``nu: Unknown = Unknown(0.1, positive=True)``. It is a tensor in a
-        residual, with the gradient by which it is learned.
+        Declare an unknown parameter of a problem as ``nu: Unknown = Unknown(0.1, positive=True)``. In a residual it is
+        a tensor, whose gradient is used to learn it.
 
         >>> values = Unknowns({"nu": Unknown(0.1, positive=True)}).values()
         >>> round(float(values["nu"].detach()), 6), values["nu"].requires_grad
