@@ -40,9 +40,9 @@ class PlaneTomography(Tomography):
     size: int = 256
     """pixels along each side of the image"""
     peak: float = 0.0
-    """largest attenuation that can occur, if it is known, for the field and the classical methods; 0 is not known"""
+    """largest possible attenuation, if known, for the field and the classical methods; 0 if it is not known"""
     classical: tuple[str, ...] = CLASSICAL
-    """classical methods beside the field, of fbp, sirt, tv"""
+    """classical methods to compare with, of fbp, sirt, tv"""
     classical_tv: float = 3e-4
     """weight of the classical total variation, in units of the contrast"""
 

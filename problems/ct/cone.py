@@ -60,13 +60,13 @@ class CTCone(Tomography):
     panel: float = 4.0
     """side of the panel; 2 source_detector_distance / (source_origin - 1) sees the whole cylinder in the volume"""
     counts: float = 0.0
-    """photons sent to each bin, for Poisson noise; 0 is without noise"""
+    """photons sent to each bin, for Poisson noise; 0 for no noise"""
     noise_seed: int = 0
     """seed of the noise; the data do not depend on the seed of the run"""
     tv: float = 3e-2
     """weight of the total variation of the field"""
     classical: tuple[str, ...] = CLASSICAL[:3]
-    """classical methods beside the field, of fdk, sirt, cgls, tv"""
+    """classical methods to compare with, of fdk, sirt, cgls, tv"""
 
     known_methods = CLASSICAL
     names: ClassVar[dict[Loss, str]] = {"poisson": "projections", "gaussian": "projections"}

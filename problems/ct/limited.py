@@ -41,12 +41,12 @@ class CTLimited(PlaneTomography):
     holes: int = 6
     """elliptical holes in the disc"""
     counts: float = 5e4
-    """photons sent to each bin, for Poisson noise; 0 is without noise"""
+    """photons sent to each bin, for Poisson noise; 0 for no noise"""
     noise_seed: int = 0
     """seed of holes and noise; the data do not depend on the seed of the run"""
 
     peak: float = ACRYLIC
-    """attenuation of acrylic, which is known, per mm; 0 is not known"""
+    """known attenuation of acrylic, per mm; 0 if it is not known"""
 
     score = "matthews"
 

@@ -28,7 +28,7 @@ class CTPhantom(PlaneTomography):
     size: int = 128
     """detector bins, and pixels along each side of the image"""
     counts: float = 0.0
-    """photons sent to each bin, for Poisson noise; 0 is without noise"""
+    """photons sent to each bin, for Poisson noise; 0 for no noise"""
     noise_seed: int = 0
     """seed of the noise; the data do not depend on the seed of the run"""
 

@@ -57,19 +57,19 @@ class CTScan(PlaneTomography):
     row: int = 0
     """detector row, of a sinogram with several"""
     axes: str = ""
-    """names of the axes of the sinogram, such as "views rows bins", where its shape does not tell"""
+    """names of the axes of the sinogram, such as "views rows bins", if its shape does not determine them"""
     axis: float | None = None
-    """rotation axis in bins from the first, where the scan's own is not right"""
+    """position of the rotation axis, in bins from the first, if that of the scan is wrong"""
     angle_unit: AngleUnit = ""
-    """unit of the angles, where they could be taken for radians"""
+    """unit of the angles, if it is ambiguous"""
     mask_bad: bool = False
     """leave out bins without a valid line integral, instead of refusing the scan"""
     air: int = 0
-    """bins at either border of a scan's detector that see only air: the beam through them is that of the view"""
+    """number of bins at each border of the detector that see only air, which measure the beam of each view"""
     views: int | None = None
     """views of a slice, spread over half a turn; default 60"""
     counts: float | None = None
-    """photons sent to each bin of a slice, 0 is without noise; default 1e5"""
+    """photons sent to each bin of a slice, 0 for no noise; default 1e5"""
     noise_seed: int = 0
     """seed of that noise; the data do not depend on the seed of the run"""
 

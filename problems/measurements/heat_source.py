@@ -30,7 +30,7 @@ class HeatSource(Measurement):
     """A heat source from a few thermometers, compared with Tikhonov's method."""
 
     sensors: int = 8
-    """thermometers along each side, at equal distances inside the plate"""
+    """number of thermometers along each side, equally spaced inside the plate"""
     noise: float = 0.01
     """standard deviation of the noise, relative to the largest temperature"""
     noise_seed: int = 0

@@ -29,7 +29,7 @@ class MRI(Measurement):
     size: int = 128
     """pixels along each side"""
     acceleration: float = 4.0
-    """one line of the Fourier plane in so many is measured"""
+    """one in this many lines of the Fourier plane is measured"""
     noise: float = 0.01
     """standard deviation of the noise of the transform (orthonormal), in units of the brightest pixel"""
     noise_seed: int = 0

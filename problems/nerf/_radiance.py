@@ -75,7 +75,7 @@ class Radiance(Problem):
     """Find the density and the colours of a scene from posed photographs."""
 
     points: int = 8192
-    """samples in a mini-batch, about; the more space is found to be empty, the more rays share them"""
+    """approximate number of samples in a mini-batch; the more space is found empty, the more rays share them"""
     samples: int = 96
     """steps along the diagonal of the box"""
     cells: int = 48
@@ -83,7 +83,7 @@ class Radiance(Problem):
     sh_degree: int = 2
     """degree of the spherical harmonics by which colours depend on the viewing direction, 0 (not at all) to 3"""
     colour: str = "harmonics"
-    """what gives colours: harmonics, of which the field gives coefficients, or a network that reads its features"""
+    """model of colours: harmonics, whose coefficients the field gives, or a network that reads its features"""
     refine_poses: bool = False
     """correct the poses of the training views; held-out views keep theirs, at a cost in score if all others drift"""
     frames: int = 40

@@ -23,7 +23,7 @@ class NeRF(Radiance):
     data: str = ""
     """folder, .zip or .npz: transforms.json of Blender, nerfstudio or instant-ngp, or poses_bounds.npy of LLFF"""
     downscale: float = 1.0
-    """how many times smaller the images are made"""
+    """factor by which the images are reduced"""
     background: str | None = None
     """colour behind the scene: white, black, red,green,blue in [0, 1], or none; default the layout's or the borders'"""
     bounds: tuple[float, float, float, float, float, float] | None = None
@@ -31,11 +31,11 @@ class NeRF(Radiance):
     near: float | None = None
     """distance at which rays begin"""
     far: float | None = None
-    """distance at which they end"""
+    """distance at which rays end"""
     ndc: bool | None = None
     """normalised device coordinates, for cameras that all face forward; default for LLFF"""
     hold_out: int = 8
-    """every hold_out-th view is held out where the data do not say which"""
+    """one in this many views is held out, if the data do not say which"""
     allow_outside: bool = False
     """read files that the scene names outside of its own folder"""
     samples: int = 128

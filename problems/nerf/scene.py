@@ -102,7 +102,7 @@ class NeRFScene(Radiance):
     sh_degree: int = 0
     """degree of the spherical harmonics by which colours depend on the viewing direction; this scene has none"""
     pose_noise: float = 0.0
-    """error of the training poses, standard deviation: degrees about each axis, and a 57th of the number along each"""
+    """standard deviation of errors of training poses: degrees about each axis, and a 57th of the number along it"""
 
     domain = Box(x=(-0.92, 0.92), y=(-0.92, 0.92), z=(-0.66, 0.44))  # type: ignore[assignment]
     background_colour = (1.0, 1.0, 1.0)  # type: ignore[assignment]

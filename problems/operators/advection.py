@@ -43,7 +43,7 @@ class Advection(OperatorPDE):
     length: float = 0.2
     """correlation length of v"""
     ood_length: float = 0.1
-    """correlation length of the functions of another kind, only for a test"""
+    """correlation length of further test functions, of another kind than those of the training"""
     n_functions: int = field(default=0, kw_only=True)
     """training functions; 0 draws new ones for each mini-batch, which needs no labels"""
     n_points: int = field(default=128, kw_only=True)

@@ -30,7 +30,7 @@ class Antiderivative(OperatorPDE):
     length: float = 0.2
     """correlation length of f"""
     ood_length: float = 0.1
-    """correlation length of the functions of another kind, only for a test"""
+    """correlation length of further test functions, of another kind than those of the training"""
     n_functions: int = field(default=2000, kw_only=True)
     """training functions; 0 draws new ones for each mini-batch"""
     n_tests: int = field(default=500, kw_only=True)

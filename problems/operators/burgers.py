@@ -29,7 +29,7 @@ class BurgersOperator(OperatorPDE):
     tau: float = 5.0
     """inverse length of u, whose covariance is 625^2 (-d^2/dx^2 + tau^2)^-4"""
     ood_tau: float = 3.0
-    """inverse length of the functions of another kind, only for a test"""
+    """inverse length of further test functions, of another kind than those of the training"""
     n_functions: int = field(default=0, kw_only=True)
     """training functions; 0 draws new ones for each mini-batch, which needs no labels"""
     n_points: int = field(default=128, kw_only=True)

@@ -31,9 +31,9 @@ class Darcy(OperatorPDE):
     """The operator a -> u of -div(a grad u) = 1, from solutions."""
 
     symmetries: bool = True
-    """train on the images of each function under the symmetries of the square, and answer by the mean over them"""
+    """train on the images of each function under the symmetries of the square, and average predictions over them"""
     physics: bool = field(default=False, kw_only=True)
-    """refused: a jumps"""
+    """not supported, because a is discontinuous"""
     data: bool = field(default=True, kw_only=True)
     """train on labels"""
     n_tests: int = field(default=200, kw_only=True)

@@ -40,13 +40,13 @@ class PairsOperator(OperatorPDE):
     pairs: str = ""
     """file with f, x and s, or its name under $NFSOLVE_DATA; or a folder"""
     every: int = 10
-    """every which pair is held out"""
+    """one in this many pairs is held out"""
     reads: str = "f"
     """names of the input functions in the file, separated by spaces"""
     coordinates: str = ""
     """names of the columns of x, separated by spaces; empty for x, or x y, or x y z, or x1 x2 and so on"""
     n_tests: int = field(default=1000, kw_only=True)
-    """most pairs, of those that are held out, on which the operator is scored"""
+    """largest number of held-out pairs on which the operator is scored"""
     physics: bool = field(default=False, init=False)
     data: bool = field(default=True, init=False)
     n_functions: int = field(default=1, init=False)

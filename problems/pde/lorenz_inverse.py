@@ -42,15 +42,15 @@ class LorenzInverse(PDE):
     """Three coefficients of the Lorenz system from noisy measurements of its state."""
 
     sigma: Unknown = Unknown(8.0, positive=True)  # noqa: RUF009  # frozen
-    """10 in truth"""
+    """true value 10"""
     rho: Unknown = Unknown(12.0, positive=True)  # noqa: RUF009  # frozen
-    """15 in truth"""
+    """true value 15"""
     beta: Unknown = Unknown(2.0, positive=True)  # noqa: RUF009  # frozen
-    """8/3 in truth"""
+    """true value 8/3"""
     noise: float = 0.3
     """standard deviation of the noise; the state is of size 10"""
     n_data: int = 31
-    """times of measurement, from 0 to 3"""
+    """number of measurement times, from 0 to 3"""
     data_weight: float = 10.0
     """weight of the measurements in the loss; with a small one the fit ends in a wrong minimum, far from the data"""
     noise_seed: int = 0

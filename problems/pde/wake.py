@@ -45,15 +45,15 @@ class Wake(PDE):
     """Coefficients of the Navier-Stokes equations from velocities behind a cylinder."""
 
     lambda1: Unknown = Unknown(0.5)  # noqa: RUF009  # frozen
-    """coefficient of advection, 1 in truth"""
+    """coefficient of advection; its true value is 1"""
     lambda2: Unknown = Unknown(0.05, positive=True)  # noqa: RUF009  # frozen
-    """coefficient of diffusion, 0.01 in truth"""
+    """coefficient of diffusion; its true value is 0.01"""
     data: str = "pde_cylinder_wake_nektar.npz"
     """file of the simulation, looked for at this path and under $NFSOLVE_DATA"""
     duration: float = 3.0
-    """time of which measurements are used, up to 20; vortices shed every 6 or so"""
+    """time span of the measurements that are used, up to 20; vortices are shed every 6 or so"""
     n_data: int = 3000
-    """measurements, at random points and times"""
+    """number of measurements, at random points and times"""
     noise: float = 0.0
     """standard deviation of the noise, relative to that of each velocity"""
     data_weight: float = 100.0

@@ -54,11 +54,11 @@ class AudioFit(Problem):
     start: float = 0.0
     """where the clip begins, seconds"""
     seconds: float | None = None
-    """its length, at most to the end of the file; 0 takes all; default the protocol's (default 1, ws all)"""
+    """seconds of the clip, at most to the end of the file; 0 takes all; default the protocol's (default 1, ws all)"""
     reduce: int | None = None
     """divide the sample rate by this, after a low-pass filter; default the protocol's (default 2, ws 1)"""
     stride: int | None = None
-    """given is every k-th sample; 1 gives all, holds none out; default the protocol's (default 2, ws 1)"""
+    """every k-th sample is given, the others are held out; 1 gives all; default the protocol's (default 2, ws 1)"""
     batch: int | None = None
     """samples in a mini-batch; 0 takes all that are given; default the protocol's (default 2048, ws 0)"""
 

@@ -51,13 +51,13 @@ class ImageFit(Problem):
     image: str = ""
     """picture to fit, a path or a name under $NFSOLVE_DATA; default the portrait of matplotlib"""
     protocol: Literal["default", "ws", "preconditioners", "rwf"] = "default"
-    """set-up of a paper; it decides what is not given below, coordinates, scores and recipe"""
+    """set-up of a paper, which decides coordinates, scores, recipe, and the options that are not given"""
     size: int | None = None
     """longest side in pixels; larger pictures are shrunk"""
     gray: bool | None = None
     """fit brightness instead of colours"""
     stride: int | None = None
-    """given are every k-th pixel of every k-th row, k the stride; 1 gives all and holds none out"""
+    """every k-th pixel of every k-th row is given, the others are held out; 1 gives all"""
     batch: int | None = None
     """pixels in a mini-batch; 0 takes all that are given"""
     fit: Fit | None = None
@@ -68,7 +68,7 @@ class ImageFit(Problem):
     noise: float = 0.0
     """standard deviation of noise that is added to the picture and to be removed; white is 1"""
     scale: int = 1
-    """given are the means of blocks of so many pixels along each side; the pixels are to be found"""
+    """enlarge: only means over blocks of this many pixels along each side are given, and the pixels are to be found"""
 
     pointwise = True
 

@@ -108,7 +108,7 @@ class Occupancy(Problem):
     mesh: str = ""
     """watertight mesh: npz with vertices and faces, OBJ, PLY, STL or OFF; default a gyroid ball"""
     points: str = ""
-    """held-out points of that mesh, npz with points_uniform, occ_uniform, points_near, occ_near; default own ones"""
+    """npz with held-out points_uniform, occ_uniform, points_near, occ_near of the mesh; default drawn here"""
     protocol: Literal["default", "preconditioners", "ws", "rwf"] = "default"
     """set-up of a paper: preconditioners (arXiv 2402.08784), ws (ICLR 2025), rwf (arXiv 2210.01274)"""
     loss: Literal["mse", "bce"] | None = None

@@ -46,7 +46,7 @@ class SphereFit(Problem):
     data: str = ""
     """npz with lat, lon in degrees and a variable over them, a path or a name under $NFSOLVE_DATA; default random"""
     variable: str = ""
-    """which of them; not needed where there is one"""
+    """name of the variable; not needed if there is only one"""
     level: int = 0
     """index along the axis before lat and lon, where there is one"""
     time: int = 0
@@ -54,7 +54,7 @@ class SphereFit(Problem):
     rows: int = 91
     """latitudes of the field without data; longitudes are 2 (rows - 1)"""
     stride: int | None = None
-    """given is every k-th row and column; 1 gives all; default the protocol's (default 2, ws 1)"""
+    """every k-th row and column is given, others are held out; 1 gives all; default the protocol's (default 2, ws 1)"""
     batch: int | None = None
     """points in a mini-batch; 0 takes all that are given; default the protocol's (default 2048, ws 0)"""
     spacing: float = 1.0

@@ -65,7 +65,7 @@ class OperatorPDE(PDE):
         n_points: Points in a mini-batch, which its functions share; of the evaluation grid for labels.
         n_face: Points for each `face`, `boundary` or `paired` residual.
         data_seed: Seed of the functions; test functions have a stream of their own.
-        inputs: Input function -> the coordinates on which it lives, separated by spaces; none for a number.
+        inputs: Input function -> the coordinates on which it depends, separated by spaces; none for a number.
     """
 
     physics: bool = field(default=True, kw_only=True)
