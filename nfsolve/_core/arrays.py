@@ -12,6 +12,8 @@ import numpy as np
 from nfsolve._core.errors import InputError
 
 TABLES = (".csv", ".tsv", ".txt", ".dat")
+COMMENTS = ("#", "%")  # numpy.savetxt writes the first, MATLAB and COMSOL the second
+SMALLEST, LARGEST = 1e-15, 1e15  # of a positive number, such as a length: its square is far from the limits of float32
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
@@ -101,10 +103,9 @@ def real_numbers(values: Any, what: str, rows: np.ndarray | slice = slice(None))
 def real_number(values: Any, what: str, positive: bool = False) -> float:
     """Return the one finite number that an array holds, or refuse others; see `real_numbers`."""
     found = real_numbers(values, what)
-    if found.size != 1 or not np.isfinite(found).all() or (positive and not found.item() > 0):
-        raise InputError(
-            f"{what} must be a {'positive' if positive else 'finite'} number, got {found.tolist()}", do="correct it"
-        )
+    if found.size != 1 or not np.isfinite(found).all() or (positive and not SMALLEST <= found.item() <= LARGEST):
+        needed = f"number from {SMALLEST:g} to {LARGEST:g}" if positive else "finite number"
+        raise InputError(f"{what} must be a {needed}, got {str(found.tolist())[:80]}", do="correct it")
     return float(found.item())
 
 
@@ -139,17 +140,27 @@ def _check_claims(path: Path) -> None:
 
 
 def _read_table(path: Path) -> dict[str, np.ndarray]:
-    """Read columns separated by commas, semicolons, tabs or blanks; empty cells are NaN, and ``#`` begins a comment."""
+    """Read columns separated by commas, semicolons, tabs or blanks; empty cells are NaN, and ``#`` begins a comment.
+
+    The header is the first line that is no comment; of numbers alone, a comment above them.
+    """
     text = path.read_text(encoding="utf-8-sig")  # spreadsheets put a byte order mark before the first name
-    lines = [(i, line.partition("#")[0]) for i, line in enumerate(text.splitlines(), 1)]
-    if text.lstrip().startswith("#"):  # numpy.savetxt writes the names as a comment
-        lines[0] = (1, text.lstrip().splitlines()[0].lstrip("# "))
-    lines = [(i, line.strip(" \r\n")) for i, line in lines if line.strip()]
+    lines, comments = [], []
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.lstrip().startswith(COMMENTS):
+            comments += [] if lines else [line.lstrip("".join(COMMENTS) + " ").rstrip()]
+        elif line.partition("#")[0].strip():
+            lines.append((number, line.partition("#")[0].strip(" \r\n")))
     if not lines:
-        raise ValueError("it is empty")
-    mark = next((m for m in (";", "\t", ",") if m in lines[0][1]), " ")
+        raise ValueError("it has a header and no rows" if comments else "it is empty")
+    mark = _mark(lines[0][1])
     names = _cells(lines[0][1], mark)
-    if not any(names) or any(re.fullmatch(r"[-+.\d]+([eE][-+]?\d+)?", name) for name in names):
+    if all(map(_is_number, names)):
+        fitting = [cells for c in comments if len(cells := _cells(c, _mark(c))) == len(names) and any(cells)]
+        if len(fitting) > 1:
+            raise ValueError(f"{len(fitting)} comments could be its header line; write one without # above the numbers")
+        names, lines = fitting[0] if fitting else names, [(0, ""), *lines]
+    if not any(names) or any(map(_is_number, names)):
         raise ValueError("no header line")
     if len(set(names)) < len(names):
         raise ValueError("two columns have the same name")
@@ -167,6 +178,15 @@ def _read_table(path: Path) -> dict[str, np.ndarray]:
     if index is not None and not np.array_equal(index, np.arange(len(index))):
         raise ValueError("a column has no name")
     return table
+
+
+def _mark(line: str) -> str:
+    """Return what separates the cells of a line."""
+    return next((mark for mark in (";", "\t", ",") if mark in line), " ")
+
+
+def _is_number(cell: str) -> bool:
+    return bool(re.fullmatch(r"[-+.\d]+([eE][-+]?\d+)?", cell))
 
 
 def _cells(line: str, mark: str) -> list[str]:

@@ -63,18 +63,32 @@ def read_wav(path: Path) -> tuple[np.ndarray, int, Any]:
 
 
 def _check_size(path: Path) -> None:
-    """Refuse a file whose parts claim more than it holds; scipy reads what there is."""
+    """Refuse a file whose parts claim more than it holds, or do not fit each other; scipy reads what there is."""
+    block, names = 1, set[bytes]()
     with path.open("rb") as file:
         length = path.stat().st_size
-        if file.read(12)[:4] != b"RIFF":
+        if (first := file.read(12))[:4] != b"RIFF" or len(first) < 12:
             return
+        whole = 8 + int.from_bytes(first[4:8], "little")
         while len(head := file.read(8)) == 8:
             (name, size), held = struct.unpack("<4sI", head), length - file.tell()
+            names.add(name)
             if name == b"data" and size == UNKNOWN:
                 return
             if held < size:
                 raise ValueError(f"a part claims {size} bytes, and {held} follow")
-            file.seek(size + size % 2, 1)
+            start = file.tell()
+            if name == b"fmt " and size >= 16:
+                channels, block, bits = struct.unpack("<2xH8xHH", file.read(16))
+                if block != channels * -(-bits // 8) or not block:
+                    raise ValueError(f"{channels} channels of {bits} bits are no samples of {block} bytes")
+            if name == b"data" and start >= whole:
+                raise ValueError(f"it claims {whole} bytes, and its samples come after them")
+            if name == b"data" and size % block:
+                raise ValueError(f"{size} bytes are no whole number of samples of {block} bytes")
+            file.seek(start + size + size % 2)
+    if not {b"fmt ", b"data"} <= names:
+        raise ValueError("it has no samples, or does not say of what kind they are")
 
 
 def write_wav(path: Path, samples: np.ndarray, rate: int, kind: Any) -> None:

@@ -4,6 +4,7 @@ The winding number of a surface around x is the solid angle it covers, seen from
 Sorkine-Hornung, "Robust inside-outside segmentation using generalized winding numbers", ACM TOG 32(4), 2013).
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from nfsolve._core.errors import InputError, require
 from nfsolve.meshes.bodies import body_labels, face_volumes, turned_outwards
 
 ENDINGS = (".npz", ".obj", ".ply", ".stl", ".off")
+HEADER = 2**16  # bytes in which the header of a PLY file ends
 
 
 @dataclass(frozen=True)
@@ -227,13 +229,25 @@ def _arrays(path: Path) -> tuple[np.ndarray, np.ndarray]:
     options: dict[str, Any] = {"skip_materials": True} if ending == ".obj" else {}
     try:
         loaded = trimesh.load_mesh(path, process=False, **options)
-        return np.asarray(loaded.vertices), np.asarray(loaded.faces)
+        vertices, faces = np.asarray(loaded.vertices), np.asarray(loaded.faces)
+        for name, held in (("vertex", len(vertices)), ("face", len(faces))) if ending == ".ply" else ():
+            if held < _claimed(path, name):
+                raise ValueError(f"it claims {_claimed(path, name)} rows of {name}, and holds {held}")
+        return vertices, faces
     except Exception as error:  # parsers raise whatever they like, and guess the encoding of what is no text
         why = "its header and its size do not agree" if isinstance(error, ImportError) else reason(error)
         raise InputError(
             f"mesh '{path}' must be a whole OBJ, PLY, STL or OFF file, but it could not be read ({why})",
             do="open it in a viewer, or save it again",
         ) from error
+
+
+def _claimed(path: Path, name: str) -> int:
+    """Return how many rows of an element the header of a PLY file claims."""
+    with path.open("rb") as file:
+        head = file.read(HEADER).split(b"end_header")[0]
+    found = re.search(rf"^\s*element\s+{name}\s+(\d+)".encode(), head, re.MULTILINE)
+    return int(found[1]) if found else 0
 
 
 def _check_arrays(vertices: np.ndarray, faces: np.ndarray, name: str) -> None:

@@ -71,13 +71,14 @@ def test_bad_slices_and_volumes_are_worded(write):
     for arrays, words in (
         ({"hu": flat}, r"lacks 'pixel_mm' \(side of a pixel in mm\)"),
         ({"sinogram": flat}, r"lacks 'hu' \(Hounsfield units \(rows, columns\)\), 'pixel_mm'"),
-        ({"hu": flat, "pixel_mm": -1.0}, "'pixel_mm' of .* must be a positive number, got -1"),
+        ({"hu": flat, "pixel_mm": -1.0}, "'pixel_mm' of .* must be a number from 1e-15 to 1e.15, got -1"),
         ({"hu": flat[None], "pixel_mm": 1.0}, r"'hu' of .* must be one image of finite numbers, .* shape \(1, 4, 4\)"),
         ({"hu": flat * np.nan, "pixel_mm": 1.0}, "and values that are NaN or infinite"),
         ({"hu": flat + 1e30, "pixel_mm": 1.0}, r"must be Hounsfield units .* reaches 1e\+30"),
         ({"hu": flat + 1j, "pixel_mm": 1.0}, "'hu' of .* not complex numbers"),
         ({"hu": flat.astype(str), "pixel_mm": 1.0}, "'hu' of .* not text"),
-        ({"hu": flat, "pixel_mm": np.ones(2)}, "'pixel_mm' of .* must be a positive number"),
+        ({"hu": flat, "pixel_mm": np.ones(2)}, "'pixel_mm' of .* must be a number from 1e-15"),
+        ({"hu": flat, "pixel_mm": 1e300}, r"'pixel_mm' of .* must be a number from 1e-15 to 1e.15, got 1e\+300"),
         ({"hu": flat, "pixel_mm": "wide"}, "'pixel_mm' of .* not text"),
         ({"hu": flat[:0], "pixel_mm": 1.0}, r"'hu' of .* must hold numbers, but it has shape \(0, 4\)"),
     ):

@@ -31,6 +31,11 @@ from nfsolve.data.tables import read_columns, read_reference
         "x  u\n 1.0e0   2\n 3.0e0   4\n",
         " x ; u \n1 ;2\n3; 4",
         "x,u\r1,2\r3,4\r",
+        "# made on a Monday\nx,u\n1,2\n3,4\n",
+        "# made on a Monday\n#\n# x u\n1 2\n3 4\n",
+        "% Model: made.mph\n% x u\n1   2\n3   4\n",
+        "# x, u\n1 2\n3 4\n",
+        "\n\n# x\tu\n\n1\t2\n3\t4\n",
     ],
 )
 def test_tables(tmp_path, text):
@@ -57,6 +62,9 @@ def test_tables(tmp_path, text):
         ("x,u\n1,two\n", "'two' of column 'u' in line 2 is no real number"),
         ("x\tu\n1\t2,5\n", "has a decimal comma"),
         ("x u v\n1 2\n", "line 2 has 2 cells"),
+        ("# x u\n# m s\n1 2\n", "2 comments could be its header line"),
+        ("# x u v\n1 2\n", "no header line"),
+        ("# x u\n", "it has a header and no rows"),
     ],
 )
 def test_faulty_tables_are_worded(tmp_path, text, words):

@@ -20,6 +20,10 @@ from nfsolve.meshes import Mesh, around, read_points
 
 TETRA = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], float)
 SIDES = np.array([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]])
+HEAD = (
+    b"ply\nformat ascii 1.0\nelement vertex %d\nproperty float x\nproperty float y\nproperty float z\n"
+    b"element face %d\nproperty list uchar int vertex_indices\nend_header\n"
+)
 
 
 def icosphere(levels: int) -> Mesh:
@@ -331,6 +335,8 @@ def test_bad_meshes_are_worded(tmp_path, vertices, faces, words):
         ("empty.obj", b"# nothing\n", "empty.obj' must "),
         ("cloud.ply", b"ply\nformat ascii 1.0\nelement vertex 1\nproperty float x\nproperty float y\nproperty float z\n"
          b"end_header\n0 0 0\n", "cloud.ply' must "),
+        ("rows.ply", HEAD % (4, 9) + b"0 0 0\n1 0 0\n0 1 0\n0 0 1\n3 0 2 1\n3 0 1 3\n3 0 3 2\n3 1 2 3\n",
+         "rows.ply' must .* it claims 9 rows of face, and holds 4"),
         ("scene.fbx", b"", r"must end in one of .npz, .obj, .*, but '.*scene.fbx' does not"),
     ],
 )  # fmt: skip

@@ -9,6 +9,7 @@ from nfsolve._core.errors import InputError, unknown
 from nfsolve.data.scans.files import numbers
 
 SAME_DEGREES = 1e-6
+LARGEST = 1e8  # degrees; of larger ones the place on the circle is lost to rounding
 GOLDEN = np.pi * np.array([3 - 5**0.5, 5**0.5 - 1, (5**0.5 - 1) / 2])  # steps of golden-angle scans, in radians
 FEW_DEGREES = 7.0, 4 * np.pi  # spans that three, and sixteen, views in degrees hardly have: one turn and two in radians
 
@@ -30,10 +31,12 @@ def angles_of(path: Path, known: dict[str, Any], unit: str) -> np.ndarray:
     if unit not in ("", "degrees", "radians"):
         raise unknown("angle unit", unit, ("degrees", "radians"))
     angles = numbers(path, known, "angles_deg").ravel()
-    if not np.isfinite(angles).all():
-        view = int(np.flatnonzero(~np.isfinite(angles))[0])
+    wrong = ~(np.abs(angles) < LARGEST)
+    if wrong.any():
+        view = int(np.flatnonzero(wrong)[0])
         raise InputError(
-            f"angles must be finite, but 'angles_deg' of '{path}' is {angles[view]} in view {view}",
+            f"angles must be finite and below {LARGEST:g}, but 'angles_deg' of '{path}' is {angles[view]} in view "
+            f"{view}",
             do="correct it, or leave the view out",
         )
     reason = "" if unit else _like_radians(angles)
