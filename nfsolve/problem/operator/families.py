@@ -1,4 +1,4 @@
-"""Families of input functions: where they are seen, what residuals name of them, and which were seen before."""
+"""Families of input functions: their sensors, and their values and derivatives in residuals."""
 
 from collections.abc import Callable
 from typing import Any

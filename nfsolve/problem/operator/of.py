@@ -23,7 +23,7 @@ from nfsolve.problem.rows import Rows
 
 @dataclass
 class OperatorOf(OperatorPDE):
-    """What `operator_of` gives; its arguments, and those of `OperatorPDE`, are the attributes."""
+    """The result of `operator_of`, whose arguments, and those of `OperatorPDE`, are the attributes."""
 
     pde: PDE
     """the PDE"""
@@ -122,7 +122,7 @@ class OperatorOf(OperatorPDE):
             own = self.pde.domain.bounds[self.pde.domain.index(name)]
             if bounds is not None and (bounds[0] > own[0] or bounds[1] < own[1]):
                 raise InputError(
-                    f"the functions must live on all of {own[0]:g} <= {name} <= {own[1]:g}, but theirs is "
+                    f"the functions must be defined on all of {own[0]:g} <= {name} <= {own[1]:g}, but theirs is "
                     f"[{bounds[0]:g}, {bounds[1]:g}]",
                     do=f"give {type(self.over).__name__}(..., bounds=({own[0]:g}, {own[1]:g}))",
                 )

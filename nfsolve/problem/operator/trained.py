@@ -1,4 +1,4 @@
-"""A trained operator in the hands of a user: functions and points of their own, checked against its training."""
+"""Trained operators, which check the functions and points of a user against those of the training."""
 
 import inspect
 import warnings
@@ -22,7 +22,7 @@ Given = Tensor | float | Callable[..., Any] | Sequence[Any]
 
 
 class TrainedOperator(nn.Module):
-    """A field that takes functions, behind checks of what it is called with.
+    """A trained operator, which checks the functions and points that it is called with.
 
     Args:
         field: The trained field.
@@ -175,8 +175,8 @@ class TrainedOperator(nn.Module):
         low, high, slack = self._ranges[name]
         if float(values.min()) < low - slack - 1e-6 * abs(low) or float(values.max()) > high + slack + 1e-6 * abs(high):
             warnings.warn(
-                f"'{name}' from {float(values.min()):.3g} to {float(values.max()):.3g}, where the operator was trained "
-                f"on {low:.3g} to {high:.3g}",
+                f"'{name}' ranges from {float(values.min()):.3g} to {float(values.max()):.3g}, but the operator was "
+                f"trained on {low:.3g} to {high:.3g}",
                 stacklevel=5,
             )
 

@@ -94,13 +94,13 @@ def test_points_are_checked():
 
 def test_values_that_no_training_function_has_are_said():
     with pytest.warns(
-        UserWarning, match=r"'f' from -100 to 100, where the operator was trained on -\d.* to \d"
+        UserWarning, match=r"'f' ranges from -100 to 100, but the operator was trained on -\d.* to \d"
     ) as caught:
         operator()(lambda x: 100 * torch.cos(math.pi * x), POINTS)
     assert caught[0].filename == __file__
     problem = nf.operator_of(Burgers(), varies="nu", over=(0.02, 0.1), n_functions=4, n_tests=2, batch=2, n_points=4)
     trained = nf.solve(problem, steps=1, report=None).trained
-    with pytest.warns(UserWarning, match=r"'nu' from 5 to 5, where the operator was trained on 0.02 to 0.1"):
+    with pytest.warns(UserWarning, match=r"'nu' ranges from 5 to 5, but the operator was trained on 0.02 to 0.1"):
         trained(5.0, POINTS)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
