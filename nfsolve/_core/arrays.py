@@ -142,13 +142,13 @@ def _check_claims(path: Path) -> None:
 def _read_table(path: Path) -> dict[str, np.ndarray]:
     """Read columns separated by commas, semicolons, tabs or blanks; empty cells are NaN, and ``#`` begins a comment.
 
-    The header is the first line that is no comment; of numbers alone, a comment above them.
+    The header is the first line that is no comment; of numbers alone, a comment above them without a colon.
     """
     text = path.read_text(encoding="utf-8-sig")  # spreadsheets put a byte order mark before the first name
     lines, comments = [], []
     for number, line in enumerate(text.splitlines(), 1):
         if line.lstrip().startswith(COMMENTS):
-            comments += [] if lines else [line.lstrip("".join(COMMENTS) + " ").rstrip()]
+            comments += [] if lines or ":" in line else [line.lstrip("".join(COMMENTS) + " ").rstrip()]
         elif line.partition("#")[0].strip():
             lines.append((number, line.partition("#")[0].strip(" \r\n")))
     if not lines:

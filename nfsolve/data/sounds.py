@@ -82,7 +82,7 @@ def _check_size(path: Path) -> None:
                 channels, block, bits = struct.unpack("<2xH8xHH", file.read(16))
                 if block != channels * -(-bits // 8) or not block:
                     raise ValueError(f"{channels} channels of {bits} bits are no samples of {block} bytes")
-            if name == b"data" and start >= whole:
+            if name == b"data" and start > whole:
                 raise ValueError(f"it claims {whole} bytes, and its samples come after them")
             if name == b"data" and size % block:
                 raise ValueError(f"{size} bytes are no whole number of samples of {block} bytes")

@@ -94,7 +94,7 @@ def test_bad_slices_and_volumes_are_worded(write):
         ({"vol": 1e30 * cube}, r"'vol' of .* must show something, .* the largest is 1e\+30"),
         ({"volume": cube + 1j}, "'volume' of .* not complex numbers"),
         ({"volume": cube, "scale": np.nan}, "'scale' of .* must be a finite number"),
-        ({"volume": cube, "voxel_mm": 0.0}, "'voxel_mm' of .* must be a positive number"),
+        ({"volume": cube, "voxel_mm": 0.0}, "'voxel_mm' of .* must be a number from 1e-15"),
     ):
         with pytest.raises(InputError, match=words):
             read_volume(write(**arrays))

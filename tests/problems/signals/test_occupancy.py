@@ -137,7 +137,7 @@ def test_points_of_a_file_are_brought_into_the_frame(tetra_file, tmp_path, pack)
         ({"points_near": np.full((1003, 3), np.nan)}, r"near points .* must be finite"),
         ({"points_near": np.zeros((1003, 3), complex)}, "'points_near' of .* not complex numbers"),
         ({"center": np.zeros(2)}, "'center' of .* must be three finite numbers"),
-        ({"scale": np.zeros(1)}, "'scale' of .* must be a positive number"),
+        ({"scale": np.zeros(1)}, "'scale' of .* must be a number from 1e-15"),
     ],
 )
 def test_bad_points_are_worded(tetra_file, tmp_path, changes, words):
