@@ -47,18 +47,20 @@ REFERENCES: dict[str, Callable[[], tuple[Table, float]]] = {
     "allen_cahn": partial(two_levels, evolution.allen_cahn),
     "kdv": partial(two_levels, evolution.kdv),
     "kuramoto_sivashinsky": partial(two_levels, evolution.kuramoto_sivashinsky),
+    "ks": partial(two_levels, evolution.ks),
     "lshape": lshape,
     "cavity_100": partial(cavity, 100.0),
     "cavity_400": partial(cavity, 400.0),
 }
 
 
+PINNACLE = ("ks",)
 OPERATORS: dict[str, Callable[[Path], tuple[Path, float]]] = {"darcy_operator": darcy_operator}
 
 
 def home(name: str) -> Path:
     """Return the folder where the gallery looks for a reference."""
-    return PROBLEMS / ("operators" if name in OPERATORS else "pde") / "references"
+    return PROBLEMS / ("operators" if name in OPERATORS else "pinnacle" if name in PINNACLE else "pde") / "references"
 
 
 def write(name: str, folder: Path) -> tuple[Path, float]:

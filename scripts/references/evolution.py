@@ -1,4 +1,4 @@
-"""Periodic evolution equations in one dimension: Allen-Cahn, Korteweg-de Vries, Kuramoto-Sivashinsky."""
+"""Periodic evolution equations in one dimension: Allen-Cahn, Korteweg-de Vries, Kuramoto-Sivashinsky (twice)."""
 
 from collections.abc import Callable
 
@@ -77,6 +77,28 @@ def kuramoto_sivashinsky(level: int, times: int = TIMES) -> Table:
     n, steps = ((400, 70), (600, 210))[level]
     k = wave_numbers(n)
     return _smooth(n, steps, 0.5, times, lambda x: -np.sin(np.pi * x), 0.5 * k**2 - 0.005 * k**4, 5.0)
+
+
+def ks(level: int, times: int = TIMES) -> Table:
+    """Solve KS of PINNacle: u_t + (100/16) u u_x + (100/16^2) u_xx + (100/16^4) u_xxxx = 0, period 2 pi, up to t = 1.
+
+    Args:
+        level: 0 for the coarse solution, 1 for the fine one.
+        times: How many of the times of the file, from the first.
+
+    Returns:
+        Axes ``t``, ``x`` and ``u`` over them.
+    """
+    n, steps = ((400, 50), (600, 150))[level]
+    k = wave_numbers(n) / np.pi  # of x = pi (s + 1), where s has period 2
+
+    def initial(s: np.ndarray) -> np.ndarray:
+        x = np.pi * (s + 1)
+        return np.cos(x) * (1 + np.sin(x))
+
+    linear = 100 / 16**2 * k**2 - 100 / 16**4 * k**4
+    table = _smooth(n, steps, 1.0, times, initial, linear, 100 / 16 / np.pi)
+    return table | {"x": np.pi * (table["x"] + 1)}
 
 
 def _smooth(

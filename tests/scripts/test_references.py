@@ -17,7 +17,9 @@ def test_files_are_small_and_state_their_error(name):
         assert 0 < float(table["error"]) < 1e-3
 
 
-@pytest.mark.parametrize(("name", "times"), [("allen_cahn", 21), ("kdv", 41), ("kuramoto_sivashinsky", 101)])
+@pytest.mark.parametrize(
+    ("name", "times"), [("allen_cahn", 21), ("kdv", 41), ("kuramoto_sivashinsky", 101), ("ks", 51)]
+)
 def test_a_coarse_solution_agrees_with_the_file(name, times):
     coarse = getattr(evolution, name)(0, times)
     with np.load(home(name) / f"{name}.npz") as table:

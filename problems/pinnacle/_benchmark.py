@@ -1,0 +1,106 @@
+"""What the problems of PINNacle share: what the benchmark calls them, its best score, and its reference files.
+
+Hao et al., PINNacle: A Comprehensive Benchmark of Physics-Informed Neural Networks for Solving PDEs, arXiv 2306.08827.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nfsolve import PDE, InputError
+from nfsolve.data.tables import find_file
+from nfsolve.problem.pde.sample import Reference
+
+
+@dataclass
+class Benchmark(PDE):
+    """A problem of PINNacle.
+
+    Attributes:
+        label: What the benchmark calls it.
+        published: Best relative L2 error in the benchmark's table: the smallest over methods of the mean of three runs.
+        repaired: What differs from the benchmark's code, in a few words; empty where nothing does.
+        public_file: The benchmark's reference file, where a better reference is used than it.
+    """
+
+    label: ClassVar[str]
+    published: ClassVar[float]
+    repaired: ClassVar[str] = ""
+    public_file: ClassVar[str] = ""
+
+
+@dataclass
+class Tabulated(Benchmark):
+    """A problem of PINNacle that is scored on a reference file of the benchmark.
+
+    Attributes:
+        data: The file, looked for at this path and under $NFSOLVE_DATA.
+        file_error: Relative L2 error of the file.
+        every: Which of its times are used: each, each second, ...
+    """
+
+    data: str = ""
+    """file of the reference, looked for at this path and under $NFSOLVE_DATA; empty for none"""
+
+    file_error: ClassVar[float]
+    every: ClassVar[int] = 1
+
+    def load(self, device, dtype):
+        """Read the reference as well."""
+        data = super().load(device, dtype)
+        if not self.data:
+            return data
+        points, values = self.table()
+        like = data["like"]
+        known = Reference(self.as_points(points, like), values=values.to(like), floor=self.file_error)
+        return data | {"reference": known}
+
+    def table(self) -> tuple[Tensor, Tensor]:
+        """Return the points ``(n, d)`` of the reference and the values ``(n, k)`` there."""
+        return read_export(self.data, type(self), self.domain.names, self.outputs, self.every)
+
+
+def read_export(
+    name: str, owner: type, coordinates: tuple[str, ...], outputs: tuple[str, ...], every: int = 1
+) -> tuple[Tensor, Tensor]:
+    """Read a table that COMSOL exported: space, then each unknown, or the only unknown at each time.
+
+    Args:
+        name: Path or name of the file; lines that begin with % are its head.
+        owner: The problem's class.
+        coordinates: Names of the coordinates in the problem, with ``t`` first where it has a time.
+        outputs: Names of the unknowns.
+        every: Which of the times are used.
+
+    Returns:
+        Points ``(n, d)`` and values ``(n, k)``, float64; n counts all points at the first time, then at the next.
+
+    Raises:
+        InputError: There is no such file, or it has other columns.
+    """
+    path = find_file(name, owner)
+    with path.open(encoding="utf-8") as lines:
+        head = [line for line in lines if line.startswith("%")]
+    try:
+        table = np.loadtxt(path, comments="%", ndmin=2, encoding="utf-8")
+    except ValueError as error:
+        raise InputError(f"'{path}' must hold columns of numbers ({error})", do="name a file of PINNacle") from error
+    timed = "t" in coordinates
+    times = np.array([float(t) for t in re.findall(r"@ t=(\S+)", head[-1])] if timed and head else [0.0])
+    d, k = len(coordinates) - timed, len(outputs)
+    if table.shape[1] != d + k * len(times):
+        raise InputError(
+            f"'{path}' must have {d} columns of space and {k} of values for each of {len(times)} times, but it has "
+            f"{table.shape[1]}",
+            do=f"name the file of PINNacle for {owner.__name__}",
+        )
+    values = table[:, d:].reshape(len(table), len(times), k)[:, ::every].transpose(1, 0, 2).reshape(-1, k)
+    times = times[::every]
+    points = np.tile(table[:, :d], (len(times), 1))
+    if timed:
+        points = np.concatenate([np.repeat(times, len(table))[:, None], points], 1)
+    return torch.from_numpy(points), torch.from_numpy(np.ascontiguousarray(values))

@@ -1,0 +1,54 @@
+"""NS2d-C of PINNacle: steady flow in a square under a sliding lid, (u . grad) u = -grad p + laplace(u) / 100.
+
+div u = 0. On the lid y = 1 u = 4 x (1 - x), v = 0; on the other walls u = v = 0; p(0, 0) = 0 (Hao et al., arXiv
+2306.08827). The reference is the benchmark's file, by finite elements at 10,201 points; its velocities are 2e-4 off.
+Best published error 3.6e-2. Nothing was repaired.
+
+    NFSOLVE_DATA=FOLDER nfsolve run pinnacle_ns2d_c
+    nfsolve run pinnacle_ns2d_c --data ""
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from nfsolve import Box, face, main
+from problems.pinnacle._flow import SteadyFlow
+
+
+@dataclass
+class NS2dC(SteadyFlow):
+    """Steady flow in a square under a lid that slides fastest in its middle."""
+
+    data: str = "pinnacle/lid_driven_a4.dat"
+    """file of the reference, looked for at this path and under $NFSOLVE_DATA; empty for none"""
+
+    domain = Box(x=(0, 1), y=(0, 1))
+    needs = "pinnacle/lid_driven_a4.dat of the benchmark at --data or under $NFSOLVE_DATA"
+    label = "NS2d-C"
+    published = 3.6e-2
+    file_error = 2.3e-4
+
+    @face(y=1)
+    def lid(self, u, v, x):
+        """u = 4 x (1 - x) and v = 0 on the lid."""
+        return torch.cat([u - 4 * x * (1 - x), v], 1)
+
+    @face(x=(0, 1))
+    def sides(self, u, v):
+        """The fluid sticks to the sides."""
+        return torch.cat([u, v], 1)
+
+    @face(y=0)
+    def floor(self, u, v):
+        """It sticks to the floor."""
+        return torch.cat([u, v], 1)
+
+    @face(x=0, y=0)
+    def pin(self, p):
+        """P = 0 in a corner."""
+        return p
+
+
+if __name__ == "__main__":
+    main(NS2dC)

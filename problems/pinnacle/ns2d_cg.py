@@ -1,0 +1,51 @@
+"""NS2d-CG of PINNacle: steady flow down a step, (u . grad) u = -grad p + laplace(u) / 100, div u = 0.
+
+In [0, 4] x [0, 2] without [0, 2] x [1, 2]. At the inlet x = 0 u = 4 y (1 - y), v = 0; at the outlet x = 4 p = 0; on
+all other walls u = v = 0 (Hao et al., arXiv 2306.08827). Best published error 8.2e-2. Nothing was repaired. The
+reference is the benchmark's file, by finite elements at 12,910 points. It is not quite a solution: where fluid flows
+back through the outlet, its pressure is down to -0.024, a fifth of that at the inlet. Its error is unknown, and taken
+for 1e-2.
+
+    NFSOLVE_DATA=FOLDER nfsolve run pinnacle_ns2d_cg
+    nfsolve run pinnacle_ns2d_cg --data ""
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from nfsolve import Box, boundary, main
+from problems.pinnacle._flow import SteadyFlow
+
+
+@dataclass
+class NS2dCG(SteadyFlow):
+    """Steady flow down a step."""
+
+    data: str = "pinnacle/ns_0_obstacle.dat"
+    """file of the reference, looked for at this path and under $NFSOLVE_DATA; empty for none"""
+
+    domain = Box(x=(0, 4), y=(0, 2)) - Box(x=(-1, 2), y=(1, 3)).named("step")
+    needs = "pinnacle/ns_0_obstacle.dat of the benchmark at --data or under $NFSOLVE_DATA"
+    label = "NS2d-CG"
+    published = 8.2e-2
+    file_error = 1e-2
+
+    @boundary(part="x=0")
+    def inlet(self, u, v, y):
+        """u = 4 y (1 - y), v = 0."""
+        return torch.cat([u - 4 * y * (1 - y), v], 1)
+
+    @boundary(part="x=4")
+    def outlet(self, p):
+        """P = 0."""
+        return p
+
+    @boundary(part=("y=0", "y=2", "step"))
+    def walls(self, u, v):
+        """The fluid sticks to the walls."""
+        return torch.cat([u, v], 1)
+
+
+if __name__ == "__main__":
+    main(NS2dCG)

@@ -1,0 +1,51 @@
+"""Poisson2d-C of PINNacle: Laplace's equation on a square with four round holes, u = 1 on its sides, 0 on the holes.
+
+The square is [-0.5, 0.5]^2, the holes have radius 0.1 and centres (+-0.3, +-0.3) (Hao et al., arXiv 2306.08827). The
+reference is the benchmark's file, by finite elements at 1246 points; its error is unknown,
+and taken for 2e-3. Best published error 1.2e-2. Nothing was repaired.
+
+    NFSOLVE_DATA=FOLDER nfsolve run pinnacle_poisson2d_c
+    nfsolve run pinnacle_poisson2d_c --data ""
+"""
+
+from dataclasses import dataclass
+
+from nfsolve import Box, boundary, interior, main
+from problems.pinnacle._benchmark import Tabulated
+from problems.pinnacle._holes import without_disks
+
+
+@dataclass
+class Poisson2dC(Tabulated):
+    """Laplace's equation around four round holes."""
+
+    data: str = "pinnacle/poisson1_cg_data.dat"
+    """file of the reference, looked for at this path and under $NFSOLVE_DATA; empty for none"""
+
+    domain = without_disks(
+        Box(x=(-0.5, 0.5), y=(-0.5, 0.5)), [(x, y, 0.1) for x in (-0.3, 0.3) for y in (-0.3, 0.3)], "hole"
+    )
+    unknowns = "u"
+    needs = "pinnacle/poisson1_cg_data.dat of the benchmark at --data or under $NFSOLVE_DATA"
+    label = "Poisson2d-C"
+    published = 1.2e-2
+    file_error = 2e-3
+
+    @interior
+    def balance(self, lap_u):
+        """Laplace u = 0."""
+        return lap_u
+
+    @boundary(part=("x=-0.5", "x=0.5", "y=-0.5", "y=0.5"))
+    def sides(self, u):
+        """U = 1 on the sides."""
+        return u - 1
+
+    @boundary(part="hole")
+    def holes(self, u):
+        """U = 0 on the holes."""
+        return u
+
+
+if __name__ == "__main__":
+    main(Poisson2dC)

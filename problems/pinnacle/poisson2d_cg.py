@@ -1,0 +1,55 @@
+"""Poisson2d-CG of PINNacle: -laplace(u) + 64 u = f on [-1, 1]^2 with four round holes of different size.
+
+f = 10 (17 + x^2 + y^2) sin(pi x) sin(4 pi y), u = 0.2 on the sides, u = 1 on the holes (Hao et al., arXiv 2306.08827;
+the Poisson-Boltzmann equation, linearised). The reference is the benchmark's file, by finite elements at 3236 points;
+its error is unknown, and taken for 1e-3. Best published error 1.4e-2. Nothing was repaired.
+
+    NFSOLVE_DATA=FOLDER nfsolve run pinnacle_poisson2d_cg
+    nfsolve run pinnacle_poisson2d_cg --data ""
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from nfsolve import Box, boundary, interior, main
+from problems.pinnacle._benchmark import Tabulated
+from problems.pinnacle._holes import without_disks
+
+
+@dataclass
+class Poisson2dCG(Tabulated):
+    """The linearised Poisson-Boltzmann equation, -laplace(u) + 64 u = f, around four holes."""
+
+    data: str = "pinnacle/poisson_boltzmann2d.dat"
+    """file of the reference, looked for at this path and under $NFSOLVE_DATA; empty for none"""
+
+    domain = without_disks(
+        Box(x=(-1, 1), y=(-1, 1)), [(0.5, 0.5, 0.2), (0.4, -0.4, 0.4), (-0.2, -0.7, 0.1), (-0.6, 0.5, 0.3)], "hole"
+    )
+    unknowns = "u"
+    needs = "pinnacle/poisson_boltzmann2d.dat of the benchmark at --data or under $NFSOLVE_DATA"
+    label = "Poisson2d-CG"
+    published = 1.4e-2
+    file_error = 1e-3
+
+    @interior
+    def balance(self, u, lap_u, x, y):
+        """-laplace(u) + 64 u - 10 (17 + x^2 + y^2) sin(pi x) sin(4 pi y) = 0."""
+        f = 10 * (17 + x**2 + y**2) * torch.sin(math.pi * x) * torch.sin(4 * math.pi * y)
+        return -lap_u + 64 * u - f
+
+    @boundary(part=("x=-1", "x=1", "y=-1", "y=1"))
+    def sides(self, u):
+        """U = 0.2 on the sides."""
+        return u - 0.2
+
+    @boundary(part="hole")
+    def holes(self, u):
+        """U = 1 on the holes."""
+        return u - 1
+
+
+if __name__ == "__main__":
+    main(Poisson2dCG)

@@ -1,0 +1,217 @@
+"""The problems of PINNacle: exact solutions satisfy what is written, and every row loads and runs."""
+
+import importlib
+import inspect
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from nfsolve import PDE, InputError
+from nfsolve._core.random import generator
+from nfsolve.cli import run_cli
+from nfsolve.problem import SamplerState
+from nfsolve.sampling import sobol
+from problems.pinnacle._ball import Ball5
+from problems.pinnacle._benchmark import Tabulated, read_export
+from problems.pinnacle.burgers1d import Burgers1d
+from problems.pinnacle.heat2d_lt import Heat2dLT
+from problems.pinnacle.heat2d_ms import Heat2dMS
+from problems.pinnacle.heat2d_vc import Heat2dVC, bilinear
+from problems.pinnacle.hinv import HInv
+from problems.pinnacle.hnd import HNd
+from problems.pinnacle.ks import KS
+from problems.pinnacle.ns2d_c import NS2dC
+from problems.pinnacle.ns2d_cg import NS2dCG
+from problems.pinnacle.pinv import PInv
+from problems.pinnacle.pnd import PNd
+from problems.pinnacle.poisson2d_c import Poisson2dC
+from problems.pinnacle.poisson2d_cg import Poisson2dCG
+from problems.pinnacle.wave1d_c import Wave1dC
+from problems.pinnacle.wave2d_ms import Wave2dMS
+
+EXACT = [  # with the size of the largest term of the equation
+    (PNd, 5 * math.pi**2 / 4),
+    (HNd, math.exp(1.5)),
+    (Heat2dMS, 1.0),
+    (Wave1dC, 32 * math.pi**2),
+    (Wave2dMS, 9 * math.pi**2 * math.sinh(2 * math.pi)),
+    (PInv, 2 * math.pi**2),
+    (HInv, 16 * math.pi**2),
+]
+TABULATED = [Poisson2dC, Poisson2dCG, NS2dC, NS2dCG, Heat2dLT, Heat2dVC]
+ROWS = [cls for cls, _ in EXACT] + [Burgers1d, KS] + TABULATED
+
+
+@pytest.fixture(autouse=True)
+def coefficient(tmp_path, monkeypatch):
+    """Stand in for the file of random coefficients."""
+    (tmp_path / "pinnacle").mkdir()
+    monkeypatch.chdir(tmp_path)
+    heat = 1 + np.linspace(0, 1, 5)[:, None] * np.linspace(0, 2, 4)
+    np.savez(tmp_path / "pinnacle" / "coef_fields_seed20220722.npz", heat=heat)
+
+
+def loaded(problem: PDE):
+    data = problem.load("cpu", torch.float64)
+    return data, problem.sample(data, SamplerState(), generator(0, "points"))
+
+
+@pytest.mark.parametrize(("cls", "size"), EXACT, ids=lambda value: getattr(value, "__name__", ""))
+def test_the_exact_solution_leaves_no_residual(cls, size):
+    problem = cls(n_points=300, n_face=60, **({"noise": 0.0} if cls in (PInv, HInv) else {}))
+    data, batch = loaded(problem)
+    residuals = problem.residuals(problem.exact, batch)
+    assert set(residuals) == set(problem.conditions())
+    for name, r in residuals.items():
+        assert r.abs().max() < 1e-12 * size, name
+    assert problem.metrics(problem.exact, data)["relative_l2"] == 0
+
+    def wrong(*x):  # with its first coordinate squared added to every unknown
+        values = problem.exact(*x)
+        return tuple(v + x[0] ** 2 + x[-1] ** 2 for v in (values if isinstance(values, tuple) else (values,)))
+
+    wrong.__signature__ = inspect.signature(problem.exact)
+    off = problem.residuals(wrong, batch)
+    assert all(r.abs().max() > 1e-3 for r in off.values())
+
+
+@pytest.mark.parametrize("cls", ROWS)
+def test_every_row_says_what_the_table_needs_and_leaves_the_recipe_to_nfsolve(cls):
+    assert cls.recipe is PDE.recipe
+    assert cls.label and 0 < cls.published < 1.5
+    said = " ".join((importlib.import_module(cls.__module__).__doc__ or "").split())
+    assert "arXiv 2306.08827" in said
+    base, power = f"{cls.published:.1e}".split("e")
+    assert f"{base}e{int(power)}" in said or f"{cls.published:.1f}." in said
+    assert not cls().cautions()
+
+
+@pytest.mark.parametrize("cls", ROWS)
+def test_every_row_runs(cls, tmp_path):
+    words = ["--steps", "3", "--n-points", "30", "--n-face", "8", "--field.width", "5", "--out", str(tmp_path / "run")]
+    words += ["--data", ""] if issubclass(cls, Tabulated) else []
+    assert run_cli(["run", f"{cls.__module__}:{cls.__name__}", *words]) == 0
+    assert (tmp_path / "run" / "metrics.json").is_file()
+
+
+def test_the_noise_of_the_samples_has_its_own_seed_and_size():
+    for cls in (PInv, HInv):
+        clean, noisy, again, other = (
+            cls(noise=n, noise_seed=s).observe()["u"] for n, s in ((0.0, 0), (0.1, 0), (0.1, 0), (0.1, 1))
+        )
+        assert len(noisy) == 2500
+        assert torch.equal(noisy, again) and not torch.equal(noisy, other)
+        assert float((noisy - clean).std()) == pytest.approx(0.1, rel=0.05)
+
+
+def test_the_surface_of_the_ball_is_sampled_evenly():
+    ball = Ball5(a=0, b=1, c=0, d=0, e=0, radius=2)
+    chance = generator(0, "points")
+    points, normals = ball.boundary(4096, lambda n, d: sobol(n, d, chance))
+    assert torch.allclose(ball.signed_distance(points), torch.zeros(4096, 1, dtype=torch.float64), atol=1e-12)
+    assert torch.allclose(torch.linalg.vector_norm(normals, dim=1), torch.ones(4096, dtype=torch.float64))
+    # all directions alike: the mean of n n^T is the unit matrix / 5, and E n_i^4 = 3 / 35
+    assert torch.allclose(normals.T @ normals / 4096, torch.eye(5, dtype=torch.float64) / 5, atol=2e-3)
+    assert torch.allclose((normals**4).mean(0), torch.full((5,), 3 / 35, dtype=torch.float64), atol=1e-3)
+
+
+TIMED = """% Model: m.mph
+% X   Y   u (1) @ t=0   u (1) @ t=0.5   u (1) @ t=1
+0 0   1 2 3
+0.5 1 4 5 6
+"""
+
+
+def test_an_export_is_read_by_its_head(tmp_path):
+    path = tmp_path / "timed.dat"
+    path.write_text(TIMED)
+    points, values = read_export(str(path), Heat2dLT, ("t", "x", "y"), ("u",))
+    assert points.tolist() == [[t, *p] for t in (0, 0.5, 1) for p in ([0, 0], [0.5, 1])]
+    assert values[:, 0].tolist() == [1, 4, 2, 5, 3, 6]
+    points, values = read_export(str(path), Heat2dLT, ("t", "x", "y"), ("u",), every=2)
+    assert points[:, 0].tolist() == [0, 0, 1, 1] and values[:, 0].tolist() == [1, 4, 3, 6]
+    points, values = read_export(str(path), NS2dC, ("x", "y"), ("u", "v", "p"))
+    assert points.tolist() == [[0, 0], [0.5, 1]] and values.tolist() == [[1, 2, 3], [4, 5, 6]]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("0 0 1 2\n", "must have 2 columns of space and 3 of values"),
+        ("% x\n0 0 word\n", "must hold columns of numbers"),
+    ],
+)
+def test_an_export_with_other_columns_is_refused_in_words(tmp_path, text, message):
+    path = tmp_path / "other.dat"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message):
+        NS2dC(data=str(path)).load("cpu", torch.float64)
+
+
+@pytest.mark.parametrize("cls", TABULATED)
+def test_a_missing_reference_is_said_and_may_be_left_out(cls, monkeypatch):
+    monkeypatch.delenv("NFSOLVE_DATA", raising=False)
+    assert "pinnacle/" in cls.needs
+    with pytest.raises(InputError, match="was not found"):
+        cls().load("cpu", torch.float64)
+    data, _ = loaded(cls(data=""))
+    assert "reference" not in data
+
+
+def on_edge(low, high):
+    return lambda t, x, y: (x == low) | (x == high) | (y == low) | (y == high)
+
+
+CONDITIONS = [  # what a file must satisfy, where, and how well it does
+    (Poisson2dC, "sides", on_edge(-0.5, 0.5), 1e-12),
+    (Poisson2dC, "holes", lambda t, x, y: ((x.abs() - 0.3) ** 2 + (y.abs() - 0.3) ** 2).sqrt() < 0.1 + 1e-9, 1e-12),
+    (Poisson2dCG, "sides", on_edge(-1, 1), 1e-12),
+    (Poisson2dCG, "holes", lambda t, x, y: ((x - 0.4) ** 2 + (y + 0.4) ** 2).sqrt() < 0.4 + 1e-9, 1e-12),
+    (NS2dC, "lid", lambda t, x, y: y == 1, 4e-4),
+    (NS2dC, "sides", lambda t, x, y: (x == 0) | (x == 1), 1e-12),
+    (NS2dC, "pin", lambda t, x, y: (x == 0) & (y == 0), 1e-12),
+    (NS2dCG, "inlet", lambda t, x, y: x == 0, 1e-12),
+    (NS2dCG, "outlet", lambda t, x, y: (x == 4) & (y < 1.4), 4e-3),
+    (NS2dCG, "walls", lambda t, x, y: (y == 0) | (y == 2) | ((x == 2) & (y > 1)), 1e-12),
+    (Heat2dLT, "initial", lambda t, x, y: t == 0, 1e-6),
+    (Heat2dVC, "initial", lambda t, x, y: t == 0, 1e-12),
+    (Heat2dVC, "sides", on_edge(0, 1), 1e-12),
+]
+
+
+@pytest.mark.parametrize(("cls", "name", "where", "tolerance"), CONDITIONS)
+def test_references_of_the_benchmark_satisfy_conditions(cls, name, where, tolerance, data_folder):
+    if not (data_folder / "pinnacle").is_dir():
+        pytest.skip("needs the files of PINNacle in $NFSOLVE_DATA")
+    problem = cls()
+    known = problem.load("cpu", torch.float64)["reference"]
+    # the circles of their meshes are polygons
+    assert problem.domain.contains(known.points, slack=2e-3 * problem.domain.size).all()
+    columns = {"t": torch.zeros(len(known.points), 1)} | dict(
+        zip(problem.domain.names + problem.outputs, torch.cat([known.points, known.values], 1).split(1, 1), strict=True)
+    )
+    there = where(*(columns[key] for key in ("t", "x", "y")))[:, 0]
+    assert there.any()
+    residual = getattr(problem, name)
+    assert residual(*(columns[key][there] for key in inspect.signature(residual).parameters)).abs().max() < tolerance
+
+
+def test_the_solution_of_ks_is_periodic_and_starts_as_written():
+    problem = KS()
+    data, _ = loaded(problem)
+    known = data["reference"]
+    u = known.values.reshape(known.sizes)
+    x = known.points.reshape(*known.sizes, 2)[0, :, 1]
+    assert known.sizes == (101, 201) and 0 < known.floor < 1e-5
+    assert problem.initial(u[0], x).abs().max() < 2.0**-40
+    assert torch.equal(u[:, 0], u[:, -1])
+
+
+def test_coefficients_are_interpolated_linearly():
+    values = 1 + torch.linspace(0, 1, 5).double()[:, None] * torch.linspace(0, 2, 4).double()
+    x, y = torch.rand(2, 50, 1, generator=generator(0, "points"), dtype=torch.float64)
+    assert torch.allclose(bilinear(values, x, y), 1 + 2 * x * y)
+    ends = torch.tensor([[0.0], [1.0]], dtype=torch.float64)
+    assert bilinear(values, ends, ends).tolist() == [[1.0], [3.0]]
