@@ -67,7 +67,7 @@ class Run:
         self._heldout: tuple[Any, Any] | None = None  # sizes of the batch, and fresh points beside it
         self.history: list[dict[str, Any]] = []
         self.stopped = ""
-        self.failed = self.interrupted = False
+        self.failed = self.interrupted = self._over = False
         self._fresh = False  # whether points were resampled because the optimizer was done with those before
         self.parts: dict[str, float] = {}  # seconds by part of a step, of the optimizers before the current one
         self._optimizer: Any = None
@@ -80,21 +80,25 @@ class Run:
             folder.start(plan.config(problem), environment(self.device))
 
     def go(self) -> Solution:
-        """Run to the end; Ctrl-C finishes the step, saves and stops."""
-        self.stopped = ""
+        """Run to the end, unless a resumed run was there; Ctrl-C finishes the step, saves and stops."""
         with Interrupt() as interrupt:
             self.watch.start()
             self._saved_at = time.perf_counter()
             if not self.history:
                 self._warn()
                 self._log()
-            self._run_stage(interrupt)
-            while not self.stopped and self.stage < self._last:
-                self.stage, self.step, self._began = self.stage + 1, 0, self.watch.elapsed
-                self._run_stage(interrupt)
-            self.objective.choose("")
-            self.stopped = self.stopped or f"step limit: {self.steps} steps done"
+            if not self._over:
+                self._run_stages(interrupt)
         return self._finish()
+
+    def _run_stages(self, interrupt: Interrupt) -> None:
+        self.stopped = ""
+        self._run_stage(interrupt)
+        while not self.stopped and self.stage < self._last:
+            self.stage, self.step, self._began = self.stage + 1, 0, self.watch.elapsed
+            self._run_stage(interrupt)
+        self.objective.choose("")
+        self.stopped = self.stopped or f"step limit: {self.steps} steps done"
 
     def _warn(self) -> None:
         """Say before training what the user may not expect of the problem."""
@@ -296,7 +300,7 @@ class Run:
             "parts": self.clocked(),
             "system": self.objective.system.state_dict(),
             "objective": self.objective.state_dict(),
-            "optimizer": self._optimizer.state_dict() if self._optimizer is not None else None,
+            "optimizer": self._optimizer.state_dict() if self._optimizer is not None else self._resumed,
         }
 
     def _restore(self, state: dict[str, Any]) -> None:
@@ -307,10 +311,12 @@ class Run:
         self._began = state["began"]
         self.history = list(state["history"])
         self.stopped, self.failed = state["stopped"], state["failed"]
+        self._over = bool(self.stopped) and not self.stopped.startswith("stopped by")
         self._fresh, self.parts = state.get("fresh", False), state.get("parts", {})
         stage = self.plan.stages[self.stage]
         last = self.history[-1]["step"] if self.history else 0
-        if last == self.steps and self.step not in (0, stage.steps) and last % self.plan.run.log_every:
+        between = self.step not in (0, stage.steps) and last % self.plan.run.log_every
+        if last == self.steps and between and not self._over:
             del self.history[-1]  # that of an interruption
         self.objective.sample_as(SamplerState(points=stage.points, coarsen=stage.coarsen))
         self.objective.load_state_dict(state["objective"])

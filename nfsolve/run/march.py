@@ -222,6 +222,14 @@ def run_or_march(
     return (Run if plan.run.windows == 1 else March)(problem, plan, folder, report, checkpoint)
 
 
+def going_on(checkpoint: dict[str, Any], plan: Plan) -> dict[str, Any]:
+    """Return a checkpoint from which a run trains on though it had ended; of a march, its last window."""
+    if "current" not in checkpoint:
+        return checkpoint | {"stopped": ""}
+    last = len(checkpoint["windows"]) == plan.run.windows - 1
+    return checkpoint | {"current": checkpoint["current"] | {"stopped": ""}} if last else checkpoint
+
+
 class _Part(RunFolder):
     """The run folder as the run of one window sees it: what it saves is a part of what the march saves."""
 

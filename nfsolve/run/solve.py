@@ -17,7 +17,7 @@ from nfsolve.problem.recipe import DEFAULTS
 from nfsolve.run.automatic import Automatic, wants_automatic
 from nfsolve.run.folder import RunFolder
 from nfsolve.run.loop import Run
-from nfsolve.run.march import March, run_or_march
+from nfsolve.run.march import March, going_on, run_or_march
 from nfsolve.run.plan import Plan, join_options, make_plan
 from nfsolve.run.posterior import check_uncertainty
 from nfsolve.run.report import note
@@ -145,7 +145,7 @@ def resume(
     field: nn.Module | Callable[..., nn.Module] | str | None = None,
     trust: bool = False,
 ) -> Solution:
-    """Continue a run from its last checkpoint, bit-identically.
+    """Continue a run from its last checkpoint, bit-identically; one that had ended goes on where a limit is new.
 
     Args:
         folder: The run folder.
@@ -174,6 +174,8 @@ def resume(
     runs.lock()
     try:
         checkpoint = runs.load_checkpoint()
+        if checkpoint is not None and not (steps is None and time_limit is None):
+            checkpoint = going_on(checkpoint, plan)
         with recorded():
             runner = _runner(known, plan, runs, report, checkpoint)
         if checkpoint is None:

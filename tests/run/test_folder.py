@@ -314,6 +314,29 @@ def test_resume_sets_the_steps_of_the_last_stage(first, tmp_path):
     assert identical(resumed["system"], whole["system"])
 
 
+ENDS = {
+    "tolerance": {"optimizer": partial(optim.Adam, lr=1e-2), "steps": 50, "tolerance": 1e9},
+    "optimizer": {"field": partial(nf.RandomFeatures, width=12), "optimizer": optim.LinearLeastSquares, "steps": 50},
+    "steps": {"optimizer": optim.GaussNewton, "steps": 3},
+    "time": {"optimizer": optim.GaussNewton, "steps": 10**6, "time_limit": 0.3},
+    "windows": {"optimizer": optim.GaussNewton, "steps": 3, "windows": 2, "field": SMALL},
+}
+
+
+@pytest.mark.parametrize("options", ENDS.values(), ids=list(ENDS))
+def test_a_run_that_was_killed_after_its_training_ends_as_it_did(options, tmp_path):
+    options = {"field": SMALL, "log_every": 4, "dtype": "float64"} | options
+    first = nf.solve(Burgers(n_points=40, n_face=10), out=tmp_path / "run", **options)
+    before = load_tensors(tmp_path / "run" / "field.pt")
+    (tmp_path / "run" / "metrics.json").unlink()
+    again = nf.resume(tmp_path / "run")
+    assert (again.steps, again.stopped, len(again.history)) == (first.steps, first.stopped, len(first.history))
+    assert identical(load_tensors(tmp_path / "run" / "field.pt"), before)
+    assert RunFolder(tmp_path / "run").metrics()["loss"] == first.metrics["loss"]
+    more = nf.resume(tmp_path / "run", steps=first.steps + 2, time_limit=100)
+    assert options.get("steps", 0) == 50 or more.steps > first.steps
+
+
 @pytest.mark.parametrize("name", ["checkpoint.pt", "field.pt"])
 def test_a_flipped_byte_is_refused_or_changes_nothing(tmp_path, name):
     run(tmp_path / "run", stages=STAGES[:1])
