@@ -36,7 +36,9 @@ RIDGES = (
 )  # from Newton's step to a cautious one
 GOOD = 0.25  # a step that leaves less than this of the loss is taken at once; else the best ridge is
 ENOUGH = 0.9  # part of the loss that the linear model must not leave for a step to be worth its while
-LINEAR = 1.01  # times what the linear model leaves: a step that leaves no more has solved a linear problem
+LINEAR = 1.01  # factor within which a step leaves what the linear model foretold: the problem is linear
+ORTHOGONAL = 0.5  # part of its residual in the space of the columns, above which it is rounding that is left
+NEAR = 1e-8  # part of the first loss below which the ridge is on the step, which refines what was solved
 ROUNDING = 1e-20  # part of the first loss below which slow progress is that of rounding
 LEAST = 0.99  # and that a step must not leave for another to follow
 
@@ -111,25 +113,34 @@ class LinearLeastSquares(OneGroup):
         rows = TallQR(jacobian / unit)
         right = rows.project(residual)
 
-        def trial(i: int) -> _Trial:
-            direction = -rows.damped((RIDGES[i] * self.param_groups[0]["ridge"]) ** 2).solve(right) / unit
+        first = self.state[SHARED].setdefault("loss", float(loss))  # type: ignore[index]
+
+        def trial(i: int, center: Tensor | float = 0.0) -> _Trial:
+            direction = center - rows.damped((RIDGES[i] * self.param_groups[0]["ridge"]) ** 2).solve(right) / unit
             end = (theta + direction).to(theta.dtype)
             moved = objective.stacked(end).double()
             left = moved @ moved
             return _Trial(float(left) if torch.isfinite(left) else math.inf, end, direction)
 
-        newton = trial(0)
-        predicted = float((residual + jacobian @ newton.direction).square().sum())
+        if float(loss) > NEAR * first:  # the ridge is on the parameters: those of many large steps would add up
+            right = rows.project(residual - jacobian @ theta.double())
+            newton = trial(0, -theta.double())
+            right = rows.project(residual)
+        else:
+            newton = trial(0)
+        rest = residual + jacobian @ newton.direction
+        predicted = float(rest @ rest)
         # what the linear model leaves with the smallest ridge, no other ridge can lower, nor another step
         over = not predicted <= ENOUGH * float(loss)
-        linear = newton.left <= LINEAR * predicted
+        linear = predicted / LINEAR <= newton.left <= LINEAR * predicted
+        if linear:  # rounding of an ill-conditioned solution can be taken away by another step
+            linear = float(rows.project(rest).square().sum()) <= ORTHOGONAL * predicted
         enough = over or linear or newton.left < GOOD * float(loss)
         best = newton if enough else min(newton, self._cautious(trial, float(loss)), key=lambda t: t.left)
         if not best.left < float(loss):
             self.stop_reason = f"converged: no least-squares step lowers the loss {float(loss):.3e}"
             return loss
         objective.assign(best.end)
-        first = self.state[SHARED].setdefault("loss", float(loss))  # type: ignore[index]
         rounding = best is newton and best.left > 0.5 * float(loss) and best.left < ROUNDING * first
         if over or linear or rounding or best.left > LEAST * float(loss):
             only = "" if linear else " only"

@@ -23,6 +23,7 @@ from nfsolve.run.estimate import (
     compared,
     default_width,
     error_estimate,
+    foretold,
 )
 from nfsolve.run.folder import METRICS, RunFolder, environment
 from nfsolve.run.ladder import GAIN, SEEN, WELL_SOLVED, Ladder, Trial, recipe_of
@@ -39,6 +40,8 @@ SHARE = 0.4  # of the time limit that trials may take
 MORE = 0.5  # and of what is left where more features bring much
 GOAL = 1e-12  # held-out residual, relative to that of zero, at which nothing is left to gain
 GOOD = 1e-6  # held-out residual, relative to that of zero, of a solution that needs no network
+ESTIMATE = 0.15  # of the time limit that the estimate may add
+NO_TIME = ErrorEstimate({}, False, "not available: there was no time for a second solution", math.nan)
 FINER = 5.0  # times what a solution took: twice as many windows, the first ones again if need be, and the estimate
 NETWORK_POINTS = {1: 100, 2: 1500, 3: 3000}
 NETWORK_WIDTH = {1: 16, 2: 24, 3: 28}
@@ -170,7 +173,7 @@ class Automatic:
 
     def _network(self, left: float, kept: float) -> Solution:
         found = f"random features leave {left:.1e} of the held-out residual of zero"
-        limit = max(self.left() - kept, 0.5 * self.left())
+        limit = max(self.left() - kept - foretold(self.problem), 0.5 * self.left())
         self._decide(f"a network under Gauss-Newton for {limit:.0f} s: {found}")
         return self._run(network_recipe(self.problem), limit)
 
@@ -211,21 +214,31 @@ class Automatic:
     def _estimate(self, solution: Solution, trial: Trial | None) -> ErrorEstimate:
         problem, seed = self.problem, self.plan.run.seed
         if trial is None:
+            if not self._is_time_for(foretold(problem)):
+                return NO_TIME
             return error_estimate(problem, solution.field, solution.data, seed)
         if trial.windows == 1:
             width = max(default_width(problem), round(1.25 * trial.width))
             basis = {"width": width, "interactions": trial.interactions}
-            scales = trial.scales, tuple(1.5 * s for s in trial.scales)
+            one = trial.seconds * (width / trial.width) ** 2.5
+            if not self._is_time_for(one):
+                return NO_TIME
+            wider = tuple(1.5 * s for s in trial.scales)
+            scales = (trial.scales, wider) if self._is_time_for(2 * one) else (trial.scales,)
             bases = [basis | {"scale": scale} for scale in scales]
             found = error_estimate(problem, solution.field, solution.data, seed, bases)
             if found.trusted or not may_have_windows(self.problem):
                 return found
         return self._compared(solution, trial)
 
+    def _is_time_for(self, seconds: float) -> bool:
+        """Whether an estimate fits in what is left of the limit, and what it may add to it."""
+        return seconds <= self.left() + ESTIMATE * self.limit
+
     def _compared(self, solution: Solution, trial: Trial) -> ErrorEstimate:
         """Compare a solution with one in twice as many windows."""
         if 2.5 * solution.seconds > self.left():
-            return ErrorEstimate({}, False, "not available: no time for a second solution", math.nan)
+            return NO_TIME
         plan = Plan.of(
             recipe_of(self.problem, dataclasses.replace(trial, windows=2 * trial.windows)),
             RunOptions(**self._options()),

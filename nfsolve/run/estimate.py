@@ -62,8 +62,6 @@ class ErrorEstimate:
 
     def metrics(self) -> dict[str, Any]:
         """Return the entries of ``metrics.json``: numbers where they are to be trusted, else a sentence."""
-        if not self.relative_l2:
-            return {}
         if not self.trusted:
             return {"error_estimate": self.reason}
         return {"error_estimate": self.worst} | {f"error_estimate/{n}": v for n, v in self.relative_l2.items()}

@@ -29,6 +29,7 @@ WELL_SOLVED = 1e-10  # at which more windows are not worth their time
 SEEN = 1e-2  # above this, few features in fewer windows are no beginning
 UNSEEN = 0.2  # above this a trial has not seen the solution yet, so that nothing follows from it
 GAIN = 2.0  # factor on the residual that a larger trial must bring for the next larger one
+LINEAR = 3  # most steps that a linear problem takes
 STEEP = 5.0  # factor that the last features brought, for which more of them are worth more time
 COLUMNS = 3000  # most columns of a least-squares problem
 MANY = 4  # coordinates from which features of few of them, and smaller bandwidths, are tried
@@ -127,7 +128,9 @@ class Ladder:
         return best
 
     def more(self, best: Trial, seconds: float) -> Trial:
-        """Go on with more features where the last ones brought much.
+        """Go on with more features where the last ones brought much and the problem is linear.
+
+        Where it is not, the time is better spent on a network.
 
         Args:
             best: The best trial so far.
@@ -138,7 +141,7 @@ class Ladder:
         """
         alike = [t for t in self.trials if (t.windows, t.interactions) == (best.windows, best.interactions)]
         fewer = [t.relative for t in alike if t.width < best.width]
-        if best.relative <= SEEN and fewer and min(fewer) >= STEEP * best.relative:
+        if best.steps <= LINEAR and best.relative <= SEEN and fewer and min(fewer) >= STEEP * best.relative:
             self.started, self.seconds, self.tries = time.perf_counter(), seconds, 1
             found = self._grow(best.windows)
             best = found if found is not None and found.relative < best.relative else best
