@@ -11,15 +11,10 @@ goes on where it was; benchmarks/automatic.md is the table made from them.
 
 import argparse
 import json
-import math
-import os
 import statistics
-import subprocess
-import sys
-import time
 from typing import Any
 
-from scripts.measuring import FOLDER, ONE_THREAD, Row, markdown, read_rows, stamp, write_rows
+from scripts.measuring import FOLDER, Row, chosen, markdown, measure_rows, read_rows, solve_automatically
 
 ROWS = FOLDER / "automatic.json"
 GALLERY = {
@@ -51,28 +46,6 @@ def problem_of(case: str, gallery: bool) -> Any:
     return next(made for made in CASES if made.__name__ == case)()
 
 
-def run(case: str, gallery: bool, seed: int, seconds: float, threads: int) -> Row:
-    """Solve a problem with the automatic recipe."""
-    import torch
-
-    import nfsolve as nf
-
-    torch.set_num_threads(threads)
-    used, clock = time.process_time(), time.perf_counter()
-    problem = problem_of(case, gallery)
-    solution = nf.solve(problem, seed=seed, recipe="auto", report=None, time_limit=seconds)
-    estimate = solution.metrics.get("error_estimate", "none")
-    return {
-        "error": solution.metrics.get("relative_l2", math.nan),
-        "estimate": estimate,
-        "floor": max((v for k, v in solution.metrics.items() if k.startswith("reference_floor/")), default=math.nan),
-        "chosen": solution.decisions[-1] if solution.decisions else "",
-        "stopped": solution.stopped,
-        "seconds": round(time.perf_counter() - clock, 2),
-        "cpu_seconds": round(time.process_time() - used, 2),
-    }
-
-
 def table(rows: list[Row]) -> str:
     """Lay out medians over seeds, with how many estimates were within a factor of the truth."""
     lines = []
@@ -90,7 +63,7 @@ def table(rows: list[Row]) -> str:
                 f"{statistics.median(told):.1e}" if told else "not to be trusted",
                 f"{right} of {len(told)}" + (f", {len(own) - len(told)} not given" if len(told) < len(own) else ""),
                 f"{statistics.median([row['seconds'] for row in own]):.1f}",
-                own[0]["chosen"].split(",")[0].split(":")[0],
+                chosen(own[0]),
             ]
         )
     header = ["problem", "error", "over seeds", "estimate", f"within {WITHIN:g}x", "seconds", "chosen"]
@@ -111,23 +84,10 @@ def measure(arguments: argparse.Namespace) -> None:
     from tests.automatic.cases import CASES
 
     names = list(GALLERY) if arguments.gallery else [case.__name__ for case in CASES]
-    rows, suite = read_rows(ROWS), "gallery" if arguments.gallery else "own"
-    for case in arguments.only or names:
-        for seed in arguments.seeds:
-            key = {"suite": suite, "case": case, "seed": seed, "budget": arguments.seconds}
-            done = [row for row in rows if all(row[name] == value for name, value in key.items())]
-            if done and not arguments.again:
-                continue
-            command = [sys.executable, "-m", "scripts.measure_automatic", "--row", json.dumps(key | vars(arguments))]
-            threads = dict.fromkeys(ONE_THREAD, str(arguments.threads))
-            made = subprocess.run(command, capture_output=True, text=True, env=os.environ | threads)
-            if made.returncode:
-                print(f"{case}, seed {seed}: failed\n{made.stderr[-2000:]}", file=sys.stderr)
-                continue
-            row = key | json.loads(made.stdout.splitlines()[-1]) | stamp(arguments.threads)
-            rows = [kept for kept in read_rows(ROWS) if not all(kept[n] == v for n, v in key.items())] + [row]
-            write_rows(ROWS, rows)
-            print(f"{case}, seed {seed}: error {row['error']:.1e}, estimate {row['estimate']}, {row['seconds']} s")
+    suite = "gallery" if arguments.gallery else "own"
+    cases = [(case, seed) for case in arguments.only or names for seed in arguments.seeds]
+    keys = [{"suite": suite, "case": case, "seed": seed, "budget": arguments.seconds} for case, seed in cases]
+    measure_rows(ROWS, "scripts.measure_automatic", keys, arguments.threads, arguments.again)
     rows = read_rows(ROWS)
     right = [is_right(row) for row in rows if isinstance(row["estimate"], float)]
     head = (
@@ -150,7 +110,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.row:
         key = json.loads(arguments.row)
-        print(json.dumps(run(key["case"], key["suite"] == "gallery", key["seed"], key["budget"], key["threads"])))
+        problem = problem_of(key["case"], key["suite"] == "gallery")
+        print(json.dumps(solve_automatically(problem, key["seed"], key["budget"], key["threads"])[1]))
     else:
         measure(arguments)
 

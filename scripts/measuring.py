@@ -1,10 +1,15 @@
-"""What the benchmarks share: rows in a JSON file, the machine in words, and DeepXDE where it is installed."""
+"""What the benchmarks share: rows in a JSON file, runs in processes, the machine in words, and DeepXDE if installed."""
 
 import datetime
 import importlib.metadata
 import json
+import math
 import os
 import platform
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +87,79 @@ def write_rows(path: Path, rows: list[Row]) -> None:
     part = path.with_suffix(".part")
     part.write_text("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n")
     part.replace(path)
+
+
+def measure_rows(path: Path, script: str, keys: Iterable[Row], threads: int, again: bool = False) -> None:
+    """Measure what has no row yet, each in a process of its own: ``python -m SCRIPT --row JSON``.
+
+    The process gets its key with the number of threads, and prints the columns of its row as JSON in its last line.
+    Each row is written at once, so that a killed measurement goes on where it was; what fails is told and left out.
+
+    Args:
+        path: File of the rows.
+        script: Module that measures one row.
+        keys: Columns that make each row one of its kind.
+        threads: Threads of each process.
+        again: Whether to measure also what has a row.
+    """
+    for key in keys:
+        name = ", ".join(f"{column} {value}" for column, value in key.items())
+        if not again and any(_has(row, key) for row in read_rows(path)):
+            continue
+        command = [sys.executable, "-m", script, "--row", json.dumps(key | {"threads": threads})]
+        environment = os.environ | dict.fromkeys(ONE_THREAD, str(threads))
+        made = subprocess.run(command, capture_output=True, text=True, env=environment)
+        if made.returncode:
+            print(f"{name}: failed\n{made.stderr[-2000:]}", file=sys.stderr)
+            continue
+        row = key | json.loads(made.stdout.splitlines()[-1]) | stamp(threads)
+        write_rows(path, [kept for kept in read_rows(path) if not _has(kept, key)] + [row])
+        print(f"{name}: error {row['error']:.1e}, estimate {row['estimate']}, {row['seconds']} s", flush=True)
+
+
+def _has(row: Row, key: Row) -> bool:
+    return all(row.get(name) == value for name, value in key.items())
+
+
+def solve_automatically(problem: Any, seed: int, seconds: float, threads: int) -> tuple[Any, Row]:
+    """Solve a problem with the automatic recipe.
+
+    Args:
+        problem: The problem.
+        seed: Seed of the run.
+        seconds: Time limit.
+        threads: Threads of PyTorch.
+
+    Returns:
+        The solution, and the columns of its row: the error, its estimate, what was chosen, and the time.
+    """
+    import torch
+
+    import nfsolve as nf
+
+    torch.set_num_threads(threads)
+    used, clock = time.process_time(), time.perf_counter()
+    solution = nf.solve(problem, seed=seed, recipe="auto", report=None, time_limit=seconds)
+    floors = [v for k, v in solution.metrics.items() if k.startswith("reference_floor/")]
+    return solution, {
+        "error": solution.metrics.get("relative_l2", math.nan),
+        "estimate": solution.metrics.get("error_estimate", "none"),
+        "floor": max(floors, default=math.nan),
+        "chosen": solution.decisions[-1] if solution.decisions else "",
+        "stopped": solution.stopped,
+        "seconds": round(time.perf_counter() - clock, 2),
+        "cpu_seconds": round(time.process_time() - used, 2),
+    }
+
+
+def told(estimate: Any) -> str:
+    """Return an estimate for a table: the number, or that there is none."""
+    return f"{estimate:.1e}" if isinstance(estimate, float) else "not given"
+
+
+def chosen(row: Row) -> str:
+    """Return in a few words what recipe was chosen."""
+    return row["chosen"].split(",")[0].split(":")[0]
 
 
 def markdown(header: list[str], rows: list[list[str]]) -> str:

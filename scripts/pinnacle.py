@@ -1,0 +1,125 @@
+"""Measure the problems of PINNacle with the automatic recipe: error, estimate, seconds, and the best published error.
+
+    NFSOLVE_DATA=FOLDER python -m scripts.pinnacle              # what has no row yet, seed 0, 15 minutes each at most
+    python -m scripts.pinnacle --only PNd HNd --seeds 0 1 2
+    python -m scripts.pinnacle --only PNd --seconds 20 --again
+
+Each run is a process of its own. Rows are added to benchmarks/pinnacle.json one by one, so that a killed measurement
+goes on where it was; benchmarks/pinnacle.md is the table made from them. Where a problem is scored against a better
+reference than the benchmark's, the error against the benchmark's file is in the table too.
+"""
+
+import argparse
+import importlib
+import json
+import statistics
+from typing import Any
+
+from scripts.measuring import FOLDER, Row, chosen, markdown, measure_rows, read_rows, solve_automatically, told
+
+ROWS = FOLDER / "pinnacle.json"
+PROBLEMS = {  # in the order of the benchmark
+    "Burgers1d": "burgers1d:Burgers1d",
+    "Poisson2d-C": "poisson2d_c:Poisson2dC",
+    "Poisson2d-CG": "poisson2d_cg:Poisson2dCG",
+    "Heat2d-VC": "heat2d_vc:Heat2dVC",
+    "Heat2d-MS": "heat2d_ms:Heat2dMS",
+    "Heat2d-LT": "heat2d_lt:Heat2dLT",
+    "NS2d-C": "ns2d_c:NS2dC",
+    "NS2d-CG": "ns2d_cg:NS2dCG",
+    "Wave1d-C": "wave1d_c:Wave1dC",
+    "Wave2d-MS": "wave2d_ms:Wave2dMS",
+    "KS": "ks:KS",
+    "PNd": "pnd:PNd",
+    "HNd": "hnd:HNd",
+    "PInv": "pinv:PInv",
+    "HInv": "hinv:HInv",
+}
+
+
+def class_of(name: str) -> Any:
+    """Return the class of a problem by what the benchmark calls it."""
+    module, _, cls = PROBLEMS[name].partition(":")
+    return getattr(importlib.import_module(f"problems.pinnacle.{module}"), cls)
+
+
+def run(name: str, seed: int, seconds: float, threads: int) -> Row:
+    """Solve a problem; where the benchmark's own file is not its reference, score it on that as well."""
+    problem = class_of(name)()
+    solution, row = solve_automatically(problem, seed, seconds, threads)
+    return row | {"error_on_file": error_on_file(problem, solution.field)}
+
+
+def error_on_file(problem: Any, field: Any) -> float | None:
+    """Return the relative L2 error on the benchmark's file, which is less good than the reference; None without it."""
+    import torch
+
+    from nfsolve import InputError
+    from nfsolve.metrics import relative_l2
+    from problems.pinnacle._benchmark import read_export
+
+    if not problem.public_file:
+        return None
+    try:
+        points, values = read_export(problem.public_file, type(problem), problem.domain.names, problem.outputs)
+    except InputError:
+        return None
+    like = next(field.parameters())
+    with torch.no_grad():
+        return float(relative_l2(field(points.to(like)), values.to(like)))
+
+
+def table(rows: list[Row]) -> str:
+    """Lay out medians over seeds, with the best published errors."""
+    lines = []
+    for name, budget in dict.fromkeys((row["problem"], row["budget"]) for row in rows):
+        cls = class_of(name)
+        own = [row for row in rows if (row["problem"], row["budget"]) == (name, budget)]
+        error = statistics.median(row["error"] for row in own)
+        # the median of errors has an estimate beside it: that of the same run
+        middle = min(own, key=lambda row: abs(row["error"] - error))
+        on_file = "-" if middle["error_on_file"] is None else f"{middle['error_on_file']:.1e}"
+        lines.append(
+            [
+                name,
+                f"{error:.1e}",
+                told(middle["estimate"]),
+                f"{cls.published:.1e}",
+                f"{cls.published / max(error, middle['floor']):.0e}",  # below its floor an error says nothing
+                f"{middle['floor']:.0e}",
+                on_file,
+                f"{statistics.median(row['seconds'] for row in own):.0f} of {budget:g}",
+                str(len(own)),
+                chosen(middle),
+                cls.repaired or "nothing",
+            ]
+        )
+    order = list(PROBLEMS)
+    header = ["problem", "error", "estimate", "best published", "times better", "error of the reference"]
+    header += ["error on the benchmark's file", "seconds", "seeds", "chosen", "repaired"]
+    return markdown(header, sorted(lines, key=lambda line: order.index(line[0])))
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--only", nargs="+", default=list(PROBLEMS), choices=list(PROBLEMS), metavar="PROBLEM")
+    parser.add_argument("--seconds", type=float, default=900.0, help="time limit of a run")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--again", action="store_true", help="measure also what has a row")
+    parser.add_argument("--row", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.row:
+        key = json.loads(arguments.row)
+        print(json.dumps(run(key["problem"], key["seed"], key["budget"], key["threads"])))
+        return
+    cases = [(name, seed) for name in arguments.only for seed in arguments.seeds]
+    keys = [{"problem": name, "seed": seed, "budget": arguments.seconds} for name, seed in cases]
+    measure_rows(ROWS, "scripts.pinnacle", keys, arguments.threads, arguments.again)
+    rows = read_rows(ROWS)
+    ROWS.with_suffix(".md").write_text(f"# PINNacle\n\n{table(rows)}")
+
+
+if __name__ == "__main__":
+    main()
