@@ -49,14 +49,14 @@ class GaussNewton(OneGroup):
         params: The parameters, in the order of the objective.
         damping: mu at the start; it adapts and is part of the state.
         acceleration: Largest accepted ratio 2 abs(a) / abs(d) of the geodesic correction; 0 switches it off.
-        corrections: Most further corrections with the same Jacobian, one residual evaluation each.
-        momentum: Part of the step before around which the damping pulls (SPRING), in [0, 1); 0 is plain
+        corrections: Largest number of further corrections with the same Jacobian, one residual evaluation each.
+        momentum: Fraction of the previous step around which the damping pulls (SPRING), in [0, 1); 0 is plain
             Levenberg-Marquardt.
         form: ``parameters`` (the P x P matrix J^T J), ``qr`` (triangularization of J, twice as many digits at two to
             four times the cost of a step), ``samples`` (N x N), ``matrix_free`` (conjugate gradients), or ``auto``:
-            the smaller matrix, qr from where J^T J brings no more, and matrix_free where no matrix fits.
+            the smaller matrix, qr once J^T J makes no more progress, and matrix_free where no matrix fits.
         cg_tolerance: Relative residual of conjugate gradients in the matrix-free form.
-        cg_steps: Most products for one solve in the matrix-free form.
+        cg_steps: Largest number of products for one solve in the matrix-free form.
         max_bytes: Largest memory for the Jacobian and its Gram matrix.
         seed: Seed of the private generator (random signs of the matrix-free form).
 

@@ -38,8 +38,8 @@ COMPATIBLE = ("seed", "device", "time_limit", "tolerance", "accuracy", "recipe",
 SECONDS = 60.0  # of a run without a limit
 SHARE = 0.4  # of the time limit that trials may take
 MORE = 0.5  # and of what is left where more features bring much
-GOAL = 1e-12  # held-out residual, relative to that of zero, at which nothing is left to gain
-GOOD = 1e-6  # held-out residual, relative to that of zero, of a solution that needs no network
+GOAL = 1e-12  # held-out residual, relative to that of the zero field, at which nothing is left to gain
+GOOD = 1e-6  # held-out residual, relative to that of the zero field, of a solution that needs no network
 ESTIMATE = 0.15  # of the time limit that the estimate may add
 NO_TIME = ErrorEstimate({}, False, "not available: there was no time for a second solution", math.nan)
 FINER = 5.0  # times what a solution took: twice as many windows, the first ones again if need be, and the estimate
@@ -157,7 +157,9 @@ class Automatic:
         reached = self._relative(network)
         if trial is None or network.interrupted or not known or reached <= left:
             return self._finish(network, None)
-        self._decide(f"random features after all: the network leaves {reached:.1e} of the residual of zero")
+        self._decide(
+            f"random features are better after all: the network leaves {reached:.1e} times what the zero field does"
+        )
         return self._finish(self._features(trial), trial)
 
     def _ladder(self) -> Ladder:
@@ -172,7 +174,7 @@ class Automatic:
         return self._run(recipe_of(self.problem, trial))
 
     def _network(self, left: float, kept: float) -> Solution:
-        found = f"random features leave {left:.1e} of the held-out residual of zero"
+        found = f"with random features the held-out residual is {left:.1e} times that of the zero field"
         limit = max(self.left() - kept - foretold(self.problem), 0.5 * self.left())
         self._decide(f"a network under Gauss-Newton for {limit:.0f} s: {found}")
         return self._run(network_recipe(self.problem), limit)
@@ -190,7 +192,7 @@ class Automatic:
         return {"seed": run.seed, "device": run.device, "time_limit": self.left(), "tolerance": run.tolerance}
 
     def _relative(self, solution: Solution | None) -> float:
-        """Held-out residual of a solution, relative to that of zero; infinite where there is none."""
+        """Held-out residual of a solution, relative to that of the zero field; infinite where there is none."""
         if solution is None:
             return math.inf
         if solution.failed or not any(key.startswith("heldout/") for key in solution.metrics):

@@ -32,7 +32,7 @@ SCALE_OF_MANY = 2.0
 WIDTHS = {1: 100, 2: 500, 3: 700, MANY: 800}  # features by dimension
 ROWS_PER_COLUMN = 2.5
 RESOLVED = 0.5  # part of the residual that a correction may leave where its size is an estimate of the error
-ROUNDING = 1e-11  # residual, relative to that of zero, that is rounding and not to be corrected
+ROUNDING = 1e-11  # residual, relative to that of the zero field, that is rounding and not to be corrected
 SHARE = 0.15  # of the time of a run that its estimate may take
 RATE = 1.5e9  # floating-point operations a second, on the safe side, by which the cost is foretold
 

@@ -2,8 +2,8 @@
 
 The ladder goes from the cheapest to the dearest: few features with growing bandwidth, then a bandwidth for each
 coordinate, then more features, then the same on the first of several windows of time. A trial is judged by the
-residuals on points that it was not fitted to, relative to those of zero. What a trial may cost is foretold from the
-ones before, so that the choice keeps to its share of the time.
+residuals on points that it was not fitted to, relative to those of the zero field. What a trial may cost is foretold
+from the ones before, so that the choice keeps to its share of the time.
 """
 
 import math
@@ -24,7 +24,7 @@ from nfsolve.run.beginning import start_at_rest
 from nfsolve.run.estimate import ROWS_PER_COLUMN
 from nfsolve.run.relative import RelativeResidual, balance
 
-NEEDS_WINDOWS = 1e-6  # held-out residual, relative to that of zero, above which windows of time are tried
+NEEDS_WINDOWS = 1e-6  # held-out residual, relative to that of the zero field, above which windows of time are tried
 WELL_SOLVED = 1e-10  # at which more windows are not worth their time
 SEEN = 1e-2  # above this, few features in fewer windows are no beginning
 UNSEEN = 0.2  # above this a trial has not seen the solution yet, so that nothing follows from it
@@ -54,7 +54,7 @@ class Trial:
         scales: Bandwidth for each coordinate.
         windows: Parts of the time interval; the first was tried.
         interactions: Number of coordinates that each feature depends on; 0 is all.
-        relative: Held-out residual, relative to that of zero.
+        relative: Held-out residual, relative to that of the zero field.
         steps: Newton steps.
         seconds: What it took.
     """
@@ -72,7 +72,7 @@ class Trial:
         words = scales.pop() if len(scales) == 1 else ", ".join(f"{s:g}" for s in self.scales)
         of = f" of {self.interactions} coordinate{'s' * (self.interactions > 1)} each" if self.interactions else ""
         first = f", first of {self.windows} windows" if self.windows > 1 else ""
-        left = f"held-out residual {self.relative:.1e} of that of zero"
+        left = f"held-out residual {self.relative:.1e} times that of the zero field"
         return f"{self.width} features{of}, bandwidth {words}{first}: {left}"
 
 
@@ -109,10 +109,10 @@ class Ladder:
         return self._part(1)[2]
 
     def climb(self, goal: float) -> Trial | None:
-        """Try features on the whole domain, then in windows, until one leaves ``goal`` of the residual of zero.
+        """Try features on the whole domain, then in windows, until the relative residual of one is ``goal``.
 
         Args:
-            goal: Held-out residual, relative to that of zero.
+            goal: Held-out residual, relative to that of the zero field.
 
         Returns:
             The best trial, or None where nothing was finite.

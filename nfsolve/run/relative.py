@@ -1,4 +1,4 @@
-"""The held-out residual of a field relative to that of zero: the measure by which recipes are chosen.
+"""The held-out residual of a field relative to that of the zero field: the measure by which recipes are chosen.
 
 Residuals of different kinds are made comparable by what a change of the field does to them: one of a second-order
 equation is far larger, for the same error of the solution, than one of a boundary value.
@@ -63,5 +63,5 @@ class RelativeResidual:
         return math.sqrt(sum(self.weights.get(name, 1.0) * value**2 for name, value in found.items()))
 
     def __call__(self, field: nn.Module | Any) -> float:
-        """Return the size of a field's residuals relative to that of zero."""
+        """Return the size of a field's residuals relative to those of the zero field."""
         return self.size(field) / self.zero
