@@ -63,7 +63,7 @@ def reporter(kind: Reporter | str | None, total: int, time_limit: float | None) 
 
     Args:
         kind: A callable that gets each row of the history (and may have ``close()``), None for silence,
-            ``"bar"``, ``"lines"``, or ``"auto"``: a bar on a terminal or in a notebook and silence elsewhere.
+            ``"bar"``, ``"lines"``, or ``"auto"``: a bar on a terminal or in a notebook, and warnings only elsewhere.
         total: Steps of the whole run.
         time_limit: Seconds of the whole run, or None.
 
@@ -74,8 +74,10 @@ def reporter(kind: Reporter | str | None, total: int, time_limit: float | None) 
     Raises:
         InputError: Another word.
     """
-    if kind is None or (kind == "auto" and not (sys.stderr.isatty() or _in_notebook())):
+    if kind is None:
         return Listener(lambda row: None)
+    if kind == "auto" and not (sys.stderr.isatty() or _in_notebook()):
+        return Listener(_warnings_only)
     if kind in ("auto", "bar"):
         return Listener(Bar(total, time_limit))
     if kind == "lines":
@@ -83,6 +85,12 @@ def reporter(kind: Reporter | str | None, total: int, time_limit: float | None) 
     if isinstance(kind, str):
         raise unknown("report", kind, ("auto", "bar", "lines"))
     return Listener(kind)
+
+
+def _warnings_only(row: dict[str, Any]) -> None:
+    """Print what a user must know to standard error, where nobody watches the progress."""
+    if "warning" in row:
+        print(_message(row), file=sys.stderr)
 
 
 def _in_notebook() -> bool:

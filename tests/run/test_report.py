@@ -113,3 +113,13 @@ report.close()
     for place, shown in {"notebook": True, "script": False}.items():
         done = subprocess.run([sys.executable, "-c", script, place], capture_output=True, text=True, check=True)
         assert ("50%" in done.stdout + done.stderr) is shown
+
+
+def test_without_a_terminal_warnings_are_told_and_progress_is_not(capsys, monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: False, raising=False)
+    report = reporter("auto", 10, None)
+    report({"step": 1, "loss": 1.0})
+    report({"note": "found"})
+    report({"warning": "no condition on u"})
+    captured = capsys.readouterr()
+    assert captured.err == "warning: no condition on u\n" and not captured.out
