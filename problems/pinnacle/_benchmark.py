@@ -67,7 +67,10 @@ class Tabulated(Benchmark):
 def read_export(
     name: str, owner: type, coordinates: tuple[str, ...], outputs: tuple[str, ...], every: int = 1
 ) -> tuple[Tensor, Tensor]:
-    """Read a table that COMSOL exported: space, then each unknown, or the only unknown at each time.
+    """Read a table of the benchmark, most of which COMSOL exported.
+
+    Its columns are those of space, then the unknowns at each time, which its head names; without such a head those of
+    space, the time if there is one, and the unknowns.
 
     Args:
         name: Path or name of the file; lines that begin with % are its head.
@@ -77,7 +80,7 @@ def read_export(
         every: Which of the times are used.
 
     Returns:
-        Points ``(n, d)`` and values ``(n, k)``, float64; n counts all points at the first time, then at the next.
+        Points ``(n, d)`` and values ``(n, k)``, float64.
 
     Raises:
         InputError: There is no such file, or it has other columns.
@@ -89,18 +92,22 @@ def read_export(
         table = np.loadtxt(path, comments="%", ndmin=2, encoding="utf-8")
     except ValueError as error:
         raise InputError(f"'{path}' must hold columns of numbers ({error})", do="name a file of PINNacle") from error
-    timed = "t" in coordinates
-    times = np.array([float(t) for t in re.findall(r"@ t=(\S+)", head[-1])] if timed and head else [0.0])
-    d, k = len(coordinates) - timed, len(outputs)
-    if table.shape[1] != d + k * len(times):
+    d, k, timed = len(coordinates), len(outputs), "t" in coordinates
+    times = [float(t) for t in re.findall(r"@ t=(\S+)", "".join(head[-1:]))[::k]] if timed else []
+    space = d - bool(times)
+    if table.shape[1] != space + k * max(1, len(times)):
         raise InputError(
-            f"'{path}' must have {d} columns of space and {k} of values for each of {len(times)} times, but it has "
-            f"{table.shape[1]}",
+            f"'{path}' must have {space} columns of coordinates and {k} of values for each of {max(1, len(times))} "
+            f"times, but it has {table.shape[1]}",
             do=f"name the file of PINNacle for {owner.__name__}",
         )
-    values = table[:, d:].reshape(len(table), len(times), k)[:, ::every].transpose(1, 0, 2).reshape(-1, k)
-    times = times[::every]
-    points = np.tile(table[:, :d], (len(times), 1))
-    if timed:
-        points = np.concatenate([np.repeat(times, len(table))[:, None], points], 1)
-    return torch.from_numpy(points), torch.from_numpy(np.ascontiguousarray(values))
+    if times:
+        values = table[:, space:].reshape(len(table), len(times), k)[:, ::every].transpose(1, 0, 2).reshape(-1, k)
+        column = np.repeat(times[::every], len(table))[:, None]
+        points = np.concatenate([column, np.tile(table[:, :space], (len(times[::every]), 1))], 1)
+    elif timed:
+        table = table[np.isin(table[:, d - 1], np.unique(table[:, d - 1])[::every])]
+        points, values = np.roll(table[:, :d], 1, 1), table[:, d:]
+    else:
+        points, values = table[:, :d], table[:, d:]
+    return torch.from_numpy(np.ascontiguousarray(points)), torch.from_numpy(np.ascontiguousarray(values))

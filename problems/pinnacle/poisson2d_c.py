@@ -10,9 +10,11 @@ and taken for 2e-3. Best published error 1.2e-2. Nothing was repaired.
 
 from dataclasses import dataclass
 
-from nfsolve import Box, boundary, interior, main
+from nfsolve import Box, Disk, boundary, interior, main
 from problems.pinnacle._benchmark import Tabulated
-from problems.pinnacle._holes import without_disks
+from problems.pinnacle._holes import without
+
+HOLES = [Disk(x=x, y=y, radius=0.1) for x in (-0.3, 0.3) for y in (-0.3, 0.3)]
 
 
 @dataclass
@@ -22,9 +24,7 @@ class Poisson2dC(Tabulated):
     data: str = "pinnacle/poisson1_cg_data.dat"
     """file of the reference, looked for at this path and under $NFSOLVE_DATA; empty for none"""
 
-    domain = without_disks(
-        Box(x=(-0.5, 0.5), y=(-0.5, 0.5)), [(x, y, 0.1) for x in (-0.3, 0.3) for y in (-0.3, 0.3)], "hole"
-    )
+    domain = without(Box(x=(-0.5, 0.5), y=(-0.5, 0.5)), HOLES, "hole")
     unknowns = "u"
     needs = "pinnacle/poisson1_cg_data.dat of the benchmark at --data or under $NFSOLVE_DATA"
     label = "Poisson2d-C"

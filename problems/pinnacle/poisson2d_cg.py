@@ -13,9 +13,16 @@ from dataclasses import dataclass
 
 import torch
 
-from nfsolve import Box, boundary, interior, main
+from nfsolve import Box, Disk, boundary, interior, main
 from problems.pinnacle._benchmark import Tabulated
-from problems.pinnacle._holes import without_disks
+from problems.pinnacle._holes import without
+
+HOLES = [
+    Disk(x=0.5, y=0.5, radius=0.2),
+    Disk(x=0.4, y=-0.4, radius=0.4),
+    Disk(x=-0.2, y=-0.7, radius=0.1),
+    Disk(x=-0.6, y=0.5, radius=0.3),
+]
 
 
 @dataclass
@@ -25,9 +32,7 @@ class Poisson2dCG(Tabulated):
     data: str = "pinnacle/poisson_boltzmann2d.dat"
     """file of the reference, looked for at this path and under $NFSOLVE_DATA; empty for none"""
 
-    domain = without_disks(
-        Box(x=(-1, 1), y=(-1, 1)), [(0.5, 0.5, 0.2), (0.4, -0.4, 0.4), (-0.2, -0.7, 0.1), (-0.6, 0.5, 0.3)], "hole"
-    )
+    domain = without(Box(x=(-1, 1), y=(-1, 1)), HOLES, "hole")
     unknowns = "u"
     needs = "pinnacle/poisson_boltzmann2d.dat of the benchmark at --data or under $NFSOLVE_DATA"
     label = "Poisson2d-CG"

@@ -1,4 +1,5 @@
 import json
+import math
 import subprocess
 from pathlib import Path
 
@@ -37,6 +38,19 @@ def test_the_table_holds_the_median_against_the_best_published_error():
     first, second = untold.splitlines()[2:]
     assert "| Burgers1d |" in first and "| 1.3e-02 |" in first  # in the order of the benchmark
     assert "| PNd | 5.1e-16" not in second and "| not given | 4.7e-04 | 5e+11 |" in second  # no better than its floor
+
+
+def test_a_row_without_a_reference_file_has_an_estimate_alone(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("NFSOLVE_DATA", raising=False)
+    cls = pinnacle.class_of("Poisson2d-C")
+    assert pinnacle.scored(cls).data == ""
+    (tmp_path / "pinnacle").mkdir()
+    (tmp_path / cls.data).write_text("")
+    assert pinnacle.scored(cls).data == cls.data
+    assert isinstance(pinnacle.scored(pinnacle.class_of("PNd")), Benchmark)
+    text = pinnacle.table([row("GS", 0, math.nan, estimate=1e-3, floor=math.nan)])
+    assert "| GS | unknown | 1.0e-03 | 8.0e-02 | - | - | - |" in text
 
 
 def test_a_solution_is_scored_on_the_benchmarks_file_as_well(tmp_path, monkeypatch):

@@ -15,19 +15,24 @@ from nfsolve.problem import SamplerState
 from nfsolve.sampling import sobol
 from problems.pinnacle._ball import Ball5
 from problems.pinnacle._benchmark import Tabulated, read_export
+from problems.pinnacle._random import bilinear, two_values
 from problems.pinnacle.burgers1d import Burgers1d
+from problems.pinnacle.gs import GS
+from problems.pinnacle.heat2d_cg import Heat2dCG
 from problems.pinnacle.heat2d_lt import Heat2dLT
 from problems.pinnacle.heat2d_ms import Heat2dMS
-from problems.pinnacle.heat2d_vc import Heat2dVC, bilinear
+from problems.pinnacle.heat2d_vc import Heat2dVC
 from problems.pinnacle.hinv import HInv
 from problems.pinnacle.hnd import HNd
 from problems.pinnacle.ks import KS
 from problems.pinnacle.ns2d_c import NS2dC
 from problems.pinnacle.ns2d_cg import NS2dCG
+from problems.pinnacle.ns2d_lt import NS2dLT
 from problems.pinnacle.pinv import PInv
 from problems.pinnacle.pnd import PNd
 from problems.pinnacle.poisson2d_c import Poisson2dC
 from problems.pinnacle.poisson2d_cg import Poisson2dCG
+from problems.pinnacle.poisson3d_cg import Poisson3dCG
 from problems.pinnacle.wave1d_c import Wave1dC
 from problems.pinnacle.wave2d_ms import Wave2dMS
 
@@ -40,7 +45,7 @@ EXACT = [  # with the size of the largest term of the equation
     (PInv, 2 * math.pi**2),
     (HInv, 16 * math.pi**2),
 ]
-TABULATED = [Poisson2dC, Poisson2dCG, NS2dC, NS2dCG, Heat2dLT, Heat2dVC]
+TABULATED = [Poisson2dC, Poisson2dCG, Poisson3dCG, NS2dC, NS2dCG, NS2dLT, Heat2dCG, Heat2dLT, Heat2dVC, GS]
 ROWS = [cls for cls, _ in EXACT] + [Burgers1d, KS] + TABULATED
 
 
@@ -49,8 +54,8 @@ def coefficient(tmp_path, monkeypatch):
     """Stand in for the file of random coefficients."""
     (tmp_path / "pinnacle").mkdir()
     monkeypatch.chdir(tmp_path)
-    heat = 1 + np.linspace(0, 1, 5)[:, None] * np.linspace(0, 2, 4)
-    np.savez(tmp_path / "pinnacle" / "coef_fields_seed20220722.npz", heat=heat)
+    darcy = np.where(np.linspace(0, 1, 5)[:, None] > np.linspace(0, 2, 4), 12, 1)
+    np.savez(tmp_path / "pinnacle" / "coef_fields_seed20220722.npz", darcy=darcy)
 
 
 def loaded(problem: PDE):
@@ -134,12 +139,20 @@ def test_an_export_is_read_by_its_head(tmp_path):
     assert points[:, 0].tolist() == [0, 0, 1, 1] and values[:, 0].tolist() == [1, 4, 3, 6]
     points, values = read_export(str(path), NS2dC, ("x", "y"), ("u", "v", "p"))
     assert points.tolist() == [[0, 0], [0.5, 1]] and values.tolist() == [[1, 2, 3], [4, 5, 6]]
+    # two unknowns at each time
+    path.write_text("% X Y u @ t=0 v @ t=0 u @ t=2 v @ t=2\n0.5 1 1 2 3 4\n")
+    points, values = read_export(str(path), GS, ("t", "x", "y"), ("u", "v"))
+    assert points.tolist() == [[0, 0.5, 1], [2, 0.5, 1]] and values.tolist() == [[1, 2], [3, 4]]
+    # without a head the time is a column
+    path.write_text("0.5 1 0 1 2\n0.5 1 2 3 4\n0.5 1 4 5 6\n")
+    points, values = read_export(str(path), GS, ("t", "x", "y"), ("u", "v"), every=2)
+    assert points.tolist() == [[0, 0.5, 1], [4, 0.5, 1]] and values.tolist() == [[1, 2], [5, 6]]
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("0 0 1 2\n", "must have 2 columns of space and 3 of values"),
+        ("0 0 1 2\n", "must have 2 columns of coordinates and 3 of values"),
         ("% x\n0 0 word\n", "must hold columns of numbers"),
     ],
 )
@@ -207,6 +220,39 @@ def test_the_solution_of_ks_is_periodic_and_starts_as_written():
     assert known.sizes == (101, 201) and 0 < known.floor < 1e-5
     assert problem.initial(u[0], x).abs().max() < 2.0**-40
     assert torch.equal(u[:, 0], u[:, -1])
+
+
+def test_coefficients_have_two_values():
+    values = two_values("pinnacle/coef_fields_seed20220722.npz", Heat2dVC, 1, 2)
+    assert values.tolist() == [[1 + (y > x) for x in np.linspace(0, 2, 4)] for y in np.linspace(0, 1, 5)]
+    np.savez("other.npz", heat=np.ones((2, 2)))
+    with pytest.raises(InputError, match="must hold a table 'darcy', but it holds heat"):
+        two_values("other.npz", Heat2dVC, 1, 2)
+
+
+def test_fluxes_need_no_derivative_of_the_coefficient(tmp_path):
+    """A steady temperature in two layers, whose flux is constant across them."""
+    np.savez("layers.npz", darcy=np.tile([1, 1, 12, 12], (2, 1)))
+    problem = Heat2dVC(data="", material="layers.npz", n_points=200)
+    data, batch = loaded(problem)
+
+    def layers(t, x, y):
+        u = torch.where(x < 0.5, 2 * x, x + 0.5)
+        return u + 0 * t * y, 2 + 0 * x, 0 * x
+
+    apart = batch["fluxes"].points[:, 1]  # away from the cell where the interpolated coefficient changes
+    residual = problem.residuals(layers, batch)["fluxes"]
+    assert residual[(apart - 0.5).abs() > 1 / 6].abs().max() < 1e-12
+    assert problem.metrics(layers, data) == {}
+
+
+def test_only_the_unknowns_of_the_file_are_scored(tmp_path):
+    (tmp_path / "one.dat").write_text("% X Y u @ t=0 u @ t=5\n0.5 0.5 1 2\n")
+    problem = Heat2dVC(data="one.dat")
+    data = problem.load("cpu", torch.float64)
+    scores = problem.metrics(lambda points: torch.ones(len(points), 3, dtype=torch.float64), data)
+    assert scores["relative_l2"] == scores["relative_l2/u"] == 0 and len(data["reference"].points) == 1
+    assert set(scores) == {"relative_l2", "relative_l2/u", "max_error/u", "reference_floor/u"}
 
 
 def test_coefficients_are_interpolated_linearly():
