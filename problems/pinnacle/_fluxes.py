@@ -1,5 +1,7 @@
 """Problems whose coefficient jumps: their fluxes are unknowns too, and no derivative of the coefficient is needed."""
 
+from dataclasses import replace
+
 import torch
 
 from nfsolve.metrics import max_error, relative_l2
@@ -14,7 +16,16 @@ class WithFluxes(Tabulated):
     def table(self):
         """Return the points of the reference and the values of u there; those of the fluxes are not known."""
         points, u = read_export(self.data, type(self), self.domain.names, ("u",), self.every)
-        return points, torch.cat([u, torch.full((len(u), 2), torch.nan, dtype=u.dtype)], 1)
+        return points, torch.cat([u, torch.zeros(len(u), 2, dtype=u.dtype)], 1)
+
+    def load(self, device, dtype):
+        """Read the reference, and mark where it says something."""
+        data = super().load(device, dtype)
+        if "reference" in data:
+            known = data["reference"]
+            living = torch.tensor([True, False, False], device=known.points.device).expand(len(known.points), 3)
+            data["reference"] = replace(known, living=living)
+        return data
 
     def metrics(self, field, data):
         """Return the errors of u."""

@@ -253,6 +253,8 @@ def test_only_the_unknowns_of_the_file_are_scored(tmp_path):
     scores = problem.metrics(lambda points: torch.ones(len(points), 3, dtype=torch.float64), data)
     assert scores["relative_l2"] == scores["relative_l2/u"] == 0 and len(data["reference"].points) == 1
     assert set(scores) == {"relative_l2", "relative_l2/u", "max_error/u", "reference_floor/u"}
+    words = ["--steps", "2", "--n-points", "30", "--n-face", "8", "--field.width", "5", "--out", str(tmp_path / "run")]
+    assert run_cli(["run", "problems.pinnacle.heat2d_vc:Heat2dVC", "--data", "one.dat", *words]) == 0
 
 
 def test_coefficients_are_interpolated_linearly():
