@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -32,8 +33,10 @@ from problems.pinnacle.pinv import PInv
 from problems.pinnacle.pnd import PNd
 from problems.pinnacle.poisson2d_c import Poisson2dC
 from problems.pinnacle.poisson2d_cg import Poisson2dCG
+from problems.pinnacle.poisson2d_ms import Poisson2dMS, cell
 from problems.pinnacle.poisson3d_cg import Poisson3dCG
 from problems.pinnacle.wave1d_c import Wave1dC
+from problems.pinnacle.wave2d_cg import Wave2dCG
 from problems.pinnacle.wave2d_ms import Wave2dMS
 
 EXACT = [  # with the size of the largest term of the equation
@@ -45,7 +48,20 @@ EXACT = [  # with the size of the largest term of the equation
     (PInv, 2 * math.pi**2),
     (HInv, 16 * math.pi**2),
 ]
-TABULATED = [Poisson2dC, Poisson2dCG, Poisson3dCG, NS2dC, NS2dCG, NS2dLT, Heat2dCG, Heat2dLT, Heat2dVC, GS]
+TABULATED = [
+    Poisson2dC,
+    Poisson2dCG,
+    Poisson2dMS,
+    Poisson3dCG,
+    Wave2dCG,
+    NS2dC,
+    NS2dCG,
+    NS2dLT,
+    Heat2dCG,
+    Heat2dLT,
+    Heat2dVC,
+    GS,
+]
 ROWS = [cls for cls, _ in EXACT] + [Burgers1d, KS] + TABULATED
 
 
@@ -56,6 +72,8 @@ def coefficient(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     darcy = np.where(np.linspace(0, 1, 5)[:, None] > np.linspace(0, 2, 4), 12, 1)
     np.savez(tmp_path / "pinnacle" / "coef_fields_seed20220722.npz", darcy=darcy)
+    np.savetxt(tmp_path / "pinnacle" / "poisson_a_coef.dat", 1 + np.arange(25.0).reshape(5, 5))
+    np.savetxt(tmp_path / "pinnacle" / "poisson_f_coef.dat", np.arange(100.0))
 
 
 def loaded(problem: PDE):
@@ -255,6 +273,23 @@ def test_only_the_unknowns_of_the_file_are_scored(tmp_path):
     assert set(scores) == {"relative_l2", "relative_l2/u", "max_error/u", "reference_floor/u"}
     words = ["--steps", "2", "--n-points", "30", "--n-face", "8", "--field.width", "5", "--out", str(tmp_path / "run")]
     assert run_cli(["run", "problems.pinnacle.heat2d_vc:Heat2dVC", "--data", "one.dat", *words]) == 0
+
+
+def test_every_cell_has_its_coefficient_and_load():
+    x = torch.tensor([[-10.0], [-5.0], [9.0], [10.0]], dtype=torch.float64)
+    index, place = cell(x)
+    assert index[:, 0].tolist() == [0, 1, 4, 4] and place[:, 0].tolist() == [0, 0.25, 0.75, 1]
+    problem = Poisson2dMS(data="")
+    one, zero, y = torch.ones_like(x), torch.zeros_like(x), torch.full_like(x, -8.0)
+    # in the middle of the first cell along y: amplitudes 20 i and 20 i + 3
+    load = problem.balance(zero, zero, x, y)[:, 0]
+    expected = [20 * i + (20 * i + 3) * math.sin(math.pi * r) for i, r in ((0, 0), (1, 0.25), (4, 0.75), (4, 1))]
+    assert load.tolist() == pytest.approx(expected)
+    fluxes = problem.fluxes(one, 2 * one, zero, zero, x, y)
+    assert fluxes.tolist() == [[-a, -2 * a] for a in (1, 6, 21, 21)]
+    (Path("pinnacle") / "poisson_a_coef.dat").write_text("1 2 3")
+    with pytest.raises(InputError, match="must hold 25 numbers"):
+        Poisson2dMS(data="").fluxes(one, one, zero, zero, x, y)
 
 
 def test_coefficients_are_interpolated_linearly():

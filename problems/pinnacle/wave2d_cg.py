@@ -1,0 +1,72 @@
+"""Wave2d-CG of PINNacle: waves in a random material, u_tt = div(c grad u), on [-1, 1]^2, t in [0, 5].
+
+u = exp(-((x + 0.5)^2 + y^2) / 0.18) and u_t = 0 at t = 0; no flux through the sides (Hao et al., arXiv 2306.08827). c
+is 1 or 12, on the two sides of a level of a random field. The benchmark's code has c laplace(u), the model of its
+reference div(c grad u), as here: where c jumps these are different problems. The fluxes p = c u_x and q = c u_y are
+unknowns too. The reference is the benchmark's file; its error is unknown, and taken for 1e-2. Best published error
+7.9e-1.
+
+    NFSOLVE_DATA=FOLDER nfsolve run pinnacle_wave2d_cg
+    nfsolve run pinnacle_wave2d_cg --data ""
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+
+from nfsolve import Box, face, interior, main
+from problems.pinnacle._fluxes import WithFluxes
+from problems.pinnacle._random import FIELD, bilinear, two_values
+
+
+@dataclass
+class Wave2dCG(WithFluxes):
+    """Waves in a material of two random parts, u_tt = div(c grad u), with its fluxes."""
+
+    data: str = "pinnacle/wave_darcy.dat"
+    """file of the reference, looked for at this path and under $NFSOLVE_DATA; empty for none"""
+    material: str = FIELD
+    """file of the random field, looked for in the same way"""
+
+    domain = Box(t=(0, 5), x=(-1, 1), y=(-1, 1))
+    needs = "pinnacle/coef_fields_seed20220722.npz at --material, wave_darcy.dat at --data, or under $NFSOLVE_DATA"
+    label = "Wave2d-CG"
+    published = 7.9e-1
+    repaired = "c laplace(u) in place of div(c grad u), which the model of its reference has"
+    file_error = 1e-2
+
+    @interior
+    def balance(self, u_tt, p_x, q_y):
+        """u_tt - p_x - q_y = 0."""
+        return u_tt - p_x - q_y
+
+    @interior
+    def fluxes(self, u_x, u_y, p, q, x, y):
+        """P = c u_x, q = c u_y."""
+        c = bilinear(self._grid.to(x), (x + 1) / 2, (y + 1) / 2)
+        return torch.cat([p - c * u_x, q - c * u_y], 1)
+
+    @face(t=0)
+    def start(self, u, u_t, x, y):
+        """A pulse at rest."""
+        return torch.cat([u - torch.exp(-((x + 0.5) ** 2 + y**2) / 0.18), u_t], 1)
+
+    @face(x=(-1, 1))
+    def left_and_right(self, p):
+        """Nothing passes the sides x = -1 and x = 1."""
+        return p
+
+    @face(y=(-1, 1))
+    def below_and_above(self, q):
+        """Nothing passes the sides y = -1 and y = 1."""
+        return q
+
+    @cached_property
+    def _grid(self):
+        """The coefficient on its grid."""
+        return two_values(self.material, type(self), 1, 12)
+
+
+if __name__ == "__main__":
+    main(Wave2dCG)
