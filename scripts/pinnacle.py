@@ -22,6 +22,7 @@ from scripts.measuring import FOLDER, Row, chosen, markdown, measure_rows, read_
 ROWS = FOLDER / "pinnacle.json"
 PROBLEMS = {  # in the order of the benchmark
     "Burgers1d": "burgers1d:Burgers1d",
+    "Burgers2d": "burgers2d:Burgers2d",
     "Poisson2d-C": "poisson2d_c:Poisson2dC",
     "Poisson2d-CG": "poisson2d_cg:Poisson2dCG",
     "Poisson2d-MS": "poisson2d_ms:Poisson2dMS",

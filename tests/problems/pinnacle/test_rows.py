@@ -18,6 +18,7 @@ from problems.pinnacle._ball import Ball5
 from problems.pinnacle._benchmark import Tabulated, read_export
 from problems.pinnacle._random import bilinear, two_values
 from problems.pinnacle.burgers1d import Burgers1d
+from problems.pinnacle.burgers2d import Burgers2d, summed
 from problems.pinnacle.gs import GS
 from problems.pinnacle.heat2d_cg import Heat2dCG
 from problems.pinnacle.heat2d_lt import Heat2dLT
@@ -62,7 +63,7 @@ TABULATED = [
     Heat2dVC,
     GS,
 ]
-ROWS = [cls for cls, _ in EXACT] + [Burgers1d, KS] + TABULATED
+ROWS = [cls for cls, _ in EXACT] + [Burgers1d, Burgers2d, KS] + TABULATED
 
 
 @pytest.fixture(autouse=True)
@@ -290,6 +291,20 @@ def test_every_cell_has_its_coefficient_and_load():
     (Path("pinnacle") / "poisson_a_coef.dat").write_text("1 2 3")
     with pytest.raises(InputError, match="must hold 25 numbers"):
         Poisson2dMS(data="").fluxes(one, one, zero, zero, x, y)
+
+
+def test_random_waves_have_period_one_their_size_and_their_own_seed():
+    x, y = torch.rand(2, 4000, 1, generator=generator(0, "points"), dtype=torch.float64)
+    start = Burgers2d().waves(x, y)
+    assert torch.allclose(start, Burgers2d().waves(x + 1, y - 2))
+    assert not torch.allclose(start, Burgers2d(start_seed=1).waves(x, y))
+    highest = (start - start.mean(0)).max()
+    assert 1.0 < highest < 3.0 and torch.equal(start, Burgers2d().waves(x, y))
+    # with waves along x alone each of them is found by hand
+    amplitudes, zero = torch.zeros(32, 1, dtype=torch.float64), 0 * y
+    amplitudes[8], amplitudes[16 + 4] = 3.0, 1.0  # sin(4 pi x), cos(2 pi x)
+    by_hand = 3 * torch.sin(4 * math.pi * x) + torch.cos(2 * math.pi * x)
+    assert torch.allclose(summed(amplitudes, x, zero), by_hand)
 
 
 def test_coefficients_are_interpolated_linearly():
