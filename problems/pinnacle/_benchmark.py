@@ -22,7 +22,7 @@ class Benchmark(PDE):
 
     Attributes:
         label: What the benchmark calls it.
-        published: Best relative L2 error in the benchmark's table: the smallest over methods of the mean of three runs.
+        published: Best relative L2 error of a method in the benchmark's table.
         repaired: What differs from the benchmark's code, in a few words; empty where nothing does.
         public_file: The benchmark's reference file, where a better reference is used than it.
     """
