@@ -75,7 +75,7 @@ OVER = [
 ]
 
 
-@pytest.mark.parametrize(("what", "over", "exact"), OVER, ids=str)
+@pytest.mark.parametrize(("what", "over", "exact"), OVER, ids=range(len(OVER)))
 def test_integrals_over_parts(what, over, exact):
     found = solution_on(SQUARE).integral(what, over)
     assert isinstance(found, float) and found == pytest.approx(exact, rel=1e-12)

@@ -104,7 +104,6 @@ def test_normals_point_out_of_sides_and_along_the_coordinate_inside(x, sign):
         (Box(t=(0, 1), x=periodic(0, 1)), value, {"x": 1}, "x is periodic"),
         (Box(t=(0, 1), x=(0, 1)), value, {"t": "start"}, "A face must be at a value of t from 0 to 1"),
     ],
-    ids=str,
 )
 def test_faces_that_cannot_be_meant(shape, method, sides, said):
     with pytest.raises(InputError, match=said):
