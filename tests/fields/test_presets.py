@@ -12,9 +12,10 @@ from nfsolve import fields as nf
 from nfsolve._core.errors import InputError
 from nfsolve._core.spec import build, describe
 from nfsolve.domains import Box
+from nfsolve.optim import Adam
 from nfsolve.options.options import override
 from nfsolve.options.request import read_request
-from nfsolve.problem import Recipe
+from nfsolve.problem import Recipe, Stage
 from nfsolve.problem.names import choose
 from problems.signals.image import ImageFit
 
@@ -240,4 +241,4 @@ def test_mistakes_are_worded():
     with pytest.raises(InputError, match="unknown option of preset 'mfn' 'activation'"):
         nfsolve.preset("mfn", activation=nf.Tanh())
     with pytest.raises(InputError, match="unknown field 'sirenn': did you mean 'siren'"):
-        override(Recipe(partial(nf.MLP), ()), {"field": "sirenn"})
+        override(Recipe(partial(nf.MLP), (Stage(Adam, 1),)), {"field": "sirenn"})

@@ -234,7 +234,9 @@ def test_fields_are_chosen_by_their_names(name: str, field: str, more: str):
     words += "" if field == "deeponet" else " --field.width 4"
     request = read_request(find(name), words.split(), "run")
     solution = nf.solve(request.problem, **request.options, report=None)
-    assert not solution.failed and solution.steps == 1 and solution.metrics["relative_l2"] > 0
+    # one step of untuned weights may raise the loss a hundredfold, which is said; but nothing else may go wrong
+    assert not solution.failed or solution.stopped.startswith("diverged")
+    assert solution.steps == 1 and solution.metrics["relative_l2"] > 0
     assert type(solution.field).__name__.lower() == field.replace("_", "")
     if field == "pod_deeponet":  # its modes satisfy the constraint, which must not act once more
         functions, x = solution.data["test"].functions, solution.data["grid"].points[::999]
