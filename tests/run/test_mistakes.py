@@ -238,8 +238,9 @@ def test_networks_with_any_activation_are_trained(activation, optimizer):
         return u_xx + t
 
     problem = dataclass(type("Made", (PDE,), {"domain": PLANE, "law": interior(law)}))(n_points=16)
+    torch.manual_seed(0)
     net = torch.nn.Sequential(torch.nn.Linear(2, 6), activation, torch.nn.Linear(6, 1)).double()
-    solution = nf.solve(problem, net, optimizer, steps=3, report=None)
+    solution = nf.solve(problem, net, optimizer, steps=3, resample=0, report=None)  # on the same points
     assert solution.history[-1]["loss"] < solution.history[0]["loss"]
 
 
