@@ -14,7 +14,7 @@ import json
 import statistics
 from typing import Any
 
-from scripts.measuring import FOLDER, Row, chosen, markdown, measure_rows, read_rows, solve_automatically
+from scripts.measuring import FOLDER, Row, chosen, markdown, measure_rows, options, read_rows, solve_automatically
 
 ROWS = FOLDER / "automatic.json"
 GALLERY = {
@@ -99,14 +99,9 @@ def measure(arguments: argparse.Namespace) -> None:
 
 def main() -> None:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser = options(__doc__, 60.0)
     parser.add_argument("--only", nargs="+", default=[], help="names of cases")
     parser.add_argument("--gallery", action="store_true", help="PDEs of the gallery instead of problems of our own")
-    parser.add_argument("--seconds", type=float, default=60.0, help="time limit of a run")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--again", action="store_true", help="measure also what has a row")
-    parser.add_argument("--row", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.row:
         key = json.loads(arguments.row)

@@ -1,5 +1,6 @@
 """What the benchmarks share: rows in a JSON file, runs in processes, the machine in words, and DeepXDE if installed."""
 
+import argparse
 import datetime
 import importlib.metadata
 import json
@@ -115,6 +116,22 @@ def measure_rows(path: Path, script: str, keys: Iterable[Row], threads: int, aga
         row = key | json.loads(made.stdout.splitlines()[-1]) | stamp(threads)
         write_rows(path, [kept for kept in read_rows(path) if not _has(kept, key)] + [row])
         print(f"{name}: error {row['error']:.1e}, estimate {row['estimate']}, {row['seconds']} s", flush=True)
+
+
+def options(description: str | None, seconds: float) -> argparse.ArgumentParser:
+    """Return a parser of the options that all measurements of the automatic recipe have.
+
+    Args:
+        description: What the script measures.
+        seconds: Default time limit of a run.
+    """
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--seconds", type=float, default=seconds, help="time limit of a run")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--again", action="store_true", help="measure also what has a row")
+    parser.add_argument("--row", help=argparse.SUPPRESS)
+    return parser
 
 
 def _has(row: Row, key: Row) -> bool:

@@ -10,14 +10,13 @@ reference than the benchmark's, the error against the benchmark's file is in the
 not found, the error is unknown and the estimate stands alone.
 """
 
-import argparse
 import importlib
 import json
 import math
 import statistics
 from typing import Any
 
-from scripts.measuring import FOLDER, Row, chosen, markdown, measure_rows, read_rows, solve_automatically, told
+from scripts.measuring import FOLDER, Row, chosen, markdown, measure_rows, options, read_rows, solve_automatically, told
 
 ROWS = FOLDER / "pinnacle.json"
 PROBLEMS = {  # in the order of the benchmark
@@ -127,13 +126,8 @@ def table(rows: list[Row]) -> str:
 
 def main() -> None:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser = options(__doc__, 900.0)
     parser.add_argument("--only", nargs="+", default=list(PROBLEMS), choices=list(PROBLEMS), metavar="PROBLEM")
-    parser.add_argument("--seconds", type=float, default=900.0, help="time limit of a run")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--again", action="store_true", help="measure also what has a row")
-    parser.add_argument("--row", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.row:
         key = json.loads(arguments.row)

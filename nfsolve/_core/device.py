@@ -1,6 +1,10 @@
 """Choice of device and floating-point type by name."""
 
+from typing import Any
+
 import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map_only
 
 from nfsolve._core.errors import InputError, unknown
 
@@ -48,3 +52,8 @@ def choose_dtype(name: str | torch.dtype | type) -> torch.dtype:
     if given not in DTYPES:
         raise unknown("dtype", given, DTYPES)
     return DTYPES[given]
+
+
+def in_double(tree: Any) -> Any:
+    """Return a tree of tensors in which those of real numbers are float64; integers, masks and others stay."""
+    return tree_map_only(Tensor, lambda leaf: leaf.double() if leaf.is_floating_point() else leaf, tree)

@@ -111,23 +111,20 @@ class LinearLeastSquares(OneGroup):
             return loss
         unit = column_lengths(jacobian)
         rows = TallQR(jacobian / unit)
-        right = rows.project(residual)
-
         first = self.state[SHARED].setdefault("loss", float(loss))  # type: ignore[index]
 
-        def trial(i: int, center: Tensor | float = 0.0) -> _Trial:
-            direction = center - rows.damped((RIDGES[i] * self.param_groups[0]["ridge"]) ** 2).solve(right) / unit
+        def trial(i: int, of: Tensor | None = None) -> _Trial:
+            """Evaluate a step, with the ridge on the step or, where parameters are given, on those at its end."""
+            right = rows.project(residual if of is None else residual - jacobian @ of)
+            direction = -rows.damped((RIDGES[i] * self.param_groups[0]["ridge"]) ** 2).solve(right) / unit
+            direction = direction if of is None else direction - of
             end = (theta + direction).to(theta.dtype)
             moved = objective.stacked(end).double()
             left = moved @ moved
             return _Trial(float(left) if torch.isfinite(left) else math.inf, end, direction)
 
-        if float(loss) > NEAR * first:  # the ridge is on the parameters: those of many large steps would add up
-            right = rows.project(residual - jacobian @ theta.double())
-            newton = trial(0, -theta.double())
-            right = rows.project(residual)
-        else:
-            newton = trial(0)
+        far = float(loss) > NEAR * first  # parts that the residuals do not determine would add up over large steps
+        newton = trial(0, theta.double() if far else None)
         rest = residual + jacobian @ newton.direction
         predicted = float(rest @ rest)
         # what the linear model leaves with the smallest ridge, no other ridge can lower, nor another step

@@ -24,8 +24,13 @@ PARTS = ("jacobian", "gram", "solve", "trials")
 
 def memory(form: str, n: int, p: int) -> int:
     """Return the bytes that a form takes at the most for n residuals and p parameters, in float64."""
-    counts = {"matrix_free": 0, "parameters": n * p + 2 * p**2, "samples": 2 * n * p + 2 * n**2}
-    return 8 * (2 * n * p + 3 * p**2 if form == "qr" else counts[form])
+    counts = {
+        "matrix_free": 0,
+        "parameters": n * p + 2 * p**2,
+        "samples": 2 * (n * p + n**2),
+        "qr": 2 * n * p + 3 * p**2,
+    }
+    return 8 * counts[form]
 
 
 class Clock:

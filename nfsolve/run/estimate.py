@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map
 
+from nfsolve._core.device import in_double
 from nfsolve._core.random import generator
 from nfsolve._core.threads import threads_for
 from nfsolve.domains import Domain
@@ -117,7 +117,7 @@ def error_estimate(
     why = can_estimate(problem)
     if why:
         return ErrorEstimate({}, False, f"not available: {why}", math.nan)
-    data = _double(data)
+    data = in_double(data)
     measure = RelativeResidual(problem, data, seed, "estimate")
     best: tuple[float, nn.Module] | None = None
     before = math.nan
@@ -126,7 +126,7 @@ def error_estimate(
         both = Corrected(field, correction.to(data["like"].device))
         if math.isnan(before):
             before = measure.size(both)
-        correct(problem, both, data, seed)
+        correct(problem, both, data, seed, measure.coupled)
         after = measure.size(both)
         if math.isfinite(after) and (best is None or after < best[0]):
             best = after, both
@@ -164,7 +164,7 @@ def compared(
     Returns:
         The estimate, not to be trusted where the other solution is not better.
     """
-    gaps = _relative(problem, solution.field, other.field, _double(solution.data))
+    gaps = _relative(problem, solution.field, other.field, in_double(solution.data))
     trusted = rounding or left <= RESOLVED
     reason = "from a second solution in twice as many windows"
     if not trusted:
@@ -172,12 +172,12 @@ def compared(
     return ErrorEstimate(gaps, trusted, reason, left, other.field)
 
 
-def correct(problem: Any, both: Corrected, data: Any, seed: int) -> None:
+def correct(problem: Any, both: Corrected, data: Any, seed: int, coupled: frozenset[str]) -> None:
     """Solve for the correction by one linearised least-squares problem on points of its own."""
-    objective = Objective(problem, both, data, generator(seed, "correction"), weighting=balance(problem))
+    points = generator(seed, "correction")
+    objective = Objective(problem, both, data, points, weighting=balance(problem), coupled=coupled)
     wanted = ROWS_PER_COLUMN * sum(p.numel() for p in objective.parameters)
-    rows = max(objective.stacked(objective.theta()).numel(), 1)
-    objective.sample_as(SamplerState(points=wanted / rows))
+    objective.sample_as(SamplerState(points=wanted / max(objective.count(), 1)))
     objective.resample()
     objective.reweigh(0)
     theta = objective.theta()
@@ -199,10 +199,6 @@ def _relative(problem: Any, base: nn.Module, both: nn.Module, data: Any) -> dict
 
 def _grid(domain: Domain, data: Any) -> Tensor:
     return evaluation_points(domain, None).points.to(data["like"])
-
-
-def _double(data: Any) -> Any:
-    return tree_map(lambda leaf: leaf.double() if isinstance(leaf, Tensor) and leaf.is_floating_point() else leaf, data)
 
 
 def affordable_estimate(problem: Any, field: nn.Module, data: Any, seed: int, seconds: float) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from nfsolve.fields import RandomFeatures
 from nfsolve.optim import LinearLeastSquares
 from nfsolve.problem import Objective, Recipe, RunOptions, SamplerState, Stage, cuts_of, may_have_windows, window_of
 from nfsolve.run.beginning import start_at_rest
-from nfsolve.run.estimate import ROWS_PER_COLUMN
+from nfsolve.run.estimate import MANY, ROWS_PER_COLUMN
 from nfsolve.run.relative import RelativeResidual, balance
 
 NEEDS_WINDOWS = 1e-6  # held-out residual, relative to that of the zero field, above which windows of time are tried
@@ -32,7 +32,6 @@ GAIN = 2.0  # factor on the residual that a larger trial must bring for the next
 LINEAR = 3  # most steps that a linear problem takes
 STEEP = 5.0  # factor that the last features brought, for which more of them are worth more time
 COLUMNS = 3000  # most columns of a least-squares problem
-MANY = 4  # coordinates from which features of few of them, and smaller bandwidths, are tried
 WIDTHS = {
     1: (40, 80, 160, 320),
     2: (200, 400, 800, 1600, 2400),
@@ -40,7 +39,7 @@ WIDTHS = {
     MANY: (400, 800, 1600, 2400),
 }
 SCALES = (2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
-SCALES_OF_MANY = (0.5, 1.0, *SCALES)
+SCALES_OF_MANY = (0.5, 1.0, *SCALES)  # of so many coordinates that features of few are tried too
 WINDOWS = (2, 4, 8, 16, 32, 64)
 STEPS = 40  # Newton steps of a least-squares trial at most
 
@@ -98,7 +97,6 @@ class Ladder:
         self.tries = 2  # bandwidths for which there must be time
         self.trials: list[Trial] = []
         self._parts: dict[int, tuple[Any, Any, RelativeResidual]] = {}
-        self._coupled: frozenset[str] | None = None
 
     def left(self) -> float:
         """Seconds that are left for trials."""
@@ -266,13 +264,12 @@ class Ladder:
 
     def _tried(self, width: int, scales: tuple[float, ...], windows: int, interactions: int) -> Trial | None:
         begun = time.perf_counter()
-        problem, data, relative_residual = self._part(windows)
+        problem, data, measure = self._part(windows)
         made: dict[str, Any] = {"seed": self.seed, "dtype": torch.float64, "device": self.device}
         made["interactions"] = interactions
         field = RandomFeatures.for_problem(problem, width=width, scale=scales, **made)
         points = generator(self.seed, "points")
-        objective = Objective(problem, field, data, points, weighting=balance(problem), coupled=self._coupled)
-        self._coupled = objective.coupled
+        objective = Objective(problem, field, data, points, weighting=balance(problem), coupled=measure.coupled)
         objective.sample_as(SamplerState(points=points_factor(problem, width * self.k)))
         objective.resample()
         start_at_rest(objective, self.seed)
@@ -284,7 +281,7 @@ class Ladder:
             steps += 1
             if self.left() < 0 and steps > 3:
                 break
-        relative = relative_residual(field)
+        relative = measure(field)
         if not math.isfinite(relative):
             return None
         found = Trial(width, scales, windows, interactions, relative, steps, time.perf_counter() - begun)

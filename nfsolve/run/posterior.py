@@ -20,8 +20,8 @@ import torch
 from scipy import stats
 from torch import Tensor, nn
 from torch.func import functional_call, jacrev
-from torch.utils._pytree import tree_map_only
 
+from nfsolve._core.device import in_double
 from nfsolve._core.errors import InputError, unknown
 from nfsolve._core.random import generator
 from nfsolve.domains import Domain
@@ -251,8 +251,8 @@ def posterior(
     problem = _at_values(solution.problem, solution.metrics)
     if getattr(problem, "batch", 0):  # all that was measured counts, not a mini-batch
         problem = problem.with_(batch=0)
-    net = _double(copy.deepcopy(solution.field))
-    objective = Objective(problem, net, _double(solution.data), generator(seed, "posterior"))
+    net = copy.deepcopy(solution.field).double()
+    objective = Objective(problem, net, in_double(solution.data), generator(seed, "posterior"))
     last = solution.history[-1] if solution.history else {}
     weights = {key.removeprefix("weight/"): value for key, value in last.items() if key.startswith("weight/")}
     objective.weights = Weights(Constant(), problem.weights() | weights)
@@ -364,11 +364,3 @@ def _at_values(problem: Problem, metrics: Mapping[str, Any]) -> Problem:
         for name, old in problem.unknown_scalars().items()
     }
     return problem.with_(**found) if found else problem
-
-
-def _double(thing: Any) -> Any:
-    if isinstance(thing, nn.Module):
-        return thing.double()
-    if isinstance(thing, Tensor):
-        return thing.double() if thing.dtype in (torch.float32, torch.float16, torch.bfloat16) else thing
-    return tree_map_only(Tensor, _double, thing)

@@ -38,6 +38,7 @@ class RelativeResidual:
     Attributes:
         fresh: The points.
         weights: Weight of each residual.
+        coupled: Residuals that couple their points.
         zero: Root of the weighted sum of squares that zero leaves, at least 1e-300.
     """
 
@@ -49,12 +50,13 @@ class RelativeResidual:
         some = RandomFeatures.for_problem(problem, width=WIDTH, scale=SCALE, **made)
         objective = Objective(problem, some, data, generator(seed, "balance"), weighting=balance(problem))
         objective.reweigh(0)
+        self.coupled = objective.coupled
         self.weights = objective.weights.means(list(self.fresh)) or problem.weights()
         self.zero = max(self.size(some), 1e-300)  # before it is fitted to anything
 
     def size(self, field: nn.Module | Any) -> float:
         """Return the root of the weighted sum of mean squares of the held-out residuals of a field."""
-        return self.of(held_out(self.problem, field, self.fresh))
+        return self.of(held_out(self.problem, field, self.fresh, self.coupled))
 
     def of(self, scores: dict[str, Any]) -> float:
         """Return the same from ``heldout/NAME``, where these are known."""
