@@ -1,6 +1,6 @@
 """A scene from photographs with known cameras (NeRF): density and colours in a box, for views from anywhere.
 
-nfsolve run nerf --data FOLDER          transforms.json of Blender, nerfstudio or instant-ngp, or LLFF
+nfsolve run nerf --data FOLDER          transforms.json of Blender, nerfstudio or instant-ngp, COLMAP, LLFF, phones
 nfsolve run nerf --data nerf_lego_200.npz --downscale 2
 nfsolve run nerf --data FOLDER --field mlp --field.encoding positional
 """
@@ -21,7 +21,7 @@ class NeRF(Radiance):
     """The density and the colours of a scene from your own posed photographs."""
 
     data: str = ""
-    """folder, .zip or .npz: transforms.json of Blender, nerfstudio or instant-ngp, or poses_bounds.npy of LLFF"""
+    """folder, .zip or .npz: transforms.json of Blender, nerfstudio or instant-ngp, COLMAP, LLFF, Polycam, Record3D"""
     downscale: float = 1.0
     """factor by which the images are reduced"""
     background: str | None = None

@@ -1,4 +1,4 @@
-"""Posed photographs from files: Blender, nerfstudio, instant-ngp and LLFF layouts, in folders, zips and .npz."""
+"""Posed photographs from files: Blender, nerfstudio, instant-ngp, LLFF, COLMAP and phones, in folders, zips, .npz."""
 
 from nfsolve.data.photos.photographs import Photographs, read_photographs
 from nfsolve.data.photos.writing import write_transforms

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -74,7 +75,8 @@ def find_extent(
         extent = _half_angles(cameras)[0]
         bounds = bounds or _ndc_hull(cameras, everyone, extent, near)
         far = float("inf") if far is None else far
-    bounds = bounds or _within_aabb(cameras, layout.bounds, where, backed)
+    if bounds is None:
+        bounds = layout.bounds if layout.captured else _within_aabb(cameras, layout.bounds, where, backed)
     bounds = bounds or _seen_by(cameras, where, near, far, layout.forward_facing)
     if len(bounds) != 3 or not all(low < high for low, high in bounds):
         raise InputError(
@@ -137,6 +139,8 @@ def _hull(points: Tensor) -> Bounds:
 def _within_aabb(cameras: Cameras, cube: Bounds | None, where: str, backed: bool) -> Bounds | None:
     """Return the cube of aabb_scale, or what of it the cameras look at where a colour is behind that."""
     looked = None if cube is None else _looked_at(cameras)
+    if cube is not None and looked is None and (other := _other_axes(cameras)):
+        say(f"the cameras of '{where}' do not look at one point, but they would {other}")
     if cube is None or looked is None:
         return cube
     shared = tuple((max(a, c), min(b, d)) for (a, b), (c, d) in zip(cube, looked, strict=True))
@@ -164,7 +168,7 @@ def _looked_at(cameras: Cameras) -> Bounds | None:
     if float(torch.linalg.eigvalsh(total)[0]) <= _NARROW:
         return None
     middle = torch.linalg.solve(total, (across @ eyes[..., None]).mean(0))[:, 0]
-    if float(((middle - eyes) * axes).sum(-1).median()) <= 0:
+    if float(((middle - eyes) * axes).sum(-1).median()) <= 1e-6 * float(eyes.abs().max()):  # behind, or at, them
         return None
     tangent = torch.tensor(_half_angles(cameras), dtype=axes.dtype).amin(-1)
     half = float(((middle - eyes).norm(dim=-1) * torch.sin(torch.atan(tangent))).median())
@@ -178,11 +182,23 @@ def _seen_by(cameras: Cameras, where: str, near: float | None, far: float | None
     if near is not None and far is not None:
         _, origins, directions = view_rays(cameras, 9)
         return _hull(torch.cat([origins + near * directions, origins + far * directions]))
+    other = None if forward else _other_axes(cameras)
     raise InputError(
-        f"cameras must surround a scene, or its box must be given, but those of '{where}' do not look at one point, "
-        "and nothing says how far they see",
-        do="give bounds, or near and far, or aabb_scale in transforms.json",
+        f"cameras must surround a scene, or its box must be given, but those of '{where}' do not look at one point"
+        + (f", though they would {other}" if other else ", and nothing says how far they see"),
+        do="correct the poses" if other else "give bounds, or near and far, or aabb_scale in transforms.json",
     )
+
+
+def _other_axes(cameras: Cameras) -> str | None:
+    """Return under which other convention of poses cameras would look at one point, in words."""
+    inverse, turned = torch.linalg.inv(cameras.poses), cameras.poses.new_tensor([1.0, -1.0, -1.0, 1.0])
+    ways = {
+        "with the axes of OpenCV: y and z of each camera turned round": cameras.poses * turned,
+        "if the matrices were inverted: they map the world to the camera": inverse,
+        "if the matrices were inverted and y and z of each camera turned round": inverse * turned,
+    }
+    return next((way for way, poses in ways.items() if _looked_at(replace(cameras, poses=poses)) is not None), None)
 
 
 def _distances(eyes: Tensor, bounds: Bounds) -> tuple[float, float]:

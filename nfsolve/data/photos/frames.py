@@ -1,11 +1,9 @@
 """One photograph and its camera, as every layout gives them, before the picture is decoded."""
 
-import posixpath
 import warnings
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -63,7 +61,19 @@ class Frame:
 
 @dataclass(frozen=True)
 class Layout:
-    """All frames of all splits, and what the format says of the scene."""
+    """All frames of all splits, and what the format says of the scene.
+
+    Attributes:
+        splits: The frames by split.
+        fisheye: Whether lenses are of the fisheye kind.
+        near: Where rays begin, if it is said.
+        far: Where they end, if it is said.
+        bounds: The cube of ``aabb_scale``, or the box of the points that were reconstructed with the cameras.
+        white: Whether transparent photographs are known to be before white.
+        forward_facing: Whether all cameras face forward, as in LLFF.
+        captured: Whether the scene was taken by a camera (COLMAP, Polycam, Record3D), so that it goes on beyond its
+            ``bounds``, which come from what was reconstructed.
+    """
 
     splits: dict[str, list[Frame]]
     fisheye: bool = False
@@ -72,6 +82,7 @@ class Layout:
     bounds: Bounds | None = None
     white: bool = False
     forward_facing: bool = False
+    captured: bool = False
 
 
 def check_pose(name: str, pose: np.ndarray) -> None:
@@ -108,13 +119,19 @@ def check_inside(root: Root, file: Root, allow_outside: bool) -> None:
     Raises:
         InputError: It lies outside.
     """
-    if allow_outside or isinstance(root, zipfile.Path) or isinstance(file, zipfile.Path):
-        return
-    if not file.resolve().is_relative_to(root.resolve()):
+    if not (allow_outside or is_inside(root, file)):
+        at = file if isinstance(file, zipfile.Path) else file.resolve()
         raise InputError(
-            f"files of the scene '{root}' must lie in its folder, but it names '{file}', which is '{file.resolve()}'",
+            f"files of the scene '{root}' must lie in its folder, but it names '{file}', which is '{at}'",
             do="copy the file into the folder, or, if you trust the scene, give allow_outside=True (--allow-outside)",
         )
+
+
+def is_inside(root: Root, file: Root) -> bool:
+    """Tell whether a file lies in the folder of the scene, also behind ``..`` and links; an archive has no outside."""
+    if isinstance(root, zipfile.Path) or isinstance(file, zipfile.Path):
+        return True
+    return file.resolve().is_relative_to(root.resolve())
 
 
 def read_bytes(file: Root) -> bytes:
@@ -134,18 +151,6 @@ def read_bytes(file: Root) -> bytes:
 def read_picture(file: Root) -> Tensor:
     """Decode the picture in a file."""
     return decode(read_bytes(file), f"image '{file}'")
-
-
-def find_picture(root: Root, name: str, allow_outside: bool) -> Callable[[], Tensor] | None:
-    """Find the picture of a name, which may lack its ending or have it in other letters; None where there is none."""
-    stem, ending = posixpath.splitext(name)
-    others = [stem + other for other in ENDINGS if other.lower() == ending.lower()]
-    for candidate in (name, *(name + other for other in ENDINGS), *others):
-        file = root / candidate
-        check_inside(root, file, allow_outside)
-        if file.is_file():
-            return partial(read_picture, file)
-    return None
 
 
 def say(text: str) -> None:

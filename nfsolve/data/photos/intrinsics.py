@@ -12,6 +12,7 @@ PLAIN = ("fl_x", "fl_y", "w", "h", "cx", "cy", *COEFFICIENTS)
 FOCAL = (("fl_x", "camera_angle_x"), ("fl_y", "camera_angle_y"))  # each says the same
 FISHEYE = {"PINHOLE": False, "SIMPLE_PINHOLE": False, "PERSPECTIVE": False, "SIMPLE_RADIAL": False, "RADIAL": False}
 FISHEYE |= {"OPENCV": False, "SIMPLE_RADIAL_FISHEYE": True, "RADIAL_FISHEYE": True, "OPENCV_FISHEYE": True}
+SMALLEST = 3.2  # degrees of an angle of view; all of half a turn in radians are less
 AGREE = 0.01  # relative difference up to which two focal lengths are the same
 
 
@@ -31,9 +32,9 @@ def read_lens(where: str, entry: dict[str, Any]) -> dict[str, float]:
     lens = {key: float(numbers(f"'{key}' of {where}", entry[key], 0)) for key in PLAIN if entry.get(key) is not None}
     for axis in "xy":
         if entry.get(f"{axis}_fov") is not None:  # degrees, of instant-ngp
-            lens[f"camera_angle_{axis}"] = math.radians(
-                float(numbers(f"'{axis}_fov' of {where}", entry[f"{axis}_fov"], 0))
-            )
+            degrees = float(numbers(f"'{axis}_fov' of {where}", entry[f"{axis}_fov"], 0))
+            check_degrees(f"'{axis}_fov' of {where}", degrees)
+            lens[f"camera_angle_{axis}"] = math.radians(degrees)
         key = f"camera_angle_{axis}"
         if entry.get(key) is not None:
             lens[key] = float(numbers(f"'{key}' of {where}", entry[key], 0))
@@ -126,6 +127,15 @@ def check_angle(what: str, angle: float) -> float:
             do=f"write {math.radians(angle):.6g} if it is in degrees" if 4 < angle < 180 else "correct it",
         )
     return angle
+
+
+def check_degrees(what: str, degrees: float) -> None:
+    """Refuse an angle of view in degrees that is so small that it must be one in radians."""
+    if 0 < degrees < SMALLEST:
+        raise InputError(
+            f"{what} must be an angle in degrees, and none is as small as {degrees:g}",
+            do=f"write {math.degrees(degrees):.6g} if it is in radians",
+        )
 
 
 def numbers(what: str, value: Any, ndim: int | None = None) -> np.ndarray:

@@ -11,9 +11,11 @@ from torch import Tensor
 
 from nfsolve._core.arrays import read_arrays, real_number, real_numbers, reason
 from nfsolve._core.errors import InputError
+from nfsolve.data.photos.colmap import find_model, read_colmap
 from nfsolve.data.photos.frames import SPLITS, Frame, Layout, Root, check_inside
 from nfsolve.data.photos.intrinsics import check_angle
 from nfsolve.data.photos.llff import read_llff, read_rows
+from nfsolve.data.photos.phones import find_polycam, is_record3d, read_polycam, read_record3d
 from nfsolve.data.photos.transforms import read_transforms
 from nfsolve.data.tables import find_file
 
@@ -44,14 +46,25 @@ def read_layout(path: str | Path, hold_out: int, allow_outside: bool = False) ->
     if not files and (single := named or root / "transforms.json").is_file():
         files = {"": single}
     if not files:
-        raise InputError(
-            f"'{found}' must hold posed photographs, by transforms.json, transforms_train.json or poses_bounds.npy and "
-            "a folder of images, but it has none of these files",
-            do="convert the scene to the nerfstudio layout",
-        )
+        return _read_capture(root, str(found), hold_out, allow_outside)
     for file in files.values():
         check_inside(root, file, allow_outside)
     return read_transforms(root, files, hold_out, allow_outside)
+
+
+def _read_capture(root: Root, where: str, hold_out: int, allow_outside: bool) -> Layout:
+    """Read what no file of ours describes: a model of COLMAP, or the export of a telephone."""
+    if model := find_model(root):
+        return read_colmap(root, model, hold_out, allow_outside)
+    if keyframes := find_polycam(root):
+        return read_polycam(root, keyframes, hold_out, allow_outside)
+    if is_record3d(root):
+        return read_record3d(root, hold_out, allow_outside)
+    raise InputError(
+        f"'{where}' must hold posed photographs, by transforms.json, transforms_train.json, poses_bounds.npy, a model "
+        "of COLMAP (sparse/0), or an export of Polycam or Record3D, but it has none of these",
+        do="run COLMAP on the photographs, or convert the scene to the nerfstudio layout",
+    )
 
 
 def _open(file: Path) -> Root:

@@ -1,9 +1,6 @@
-"""Posed photographs: colours, cameras, and the part of space that they show.
+"""Posed photographs: colours, cameras, and the part of space that they show."""
 
-Transparent images are taken to be straight, as the PNG specification says (colours are not multiplied by
-alpha; NeRF's Blender scenes are), and composed before the background as they are read: c alpha + b (1 - alpha).
-"""
-
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,19 +9,16 @@ import torch
 from torch import Tensor
 
 from nfsolve._core.errors import InputError, unknown
+from nfsolve.data.photos.backgrounds import Colour, compose, find_background, is_transparent
 from nfsolve.data.photos.extent import cameras_of, find_extent
-from nfsolve.data.photos.frames import ENDINGS, Bounds, Frame, Layout, say
+from nfsolve.data.photos.frames import ENDINGS, Bounds, Frame, say
 from nfsolve.data.photos.layouts import read_layout
 from nfsolve.data.pictures import area
 from nfsolve.forward.cameras import Cameras, ndc_rays, orbit, spiral, sway
 from nfsolve.forward.rendering import Rays, box_intersection
 
-BACKGROUNDS = {"white": (1.0, 1.0, 1.0), "black": (0.0, 0.0, 0.0)}
-NO_BACKGROUND = "none"
 PATHS = ("orbit", "spiral")
-Colour = tuple[float, ...]
-LOOKED_AT = 8  # photographs in which a common background is looked for, about
-BORDER, ALIKE = 0.8, 4 / 255  # share of a border that must have its colour, and how exactly
+WIDE = math.radians(150)  # angle of view that no lens without distortion has
 
 
 @dataclass(frozen=True)
@@ -168,14 +162,15 @@ def read_photographs(
     """Read the photographs of one split, with what all splits share: the box, near and far.
 
     Args:
-        path: A folder or a .zip with transforms.json, transforms_{train,val,test}.json or poses_bounds.npy; such a
-            JSON file itself; or a .npz with images_train, poses_train, ... and camera_angle_x or focal, or with images
-            and poses_bounds. Also the name of a file under ``$NFSOLVE_DATA``.
+        path: A folder or a .zip with transforms.json, transforms_{train,val,test}.json, poses_bounds.npy, a model of
+            COLMAP, or an export of Polycam or Record3D; such a JSON file itself; or a .npz with images_train,
+            poses_train, ... and camera_angle_x or focal, or with images and poses_bounds. Also the name of a file
+            under ``$NFSOLVE_DATA``.
         split: ``"train"``, ``"val"`` or ``"test"``. Without files or lists for them, val and test are the same.
         downscale: How many times smaller the images are made, by averaging areas after composing.
         background: The colour behind the scene, ``"white"``, ``"black"`` or three numbers in [0, 1]; ``"none"`` where
-            the photographs show what is there. By default white for the Blender layout and its .npz; else the one
-            colour that opaque photographs have along their borders, if they all have one, which is said.
+            the photographs show what is there. By default white behind transparent photographs, and behind opaque
+            ones the one colour that they have along their borders, if they have one; see `find_background`.
         bounds: The box of the scene, ``(low, high)`` of each coordinate; see `find_extent` for the default.
         near: Where rays begin; see `find_extent`.
         far: Where rays end.
@@ -207,7 +202,7 @@ def read_photographs(
             f"there is no '{few}",
             do="correct file_path, or leave the frame out",
         )
-    behind = _background(background, layout)
+    behind = find_background(background, layout)
     images, masks, cameras = _load(frames, layout.fisheye, downscale, behind)
     extent = find_extent(layout, str(path), bounds, near, far, ndc, behind is not None)
     names = tuple(frame.name for frame in frames)
@@ -222,52 +217,6 @@ def read_photographs(
     return photographs
 
 
-def _background(background: str | Sequence[float] | None, layout: Layout) -> Colour | None:
-    """Return the colour behind the scene: what is given, what the layout is known for, or what all pictures show."""
-    if background is not None or layout.forward_facing:
-        return _colour(background)
-    if layout.white:
-        return BACKGROUNDS["white"]
-    frames = [frame for frame in layout.splits.get("train", []) if frame.image is not None]
-    some = [_border(frame) for frame in frames[:: -(-len(frames) // LOOKED_AT) or 1]]
-    if not some or not all(len(border) for border in some):
-        return None
-    middle = some[0].median(0).values
-    if not all(float(((border - middle).abs().amax(-1) <= ALIKE).double().mean()) >= BORDER for border in some):
-        return None
-    colour = tuple(round(value, 4) for value in middle.tolist())
-    say(
-        f"the photographs have one colour along their borders, {', '.join(f'{value:g}' for value in colour)}, which is "
-        "taken for the background; give another, or background='none' where it belongs to the scene"
-    )
-    return colour
-
-
-def _border(frame: Frame) -> Tensor:
-    """Return the colours ``(n, 3)`` along the border of an opaque photograph; none of a transparent one."""
-    assert frame.image is not None
-    picture = frame.image()
-    if picture.shape[-1] in (2, 4) and float(picture[..., -1].min()) < 1:
-        return picture.new_zeros(0, 3)
-    colours = picture[..., :3] if picture.shape[-1] > 2 else picture[..., :1].expand(-1, -1, 3)
-    return torch.cat([colours[0], colours[-1], colours[:, 0], colours[:, -1]])
-
-
-def _colour(background: str | Sequence[float] | None) -> Colour | None:
-    if background is None or background == NO_BACKGROUND:
-        return None
-    if isinstance(background, str):
-        if background not in BACKGROUNDS:
-            known = (*BACKGROUNDS, NO_BACKGROUND)
-            raise unknown("background", background, known, "give one of these, or three numbers in [0, 1]")
-        return BACKGROUNDS[background]
-    if len(background) != 3 or not all(0 <= value <= 1 for value in background):
-        raise InputError(
-            f"background must be red, green and blue in [0, 1], got {tuple(background)}", do="choose such a colour"
-        )
-    return tuple(float(value) for value in background)
-
-
 def _load(
     frames: list[Frame], fisheye: bool, downscale: float, behind: Colour | None
 ) -> tuple[list[Tensor], list[Tensor], Cameras]:
@@ -275,27 +224,45 @@ def _load(
     images, masks, sizes, before = [], [], [], []
     for frame in frames:
         assert frame.image is not None
-        picture = _compose(frame, frame.image(), behind)
+        picture = compose(frame, frame.image(), behind)
         height, width = picture.shape[:2]
-        _check_size(frame, width, height)
         small = [max(1, round(side / downscale)) for side in (width, height)]
         images.append(area(picture, small[1], small[0]).float().clamp(0, 1).reshape(-1, 3))
         masks.append(area(_mask(frame, width, height), small[1], small[0]).reshape(-1) > 0.999)
         sizes.append(small)
         before.append([width, height])
-    return images, masks, cameras_of(frames, before, fisheye).resized(torch.tensor(sizes))
+    _check_sizes(frames, before)
+    cameras = cameras_of(frames, before, fisheye)
+    _say_wide(frames, cameras)
+    return images, masks, cameras.resized(torch.tensor(sizes))
 
 
-def _check_size(frame: Frame, width: int, height: int) -> None:
-    """Refuse a picture of another shape than w and h say, and say so where it has another scale."""
-    said = frame.lens.get("w", width), frame.lens.get("h", height)
-    if said == (width, height):
-        return
-    factor = width / said[0]
-    sentence = f"image '{frame.name}' has {width} x {height} pixels, but w and h say {said[0]:g} x {said[1]:g}"
-    if abs(factor * said[1] - height) > 1:
-        raise InputError(sentence, do="correct w, h, focal lengths and principal point, all in the same pixels")
-    say(f"{sentence}; focal length and principal point are scaled to the picture")
+def _check_sizes(frames: list[Frame], sizes: list[list[int]]) -> None:
+    """Refuse pictures of another shape than w and h say, and say so where they have another scale."""
+    scaled = []
+    for frame, (width, height) in zip(frames, sizes, strict=True):
+        said = frame.lens.get("w", width), frame.lens.get("h", height)
+        if said == (width, height):
+            continue
+        sentence = f"image '{frame.name}' has {width} x {height} pixels, but w and h say {said[0]:g} x {said[1]:g}"
+        if abs(width / said[0] * said[1] - height) > 1:
+            raise InputError(sentence, do="correct w, h, focal lengths and principal point, all in the same pixels")
+        scaled.append(sentence)
+    if scaled:
+        others = f", and {len(scaled) - 1} more have other sizes than said" if len(scaled) > 1 else ""
+        say(f"{scaled[0]}{others}; focal length and principal point are scaled to the picture")
+
+
+def _say_wide(frames: list[Frame], cameras: Cameras) -> None:
+    """Doubt a focal length that is far too short for the pixels of its image."""
+    angles = 2 * torch.atan(0.5 * cameras.sizes[:, 0] / cameras.focals[:, 0])
+    wide = (angles > WIDE).nonzero()[:, 0].tolist()
+    if wide and not cameras.fisheye:
+        first = wide[0]
+        say(
+            f"the focal length of '{frames[first].name}', {float(cameras.focals[first, 0]):.3g} pixels, makes its angle"
+            f" of view {math.degrees(float(angles[first])):.0f} degrees; is it in pixels, and the angle in radians?"
+        )
 
 
 def _mask(frame: Frame, width: int, height: int) -> Tensor:
@@ -303,31 +270,15 @@ def _mask(frame: Frame, width: int, height: int) -> Tensor:
     if frame.mask is None:
         return torch.ones(height, width, 1, dtype=torch.float64)
     picture = frame.mask()
-    if picture.shape[:2] != (height, width):
+    rows, columns = picture.shape[:2]
+    if abs(columns * height - rows * width) > max(rows, columns, height, width):
         raise InputError(
-            f"the mask of '{frame.name}' must have the size of its image, {width} x {height} pixels, but has "
-            f"{picture.shape[1]} x {picture.shape[0]}",
-            do="resize it without smoothing",
+            f"the mask of '{frame.name}' must have the shape of its image, {width} x {height} pixels, but has "
+            f"{columns} x {rows}",
+            do="make it of the whole image",
         )
-    bright = picture[..., :1]
-    return (bright > 0.5 * bright.max()).double()
-
-
-def _compose(frame: Frame, picture: Tensor, behind: Colour | None) -> Tensor:
-    channels = picture.shape[-1]
-    colours = picture[..., :3] if channels > 2 else picture[..., :1].expand(-1, -1, 3)
-    if channels in (1, 3):
-        return colours
-    alpha = picture[..., -1:]
-    if behind is None:
-        if float(alpha.min()) == 1:
-            return colours
-        share = 100 * float((alpha < 1).double().mean())
-        raise InputError(
-            f"image '{frame.name}' is transparent in {share:.0f} % of its pixels and needs a colour behind it",
-            do="give background='white' or another; the rendering is composed before the same colour",
-        )
-    return colours * alpha + colours.new_tensor(behind) * (1 - alpha)
+    bright = picture[..., -1:] if is_transparent(picture) else picture[..., :3].amax(-1, keepdim=True)
+    return area((bright > 0.5 * bright.max()).double(), height, width)
 
 
 def _check_box(photographs: Photographs) -> None:

@@ -7,24 +7,14 @@ docs/nerf_dataset_tips.md (aabb_scale, scale, offset, x_fov). A key that says so
 
 import json
 import posixpath
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from nfsolve._core.errors import InputError
-from nfsolve.data.photos.frames import (
-    SPLITS,
-    Bounds,
-    Frame,
-    Layout,
-    Root,
-    find_picture,
-    hold_out_some,
-    read_bytes,
-    say,
-)
+from nfsolve.data.photos.finding import named_mask, with_pictures
+from nfsolve.data.photos.frames import SPLITS, Bounds, Frame, Layout, Root, hold_out_some, read_bytes, say
 from nfsolve.data.photos.intrinsics import is_fisheye, merged, numbers, read_lens
 
 LENS = ("fl_x", "fl_y", "camera_angle_x", "camera_angle_y", "x_fov", "y_fov", "w", "h", "cx", "cy", "k1", "k2", "k3")
@@ -39,6 +29,7 @@ UNUSED = {  # keys of which the user should know that they are not used, and why
     "depth_path": "depths are not read",
     "time": "the scene is taken to stand still",
 }
+EXACT = 1e-3  # how far the entries of a rotation may be off
 REFUSED: dict[str, str] = dict.fromkeys(
     ("mask", "dynamic_mask_path"), "give the masks as mask_path, black where left out"
 )
@@ -119,7 +110,10 @@ def _given(entry: dict[str, Any]) -> dict[str, Any]:
 def _frames(root: Root, file: str, head: dict[str, Any], allow_outside: bool) -> list[Frame]:
     common = read_lens(f"'{file}'", head)
     entries = enumerate(head["frames"])
-    frames = [_frame(root, f"frame {i} of '{file}'", entry, common, allow_outside) for i, entry in entries]
+    stretched: list[float] = []
+    frames = [_frame(root, f"frame {i} of '{file}'", e, common, allow_outside, stretched) for i, e in entries]
+    if any(abs(factor - 1) > EXACT for factor in stretched):
+        say(f"the rotations of '{file}' are scaled, by {stretched[0]:.4g} in the first frame; the scale is left out")
     seen: set[str] = set()
     for frame in frames:
         if frame.name in seen:
@@ -127,38 +121,46 @@ def _frames(root: Root, file: str, head: dict[str, Any], allow_outside: bool) ->
                 f"'{file}' must name each image once, but it has two frames of '{frame.name}'", do="correct file_path"
             )
         seen.add(frame.name)
-    return frames
+    return with_pictures(root, frames, allow_outside)
 
 
-def _frame(root: Root, where: str, entry: dict[str, Any], common: dict[str, float], allow_outside: bool) -> Frame:
+def _frame(
+    root: Root, where: str, entry: dict[str, Any], common: dict[str, float], allow_outside: bool, stretched: list[float]
+) -> Frame:
+    """Read a frame but for its picture; note by which factor its rotation is scaled."""
     for key in ("file_path", "transform_matrix"):
         if key not in entry:
             raise InputError(f"{where} must have '{key}', but it has not", do="write it in each frame")
-    pose = numbers(f"'transform_matrix' of {where}", entry["transform_matrix"])
-    if pose.shape not in ((3, 4), (4, 4)):
-        raise InputError(
-            f"'transform_matrix' of {where} must have shape (4, 4) or (3, 4), but it has {pose.shape}", do="correct it"
-        )
-    pose = np.concatenate([pose[:3], [[0.0, 0.0, 0.0, 1.0]]])
+    pose = _pose(f"'transform_matrix' of {where}", entry["transform_matrix"])
+    factor = float(np.linalg.norm(pose[:3, :3], axis=0).mean())
+    stretched.append(factor)
+    if factor > 0:
+        pose[:3, :3] /= factor
     lens = merged(common, read_lens(where, entry))
     if not {"fl_x", "camera_angle_x", "fl_y", "camera_angle_y"} & lens.keys():
         raise InputError(
             f"{where} must have a focal length, but it has none",
             do="write 'fl_x' or 'camera_angle_x', for all frames at the top or in each frame",
         )
-    name = _name(entry["file_path"])
-    picture = find_picture(root, name, allow_outside)
-    return Frame(name, pose, lens, picture, _mask(root, where, entry, allow_outside))
+    name, mask = _name(entry["file_path"]), entry.get("mask_path")
+    return Frame(name, pose, lens, None, named_mask(root, where, _name(mask), allow_outside) if mask else None)
 
 
-def _mask(root: Root, where: str, entry: dict[str, Any], allow_outside: bool) -> Callable[[], Tensor] | None:
-    if not entry.get("mask_path"):
-        return None
-    name = _name(entry["mask_path"])
-    found = find_picture(root, name, allow_outside)
-    if found is None:
-        raise InputError(f"the mask '{name}' of {where} must be a picture, but there is none", do="correct mask_path")
-    return found
+def _pose(what: str, value: Any) -> np.ndarray:
+    """Read a camera-to-world matrix of three or four rows, also written row by row in one list."""
+    pose = numbers(what, value)
+    if pose.shape in ((12,), (16,)):
+        pose = pose.reshape(-1, 4)
+    if pose.shape not in ((3, 4), (4, 4)):
+        raise InputError(f"{what} must have shape (4, 4) or (3, 4), but it has {pose.shape}", do="correct it")
+    last = np.array([0.0, 0.0, 0.0, 1.0])
+    if len(pose) == 4 and np.abs(pose[3] - last).max() > EXACT:
+        turned = np.abs(pose[:, 3] - last).max() <= EXACT
+        raise InputError(
+            f"the last row of {what} must be 0, 0, 0, 1, got {', '.join(f'{v:g}' for v in pose[3])}",
+            do="transpose it: its last column is what should be its last row" if turned else "correct it",
+        )
+    return np.concatenate([pose[:3], last[None]])
 
 
 def _name(path: Any) -> str:

@@ -92,7 +92,7 @@ def test_a_focal_length_is_the_same_however_it_is_written(tmp_path: Path, way: s
         top = {key: 77.0}
     folder = scene(tmp_path, top, None if place == "top" else lambda i: FOCALS[way])
     if "w" in FOCALS[way]:
-        with pytest.warns(UserWarning, match="16 x 12 pixels, but w and h say 32 x 24; focal length"):
+        with pytest.warns(UserWarning, match="16 x 12 pixels, but w and h say 32 x 24, and 4 more .*focal length"):
             cameras = read_photographs(folder).cameras
     else:
         cameras = read_photographs(folder).cameras
@@ -208,7 +208,7 @@ def test_masks_leave_what_is_not_black(tmp_path: Path, downscale: int):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"size": (HEIGHT, WIDTH - 2)}, "mask of 'images/1.png' must have the size of its image, 16 x 12"),
+        ({"size": (HEIGHT, WIDTH - 2)}, "mask of 'images/1.png' must have the shape of its image, 16 x 12"),
         ({"missing": True}, "the mask 'masks/none.png' of frame 0 of 'transforms.json' must be a picture"),
     ],
 )
@@ -270,3 +270,120 @@ def test_turned_and_four_colour_photographs_are_those_that_one_sees(tmp_path: Pa
         sideways.save(folder / "images" / f"{i}.png", exif=turned)
     image = read_photographs(folder).image(0)
     np.testing.assert_allclose(image.numpy(), pixels(1) / 255, atol=1e-6)
+
+
+def matrices(change: Any) -> Any:
+    """Return what gives frame i another matrix."""
+    poses = dome(N, 4.0, (0.1, 1.2)).numpy()
+    return lambda i: {"transform_matrix": change(poses[i]).tolist()}
+
+
+MATRICES = {
+    "flat": lambda pose: pose.reshape(-1),
+    "three rows": lambda pose: pose[:3],
+    "flat, three rows": lambda pose: pose[:3].reshape(-1),
+    "scaled": lambda pose: pose @ np.diag([2.0, 2, 2, 1]),
+    "scaled down": lambda pose: pose @ np.diag([0.01, 0.01, 0.01, 1]),
+}
+
+
+@pytest.mark.parametrize("way", MATRICES)
+def test_a_pose_is_the_same_however_it_is_written(tmp_path: Path, way: str):
+    plain = read_photographs(scene(tmp_path / "a")).cameras.poses
+    folder = scene(tmp_path / "b", None, matrices(MATRICES[way]))
+    if "scaled" in way:
+        with pytest.warns(UserWarning, match="the rotations of 'transforms.json' are scaled, by") as said:
+            found = read_photographs(folder).cameras.poses
+        assert len(said) == 1
+    else:
+        found = read_photographs(folder).cameras.poses
+    torch.testing.assert_close(found, plain)
+
+
+WRONG = {
+    "last row of .* transpose it|Transpose it": lambda pose: pose.T,
+    "would with the axes of OpenCV": lambda pose: pose @ np.diag([1.0, -1, -1, 1]),
+    "would if the matrices were inverted: they map": np.linalg.inv,
+    "inverted and y and z of each camera": lambda pose: np.linalg.inv(pose @ np.diag([1.0, -1, -1, 1])),
+}
+
+
+@pytest.mark.parametrize("message", WRONG)
+def test_poses_of_other_conventions_are_suspected(tmp_path: Path, message: str):
+    with pytest.raises(InputError, match=message):
+        read_photographs(scene(tmp_path / "a", None, matrices(WRONG[message])))
+    if "would" in message:
+        boxed = scene(tmp_path / "b", BASE | {"aabb_scale": 8}, matrices(WRONG[message]))
+        with pytest.warns(UserWarning, match=message):
+            read_photographs(boxed)
+
+
+@pytest.mark.parametrize(
+    ("head", "message"),
+    [
+        ({"x_fov": 0.7}, "'x_fov' of .* none is as small as 0.7. Write 40.107 if it is in radians"),
+        ({"camera_angle_x": 40.0}, "must be an angle in radians, .* Write 0.698132 if it is in degrees"),
+    ],
+)
+def test_angles_in_the_other_unit_are_suspected(tmp_path: Path, head: dict[str, Any], message: str):
+    with pytest.raises(InputError, match=message):
+        read_photographs(scene(tmp_path, head))
+
+
+def test_a_focal_length_that_is_not_in_pixels_is_suspected(tmp_path: Path):
+    folder = scene(tmp_path, BASE | {"fl_x": 1.25})
+    with pytest.warns(UserWarning, match="'images/1.png', 1.25 pixels, makes its angle of view 162 degrees; is it in"):
+        read_photographs(folder, bounds=((-1, 1),) * 3)
+
+
+PLACES = {  # file_path, and the folder in which the pictures are
+    "smaller copies": ("images/{}.png", "images_4"),
+    "the large ones": ("images_2/{}.png", "images"),
+    "another machine": ("C:\\Users\\me\\scan\\images\\{}.png", "images"),
+    "another place": ("/home/me/scan/images/{}.jpg", "images_2"),
+    "without folder": ("{}", "images"),
+    "flat": ("images/{}.png", "."),
+}
+
+
+@pytest.mark.parametrize("way", PLACES)
+def test_pictures_are_found_where_a_folder_was_moved_to(tmp_path: Path, way: str):
+    path, folder = PLACES[way]
+    scene(tmp_path, None, lambda i: {"file_path": path.format(i)})
+    if folder == ".":
+        for file in (tmp_path / "images").iterdir():
+            file.rename(tmp_path / file.name)
+    elif folder != "images":
+        (tmp_path / "images").rename(tmp_path / folder)
+    if way == "without folder":
+        with pytest.raises(InputError, match="there is no '1', '2', '3' and 2 more"):
+            read_photographs(tmp_path)
+        return
+    with pytest.warns(UserWarning, match="6 pictures are not where the file says: '.*0.* is read from '") as said:
+        train = read_photographs(tmp_path)
+    assert len(said) == 1
+    np.testing.assert_allclose(train.image(0).numpy(), pixels(1) / 255, atol=1e-6)
+
+
+def test_two_frames_of_one_picture_are_refused(tmp_path: Path):
+    folder = scene(tmp_path, None, lambda i: {"file_path": f"{'left' if i % 2 else 'right'}/{i // 2}.png"})
+    for file in (folder / "images").iterdir():
+        file.rename(folder / file.name)
+    with pytest.raises(InputError, match="'right/0.png' and 'left/0.png' must be two pictures, but both were found at"):
+        read_photographs(folder)
+
+
+@pytest.mark.parametrize("way", ["twice as large", "in the alpha", "0 and 1", "coloured"])
+def test_masks_are_read_however_they_are_drawn(tmp_path: Path, way: str):
+    frame = halves(tmp_path / "masks")
+    left = np.arange(WIDTH)[None].repeat(HEIGHT, 0) < WIDTH // 2
+    drawn = {
+        "twice as large": (255 * left.repeat(2, 0).repeat(2, 1)),
+        "in the alpha": np.dstack([np.zeros((HEIGHT, WIDTH, 3), int), 255 * left]),
+        "0 and 1": 1 * left,
+        "coloured": np.dstack([0 * left, 200 * left, 0 * left]),
+    }[way].astype(np.uint8)
+    for i in range(N):
+        iio.imwrite(tmp_path / "masks" / f"m{i}.png", drawn)
+    mask = read_photographs(scene(tmp_path, None, frame)).mask(0)
+    assert mask.all(0).tolist() == [True] * (WIDTH // 2) + [False] * (WIDTH // 2)
