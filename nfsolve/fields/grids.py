@@ -35,15 +35,25 @@ class GridEncoder(Encoder):
         sizes: Number of values of a feature of a level; a power of two where they are hashed.
         features: Features of each level.
         smooth: Whether weights are smoothsteps.
+        gain: Factor on the features.
     """
 
-    def __init__(self, table: Tensor, resolutions: Sequence[int], sizes: Sequence[int], features: int, smooth: bool):
+    def __init__(
+        self,
+        table: Tensor,
+        resolutions: Sequence[int],
+        sizes: Sequence[int],
+        features: int,
+        smooth: bool,
+        gain: float = 1.0,
+    ):
         super().__init__(len(resolutions) * features)
         self.table = nn.Parameter(table)
         self.resolutions = tuple(resolutions)
         self.sizes = tuple(sizes)
         self.features = features
         self.smooth = smooth
+        self.gain = gain
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(n, d)`` to ``(n, levels * features)``."""
@@ -58,7 +68,8 @@ class GridEncoder(Encoder):
                     lower, upper = values.unbind(0)
                     values = torch.lerp(lower, upper, weight)
                 found.append(values)
-        return torch.stack(found, -1)
+        features = torch.stack(found, -1)
+        return features if self.gain == 1 else self.gain * features
 
     def locate(self, columns: Sequence[Tensor], resolution: int, size: int) -> tuple[Tensor, list[Tensor]]:
         """Find the cells that points lie in.
@@ -86,7 +97,8 @@ class GridEncoder(Encoder):
 
     def extra_repr(self) -> str:
         """Show the levels."""
-        return f"resolutions={self.resolutions}, sizes={self.sizes}, features={self.features}, smooth={self.smooth}"
+        said = f"resolutions={self.resolutions}, sizes={self.sizes}, features={self.features}, smooth={self.smooth}"
+        return said if self.gain == 1 else f"{said}, gain={self.gain:g}"
 
 
 def corners(cells: Sequence[Tensor], factors: Sequence[int], combine: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
@@ -127,6 +139,8 @@ class FeatureGrid(Encoding):
         smooth: Interpolate by smoothsteps w^2 (3 - 2 w), whose first derivatives are continuous (appendix A); such a
             grid is moved by half a cell and has one point more along each axis.
         initial: Half width of the uniform distribution of the initial values; the paper's is 1e-4.
+        gain: Factor on the features. Adam's steps do not depend on the scale of a gradient, so that a gain of 10
+            trains the grids as a tenfold learning rate would, and leaves the network its own.
     """
 
     levels: int = 8
@@ -136,11 +150,12 @@ class FeatureGrid(Encoding):
     hash_size: int | None = 18
     smooth: bool = False
     initial: float = 1e-4
+    gain: float = 1.0
 
     def __post_init__(self) -> None:
         counts = {"levels": self.levels, "coarsest": self.coarsest, "finest": self.finest, "features": self.features}
         check_counts("FeatureGrid", **counts)
-        check_positive("FeatureGrid", initial=self.initial)
+        check_positive("FeatureGrid", initial=self.initial, gain=self.gain)
         if not 2 <= self.coarsest <= self.finest:
             raise InputError(
                 "FeatureGrid needs at least 2 points along an axis, and in the finest grid no fewer than in the "
@@ -181,4 +196,4 @@ class FeatureGrid(Encoding):
             sizes = [min(size, 2**self.hash_size) for size in sizes]
         table = torch.empty(sum(sizes) * self.features, dtype=torch.float64)
         uniform_(table, self.initial, generator)
-        return GridEncoder(table, resolutions, sizes, self.features, self.smooth)
+        return GridEncoder(table, resolutions, sizes, self.features, self.smooth, self.gain)

@@ -74,12 +74,6 @@ def blocks(picture: Tensor, scale: int) -> Tensor:
     return F.avg_pool2d(picture.movedim(-1, 0)[None], scale)[0].movedim(0, -1)
 
 
-def offsets(points: Tensor, scale: int) -> Tensor:
-    """Return where the pixels of a block lie about its centre, (scale^2, 2), from the points of all pixels."""
-    block = points[:scale, :scale].reshape(-1, 2)
-    return block - block.mean(0)
-
-
 def rivals(task: str, data: Any) -> dict[str, Any]:
     """Return the classical method of a job, which gives a picture."""
     picture, seen = data["picture"], data["seen"].double().cpu().numpy()

@@ -6,6 +6,7 @@ ws: Yeom, Lee & Lee, ICLR 2025 (arXiv 2410.04779), from its code. preconditioner
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -13,9 +14,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from nfsolve import MLP, Recipe, RunOptions, Sine, Stage, preset, weight_scaling
+from nfsolve import MLP, FeatureGrid, Recipe, RunOptions, Sine, Stage, preset, weight_scaling
 from nfsolve.data.pictures import REC601, REC709
-from nfsolve.fields import Gaussian
+from nfsolve.fields import Field, Gaussian, ReLU
 from nfsolve.metrics import psnr
 
 Fit = Literal["shrink", "squeeze", "crop"]
@@ -106,15 +107,17 @@ PROTOCOLS = {
     ),
     "rwf": Setup(size=512, batch=0, fit="crop", grid="zero", middle=True, squash=True),
 }
+LEVELS = 4  # of grids
 EPOCHS = 200  # of the preconditioners protocol
 
 
-def recipe(name: str, protocol: Setup) -> Recipe:
+def recipe(name: str, protocol: Setup, whole: bool = False) -> Recipe:
     """Return the recipe of a protocol.
 
     Args:
         name: Its name.
         protocol: The protocol with what the user overrides.
+        whole: Whether each step sees the whole picture.
 
     Returns:
         The field, the optimizer and the steps. That of ``preconditioners`` is the baseline, Adam on the Gaussian
@@ -133,11 +136,18 @@ def recipe(name: str, protocol: Setup) -> Recipe:
     if name == "rwf":
         stage = Stage(partial(adam, lr=1e-3), steps=2000)
         return Recipe(field=preset("ffn", width=256, depth=3), stages=(stage,), run=RunOptions(log_every=25))
-    return Recipe(
-        field=partial(MLP, width=128, depth=4, activation=Sine(30.0), init=weight_scaling(alpha=1.25)),
-        stages=(Stage(partial(adam, lr=3e-4), steps=1500, schedule="cosine"),),
-        run=RunOptions(log_every=25),
-    )
+    if protocol.stride > 1:  # a grid knows nothing of pixels between those that are given
+        field = partial(MLP, width=128, depth=4, activation=Sine(30.0), init=weight_scaling(alpha=1.25))
+        stage = Stage(partial(adam, lr=1e-3), steps=1500, schedule="cosine")
+        return Recipe(field=field, stages=(stage,), run=RunOptions(log_every=25))
+    stage = Stage(partial(adam, lr=1e-3), steps=400 if whole else 1500, schedule="cosine")
+    return Recipe(field=grid_of(protocol.size), stages=(stage,), run=RunOptions(log_every=25))
+
+
+def grid_of(pixels: int) -> Callable[..., Field]:
+    """Return the field that won at equal processor seconds: features on grids up to the pixels, and a small network."""
+    encoding = FeatureGrid(levels=LEVELS, coarsest=8, finest=max(8, pixels), features=4, hash_size=None, gain=10.0)
+    return partial(MLP, width=32, depth=1, activation=ReLU(), encoding=encoding)
 
 
 def pixel_centres(height: int, width: int) -> Tensor:

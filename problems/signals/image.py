@@ -17,7 +17,6 @@ that comes with matplotlib.
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -32,10 +31,11 @@ from nfsolve.data.pictures import SMALLEST, crop, read, shrink, squeeze
 from nfsolve.metrics import psnr, ssim
 from nfsolve.plot import panels
 from nfsolve.problem import Batch, FieldFunction, SamplerState, in_pieces
-from problems.signals._degraded import blocks, coarse_rows, mask_of, noisy, offsets, rivals, task_of
+from problems.signals._degraded import blocks, coarse_rows, mask_of, noisy, rivals, task_of
 from problems.signals._given import NONE_HELD_OUT, Given, fresh
 from problems.signals._limits import check_batch, check_least
 from problems.signals._protocols import PROTOCOLS, Fit, Setup, recipe
+from problems.signals._smooth import penalty, root_variation
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -69,8 +69,8 @@ class ImageFit(Problem):
     """standard deviation of noise that is added to the picture and to be removed; white is 1"""
     scale: int = 1
     """enlarge: only means over blocks of this many pixels along each side are given, and the pixels are to be found"""
-
-    pointwise = True
+    smooth: float | None = None
+    """weight of the differences between neighbouring pixels; default 0, but not with mask, noise or scale"""
 
     def __post_init__(self) -> None:
         if self.protocol not in PROTOCOLS:
@@ -79,7 +79,13 @@ class ImageFit(Problem):
         now = self.setup
         if now.fit not in ("shrink", "squeeze", "crop"):
             raise unknown_name("fit", now.fit, ("shrink", "squeeze", "crop"))
-        check_least(vars(now), {"size": SMALLEST, "stride": 1, "batch": 0})
+        check_least(vars(now) | {"smooth": self.smooth}, {"size": SMALLEST, "stride": 1, "batch": 0, "smooth": 0})
+        if self.batch and self.whole:
+            raise InputError(
+                f"differences between neighbouring pixels, or means of blocks, need the whole picture, got batch = "
+                f"{self.batch}",
+                do="leave batch out, or give smooth 0",
+            )
         if now.stride > now.size // 11:
             raise InputError(
                 f"stride must be at most size / 11 = {now.size // 11}, got {now.stride}", do="give more of the pixels"
@@ -114,6 +120,27 @@ class ImageFit(Problem):
     def resolution(self) -> int:
         """Number of pixels along the longer axis that are given."""
         return -(-max(self._read().shape[:2]) // (self.setup.stride * self.scale))
+
+    @property
+    def smoothness(self) -> float:
+        """Weight of the differences between neighbouring pixels."""
+        if self.smooth is not None or not self.task or self.batch:
+            return self.smooth or 0.0
+        return penalty(self.noise, len(self.unknowns.split()))
+
+    @property
+    def whole(self) -> bool:
+        """Whether each step sees the whole picture, since neighbours count."""
+        return self.smoothness > 0 or self.scale > 1
+
+    @property
+    def pointwise(self) -> bool:  # type: ignore[override]
+        """Whether no residual couples pixels."""
+        return not self.whole
+
+    def weights(self) -> dict[str, float]:
+        """Return the weight of the differences between neighbouring pixels."""
+        return {"variation": self.smoothness}
 
     @property
     def adapts(self) -> bool:
@@ -169,7 +196,9 @@ class ImageFit(Problem):
         }
 
     def sample(self, data: Batch, state: SamplerState, generator: Generator) -> Batch:
-        """Pick pixels at random among those given, or the next ones of an epoch through all of them."""
+        """Pick pixels at random among those given, or the next ones of an epoch; where neighbours count, take all."""
+        if self.whole:
+            return {name: data[name] for name in ("points", "mask", "given")}
         now, given = self.setup, data["given"]
         if not now.epochs or not 0 < now.batch < len(given):
             return {"colour": given.sample(now.batch, generator)}
@@ -185,18 +214,13 @@ class ImageFit(Problem):
         return fresh(data, "colour")
 
     def residuals(self, field: FieldFunction, batch: Batch) -> dict[str, Tensor]:
-        """v(x, y) minus the colours of the pixels; of blocks the mean of v over their pixels."""
-        rows = batch["colour"]
-        if self.scale == 1:
-            return {"colour": field(rows.points) - rows.values}
-        about = self._offsets.to(rows.points)
-        values = field((rows.points[:, None] + about).reshape(-1, 2))
-        return {"colour": values.reshape(-1, len(about), values.shape[-1]).mean(1) - rows.values}
-
-    @cached_property
-    def _offsets(self) -> Tensor:
-        """Where the pixels of a block lie about its centre."""
-        return offsets(self.setup.points(*self._read().shape[:2]), self.scale)
+        """v(x, y) minus the colours of the pixels, of blocks the mean of v over them; and how v varies."""
+        if "colour" in batch:
+            return {"colour": field(batch["colour"].points) - batch["colour"].values}
+        image = field(batch["points"]).reshape(*batch["mask"].shape, -1)
+        values = blocks(image, self.scale) if self.scale > 1 else image[batch["mask"]]
+        found = {"colour": values.reshape(-1, image.shape[-1]) - batch["given"].values}
+        return found | {"variation": root_variation(image, 1 if self.noise else 2)}
 
     def baselines(self, data: Batch, check: Callable[[], None]) -> dict[str, Callable[[], Tensor]]:
         """Return the classical method for missing, noisy or coarse pixels."""
@@ -304,9 +328,9 @@ class ImageFit(Problem):
             iio.imwrite(folder / name, _bytes(self.finer(field, data, factor)))
 
     def recipe(self) -> Recipe:
-        """Return the protocol's; by default a sine network with weights scaled moderately, mini-batches, Adam."""
-        found = recipe(self.protocol, self.setup)
-        if not self.noise:
+        """Return the protocol's; by default sines where pixels are held out, else grids of features; Adam."""
+        found = recipe(self.protocol, self.setup, self.whole)
+        if not self.noise or self.smoothness:
             return found
         until = dataclasses.replace(found.run, tolerance=self.noise**2)  # more would fit the noise
         return dataclasses.replace(found, run=until)

@@ -8,6 +8,7 @@ import torch
 import nfsolve as nf
 from nfsolve import InputError
 from nfsolve.problem import SamplerState
+from problems.signals._smooth import EDGE, root_variation
 from problems.signals.image import ImageFit
 from tests.problems.signals.test_image import HEIGHT, WIDTH, ramp, ramp_file
 
@@ -63,10 +64,31 @@ def test_the_rival_is_scored_and_drawn(job, rival, ramp_file, mask_file):
     assert solution.plot() is not None
 
 
-def test_denoising_ends_at_the_noise(ramp_file):
-    solution = nf.solve(ImageFit(image=str(ramp_file), noise=0.1), report=None)
+def test_denoising_without_a_penalty_ends_at_the_noise(ramp_file):
+    solution = nf.solve(ImageFit(image=str(ramp_file), noise=0.1, smooth=0), report=None)
     assert solution.stopped.startswith("converged: loss")
     assert solution.metrics["psnr"] > solution.metrics["psnr_noisy"]
+
+
+@pytest.mark.parametrize(("job", "better"), [("noise", 3.0), ("mask", 10.0)])
+def test_differences_between_neighbours_bring_what_the_data_do_not(job, better, ramp_file, mask_file):
+    scores = []
+    for smooth in (None, 0.0):
+        problem = degraded(job, ramp_file, mask_file, smooth=smooth, batch=0)
+        scores.append(nf.solve(problem, steps=100, report=None).metrics[problem.score])
+    assert scores[0] > scores[1] + better
+
+
+def test_variations_against_differences_by_hand():
+    u = torch.rand(5, 6, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    first, second = (root_variation(u, order).square()[:, 0] for order in (1, 2))
+    down, right = u[1:, :-1] - u[:-1, :-1], u[:-1, 1:] - u[:-1, :-1]
+    expected = (down.square().sum(-1) + right.square().sum(-1) + EDGE**2).sqrt()
+    assert torch.allclose(first, expected.reshape(-1))
+    rows, columns = u[2:] - 2 * u[1:-1] + u[:-2], u[:, 2:] - 2 * u[:, 1:-1] + u[:, :-2]
+    mixed = u[2:, 2:] - u[2:, 1:-1] - u[1:-1, 2:] + u[1:-1, 1:-1]
+    parts = rows[:, 1:-1].square() + columns[1:-1].square() + 2 * mixed.square()
+    assert torch.allclose(second, (parts.sum(-1) + EDGE**2).sqrt().reshape(-1))
 
 
 @pytest.mark.parametrize(
@@ -77,6 +99,9 @@ def test_denoising_ends_at_the_noise(ramp_file):
         ({"scale": 2, "protocol": "ws"}, "got scale and ws together"),
         ({"noise": -1.0}, "noise must not be negative"),
         ({"scale": 0}, "scale must be at least 1"),
+        ({"noise": 0.1, "smooth": 0.1, "batch": 64}, "need the whole picture, got batch = 64"),
+        ({"scale": 2, "batch": 64}, "need the whole picture, got batch = 64"),
+        ({"smooth": -1.0}, "smooth must be at least 0"),
     ],
 )
 def test_jobs_that_do_not_go_together_are_refused(options, message):
