@@ -37,7 +37,7 @@ from problems.ct._coarsened import check_at_least
 from problems.ct._plane import PlaneTomography
 
 # options of one kind of file, and what to do with the other
-OF_SCANS = ("every", "limited", "row", "axes", "axis", "angle_unit", "mask_bad", "air")
+OF_SCANS = ("every", "limited", "row", "axes", "axis", "find_axis", "angle_unit", "mask_bad", "air", "rings")
 OF_SLICES = ("views", "counts", "noise_seed")
 VIEWS, COUNTS = 60, 1e5
 UNEXPLAINED = 0.25  # relative misfit, beyond the noise, that no sound reconstruction leaves
@@ -60,12 +60,16 @@ class CTScan(PlaneTomography):
     """names of the axes of the sinogram, such as "views rows bins", if its shape does not determine them"""
     axis: float | None = None
     """position of the rotation axis, in bins from the first, if that of the scan is wrong"""
+    find_axis: bool = False
+    """estimate the rotation axis from lines that are measured from both sides"""
     angle_unit: AngleUnit = ""
     """unit of the angles, if it is ambiguous"""
     mask_bad: bool = False
     """leave out bins without a valid line integral, instead of refusing the scan"""
     air: int = 0
     """number of bins at each border of the detector that see only air, which measure the beam of each view"""
+    rings: int = 0
+    """width in bins of the median that removes ring artefacts, 0 for none"""
     views: int | None = None
     """views of a slice, spread over half a turn; default 60"""
     counts: float | None = None
@@ -133,7 +137,7 @@ class CTScan(PlaneTomography):
         return exact.counted(counts, self.noise_seed)
 
     def _measured(self, found: Path, arrays: dict[str, Any]) -> Scan:
-        reading = Reading(self.row, self.axes, self.axis, self.angle_unit, self.mask_bad, self.air)
+        reading = Reading(**{option.name: getattr(self, option.name) for option in fields(Reading)})
         full = scan_of(found, arrays, reading)
         few = full.part(self.every, self.limited)
         few = few.subset(_distinct(few.geometry.angles, isinstance(few.geometry, ParallelBeam)))
@@ -169,6 +173,7 @@ class CTScan(PlaneTomography):
     def metrics(self, field: FieldFunction, data: Batch) -> dict[str, Any]:
         """Score the field and the classical images, and warn where the field does not explain what was measured."""
         found, scan = super().metrics(field, data), data["coarsened"][1]
+        found["axis_bin"] = self.scan.axis
         counts = scan.counts  # the variance of a counted line integral is 1 / counts
         noise = 0.0 if counts is None else float(counts.clamp(min=1).reciprocal().sum().sqrt() / scan.sinogram.norm())
         misfits = [value for name, value in found.items() if name.startswith("residual")]

@@ -1,15 +1,106 @@
-"""Where the rotation axis of a parallel-beam scan falls on its detector, from views that look at each other.
+"""Where the rotation axis of a scan falls on its detector, from rays that run along each other.
 
-A view and the one from the opposite side are mirror images, a(i) = b(2 c - i) with the axis at bin c, so that their
-convolution peaks at 2 c.
+Of a parallel beam, a view and the one from the opposite side are mirror images, a(i) = b(2 c - i) with the axis at bin
+c, so that their convolution peaks at 2 c. Of a fan, or where the detector does not hold the whole object, the axis is
+that about which each ray agrees best with the one that runs along the same line: the ray at the fan angle g of view t,
+and that at -g of view t + pi - 2 g (Kak & Slaney 1988, section 3.4.3).
 """
+
+import math
 
 import numpy as np
 
 from nfsolve._core.errors import InputError
+from nfsolve.forward.radon import FanBeam, ParallelBeam
 
 WIDEST_GAP = np.radians(7)
 PAIRS = 12
+CUT = 0.05  # of the largest line integral, at a border of the detector: the object reaches over it
+FEWEST = 0.02  # of the rays that must have a partner
+IN_AIR = 0.05  # of the mean square of all rays: those that are compared must have met the object
+SEARCHED = 120  # views that are compared
+
+
+def axis_of(sinogram: np.ndarray, geometry: ParallelBeam | FanBeam) -> float:
+    """Estimate the position of the rotation axis on the detector of a scan; that of the geometry is not used.
+
+    Args:
+        sinogram: Line integrals (views, bins).
+        geometry: Views and detector.
+
+    Returns:
+        The axis in bins from the middle of the first bin.
+
+    Raises:
+        InputError: Too few lines are measured from both sides.
+    """
+    border = float(np.median(np.maximum(sinogram[:, 0], sinogram[:, -1])))
+    if isinstance(geometry, ParallelBeam) and border < CUT * sinogram.max():
+        return rotation_axis(sinogram, np.asarray(geometry.angles))
+    order = np.argsort(np.asarray(geometry.angles) % (2 * math.pi), kind="stable")
+    turned, views = (np.asarray(geometry.angles) % (2 * math.pi))[order], sinogram[order]
+    n = sinogram.shape[1]
+    coarse = np.arange(1.0, n - 1.0, max(1.0, n / 200))
+    costs = [_disagreement(views, turned, geometry, axis) for axis in coarse]
+    if not np.isfinite(costs).any():
+        raise InputError(
+            "the rotation axis is estimated from rays that run along each other, but hardly any line is measured from "
+            "both sides",
+            do="give the axis in bins, counted from the middle of the first bin",
+        )
+    best, step = float(coarse[int(np.nanargmin(costs))]), float(coarse[1] - coarse[0]) if len(coarse) > 1 else 1.0
+    while step > 0.01:
+        step /= 2
+        near = best + step * np.arange(-2, 3)
+        best = float(near[int(np.nanargmin([_disagreement(views, turned, geometry, axis) for axis in near]))])
+    return best
+
+
+def disagreement(sinogram: np.ndarray, geometry: ParallelBeam | FanBeam, axis: float) -> float:
+    """Return how far rays that run along one line differ, were the axis on this bin.
+
+    Args:
+        sinogram: Line integrals (views, bins).
+        geometry: Views and detector.
+        axis: Bins from the middle of the first bin.
+
+    Returns:
+        Mean squared difference over the mean square of these rays; NaN where too few of them met the object.
+    """
+    turned = np.asarray(geometry.angles) % (2 * math.pi)
+    order = np.argsort(turned, kind="stable")
+    return _disagreement(sinogram[order], turned[order], geometry, axis)
+
+
+def _disagreement(views: np.ndarray, turned: np.ndarray, geometry: ParallelBeam | FanBeam, axis: float) -> float:
+    """Return the squared difference of rays on one line over their squares; NaN where hardly any has met the object."""
+    n = views.shape[1]
+    away = np.arange(n) - axis
+    fan = np.zeros(n)
+    if isinstance(geometry, FanBeam):
+        fan = np.arctan(away * geometry.spacing / geometry.source_detector_distance)
+    some = slice(None, None, max(1, len(turned) // SEARCHED))
+    angle = (turned[some, None] + math.pi - 2 * fan) % (2 * math.pi)
+    column = np.broadcast_to(axis - away, angle.shape)
+    closed = np.concatenate([turned, [turned[0] + 2 * math.pi]])
+    above = np.searchsorted(closed, angle).clip(1, len(turned))
+    gap = closed[above] - closed[above - 1]
+    share = (angle - closed[above - 1]) / np.maximum(gap, 1e-12)
+    known = (gap < WIDEST_GAP) & (angle >= turned[0]) & (column >= 0) & (column <= n - 1)
+    if known.mean() < FEWEST:
+        return math.nan
+    left = np.floor(column).astype(int).clip(0, n - 2)
+    right_share = column - left
+
+    def along(view: np.ndarray) -> np.ndarray:
+        return (1 - right_share) * views[view, left] + right_share * views[view, left + 1]
+
+    partner = (1 - share) * along(above - 1) + share * along(above % len(turned))
+    own = views[some]
+    energy = np.square(own[known]).mean()
+    if energy <= IN_AIR * np.square(views).mean():
+        return math.nan
+    return float(np.square((own - partner)[known]).mean() / energy)
 
 
 def rotation_axis(sinogram: np.ndarray, angles: np.ndarray) -> float:

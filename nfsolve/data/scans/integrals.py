@@ -50,17 +50,18 @@ def measured(
         values = values.T
     if key == "sinogram":
         _check_integrals(path, values, stored)
-        sinogram, weights = _filled(path, key, values, ~np.isfinite(values), mask_bad)
+        sinogram, weights = _filled(path, key, values, ~np.isfinite(values) | stuck(values), mask_bad)
         return {"sinogram": sinogram, "weights": weights}
     negative = int((values < 0).sum())
-    if negative:
+    if negative and not mask_bad:
         raise InputError(
             f"counts are numbers of photons, and {negative} of {values.size} of '{path}' are negative",
-            do="give the counts before the dark field is taken away, and the dark field as 'dark'",
+            do="give the counts before the dark field is taken away, and the dark field as 'dark'; or mask_bad=True, "
+            "which takes negative counts for no photon",
         )
     flat, dark = (like_counts(path, known, name, names, values.shape, (row, rows)) for name in ("flat", "dark"))
     counts, I0 = np.maximum(values - dark, 0), flat - dark
-    dead = ~np.isfinite(counts) | ~(I0 > 0)
+    dead = ~np.isfinite(counts) | ~(I0 > 0) | stuck(values)
     counts, I0 = np.where(dead, 0.0, counts), np.where(dead, 0.0, I0)
     none = counts == 0
     if (none & ~dead).any() and not mask_bad:
@@ -74,6 +75,16 @@ def measured(
     _check_integrals(path, integrals, integrals.dtype)
     sinogram, weights = _filled(path, key, integrals, none, mask_bad)
     return {"sinogram": sinogram, "weights": weights, "counts": counts, "I0": I0}
+
+
+def stuck(values: np.ndarray) -> np.ndarray:
+    """Return where bins (views, bins) do not answer: one value other than 0 in all views, between bins that vary."""
+    spread = np.ptp(np.nan_to_num(values), 0)
+    still = (spread <= 1e-9 * np.abs(values).max(initial=0, where=np.isfinite(values))) & (values[0] != 0)
+    moves = ~still & (spread > 0)
+    beside = np.zeros_like(still)
+    beside[1:-1] = moves[:-2] & moves[2:]
+    return np.broadcast_to(still & beside, values.shape)
 
 
 def _check_integrals(path: Path, values: np.ndarray, stored: np.dtype) -> None:

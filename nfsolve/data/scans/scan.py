@@ -5,6 +5,7 @@ S. Siltanen, "Helsinki Tomography Challenge 2022", Zenodo 7418878), synchrotron 
 ``theta_deg``, and a general one; see `read_scan`.
 """
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,14 +16,17 @@ import torch
 
 from nfsolve._core.errors import InputError, unknown
 from nfsolve.data.scans.angles import angles_of, arc_of, in_arc, once_around
-from nfsolve.data.scans.axis import rotation_axis
+from nfsolve.data.scans.axis import axis_of, disagreement
 from nfsolve.data.scans.files import check_keys, kind_of, number, numbers, open_arrays
 from nfsolve.data.scans.integrals import measured, without_drift
 from nfsolve.data.scans.layout import DISTANCES, MEANING, general_layout
+from nfsolve.data.scans.stripes import without_stripes
 from nfsolve.forward.counts import counted_anew
 from nfsolve.forward.radon import FanBeam, ParallelBeam, PixelGrid
 
 SMALLEST, LARGEST = 1e-8, 1e8  # line integrals: far beyond these no detector measures
+OFF_AXIS = 1.0  # bins by which the estimate of the rotation axis may differ from what a file says
+DOUBTFUL = 1e-3  # relative squared difference of opposite rays that a true axis hardly leaves
 AngleUnit = Literal["", "degrees", "radians"]
 
 
@@ -77,6 +81,11 @@ class Scan:
                 f"line integrals are of order one, and the largest of '{self.name}' is {largest:.3g}",
                 do="check that it is not empty" if largest == 0 else "scale them to -log(I / I0)",
             )
+
+    @property
+    def axis(self) -> float:
+        """The rotation axis on the detector, in bins from the middle of the first bin."""
+        return (self.geometry.n_bins - 1) / 2 - self.geometry.centre / self.geometry.spacing
 
     def part(self, every: int = 1, limited: bool = False) -> "Scan":
         """Keep some of the views.
@@ -149,18 +158,22 @@ class Reading:
             them from the numbers of views and bins, where these tell.
         axis: Rotation axis in bins from the middle of the first bin, instead of ``centre``. Synchrotron sinograms
             do not say it: it is estimated from opposite views.
+        find_axis: Estimate the rotation axis from lines that are measured from both sides, whatever the file says.
         angle_unit: Unit of ``angles_deg``; empty takes degrees, but refuses values that look like radians.
         mask_bad: Fill in bins whose line integral is unknown, with weight 0, instead of refusing the file.
         air: Number of bins at either border of the detector that see only air in every view: the beam through them
             is taken as that of the view, so that what drifts from view to view cancels.
+        rings: Width in bins of the median that removes ring artefacts (`without_stripes`); 0 leaves them.
     """
 
     row: int = 0
     axes: str = ""
     axis: float | None = None
+    find_axis: bool = False
     angle_unit: AngleUnit = ""
     mask_bad: bool = False
     air: int = 0
+    rings: int = 0
 
 
 def read_scan(path: str | Path, reading: Reading = Reading()) -> Scan:
@@ -212,10 +225,16 @@ def scan_of(found: Path, arrays: dict[str, Any], reading: Reading = Reading()) -
     data = measured(found, known, reading.row, len(degrees), reading.mask_bad, reading.axes)
     if reading.air:
         data |= without_drift(found, data, reading.air)
-    angles, axis = np.radians(degrees), reading.axis
-    if axis is None and known.get("find_axis", False):
-        axis = rotation_axis(data["sinogram"], angles)
-    geometry = _geometry(found, known, angles, data["sinogram"].shape[1], axis)
+    if reading.rings:
+        data["sinogram"] = without_stripes(data["sinogram"], reading.rings)
+    if reading.find_axis and reading.axis is not None:
+        raise InputError(
+            f"the rotation axis is either given or estimated, got axis = {reading.axis:g} and find_axis",
+            do="leave one of them out",
+        )
+    geometry = _geometry(found, known, np.radians(degrees), data["sinogram"].shape[1], reading.axis)
+    if reading.axis is None:
+        geometry = _about_its_axis(found, known, data["sinogram"], geometry, reading.find_axis)
     about = {
         "unit": str(known.get("unit", "mm")),
         "arc": arc_of(found, known, reading.angle_unit),
@@ -245,6 +264,32 @@ def _geometry(
         )
     placed = {"angles": tuple(angles), "n_bins": n_bins, "centre": (middle - axis) * lengths["spacing"], **lengths}
     return FanBeam(**placed) if beam == "fan" else ParallelBeam(**placed)
+
+
+def _about_its_axis(
+    path: Path, known: dict[str, Any], sinogram: np.ndarray, geometry: ParallelBeam | FanBeam, find: bool
+) -> ParallelBeam | FanBeam:
+    """Estimate the rotation axis where that is asked for or the file does not say it; else warn where they differ."""
+    find = find or known.get("find_axis", False)
+    try:
+        axis = axis_of(sinogram, geometry)
+    except InputError:
+        if find:
+            raise
+        return geometry  # no line is measured twice: what the file says cannot be checked
+    middle = (geometry.n_bins - 1) / 2
+    if find:
+        return replace(geometry, centre=(middle - axis) * geometry.spacing)
+    stated = middle - geometry.centre / geometry.spacing
+    there, here = (disagreement(sinogram, geometry, place) for place in (axis, stated))
+    if abs(axis - stated) > OFF_AXIS and here > max(DOUBTFUL, 4 * there):
+        says = f"'centre' of '{path}' puts" if "centre" in known else f"'{path}' says no 'centre', which puts"
+        warnings.warn(
+            f"{says} the rotation axis on bin {stated:.2f}, but opposite rays agree best about bin {axis:.2f}; give "
+            "find_axis=True to take that",
+            stacklevel=2,
+        )
+    return geometry
 
 
 def _reference(path: Path, known: dict[str, Any]) -> dict[str, Any]:

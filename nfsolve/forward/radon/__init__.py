@@ -5,6 +5,7 @@ through any field, and a sparse matrix of bin averages on a grid of pixels or vo
 """
 
 from nfsolve.forward.radon.cone import ConeBeam
+from nfsolve.forward.radon.conventions import from_astra, from_skimage
 from nfsolve.forward.radon.fan import FanBeam
 from nfsolve.forward.radon.grids import PixelGrid, VoxelGrid
 from nfsolve.forward.radon.linear import LinearMap, wrap_operator
@@ -21,6 +22,8 @@ __all__ = [
     "PixelGrid",
     "Projector",
     "VoxelGrid",
+    "from_astra",
+    "from_skimage",
     "line_integrals",
     "wrap_operator",
 ]

@@ -106,9 +106,9 @@ def test_a_file_is_opened_once_and_its_axis_found_once(write, monkeypatch):
 
     counting(ct_scan, "open_arrays")
     counting(scans, "open_arrays")
-    counting(scans, "rotation_axis")
+    counting(scans, "axis_of")
     assert CTScan(data=file, every=3, **QUICK).scan.geometry.shape == (12, 48)
-    assert calls == ["open_arrays", "rotation_axis"]
+    assert calls == ["open_arrays", "axis_of"]
 
 
 def test_air_takes_the_drift_of_the_beam_away(write):
