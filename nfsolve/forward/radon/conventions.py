@@ -34,7 +34,7 @@ class Converted:
     grid: PixelGrid
 
 
-def from_skimage(sinogram: Any, theta: Sequence[float] | None = None, circle: bool = True) -> Converted:
+def from_skimage(sinogram: Any, theta: Sequence[float] | np.ndarray | None = None, circle: bool = True) -> Converted:
     """Convert what `skimage.transform.radon` gives: (bins, views), degrees, the axis on pixel n // 2.
 
     Args:

@@ -56,7 +56,7 @@ def test_geometries_of_astra_become_ours():
 
 def test_what_does_not_fit_is_worded():
     with pytest.raises(InputError, match=r"keeps a sinogram as \(bins, views\), and \(8, 4\) does not fit 8 angles"):
-        from_skimage(np.ones((8, 4)), np.arange(8))
+        from_skimage(np.ones((8, 4)), range(8))
     with pytest.raises(InputError, match=r"must have two axes \(bins, views\), got shape \(8,\)"):
         from_skimage(np.ones(8))
     volume = {"GridRowCount": 6, "GridColCount": 8, "option": {"WindowMinX": 0.0, "WindowMaxX": 4.0}}
