@@ -3,10 +3,12 @@
 from nfsolve.reconstruct.filtered import fdk, filtered_back_projection, ramp_filter
 from nfsolve.reconstruct.iterative import cgls, sirt
 from nfsolve.reconstruct.reconstruction import Linear, Reconstruction, classical_images, compared
-from nfsolve.reconstruct.total_variation import root_gradient, total_variation
+from nfsolve.reconstruct.total_variation import Iterate, PrimalDual, root_gradient, total_variation
 
 __all__ = [
+    "Iterate",
     "Linear",
+    "PrimalDual",
     "Reconstruction",
     "cgls",
     "classical_images",

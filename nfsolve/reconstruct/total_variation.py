@@ -8,6 +8,7 @@ E. Y. Sidky, J. H. Jorgensen, X. Pan, Phys. Med. Biol. 57 (2012) 3065.
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -59,31 +60,95 @@ def total_variation(
     """
     start = time.perf_counter()
     check_system(A, y, shape, iterations)
-    if not 0 <= weight < math.inf:
-        raise InputError(
-            f"weight must be a finite number of at least 0, got {weight}", do="begin at 3e-4 of the contrast"
-        )
-    root = _row_scale(A, y, math.prod(shape), weights)
-    b = root * y
-    low = 0.0 if nonnegative else -math.inf
-    sigma, sigma_tv = DATA_SHARE / PRIMAL_STEP, TV_SHARE / PRIMAL_STEP / (4 * len(shape))
+    method = PrimalDual(A, y, shape, weight, weights=weights, nonnegative=nonnegative, largest=largest)
+    iterate = method.advanced(method.start(), iterations)
+    gap = method.relative_gap(iterate)
+    return Reconstruction(iterate.x, time.perf_counter() - start, iterations, f"relative duality gap {gap:.1e}", gap)
 
-    def forward(image: Tensor) -> Tensor:
-        return root * A(image.reshape(-1, 1))
 
-    def adjoint(p: Tensor, q: Tensor) -> Tensor:
-        return A.adjoint(root * p).reshape(*shape) + differences_adjoint(q)
+@dataclass(frozen=True, eq=False)
+class Iterate:
+    """Where the primal-dual method is.
 
-    x, p = y.new_zeros(*shape), torch.zeros_like(y)
-    q = differences(x)
-    for _ in range(iterations):
-        before, x = x, (x - PRIMAL_STEP * adjoint(p, q)).clamp(low, largest)
-        ahead = 2 * x - before
-        p = (p + sigma * (forward(ahead) - b)) / (1 + sigma)
-        q = q + sigma_tv * differences(ahead)
-        q = q * (weight / q.square().sum(0).sqrt().clamp(min=max(weight, torch.finfo(q.dtype).tiny)))
-    gap = _relative_gap(x, forward(x) - b, p, b, adjoint(p, q), weight, nonnegative, largest)
-    return Reconstruction(x, time.perf_counter() - start, iterations, f"relative duality gap {gap:.1e}", gap)
+    Attributes:
+        x: Image.
+        p: Dual of the data, (m, 1).
+        q: Dual of the differences, (axes, *shape).
+    """
+
+    x: Tensor
+    p: Tensor
+    q: Tensor
+
+
+class PrimalDual:
+    """The iteration of `total_variation`, which can be begun anywhere and continued; arguments are the same.
+
+    Args:
+        A: Map, images (n, k) -> data (m, k), with its adjoint.
+        y: Line integrals (m, 1).
+        shape: Shape of the image.
+        weight: Factor on the total variation.
+        weights: Weight of each ray (m, 1).
+        nonnegative: Whether the image is kept at or above 0.
+        largest: Upper bound of the image.
+        squared_norm: ||W^(1/2) A||^2, where it is known; None computes it.
+
+    Attributes:
+        squared_norm: ||W^(1/2) A||^2.
+    """
+
+    def __init__(
+        self,
+        A: Linear,
+        y: Tensor,
+        shape: Sequence[int],
+        weight: float,
+        weights: Tensor | None = None,
+        nonnegative: bool = True,
+        largest: float = math.inf,
+        squared_norm: float | None = None,
+    ):
+        if not 0 <= weight < math.inf:
+            raise InputError(
+                f"weight must be a finite number of at least 0, got {weight}", do="begin at 3e-4 of the contrast"
+            )
+        self.A, self.shape, self.weight = A, tuple(shape), weight
+        self.nonnegative, self.largest = nonnegative, largest
+        weights = _checked_weights(y, weights)
+        self.squared_norm = _squared_norm(A, y, math.prod(shape), weights) if squared_norm is None else squared_norm
+        self.root = weights.sqrt() / math.sqrt(self.squared_norm)  # the scaled map has norm 1
+        self.b = self.root * y
+
+    def start(self, image: Tensor | None = None) -> Iterate:
+        """Return the first iterate, with duals of 0, at an image (*shape) or at 0."""
+        x = self.b.new_zeros(*self.shape) if image is None else image
+        return Iterate(x, torch.zeros_like(self.b), torch.zeros_like(differences(x)))
+
+    def advanced(self, iterate: Iterate, iterations: int) -> Iterate:
+        """Return the iterate after some more iterations."""
+        x, p, q = iterate.x, iterate.p, iterate.q
+        low, weight = 0.0 if self.nonnegative else -math.inf, self.weight
+        sigma, sigma_tv = DATA_SHARE / PRIMAL_STEP, TV_SHARE / PRIMAL_STEP / (4 * len(self.shape))
+        for _ in range(iterations):
+            before, x = x, (x - PRIMAL_STEP * self._adjoint(p, q)).clamp(low, self.largest)
+            ahead = 2 * x - before
+            p = (p + sigma * (self._forward(ahead) - self.b)) / (1 + sigma)
+            q = q + sigma_tv * differences(ahead)
+            q = q * (weight / q.square().sum(0).sqrt().clamp(min=max(weight, torch.finfo(q.dtype).tiny)))
+        return Iterate(x, p, q)
+
+    def relative_gap(self, iterate: Iterate) -> float:
+        """Return the duality gap over the objective; see `Reconstruction.gap`."""
+        x, p = iterate.x, iterate.p
+        residual, slope = self._forward(x) - self.b, self._adjoint(p, iterate.q)
+        return _relative_gap(x, residual, p, self.b, slope, self.weight, self.nonnegative, self.largest)
+
+    def _forward(self, image: Tensor) -> Tensor:
+        return self.root * self.A(image.reshape(-1, 1))
+
+    def _adjoint(self, p: Tensor, q: Tensor) -> Tensor:
+        return self.A.adjoint(self.root * p).reshape(self.shape) + differences_adjoint(q)
 
 
 def differences(image: Tensor) -> Tensor:
@@ -127,8 +192,7 @@ def _relative_gap(
     return float((primal - dual) / primal) if primal else 0.0
 
 
-def _row_scale(A: Linear, y: Tensor, n: int, weights: Tensor | None) -> Tensor:
-    """W^(1/2) / ||W^(1/2) A||, (m, 1), so that the scaled map has norm 1."""
+def _checked_weights(y: Tensor, weights: Tensor | None) -> Tensor:
     weights = torch.ones_like(y) if weights is None else weights
     if weights.shape != y.shape or not torch.isfinite(weights).all() or (weights < 0).any():
         raise InputError(
@@ -136,12 +200,17 @@ def _row_scale(A: Linear, y: Tensor, n: int, weights: Tensor | None) -> Tensor:
             f"smallest value of {float(weights.min()):g}",
             do="give one for each ray, such as its counts",
         )
+    return weights
+
+
+def _squared_norm(A: Linear, y: Tensor, n: int, weights: Tensor) -> float:
+    """||W^(1/2) A||^2, which is not 0."""
     squared = _norm_squared(lambda x: A.adjoint(weights * A(x)), y.new_zeros(n, 1))
     if not squared:
         raise InputError(
             "no ray of positive weight meets the image", do="check the grid against the geometry, and the weights"
         )
-    return weights.sqrt() / math.sqrt(squared)
+    return squared
 
 
 def _norm_squared(gram: Callable[[Tensor], Tensor], like: Tensor) -> float:

@@ -94,18 +94,20 @@ class Coarsened:
         return values.new_zeros(math.prod(self.shape), 1).index_put((self.inside,), values)
 
 
-class Coarsenings(dict[int, Coarsened]):
+class Coarsenings(dict[float, Coarsened]):
     """Data by the number of pixels or voxels merged along each side, made when they are first asked for.
+
+    1/2 stands for pixels of half the side, with the bins as they are.
 
     Args:
         make: From this number to the data.
     """
 
-    def __init__(self, make: Callable[[int], Coarsened]):
+    def __init__(self, make: Callable[[float], Coarsened]):
         super().__init__({1: make(1)})  # at once, so that a scanner that cannot be is refused before training
         self._make = make
 
-    def __missing__(self, side: int) -> Coarsened:
+    def __missing__(self, side: float) -> Coarsened:
         self[side] = self._make(side)
         return self[side]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 
 from nfsolve import MLP, Box, FeatureGrid, InputError, Recipe, RunOptions, Stage
@@ -23,6 +23,7 @@ from nfsolve.problem import Batch, FieldFunction, in_pieces
 from nfsolve.reconstruct import Linear, Reconstruction, classical_images, filtered_back_projection, ramp_filter, sirt
 from problems.ct._coarsened import Coarsened, Loss, Measured, check_at_least
 from problems.ct._picture import tomography_picture
+from problems.ct._primal_dual import FINER, Corrected, Correction, PrimalDualSteps
 from problems.ct._tomography import Tomography
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 CLASSICAL = ("fbp", "sirt", "tv")
 LOW = 30.0  # weight of the plain misfit beside the filtered one
+ENTRIES, MOST_ENTRIES = 3, 10**8  # of the projector: for each pixel and view, and in all
 LENGTH = 128  # the total variation is that per 1 / LENGTH of the width, whatever the pixels
 
 
@@ -150,7 +152,29 @@ class PlaneTomography(Tomography):
         pixels = data["coarsened"][1].points
         fine = self.grid.refined(samples)
         values = in_pieces(field, fine.centres(pixels.dtype, pixels.device)).reshape(fine.shape)
-        return avg_pool2d(values[None, None], samples)[0, 0]
+        image = avg_pool2d(values[None, None], samples)[0, 0]
+        return self.completed(field, image.reshape(-1, 1), self.grid.shape).reshape(self.grid.shape)
+
+    def auxiliary_modules(self, seed: int) -> dict[str, nn.Module]:
+        """Return what primal-dual steps add to the field, 0 before."""
+        return {"correction": Correction(self.grid.refined(self.finer).shape, self.grid.bounds)}
+
+    def completed(self, field: FieldFunction, image: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """Add the correction of the field, where it has one that fits the pixels."""
+        beside: Any = getattr(field, "auxiliary", {})
+        added = beside["correction"].image(shape) if "correction" in beside else None
+        return image if added is None else image + added.reshape(-1, 1).to(image)
+
+    def trained(self, field: nn.Module) -> nn.Module:
+        """Return the field with its correction."""
+        beside: Any = getattr(field, "auxiliary", {})
+        return Corrected(field, beside["correction"]) if "correction" in beside else field
+
+    @property
+    def finer(self) -> int:
+        """Pixels of the correction along each side of a pixel of the image; one where the projector would be large."""
+        entries = ENTRIES * len(self.scan.geometry.angles) * FINER**2 * math.prod(self.grid.shape)
+        return FINER if entries <= MOST_ENTRIES else 1
 
     def methods(self, scan: Coarsened, A: Linear) -> dict[str, Callable[[], Reconstruction]]:
         """Return filtered back-projection and SIRT."""
@@ -202,7 +226,10 @@ class PlaneTomography(Tomography):
         iio.imwrite(folder / "reconstruction.tiff", arrays["image"])
 
     def recipe(self) -> Recipe:
-        """A feature grid under a small ReLU network; at half the resolution first for large images and short arcs."""
+        """A feature grid under a small ReLU network; at half the resolution first for large images and short arcs.
+
+        Last come primal-dual steps on its image; see `problems.ct._primal_dual`.
+        """
         finest = min(self.size, 512)
         coarse, fine = self.steps
         adam = partial(torch.optim.Adam, lr=1e-2)
@@ -217,6 +244,7 @@ class PlaneTomography(Tomography):
             stages=(
                 *((Stage(adam, coarse, schedule="cosine", coarsen=2),) if coarse else ()),
                 Stage(adam, fine, schedule="cosine"),
+                *((Stage(PrimalDualSteps, 10),) if self.tv and self.loss == "filtered" else ()),
             ),
             run=RunOptions(log_every=25),
         )

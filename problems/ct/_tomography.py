@@ -107,9 +107,10 @@ class Tomography(Problem):
         """Make the data at each resolution when it is asked for, and room for what to compare with."""
         return {"coarsened": Coarsenings(lambda side: self._at(side, device, dtype)), "classical": {}}
 
-    def _at(self, side: int, device: Any, dtype: torch.dtype) -> Coarsened:
-        measured = self.measured
-        geometry, grid = measured.geometry.coarsened(side), measured.grid.coarsened(side)
+    def _at(self, size: float, device: Any, dtype: torch.dtype) -> Coarsened:
+        measured, side = self.measured, max(1, round(size))
+        grid = measured.grid.refined(round(1 / size)) if size < 1 else measured.grid.coarsened(side)
+        geometry = measured.geometry.coarsened(side)
         photons = side ** (measured.sinogram.dim() - 1)  # a merged bin counts those of its parts
 
         def rows(values: Tensor | None, scale: int = 1) -> Tensor | None:
@@ -143,7 +144,7 @@ class Tomography(Problem):
     def residuals(self, field: FieldFunction, batch: Batch) -> dict[str, Tensor]:
         """Compare line integrals; the squares of "variation" are lengths of differences between pixels."""
         scan: Coarsened = batch["scan"]
-        image = scan.image(in_pieces(field, scan.points))
+        image = self.completed(field, scan.image(in_pieces(field, scan.points)), scan.shape)
         q, p, counts = scan.projector(image), scan.sinogram, scan.counts
         if self.loss == "poisson":
             assert counts is not None and scan.I0 is not None
@@ -158,6 +159,10 @@ class Tomography(Problem):
             scale = self.difference_scale(scan.shape)
             residuals["variation"] = root_gradient(image.reshape(scan.shape) / self.contrast, scale)
         return residuals
+
+    def completed(self, field: FieldFunction, image: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """Return an image (n, 1) of a field, at pixels of this shape, with what stands beside the field."""
+        return image
 
     def baselines(self, data: Batch, check: Callable[[], None]) -> dict[str, Callable[[], Reconstruction]]:
         """Return the classical methods."""

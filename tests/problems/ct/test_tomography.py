@@ -203,10 +203,10 @@ def test_a_coarse_stage_comes_first_and_a_resumed_run_is_the_same(tmp_path):
 
 def test_large_images_and_short_arcs_train_at_half_the_resolution_first():
     for short in (CTLimited(size=64), CTScan(data="not read", limited=True)):
-        assert [stage.coarsen for stage in short.recipe().stages] == [2, 1]
-    assert [stage.coarsen for stage in CTLimited(size=64, arc=180.0).recipe().stages] == [1]
-    assert [stage.coarsen for stage in CTPhantom(size=256).recipe().stages] == [2, 1]
-    assert [stage.coarsen for stage in CTPhantom(size=128).recipe().stages] == [1]
+        assert [stage.coarsen for stage in short.recipe().stages[:-1]] == [2, 1]
+    assert [stage.coarsen for stage in CTLimited(size=64, arc=180.0).recipe().stages[:-1]] == [1]
+    assert [stage.coarsen for stage in CTPhantom(size=256).recipe().stages[:-1]] == [2, 1]
+    assert [stage.coarsen for stage in CTPhantom(size=128).recipe().stages[:-1]] == [1]
 
 
 def test_scores_of_the_exact_image_and_of_the_classical_ones(short_tv):

@@ -1,0 +1,90 @@
+"""Primal-dual steps on the image of a field: what they find, how it stands beside the field, and resumed runs."""
+
+import json
+import signal
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+import nfsolve
+from nfsolve import Stage
+from nfsolve.reconstruct import PrimalDual, total_variation
+from problems.ct import _plane
+from problems.ct._primal_dual import SHARE, Correction, PrimalDualSteps
+from problems.ct.phantom import CTPhantom
+
+SMALL: dict[str, Any] = {"views": 12, "size": 32, "classical": ()}
+OPTIONS: dict[str, Any] = {"seed": 0, "device": "cpu", "report": None, "out": None}
+STEPS = (Stage(PrimalDualSteps, 4),)
+
+
+def test_the_default_ends_with_them_unless_the_prior_or_the_loss_is_another():
+    assert CTPhantom(**SMALL).recipe().stages[-1].optimizer is PrimalDualSteps
+    for other in (CTPhantom(**SMALL, tv=0.0), CTPhantom(**SMALL, loss="gaussian")):
+        assert other.recipe().stages[-1].optimizer is not PrimalDualSteps
+
+
+def test_the_error_of_the_head_falls():
+    problem = CTPhantom(**SMALL)
+    adam = replace(problem.recipe().stages[0], steps=60)
+    before = nfsolve.solve(problem, stages=(adam,), **OPTIONS).metrics["psnr"]
+    assert nfsolve.solve(problem, stages=(adam, *STEPS), **OPTIONS).metrics["psnr"] > before + 0.5
+
+
+@pytest.mark.parametrize("most", [10**8, 1], ids=["half pixels", "whole pixels"])
+def test_the_result_is_the_mean_of_the_field_and_of_least_variation_from_it(most, monkeypatch):
+    monkeypatch.setattr(_plane, "MOST_ENTRIES", most)
+    problem = CTPhantom(**SMALL)
+    solution: Any = nfsolve.solve(problem, stages=STEPS, **OPTIONS)
+    bare = nfsolve.solve(problem, stages=(Stage(torch.optim.Adam, 0),), **OPTIONS)
+    assert problem.finer == (2 if most > 1 else 1)
+    scan = solution.data["coarsened"][1 / problem.finer]
+    weight = problem.finer * problem.classical_weight * problem.contrast
+    method = PrimalDual(scan.projector, scan.sinogram, scan.shape, weight, scan.known)
+    with torch.no_grad():
+        start = bare.field(scan.points).reshape(scan.shape)
+        found = method.advanced(method.start(start), 80).x
+    values = solution.field.auxiliary["correction"].values
+    assert torch.allclose(values, SHARE * (found - start), atol=1e-5)
+    side = problem.finer
+    mean = torch.nn.functional.avg_pool2d(((1 - SHARE) * start + SHARE * found)[None, None], side)[0, 0]
+    if side == 2:
+        assert torch.allclose(problem.image(solution.field, solution.data), mean, atol=1e-5)
+    whole = solution.trained  # evaluated anywhere, it has the correction
+    assert torch.allclose(whole(scan.points).reshape(scan.shape), start + values, atol=1e-5)
+
+
+def test_a_method_that_goes_on_is_the_method():
+    problem = CTPhantom(**SMALL)
+    scan = problem.load("cpu", torch.float64)["coarsened"][1]
+    system = scan.projector, scan.sinogram, scan.shape, 1e-3
+    method = PrimalDual(*system)
+    there = method.advanced(method.advanced(method.start(), 7), 13)
+    assert torch.equal(there.x, total_variation(*system, iterations=20).image)
+
+
+def test_a_correction_is_linear_between_pixels_and_averages_over_them():
+    correction = Correction((4, 6), ((0.0, 6.0), (-2.0, 2.0)))
+    rows, columns = torch.meshgrid(torch.arange(4.0), torch.arange(6.0), indexing="ij")
+    correction.values.copy_(10 * rows + columns)
+    points = torch.tensor([[0.5, 1.5], [1.0, 1.5], [5.5, -1.5], [3.0, 0.0]])  # row 0 lies at the largest y
+    assert correction(points).flatten().tolist() == pytest.approx([0.0, 0.5, 35.0, 17.5], abs=1e-5)
+    halved = correction.image((2, 3))
+    assert halved is not None and halved.tolist() == [[5.5, 7.5, 9.5], [25.5, 27.5, 29.5]]
+    assert correction.image((3, 3)) is None and correction.image((8, 12)) is None
+
+
+def test_a_run_that_is_stopped_between_them_goes_on_to_the_same_image_and_is_loaded_with_it(tmp_path):
+    problem, stages = CTPhantom(**SMALL), (Stage(torch.optim.Adam, 3), Stage(PrimalDualSteps, 4))
+    options: dict[str, Any] = {"seed": 0, "stages": stages, "log_every": 1}
+    whole = nfsolve.solve(problem, **options, report=None, out=tmp_path / "whole")
+    stop = lambda row: row.get("step") == 5 and signal.raise_signal(signal.SIGINT)  # noqa: E731
+    nfsolve.solve(problem, **options, report=stop, out=tmp_path / "part")
+    assert json.loads((tmp_path / "part" / "metrics.json").read_text())["steps"] < 7
+    again = nfsolve.resume(tmp_path / "part", report=None)
+    assert torch.equal(*(problem.image(s.field, s.data) for s in (whole, again)))
+    points = torch.rand(50, 2, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    assert torch.equal(nfsolve.load(tmp_path / "part")(points), whole.trained(points))
+    assert not torch.equal(whole.trained(points), whole.field(points))
