@@ -26,6 +26,7 @@ from nfsolve.fields.factorize import (
     fold,
 )
 from nfsolve.fields.field import Domain, Field
+from nfsolve.fields.fno import FNO
 from nfsolve.fields.grids import FeatureGrid
 from nfsolve.fields.init import (
     FrequencyScaling,
@@ -49,10 +50,12 @@ from nfsolve.fields.pod_deeponet import PODDeepONet
 from nfsolve.fields.presets import PRESETS, preset
 from nfsolve.fields.random_features import RandomFeatures
 from nfsolve.fields.residual import ResidualMLP
+from nfsolve.fields.scattered import ScatteredOperator
 from nfsolve.fields.shift_deeponet import ShiftDeepONet
 from nfsolve.fields.windows import Windows
 
 __all__ = [
+    "FNO",
     "GELU",
     "MLP",
     "PRESETS",
@@ -94,6 +97,7 @@ __all__ = [
     "ReLU",
     "RealGabor",
     "ResidualMLP",
+    "ScatteredOperator",
     "ShiftDeepONet",
     "Sinc",
     "Sine",

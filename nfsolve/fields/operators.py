@@ -8,7 +8,7 @@ and functions of the points, the jet of the latter is made once and combined by 
 from abc import abstractmethod
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 import torch.nn.functional as F
@@ -38,7 +38,10 @@ class Operator(Field):
 
     Attributes:
         sensors: Number of sensors of each input function.
+        reads_places: Whether it takes functions each of which has sensors of its own.
     """
+
+    reads_places: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -64,6 +67,12 @@ class Operator(Field):
         Returns:
             The field.
         """
+        own = [n for n in getattr(problem, "inputs", ()) if getattr(problem, "own_sensors", lambda _: False)(n)]
+        if own and not cls.reads_places:
+            raise InputError(
+                f"each function has sensors of its own for '{own[0]}', and {cls.__name__} reads values at common ones",
+                do="use ScatteredOperator, or interpolate to common sensors",
+            )
         counts = getattr(problem, "sensor_counts", None)
         return super().for_problem(problem, **({} if counts is None else {"sensors": counts}) | options)
 

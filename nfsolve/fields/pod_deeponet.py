@@ -8,14 +8,13 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from nfsolve._core.errors import InputError
 from nfsolve.fields.branches import PLAIN, Branch
 from nfsolve.fields.field import Domain
+from nfsolve.fields.interpolation import Interpolation
 from nfsolve.fields.operators import Separable, make_branches
-
-NODES = 4  # of the polynomial along each axis between the points of the grid
 
 
 class PODDeepONet(Separable):
@@ -144,7 +143,7 @@ def closed(domain: Domain, axes: Sequence[Tensor], values: Tensor) -> tuple[list
     return found, values
 
 
-class Grid(nn.Module):
+class Grid(Interpolation):
     """Values at the points of a grid, between them the polynomial through the nearest ones along each axis.
 
     Args:
@@ -159,41 +158,10 @@ class Grid(nn.Module):
     table: Tensor
 
     def __init__(self, domain: Domain, axes: Sequence[Tensor], table: Tensor):
-        super().__init__()
-        for name, axis in zip(domain.names, axes, strict=True):
-            if len(axis) < 2 or not bool((axis.diff() > 0).all()):
-                raise InputError(
-                    f"The grid needs at least 2 points along {name}, in ascending order, got {len(axis)} that are "
-                    "not, or too few",
-                    do="sort them, and leave out repeated ones",
-                )
-            self.register_buffer(f"along_{name}", axis)
-        self.names, self.bounds, self.periodic = domain.names, domain.bounds, domain.periodic
+        super().__init__(domain, axes)
         self.register_buffer("table", table)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map points ``(..., d)`` to values ``(..., m)``."""
-        index, weights = self.locate(x, 0)
-        for i in range(1, len(self.names)):
-            further, factors = self.locate(x, i)
-            index = (index[..., None] * len(self.get_buffer(f"along_{self.names[i]}")) + further[..., None, :]).flatten(
-                -2
-            )
-            weights = (weights[..., None] * factors[..., None, :]).flatten(-2)
+        index, weights = self.weigh(x)
         return torch.matmul(weights[..., None, :], self.table[index])[..., 0, :]
-
-    def locate(self, x: Tensor, i: int) -> tuple[Tensor, Tensor]:
-        """Find the nearest points along an axis, and the Lagrange polynomials on them: ``(..., nodes)`` each."""
-        axis, (low, high) = self.get_buffer(f"along_{self.names[i]}"), self.bounds[i]
-        at, count = x[..., i : i + 1], min(NODES, len(axis))
-        if self.periodic[i]:
-            at = torch.sub(at, (high - low) * torch.floor((at - low) * (1 / (high - low))))
-        start = ((at > axis).sum(-1, keepdim=True) - count // 2).clamp(0, len(axis) - count)
-        index = start + torch.arange(count, device=axis.device)
-        nodes = axis[index]
-        gaps = torch.sub(at, nodes).unbind(-1)
-        weights = []
-        for j in range(count):
-            first, *rest = (gaps[m] * (1 / (nodes[..., j] - nodes[..., m])) for m in range(count) if m != j)
-            weights.append(math.prod(rest, start=first))
-        return index, torch.stack(weights, -1)

@@ -170,7 +170,13 @@ def input_panel(axes: Any, problem: OperatorPDE, values: np.ndarray, marker: str
     """
     said, plane = [], ""
     at = {name: array(problem.sensor_points(name)) for name in problem.inputs}
-    parts = np.split(values, np.cumsum([len(sensors) for sensors in at.values()])[:-1], axis=1)
+    parts = np.split(values, np.cumsum(several(problem.sensor_counts))[:-1], axis=1)
+    for i, name in enumerate(at):
+        if problem.own_sensors(name):  # value and place of each sensor, of the first function
+            table = parts[i][0].reshape(-1, 1 + at[name].shape[1])
+            table = table[np.isfinite(table).all(1)]
+            table = table[table[:, 1].argsort()]
+            at[name], parts[i] = table[:, 1:], table[None, :, 0]
     curves = [name for name, sensors in at.items() if sensors.shape[1] == 1]
     for (name, sensors), rows in zip(at.items(), parts, strict=True):
         if sensors.shape[1] == 0:

@@ -15,6 +15,7 @@ LITTLE = {
     "ff": "gaussian_fourier",
     "grid": "feature_grid",
     "cnn": "convolution",
+    "attention": "scattered_operator",
 }
 
 
@@ -59,7 +60,7 @@ def known(kind: str) -> dict[str, Any]:
 
 
 def _snake(name: str) -> str:
-    known = {"MLP": "mlp", "ReLU": "relu", "GELU": "gelu"}
+    known = {"MLP": "mlp", "FNO": "fno", "ReLU": "relu", "GELU": "gelu"}
     if name in known:
         return known[name]
     name = name.replace("MLP", "Mlp").replace("POD", "Pod").replace("DeepONet", "Deeponet")

@@ -1,35 +1,44 @@
 """An operator from pairs of functions of your own: values of f at its sensors -> values of s at points.
 
-The file holds ``f`` (functions, sensors); ``x``, the points of s, (points, d) for all functions or (functions, points,
-d) if each has its own; and ``s`` at these points, (functions, points) or (functions, points, k). It may also hold
-``f_sensors`` (sensors, d), the points at which f is given. From a .h5 file or a folder of .npy files a mini-batch reads
-only its own rows; a .npz file is read as a whole.
+The file, .npz, .mat, HDF5, netCDF, zarr, .pt or a folder of .npy files, holds ``f`` (functions, sensors); ``x``, the
+points of s, (points, d) for all functions or (functions, points, d) if each has its own; and ``s`` at these points,
+(functions, points) or (functions, points, k). It may also hold ``f_sensors`` (sensors, d), the points at which f is
+given, (functions, sensors, d) if each function has its own. Functions on a grid may be (functions, *grid). The layouts
+of PDEBench and of neuraloperator are recognised by their names. docs/operators.md says more.
 
-    nfsolve run deeponet_pairs --pairs my.npz
+    nfsolve run deeponet_pairs --pairs my.npz --test others.npz
     nfsolve run deeponet_pairs --pairs my.h5 --reads "f g" --coordinates "t x"
+    nfsolve run deeponet_pairs --pairs 1D_Burgers_Sols_Nu0.01.hdf5 --times last
 """
 
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from nfsolve import Box, InputError, OperatorPDE, main
+from nfsolve import Box, InputError, OperatorPDE, Recipe, RunOptions, Stage, main, periodic
 from nfsolve import generator as seeded
 from nfsolve.data.tables import find_file
+from nfsolve.fields import FNO, ScatteredOperator
 from nfsolve.functions import Pairs, check_leakage, read_pairs
+from nfsolve.functions.pairs import has_test
 from nfsolve.functions.stored import rows_of
+from nfsolve.optim import SOAP
 from nfsolve.problem.operator.families import as_read
-from nfsolve.problem.operator.samples import FunctionSet, axes_of, label_rows
+from nfsolve.problem.operator.samples import FunctionSet, axes_of, label_rows, root_mean_square
 from nfsolve.problem.pde.sample import Grid
 
 SOME = 1000  # rows that are in memory at once, and from which scales are taken
 LEAST = 1e-3  # of the deviation of all s: labels smaller than that count as if they were as large
 UNRESOLVED = 100.0  # deviation of s in units of the rounding of its mean, below which nothing can be learned
+MOST = 4096  # points of a function in a mini-batch, unless more are asked for
+LARGEST_GRID = 2**15  # points of a grid on which a Fourier neural operator is the default
 NAMES = ("x", "y", "z")
 
 
@@ -39,14 +48,28 @@ class PairsOperator(OperatorPDE):
 
     pairs: str = ""
     """file with f, x and s, or its name under $NFSOLVE_DATA; or a folder"""
+    test: str = ""
+    """file with pairs to test on; empty holds some of the others out"""
     every: int = 10
     """one in this many pairs is held out"""
-    reads: str = "f"
-    """names of the input functions in the file, separated by spaces"""
+    reads: str = ""
+    """names of the input functions in the file, separated by spaces; empty for f, or as a known layout says"""
+    gives: str = ""
+    """names of the output functions in the file, separated by spaces; empty for s, or as a known layout says"""
+    points: str = ""
+    """name of the points in the file, or one name for each axis of a grid; empty for x, or those of the layout"""
     coordinates: str = ""
     """names of the columns of x, separated by spaces; empty for x, or x y, or x y z, or x1 x2 and so on"""
+    periodic: str = "auto"
+    """coordinates along which the functions are periodic, separated by spaces; auto sees it from the values, or none"""
+    times: Literal["all", "last", "next"] = "all"
+    """pairs of series in time: first value to all later ones, first to the last one, or each to the next one"""
     n_tests: int = field(default=1000, kw_only=True)
     """largest number of held-out pairs on which the operator is scored"""
+    n_points: int = field(default=0, kw_only=True)
+    """points of each function in a mini-batch; 0 takes all, of more than 4096 as many as that"""
+    batch: int = field(default=32, kw_only=True)
+    """functions in a mini-batch"""
     physics: bool = field(default=False, init=False)
     data: bool = field(default=True, init=False)
     n_functions: int = field(default=1, init=False)
@@ -60,7 +83,7 @@ class PairsOperator(OperatorPDE):
     inputs = property(lambda self: self._known.inputs)  # type: ignore[assignment]
 
     def __post_init__(self):
-        for name, low in {"every": 2, "n_tests": 2, "batch": 1, "n_points": 1}.items():
+        for name, low in {"every": 2, "n_tests": 2, "batch": 1, "n_points": 0}.items():
             if getattr(self, name) < low:
                 raise InputError(
                     f"{name} must be at least {low}, got {getattr(self, name)}", do="choose a larger number"
@@ -73,9 +96,20 @@ class PairsOperator(OperatorPDE):
                 "deeponet_pairs needs a file or folder with functions f, points x and solutions s",
                 do="give --pairs FILE",
             )
-        given = Path(self.pairs)
-        path = given if given.exists() else find_file(self.pairs, type(self))
-        return Known(read_pairs(path, self.reads.split()), self.reads.split(), self.coordinates.split(), self.every)
+        path, names = self._found(self.pairs), (self.reads, self.points, self.gives)
+        pairs, test = read_pairs(path, *names, times=self.times), None
+        if self.test or has_test(path, *names):
+            other = self._found(self.test) if self.test else path
+            test = read_pairs(other, *names, times=self.times, test=not self.test)
+            fitting(pairs, test)
+        return Known(pairs, test, self.coordinates.split(), self.every, self.periodic)
+
+    def _found(self, name: str) -> Path:
+        return Path(name) if Path(name).exists() else find_file(name, type(self))
+
+    def cautions(self):
+        """Say in words what was assumed about the file."""
+        return self._known.notes()
 
     def spaces(self):
         """None: the functions are those of the file."""
@@ -85,10 +119,18 @@ class PairsOperator(OperatorPDE):
         """Return the places of the sensors; their numbers where the file does not have them."""
         return self._known.places[name]
 
+    @property
+    def sensor_counts(self):
+        """Number of columns that the field reads of each input function."""
+        return as_read([self._known.pairs.width(i) for i in range(len(self.inputs))])
+
+    def own_sensors(self, name):
+        """Say whether each function has sensors of its own for this input."""
+        return self._known.pairs.scattered(list(self.inputs).index(name))
+
     def seen(self, values):
-        """Bring each input function to mean 0 and deviation 1 over the training functions."""
-        scaled = ((values[n] - mean) / size for n, (mean, size) in self._known.input_scales.items())
-        return as_read(list(scaled))
+        """Bring each input function to mean 0 and deviation 1 over the training functions, places to [-1, 1]."""
+        return as_read([self._known.scaled(name, values[name]) for name in self.inputs])
 
     def output_transform(self):
         """The field is of order one; its outputs get the means and deviations of the training labels."""
@@ -97,26 +139,20 @@ class PairsOperator(OperatorPDE):
     def load(self, device, dtype):
         """Read the pairs that are held out, and refuse those that are among the others."""
         like, known = torch.empty(0, device=device, dtype=dtype), self._known
-        rows = known.held_out[: self.n_tests]
-        inputs, points, truth = known.pairs.take(rows)
+        test, rows = known.test or known.pairs, known.held_out[: self.n_tests]
+        inputs, points, truth = test.take(rows)
         functions, values = self.read(dict(zip(self.inputs, inputs, strict=True)), like)
-        check_leakage(known.training_inputs(), values)
-        empty = (truth.flatten(1) == 0).all(1)
-        if empty.any():
-            raise InputError(
-                f"s of held-out pair {int(rows[empty][0])} is zero everywhere, so its relative error is undefined",
-                do="leave that pair out",
-            )
+        check_leakage(map(Tensor.nan_to_num, known.training_inputs()), values.nan_to_num())
         for name, mean, size in zip(self.outputs, *known.output_scales, strict=True):
             if size < UNRESOLVED * torch.finfo(dtype).eps * abs(mean):
                 raise InputError(
                     f"{name} varies by {size:.1e} about {mean:.6g}, which {str(dtype)[6:]} does not resolve",
                     do="subtract its mean in the file" + (", or use dtype float64" if dtype != torch.float64 else ""),
                 )
-        grid = self.as_points(points if known.pairs.aligned else points.transpose(0, 1), like)
+        grid = self.as_points(points if test.aligned else points.transpose(0, 1), like)
         return {
             "like": like,
-            "grid": Grid(grid, grid_sizes(points) if known.pairs.aligned else (len(grid),)),
+            "grid": Grid(grid, grid_sizes(points) if test.aligned else (len(grid),)),
             "quick": torch.randperm(len(grid), generator=seeded(0, "quick"))[:SOME].to(device),
             "lifting": {},
             "test": FunctionSet(functions, values, truth=truth.to(device)),
@@ -128,19 +164,54 @@ class PairsOperator(OperatorPDE):
         rows = known.training[torch.randperm(len(known.training), generator=generator)[: self.batch]]
         inputs, points, truth = known.pairs.take(rows)
         functions, _ = self.read(dict(zip(self.inputs, inputs, strict=True)), like)
-        places = torch.randperm(truth.shape[1], generator=generator)[: self.n_points]
-        points = points[places] if known.pairs.aligned else points[:, places].transpose(0, 1)
-        size = truth.square().mean(1, keepdim=True).sqrt()
+        size = root_mean_square(truth)
         size = size.maximum(LEAST * torch.tensor(known.output_scales[1], dtype=torch.float64))
-        return {"data": label_rows(self.as_points(points, like), truth[:, places], size, like, functions, {})}
+        wanted = self.n_points or MOST
+        if wanted < truth.shape[1]:
+            places = torch.randperm(truth.shape[1], generator=generator)[:wanted]
+            truth, points = truth[:, places], points[places] if known.pairs.aligned else points[:, places]
+        points = points if known.pairs.aligned else points.transpose(0, 1)
+        return {"data": label_rows(self.as_points(points, like), truth, size, like, functions, {})}
 
     def snapshots(self):
         """Return the first training labels, where they are on a uniform grid; as in `OperatorPDE`."""
         _, points, truth = self._known.first
-        sizes = grid_sizes(points) if self._known.pairs.aligned else ()
+        sizes = self._known.sizes
         if len(sizes) < len(self.domain.names):
             raise InputError("modes of labels need points x of a uniform grid, but these are none", do="use DeepONet")
         return axes_of(points, sizes), truth.unflatten(1, sizes)
+
+    def layout(self):
+        """Return how functions lie on a grid, for a Fourier neural operator; as in `OperatorPDE`."""
+        return self._known.layout()
+
+    def recipe(self):
+        """A Fourier neural operator on grids, attention where each function has its own sensors, else a DeepONet."""
+        try:
+            own = any(map(self.own_sensors, self.inputs))
+            on_grid = not own and np.prod(self.layout()["grid"]) <= LARGEST_GRID
+        except InputError:  # no grid, or no file yet
+            own = on_grid = False
+        if own:
+            return replace(super().recipe(), field=partial(ScatteredOperator, width=64, depth=2, slices=32))
+        if not on_grid:
+            return super().recipe()
+        return Recipe(
+            field=partial(FNO, width=32, depth=4, modes=16),
+            stages=(Stage(partial(SOAP, lr=3e-3, max_size=256), steps=6000, schedule="cosine", warmup=0.02),),
+            run=RunOptions(log_every=200),
+        )
+
+
+def fitting(pairs: Pairs, test: Pairs) -> None:
+    """Refuse test pairs that are not of the form of the others."""
+    ours, theirs = ([p.width(i) for i in range(len(p.inputs))] for p in (pairs, test))
+    if pairs.gives != test.gives or (ours != theirs and not any(map(pairs.scattered, range(len(ours))))):
+        raise InputError(
+            f"test pairs must have the inputs and outputs of the others, {ours} values of {', '.join(pairs.names)} -> "
+            f"{', '.join(pairs.gives)}, got {theirs} of {', '.join(test.names)} -> {', '.join(test.gives)}",
+            do="resample the test functions at the sensors of the others",
+        )
 
 
 class Known:
@@ -148,38 +219,176 @@ class Known:
 
     Args:
         pairs: The open file.
-        reads: Names of the input functions.
+        test: That of test pairs, or None to hold some out.
         coordinates: Names of the coordinates of the points, or none.
         every: Every which pair is held out.
+        wraps: As ``periodic`` of `PairsOperator`.
     """
 
-    def __init__(self, pairs: Pairs, reads: list[str], coordinates: list[str], every: int):
-        self.pairs, count, d = pairs, len(pairs), pairs.points.shape[-1]
-        last = torch.arange(count) % every == every - 1
+    def __init__(self, pairs: Pairs, test: Pairs | None, coordinates: list[str], every: int, wraps: str):
+        self.pairs, self.test, d = pairs, test, pairs.points.shape[-1]
+        self._divide(every)
+        names = coordinates or list(pairs.coordinates) or _names(d)
+        if len(names) != d:
+            raise InputError(f"points of {d} columns need {d} coordinates, got {len(names)}", do="name each column")
+        self.unknowns = " ".join(pairs.gives)
+        taken = set(names) & {*pairs.names, *pairs.gives}
+        if taken:
+            raise InputError(f"'{min(taken)}' names a coordinate and a function", do="give them different names")
+        inputs, points, outputs = self.first
+        self.sizes = grid_sizes(points) if pairs.aligned else ()
+        self.domain = self._box(names, wraps, inputs, points, outputs)
+        self.places, self.inputs = {}, {}
+        for i, name in enumerate(pairs.names):
+            self._place(i, name, names)
+        self.input_scales = dict(zip(pairs.names, (self._scales(i, f) for i, f in enumerate(inputs)), strict=True))
+        flat = outputs.flatten(0, 1)
+        mean = flat.nanmean(0)
+        size = (flat - mean).square().nanmean(0).sqrt()
+        self.output_scales = mean.tolist(), [s or 1.0 for s in size.tolist()]
+
+    def _divide(self, every: int) -> None:
+        count = len(self.pairs)
+        if self.test is not None:
+            self.training, self.held_out = torch.arange(count), torch.arange(len(self.test))
+            return
+        last = torch.arange(count) // self.pairs.group % every == every - 1
         self.held_out, self.training = last.nonzero()[:, 0], (~last).nonzero()[:, 0]
         if len(self.held_out) < 2:
             raise InputError(
                 f"at least 2 pairs must be held out, but of {count} only every {every}th is",
                 do="give a smaller --every N",
             )
-        names = coordinates or _names(d)
-        if len(names) != d:
-            raise InputError(f"points of {d} columns need {d} coordinates, got {len(names)}", do="name each column")
-        k = pairs.outputs.shape[2] if pairs.outputs.ndim == 3 else 1
-        self.unknowns = " ".join(f"s{i + 1}" for i in range(k)) if k > 1 else "s"
-        taken = set(names) & {*reads, *self.unknowns.split()}
-        if taken:
-            raise InputError(f"'{min(taken)}' names a coordinate and a function", do="give them different names")
-        self.domain = Box(**dict(zip(names, _bounds(pairs), strict=True)))
-        self.places, self.inputs = {}, {}
-        for name, f, sensors in zip(reads, pairs.inputs, pairs.sensors, strict=True):
-            at = np.arange(f.shape[1]) if sensors is None else sensors
-            self.places[name] = torch.from_numpy(at.reshape(len(at), -1).astype(np.float64))
-            self.inputs[name] = "sensor" if sensors is None else " ".join(_names(self.places[name].shape[1]))
-        inputs, _, outputs = self.first
-        self.input_scales = {n: (float(f.mean()), float(f.std()) or 1.0) for n, f in zip(reads, inputs, strict=True)}
-        outputs = outputs.flatten(0, 1)
-        self.output_scales = outputs.mean(0).tolist(), [size or 1.0 for size in outputs.std(0).tolist()]
+
+    def _box(self, names: list[str], wraps: str, inputs: Any, points: Tensor, outputs: Tensor) -> Box:
+        """Return the box of the points, periodic where that is said or seen."""
+        bounds = dict(zip(names, _bounds([self.pairs, *([self.test] if self.test else [])]), strict=True))
+        self.highest = {name: high for name, (_, high) in bounds.items()}
+        said = wraps.split() if wraps not in ("auto", "none") else []
+        for name in said:
+            if name not in names:
+                raise InputError(f"periodic must name coordinates, {', '.join(names)}, got '{name}'", do="choose one")
+        self.wrapped, whole = [], len(self.sizes) == len(names)
+        for i, name in enumerate(names):
+            low, high = bounds[name]
+            laid = [outputs.unflatten(1, self.sizes).movedim(i + 1, 1)] if whole else []
+            laid += [f[..., None] for f in inputs if len(self.sizes) == 1 and f.shape[1:] == self.sizes]
+            closed = bool(laid) and all(closes(values) for values in laid)
+            if name in said or (wraps == "auto" and closed):
+                step = 0.0 if closed or not whole else (high - low) / (self.sizes[i] - 1)
+                bounds[name] = periodic(low, high + step)  # type: ignore[assignment]
+                self.wrapped.append(name)
+        return Box(**bounds)
+
+    def _place(self, i: int, name: str, names: list[str]) -> None:
+        """Note where an input function is given, and of which coordinates it is a function."""
+        f, given = self.pairs.inputs[i], self.pairs.sensors[i] if i < len(self.pairs.sensors) else None
+        if given is None or given.ndim == 3:
+            d = 1 if given is None else given.shape[2]
+            rows = None if given is None else rows_of(given, np.arange(1), "the sensors", gaps=True)[0]
+            self.places[name] = (
+                torch.arange(f.shape[1])[:, None].double() if rows is None else rows[~rows.isnan().any(1)]
+            )
+            self.inputs[name] = "sensor" if given is None else " ".join(self._along(rows, names) or _names(d))
+            return
+        self.places[name] = torch.from_numpy(np.asarray(given, np.float64))
+        self.inputs[name] = " ".join(self._along(self.places[name], names) or _names(given.shape[1]))
+
+    def _along(self, at: Tensor | None, names: list[str]) -> list[str]:
+        """Return the coordinates on which sensors lie: all of them, or the one whose interval they fill best."""
+        if at is None or at.shape[1] == len(names) or at.shape[1] != 1:
+            return names if at is not None and at.shape[1] == len(names) else names[1:] if self._later(at) else []
+        low, high = float(at.nan_to_num(0.0).min()), float(at.nan_to_num(0.0).max())
+        gaps = {
+            n: abs(low - a) / (b - a) + abs(high - b) / (b - a)
+            for n, (a, b) in zip(names, self.domain.bounds, strict=True)
+        }
+        best = min(gaps, key=lambda n: (round(gaps[n], 3), n == "t", names.index(n)))
+        return [best] if gaps[best] < 0.1 else []
+
+    def _later(self, at: Tensor | None) -> bool:
+        return at is not None and at.shape[1] == len(self.domain.names) - 1 and self.domain.names[0] == "t"
+
+    def _scales(self, i: int, f: Tensor) -> tuple[float, float]:
+        """Return mean and deviation of an input function."""
+        if self.pairs.scattered(i):
+            f = f.unflatten(1, (self.pairs.inputs[i].shape[1], -1))[..., 0]
+        mean = f.nanmean()
+        return float(mean), float(
+            (f - mean).square().nansum().div((~f.isnan()).sum().sub(1).clamp_min(1)).sqrt()
+        ) or 1.0
+
+    def scaled(self, name: str, values: Tensor) -> Tensor:
+        """Normalise an input function, and its places where each function has its own."""
+        (mean, size), i = self.input_scales[name], self.pairs.names.index(name)
+        if not self.pairs.scattered(i):
+            return (values - mean) / size
+        d = self.pairs.sensors[i].shape[2]
+        table = values.unflatten(1, (-1, 1 + d))
+        bounds = [
+            self.domain.bounds[self.domain.names.index(n)] if n in self.domain.names else (-1.0, 1.0)
+            for n in self.inputs[name].split()
+        ]
+        low, high = table.new_tensor(bounds).T
+        return torch.cat(
+            [(table[..., :1] - mean) / size, (2 * table[..., 1:] - low - high) / (high - low)], -1
+        ).flatten(1)
+
+    def layout(self) -> dict[str, Any]:
+        """Return the grid of the outputs, and the sensors of each input along each coordinate, for `FNO`.
+
+        Raises:
+            InputError: They are on no grid.
+        """
+        names = self.domain.names
+        if len(self.sizes) < len(names):
+            raise InputError(
+                "a Fourier neural operator needs points x of a uniform grid, but these are none", do="use DeepONet"
+            )
+        ends = dict(zip(names, zip(self.domain.bounds, self.domain.periodic, strict=True), strict=True))
+        repeats = {n: wraps and self.highest[n] == high for n, ((_, high), wraps) in ends.items()}
+        shapes, closed = [], []
+        for i, name in enumerate(self.pairs.names):
+            own, at = self.inputs[name].split(), self.places[name]
+            sizes = grid_sizes(at) if own and not self.pairs.scattered(i) else (1,) * len(own)
+            fills = all(
+                n in ends and abs(end - bound) <= 0.1 * (ends[n][0][1] - ends[n][0][0])
+                for n, end, bound in self._ends(own, at)
+            )
+            if not fills or len(sizes) < len(own) or own != [n for n in names if n in own]:
+                raise InputError(
+                    f"a Fourier neural operator needs sensors of '{name}' on a uniform grid over some of "
+                    f"{', '.join(names)}, but they are not, or not known",
+                    do=f"store their points as {name}_sensors, or use DeepONet",
+                )
+            along = dict(zip(own, sizes, strict=True))
+            shapes.append(tuple(along.get(n, 1) for n in names))
+            tops = {n: float(at[:, own.index(n)].max()) for n in own}
+            closed.append(any(ends[n][1] and abs(top - ends[n][0][1]) < 1e-6 * abs(top) for n, top in tops.items()))
+        grid = tuple(size - repeats[n] for n, size in zip(names, self.sizes, strict=True))
+        return {"grid": grid, "shapes": tuple(shapes), "closed": tuple(closed)}
+
+    def _ends(self, own: list[str], at: Tensor) -> Iterator[tuple[str, float, float]]:
+        """Give both ends of sensors along each of their coordinates, with those of the domain."""
+        bounds = dict(zip(self.domain.names, self.domain.bounds, strict=True))
+        for i, name in enumerate(own):
+            low, high = bounds.get(name, (math.inf, math.inf))
+            yield name, float(at[:, i].min()), low
+            yield name, float(at[:, i].max()), high
+
+    def notes(self) -> list[str]:
+        """Return what was assumed about the file, in words."""
+        found = list(self.pairs.notes)
+        found += [
+            f"functions are taken to be periodic in {n}, as their values are (--periodic none)" for n in self.wrapped
+        ]
+        lost = self.first[2].isnan()
+        if lost.any():
+            found.append(
+                f"s is NaN at {int(lost.sum())} of {lost.numel()} points of the first {len(lost)} functions: these "
+                "count as missing, in training and in scores"
+            )
+        return found
 
     @property
     def first(self) -> tuple[tuple[Tensor, ...], Tensor, Tensor]:
@@ -189,7 +398,7 @@ class Known:
     def training_inputs(self) -> Iterator[Tensor]:
         """Read the input functions of the training pairs, part by part ``(n, sensors of all)``."""
         for rows in _parts(self.training.numpy()):
-            yield torch.cat([rows_of(f, rows, "the input functions") for f in self.pairs.inputs], 1)
+            yield torch.cat([self.pairs.input_rows(i, rows) for i in range(len(self.pairs.inputs))], 1)
 
 
 def _parts(rows: np.ndarray) -> Iterator[np.ndarray]:
@@ -201,14 +410,27 @@ def _names(d: int) -> list[str]:
     return list(NAMES[:d]) if d <= len(NAMES) else [f"x{i + 1}" for i in range(d)]
 
 
-def _bounds(pairs: Pairs) -> list[tuple[float, float]]:
+def _bounds(files: list[Pairs]) -> list[tuple[float, float]]:
     """Return the box of all points, which may be too many for memory."""
     lows, highs = [], []
-    for rows in _parts(np.arange(len(pairs.points))):
-        points = rows_of(pairs.points, rows, "the points").flatten(0, -2)
-        lows.append(points.amin(0))
-        highs.append(points.amax(0))
+    for pairs in files:
+        for rows in _parts(np.arange(len(pairs.points))):
+            points = rows_of(pairs.points, rows, "the points", gaps=not pairs.aligned).flatten(0, -2)
+            points = points[~points.isnan().any(1)]
+            lows.append(points.amin(0))
+            highs.append(points.amax(0))
     return list(zip(torch.stack(lows).amin(0).tolist(), torch.stack(highs).amax(0).tolist(), strict=True))
+
+
+def closes(values: Tensor) -> bool:
+    """Say whether functions continue at their end as they begin, with their slope: ``(n, points, ...)``, ends equal."""
+    if values.shape[1] < 8 or values.isnan().any():
+        return False
+    size = values.std()
+    seam = values[:, -2] - 2 * values[:, 0] + values[:, 1]
+    bends = values.diff(n=2, dim=1).square().mean(0).flatten(1).mean(1).sqrt()
+    ends = (values[:, 0] - values[:, -1]).abs().max()
+    return bool(size > 0 and ends < 1e-5 * size and seam.square().mean().sqrt() < 1.5 * bends.max())
 
 
 def grid_sizes(points: Tensor) -> tuple[int, ...]:

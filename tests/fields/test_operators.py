@@ -37,6 +37,13 @@ OPERATORS = {
     "nonlinear, two functions": (nf.NonlinearDeepONet, {"sensors": (9, 4), "features": 3, "decoder": 1}),
     "pod": (nf.PODDeepONet, {}),
     "pod, two functions": (nf.PODDeepONet, {"sensors": (9, 4)}),
+    "fno": (nf.FNO, {"grid": (8, 6), "shapes": ((9, 1),), "modes": 3, "latent": None}),
+    "fno, two functions": (nf.FNO, {"sensors": (9, 4), "grid": (7, 5), "shapes": ((1, 9), (4, 1)), "latent": None}),
+    "scattered": (nf.ScatteredOperator, {"slices": 3, "latent": None}),
+    "scattered, two functions": (
+        nf.ScatteredOperator,
+        {"sensors": (9, 4), "dims": (2, 0), "slices": 3, "latent": None},
+    ),
 }
 
 
@@ -60,6 +67,7 @@ def labels(k: int, n: int = 12) -> tuple[list[torch.Tensor], torch.Tensor]:
 def build(name: str, outputs: str = "u v", **options) -> nf.Operator:
     make, parts = OPERATORS[name]
     options = {"sensors": 9, "width": 7, "depth": 2, "latent": 5, "dtype": torch.float64, **parts, **options}
+    options = {key: value for key, value in options.items() if key != "latent" or value is not None}
     if make is nf.PODDeepONet:
         axes, snapshots = labels(len(outputs.split()))
         options = {"axes": axes, "snapshots": snapshots, **options}
@@ -297,6 +305,8 @@ def test_words_of_the_command_line():
         "shift-deeponet": nf.ShiftDeepONet,
         "modified_deeponet": nf.ModifiedDeepONet,
         "nonlinear_deeponet": nf.NonlinearDeepONet,
+        "fno": nf.FNO,
+        "attention": nf.ScatteredOperator,
     }.items():
         assert choose("field", word) is found
 

@@ -1,8 +1,5 @@
 """Arrays by name from the files that tomography comes in: .npz, .npy, MATLAB's .mat and DICOM."""
 
-import pickle
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +8,7 @@ import numpy as np
 
 from nfsolve._core.arrays import map_array, memory, read_arrays, real_number, real_numbers, reason
 from nfsolve._core.errors import InputError, require
+from nfsolve._core.matlab import read_matlab
 from nfsolve.data.tables import find_file
 
 ENDINGS = ("", ".npz", ".mat", ".npy", ".dcm")
@@ -36,7 +34,7 @@ def open_arrays(path: str | Path) -> tuple[Path, dict[str, Any]]:
     if found.suffix == ".npy":
         array = np.array(map_array(found))
         return found, {"volume" if array.ndim == 3 else "sinogram": array}
-    readers = {".mat": _mat, ".dcm": _dicom}
+    readers = {".mat": lambda mat: read_matlab(mat, memory()), ".dcm": _dicom}
     if found.suffix.lower() not in readers:
         raise InputError(
             f"tomography is read from files that end in {', '.join(ENDINGS[1:])}, but '{found}' does not",
@@ -103,16 +101,6 @@ def numbers(path: Path, arrays: Mapping[str, Any], key: str) -> np.ndarray:
 def number(path: Path, arrays: Mapping[str, Any], key: str, positive: bool = False) -> float:
     """Return one number of a file, which must be finite, and positive if so asked."""
     return real_number(arrays[key], f"'{key}' of '{path}'", positive)
-
-
-def _mat(path: Path) -> dict[str, Any]:
-    program = Path(__file__).with_name("matlab.py")
-    command = [sys.executable, "-P", str(program), str(path), str(memory())]
-    done = subprocess.run(command, capture_output=True, check=False)
-    if done.returncode:
-        said = done.stderr.decode(errors="replace").strip().splitlines()
-        raise ValueError(said[-1] if said and done.returncode > 0 else "it is damaged")
-    return pickle.loads(done.stdout)  # our own program wrote it
 
 
 def _dicom(path: Path) -> dict[str, Any]:

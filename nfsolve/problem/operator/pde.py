@@ -43,6 +43,7 @@ from nfsolve.problem.recipe import Recipe, RunOptions, Stage
 from nfsolve.problem.rows import FunctionRows
 
 QUICK_POINTS = 1000  # of the evaluation grid, for the progress line
+MOST_ALONG = 64  # points along a coordinate of the grid of a Fourier neural operator, by default
 PIECE = 2**21  # values evaluated at once, for memory
 
 
@@ -178,10 +179,29 @@ class OperatorPDE(PDE):
         """
         return sensor_points(self.domain, tuple(self.inputs[name].split()), self.sensors)
 
+    def own_sensors(self, name: str) -> bool:
+        """Say whether each function has sensors of its own for an input; see `nfsolve.functions.Pairs`."""
+        return False
+
     @property
     def sensor_counts(self) -> Any:
         """Number of sensors, for the field; a tuple with several input functions."""
         return as_read([len(self.sensor_points(name)) for name in self.inputs])
+
+    def layout(self) -> dict[str, Any]:
+        """Return how functions lie on a grid, for `nfsolve.fields.FNO`.
+
+        Returns:
+            ``grid``, points of the outputs along each coordinate, at most 64 of them; and ``shapes``, sensors of each
+            input function along each coordinate.
+        """
+        if not self.evaluation:
+            raise InputError(
+                f"a Fourier neural operator needs a grid, and {type(self).__name__} has none", do="write evaluation ="
+            )
+        names, sizes = self.domain.names, zip(self.evaluation, self.domain.periodic, strict=True)
+        shapes = [tuple(self.sensors if n in own.split() else 1 for n in names) for own in self.inputs.values()]
+        return {"grid": tuple(min(n - wraps, MOST_ALONG) for n, wraps in sizes), "shapes": tuple(shapes)}
 
     def seen(self, values: dict[str, Tensor]) -> Any:
         """Turn values at the sensors ``(n, m)`` by input function into what the field reads."""
@@ -338,7 +358,8 @@ class OperatorPDE(PDE):
             function = self.function(field, rows)
             if name == "data":
                 values = one_after_another(function(rows.points), rows.copies)
-                found[name] = (values - rows.truth) / rows.size
+                misfit = (values - rows.truth) / rows.size
+                found[name] = torch.where(misfit.isnan() & rows.truth.isnan(), 0.0, misfit)  # a label that is missing
             else:
                 found[name] = call(self.method(name, rows.inputs), function, rows, self.outputs, names)
         return self.in_type_of(field, found)

@@ -61,9 +61,14 @@ def sizes_of(truth: Tensor) -> Tensor:
         Their root mean squares ``(n, 1, k)``; of a solution that is tiny or zero a thousandth of that of all solutions,
         and 1 of an unknown that is zero in all of them.
     """
-    size = truth.square().mean(1, keepdim=True).sqrt()
+    size = root_mean_square(truth)
     usual = truth.square().mean((0, 1), keepdim=True).sqrt()
     return torch.where(usual > 0, size.maximum(LEAST * usual), 1.0)
+
+
+def root_mean_square(truth: Tensor) -> Tensor:
+    """Return the root mean squares ``(n, 1, k)`` of solutions ``(n, points, k)``, without missing values, NaN."""
+    return truth.square().nanmean(1, keepdim=True).sqrt().nan_to_num(0.0)
 
 
 def label_rows(
@@ -73,7 +78,7 @@ def label_rows(
 
     Args:
         points: Points ``(n, d)`` of all functions, or ``(n, B, d)``, each function its own, as the field takes them.
-        truth: Solutions of B functions there ``(B, n, k)``.
+        truth: Solutions of B functions there ``(B, n, k)``, NaN where one is missing.
         size: Their root mean squares ``(B, 1, k)``.
         like: Type and device of the field.
         functions: What the field reads of the functions.

@@ -10,9 +10,14 @@ from nfsolve.metrics import max_error, relative_to_variation
 
 
 def relative_errors(values: Tensor, truth: Tensor) -> Tensor:
-    """Return relative L2 errors of values ``(n, points, k)``, ``(n, k)``; not a number where the truth is zero."""
+    """Return relative L2 errors ``(n, k)`` of values ``(n, points, k)``, over the points where the truth is no NaN.
+
+    They are not a number where the truth is zero everywhere.
+    """
+    known = ~truth.isnan()
+    truth, gap = truth.where(known, 0.0), (values - truth).where(known, 0.0)
     size = truth.norm(dim=1)
-    return torch.where(size > 0, (values - truth).norm(dim=1) / size, torch.nan).cpu()
+    return torch.where(size > 0, gap.norm(dim=1) / size, torch.nan).cpu()
 
 
 def scores(values: Tensor, truth: Tensor, floor: float | None, outputs: tuple[str, ...]) -> dict[str, Any]:
@@ -33,14 +38,15 @@ def scores(values: Tensor, truth: Tensor, floor: float | None, outputs: tuple[st
     """
     errors = relative_errors(values, truth)
     mean, column = worst(errors)
-    known = errors[:, column][errors[:, column].isfinite()]
+    scored = errors[:, column][errors[:, column].isfinite()]
     found: dict[str, Any] = {
         "relative_l2": mean,
-        "relative_l2_std": float(known.std()) if len(known) > 1 else math.nan,
-        "relative_l2_max": float(known.max()) if len(known) else math.nan,
+        "relative_l2_std": float(scored.std()) if len(scored) > 1 else math.nan,
+        "relative_l2_max": float(scored.max()) if len(scored) else math.nan,
     }
     for i, out in enumerate(outputs):
-        u, exact = values[..., i], truth[..., i]
+        known = ~truth[..., i].isnan()
+        u, exact = (v[..., i].where(known, 0.0) for v in (values, truth))
         found[f"relative_l2/{out}"] = float(errors[:, i].nanmean())
         zeros, varied = ~exact.any(1), relative_to_variation(u, exact) if u.isfinite().all() else math.nan
         if zeros.any():

@@ -47,7 +47,8 @@ class TrainedOperator(nn.Module):
                 that varies is a number, or several. With several input functions a mapping of them by name.
             x: Points ``(n, d)``, a tensor or an array.
             at: The places ``(m, d)`` of the values where values are given, or a mapping of them by name, to be
-                compared with the sensors; None trusts them.
+                compared with the sensors; None trusts them. Where each function has sensors of its own, the places of
+                these functions, ``(m, d)`` or ``(B, m, d)``.
 
         Returns:
             Values ``(B, n, k)``, in the type of the field, with gradients as torch is set.
@@ -103,6 +104,10 @@ class TrainedOperator(nn.Module):
         else:
             values = torch.as_tensor(given, dtype=torch.float64)
             values = values.reshape(-1, 1) if not sensors.shape[1] else values
+            if not callable(given) and values.ndim > 2 and values[0].numel() == len(sensors):
+                values = values.flatten(1)  # images
+        if self.problem.own_sensors(name):
+            return self._with_places(name, values, sensors if callable(given) or at is None else at)
         if values.ndim != 2 or values.shape[1] != len(sensors):
             raise InputError(
                 f"'{name}' must have one value for each sensor, (functions, {len(sensors)}), "
@@ -117,6 +122,19 @@ class TrainedOperator(nn.Module):
         if at is not None:
             self._check_places(name, torch.as_tensor(at, dtype=torch.float64), sensors)
         return values
+
+    def _with_places(self, name: str, values: Tensor, at: Any) -> Tensor:
+        """Put the place of each value behind it, ``(B, m * (1 + d))``."""
+        d = self.sensor_points(name).shape[1]
+        places = torch.as_tensor(at, dtype=torch.float64)
+        places = places.reshape(*places.shape, 1) if d == 1 and places.shape[-1] != 1 else places
+        if values.ndim != 2 or places.shape[-2:] != (values.shape[1], d) or places.ndim > 3:
+            raise InputError(
+                f"'{name}' must have values (functions, m) at places at=, (m, {d}) or (functions, m, {d}), got "
+                f"{tuple(values.shape)} and {tuple(places.shape)}",
+                do="give one place for each value",
+            )
+        return torch.cat([values[..., None], places.expand(*values.shape, d)], -1).flatten(1)
 
     def _evaluated(self, name: str, function: Callable[..., Any], sensors: Tensor) -> Tensor:
         own = tuple(self.problem.inputs[name].split())
