@@ -1,4 +1,4 @@
-"""Arrays by name from the files that tomography comes in: .npz, .npy, MATLAB's .mat and DICOM."""
+"""Arrays by name from the files that tomography comes in: .npz, .npy, MATLAB's .mat, DICOM, and HDF5 of beamlines."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,9 +9,10 @@ import numpy as np
 from nfsolve._core.arrays import map_array, memory, read_arrays, real_number, real_numbers, reason
 from nfsolve._core.errors import InputError, require
 from nfsolve._core.matlab import read_matlab
+from nfsolve.data.scans import hdf5
 from nfsolve.data.tables import find_file
 
-ENDINGS = ("", ".npz", ".mat", ".npy", ".dcm")
+ENDINGS = ("", ".npz", ".mat", ".npy", ".dcm", *hdf5.ENDINGS)
 
 
 def open_arrays(path: str | Path) -> tuple[Path, dict[str, Any]]:
@@ -26,7 +27,7 @@ def open_arrays(path: str | Path) -> tuple[Path, dict[str, Any]]:
 
     Raises:
         InputError: There is no such file, or it could not be read.
-        MissingExtra: pydicom is not installed, and the file is DICOM.
+        MissingExtra: pydicom or h5py is not installed, and the file is DICOM or HDF5.
     """
     found = find_file(str(path), None, ENDINGS)
     if found.suffix == ".npz":
@@ -35,6 +36,7 @@ def open_arrays(path: str | Path) -> tuple[Path, dict[str, Any]]:
         array = np.array(map_array(found))
         return found, {"volume" if array.ndim == 3 else "sinogram": array}
     readers = {".mat": lambda mat: read_matlab(mat, memory()), ".dcm": _dicom}
+    readers |= dict.fromkeys(hdf5.ENDINGS, hdf5.read_hdf5)
     if found.suffix.lower() not in readers:
         raise InputError(
             f"tomography is read from files that end in {', '.join(ENDINGS[1:])}, but '{found}' does not",
@@ -42,13 +44,18 @@ def open_arrays(path: str | Path) -> tuple[Path, dict[str, Any]]:
         )
     if found.suffix.lower() == ".dcm":
         require("pydicom", extra="ct", purpose="reading DICOM files")
+    if found.suffix.lower() in hdf5.ENDINGS:
+        require("h5py", extra="ct", purpose="reading HDF5 files")
     try:
         return found, readers[found.suffix.lower()](found)
+    except InputError:
+        raise
     except Exception as error:  # the libraries raise whatever they like
         advice = {
             ".mat": "save it again with -v7 (files of -v7.3 are HDF5)",
             ".dcm": "convert it to .npz with keys hu and pixel_mm",
         }
+        advice |= dict.fromkeys(hdf5.ENDINGS, "copy it again, or write its arrays to .npz")
         raise InputError(
             f"'{found}' must be a complete {found.suffix} file, but it could not be read ({reason(error)})",
             do=advice[found.suffix.lower()],

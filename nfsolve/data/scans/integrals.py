@@ -36,14 +36,15 @@ def measured(
         InputError: The array does not fit the angles or the detector, or holds values that cannot be used.
     """
     key = "counts" if "counts" in known else "sinogram"
-    names, shape = axes_of(path, known, key, n_views, axes)
-    values, rows = np.asarray(known[key]), 1
+    names, shape = axes_of(path, known, key, n_views, axes or known.get("axes", ""))
+    values, rows = known[key], 1
     if "rows" in names:
         axis = names.index("rows")
         rows = shape[axis]
         if not 0 <= row < rows:
             raise InputError(f"'{path}' has detector rows 0 to {rows - 1}, got row={row}", do="choose one of them")
-        values = values.take(row, axis)
+        values = (values if hasattr(values, "take") else np.asarray(values)).take(row, axis)
+    values = np.asarray(values)
     stored = values.dtype
     values = numbers(path, {key: values}, key)
     if names.index("views") > names.index("bins"):

@@ -177,7 +177,7 @@ class Reading:
 
 
 def read_scan(path: str | Path, reading: Reading = Reading()) -> Scan:
-    """Read a scan of all views from a .npz or .mat file; `Scan.part` takes some of them.
+    """Read a scan of all views from a .npz, .mat or HDF5 file; `Scan.part` takes some of them.
 
     The general layout has keys ``sinogram`` (views, bins), or ``counts`` with ``flat`` and optionally ``dark``;
     ``angles_deg``; ``geometry``, "parallel" or "fan"; ``spacing`` of the bins; for a fan ``source_origin`` and
@@ -187,7 +187,8 @@ def read_scan(path: str | Path, reading: Reading = Reading()) -> Scan:
     Lengths are in mm. Angles and the orientation of the detector are those of `ParallelBeam` and `FanBeam`. A last view
     that repeats the first after a full turn is left out. Sinogram and counts may have a third axis, of detector rows,
     and their axes any order that the numbers of views and ``bins`` tell. ``flat`` and ``dark`` are numbers, one for
-    each bin or view, frames of the detector, whose mean is taken, or like the counts.
+    each bin or view, frames of the detector, whose mean is taken, or like the counts. Of HDF5 files, Data Exchange and
+    NXtomo are known (`hdf5`); their axis is estimated.
 
     Args:
         path: The file, or its name under ``$NFSOLVE_DATA``.
