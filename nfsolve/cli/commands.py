@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from nfsolve._core.errors import InputError, MissingExtra, shortened, unknown
+from nfsolve._core.ranks import RankLost, may_restart, speaks
 from nfsolve._core.version import VERSION
 from nfsolve.cli.analyze import analyze_command
 from nfsolve.cli.compare import compare_command
@@ -127,8 +128,15 @@ def _worded(command: Callable[[], int]) -> int:
             warnings.showwarning = partial(_warn, set())
             return command()
     except (InputError, MissingExtra) as error:
-        print(f"error: {error}", file=sys.stderr)
+        if speaks():
+            print(f"error: {error}", file=sys.stderr)
         return WRONG_USAGE
+    except RankLost as error:
+        print(
+            f"error: {error}. Look for what the other one said; --resume continues from the last checkpoint",
+            file=sys.stderr,
+        )
+        return FAILED
     except SaveError as error:
         print(f"error: {error}", file=sys.stderr)
         return FAILED
@@ -186,7 +194,12 @@ def _help_run() -> int:
 def _solve(problem_class: type[Problem], words: list[str], name: str = "") -> int:
     request = read_request(problem_class, words, f"nfsolve run {name or problem_class.__name__}")
     out = request.out or Path("runs") / f"{_folder_name(problem_class)}-{time.strftime('%Y%m%d-%H%M%S')}"
-    if said := _first_line(problem_class):
+    if request.out is None and may_restart():
+        raise InputError(
+            "a run that torchrun may restart needs a folder in which it finds its checkpoint, got no --out",
+            do="add --out DIR, or leave --max-restarts out",
+        )
+    if (said := _first_line(problem_class)) and speaks():
         print(said, file=sys.stderr)
     deadline = Deadline(request.options.get("time_limit"))
     return _tell(solve(request.problem, **request.options, out=out, report=_report()), deadline)
@@ -228,7 +241,10 @@ def _tell(solution: Solution, deadline: Deadline | None = None) -> int:
     if folder is not None and not solution.failed:
         for path in save_pictures(solution, deadline, partial(print, file=sys.stderr)):
             print(f"wrote {path}", file=sys.stderr)
-    print(f"\n{solution}")
+    if speaks():
+        print(f"\n{solution}")
+    if solution.interrupted and not speaks():
+        return INTERRUPTED
     if solution.interrupted:
         flag = "" if is_own(where(solution.problem)) else " --trust"
         print(f"\ncontinue with: nfsolve run --resume {folder}{flag}", file=sys.stderr)

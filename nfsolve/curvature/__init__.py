@@ -5,6 +5,7 @@ from nfsolve.curvature.conditioning import Conditioning, conditioning, hessian_m
 from nfsolve.curvature.differences import central_difference
 from nfsolve.curvature.estimator import Estimator
 from nfsolve.curvature.guard import check_products, foreign_operations
+from nfsolve.curvature.jacobian import Jacobian
 from nfsolve.curvature.kronecker import KroneckerFactors, kronecker_factors
 from nfsolve.curvature.least_squares import LeastSquares
 from nfsolve.curvature.ntk import (
@@ -23,6 +24,7 @@ __all__ = [
     "Conditioning",
     "Estimator",
     "HessianProduct",
+    "Jacobian",
     "KroneckerFactors",
     "LeastSquares",
     "NTKProduct",

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from nfsolve._core.errors import InputError
+from nfsolve._core.ranks import OPERATIONS
 from nfsolve.curvature.differences import central_difference, relative_length
 
 LADDER = (3e-2, 3e-3, 3e-4, 3e-5)  # step sizes, times |theta| / |v|
@@ -41,7 +42,8 @@ def foreign_operations(value: Tensor) -> list[str]:
             continue
         seen.add(node)
         name = type(node).__name__
-        if getattr(known._functions, name, None) is not type(node):
+        ours = getattr(type(node), "_forward_cls", None) in OPERATIONS
+        if not ours and getattr(known._functions, name, None) is not type(node):
             names[name.removesuffix("Backward") if name != "CppFunction" else node.name()] = None
         nodes.extend(parent for parent, _ in node.next_functions)
     return list(names)

@@ -8,12 +8,14 @@ Grosse, arXiv 1503.05671, section 3, with the Monte-Carlo deltas of section 5 fo
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 from torch.overrides import TorchFunctionMode
+
+from nfsolve._core.ranks import Ranks
 
 ROUNDING = 100.0  # in units of the type's precision, how far two orders of one sum may lie apart
 
@@ -33,6 +35,14 @@ class KroneckerFactors:
     bias: Tensor | None
     inputs: Tensor
     outputs: Tensor
+
+
+class Spread(NamedTuple):
+    """Residuals of which each process has some: their places, how many there are in all, and the processes."""
+
+    places: Tensor
+    count: int
+    ranks: Ranks
 
 
 @dataclass
@@ -80,7 +90,11 @@ class _Recorder(TorchFunctionMode):
 
 @torch.enable_grad()
 def kronecker_factors(
-    residual: Callable[[], Tensor], parameters: Iterable[Tensor], generator: Generator, samples: int = 1
+    residual: Callable[[], Tensor],
+    parameters: Iterable[Tensor],
+    generator: Generator,
+    samples: int = 1,
+    spread: Spread | None = None,
 ) -> list[KroneckerFactors]:
     """Return the Kronecker factors of every linear layer whose weight is one of some parameters.
 
@@ -96,6 +110,7 @@ def kronecker_factors(
         parameters: Where weights and biases are looked for.
         generator: CPU generator of the signs.
         samples: Draws of signs, one backward pass each. One is exact where residuals come from one output each.
+        spread: Where these residuals stand among those of several processes; None for one.
 
     Returns:
         Factors by layer, in the order of their first call.
@@ -108,7 +123,8 @@ def kronecker_factors(
         return []
     sums: dict[int, Tensor] = {}
     for sample in range(samples):
-        signs = torch.randint(0, 2, r.shape, generator=generator).to(r) * 2 - 1
+        signs = torch.randint(0, 2, (spread.count,) if spread else r.shape, generator=generator).to(r) * 2 - 1
+        signs = signs[spread.places] if spread else signs
         wanted = [t for key, layer in layers.items() for t in (recorder.known[key], layer.bias, *layer.outputs)]
         wanted = [t for t in wanted if t is not None]
         found = torch.autograd.grad(r, wanted, signs, retain_graph=sample + 1 < samples, materialize_grads=True)
@@ -119,11 +135,27 @@ def kronecker_factors(
                 sums[key] = sums.get(key, 0) + 2 / samples * delta.T @ delta
             else:
                 del layers[key]
+    kept = _kept(layers, recorder.known, spread)
     made = []
     for key, layer in layers.items():
+        if key not in kept:
+            continue
         rows = torch.cat(layer.rows)
-        made.append(KroneckerFactors(recorder.known[key], layer.bias, rows.T @ rows / len(rows), sums[key]))
+        inputs, outputs, n = rows.T @ rows, sums[key], len(rows)
+        if spread:
+            inputs, outputs = spread.ranks.total(inputs), spread.ranks.total(outputs)
+            n = sum(spread.ranks.all(n))
+        made.append(KroneckerFactors(recorder.known[key], layer.bias, inputs / n, outputs))
     return made
+
+
+def _kept(layers: dict[int, _Layer], known: dict[int, Tensor], spread: Spread | None) -> set[int]:
+    """Return the layers that every process has: on the rows of one a layer may not act alone."""
+    if not spread:
+        return set(layers)
+    order = list(known)
+    mine = [i for i, key in enumerate(order) if key in layers]
+    return {order[i] for i in set.intersection(*map(set, spread.ranks.all(mine)))}
 
 
 def _acts_alone(gradients: dict[int, Tensor], weight: Tensor, layer: _Layer, delta: Tensor) -> bool:

@@ -1,12 +1,14 @@
 """The contract between residuals and optimizers: loss = |r(theta)|^2 with r, its Jacobian, and a torch closure."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from torch import Generator, Tensor, nn
 
 from nfsolve._core.errors import InputError, unknown
-from nfsolve.curvature.kronecker import KroneckerFactors, kronecker_factors
+from nfsolve._core.ranks import ALONE, Ranks
+from nfsolve.curvature.jacobian import Jacobian
+from nfsolve.curvature.kronecker import KroneckerFactors, Spread, kronecker_factors
 from nfsolve.curvature.products import linear_maps
 from nfsolve.linalg.dense import flatten, unflatten
 
@@ -28,7 +30,7 @@ class LeastSquares:
 
     Called, it is an ordinary torch closure. `stacked` and `jacobian` are pure functions of the vector theta that
     joins ``parameters`` in order (complex ones as pairs of real numbers); gradients and values of the parameters
-    stay untouched by them. Subclasses may bring a faster `jacobian`.
+    stay untouched by them. Subclasses may bring a faster `jacobian_rows`.
 
     `evaluations` counts residual evaluations: one with or without its gradient is 1, a Jacobian is 2
     (a forward and one backward sweep, what it costs where every residual depends on one point).
@@ -42,6 +44,7 @@ class LeastSquares:
         InputError: Nothing to train.
     """
 
+    ranks: Ranks = ALONE  # the processes that share the residuals
     _under = ""  # what the names of parameters begin with and a user leaves out
 
     def __init__(
@@ -125,17 +128,51 @@ class LeastSquares:
         Returns:
             Residual ``(N,)`` and Jacobian ``(N, P)``, without a graph.
         """
+        residual, rows = self.jacobian_rows(theta)
+        return residual, rows.whole()
+
+    def jacobian_rows(self, theta: Tensor, at_once: int | None = None) -> tuple[Tensor, Jacobian]:
+        """Return the residual and its Jacobian for products; see `jacobian`.
+
+        Args:
+            theta: Parameters ``(P,)``.
+            at_once: Rows that are made at once, by reverse mode, and made again for each product; None holds all rows.
+
+        Returns:
+            Residual ``(N,)`` and its Jacobian, without a graph.
+        """
         self.evaluations += 2
         theta = theta.detach()
         residual = self._at(theta).detach()
-        if self._forward_mode and theta.numel() <= residual.numel():
+        places, own = self._own_places(), self._own_stack
+        if at_once is not None:
+            return residual, Jacobian(lambda: self._rows(own, theta, at_once), places, len(residual), self.ranks)
+        matrix = self._matrix(own, theta, len(residual[places]))
+        return residual, Jacobian(lambda: (matrix,), places, len(residual), self.ranks)
+
+    def _own_places(self) -> Tensor | slice:
+        """Where the residuals of this process stand among all."""
+        return slice(None)
+
+    def _own_stack(self, params: dict[str, Tensor]) -> Tensor:
+        """Residuals of this process at trained and fixed parameters, evaluated without others."""
+        return self._residual_function(params)
+
+    def _matrix(self, own: Callable[[dict[str, Tensor]], Tensor], theta: Tensor, count: int) -> Tensor:
+        """Jacobian of some residuals, with fewer columns than rows by forward mode where that can be."""
+        if self._forward_mode and theta.numel() <= count:
             try:
-                return residual, self._by_columns(theta, residual)
+                return self._by_columns(own, theta, count)
             except torch.OutOfMemoryError:
                 raise
             except RuntimeError:  # the plain evaluation above passed, so only forward mode can be at fault
                 self._forward_mode = False
-        return self._by_rows(theta)
+        matrix = theta.new_zeros(count, theta.numel())
+        start = 0
+        for block in self._rows(own, theta, CHUNK):
+            matrix[start : start + len(block)] = block
+            start += len(block)
+        return matrix
 
     def linearize(self, theta: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
         """Return the residual and products with its Jacobian J, which is never formed.
@@ -175,9 +212,11 @@ class LeastSquares:
         self.evaluations += samples
 
         def residual() -> Tensor:
-            return flatten([self._residual_function({**self._trained, **self._fixed})])
+            return flatten([self._own_stack({**self._trained, **self._fixed})])
 
-        return kronecker_factors(residual, self.parameters, generator, samples)
+        places = self._own_places()
+        spread = Spread(places, self.count(), self.ranks) if isinstance(places, Tensor) else None
+        return kronecker_factors(residual, self.parameters, generator, samples, spread)
 
     def theta(self) -> Tensor:
         """Return the current parameters as one vector ``(P,)``, a copy."""
@@ -193,18 +232,18 @@ class LeastSquares:
         """Return the trained parameters of a vector ``(P,)`` by name."""
         return unflatten(theta, self._trained)
 
-    def _at(self, theta: Tensor) -> Tensor:
+    def _at(self, theta: Tensor, of: Callable[[dict[str, Tensor]], Tensor] | None = None) -> Tensor:
         values = self.unflatten(theta)
         with torch.enable_grad():  # for residuals that differentiate the field themselves
-            return flatten([self._residual_function({**values, **self._fixed})])
+            return flatten([(of or self._residual_function)({**values, **self._fixed})])
 
-    def _by_columns(self, theta: Tensor, residual: Tensor) -> Tensor:
+    def _by_columns(self, own: Callable[[dict[str, Tensor]], Tensor], theta: Tensor, count: int) -> Tensor:
         """Jacobian by vectorized forward mode, ``CHUNK`` columns at a time."""
 
         def along(direction: Tensor) -> Tensor:
-            return torch.func.jvp(self._at, (theta,), (direction,))[1]
+            return torch.func.jvp(lambda t: self._at(t, own), (theta,), (direction,))[1]
 
-        jacobian = residual.new_empty(residual.numel(), theta.numel())
+        jacobian = theta.new_empty(count, theta.numel())
         for start in range(0, theta.numel(), CHUNK):
             size = min(CHUNK, theta.numel() - start)
             basis = theta.new_zeros(size, theta.numel())
@@ -212,18 +251,16 @@ class LeastSquares:
             jacobian[:, start : start + size] = torch.func.vmap(along)(basis).detach().T
         return jacobian
 
-    def _by_rows(self, theta: Tensor) -> tuple[Tensor, Tensor]:
-        """Residual and Jacobian by vectorized reverse mode, ``CHUNK`` rows at a time."""
-        leaf = theta.requires_grad_()
+    def _rows(self, own: Callable[[dict[str, Tensor]], Tensor], theta: Tensor, at_once: int) -> Iterator[Tensor]:
+        """Yield the Jacobian by vectorized reverse mode, some rows at a time."""
+        leaf = theta.detach().requires_grad_()
         with torch.enable_grad():
-            residual = self._at(leaf)
-        jacobian = residual.new_zeros(residual.numel(), leaf.numel())
-        for start in range(0, residual.numel(), CHUNK):
-            size = min(CHUNK, residual.numel() - start)
+            residual = self._at(leaf, own)
+        for start in range(0, residual.numel(), at_once):
+            size = min(at_once, residual.numel() - start)
             seeds = residual.new_zeros(size, residual.numel())
             seeds[:, start : start + size].fill_diagonal_(1.0)
             (rows,) = torch.autograd.grad(
                 residual, leaf, seeds, retain_graph=True, is_grads_batched=True, materialize_grads=True
             )
-            jacobian[start : start + size] = rows
-        return residual.detach(), jacobian
+            yield rows

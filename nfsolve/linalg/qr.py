@@ -5,32 +5,41 @@ import math
 import torch
 from torch import Tensor
 
+from nfsolve._core.ranks import ALONE, Ranks
+
 BLOCK = 64  # columns that are reflected at once
 
 
 class TallQR:
     """A matrix A = Q R by Householder reflections, kept in factored form (Golub & Van Loan, 5.2).
 
+    Where several processes hold some rows each, every one triangularizes its own, and all triangularize the stacked
+    triangles (TSQR: Demmel, Grigori, Hoemmen & Langou, SIAM J. Sci. Comput. 34 (2012) A206).
+
     Args:
-        matrix: A ``(n, p)``; with n < p it is padded with zero rows.
+        matrix: A ``(n, p)``, the rows of this process; with n < p it is padded with zero rows.
+        ranks: The processes.
     """
 
-    def __init__(self, matrix: Tensor):
+    def __init__(self, matrix: Tensor, ranks: Ranks = ALONE):
         n, self._columns = matrix.shape
         self._padding = max(self._columns - n, 0)
         if self._padding:
             matrix = torch.cat([matrix, matrix.new_zeros(self._padding, self._columns)])
         self._reflections, self._tau = torch.geqrf(matrix)
+        self._ranks = ranks
+        self._stacked = TallQR(self._ranks.stack(self._reflections[: self._columns].triu())) if ranks else None
 
     @property
     def triangle(self) -> Tensor:
         """R ``(p, p)``, upper triangular."""
-        return self._reflections[: self._columns].triu()
+        return self._reflections[: self._columns].triu() if self._stacked is None else self._stacked.triangle
 
     def project(self, rows: Tensor) -> Tensor:
-        """Return the first p entries of Q^T rows, for rows ``(n,)``."""
+        """Return the first p entries of Q^T rows, for rows ``(n,)``, those of this process."""
         rows = torch.cat([rows, rows.new_zeros(self._padding)])
-        return torch.ormqr(self._reflections, self._tau, rows[:, None], transpose=True)[: self._columns, 0]
+        own = torch.ormqr(self._reflections, self._tau, rows[:, None], transpose=True)[: self._columns, 0]
+        return own if self._stacked is None else self._stacked.project(self._ranks.stack(own))
 
     def damped(self, damping: float) -> "Damped":
         """Return a solver of min |A x - b|^2 + damping |x|^2."""

@@ -23,6 +23,7 @@ from nfsolve.optim.linearized import (
     OrthogonalForm,
     ParameterForm,
     SampleForm,
+    at_once,
     memory,
 )
 from nfsolve.optim.one_group import SHARED, OneGroup
@@ -37,7 +38,8 @@ SHRINKS = 0.75  # largest ratio of a correction to the change before it
 ENOUGH = 0.9  # a correction that leaves more than this of the loss is the last one
 LEAST_GAIN = 1e-4  # part of the predicted decrease that an accepted step must bring
 TRIALS = 12  # dampings that one step tries before it gives up
-FORMS = ("auto", "parameters", "qr", "samples", "matrix_free")
+DENSE = {"parameters": ParameterForm, "blocks": ParameterForm, "qr": OrthogonalForm, "samples": SampleForm}
+FORMS = ("auto", "parameters", "qr", "samples", "blocks", "matrix_free")
 
 
 class GaussNewton(OneGroup):
@@ -53,8 +55,9 @@ class GaussNewton(OneGroup):
         momentum: Fraction of the previous step around which the damping pulls (SPRING), in [0, 1); 0 is plain
             Levenberg-Marquardt.
         form: ``parameters`` (the P x P matrix J^T J), ``qr`` (triangularization of J, twice as many digits at two to
-            four times the cost of a step), ``samples`` (N x N), ``matrix_free`` (conjugate gradients), or ``auto``:
-            the smaller matrix, qr once J^T J makes no more progress, and matrix_free where no matrix fits.
+            four times the cost of a step), ``samples`` (N x N), ``blocks`` (J^T J from some rows of J at a time, which
+            are made again for each product), ``matrix_free`` (conjugate gradients), or ``auto``: the smaller matrix, qr
+            once J^T J makes no more progress, blocks where J does not fit, and matrix_free where no matrix fits.
         cg_tolerance: Relative residual of conjugate gradients in the matrix-free form.
         cg_steps: Largest number of products for one solve in the matrix-free form.
         max_bytes: Largest memory for the Jacobian and its Gram matrix.
@@ -149,10 +152,11 @@ class GaussNewton(OneGroup):
         shared["slow"] = shared.get("slow", 0) + 1 if slow else 0
         return left is None or shared["slow"] >= PATIENCE
 
-    def _may_change(self, model: Linearized) -> bool:
+    def _may_change(self, model: ParameterForm) -> bool:
         """Whether an automatic form may go on with the triangularization of J."""
         n, p, group = model.residual.numel(), model.columns.numel(), self.param_groups[0]
-        return group["form"] == "auto" and memory("qr", n, p) <= group["max_bytes"]
+        fits = memory("qr", n, p, model.jacobian.ranks.count) <= group["max_bytes"]
+        return group["form"] == "auto" and fits
 
     def _linearize(self, objective: Any, theta: Tensor) -> tuple[Linearized | None, Tensor]:
         """Linearize in the form that fits; None where something is not finite, with the loss."""
@@ -169,10 +173,10 @@ class GaussNewton(OneGroup):
             shared["generator"] = generator.get_state()
             self.clock.count("jacobian")
         else:
-            residual, jacobian = objective.jacobian(theta)
+            rows = {"at_once": at_once(theta.numel())} if form == "blocks" else {}
+            residual, jacobian = objective.jacobian_rows(theta, **rows)
             self.clock.count("jacobian")
-            dense = {"parameters": ParameterForm, "qr": OrthogonalForm, "samples": SampleForm}[form]
-            model = dense(residual.double(), jacobian.double(), before)
+            model = DENSE[form](residual.double(), jacobian, before)
         shared["rows"] = model.residual.numel()
         loss = model.residual @ model.residual
         for name, squares in (("residual", loss), ("Jacobian", model.columns)):
@@ -267,15 +271,22 @@ class GaussNewton(OneGroup):
         group, shared = self.param_groups[0], self._shared()
         self._check_objective(objective)
         n, p, limit = self._row_count(objective), theta.numel(), group["max_bytes"]
-        smaller = shared.get("form", "parameters") if p <= n else "samples"
+        count = objective.ranks.count if hasattr(objective, "ranks") else 1
+
+        def fits(form: str) -> bool:
+            return memory(form, n, p, count) <= limit
+
+        dense = (shared.get("form", "parameters"), "blocks") if p <= n else ("samples",)
+        smaller = next((form for form in dense if fits(form)), "matrix_free")
         if group["form"] == "auto":
-            return smaller if memory(smaller, n, p) <= limit else "matrix_free"
-        if (size := memory(group["form"], n, p)) > limit:
-            fits = smaller if memory(smaller, n, p) <= limit else "matrix_free"
+            return smaller
+        if group["form"] == "parameters" and not fits("parameters") and fits("blocks"):
+            return "blocks"
+        if not fits(group["form"]):
             raise InputError(
                 f"form '{group['form']}' for {n} residuals and {p} parameters takes "
-                f"{size / 1e9:.1f} GB, and max_bytes allows {limit / 1e9:.1f} GB",
-                do=f"use form '{fits}', which fits, fewer points or a smaller field, or raise max_bytes",
+                f"{memory(group['form'], n, p, count) / 1e9:.1f} GB, and max_bytes allows {limit / 1e9:.1f} GB",
+                do=f"use form '{smaller}', which fits, fewer points or a smaller field, or raise max_bytes",
             )
         return group["form"]
 

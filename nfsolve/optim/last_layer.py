@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from nfsolve._core.errors import InputError
+from nfsolve._core.ranks import ALONE, Ranks
 from nfsolve.curvature import AffineLayer, last_affine
 from nfsolve.linalg.dense import pcg
 from nfsolve.optim.one_group import OneGroup
@@ -97,6 +98,8 @@ class LastLayer(OneGroup):
                 self._refuse_too_large(layer, batches)
             objective.evaluations += 2
             sums.add(layer)
+        ranks = getattr(objective, "ranks", ALONE)
+        sums.join(ranks)
         loss = torch.as_tensor(sums.loss / batches)
         if not math.isfinite(loss):
             self.stop_reason = "non-finite residual: parameters unchanged"
@@ -121,14 +124,16 @@ class LastLayer(OneGroup):
         """Take the first damping with which the loss of the last mini-batch falls."""
         group = self.param_groups[0]
         trained = [layer.weight] if layer.bias is None else [layer.weight, layer.bias]
-        starts, before, damping = [p.clone() for p in trained], float(layer.residual.square().sum()), group["damping"]
+        ranks = getattr(objective, "ranks", ALONE)
+        before = float(ranks.total(layer.residual.square().sum()))
+        starts, damping = [p.clone() for p in trained], group["damping"]
         for _ in range(TRIALS):
             step = normal.solve(damping, group["cg_tolerance"], group["cg_steps"])
             columns = layer.weight.shape[1]
             for p, start, move in zip(trained, starts, (step[:, :columns], step[:, -1]), strict=False):
                 p.copy_(start.double() + move)
             objective.evaluations += 1
-            if sum(float(r.square().sum()) for r in objective.parts()) < before:
+            if float(ranks.total(torch.as_tensor(sum(float(r.square().sum()) for r in objective.parts())))) < before:
                 return
             damping *= 100
         for p, start in zip(trained, starts, strict=True):
@@ -151,6 +156,14 @@ class _Sums:
         self.inputs.append(layer.inputs.double())
         self.gradients.append((residual[:, None] @ jacobian)[:, 0])
         self.grams.append(jacobian.mT @ jacobian)
+
+    def join(self, ranks: Ranks) -> None:
+        """Take the functions of all processes that share the mini-batches."""
+        if not ranks:
+            return
+        self.loss = float(ranks.total(torch.tensor(self.loss, dtype=torch.float64)))
+        for parts in (self.inputs, self.gradients, self.grams):
+            parts[:] = [ranks.stack(torch.cat(parts))]
 
     def normal(self) -> "_Normal":
         inputs, grams = torch.cat(self.inputs), torch.cat(self.grams)

@@ -14,23 +14,42 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from nfsolve.linalg.dense import SingularMatrix, cholesky_solve, damped_cholesky, gram, pcg
+from nfsolve.curvature import Jacobian
+from nfsolve.linalg.dense import SingularMatrix, cholesky_solve, damped_cholesky, pcg
 from nfsolve.linalg.qr import TallQR
 
 FLOOR = 1e-8  # smallest entry of D, relative to its largest: directions that the residual does not see
 PROBES = 16  # products with J^T that estimate diag(J^T J) where J is not formed
+BLOCK_BYTES = 1.28e8  # of the rows of a Jacobian that are made at once where it is not held
 PARTS = ("jacobian", "gram", "solve", "trials")
 
 
-def memory(form: str, n: int, p: int) -> int:
-    """Return the bytes that a form takes at the most for n residuals and p parameters, in float64."""
+def memory(form: str, n: int, p: int, count: int = 1) -> int:
+    """Return the bytes that a form takes at the most for n residuals and p parameters, in float64.
+
+    Args:
+        form: The form; ``blocks`` is ``parameters`` with a Jacobian that is made again for each product.
+        n: Residuals.
+        p: Parameters.
+        count: Processes that share the rows.
+
+    Returns:
+        Bytes of one process.
+    """
+    own = -(-n // count)
     counts = {
         "matrix_free": 0,
-        "parameters": n * p + 2 * p**2,
-        "samples": 2 * (n * p + n**2),
-        "qr": 2 * n * p + 3 * p**2,
+        "blocks": 2 * at_once(p) * p + 3 * p**2,
+        "parameters": own * p + 2 * p**2,
+        "samples": 2 * (own * p + n**2),
+        "qr": 2 * own * p + (3 + count * (count > 1)) * p**2,
     }
     return 8 * counts[form]
+
+
+def at_once(p: int) -> int:
+    """Return how many rows of a Jacobian for p parameters are made at once in blocks."""
+    return max(int(BLOCK_BYTES) // (8 * p), 64)
 
 
 class Clock:
@@ -103,13 +122,14 @@ class Linearized(ABC):
 class ParameterForm(Linearized):
     """Factor the P x P matrix J^T J + mu D, for P <= N."""
 
-    def __init__(self, residual: Tensor, jacobian: Tensor, before: Tensor | None = None):
-        self.jacobian, self.gram = jacobian, gram(jacobian)
-        super().__init__(residual, jacobian.T @ residual, self.gram.diagonal().clone(), before)
+    def __init__(self, residual: Tensor, jacobian: Jacobian, before: Tensor | None = None):
+        self.jacobian = jacobian
+        gradient, self.gram = jacobian.normal(residual)
+        super().__init__(residual, gradient, self.gram.diagonal().clone(), before)
 
     def forward(self, step: Tensor) -> Tensor:
         """J d."""
-        return self.jacobian @ step
+        return self.jacobian.forward(step)
 
     def factor(self, damping: float) -> float:
         """Cholesky factor of J^T J + mu D."""
@@ -118,7 +138,7 @@ class ParameterForm(Linearized):
 
     def invert(self, rows: Tensor) -> Tensor:
         """Two triangular solves."""
-        return cholesky_solve(self._lower, self.jacobian.T @ rows)
+        return cholesky_solve(self._lower, self.jacobian.adjoint(rows))
 
 
 class OrthogonalForm(Linearized):
@@ -128,15 +148,15 @@ class OrthogonalForm(Linearized):
     Here they are lost below eps. Costs about twice the Gram matrix and, for each damping, 10 P^3 / 3.
     """
 
-    def __init__(self, residual: Tensor, jacobian: Tensor, before: Tensor | None = None):
+    def __init__(self, residual: Tensor, jacobian: Jacobian, before: Tensor | None = None):
         self.jacobian = jacobian
-        super().__init__(residual, jacobian.T @ residual, jacobian.square().sum(0), before)
+        super().__init__(residual, *jacobian.columns(residual), before)
         self._unit = self.scaling.sqrt()
-        self._rows = TallQR(jacobian / self._unit)
+        self._rows = TallQR(jacobian.own / self._unit, jacobian.ranks)
 
     def forward(self, step: Tensor) -> Tensor:
         """J d."""
-        return self.jacobian @ step
+        return self.jacobian.forward(step)
 
     def factor(self, damping: float) -> float:
         """Triangular factor of [R; sqrt(mu)]."""
@@ -145,7 +165,7 @@ class OrthogonalForm(Linearized):
 
     def invert(self, rows: Tensor) -> Tensor:
         """Two triangularizations applied to the rows, and a triangular solve."""
-        found = self._damped.solve(self._rows.project(rows)) / self._unit
+        found = self._damped.solve(self._rows.project(self.jacobian.mine(rows))) / self._unit
         if not torch.isfinite(found).all():
             raise SingularMatrix("a triangular factor gave a step that is not finite: use a larger damping")
         return found
@@ -154,14 +174,14 @@ class OrthogonalForm(Linearized):
 class SampleForm(Linearized):
     """Factor the N x N matrix J D^-1 J^T + mu, for N < P."""
 
-    def __init__(self, residual: Tensor, jacobian: Tensor, before: Tensor | None = None):
+    def __init__(self, residual: Tensor, jacobian: Jacobian, before: Tensor | None = None):
         self.jacobian = jacobian
-        super().__init__(residual, jacobian.T @ residual, jacobian.square().sum(0), before)
-        self.kernel = gram((self.jacobian / self.scaling.sqrt()).T.contiguous())
+        super().__init__(residual, *jacobian.columns(residual), before)
+        self.kernel = jacobian.kernel(self.scaling)
 
     def forward(self, step: Tensor) -> Tensor:
         """J d."""
-        return self.jacobian @ step
+        return self.jacobian.forward(step)
 
     def factor(self, damping: float) -> float:
         """Cholesky factor of J D^-1 J^T + mu."""
@@ -170,7 +190,7 @@ class SampleForm(Linearized):
 
     def invert(self, rows: Tensor) -> Tensor:
         """D^-1 J^T (J D^-1 J^T + mu)^-1 rows."""
-        return (self.jacobian.T @ cholesky_solve(self._lower, rows)) / self.scaling
+        return self.jacobian.adjoint(cholesky_solve(self._lower, rows)) / self.scaling
 
 
 class MatrixFreeForm(Linearized):

@@ -13,18 +13,21 @@ from torch.func import functional_call, jacrev, vmap
 from torch.utils._pytree import tree_leaves, tree_map, tree_structure, tree_unflatten
 
 from nfsolve._core.errors import InputError
-from nfsolve.curvature import KroneckerFactors, LeastSquares
+from nfsolve._core.ranks import ALONE, Ranks
+from nfsolve.curvature import Jacobian, KroneckerFactors, LeastSquares
 from nfsolve.diff import Unsupported, jacobian_by_rows
 from nfsolve.problem.coupling import couples, perturbed
 from nfsolve.problem.mistakes import check_residual, first_bad_point, in_words
 from nfsolve.problem.problem import Batch, Problem, SamplerState
 from nfsolve.problem.rows import leading, row_count
+from nfsolve.problem.spread import Layout, SpreadField, divided
 from nfsolve.problem.unknowns import NoNumbers, Unknowns
 from nfsolve.weighting import Constant, Weighting, Weights
 
 Evaluate = Callable[[nn.Module, dict[str, Tensor]], Any]
 Scale = Callable[[Tensor], float | Tensor]  # factor on the rows of a residual (n, k)
 
+PIECE = 2**16  # points whose residuals are evaluated at once without a graph
 WHOLE_ROWS = 64  # rows of the Jacobian of a coupled residual that are differentiated at once, for memory
 
 
@@ -57,6 +60,9 @@ class Objective(LeastSquares):
         compile: Compile the evaluation of the residuals with `torch.compile`.
         weighting: Scheme that adapts the weights; None keeps those that the problem states.
         coupled: What another objective of this problem found to couple its points; None finds it.
+        ranks: The processes that share the rows. All of them hold the same parameters, points and weights; what is
+            evaluated by rows is evaluated by parts, so that everything but `parts` and `jacobian_rows` is the same on
+            each.
     """
 
     _under = "field."
@@ -70,8 +76,9 @@ class Objective(LeastSquares):
         compile: bool = False,
         weighting: Weighting | None = None,
         coupled: frozenset[str] | None = None,
+        ranks: Ranks = ALONE,
     ):
-        self.problem = problem
+        self.problem, self.ranks = problem, ranks
         self.data = data
         self.generator = generator
         unknowns = Unknowns(problem.unknown_scalars())
@@ -87,6 +94,11 @@ class Objective(LeastSquares):
         self._coupled = coupled
         self._evaluate = torch.compile(self._evaluate_eagerly) if compile else self._evaluate_eagerly
         super().__init__(self._stack_at, dict(self.system.named_parameters()))
+        if ranks and compile:
+            raise InputError(
+                f"compile=True is for one process, got {ranks.count} processes", do="leave compile out, or torchrun"
+            )
+        ranks.copy_first(list(self.system.state_dict().values()))
         self._drawn_from = self.generator.get_state()
         self._use(problem.sample(data, self._sampler, generator))
 
@@ -112,7 +124,7 @@ class Objective(LeastSquares):
         whole = self.batch
         if self.problem.pointwise:
             self._use({name: rows for name, rows in whole.items() if name in names})
-        self._only = names
+        self._only, self._layout, self._divided = names, None, None
         try:
             yield
         finally:
@@ -122,6 +134,8 @@ class Objective(LeastSquares):
     def _use(self, batch: Batch) -> None:
         before, self.batch = self.batch, batch
         self._sizes: dict[str, int] | None = None  # rows of each residual on these points
+        self._divided: tuple[Batch | None] | None = None  # what this rank evaluates of them
+        self._layout: Layout | None = None  # where its rows stand among those of all
         self.weights.resampled(before, self)
 
     def reweigh(self, step: int) -> None:
@@ -140,7 +154,7 @@ class Objective(LeastSquares):
         Raises:
             InputError: A residual does not have one row for each point.
         """
-        return self._named_at(params, self.batch)
+        return self._everywhere(params)
 
     def bound(self) -> Problem:
         """Return the problem with the current values of its unknown scalars."""
@@ -156,7 +170,7 @@ class Objective(LeastSquares):
 
     def eager_loss(self) -> Tensor:
         """Return the loss with a graph that can be differentiated twice; that of a compiled evaluation cannot."""
-        return self._loss_of(self._evaluate_eagerly(self.batch))
+        return self._loss_of(self._everywhere() if self.ranks else self._evaluate_eagerly(self.batch))
 
     def _loss_of(self, residuals: dict[str, Tensor]) -> Tensor:
         self.evaluations += 1
@@ -190,9 +204,16 @@ class Objective(LeastSquares):
     def coupled(self) -> frozenset[str]:
         """Names of the residuals of a pointwise problem that couple their points all the same; found once."""
         if self._coupled is None:
-            names = self.sizes if self._is_pointwise else ()
-            self._coupled = frozenset(name for name in names if self._couples(name))
+            self._coupled = frozenset(name for name in self._names if self._couples(name))
         return self._coupled
+
+    @property
+    def _names(self) -> list[str]:
+        """Names of the residuals of a pointwise problem."""
+        if not self._is_pointwise:
+            return []
+        with torch.no_grad():
+            return list(self._evaluate_eagerly(_shortened(self.batch)))
 
     def _couples(self, name: str) -> bool:
         def evaluate(params: dict[str, Tensor], rows: Batch) -> Tensor:
@@ -200,7 +221,7 @@ class Objective(LeastSquares):
                 return self._named_at(params, {name: rows})[name]
 
         now = {key: p.detach() for key, p in self.system.named_parameters()}
-        return couples(evaluate, self.batch[name], (perturbed(now), now))
+        return couples(evaluate, _shortened(self.batch)[name], (perturbed(now), now))
 
     def kronecker_factors(self, generator: Generator, samples: int = 1) -> list[KroneckerFactors]:
         """Return Kronecker factors as `LeastSquares` does.
@@ -221,29 +242,71 @@ class Objective(LeastSquares):
         """Number of entries of each residual on the current points."""
         if self._sizes is None:
             with torch.no_grad():
-                self._sizes = {name: r.numel() for name, r in self._evaluate_eagerly(self.batch).items()}
+                self._sizes = {name: r.numel() for name, r in self._everywhere(eagerly=True).items()}
         return self._sizes
 
     def count(self) -> int:
         """Return the number of entries of all residuals; as in `LeastSquares`."""
         return sum(self.sizes.values())
 
-    def jacobian(self, theta: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the stacked residual and its Jacobian; row by row where the problem is pointwise.
+    def jacobian_rows(self, theta: Tensor, at_once: int | None = None) -> tuple[Tensor, Jacobian]:
+        """Return the stacked residual of all ranks, and the rows of its Jacobian that are this rank's.
 
-        A residual that couples its points (see `coupled`) is differentiated as a whole.
+        Row by row where the problem is pointwise; a residual that couples its points (see `coupled`) is differentiated
+        as a whole.
+
+        Args:
+            theta: Parameters ``(P,)``.
+            at_once: Rows that are made at once and made again for each product; None holds all rows.
         """
         if not self._is_pointwise:
-            return super().jacobian(theta)
+            return super().jacobian_rows(theta, at_once)
         self.evaluations += 2
         params = self.unflatten(theta)
-        jacobian = theta.new_empty(self.count(), len(theta))
-        rows, start = [], 0
-        for name, size in self.sizes.items():
-            scale = partial(self.weights.scale, name)
-            rows.append(self._fill(name, params, self.batch[name], jacobian[start : start + size], scale))
-            start += size
-        return torch.cat(rows), jacobian
+        n, places = self.count(), self._own_places()
+        if at_once is None:
+            matrix = theta.new_empty(len(places) if isinstance(places, Tensor) else n, len(theta))
+            rows = torch.cat([r for r, _ in self._blocks(params, matrix)])
+            residual = self.ranks.scatter(rows, places, n) if self.ranks else rows
+            return residual, Jacobian(lambda: (matrix,), places, n, self.ranks)
+        with torch.no_grad():
+            residual = self._stack_at(params)
+        return residual, Jacobian(
+            lambda: (block for _, block in self._blocks(params, None, at_once)), places, n, self.ranks
+        )
+
+    def _blocks(
+        self, params: dict[str, Tensor], out: Tensor | None, at_once: int = 0
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield scaled rows of this rank with their Jacobian, written to ``out`` or to new blocks of some rows."""
+        done, width = 0, sum(p.numel() for p in params.values())
+        for name, points, size, first in self._own():
+            n = leading(points)
+            step = n if out is not None or name in self.coupled else max(1, at_once * n // size)
+            for i in range(0, n, step):
+                j = min(i + step, n)
+                part = points if step == n else _rows(points, i, j)
+                count = size * (j - i) // n
+                block = next(iter(params.values())).new_empty(count, width) if out is None else out[done : done + count]
+                done += count
+                yield self._fill(name, params, part, block, self._scale(name, first + i)), block
+
+    def _own(self) -> Iterator[tuple[str, Any, int, int]]:
+        """Yield the residuals of this rank: name, points, entries, and the number of the first row among all."""
+        if not self.ranks:
+            yield from ((name, self.batch[name], size, 0) for name, size in self.sizes.items())
+            return
+        layout, part = self._own_layout(), self._part() or {}
+        for name, rows in layout.rows.items():
+            if rows.start < rows.stop:
+                size = (rows.stop - rows.start) * layout.shapes[name][1]
+                yield name, part[name], size, rows.start
+
+    def _scale(self, name: str, first: int) -> Scale:
+        """Return the factor on rows of a residual of which the first has a number among all."""
+        if not self.ranks and not first:
+            return partial(self.weights.scale, name)
+        return lambda r: self.weights.scale(name, r, self.sizes[name], slice(first, first + len(r)))
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run needs: the count, and the current points or where they were drawn from."""
@@ -347,11 +410,63 @@ class Objective(LeastSquares):
         columns, r = jacrev(residual, has_aux=True, chunk_size=WHOLE_ROWS)(params)
         return r, torch.cat([columns[key].reshape(r.numel(), -1) for key in params], 1)
 
-    def _named_at(self, params: dict[str, Tensor] | None, batch: Batch) -> dict[str, Tensor]:
+    def _everywhere(self, params: dict[str, Tensor] | None = None, eagerly: bool = False) -> dict[str, Tensor]:
+        """Return the named residuals of all ranks, each of which evaluates its part."""
+        if not self.ranks:
+            return self._evaluated(params, self.batch, eagerly)
+        held: dict[str, Tensor] = {**dict(self.system.named_parameters())} if params is None else params
+        part = self._part()
+        if part is None:
+            return self._named_at(held, self.batch, spread=True)
+        shared = self.ranks.shared(list(held.values()))
+        found = self._evaluated(dict(zip(held, shared, strict=True)), part)
+        return self._own_layout(found).gather(found, shared[0])
+
+    def _evaluated(self, params: dict[str, Tensor] | None, batch: Batch, eagerly: bool = False) -> dict[str, Tensor]:
+        """Evaluate residuals, of many points a piece at a time where no graph is wanted."""
+        evaluate = self._evaluate_eagerly if eagerly else partial(self._named_at, params)
+        held = self.parameters if params is None else params.values()
+        graph = torch.is_grad_enabled() and any(p.requires_grad for p in held)
+        long = [] if graph or not self.problem.pointwise else [name for name, rows in batch.items() if _is_long(rows)]
+        long = [name for name in long if name not in self.coupled]
+        if not long:
+            return evaluate(batch)
+        found = evaluate({name: rows for name, rows in batch.items() if name not in long})
+        for name in long:
+            pieces = [_rows(batch[name], i, i + PIECE) for i in range(0, leading(batch[name]), PIECE)]
+            found[name] = torch.cat([evaluate({name: piece})[name] for piece in pieces])
+        return {name: found[name] for name in batch if name in found}
+
+    def _part(self) -> Batch | None:
+        """Return what this rank evaluates of the batch; None where its residuals cannot be divided."""
+        if self._divided is None:
+            with torch.no_grad():
+                names = self._names if self._is_pointwise else ()
+            self._divided = (divided(self.problem, self.batch, names, self.coupled, self.ranks),)
+        return self._divided[0]
+
+    def _own_layout(self, found: dict[str, Tensor] | None = None) -> Layout:
+        """Return where the rows of this rank stand among those of all."""
+        if self._layout is None:
+            part, device = self._part(), self.parameters[0].device
+            if found is None and part is not None:
+                with torch.no_grad():
+                    found = self._evaluated(None, part)
+            if found is None:  # all ranks have all rows
+                with torch.no_grad():
+                    whole = self._everywhere()
+                found = {name: r[self.ranks.block(len(r))] for name, r in whole.items()}
+                self._layout = Layout(found, list(found), self.ranks, device)
+            else:
+                self._layout = Layout(found, list(self.batch), self.ranks, device)
+        return self._layout
+
+    def _named_at(self, params: dict[str, Tensor] | None, batch: Batch, spread: bool = False) -> dict[str, Tensor]:
         if params is None:
             return self._evaluate(batch)
 
         def evaluate(field: nn.Module, values: dict[str, Tensor]) -> dict[str, Tensor]:
+            field = SpreadField(field, self.ranks) if spread else field
             return self._counted(self._bound(values).residuals(field, batch))
 
         return functional_call(self.system, params, (evaluate,))
@@ -369,10 +484,24 @@ class Objective(LeastSquares):
 
     def parts(self) -> list[Tensor]:
         """Return the residuals ``(n, k)``, scaled so that the loss is their sum of squares."""
-        return self._scaled(self._evaluate_eagerly(self.batch))
+        return self._scaled(self._evaluate_eagerly(self.batch)) if not self.ranks else self._own_parts()
 
     def _stack_at(self, params: dict[str, Tensor]) -> Tensor:
-        return torch.cat([r.reshape(-1) for r in self._scaled(self._named_at(params, self.batch))])
+        return torch.cat([r.reshape(-1) for r in self._scaled(self._everywhere(params))])
+
+    def _own_parts(self, params: dict[str, Tensor] | None = None) -> list[Tensor]:
+        """Return the scaled residuals of this rank, evaluated without others."""
+        layout, part = self._own_layout(), self._part()
+        found = self._named_at(params, self.batch if part is None else part)
+        if part is None:
+            found = {name: r[layout.rows[name]] for name, r in found.items()}
+        return [self._scale(name, layout.rows[name].start)(r) * r for name, r in found.items()]
+
+    def _own_stack(self, params: dict[str, Tensor]) -> Tensor:
+        return torch.cat([r.reshape(-1) for r in self._own_parts(params)]) if self.ranks else self._stack_at(params)
+
+    def _own_places(self) -> Tensor | slice:
+        return self._own_layout().places if self.ranks else slice(None)
 
     def _scaled(self, residuals: dict[str, Tensor]) -> list[Tensor]:
         return [self.weights.scale(name, r) * r for name, r in residuals.items()]
@@ -384,15 +513,16 @@ class Objective(LeastSquares):
             InputError: A residual is empty, is no ``(n, k)``, or has another number of rows than its points; or the
                 weighting scheme is not for this problem, or an unknown scalar becomes a Python number.
         """
+        batch = _shortened(self.batch) if self.problem.pointwise else self.batch
         with self._mistakes_in_words():
-            residuals = self._evaluate_eagerly(self.batch)
+            residuals = self._evaluate_eagerly(batch)
         if not residuals:
             raise InputError(
                 f"{type(self.problem).__name__}.residuals must return at least one residual, but it returned none",
                 do="return a dict of them by name",
             )
         for name, r in residuals.items():
-            check_residual(getattr(type(self.problem), name, None), name, r, row_count(self.batch.get(name)))
+            check_residual(getattr(type(self.problem), name, None), name, r, row_count(batch.get(name)))
         del residuals  # with its graph
         self.weights.scheme.check(self)
         self.unused = self._unused()
@@ -415,7 +545,8 @@ class Objective(LeastSquares):
             return ()
         fixed = {f"field.{name}": p.detach() for name, p in self.system.field.named_parameters()}
         with self._mistakes_in_words():
-            terms = [r.abs().sum() for r in self._named_at(fixed, self.batch).values()]
+            batch = _shortened(self.batch) if self.problem.pointwise else self.batch
+            terms = [r.abs().sum() for r in self._named_at(fixed, batch).values()]
         total = sum(terms[1:], terms[0])
         if not total.requires_grad:
             return tuple(raw)
@@ -426,3 +557,17 @@ class Objective(LeastSquares):
 def _some(n: int, most: int) -> Tensor:
     """Choose rows by a fixed permutation: points of several faces lie one after the other, and Sobol has a stride."""
     return torch.randperm(n, generator=Generator().manual_seed(0))[:most]
+
+
+def _is_long(rows: Any) -> bool:
+    leaves = tree_leaves(rows)
+    return bool(leaves) and isinstance(leaves[0], Tensor) and leaves[0].dim() > 0 and len(leaves[0]) > PIECE
+
+
+def _rows(rows: Any, start: int, stop: int) -> Any:
+    return tree_map(lambda leaf: leaf[start:stop], rows)
+
+
+def _shortened(batch: Batch) -> Batch:
+    """Return a batch of points with no more of them than are evaluated at once, for checks."""
+    return {name: tree_map(lambda x: x[_some(len(x), PIECE)], r) if _is_long(r) else r for name, r in batch.items()}

@@ -129,6 +129,23 @@ class Problem(ABC):
         warnings.warn(text, DeprecationWarning, stacklevel=2)
         return self.sample(data, SamplerState(), generator)
 
+    def share(self, batch: Batch, rank: int, count: int) -> Batch | None:
+        """Return the part of a batch that one of several processes evaluates, in runs that `torchrun` starts.
+
+        Problems that are ``pointwise`` are divided by points without it. Of others, whose residuals cannot be divided,
+        the processes share the points at which the field is evaluated.
+
+        Args:
+            batch: What `sample` gave.
+            rank: Number of the process, from 0.
+            count: Number of processes.
+
+        Returns:
+            A batch whose residuals are, process after process, the rows of the residuals of the whole; without the
+            names of residuals of which this process has no rows. None where they cannot be divided.
+        """
+        return None
+
     def fresh(self, data: Batch, generator: Generator, batch: Batch) -> Batch:
         """Draw points that were never trained on, to see whether the residuals are small between trained points.
 

@@ -4,7 +4,7 @@ import dataclasses
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from torch import Tensor
 from torch.utils._pytree import register_pytree_node, tree_leaves
@@ -113,6 +113,20 @@ class FunctionRows(Rows):
         """Number B of functions."""
         return len(self.functions[0] if isinstance(self.functions, tuple) else self.functions)
 
+    def part(self, start: int, stop: int) -> Self:
+        """Return the rows of some of the functions."""
+        n = len(self.points)
+
+        def own(columns: dict[str, Tensor]) -> dict[str, Tensor]:
+            return {name: column[start * n : stop * n] for name, column in columns.items()}
+
+        some = tuple(f[start:stop] for f in self.functions) if isinstance(self.functions, tuple) else None
+        functions = self.functions[start:stop] if some is None else some
+        return dataclasses.replace(self, functions=functions, inputs=own(self.inputs), **self._labels(start, stop))
+
+    def _labels(self, start: int, stop: int) -> dict[str, Tensor]:
+        return {}
+
 
 @dataclass(frozen=True, eq=False)
 class LabelRows(FunctionRows):
@@ -125,6 +139,11 @@ class LabelRows(FunctionRows):
 
     truth: Tensor = field(kw_only=True)
     size: Tensor = field(kw_only=True)
+
+    def _labels(self, start: int, stop: int) -> dict[str, Tensor]:
+        n = len(self.points)
+        points = self.points[:, start:stop] if self.points.ndim == 3 else self.points
+        return {"points": points, **{k: getattr(self, k)[start * n : stop * n] for k in ("truth", "size")}}
 
 
 def row_count(rows: Any) -> int | None:

@@ -367,11 +367,12 @@ def check_same_problem(state: dict[str, Any], problem: Problem) -> None:
         )
 
 
-def environment(device: torch.device) -> dict[str, Any]:
+def environment(device: torch.device, processes: int = 1) -> dict[str, Any]:
     """Describe the machine and the versions of a run.
 
     Args:
         device: The device that is used.
+        processes: How many share the run.
 
     Returns:
         Plain data for ``environment.json``.
@@ -383,6 +384,7 @@ def environment(device: torch.device) -> dict[str, Any]:
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "device": gpu or "cpu",
+        "processes": processes,
         "threads": torch.get_num_threads(),
         "cores": os.cpu_count(),
         "float32_matmul_precision": torch.get_float32_matmul_precision(),

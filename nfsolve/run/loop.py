@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_leaves
 
 from nfsolve._core.errors import InputError
 from nfsolve._core.random import generator
+from nfsolve._core.ranks import ALONE, Ranks
 from nfsolve.problem import Objective, Problem, SamplerState, Stage, may_have_windows
 from nfsolve.run.beginning import start_at_rest
 from nfsolve.run.clock import Deadline, OutOfTime, Stopwatch
@@ -21,11 +22,12 @@ from nfsolve.run.heldout import diverged, held_out, rms, warnings
 from nfsolve.run.interrupt import Interrupt
 from nfsolve.run.plan import Plan, check_finite, make_field
 from nfsolve.run.posterior import places, posterior
-from nfsolve.run.report import note, reporter
+from nfsolve.run.report import StopRun, note, reporter
 from nfsolve.run.solution import Solution, doubtful, in_words
 
 CHECKPOINT_SECONDS = 10.0
 STALLED_STEPS = 5
+SCORED = ("metrics", "stopped", "failed", "interrupted", "seconds", "evaluations", "warnings")  # for all by one
 
 
 class Run:
@@ -37,6 +39,7 @@ class Run:
         folder: Where to save, or None.
         report: As for `solve`.
         checkpoint: State to resume from, or None for a new run.
+        ranks: The processes that share the run; each makes one, the first with the folder and the report.
     """
 
     def __init__(
@@ -46,9 +49,10 @@ class Run:
         folder: RunFolder | None = None,
         report: Any = None,
         checkpoint: dict[str, Any] | None = None,
+        ranks: Ranks = ALONE,
     ):
         self.watch = Stopwatch()
-        self.problem, self.plan, self.folder = problem, plan, folder
+        self.problem, self.plan, self.folder, self.ranks = problem, plan, folder, ranks
         self.field = make_field(problem, plan)
         first = next(self.field.parameters(), None)
         if first is None:
@@ -58,7 +62,9 @@ class Run:
         self.data = problem.load(first.device, dtype)
         check_finite(self.data)
         points = generator(plan.run.seed, "points")
-        self.objective = Objective(problem, self.field, self.data, points, plan.run.compile, plan.weighting)
+        self.objective = Objective(
+            problem, self.field, self.data, points, plan.run.compile, plan.weighting, ranks=ranks
+        )
         self.objective.check()
         total = sum(stage.steps for stage in plan.stages)
         self.report = reporter(report, total, plan.run.time_limit)
@@ -76,8 +82,13 @@ class Run:
             self._restore(checkpoint)
         else:
             start_at_rest(self.objective, plan.run.seed)
-        if checkpoint is None and folder is not None:
-            folder.start(plan.config(problem), environment(self.device))
+        self._now = 0.0  # seconds since the start at which all ranks are, as the first one measured them
+        if checkpoint is None:
+            ranks.by_first(self._start_folder)
+
+    def _start_folder(self) -> None:
+        if self.folder is not None:
+            self.folder.start(self.plan.config(self.problem), environment(self.device, self.ranks.count))
 
     def go(self) -> Solution:
         """Run to the end, unless a resumed run was there; Ctrl-C finishes the step, saves and stops."""
@@ -95,7 +106,7 @@ class Run:
         self.stopped = ""
         self._run_stage(interrupt)
         while not self.stopped and self.stage < self._last:
-            self.stage, self.step, self._began = self.stage + 1, 0, self.watch.elapsed
+            self.stage, self.step, self._began = self.stage + 1, 0, self._elapsed
             self._run_stage(interrupt)
         self.objective.choose("")
         self.stopped = self.stopped or f"step limit: {self.steps} steps done"
@@ -139,7 +150,8 @@ class Run:
             self.watch.lap()
             stalled = stalled + 1 if loss == previous else 0
             previous = loss
-            reason = self._reason(optimizer, loss, stalled, interrupt.asked)
+            asked, due = self._agreed(interrupt.asked)
+            reason = self._reason(optimizer, loss, stalled, asked)
             if resample and reason and not self._fresh and reason == getattr(optimizer, "stop_reason", None):
                 self.objective.resample()  # done with these points, not with the problem
                 reason, self._fresh, previous = "", True, None
@@ -152,8 +164,22 @@ class Run:
                 self.stopped = reason if self._ends(reason) else ""
             if reason or self.stopped or self._is_told_to_stop():
                 return
-            if time.perf_counter() - self._saved_at > CHECKPOINT_SECONDS:
+            if due:
                 self._save()
+
+    def _agreed(self, asked: bool) -> tuple[bool, bool]:
+        """Let all ranks see the same clock; return whether any was asked to stop, and whether a checkpoint is due."""
+        due = time.perf_counter() - self._saved_at > CHECKPOINT_SECONDS
+        if not self.ranks:
+            return asked, due
+        clock = (due, self.watch.elapsed) if self.ranks.first else (False, 0.0)
+        asked_by_any, due_to_all, self._now = self.ranks.largest(asked, *clock)
+        return bool(asked_by_any), bool(due_to_all)
+
+    @property
+    def _elapsed(self) -> float:
+        """Seconds since the start, the same on all ranks."""
+        return self._now if self.ranks else self.watch.elapsed
 
     def _is_told_to_stop(self) -> bool:
         """Whether the report has asked for the end of the run, and it has no other reason to end."""
@@ -165,7 +191,7 @@ class Run:
     def _time_used(self) -> float:
         """Return the share of the time limit that is used, from the start of the stage; 0 without a limit."""
         limit = self.plan.run.time_limit
-        return 0.0 if limit is None else (self.watch.elapsed - self._began) / max(limit - self._began, 1e-9)
+        return 0.0 if limit is None else (self._elapsed - self._began) / max(limit - self._began, 1e-9)
 
     @property
     def _last(self) -> int:
@@ -186,7 +212,7 @@ class Run:
             return "stopped by user"
         if self.plan.run.tolerance is not None and loss <= self.plan.run.tolerance:
             return f"converged: loss {loss:.3e} is within the tolerance {self.plan.run.tolerance:g}"
-        if self.plan.run.time_limit is not None and self.watch.elapsed >= self.plan.run.time_limit:
+        if self.plan.run.time_limit is not None and self._elapsed >= self.plan.run.time_limit:
             return f"time limit: {self.plan.run.time_limit:g} s"
         if getattr(optimizer, "stop_reason", None):
             return str(optimizer.stop_reason)
@@ -236,12 +262,19 @@ class Run:
             **{f"weight/{name}": weight for name, weight in self.objective.weights.means(names).items()},
             **{f"unknown/{name}": value for name, value in self.objective.unknown_values().items()},
         }
+        row, asked = self.ranks.by_first(lambda: self._told(row))
+        self.history.append(row)
+        if asked is not None and not self.ranks.first:
+            self.report.asked = StopRun(asked)
+
+    def _told(self, row: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
+        """Add held-out residuals and scores to a row and report it; return it, and why to stop if that was asked."""
         row |= {} if self.failed else self._held_out()
         row |= self._speeds()
         scores = self._score(quick=True) if math.isfinite(row["loss"]) else {}
         row |= {k: v for k, v in scores.items() if not k.startswith("reference_floor")}
-        self.history.append(row)
         self.report(row)
+        return row, None if self.report.asked is None else str(self.report.asked)
 
     def _warnings(self, scores: dict[str, Any]) -> list[str]:
         """Say what is larger on fresh points, with windows of time as a cure where they can be had."""
@@ -378,7 +411,22 @@ class Run:
         Returns:
             The solution.
         """
-        scores = {} if self.failed else self._trained_scores() | self._held_out() | self._full_scores(bare)
+        trained = {} if self.failed else self._trained_scores()
+        if not self.ranks:
+            return self._scored(trained, bare)
+        solution: list[Solution] = []
+
+        def scored() -> dict[str, Any]:
+            solution.append(self._scored(trained, bare))
+            return {name: getattr(solution[0], name) for name in SCORED}
+
+        found = self.ranks.by_first(scored)
+        if self.ranks.first:
+            return solution[0]
+        return Solution(self.problem, self.field, history=self.history, steps=self.steps, data=self.data, **found)
+
+    def _scored(self, trained: dict[str, float], bare: bool) -> Solution:
+        scores: dict[str, Any] = {} if self.failed else trained | self._held_out() | self._full_scores(bare)
         grown = "" if self.interrupted else diverged((self.history or [{}])[0], scores, self.problem.weights())
         stopped = grown or self.stopped
         scores |= {f"unknown/{n}": v for n, v in self.objective.unknown_values().items()}

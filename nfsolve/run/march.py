@@ -8,6 +8,7 @@ from torch import nn
 
 from nfsolve._core.errors import InputError
 from nfsolve._core.random import generator
+from nfsolve._core.ranks import ALONE, Ranks
 from nfsolve.fields import Windows
 from nfsolve.problem import Problem, check_windows, cuts_of, window_of
 from nfsolve.run.folder import RunFolder, SaveError, check_same_problem, load_weights
@@ -32,6 +33,7 @@ class March:
         folder: Where to save, or None.
         report: As for `solve`.
         checkpoint: State to resume from, or None for a new run.
+        ranks: As for `Run`.
 
     Raises:
         InputError: The problem has no time, or the field is built already.
@@ -44,7 +46,9 @@ class March:
         folder: RunFolder | None = None,
         report: Any = None,
         checkpoint: dict[str, Any] | None = None,
+        ranks: Ranks = ALONE,
     ):
+        self.ranks = ranks
         pde = check_windows(problem)
         if isinstance(plan.field, nn.Module):
             raise InputError(
@@ -114,9 +118,10 @@ class March:
         if previous is not None and plan.run.carry and self._current is None:
             _carry(previous, field)
         limit = plan.run.time_limit and max((plan.run.time_limit - used) / (plan.run.windows - w), 1e-9)
+        limit = self.ranks.by_first(lambda: limit)
         part = dataclasses.replace(plan, field=field).with_run(windows=1, time_limit=limit)
         folder = _Part(self, self.folder) if self.folder is not None else None
-        return Run(view, part, folder, self._tell, self._current)
+        return Run(view, part, folder, self._tell, self._current, self.ranks)
 
     def _tell(self, row: dict[str, Any]) -> None:
         self.report(row if "warning" in row else {**self.shifted(row), "windows": self.plan.run.windows})
@@ -216,10 +221,15 @@ class March:
 
 
 def run_or_march(
-    problem: Problem, plan: Plan, folder: RunFolder | None, report: Any, checkpoint: dict[str, Any] | None = None
+    problem: Problem,
+    plan: Plan,
+    folder: RunFolder | None,
+    report: Any,
+    checkpoint: dict[str, Any] | None = None,
+    ranks: Ranks = ALONE,
 ) -> Run | March:
     """Return the run of a plan, or the march where it has several windows; arguments as for `Run`."""
-    return (Run if plan.run.windows == 1 else March)(problem, plan, folder, report, checkpoint)
+    return (Run if plan.run.windows == 1 else March)(problem, plan, folder, report, checkpoint, ranks)
 
 
 def going_on(checkpoint: dict[str, Any], plan: Plan) -> dict[str, Any]:

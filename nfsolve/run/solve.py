@@ -11,11 +11,13 @@ from torch import nn
 
 from nfsolve._core.device import choose_device
 from nfsolve._core.errors import InputError, unknown
+from nfsolve._core.ranks import ALONE, Ranks, join, restarted
 from nfsolve._core.spec import recorded
+from nfsolve._core.version import VERSION
 from nfsolve.problem import Problem, RunOptions, Stage
 from nfsolve.problem.recipe import DEFAULTS
 from nfsolve.run.automatic import Automatic, wants_automatic
-from nfsolve.run.folder import RunFolder
+from nfsolve.run.folder import CONFIG, RunFolder
 from nfsolve.run.loop import Run
 from nfsolve.run.march import March, going_on, run_or_march
 from nfsolve.run.plan import Plan, join_options, make_plan
@@ -103,9 +105,13 @@ def solve(
     plan = plan.with_run(device=str(choose_device(plan.run.device)), recipe="auto" if automatic else "own")
     if plan.run.uncertainty:
         check_uncertainty(problem, plan.run.windows)
-    folder = RunFolder(out) if out is not None else None
+    ranks = join(plan.run.device)
+    if out is not None and restarted() and ranks.by_first((Path(out) / CONFIG).is_file):
+        return resume(out, report=report, problem=problem, field=None if isinstance(field, str) else field)
+    _check_ranks(ranks, problem, plan)
+    folder, report = (RunFolder(out) if out is not None else None, report) if ranks.first else (None, None)
     try:
-        runner = _runner(problem, plan, folder, report)
+        runner = _runner(problem, plan, folder, report, ranks=ranks)
         if folder is not None:
             note(runner.report, f"run folder: {folder.path}")
         if not automatic:
@@ -165,19 +171,23 @@ def resume(
         InputError: The folder holds no run, or its files are damaged or of another problem.
     """
     runs = RunFolder(folder, resumed=True)
-    known, plan = Plan.from_config(runs.config(), problem, trust, field)
+    ranks = join()
+    config = ranks.by_first(runs.config)
+    known, plan = Plan.from_config(config, problem, trust, field)
+    ranks = join(plan.run.device)
     if steps is not None:
         last = dataclasses.replace(plan.stages[-1], steps=steps)
         plan = dataclasses.replace(plan, stages=(*plan.stages[:-1], last))
     if time_limit is not None:
         plan = plan.with_run(time_limit=time_limit)
-    runs.lock()
+    ranks.by_first(runs.lock)
     try:
-        checkpoint = runs.load_checkpoint()
+        checkpoint = ranks.by_first(runs.load_checkpoint)
         if checkpoint is not None and not (steps is None and time_limit is None):
             checkpoint = going_on(checkpoint, plan)
         with recorded():
-            runner = _runner(known, plan, runs, report, checkpoint)
+            told = (runs, report) if ranks.first else (None, None)
+            runner = _runner(known, plan, *told, checkpoint, ranks)
         if checkpoint is None:
             runner.report({"warning": "no checkpoint yet: starting again"})
         return runner.go()
@@ -270,8 +280,28 @@ def _tell_skipped(plan: Plan, runner: Run | March | Automatic) -> None:
 
 
 def _runner(
-    problem: Problem, plan: Plan, folder: RunFolder | None, report: Any, checkpoint: dict[str, Any] | None = None
+    problem: Problem,
+    plan: Plan,
+    folder: RunFolder | None,
+    report: Any,
+    checkpoint: dict[str, Any] | None = None,
+    ranks: Ranks = ALONE,
 ) -> Run | March | Automatic:
-    if plan.run.recipe == "auto":
-        return Automatic(problem, plan, folder, report)
-    return run_or_march(problem, plan, folder, report, checkpoint)
+    if plan.run.recipe != "auto":
+        return run_or_march(problem, plan, folder, report, checkpoint, ranks)
+    if ranks:
+        raise InputError(
+            f"a recipe is chosen by trials of one process, got {ranks.count} processes",
+            do="start it without torchrun, or give a field and an optimizer",
+        )
+    return Automatic(problem, plan, folder, report)
+
+
+def _check_ranks(ranks: Ranks, problem: Problem, plan: Plan) -> None:
+    """Refuse processes that share a run with other versions or options."""
+    if not ranks:
+        return
+    said = {"nfsolve": VERSION, "torch": torch.__version__}
+    for name, value in plan.config(problem).items():
+        said |= {f"{name}.{key}": part for key, part in value.items()} if isinstance(value, dict) else {name: value}
+    ranks.check_same({name: repr(value) for name, value in said.items()})

@@ -171,10 +171,20 @@ class Weights:
             squares = self._factors[name] * squares
         return self.stated.get(name, 1.0) * squares.mean()
 
-    def scale(self, name: str, residual: Tensor) -> float | Tensor:
-        """Return the factor on the rows of a residual with which its squared norm is its term of the loss."""
-        scale = math.sqrt(self.stated.get(name, 1.0) / residual.numel())
-        return scale * self._factors[name].sqrt() if name in self._factors else scale
+    def scale(self, name: str, residual: Tensor, size: int | None = None, rows: slice | None = None) -> float | Tensor:
+        """Return the factor on the rows of a residual with which its squared norm is its term of the loss.
+
+        Args:
+            name: Name of the residual.
+            residual: Its values ``(n, k)``.
+            size: Entries of all its rows, where these are some of them.
+            rows: Which of all these are; None for all.
+        """
+        scale = math.sqrt(self.stated.get(name, 1.0) / (size or residual.numel()))
+        if name not in self._factors:
+            return scale
+        factor = self._factors[name].sqrt()
+        return scale * (factor[rows] if rows is not None and factor.dim() else factor)
 
     def means(self, names: list[str]) -> dict[str, float]:
         """Return the mean weight of each residual, for the history; nothing where they never change."""

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from nfsolve._core.errors import InputError
-from nfsolve.curvature import LeastSquares
+from nfsolve.curvature import Jacobian, LeastSquares
 from nfsolve.optim import GaussNewton
 from nfsolve.optim.linearized import MatrixFreeForm, ParameterForm, SampleForm
 
@@ -51,7 +51,7 @@ def test_a_damped_step_solves_the_damped_problem_around_the_shift():
     jacobian = torch.randn(8, 4, dtype=torch.float64, generator=source)
     rows, shift = torch.randn(8, dtype=torch.float64, generator=source), torch.ones(4, dtype=torch.float64)
     for form in (ParameterForm, SampleForm):
-        model = form(rows, jacobian)
+        model = form(rows, Jacobian.of(jacobian))
         model.shift = shift
         model.factor(0.3)
         scaling = jacobian.square().sum(0)

@@ -326,6 +326,11 @@ class OperatorPDE(PDE):
             )
         return batch
 
+    def share(self, batch: Batch, rank: int, count: int) -> Batch:
+        """Divide the functions among processes."""
+        edges = {name: (rank * rows.copies // count, (rank + 1) * rows.copies // count) for name, rows in batch.items()}
+        return {name: batch[name].part(*edge) for name, edge in edges.items() if edge[0] < edge[1]}
+
     def _minibatch(self, data: Batch, chance: Generator) -> tuple[Tensor, Coefficients, Any]:
         """Return rows of training functions, their coefficients, and what the field reads; without any, new ones."""
         if not self.n_functions:

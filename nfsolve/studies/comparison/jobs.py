@@ -3,12 +3,11 @@
 import csv
 import hashlib
 import json
-import multiprocessing
 import pickle
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,10 +21,12 @@ from nfsolve.problem import Problem
 from nfsolve.problem.registry import find, where
 from nfsolve.run.folder import CHECKPOINT, CONFIG, FIELD, HISTORY, METRICS, RunFolder
 from nfsolve.run.solve import resume, solve
+from nfsolve.studies.comparison.executors import executor_of
 from nfsolve.studies.comparison.methods import Method, Start, Tuned
 
 CURVE_ROWS = 40  # about, of the history of each run
 ERROR = "error.txt"
+LOST = ("KilledWorker", "WorkerCrashedError", "OutOfMemoryError", "UncompletedJobError", "FailedJobError")
 COUNTS = ("seconds", "cpu_seconds", "evaluations", "steps", "parameters", "stopped")  # what a failed run has as well
 
 
@@ -105,17 +106,19 @@ class Workers:
         processes: Runs at the same time.
         threads: Threads of each.
         problem: The problem of the runs.
+        executor: Where they are done, as for `executor_of`; one that is given stays open.
     """
 
-    def __init__(self, out: Path, processes: int, threads: int, problem: Problem):
-        self.out, self.processes, self.threads, self.problem = out, processes, threads, problem
+    def __init__(self, out: Path, processes: int, threads: int, problem: Problem, executor: Any = "processes"):
+        self.out, self.processes, self.threads, self.problem = out.absolute(), processes, threads, problem
+        self.executor = executor
         self._pool: Executor | None = None
 
     def __enter__(self) -> "Workers":
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._pool is not None:
+        if self._pool is not None and self._pool is not self.executor:
             self._pool.shutdown(wait=False, cancel_futures=True)
 
     def perform(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Outcome]]:
@@ -139,7 +142,11 @@ class Workers:
                 yield job, replace(found, earlier=True)
         if self._pool is None and waiting:
             self._pool = self._started(waiting)
-        futures = {self._pool.submit(_do, job, self.out): job for job in waiting if self._pool}
+        module = sys.modules[type(self.problem).__module__]
+        file = where(self.problem) if getattr(module, "loaded_from_file", False) else ""
+        here = isinstance(self._pool, ThreadPoolExecutor)  # this process stays as the user made it
+        prepared = (self.out, 0, "") if here else (self.out, self.threads, file)
+        futures = {self._pool.submit(_do, job, *prepared): job for job in waiting if self._pool}
         for future in as_completed(futures):
             try:
                 outcome = future.result()
@@ -148,6 +155,13 @@ class Workers:
                     "a process ended before its run was done: all runs at the same time must fit into memory, and a "
                     'script must call compare below if __name__ == "__main__":',
                     do="start fewer processes; what is done is kept",
+                ) from error
+            except Exception as error:
+                if type(error).__name__ not in LOST:
+                    raise
+                raise InputError(
+                    f"a worker ended again and again before run '{futures[future].method.name}' was done ({error})",
+                    do="give workers more memory; what is done is kept, and the same command goes on",
                 ) from error
             yield futures[future], outcome
 
@@ -163,9 +177,7 @@ class Workers:
                     f"method '{job.method.name}' holds what another process cannot be given ({error})",
                     do="use classes and functions that are defined at the top of a module, or partials of them",
                 ) from error
-        file = where(self.problem) if getattr(module, "loaded_from_file", False) else ""
-        spawn = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
-        return ProcessPoolExecutor(self.processes, spawn, _prepare, (self.threads, file))
+        return executor_of(self.executor, self.processes, self.threads, self.out)
 
 
 def read(folder: Path) -> Outcome | None:
@@ -190,7 +202,10 @@ def _number(text: str | None) -> bool:
 
 
 def _prepare(threads: int, file: str) -> None:
-    """Prepare a process that does nothing but runs; ``file`` defines the problem where it can't be imported."""
+    """Prepare a process for runs, once, unless there are 0 threads to set; ``file`` defines what can't be imported."""
+    if "prepared" in _PROCESS or not threads:
+        return
+    _PROCESS.add("prepared")
     torch.set_num_threads(threads)
     # the tails of Gaussians and wavelets are subnormal numbers, on which a processor is up to five times slower: no
     # method should pay for that
@@ -199,8 +214,9 @@ def _prepare(threads: int, file: str) -> None:
         find(file)
 
 
-def _do(job: Job, out: Path) -> Outcome:
+def _do(job: Job, out: Path, threads: int, file: str) -> Outcome:
     """Do one run and keep its numbers; the weights would fill the disk."""
+    _prepare(threads, file)
     folder = job.folder(out)
     try:
         if not _continued(job, folder):

@@ -10,9 +10,11 @@ from typing import Any, Literal
 
 from nfsolve._core.device import choose_device
 from nfsolve._core.errors import InputError
+from nfsolve._core.ranks import launched
 from nfsolve.metrics import larger_is_better
 from nfsolve.problem import Problem
 from nfsolve.problem.registry import find, names, where
+from nfsolve.studies.comparison.executors import Kind
 from nfsolve.studies.comparison.jobs import Job, Outcome, Workers
 from nfsolve.studies.comparison.methods import Method, Tuned, method_of
 from nfsolve.studies.comparison.results import Comparison, Result
@@ -55,6 +57,8 @@ class Settings:
     """number of runs at the same time; 0 takes one for each core"""
     threads: int = 1
     """number of threads of each run"""
+    executor: Kind = "processes"
+    """where runs are done: processes of this machine, or workers of dask, ray or slurm, which must see the folder"""
     out: Path | None = None
     """folder of the comparison; default comparisons/WHAT; runs that are complete there are not repeated"""
 
@@ -81,6 +85,7 @@ def compare(
     *,
     common: Mapping[str, Any] | None = None,
     tune_on: Problem | None = None,
+    executor: Any = None,
     report: Callable[[str], None] | None = print,
 ) -> Comparison:
     """Compare methods on a problem.
@@ -95,6 +100,8 @@ def compare(
         settings: How; None takes the defaults.
         common: Changes of every run; those of a method come before these.
         tune_on: The same kind of problem with other data, on which learning rates are tuned; None takes the problem.
+        executor: An executor as those of `concurrent.futures`, whose workers do the runs; None takes that of the
+            settings.
         report: Called with each line of progress, or None.
 
     Returns:
@@ -122,7 +129,7 @@ def compare(
     made = [method_of(label, problem, changes, common or {}, tune_on) for label, changes in methods.items()]
     said = dataclasses.replace(settings, tune_with="" if tune_on is None else repr(tune_on))
     told = ", ".join(f"{name}={value}" for name, value in (common or {}).items())
-    return _Study(_name(problem), made, said, told, report or _silent).go()
+    return _Study(_name(problem), made, said, told, report or _silent, executor).go()
 
 
 def compare_words(
@@ -163,8 +170,17 @@ def _name(problem: Problem) -> str:
 
 class _Study:
     def __init__(
-        self, what: str, methods: list[Method], settings: Settings, options: str, report: Callable[[str], None]
+        self,
+        what: str,
+        methods: list[Method],
+        settings: Settings,
+        options: str,
+        report: Callable[[str], None],
+        executor: Any = None,
     ):
+        if launched():
+            raise InputError("compare starts processes of its own, got those of torchrun", do="leave torchrun out")
+        self.executor = settings.executor if executor is None else executor
         self.what, self.methods, self.settings, self.options, self.report = what, methods, settings, options, report
         if not methods:
             raise InputError("a comparison needs at least one method, got none", do="name them, as in README.md")
@@ -189,7 +205,7 @@ class _Study:
         self.out.mkdir(parents=True, exist_ok=True)
         results: list[Result] = []
         problem = self.methods[0].run.problem
-        with Workers(self.out, self.processes, self.settings.threads, problem) as self.workers:
+        with Workers(self.out, self.processes, self.settings.threads, problem, self.executor) as self.workers:
             plain = not self.settings.tune and set(self.settings.budgets) == {"steps"}
             found = {} if plain else self._tuning()  # which also says what a step costs
             best = {method: self._tuned(method, found.get(method, {})) for method in self.methods}

@@ -43,7 +43,7 @@ class Fake:
     def __init__(self, score, cost):
         self.score, self.cost, self.done = score, cost, []
 
-    def __call__(self, out, processes, threads, problem):
+    def __call__(self, out, processes, threads, problem, executor="processes"):
         return self
 
     def __enter__(self):
