@@ -47,7 +47,7 @@ from nfsolve.fields.network import Network
 from nfsolve.fields.nonlinear_deeponet import NonlinearDeepONet
 from nfsolve.fields.operators import Operator
 from nfsolve.fields.pod_deeponet import PODDeepONet
-from nfsolve.fields.presets import PRESETS, preset
+from nfsolve.fields.presets import PRESETS, pixel_grid, preset
 from nfsolve.fields.random_features import RandomFeatures
 from nfsolve.fields.residual import ResidualMLP
 from nfsolve.fields.scattered import ScatteredOperator
@@ -113,6 +113,7 @@ __all__ = [
     "default_init",
     "factorize",
     "fold",
+    "pixel_grid",
     "preset",
     "weight_scaling",
 ]

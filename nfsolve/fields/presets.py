@@ -72,6 +72,26 @@ PRESETS: dict[str, Maker] = {
 """
 
 
+def pixel_grid(finest: int, dimensions: int = 2, gain: float = 1.0) -> Maker:
+    """Return the field for values on a dense grid, the best at equal processor seconds on pictures.
+
+    Features on four grids, the finest as fine as the values, with a narrow ReLU network behind; for Adam at 1e-2. On
+    pictures it fits 20 dB closer than sines in the same time, but knows nothing of places without values.
+
+    Args:
+        finest: Points of the values along the longest axis.
+        dimensions: Number of coordinates.
+        gain: Factor on the features: 10 trains the grids at a rate of 1e-3 as fast as at 1e-2, which other networks
+            do not stand.
+
+    Returns:
+        What `nfsolve.solve` takes as a field.
+    """
+    most = None if dimensions < 3 else 18
+    encoding = FeatureGrid(levels=4, coarsest=8, finest=max(8, finest), features=4, hash_size=most, gain=gain)
+    return partial(MLP, width=32, depth=1, activation=ReLU(), encoding=encoding)
+
+
 def preset(name: str, **options: Any) -> Maker:
     """Return a preset field, to be built for a problem.
 

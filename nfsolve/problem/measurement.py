@@ -57,7 +57,9 @@ class Measurement(Problem):
     the axes of the grid, unless the subclass has its own ``domain``.
 
     Attributes:
-        tv: Weight of the total variation of the field on the grid, for fields of order one.
+        tv: Weight of the total variation of the field on the grid, for fields of order one. `nfsolve.weighting`'s
+            Discrepancy changes it until the misfit is that of the noise.
+        tv_power: Exponent of the lengths of the differences; below 1 for bodies of constant value.
         shape: Points of the grid along each axis.
 
     Examples:
@@ -74,6 +76,7 @@ class Measurement(Problem):
     """
 
     tv: float = field(default=0.0, kw_only=True)
+    tv_power: float = field(default=1.0, kw_only=True)
 
     shape: ClassVar[tuple[int, ...]]
     unknowns = "u"
@@ -119,6 +122,8 @@ class Measurement(Problem):
 
     def load(self, device: str | torch.device, dtype: torch.dtype) -> Batch:
         """Read what was measured, and check that its parts fit."""
+        if not 0 < self.tv_power <= 1:
+            raise InputError(f"tv_power must be above 0 and at most 1, got {self.tv_power:g}", do="write 1, or 0.75")
         observed, points = self.observe(), self.points().to(device, dtype)
         data = _array(observed.data, "data")
         measure = measure_with(observed.operator, self.shape, data.shape, dtype, device)
@@ -154,7 +159,7 @@ class Measurement(Problem):
         values = in_pieces(field, batch["points"])
         found = {"data": _misfit(values, batch)}
         if self.tv:
-            columns = [root_gradient(column.reshape(self.shape)) for column in values.T]
+            columns = [root_gradient(column.reshape(self.shape), power=self.tv_power) for column in values.T]
             found["variation"] = torch.cat(columns, 1)
         return found
 
@@ -210,17 +215,15 @@ class Measurement(Problem):
 
     def recipe(self) -> Recipe:
         """Return a small network under Gauss-Newton for small grids, else a grid of features under Adam."""
-        from nfsolve.fields import MLP, FeatureGrid, ReLU
+        from nfsolve.fields import MLP, pixel_grid
         from nfsolve.optim import GaussNewton
 
         if math.prod(self.shape) <= SMALL:
             net = partial(MLP, width=16, depth=2)
             return Recipe(net, (Stage(GaussNewton, steps=100),), run=RunOptions(dtype="float64", log_every=10))
-        finest = max(self.shape)
-        encoding = FeatureGrid(levels=max(2, round(math.log2(finest)) - 2), coarsest=8, finest=finest)
-        net = partial(MLP, width=64, depth=1, activation=ReLU(), encoding=encoding)
         adam = partial(torch.optim.Adam, lr=1e-2)
-        return Recipe(net, (Stage(adam, steps=400, schedule="cosine"),), run=RunOptions(log_every=25))
+        net = pixel_grid(max(self.shape), len(self.shape))
+        return Recipe(net, (Stage(adam, steps=600, schedule="cosine"),), run=RunOptions(log_every=25))
 
 
 def _array(values: Any, what: str) -> Tensor:

@@ -1,6 +1,5 @@
 """A field from values in memory: scattered points, or an image of any dimension."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,7 +12,7 @@ from torch import Generator, Tensor
 from nfsolve._core.errors import InputError
 from nfsolve._core.random import generator
 from nfsolve.domains import Box
-from nfsolve.fields import MLP, FeatureGrid, ReLU
+from nfsolve.fields import MLP, pixel_grid
 from nfsolve.optim import GaussNewton
 from nfsolve.problem import Batch, FieldFunction, Problem, Recipe, RunOptions, SamplerState, Stage, in_pieces
 from nfsolve.run.solution import Solution
@@ -200,10 +199,8 @@ class Fit(Problem):
             net = partial(MLP, width=16 if n <= FEW else 64, depth=2)
             return Recipe(net, (stage,), run=RunOptions(dtype="float64", log_every=10, tolerance=until))
         finest = min(FINEST, max(16, round(n ** (1 / d))))
-        encoding = FeatureGrid(levels=max(2, round(math.log2(finest)) - 2), coarsest=8, finest=finest)
-        net = partial(MLP, width=64, depth=1, activation=ReLU(), encoding=encoding)
         stage = Stage(partial(torch.optim.Adam, lr=1e-2), steps=400, schedule="cosine")
-        return Recipe(net, (stage,), run=RunOptions(log_every=25, tolerance=until))
+        return Recipe(pixel_grid(finest, d), (stage,), run=RunOptions(log_every=25, tolerance=until))
 
 
 def _table(values: Any, what: str) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from nfsolve.weighting.balance import NTK, GradientNorm
 from nfsolve.weighting.causal import Causal
+from nfsolve.weighting.discrepancy import Discrepancy
 from nfsolve.weighting.points import RBA, SelfAdaptive
 from nfsolve.weighting.scheme import Constant, Terms, Weighting, Weights
 
@@ -10,6 +11,7 @@ __all__ = [
     "RBA",
     "Causal",
     "Constant",
+    "Discrepancy",
     "GradientNorm",
     "SelfAdaptive",
     "Terms",
@@ -32,4 +34,5 @@ def named() -> dict[str, type[Weighting]]:
         "self_adaptive": SelfAdaptive,
         "rba": RBA,
         "causal": Causal,
+        "discrepancy": Discrepancy,
     }

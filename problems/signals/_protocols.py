@@ -6,7 +6,6 @@ ws: Yeom, Lee & Lee, ICLR 2025 (arXiv 2410.04779), from its code. preconditioner
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -14,9 +13,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from nfsolve import MLP, FeatureGrid, Recipe, RunOptions, Sine, Stage, preset, weight_scaling
+from nfsolve import MLP, Recipe, RunOptions, Sine, Stage, preset, weight_scaling
 from nfsolve.data.pictures import REC601, REC709
-from nfsolve.fields import Field, Gaussian, ReLU
+from nfsolve.fields import Gaussian, pixel_grid
 from nfsolve.metrics import psnr
 
 Fit = Literal["shrink", "squeeze", "crop"]
@@ -107,7 +106,6 @@ PROTOCOLS = {
     ),
     "rwf": Setup(size=512, batch=0, fit="crop", grid="zero", middle=True, squash=True),
 }
-LEVELS = 4  # of grids
 EPOCHS = 200  # of the preconditioners protocol
 
 
@@ -140,14 +138,11 @@ def recipe(name: str, protocol: Setup, whole: bool = False) -> Recipe:
         field = partial(MLP, width=128, depth=4, activation=Sine(30.0), init=weight_scaling(alpha=1.25))
         stage = Stage(partial(adam, lr=1e-3), steps=1500, schedule="cosine")
         return Recipe(field=field, stages=(stage,), run=RunOptions(log_every=25))
-    stage = Stage(partial(adam, lr=1e-3), steps=400 if whole else 1500, schedule="cosine")
-    return Recipe(field=grid_of(protocol.size), stages=(stage,), run=RunOptions(log_every=25))
-
-
-def grid_of(pixels: int) -> Callable[..., Field]:
-    """Return the field that won at equal processor seconds: features on grids up to the pixels, and a small network."""
-    encoding = FeatureGrid(levels=LEVELS, coarsest=8, finest=max(8, pixels), features=4, hash_size=None, gain=10.0)
-    return partial(MLP, width=32, depth=1, activation=ReLU(), encoding=encoding)
+    if whole:
+        stage = Stage(partial(adam, lr=1e-2), steps=400, schedule="cosine")
+        return Recipe(field=pixel_grid(protocol.size), stages=(stage,), run=RunOptions(log_every=25))
+    stage = Stage(partial(adam, lr=1e-3), steps=1500, schedule="cosine")
+    return Recipe(field=pixel_grid(protocol.size, gain=10.0), stages=(stage,), run=RunOptions(log_every=25))
 
 
 def pixel_centres(height: int, width: int) -> Tensor:

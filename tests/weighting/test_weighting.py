@@ -14,7 +14,7 @@ from nfsolve._core.errors import InputError
 from nfsolve._core.spec import build, describe
 from nfsolve.cli import run_cli
 from nfsolve.problem import Rows
-from nfsolve.weighting import NTK, RBA, Causal, Constant, GradientNorm, SelfAdaptive
+from nfsolve.weighting import NTK, RBA, Causal, Constant, Discrepancy, GradientNorm, SelfAdaptive
 from tests.run.test_folder import identical, state
 
 SCHEMES = {
@@ -24,6 +24,7 @@ SCHEMES = {
     "self_adaptive": SelfAdaptive(rate=0.1),
     "rba": RBA(rate=0.3),
     "causal": Causal(epsilon=0.1, chunks=4, highest=10.0),
+    "discrepancy": Discrepancy("initial", "ends", target=2.0, rate=1.0, every=1, after=1),
 }
 SMALL = partial(MLP, width=6, depth=1)
 
@@ -400,3 +401,26 @@ def test_a_weight_of_a_residual_that_is_not_there_is_refused():
     problem = Heat().with_(weights=lambda: {"statr": 2.0})
     with pytest.raises(InputError, match="unknown residual 'statr': .*Weights.. of Heat names it"):
         nf.solve(problem, report=None)
+
+
+def test_discrepancy_moves_the_penalty_towards_the_target():
+    subject = objective(Discrepancy("first", "second", target=2.0, rate=0.1, every=1, after=1), ToyProblem(), Toy())
+    misfit = float(subject.residuals()["first"].detach().square().mean())  # 9 a^2 mean(x^2) = 90
+    assert misfit == pytest.approx(90)
+    subject.reweigh(0)
+    assert "logarithm" not in subject.weights.state
+    subject.reweigh(1)  # far above the target: the factor shrinks by the largest step
+    assert float(subject.weights.state["logarithm"]) == pytest.approx(-0.1)
+    assert float(subject.weights.scheme.factors(subject.weights.state, subject)["second"]) == pytest.approx(
+        math.exp(-0.1)
+    )
+    loose = objective(Discrepancy("first", "second", target=90.0, rate=0.1, every=1, after=1), ToyProblem(), Toy())
+    for step in range(2):
+        loose.reweigh(step)
+    assert float(loose.weights.state["logarithm"]) == pytest.approx(0.1 * (1 - 90 / 90**2))
+
+
+@pytest.mark.parametrize("names", [("misfit", "second"), ("first", "smoothness")])
+def test_discrepancy_needs_both_residuals(names):
+    with pytest.raises(InputError, match=f"unknown residual '{'misfit' if 'misfit' in names else 'smoothness'}'"):
+        nf.solve(ToyProblem(), Toy(), "adam", steps=1, weighting=Discrepancy(*names), report=None)
