@@ -1,4 +1,4 @@
-"""``nfsolve render DIR``: views of a trained scene along a path."""
+"""``nfsolve render DIR``: a trained scene as a video, images, a mesh or a point cloud."""
 
 import sys
 from dataclasses import dataclass
@@ -6,21 +6,32 @@ from pathlib import Path
 from typing import Any
 
 from nfsolve._core.errors import InputError
+from nfsolve.meshes.mesh import WRITTEN
 from nfsolve.run.solve import load
 
 
 @dataclass
 class RenderOptions:
-    """Render a trained scene as a video or as images."""
+    """Render a trained scene as a video, as images, as a mesh or as a point cloud."""
 
     path: str = "orbit"
-    """orbit, spiral, or the camera_path.json of nerfstudio's viewer"""
+    """orbit, spiral, or a file: camera_path.json of nerfstudio's viewer, or frames as in transforms.json"""
     out: Path | None = None
-    """file .gif or .mp4, or a folder for PNG images; default DIR/PATH.gif"""
+    """.gif or .mp4, a folder for PNG images, or a mesh .ply, .glb, .obj, .off or .stl; default DIR/PATH.gif"""
+    show: str = "rgb"
+    """what the images show: rgb, depth, normals or opacity"""
     frames: int = 60
     """number of views; a camera path has its own"""
     size: int | None = None
     """longest side in pixels; default that of the photographs, or the camera path's"""
+    mesh: int = 192
+    """points along each side of the box for a mesh"""
+    level: float | None = None
+    """density of the mesh's surface; default where a step along a ray absorbs half of the light"""
+    largest: bool = False
+    """keep only the largest part of the mesh"""
+    cloud: int | None = None
+    """write about so many points of the surface as a cloud (.ply, .glb or .xyz) instead of a mesh"""
     trust: bool = False
     """run the file or module that defines the problem of this run"""
 
@@ -49,6 +60,16 @@ def render_command(words: list[str]) -> int:
             f"'{words[0]}' must hold a scene that cameras can see, but its problem has none", do="render a run of nerf"
         )
     out = said.out or Path(words[0]) / f"{Path(said.path).stem}.gif"
-    for path in scene.render_path(said.path, out, said.frames, said.size):
+    for path in _write(scene, said, out):
         print(f"wrote {path}", file=sys.stderr)
     return 0
+
+
+def _write(scene: Any, said: RenderOptions, out: Path) -> list[Path]:
+    if said.cloud is not None:
+        if said.cloud < 1:
+            raise InputError(f"cloud must be at least 1, got {said.cloud}", do="choose a number of points")
+        return [scene.point_cloud(said.cloud).write(out if said.out else out.with_name("points.ply"))]
+    if out.suffix.lower() in WRITTEN:
+        return [scene.mesh(said.mesh, said.level, said.largest).write(out)]
+    return scene.render_path(said.path, out, said.frames, said.size, said.show)

@@ -2,7 +2,7 @@
 
 from nfsolve.meshes.implicit import Implicit
 from nfsolve.meshes.levelset import grid_values, level_set
-from nfsolve.meshes.mesh import Mesh
+from nfsolve.meshes.mesh import Mesh, write_points
 from nfsolve.meshes.samples import Solid, around, read_points, root_cross_entropy
 from nfsolve.meshes.view import View, draw_mesh
 
@@ -17,4 +17,5 @@ __all__ = [
     "level_set",
     "read_points",
     "root_cross_entropy",
+    "write_points",
 ]

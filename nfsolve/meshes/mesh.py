@@ -18,6 +18,8 @@ from nfsolve._core.errors import InputError, require
 from nfsolve.meshes.bodies import body_labels, face_volumes, turned_outwards
 
 ENDINGS = (".npz", ".obj", ".ply", ".stl", ".off")
+WRITTEN = (".ply", ".obj", ".stl", ".off", ".glb")
+CLOUDS = (".ply", ".glb", ".xyz")
 HEADER = 2**16  # bytes in which the header of a PLY file ends
 
 
@@ -192,8 +194,16 @@ class Mesh:
         labels = body_labels(self.faces)
         a, b, c = np.moveaxis(self.vertices[self.faces], 1, 0)
         areas = np.bincount(labels, np.linalg.norm(np.cross(b - a, c - a), axis=1))
-        faces = self.faces[(areas >= share * areas.max())[labels]]
-        used, index = np.unique(faces, return_inverse=True)
+        return self._keep((areas >= share * areas.max())[labels])
+
+    def without_cavities(self) -> "Mesh":
+        """Return the mesh without the bodies that are turned inwards: the walls of holes inside the solid."""
+        labels = body_labels(self.faces)
+        return self._keep(np.bincount(labels, face_volumes(self.vertices, self.faces))[labels] > 0)
+
+    def _keep(self, chosen: np.ndarray) -> "Mesh":
+        """Return the chosen faces ``(F,)`` and their vertices."""
+        used, index = np.unique(self.faces[chosen], return_inverse=True)
         return Mesh(self.vertices[used], index.reshape(-1, 3))
 
     def write(self, path: Path, colours: np.ndarray | None = None) -> None:
@@ -204,11 +214,41 @@ class Mesh:
             colours: Red, green and blue of the vertices in [0, 1], ``(V, 3)``; STL has none.
 
         Raises:
+            InputError: The file has another ending.
             MissingExtra: trimesh is not installed.
         """
         trimesh = require("trimesh", extra="mesh", purpose="writing a mesh")
-        shades = None if colours is None else (255 * colours.clip(0, 1)).round().astype(np.uint8)
+        if path.suffix.lower() not in WRITTEN:
+            raise InputError(
+                f"a mesh is written as {', '.join(WRITTEN)}, got '{path.name}'", do="end the name with one of them"
+            )
+        shades = None if colours is None else as_bytes(colours)
         trimesh.Trimesh(self.vertices, self.faces, vertex_colors=shades, process=False).export(path)
+
+
+def write_points(path: Path, points: np.ndarray, colours: np.ndarray) -> None:
+    """Write a cloud of coloured points.
+
+    Args:
+        path: A file with the ending .ply, .glb or .xyz.
+        points: ``(n, 3)``.
+        colours: Red, green and blue in [0, 1], ``(n, 3)``.
+
+    Raises:
+        InputError: The file has another ending.
+        MissingExtra: trimesh is not installed.
+    """
+    trimesh = require("trimesh", extra="mesh", purpose="writing a point cloud")
+    if path.suffix.lower() not in CLOUDS:
+        raise InputError(
+            f"a point cloud is written as {', '.join(CLOUDS)}, got '{path.name}'", do="end the name with one of them"
+        )
+    trimesh.PointCloud(points, as_bytes(colours)).export(path)
+
+
+def as_bytes(colours: np.ndarray) -> np.ndarray:
+    """Return colours in [0, 1] as bytes."""
+    return (255 * colours.clip(0, 1)).round().astype(np.uint8)
 
 
 def _arrays(path: Path) -> tuple[np.ndarray, np.ndarray]:

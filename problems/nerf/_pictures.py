@@ -1,4 +1,4 @@
-"""What a user takes away from inverse rendering: rendered views, depth and normals, a video, a mesh, one picture."""
+"""Pictures of inverse rendering: rendered views, depth and normals, a video, and one of the whole run."""
 
 import importlib.util
 import math
@@ -13,10 +13,8 @@ from torch import Tensor
 
 from nfsolve import InputError, require_extra
 from nfsolve.data.photos import Photographs
-from nfsolve.meshes import Mesh, level_set
 from nfsolve.metrics import psnr
 from nfsolve.plot import panels
-from nfsolve.problem import FieldFunction
 from problems.nerf._renderer import Renderer, Seen
 
 if TYPE_CHECKING:
@@ -37,7 +35,7 @@ def write_views(folder: Path, renderer: Renderer, photographs: Photographs, surf
         seen = renderer.render_view(photographs, view, normals=surfaces)
         maps = {"heldout": torch.cat([photographs.image(view), seen.rgb], 1)}
         if surfaces:
-            maps |= {"depth": depth_as_gray(seen), "normals": _normals_as_colours(seen)}
+            maps |= {"depth": depth_as_gray(seen), "normals": normals_as_colours(seen)}
             arrays: Any = {name: panels.array(getattr(seen, name)) for name in ("rgb", "opacity", "depth", "normals")}
             np.savez_compressed(folder / f"maps_{view}.npz", **arrays)
         for name, image in maps.items():
@@ -72,7 +70,7 @@ def write_frames(out: Path, images: Iterable[Tensor]) -> list[Path]:
     import imageio.v3 as iio
 
     if out.suffix == ".mp4":
-        require_extra("imageio_ffmpeg", extra="nerf", purpose="writing an MP4")
+        require_extra("imageio_ffmpeg", extra="video", purpose="writing an MP4")
     elif out.suffix not in ("", ".gif"):
         raise InputError(f"a video must be a .gif, an .mp4 or a folder, got '{out}'", do="choose another name")
     if not out.suffix:
@@ -88,29 +86,6 @@ def write_frames(out: Path, images: Iterable[Tensor]) -> list[Path]:
         options = {"duration": 1000 // FRAME_RATE, "loop": 0}
     iio.imwrite(out, np.stack([_bytes(image) for image in images]), **options)
     return [out]
-
-
-def surface(density: FieldFunction, bounds: Any, n: int, level: float, like: Tensor) -> Mesh:
-    """Extract the surface of one density from n^3 points of a box.
-
-    Args:
-        density: Points ``(m, 3)`` -> density ``(m, 1)``.
-        bounds: ``(low, high)`` of each coordinate.
-        n: Points along each side.
-        level: The density.
-        like: A tensor of the type and on the device that ``density`` takes.
-
-    Returns:
-        The surface, in the coordinates of the box.
-    """
-    low, high = np.array(bounds).T
-
-    def values(points: np.ndarray) -> np.ndarray:
-        with torch.no_grad():
-            return panels.array(density(torch.from_numpy(low + (points + 1) / 2 * (high - low)).to(like))).reshape(-1)
-
-    mesh = level_set(values, n, level)
-    return Mesh(low + (mesh.vertices + 1) / 2 * (high - low), mesh.faces)
 
 
 def picture(renderer: Renderer, test: Photographs, history: list[dict[str, Any]]) -> "Figure":
@@ -138,7 +113,7 @@ def _view_panels(axes: list[Any], renderer: Renderer, test: Photographs, view: i
         (seen.rgb.clamp(0, 1), f"rendered, {psnr(seen.rgb, exact):.1f} dB", {}),
         (off, f"colour error, mean {float(off.mean()):.4f}", {"vmin": 0, "vmax": 0.1, "cmap": "magma"}),
         (depth, "depth", {"cmap": "viridis_r"}),
-        (_normals_as_colours(seen), "normals", {}),
+        (normals_as_colours(seen), "normals", {}),
     )
     for ax, (values, title, options) in zip(axes, images, strict=True):
         shown = ax.imshow(panels.array(values), **options)
@@ -157,9 +132,23 @@ def depth_as_gray(seen: Seen) -> Tensor:
     return torch.where(solid, 1 - 0.8 * (seen.depth - near) / (far - near).clamp_min(1e-6), 0.0).expand(-1, -1, 3)
 
 
-def _normals_as_colours(seen: Seen) -> Tensor:
+def opacity_as_gray(seen: Seen) -> Tensor:
+    """Show opacity as gray, (h, w, 3): white is opaque."""
+    return seen.opacity.expand(-1, -1, 3)
+
+
+def normals_as_colours(seen: Seen) -> Tensor:
+    """Show normals as colours, (h, w, 3), white where nothing is."""
     assert seen.normals is not None
     return torch.where(seen.opacity > SOLID, 0.5 + 0.5 * seen.normals, 1.0)
+
+
+SHOWS = {
+    "rgb": lambda seen: seen.rgb,
+    "depth": depth_as_gray,
+    "normals": normals_as_colours,
+    "opacity": opacity_as_gray,
+}
 
 
 def shown_views(test: Photographs) -> list[int]:

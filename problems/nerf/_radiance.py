@@ -28,6 +28,7 @@ from nfsolve.forward.cameras import aim
 from nfsolve.forward.rendering import OccupancyGrid, Rays, Rendering, Samples, composite, engine, spherical_harmonics
 from nfsolve.problem import Batch, FieldFunction, SamplerState, in_pieces
 from problems.nerf import _auxiliary as auxiliary
+from problems.nerf import _geometry as geometry
 from problems.nerf import _pictures as pictures
 from problems.nerf import _scores as scores
 from problems.nerf._renderer import Renderer, Seen, sample_rays
@@ -260,9 +261,7 @@ class Radiance(Problem):
 
     def trained(self, field: nn.Module) -> TrainedScene:
         """Return what `nfsolve.load` hands to a user: the field, and views of it from anywhere."""
-        like = next(field.parameters())
-        build = partial(self.build_occupancy_grid, like=like)
-        return TrainedScene(field, self.photographs["train"], build, self.renderer, self.surfaces)
+        return TrainedScene(field, self)
 
     @torch.no_grad()
     def build_occupancy_grid(self, field: FieldFunction, like: Tensor) -> OccupancyGrid:
@@ -309,15 +308,40 @@ class Radiance(Problem):
             pictures.write_video(folder, renderer, path, self.surfaces)
         if self.mesh:
             try:
-                mesh = pictures.surface(renderer.density, self.domain.bounds, self.mesh, self.level, test.colours)
-                large = mesh.large_parts(FLOATER)
-                if len(large.faces) < len(mesh.faces):
-                    print(
-                        f"mesh: left out floaters, {len(mesh.faces) - len(large.faces)} of {len(mesh.faces)} triangles"
-                    )
-                large.write(folder / "mesh.ply", self._surface_colours(renderer, field, large.vertices, test.colours))
+                self.surface(renderer, field, self.mesh, test.colours).write(folder / "mesh.ply")
             except (MissingExtra, InputError) as error:
                 print(f"no mesh: {error}")
+
+    def surface(
+        self,
+        renderer: Renderer,
+        field: FieldFunction,
+        n: int,
+        like: Tensor,
+        level: float | None = None,
+        share: float = FLOATER,
+    ) -> geometry.ColouredMesh:
+        """Return the surface of a field, without floaters and cavities, in the coordinates of the box.
+
+        Args:
+            renderer: What renders the field.
+            field: The field.
+            n: Points along each side of the box.
+            like: A tensor of the type and on the device that the field takes.
+            level: The density of the surface; by default a step along a ray absorbs half of the light there.
+            share: Area of a part, in parts of the largest, below which it is left out.
+
+        Raises:
+            InputError: There is no surface.
+            MissingExtra: scikit-image is not installed.
+        """
+        level = self.level if level is None else level
+        whole = geometry.surface(renderer.density, self.domain.bounds, n, level, like)
+        mesh = geometry.cleaned(whole, share)
+        if len(mesh.faces) < len(whole.faces):
+            left = len(whole.faces) - len(mesh.faces)
+            print(f"mesh: left out floaters and cavities, {left} of {len(whole.faces)} triangles")
+        return geometry.ColouredMesh(mesh, self._surface_colours(renderer, field, mesh.vertices, like))
 
     @torch.no_grad()
     def _surface_colours(

@@ -154,6 +154,17 @@ def test_small_parts_can_be_left_out(coarse):
     assert both.large_parts(0.02).volume() == pytest.approx(both.volume()), "0.15^2 of the area"
 
 
+def test_cavities_and_all_but_the_largest_part_can_be_left_out(coarse):
+    n = len(coarse.vertices)
+    hole, other = coarse.moved(np.zeros(3), 2.0), coarse.moved(np.array([30.0, 0, 0]), 1 / 0.5)
+    vertices = np.concatenate([coarse.vertices, hole.vertices, other.vertices])
+    faces = np.concatenate([coarse.faces, hole.faces[:, ::-1] + n, other.faces + 2 * n])
+    whole = Mesh(vertices, faces)
+    assert whole.without_cavities().volume() == pytest.approx(coarse.volume() + other.volume())
+    assert whole.without_cavities().large_parts(1.0).volume() == pytest.approx(coarse.volume())
+    assert len(whole.without_cavities().vertices) == 2 * n, "vertices of what is left out go too"
+
+
 def test_archives_are_read_and_inside_out_meshes_turned(tmp_path):
     np.savez(tmp_path / "tetra.npz", vertices=TETRA.astype(np.float32), faces=SIDES[:, ::-1].astype(np.int32))
     assert Mesh.read(tmp_path / "tetra.npz").volume() == pytest.approx(1 / 6)

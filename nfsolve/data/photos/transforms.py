@@ -8,14 +8,17 @@ docs/nerf_dataset_tips.md (aabb_scale, scale, offset, x_fov). A key that says so
 import json
 import posixpath
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from nfsolve._core.errors import InputError
+from nfsolve.data.photos.extent import cameras_of
 from nfsolve.data.photos.finding import named_mask, with_pictures
 from nfsolve.data.photos.frames import SPLITS, Bounds, Frame, Layout, Root, hold_out_some, read_bytes, say
 from nfsolve.data.photos.intrinsics import is_fisheye, merged, numbers, read_lens
+from nfsolve.forward.cameras import Cameras
 
 LENS = ("fl_x", "fl_y", "camera_angle_x", "camera_angle_y", "x_fov", "y_fov", "w", "h", "cx", "cy", "k1", "k2", "k3")
 LENS += ("k4", "k5", "k6", "p1", "p2", "distortion_params", "camera_model", "is_fisheye")
@@ -78,6 +81,34 @@ def read_transforms(root: Root, files: Mapping[str, Root], hold_out: int, allow_
     angle_only = all("camera_angle_x" in h and "fl_x" not in h for h in heads.values())
     white = "" not in files and angle_only
     return Layout(splits, any(models), max(nears, key=str), max(fars, key=str), next(iter(boxes.values())), white)
+
+
+def read_cameras(file: Path) -> Cameras:
+    """Read cameras alone, written as in transforms.json: matrices, and a lens with ``w`` and ``h`` for all or for each.
+
+    Args:
+        file: The JSON file; pictures are not looked for.
+
+    Returns:
+        The cameras, in the order of the frames.
+
+    Raises:
+        InputError: Something is missing, malformed or contradicts itself.
+    """
+    head = _json(file)
+    common, where = read_lens(f"'{file.name}'", head), f"'{file.name}'"
+    entries = [{"file_path": str(i)} | entry for i, entry in enumerate(head["frames"])]
+    frames = []
+    for i, entry in enumerate(entries):
+        frames.append(_frame(file.parent, f"frame {i} of {where}", entry | {"mask_path": None}, common, False, []))
+        if not {"w", "h"} <= frames[-1].lens.keys():
+            raise InputError(f"frame {i} of {where} must have the size of its image", do="write 'w' and 'h'")
+    if not frames:
+        raise InputError(f"{where} must have frames, but it has none", do="write one for each camera")
+    fisheye = {is_fisheye(head | entry) for entry in entries}
+    if len(fisheye) > 1:
+        raise InputError(f"cameras of {where} must all be fisheye or none", do="write a file for each")
+    return cameras_of(frames, [[round(frame.lens["w"]), round(frame.lens["h"])] for frame in frames], fisheye.pop())
 
 
 def _json(file: Root) -> dict[str, Any]:

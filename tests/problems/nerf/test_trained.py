@@ -2,6 +2,8 @@
 
 import json
 import math
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from nfsolve.cli import run_cli
 from nfsolve.forward.cameras import Cameras, orbit
 from nfsolve.metrics import psnr
 from problems.nerf._trained import TrainedScene, read_camera_path
-from problems.nerf.scene import RADIUS, TARGET, WIDTH, NeRFScene, scene
+from problems.nerf.scene import BALLS, RADIUS, SLAB, TARGET, WIDTH, NeRFScene, scene
 
 SMALL = {"size": 24, "views": 4, "points": 400, "samples": 200, "cells": 12, "frames": 0, "mesh": 0}
 
@@ -124,6 +126,116 @@ def test_a_run_folder_is_rendered_from_the_command_line(tmp_path: Path, capsys: 
     assert iio.imread(tmp_path / "run" / "spiral.gif").shape[:3] == (2, 8, 8)
     assert run_cli([*words, "--out", str(tmp_path / "frames")]) == 0
     assert len(list((tmp_path / "frames").iterdir())) == 2
+    assert run_cli([*words[:2], "--cloud", "0"]) == 2
+    assert "cloud must be at least 1" in capsys.readouterr().err
     capsys.readouterr()
     assert run_cli(["render"]) == 2
     assert "render needs the folder of a run" in capsys.readouterr().err
+
+
+def frames_file(file: Path, **changes: object) -> Path:
+    poses = orbit(2, RADIUS, 0.5, target=TARGET)
+    frames = [{"transform_matrix": pose.tolist()} for pose in poses]
+    file.write_text(json.dumps({"fl_x": 30.0, "w": 24, "h": 16, "frames": frames} | changes))
+    return file
+
+
+def test_cameras_written_as_in_transforms_json_are_a_path(exact: TrainedScene, tmp_path: Path):
+    file = frames_file(tmp_path / "cameras.json")
+    cameras = read_camera_path(file)
+    torch.testing.assert_close(cameras.poses, orbit(2, RADIUS, 0.5, target=TARGET))
+    assert cameras.focals.tolist() == [[30, 30]] * 2 and cameras.centres.tolist() == [[12, 8]] * 2
+    files = exact.render_path(str(file), tmp_path / "frames")
+    assert [iio.imread(file).shape for file in files] == [(16, 24, 3)] * 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"w": None}, "must have the size of its image"),
+        ({"fl_x": None}, "must have a focal length"),
+        ({"frames": []}, "must have frames"),
+        ({"frames": [{"file_path": "a"}]}, "must have 'transform_matrix'"),
+        ({"camera_model": "EQUIRECTANGULAR"}, "unknown camera model"),
+    ],
+)
+def test_cameras_that_cannot_be_are_named(tmp_path: Path, changes: dict, message: str):
+    with pytest.raises(InputError, match=message):
+        read_camera_path(frames_file(tmp_path / "cameras.json", **changes))
+
+
+def test_angles_of_a_path_in_radians_are_suspected(tmp_path: Path):
+    file = camera_path(tmp_path / "path.json")
+    head = json.loads(file.read_text())
+    file.write_text(json.dumps(head | {"camera_path": [view | {"fov": 0.8} for view in head["camera_path"]]}))
+    with pytest.raises(InputError, match="must be in degrees, but all are below"):
+        read_camera_path(file)
+
+
+@pytest.mark.parametrize("show", ["rgb", "depth", "normals", "opacity"])
+def test_a_path_shows_what_is_wanted(exact: TrainedScene, tmp_path: Path, show: str):
+    (file,) = exact.render_path("orbit", tmp_path / "frames", frames=1, longest=24, show=show)
+    image, seen = iio.imread(file), exact.render(exact.photographs.path(1).cameras, normals=True)
+    empty = seen.opacity[..., 0].numpy() == 0
+    assert {"rgb": 255, "depth": 0, "normals": 255, "opacity": 0}[show] == image[empty].mean()
+    assert (image[~empty] != image[empty].mean()).any()
+    with pytest.raises(InputError, match="unknown picture to show 'deph': did you mean 'depth'"):
+        exact.render_path("orbit", tmp_path / "frames", show="deph")
+
+
+def test_points_of_a_scene_lie_on_its_surfaces_in_its_colours(exact: TrainedScene, tmp_path: Path):
+    trimesh = pytest.importorskip("trimesh")
+    cloud = exact.point_cloud(1500)
+    assert 200 < len(cloud.points) < 1500
+    distances = torch.stack(
+        [(torch.from_numpy(cloud.points) - torch.tensor(centre)).norm(dim=-1) - radius for centre, radius, _ in BALLS]
+    )
+    centre, half = (torch.tensor(v) for v in SLAB)
+    slab = ((torch.from_numpy(cloud.points) - centre).abs() - half).amax(-1)
+    off = torch.cat([distances, slab[None]]).min(0).values.abs()
+    assert float((off < 0.08).double().mean()) > 0.9
+    right = torch.sigmoid(scene(torch.from_numpy(cloud.points))[:, 1:])
+    assert float((torch.from_numpy(cloud.colours) - right).abs().mean()) < 0.1
+    read = trimesh.load(cloud.write(tmp_path / "points.ply"))
+    assert read.vertices.shape == cloud.points.shape
+    with pytest.raises(InputError, match=r"a point cloud is written as .ply, .glb, .xyz, got 'points.las'"):
+        cloud.write(tmp_path / "points.las")
+
+
+@pytest.mark.parametrize("ending", [".ply", ".glb", ".obj", ".off"])
+def test_a_mesh_keeps_its_colours_in_each_format(exact: TrainedScene, tmp_path: Path, ending: str):
+    trimesh = pytest.importorskip("trimesh")
+    pytest.importorskip("skimage")
+    surface = exact.mesh(24, level=20.0)
+    path = surface.write(tmp_path / f"scene{ending}")
+    read = trimesh.load(path, force="mesh", process=False)
+    assert len(read.faces) == len(surface.mesh.faces)
+    assert surface.colours is not None
+    if ending != ".off":  # trimesh writes them there, and reads them not
+        shades = read.visual.vertex_colors[:, :3] / 255
+        assert abs(shades.mean(0) - surface.colours.mean(0)).max() < 0.01
+    with pytest.raises(InputError, match="a mesh is written as .ply, .obj, .stl, .off, .glb, got 'scene.fbx'"):
+        surface.write(tmp_path / "scene.fbx")
+
+
+ALONE = """
+import sys, torch
+program = torch.export.load(sys.argv[1])
+print(program.module()(torch.full((7, 3), 0.1)).tolist())
+assert not any(name.split(".")[0] == "nfsolve" for name in sys.modules)
+"""
+
+
+@pytest.mark.parametrize("encoding", ["gaussian_fourier", "grid"])
+def test_an_exported_field_runs_without_nfsolve(tmp_path: Path, encoding: str):
+    grid = nf.FeatureGrid(2, 4, 8, 2) if encoding == "grid" else nf.GaussianFourier(4)
+    problem = NeRFScene(**SMALL)
+    field = nf.MLP.for_problem(problem, width=8, depth=1, encoding=grid, seed=0)
+    trained = problem.trained(field)
+    path = trained.export_program(tmp_path / "field.pt2")
+    with torch.no_grad():
+        expected = trained(torch.full((7, 3), 0.1))
+    words = [sys.executable, "-c", ALONE, str(path)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    torch.testing.assert_close(torch.tensor(json.loads(done.stdout)), expected)
