@@ -58,7 +58,7 @@ CASES = {
     "limited": Case(
         "HTC 2022 04b, its arc of 60 degrees, 128 x 128",
         "ct_scan",
-        {"data": "ct_htc2022_04b.npz", "limited": True, "size": 128, "peak": 0.036, "tv": 0.03},
+        {"data": "ct_htc2022_04b.npz", "limited": True, "size": 128, "peak": 0.036, "tv": 0.03, "one_material": True},
         score="matthews",
     ),
     "tooth": Case("tooth, 30 of 181 views", "ct_scan", {"data": "ct_tooth_aps_sinogram.npz", "every": 6, "tv": 0.1}),

@@ -126,13 +126,26 @@ class PrimalDual:
         x = self.b.new_zeros(*self.shape) if image is None else image
         return Iterate(x, torch.zeros_like(self.b), torch.zeros_like(differences(x)))
 
-    def advanced(self, iterate: Iterate, iterations: int) -> Iterate:
-        """Return the iterate after some more iterations."""
+    def advanced(self, iterate: Iterate, iterations: int, attraction: float = 0.0) -> Iterate:
+        """Return the iterate after some more iterations.
+
+        Args:
+            iterate: Where the method is.
+            iterations: How many.
+            attraction: Factor on the sum of x (1 - x / largest) over all pixels, which draws values to 0 and to
+                ``largest``: objects of one material. This term is concave, and taken by its tangent at each iterate.
+
+        Returns:
+            Where it is then; with an attraction, near a local minimum that depends on the start.
+        """
         x, p, q = iterate.x, iterate.p, iterate.q
         low, weight = 0.0 if self.nonnegative else -math.inf, self.weight
         sigma, sigma_tv = DATA_SHARE / PRIMAL_STEP, TV_SHARE / PRIMAL_STEP / (4 * len(self.shape))
         for _ in range(iterations):
-            before, x = x, (x - PRIMAL_STEP * self._adjoint(p, q)).clamp(low, self.largest)
+            slope = self._adjoint(p, q)
+            if attraction:
+                slope = slope + attraction * (1 - 2 * x / self.largest)
+            before, x = x, (x - PRIMAL_STEP * slope).clamp(low, self.largest)
             ahead = 2 * x - before
             p = (p + sigma * (self._forward(ahead) - self.b)) / (1 + sigma)
             q = q + sigma_tv * differences(ahead)

@@ -23,7 +23,7 @@ from nfsolve.problem import Batch, FieldFunction, in_pieces
 from nfsolve.reconstruct import Linear, Reconstruction, classical_images, filtered_back_projection, ramp_filter, sirt
 from problems.ct._coarsened import Coarsened, Loss, Measured, check_at_least
 from problems.ct._picture import tomography_picture
-from problems.ct._primal_dual import FINER, Corrected, Correction, PrimalDualSteps
+from problems.ct._primal_dual import CONVEX, FINER, RISING, Corrected, Correction, PrimalDualSteps
 from problems.ct._tomography import Tomography
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ class PlaneTomography(Tomography):
     """pixels along each side of the image"""
     peak: float = 0.0
     """largest possible attenuation, if known, for the field and the classical methods; 0 if it is not known"""
+    one_material: bool = False
+    """whether the object is of one material, whose attenuation is the peak, and air"""
     classical: tuple[str, ...] = CLASSICAL
     """classical methods to compare with, of fbp, sirt, tv"""
     classical_tv: float = 3e-4
@@ -54,6 +56,11 @@ class PlaneTomography(Tomography):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_at_least(self, classical_tv=0, peak=0)
+        if self.one_material and not self.peak:
+            raise InputError(
+                "the attenuation of an object of one material must be known, got peak = 0",
+                do="give --peak, its attenuation per unit of length",
+            )
 
     @abstractmethod
     def measure(self) -> Scan:
@@ -244,7 +251,11 @@ class PlaneTomography(Tomography):
             stages=(
                 *((Stage(adam, coarse, schedule="cosine", coarsen=2),) if coarse else ()),
                 Stage(adam, fine, schedule="cosine"),
-                *((Stage(PrimalDualSteps, 10),) if self.tv and self.loss == "filtered" else ()),
+                *(
+                    (Stage(PrimalDualSteps, CONVEX + 2 * RISING if self.one_material else 10),)
+                    if self.tv and self.loss == "filtered"
+                    else ()
+                ),
             ),
             run=RunOptions(log_every=25),
         )

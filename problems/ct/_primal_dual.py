@@ -19,8 +19,10 @@ from nfsolve.problem import in_pieces
 from nfsolve.reconstruct import Iterate, PrimalDual
 
 FINER = 2  # pixels of the correction along each side of a pixel of the image
-SHARE = 0.5  # of the difference between the result and the field
+SHARE = 0.5  # of the difference between the result and the field; of one material all, since a mean has others
 ITERATIONS = 20  # in one step of the optimizer
+ATTRACTION = 2.0  # to the values of air and material, in units of the weight of the total variation
+CONVEX, RISING = 10, 15  # steps of one material without it, and those over which it rises
 
 
 class Correction(nn.Module):
@@ -110,7 +112,11 @@ class PrimalDualSteps(torch.optim.Optimizer):
             squared_norm=norm,
         )
         before = Iterate(state["x"], state["p"], state["q"]) if "x" in state else method.start(state["field"])
-        now = method.advanced(before, ITERATIONS)
-        state.update(x=now.x, p=now.p, q=now.q, squared_norm=torch.tensor(method.squared_norm, dtype=torch.float64))
-        field.auxiliary["correction"].values.copy_(SHARE * (now.x - state["field"]))
+        done = int(state.get("done", 0))
+        attraction = min(max(done - CONVEX, 0) / RISING, 1.0) * ATTRACTION if problem.one_material else 0.0
+        now = method.advanced(before, ITERATIONS, attraction * weight / problem.finer)
+        state.update(x=now.x, p=now.p, q=now.q, done=torch.tensor(done + 1))
+        state["squared_norm"] = torch.tensor(method.squared_norm, dtype=torch.float64)
+        share = 1.0 if problem.one_material else SHARE
+        field.auxiliary["correction"].values.copy_(share * (now.x - state["field"]))
         return closure.eager_loss().detach()

@@ -47,6 +47,8 @@ class CTLimited(PlaneTomography):
 
     peak: float = ACRYLIC
     """known attenuation of acrylic, per mm; 0 if it is not known"""
+    one_material: bool = True
+    """whether the object is known to be of acrylic and air alone"""
 
     score = "matthews"
 
@@ -62,7 +64,8 @@ class CTLimited(PlaneTomography):
     @property
     def steps(self) -> tuple[int, int]:
         """Optimizer steps at half the resolution, and at the full one; a short arc wants more."""
-        return (600, 300) if self.arc < 150 else super().steps
+        short = (300, 150) if self.one_material else (600, 300)  # then the last steps are many
+        return short if self.arc < 150 else super().steps
 
     def measure(self) -> Scan:
         """Make disc and sinogram, and count photons where there is noise."""

@@ -92,7 +92,8 @@ class CTScan(PlaneTomography):
     @property
     def steps(self) -> tuple[int, int]:
         """Optimizer steps at half the resolution, and at the full one; a short arc wants more."""
-        return (600, 300) if self.limited else super().steps
+        short = (300, 150) if self.one_material else (600, 300)  # then the last steps are many
+        return short if self.limited else super().steps
 
     def measure(self) -> Scan:
         """Read the file; project it if it is a slice."""

@@ -75,7 +75,7 @@ def test_a_short_run_is_scored_by_its_segmentation():
     with torch.no_grad():
         image = problem.image(run.field, data)
     assert image.min() >= 0 and image.max() <= ACRYLIC  # what is known of the material
-    assert CTLimited(**SMALL, peak=0.0).peak == 0
+    assert CTLimited(**SMALL, peak=0.0, one_material=False).peak == 0
 
 
 @pytest.mark.parametrize(
@@ -89,6 +89,7 @@ def test_a_short_run_is_scored_by_its_segmentation():
         ({"holes": -1}, "holes must .* got -1"),
         ({"counts": -1.0}, "counts must .* got -1"),
         ({"tv": -1.0}, "tv must .* got -1"),
+        ({"peak": 0.0}, "of one material must be known, got peak = 0"),
     ],
 )
 def test_bad_parameters_are_worded(options, words):

@@ -12,7 +12,8 @@ import nfsolve
 from nfsolve import Stage
 from nfsolve.reconstruct import PrimalDual, total_variation
 from problems.ct import _plane
-from problems.ct._primal_dual import SHARE, Correction, PrimalDualSteps
+from problems.ct._primal_dual import CONVEX, RISING, SHARE, Correction, PrimalDualSteps
+from problems.ct.limited import CTLimited
 from problems.ct.phantom import CTPhantom
 
 SMALL: dict[str, Any] = {"views": 12, "size": 32, "classical": ()}
@@ -88,3 +89,16 @@ def test_a_run_that_is_stopped_between_them_goes_on_to_the_same_image_and_is_loa
     points = torch.rand(50, 2, generator=torch.Generator().manual_seed(0)) * 2 - 1
     assert torch.equal(nfsolve.load(tmp_path / "part")(points), whole.trained(points))
     assert not torch.equal(whole.trained(points), whole.field(points))
+
+
+def test_of_one_material_all_pixels_are_drawn_to_it_or_to_air():
+    shares = {}
+    for one_material in (False, True):
+        problem = CTLimited(size=32, arc=60.0, holes=3, classical=(), one_material=one_material)
+        steps = (Stage(PrimalDualSteps, CONVEX + 2 * RISING),)
+        solution: Any = nfsolve.solve(problem, stages=steps, **OPTIONS)
+        fine = solution.trained(solution.data["coarsened"][1 / problem.finer].points).detach()
+        between = ((fine > 0.2 * problem.peak) & (fine < 0.8 * problem.peak)).float().mean()
+        shares[one_material] = float(between), solution.metrics["matthews"]
+    assert shares[True][0] < 0.5 * shares[False][0]
+    assert shares[True][1] > shares[False][1] - 0.02
