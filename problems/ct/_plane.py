@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 CLASSICAL = ("fbp", "sirt", "tv")
 LOW = 30.0  # weight of the plain misfit beside the filtered one
-ENTRIES, MOST_ENTRIES = 3, 10**8  # of the projector: for each pixel and view, and in all
+ENTRIES, MOST_ENTRIES = 3, 6 * 10**7  # of the projector: for each pixel and view, and in all
 LENGTH = 128  # the total variation is that per 1 / LENGTH of the width, whatever the pixels
 
 

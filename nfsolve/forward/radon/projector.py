@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nfsolve._core.arrays import memory
 from nfsolve._core.errors import InputError
 from nfsolve.forward.radon.cone import ConeBeam
 from nfsolve.forward.radon.fan import FanBeam
@@ -42,7 +43,7 @@ class Projector(LinearMap):
         transposed: A^T, CSR, (pixels, views * bins).
 
     Raises:
-        InputError: The grid is of the wrong kind, reaches the source, or no ray meets it.
+        InputError: The grid is of the wrong kind, reaches the source, no ray meets it, or memory is too small.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Projector(LinearMap):
     ):
         self.geometry, self.grid = geometry, grid
         _check_source(geometry, grid)
+        _check_size(geometry, grid, dtype)
         self.matrix, self.transposed = (m.to(device) for m in _matrices(geometry, grid, dtype))
         if self.matrix.values().numel() == 0:
             raise InputError(
@@ -73,6 +75,21 @@ def _check_source(geometry: Geometry, grid: PixelGrid | VoxelGrid) -> None:
             f"the source must lie outside the grid in every view, but it is {geometry.source_origin:g} from the axis "
             f"and the grid reaches {radius:g}",
             do="check that both have the same unit of length, or take a smaller grid",
+        )
+
+
+def _check_size(geometry: Geometry, grid: PixelGrid | VoxelGrid, dtype: torch.dtype) -> None:
+    """Refuse matrices that do not fit into memory, before the machine runs out of it."""
+    side = grid.pixel if isinstance(grid, PixelGrid) else grid.voxel
+    spacings = geometry.spacing if isinstance(geometry, ConeBeam) else (geometry.spacing,)
+    taps = math.prod(1 + 4 / math.pi * side * geometry.magnification / width for width in spacings)  # of a pixel
+    entries = len(geometry.angles) * math.prod(grid.shape) * taps
+    size = 2 * entries * (torch.finfo(dtype).bits // 8 + 4)  # with the transposed one, and an index of each entry
+    if size > memory():
+        raise InputError(
+            f"the matrix of {len(geometry.angles)} views and {' x '.join(map(str, grid.shape))} pixels takes about "
+            f"{size / 2**30:.3g} GiB, and this machine has {memory() / 2**30:.3g} GiB",
+            do="take fewer views (--every), fewer pixels (--size), or filtered back-projection, which needs no matrix",
         )
 
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from skimage.transform import radon
 
+from nfsolve._core.errors import InputError
 from nfsolve.forward.phantoms import SHEPP_LOGAN, SHEPP_LOGAN_3D, phantom_image, phantom_projections
 from nfsolve.forward.radon import ConeBeam, FanBeam, ParallelBeam, PixelGrid, Projector, VoxelGrid, line_integrals
 from tests.forward.radon.cases import (
@@ -267,6 +268,20 @@ def test_bad_pairs_are_worded():
         Projector(ODD_FAN, CASES["cone"][1])
     with pytest.raises(ValueError, match=r"no ray of the ParallelBeam meets the grid over"):
         Projector(replace(ODD, centre=40.0), ODD_GRID)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_matrix_that_does_not_fit_into_memory_is_worded_and_its_size_is_about_right(name, monkeypatch):
+    geometry, grid = CASES[name]
+    A = Projector(geometry, grid)
+    size = 2 * 12 * len(A.matrix.values())
+    for share, refused in ((0.3, True), (3.0, False)):
+        monkeypatch.setattr("nfsolve.forward.radon.projector.memory", lambda share=share: share * size)
+        if refused:
+            with pytest.raises(InputError, match=r"the matrix of 5 views and .* pixels takes about .* GiB, and this"):
+                Projector(geometry, grid)
+        else:
+            Projector(geometry, grid)
 
 
 def test_a_truncated_view_is_a_part_of_the_whole():
