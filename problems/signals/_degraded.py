@@ -22,7 +22,7 @@ WEIGHTS = (0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2)  # of total variation
 
 
 def task_of(problem: Any) -> str:
-    """Return which of mask, noise and scale a problem asks for; empty for none.
+    """Return which of mask, noise and scale a problem asks for; empty for none of them.
 
     Raises:
         InputError: More than one, or beside a stride, or out of range.
@@ -32,7 +32,9 @@ def task_of(problem: Any) -> str:
             f"noise must not be negative and scale must be at least 1, got {problem.noise:g} and {problem.scale}",
             do="leave them out, or give noise 0.1, say, or scale 2",
         )
-    asked = [name for name, none in {"mask": "", "noise": 0, "scale": 1}.items() if getattr(problem, name) != none]
+    asked = [
+        name for name, none in {"mask": "", "noise": 0, "scale": 1, "bits": 0}.items() if getattr(problem, name) != none
+    ]
     if len(asked) > 1 or (asked and (problem.stride or problem.protocol != "default")):
         both = [
             *asked,
@@ -40,9 +42,10 @@ def task_of(problem: Any) -> str:
             *([problem.protocol] * (problem.protocol != "default")),
         ]
         raise InputError(
-            f"mask, noise and scale are jobs of their own, got {' and '.join(both)} together", do="give one of them"
+            f"mask, noise, scale and bits are jobs of their own, got {' and '.join(both)} together",
+            do="give one of them",
         )
-    return asked[0] if asked else ""
+    return asked[0] if asked and asked[0] != "bits" else ""
 
 
 def mask_of(problem: Any, shape: tuple[int, int]) -> Tensor:

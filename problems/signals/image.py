@@ -12,25 +12,28 @@ that comes with matplotlib.
     nfsolve run image --noise 0.1                          # remove noise, beside total variation
     nfsolve run image --scale 2                            # enlarge, beside bicubic interpolation
     nfsolve run image --image holiday.jpg --mask FILE.png  # fill the dark pixels of the mask, beside a biharmonic
+    nfsolve run image --bits 8                             # compress, beside JPEG
 """
 
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
-from nfsolve import Box, InputError, Problem, Recipe, main, require_extra, unknown_name
+from nfsolve import MLP, Box, InputError, Problem, Recipe, RunOptions, Sine, Stage, main, require_extra, unknown_name
 from nfsolve import generator as make_generator
 from nfsolve.data.pictures import SMALLEST, crop, read, shrink, squeeze
 from nfsolve.metrics import psnr, ssim
 from nfsolve.plot import panels
 from nfsolve.problem import Batch, FieldFunction, SamplerState, in_pieces
+from problems.signals._compressed import against_jpeg, check_bits, pack, unpack
 from problems.signals._degraded import blocks, coarse_rows, mask_of, noisy, rivals, task_of
 from problems.signals._given import NONE_HELD_OUT, Given, fresh
 from problems.signals._limits import check_batch, check_least
@@ -71,11 +74,14 @@ class ImageFit(Problem):
     """enlarge: only means over blocks of this many pixels along each side are given, and the pixels are to be found"""
     smooth: float | None = None
     """weight of the differences between neighbouring pixels; default 0, but not with mask, noise or scale"""
+    bits: int = 0
+    """compress: store the weights of a small field with so many bits, and compare with JPEG; 0 does not"""
 
     def __post_init__(self) -> None:
         if self.protocol not in PROTOCOLS:
             raise unknown_name("protocol", self.protocol, PROTOCOLS)
         self.task = task_of(self)
+        check_bits(self.bits)
         now = self.setup
         if now.fit not in ("shrink", "squeeze", "crop"):
             raise unknown_name("fit", now.fit, ("shrink", "squeeze", "crop"))
@@ -95,7 +101,7 @@ class ImageFit(Problem):
     def setup(self) -> Setup:
         """The protocol with what is given here in its place."""
         given = {name: getattr(self, name) for name in ("size", "gray", "stride", "batch", "fit")}
-        given |= {"stride": 1} if self.task else {}
+        given |= {"stride": 1} if self.task or self.bits else {}
         return dataclasses.replace(PROTOCOLS[self.protocol], **{k: v for k, v in given.items() if v is not None})
 
     @property
@@ -245,7 +251,16 @@ class ImageFit(Problem):
                 scores[f"psnr{name}"] = now.decibels(other, picture, largest)
         if self.noise:
             scores["psnr_noisy"] = now.decibels(data["seen"].clamp(0, 1), picture, largest)
+        if self.bits and isinstance(field, nn.Module):
+            scores |= self.compressed(field, data)
         return scores if held.any() or self.task else scores | NONE_HELD_OUT
+
+    def compressed(self, field: nn.Module, data: Batch) -> dict[str, Any]:
+        """Score the field with quantised weights, beside JPEG."""
+        content, picture = pack(field, self.bits), data["picture"]
+        image = evaluate(unpack(content, field, self.bits), data["points"]).reshape(picture.shape)
+        decibels = psnr(image, picture)
+        return {"psnr_compressed": decibels, **against_jpeg(picture, len(content), decibels)}
 
     def quick_metrics(self, field: FieldFunction, data: Batch) -> dict[str, Any]:
         """Score the same few thousand pixels of each kind every time."""
@@ -326,10 +341,16 @@ class ImageFit(Problem):
 
         for factor, name in ((1, "field.png"), (4, "field_4x.png")):
             iio.imwrite(folder / name, _bytes(self.finer(field, data, factor)))
+        if self.bits and isinstance(field, nn.Module):
+            (folder / "weights.bin").write_bytes(pack(field, self.bits))
 
     def recipe(self) -> Recipe:
         """Return the protocol's; by default sines where pixels are held out, else grids of features; Adam."""
         found = recipe(self.protocol, self.setup, self.whole)
+        if self.bits:
+            net = partial(MLP, width=32, depth=4, activation=Sine(30.0))
+            stage = Stage(partial(torch.optim.Adam, lr=1e-3), steps=2000, schedule="cosine")
+            return Recipe(field=net, stages=(stage,), run=RunOptions(log_every=50))
         if not self.noise or self.smoothness:
             return found
         until = dataclasses.replace(found.run, tolerance=self.noise**2)  # more would fit the noise
