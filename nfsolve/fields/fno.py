@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from nfsolve._core.errors import InputError
 from nfsolve._core.random import generator
 from nfsolve.fields.activations import GELU, Activation
+from nfsolve.fields.affine import Affine, affine
 from nfsolve.fields.checks import check_counts
 from nfsolve.fields.chosen import chosen
 from nfsolve.fields.field import Domain
@@ -26,6 +27,7 @@ from nfsolve.fields.layers import Dense, Layers
 from nfsolve.fields.operators import Operator
 
 Gelu = GELU()
+NEARLY = 0.05  # error of an affine map, relative to the deviation of the labels, from which the network starts
 STENCIL = 6  # points along a coordinate without period through which a polynomial gives values between them
 
 
@@ -51,6 +53,8 @@ class FNO(Operator):
         width: Number of channels.
         depth: Number of layers.
         modes: Waves along each coordinate that a layer multiplies; at most what the grid resolves.
+        start: An affine map from all sensors to the raw outputs on the grid, to which the network is added; None
+            starts from zero. `for_problem` fits it to labels where the operator is nearly linear.
         padding: By which part waves are longer than the box along coordinates without a period.
         activation: Activation; one with real values and one linear map.
         **options: Arguments of `Field`.
@@ -68,6 +72,7 @@ class FNO(Operator):
         grid: tuple[int, ...],
         shapes: tuple[tuple[int, ...], ...] = (),
         closed: tuple[bool, ...] = (),
+        start: Affine | None = None,
         width: int = 32,
         depth: int = 4,
         modes: int = 16,
@@ -89,6 +94,11 @@ class FNO(Operator):
         self.shapes = self._checked(laid["grid"], laid["shapes"])
         self._lay_out(domain, laid["grid"])
         self._build(activation)
+        self.scale, self.starts = 1.0, start is not None
+        if start is not None:
+            self.register_buffer("slope", start.weight.to(self.points))
+            self.register_buffer("offset", start.bias.to(self.points))
+            self.scale = max(start.size, 1e-7)
 
     def _checked(self, grid: tuple[int, ...], shapes: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, ...], ...]:
         d = len(self.inputs)
@@ -173,6 +183,9 @@ class FNO(Operator):
                     f"FNO needs functions on a grid, and {type(problem).__name__} has none", do="use DeepONet"
                 )
             options = problem.layout() | options
+        if "start" not in options and hasattr(problem, "on_layout"):
+            start = affine(*problem.on_layout(tuple(options["grid"])))
+            options["start"] = start if start is not None and start.error < NEARLY else None
         return super().for_problem(problem, **options)
 
     def on(self, domain: Domain, grid: tuple[int, ...], shapes: tuple[tuple[int, ...], ...]) -> "FNO":
@@ -183,6 +196,11 @@ class FNO(Operator):
             grid: As for the constructor.
             shapes: As for the constructor.
         """
+        if self.starts:
+            raise InputError(
+                "this operator starts from a matrix on the grid of its labels, and has no other grid",
+                do="build it with start=None, or interpolate functions to its sensors",
+            )
         found = copy.copy(self)
         found._buffers, found._modules = dict(self._buffers), dict(self._modules)
         found.config = self.config | {"grid": grid, "shapes": shapes}
@@ -198,7 +216,12 @@ class FNO(Operator):
             h = local(h) + sum(self._convolve(h, i, w) for i, w in enumerate(weights))  # type: ignore[arg-type]
             if index < len(self.local) - 1:
                 h = self.activation(h, index)
-        return self.head(h).flatten(1, -2)
+        found = self.head(h).flatten(1, -2)
+        if not self.starts:
+            return found
+        rows = [f.expand(len(found), -1) for f in functions]
+        near = torch.addmm(self.get_buffer("offset"), torch.cat(rows, -1), self.get_buffer("slope"))
+        return near.view_as(found) + self.scale * found
 
     def _channels(self, functions: Sequence[Tensor]) -> Tensor:
         """Lay input functions and coordinates out on the grid: ``(n, *grid, channels)``."""

@@ -30,7 +30,7 @@ from nfsolve.functions import Pairs, check_leakage, read_pairs
 from nfsolve.functions.pairs import has_test
 from nfsolve.functions.stored import rows_of
 from nfsolve.optim import SOAP
-from nfsolve.problem.operator.families import as_read
+from nfsolve.problem.operator.families import as_read, several
 from nfsolve.problem.operator.samples import FunctionSet, axes_of, label_rows, root_mean_square
 from nfsolve.problem.pde.sample import Grid
 
@@ -184,6 +184,16 @@ class PairsOperator(OperatorPDE):
     def layout(self):
         """Return how functions lie on a grid, for a Fourier neural operator; as in `OperatorPDE`."""
         return self._known.layout()
+
+    def on_layout(self, grid):
+        """Return the first training pairs, functions as they are read ``(n, m)``, raw labels on a grid ``(n, p)``."""
+        inputs, _, truth = self._known.first
+        seen = self.seen(dict(zip(self.inputs, inputs, strict=True)))
+        mean, size = (torch.tensor(part, dtype=torch.float64) for part in self._known.output_scales)
+        laid = ((truth - mean) / size).unflatten(1, self._known.sizes)
+        for i, count in enumerate(grid):
+            laid = laid.narrow(i + 1, 0, count)
+        return torch.cat(several(seen), 1), laid.flatten(1)
 
     def recipe(self):
         """A Fourier neural operator on grids, attention where each function has its own sensors, else a DeepONet."""

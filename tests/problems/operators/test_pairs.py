@@ -340,3 +340,18 @@ def test_neither_jumps_nor_kinks_are_periods(tmp_path):
         assert PairsOperator(str(tmp_path / "a.npz")).domain.periodic == (False,), name
     said = PairsOperator(str(tmp_path / "a.npz"), periodic="x")
     assert said.domain.periodic == (True,)
+
+
+def test_an_operator_that_is_nearly_linear_starts_from_its_affine_map(tmp_path):
+    chance, x = np.random.default_rng(0), np.linspace(0, 1, 30)
+    c, k = chance.normal(size=(60, 5)), np.pi * np.arange(1, 6)
+    np.savez(tmp_path / "a.npz", f=c @ np.cos(np.outer(k, x)), x=x, s=c @ (np.sin(np.outer(k, x)) / k[:, None]))
+    problem = PairsOperator(str(tmp_path / "a.npz"))
+    small = partial(problem.recipe().field, width=8, depth=1)
+    solution = nf.solve(problem, small, steps=20, report=None, out=tmp_path / "run")
+    assert solution.metrics["relative_l2"] < 1e-5
+    f, at = torch.from_numpy(c[:2] @ np.cos(np.outer(k, x))), torch.rand(4, 1)
+    assert torch.equal(nf.load(tmp_path / "run")(f, at), problem.trained(solution.field)(f, at))
+    with pytest.raises(InputError, match="starts from a matrix on the grid of its labels"):
+        solution.field.on(problem.domain, (60,), ((60,),))
+    assert not small.func.for_problem(problem, start=None, width=8).starts
