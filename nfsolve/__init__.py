@@ -90,6 +90,7 @@ from nfsolve.problem.registry import names as problem_names
 from nfsolve.run.fit import fit
 from nfsolve.run.folder import RunFolder, SaveError
 from nfsolve.run.posterior import Posterior, posterior
+from nfsolve.run.refine import refine
 from nfsolve.run.report import StopRun
 from nfsolve.run.solution import Solution
 from nfsolve.run.solve import load, reopen, resume, solve
@@ -166,6 +167,7 @@ __all__ = [
     "periodic",
     "posterior",
     "preset",
+    "refine",
     "reopen",
     "require_extra",
     "resume",

@@ -81,6 +81,39 @@ class TrainedOperator(nn.Module):
         points = x.to(like.device, torch.float64 if far else like.dtype)
         return self.problem.predict(self.field, self.problem.seen(values), points)
 
+    def roll_out(self, start: Any, steps: int) -> Tensor:
+        """Apply an operator that takes a function one step further again and again.
+
+        Args:
+            start: The first function, values at the sensors ``(B, m)``, ``(m,)`` for one; of several input functions,
+                which must be as many as there are outputs and in their order, ``(B, m, k)``.
+            steps: Number of steps.
+
+        Returns:
+            Values at the sensors ``(B, steps + 1, m, k)``, the first functions among them.
+
+        Raises:
+            InputError: Inputs and outputs are not of the same number, or the sensors lie elsewhere than the points.
+        """
+        names, k = tuple(self.problem.inputs), len(self.problem.outputs)
+        at = self.sensor_points(names[0])
+        low, high = torch.tensor(self.problem.domain.bounds, dtype=torch.float64).T
+        outside = at.shape[1] != len(low) or ((at < low - 1e-6) | (at > high + 1e-6)).any()
+        if len(names) != k or any(map(self.problem.own_sensors, names)) or outside or steps < 1:
+            raise InputError(
+                f"a roll-out needs an operator from {k} functions to themselves later, at common sensors among its "
+                f"points, and at least one step; this one reads {', '.join(names)}, and steps is {steps}",
+                do="train on pairs of one time and the next, --times next",
+            )
+        now = torch.as_tensor(start, dtype=torch.float64)
+        now = now[None] if now.ndim == 1 else now
+        now = now[..., None] if now.ndim == 2 else now
+        states = [now]
+        for _ in range(steps):
+            now = self({name: now[..., i] for i, name in enumerate(names)}, at).detach().double()
+            states.append(now)
+        return torch.stack(states, 1)
+
     def _points(self, x: Any) -> Tensor:
         """Check points, ``(n, d)``."""
         x, names = torch.as_tensor(x), self.problem.domain.names
