@@ -9,6 +9,7 @@ from nfsolve import InputError
 from problems.measurements.deconvolution import Deconvolution
 from problems.measurements.heat_source import HeatSource, tikhonov
 from problems.measurements.mri import MRI, Lines, lowest_and_random
+from problems.measurements.phase_retrieval import PhaseRetrieval, aligned, sizes
 
 
 def test_lines_of_the_fourier_plane_have_the_lowest():
@@ -21,7 +22,7 @@ def test_lines_of_the_fourier_plane_have_the_lowest():
 
 
 @pytest.mark.parametrize(
-    "problem", [MRI(size=32), Deconvolution(size=32), HeatSource()], ids=lambda p: type(p).__name__
+    "problem", [MRI(size=32), Deconvolution(size=32), HeatSource(), PhaseRetrieval()], ids=lambda p: type(p).__name__
 )
 def test_the_truth_has_the_misfit_of_the_noise(problem):
     data = problem.load("cpu", torch.float64)
@@ -30,8 +31,13 @@ def test_the_truth_has_the_misfit_of_the_noise(problem):
 
 @pytest.mark.parametrize(
     ("problem", "steps", "rival"),
-    [(MRI(size=40), 100, "zero_filled"), (Deconvolution(size=40), 100, "wiener"), (HeatSource(), 120, "tikhonov")],
-    ids=["mri", "deconvolution", "heat_source"],
+    [
+        (MRI(size=40), 100, "zero_filled"),
+        (Deconvolution(size=40), 100, "wiener"),
+        (HeatSource(), 120, "tikhonov"),
+        (PhaseRetrieval(), 300, "input_output"),
+    ],
+    ids=["mri", "deconvolution", "heat_source", "phase_retrieval"],
 )
 def test_a_field_comes_near_and_stands_beside_its_rival(problem, steps, rival):
     metrics = nf.solve(problem, steps=steps, report=None).metrics
@@ -58,8 +64,31 @@ def test_tikhonov_leaves_the_misfit_of_the_noise():
 
 
 @pytest.mark.parametrize(
-    "make", [lambda: MRI(acceleration=0.5), lambda: Deconvolution(blur=0), lambda: HeatSource(noise=0)]
+    "make",
+    [
+        lambda: MRI(acceleration=0.5),
+        lambda: Deconvolution(blur=0),
+        lambda: HeatSource(noise=0),
+        lambda: PhaseRetrieval(noise=0),
+    ],
 )
 def test_parameters_out_of_range_are_refused(make):
     with pytest.raises(InputError, match="positive|blur between"):
         make()
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("shift", [(0, 0), (3, -2), (-4, 1)])
+def test_what_was_moved_and_turned_has_the_same_data_and_is_laid_back(turned, shift):
+    truth = torch.zeros(16, 16, dtype=torch.float64)
+    truth[5:10, 5:11] = torch.rand(5, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    moved = (truth.flip(0, 1) if turned else truth).roll(shift, (0, 1))
+    torch.testing.assert_close(sizes(moved), sizes(truth))
+    torch.testing.assert_close(aligned(moved, truth), truth)
+
+
+def test_the_weight_of_the_variation_follows_the_noise():
+    solution = nf.solve(MRI(size=32, noise=0.05), steps=300, report=None)
+    assert solution.history[-1]["weight/variation"] != pytest.approx(MRI().tv)
+    fixed = nf.solve(MRI(size=32, noise=0.05), steps=300, weighting="constant", report=None)
+    assert abs(solution.metrics["misfit"] - 0.87) < abs(fixed.metrics["misfit"] - 0.87)
