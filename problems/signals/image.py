@@ -301,7 +301,7 @@ class ImageFit(Problem):
         _show(axes[0, 1], image, f"field: {psnr(image, truth):.1f} dB, SSIM {scores['ssim']:.3f}")
         shown = axes[0, 2].imshow(panels.array(error), cmap="magma", vmin=0, vmax=0.15)
         axes[0, 2].set(title=f"absolute error, mean {float(error.mean()):.4f}", xticks=[], yticks=[])
-        figure.colorbar(shown, ax=axes[0, 2], shrink=0.8)
+        panels.colour_bar(axes[0, 2], shown)
         panels.score_panel(
             axes[0, 3], history, {"psnr": "given pixels", "psnr_heldout": "held-out pixels"}, "PSNR / dB"
         )
@@ -318,9 +318,11 @@ class ImageFit(Problem):
             given = data["seen"] if self.scale == 1 else data["seen"].repeat_interleave(self.scale, 0)
             given = given if self.scale == 1 else given.repeat_interleave(self.scale, 1)
             _show(axes[1, 0], given[cut].clamp(0, 1), {"mask": "given", "noise": "noisy", "scale": "coarse"}[self.task])
-        else:
+        elif step > 1:
             _show(axes[1, 0], truth[cut][::step, ::step], f"given, 1 pixel of {step**2}")
-        if self.task and not rival:
+        else:
+            axes[1, 0].axis("off")  # what is given is the photograph
+        if not rival and (self.task or step == 1):
             axes[1, 1].axis("off")
         else:
             name, key = rival or "bicubic", "psnr_heldout" if "psnr_heldout" in scores else "psnr"
