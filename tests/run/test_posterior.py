@@ -124,6 +124,36 @@ def test_a_derived_quantity_by_the_delta_method(decayed):
     torch.testing.assert_close(slope, product, rtol=0.05, atol=5e-4)  # as far as the equation is enforced
 
 
+def sampled(chains=400, steps=1500):
+    """Sample rate and start by Metropolis's algorithm from their exact distribution, flat before the data."""
+    chance, y = np.random.default_rng(0), observed()
+    best, covariance = classical()
+    at = chance.multivariate_normal(best, covariance, chains)
+    fall, kept = np.linalg.cholesky(covariance), []
+
+    def misfit(x):
+        return ((decay(TIMES, x[:, :1], x[:, 1:]) - y) ** 2).sum(1) / (2 * NOISE**2)
+
+    now = misfit(at)
+    for step in range(steps):
+        ahead = at + 1.5 * chance.standard_normal(at.shape) @ fall.T
+        new = misfit(ahead)
+        taken = np.log(chance.uniform(size=chains)) < now - new
+        at, now = np.where(taken[:, None], ahead, at), np.where(taken, new, now)
+        if step >= 200 and step % 5 == 0:
+            kept.append(at)
+    return np.concatenate(kept)
+
+
+def test_intervals_are_those_of_a_sampler(decayed):
+    found, draws = nf.posterior(decayed, noise=NOISE), sampled()
+    for i, name in enumerate(("rate", "start")):
+        error = found.standard_errors[name]
+        assert error == pytest.approx(draws[:, i].std(), rel=0.04)
+        assert found.interval(name) == pytest.approx(np.quantile(draws[:, i], [0.025, 0.975]), abs=0.15 * error)
+    assert float(found.correlations[0, 1]) == pytest.approx(np.corrcoef(draws.T)[0, 1], abs=0.02)
+
+
 def test_samples_have_the_covariance(decayed):
     found = nf.posterior(decayed)
     drawn = found.samples(20_000)
