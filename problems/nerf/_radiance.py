@@ -25,7 +25,16 @@ from nfsolve import Box, InputError, MissingExtra, Problem, unknown_name
 from nfsolve import generator as seeded
 from nfsolve.data.photos import Photographs
 from nfsolve.forward.cameras import aim
-from nfsolve.forward.rendering import OccupancyGrid, Rays, Rendering, Samples, composite, engine, spherical_harmonics
+from nfsolve.forward.rendering import (
+    Contraction,
+    OccupancyGrid,
+    Rays,
+    Rendering,
+    Samples,
+    composite,
+    engine,
+    spherical_harmonics,
+)
 from nfsolve.problem import Batch, FieldFunction, SamplerState, in_pieces
 from problems.nerf import _auxiliary as auxiliary
 from problems.nerf import _geometry as geometry
@@ -128,6 +137,11 @@ class Radiance(Problem):
         return self.photographs["train"].background or (0.0, 0.0, 0.0)
 
     @property
+    def contraction(self) -> Contraction | None:
+        """How space without end is drawn into the box of the scene; None where there is nothing outside."""
+        return None
+
+    @property
     def threshold(self) -> float:
         """Density from which a cell of the occupancy grid counts as occupied: a step absorbs a hundredth."""
         return 0.01 / self.step
@@ -187,7 +201,8 @@ class Radiance(Problem):
 
     def full_grid(self, device: Any, **options: Any) -> OccupancyGrid:
         """Make an occupancy grid in which everything is occupied."""
-        return OccupancyGrid(self.domain.bounds, self.cells, self.threshold, device=device, **options)
+        options |= {"device": device, "contraction": self.contraction}
+        return OccupancyGrid(self.domain.bounds, self.cells, self.threshold, **options)
 
     def sample(self, data: Batch, state: SamplerState, generator: Generator) -> Batch:
         """Pick pixels of all training views, and sample their rays where the field has density.
@@ -250,7 +265,8 @@ class Radiance(Problem):
 
     def integrate(self, field: FieldFunction, rays: Rays, samples: Samples) -> Rendering:
         """Integrate the density and the colours of a field along rays."""
-        values = field(samples.points(rays.origins, rays.directions))
+        points = samples.points(rays.origins, rays.directions)
+        values = field(points if self.contraction is None else self.contraction(points))
         harmonics = spherical_harmonics(rays.viewing, self.sh_degree)[samples.ray]
         colours = auxiliary.colours(field, values[:, 1:], harmonics)
         return composite(samples, values[:, :1], colours, engine=self.backend)
@@ -336,7 +352,8 @@ class Radiance(Problem):
             MissingExtra: scikit-image is not installed.
         """
         level = self.level if level is None else level
-        whole = geometry.surface(renderer.density, self.domain.bounds, n, level, like)
+        bounds = self.domain.bounds if self.contraction is None else self.contraction.inner
+        whole = geometry.surface(renderer.density, bounds, n, level, like)
         mesh = geometry.cleaned(whole, share)
         if len(mesh.faces) < len(whole.faces):
             left = len(whole.faces) - len(mesh.faces)

@@ -75,12 +75,20 @@ class Renderer:
             found.opacity,
             found.depth(),
             samples.counts()[:, None],
-            rays.far - rays.near,
+            self._length(rays),
         )
         if not reach:
             return seen
-        slope = _outwards(self.density, samples.points(rays.origins, rays.directions), self.step, reach)
+        points = samples.points(rays.origins, rays.directions)
+        placed = points if self.grid.contraction is None else self.grid.contraction(points)
+        slope = _outwards(self.density, placed, self.step, reach)
         return replace(seen, normals=F.normalize(accumulate(samples, found.weights * slope), dim=-1))
+
+    def _length(self, rays: Rays) -> Tensor:
+        """Return the length of rays inside the scene ``(n, 1)``, as they are sampled."""
+        if self.grid.contraction is None:
+            return rays.far - rays.near
+        return self.grid.contraction.length(rays.origins, rays.directions)
 
     @torch.no_grad()
     def outward_normals(self, points: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ import torch
 from nfsolve import MLP, InputError, Recipe, RunOptions, Stage, main
 from nfsolve.data.photos import Photographs, read_photographs
 from nfsolve.fields import FeatureGrid, ReLU
+from nfsolve.forward.rendering import Contraction
 from problems.nerf._radiance import Radiance
 
 
@@ -38,6 +39,8 @@ class NeRF(Radiance):
     """one in this many views is held out, if the data do not say which"""
     allow_outside: bool = False
     """read files that the scene names outside of its own folder"""
+    unbounded: bool | None = None
+    """draw in what lies beyond the box, for scenes without end; default for COLMAP, Polycam and Record3D"""
     samples: int = 128
     """steps along the diagonal of the box"""
 
@@ -50,8 +53,13 @@ class NeRF(Radiance):
         box = None if self.bounds is None else tuple(zip(self.bounds[::2], self.bounds[1::2], strict=True))
         options = {"downscale": self.downscale, "background": self._colour(), "bounds": box}
         options |= {"near": self.near, "far": self.far, "ndc": self.ndc, "hold_out": self.hold_out}
-        options["allow_outside"] = self.allow_outside
+        options |= {"allow_outside": self.allow_outside, "unbounded": self.unbounded}
         return read_photographs(self.data, split, **options)
+
+    @property
+    def contraction(self) -> Contraction | None:
+        """How space without end is drawn into the box of the scene."""
+        return self.photographs["train"].contraction
 
     def _colour(self) -> str | tuple[float, ...] | None:
         if self.background is None or "," not in self.background:

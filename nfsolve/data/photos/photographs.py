@@ -5,19 +5,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from nfsolve._core.errors import InputError, unknown
 from nfsolve.data.photos.backgrounds import Colour, compose, find_background, is_transparent
 from nfsolve.data.photos.extent import cameras_of, find_extent
-from nfsolve.data.photos.frames import ENDINGS, Bounds, Frame, say
+from nfsolve.data.photos.frames import ENDINGS, Bounds, Frame, Layout, say
 from nfsolve.data.photos.layouts import read_layout
 from nfsolve.data.pictures import area
 from nfsolve.forward.cameras import Cameras, ndc_rays, orbit, spiral, sway
-from nfsolve.forward.rendering import Rays, box_intersection
+from nfsolve.forward.rendering import Contraction, Rays, box_intersection
 
 PATHS = ("orbit", "spiral")
+ROOM, CLOSEST = 1.05, 0.02  # half side of the cube in which space is not contracted, in parts of the reach of the
+# cameras, and where rays begin, in parts of that half side
 WIDE = math.radians(150)  # angle of view that no lens without distortion has
 
 
@@ -37,6 +40,7 @@ class Photographs:
         counted: Numbers of the pixels that masks leave, rows of ``colours``, ``(M,)``; None where all count.
         ndc: Half width and half height of the images at distance 1 for a scene in normalised device coordinates,
             see `ndc_rays`; None for one in world coordinates.
+        contraction: How space without end is drawn into ``bounds``; None where all of the scene lies in them.
     """
 
     colours: Tensor
@@ -48,6 +52,7 @@ class Photographs:
     background: Colour | None = None
     ndc: tuple[float, float] | None = None
     counted: Tensor | None = None
+    contraction: Contraction | None = None
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> "Photographs":
         """Move colours and cameras to a device and a type."""
@@ -98,6 +103,9 @@ class Photographs:
         if self.ndc is not None:
             origins, directions, high = ndc_rays(origins, viewing, self.ndc, self.near)
             low = 0.0
+        if self.contraction is not None:
+            near, far = (torch.full_like(viewing[:, :1], v) for v in (self.near, min(self.far, self.contraction.far)))
+            return Rays(origins, viewing, viewing, near, far)
         near, far = box_intersection(origins, directions, self.bounds)
         near, far = near.clamp_min(low), torch.minimum(far, high)
         hit = far > near
@@ -158,6 +166,7 @@ def read_photographs(
     ndc: bool | None = None,
     hold_out: int = 8,
     allow_outside: bool = False,
+    unbounded: bool | None = None,
 ) -> Photographs:
     """Read the photographs of one split, with what all splits share: the box, near and far.
 
@@ -177,6 +186,8 @@ def read_photographs(
         ndc: Whether the scene is in normalised device coordinates; by default for LLFF only.
         hold_out: Where nothing is said of splits, every ``hold_out``-th frame, by name, is for tests.
         allow_outside: Whether a scene may name files outside of its folder: by ``..``, whole paths or links.
+        unbounded: Whether the scene goes on beyond its box: space around a cube that holds the box and all cameras is
+            contracted. By default for COLMAP, Polycam and Record3D without one colour behind the scene.
 
     Returns:
         The photographs, float32 colours and float64 cameras on the CPU.
@@ -214,7 +225,30 @@ def read_photographs(
         )
     photographs = Photographs(torch.cat(images), cameras, names, *extent[:3], behind, extent[3], counted)
     _check_box(photographs)
+    if unbounded and extent[3] is not None:
+        raise InputError("a scene is either unbounded or in normalised device coordinates", do="give ndc=False")
+    if unbounded or (unbounded is None and layout.captured and behind is None and extent[3] is None):
+        return _without_end(photographs, layout, near, far)
     return photographs
+
+
+def _without_end(photographs: Photographs, layout: Layout, near: float | None, far: float | None) -> Photographs:
+    """Return the same photographs of a scene that goes on beyond its box, with near and far as they are given."""
+    low, high = np.array(photographs.bounds).T
+    centre = (low + high) / 2
+    eyes = np.stack([frame.pose[:3, 3] for frames in layout.splits.values() for frame in frames])
+    half = max(float((high - low).max()) / 2, ROOM * float(np.abs(eyes - centre).max()))
+    x, y, z = centre.tolist()
+    contraction = Contraction((x, y, z), half)
+    near = layout.near if near is None else near
+    far = layout.far if far is None else far
+    return replace(
+        photographs,
+        near=CLOSEST * half if near is None else near,
+        far=math.inf if far is None else far,
+        bounds=contraction.outer,
+        contraction=contraction,
+    )
 
 
 def _load(

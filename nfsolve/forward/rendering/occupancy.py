@@ -15,6 +15,7 @@ import torch
 from torch import Generator, Tensor
 
 from nfsolve._core.errors import InputError
+from nfsolve.forward.rendering.contraction import Contraction
 from nfsolve.forward.rendering.engines import engine
 from nfsolve.forward.rendering.samples import Samples, box_intersection
 
@@ -31,6 +32,7 @@ class OccupancyGrid:
         warmup: First looks, which go to all cells; later ones go to half as many, see `update`.
         decay: Factor of what a cell remembers at each look.
         device: Where the grid lies.
+        contraction: How space is drawn into the box, for scenes without end; None for straight rays in the box.
 
     Attributes:
         density: What each cell remembers, 1/length, float32, ``(cells, 1)``; the last coordinate runs fastest.
@@ -48,6 +50,7 @@ class OccupancyGrid:
         warmup: int = 16,
         decay: float = 0.95,
         device: str | torch.device = "cpu",
+        contraction: Contraction | None = None,
     ):
         if min(resolution, every) < 1 or not threshold > 0 or not 0 < decay <= 1:
             raise InputError(
@@ -56,6 +59,7 @@ class OccupancyGrid:
             )
         self.bounds, self.resolution, self.threshold = bounds, resolution, threshold
         self.every, self.warmup, self.decay = every, warmup, decay
+        self.contraction = contraction
         cells = resolution ** len(bounds)
         self.density = torch.zeros(cells, 1, device=device)
         self.occupied = torch.ones(cells, 1, dtype=torch.bool, device=device)
@@ -147,6 +151,8 @@ class OccupancyGrid:
         """
         if not 0 < step < math.inf:
             raise InputError(f"step must be positive and finite, got {step}", do="give the length of an interval")
+        if self.contraction is not None:
+            return self._march_contracted(self.contraction, origins, directions, step, generator)
         start = torch.full_like(origins[:, :1], near)
         if generator is not None:
             start += step * torch.rand(start.shape, generator=generator, dtype=torch.float64).to(start)
@@ -188,6 +194,22 @@ class OccupancyGrid:
         number, middle = number[ray, column][:, None], middle[ray, column][:, None]
         t0, t1 = (start[ray] + (number + end) * step for end in (0, 1))
         return Samples(t0, t1, middle, ray, len(origins))
+
+    def _march_contracted(
+        self, contraction: Contraction, origins: Tensor, directions: Tensor, step: float, generator: Generator | None
+    ) -> Samples:
+        shift = origins.new_zeros(len(origins), 1)
+        if generator is not None:
+            shift = torch.rand(shift.shape, generator=generator, dtype=torch.float64).to(origins)
+        edges = contraction.edges(origins, directions, step, shift)
+        lengths = contraction.path(origins, directions, edges).diff(dim=1).norm(dim=-1)
+        ends = lengths.cumsum(-1)
+        middle = (edges[:, 1:] + edges[:, :-1]) / 2
+        points = contraction.path(origins, directions, middle)
+        occupied = self.occupied_at(points.reshape(-1, 3)).reshape(middle.shape)
+        ray, column = (occupied & (lengths > 0)).nonzero().unbind(-1)
+        t1, length, t = (rows[ray, column][:, None] for rows in (ends, lengths, middle))
+        return Samples(t1 - length, t1, t, ray, len(origins))
 
     def _traverse(self, origins: Tensor, directions: Tensor, step: float, start: Tensor) -> Samples:
         low, high = origins.new_tensor(self.bounds).unbind(-1)

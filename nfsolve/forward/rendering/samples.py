@@ -16,7 +16,7 @@ class Samples(NamedTuple):
     """Intervals on rays, ray by ray, from near to far.
 
     Attributes:
-        t0: Starts ``(n, 1)``, distances along the rays.
+        t0: Starts ``(n, 1)``, distances along the rays; where space is contracted, lengths of their contracted paths.
         t1: Ends ``(n, 1)``.
         t: Where the field is evaluated, in the interval, ``(n, 1)``.
         ray: Number of each sample's ray ``(n,)``, rising.

@@ -104,7 +104,7 @@ def _write_bytes(folder: Path, model: str, values: list[float], rows: list[Any],
 @pytest.mark.parametrize("kind", ["txt", "bin"])
 @pytest.mark.parametrize("at", ["sparse/0", "sparse", "colmap/sparse/0", ""])
 def test_a_model_of_colmap_is_the_cameras_that_it_came_from(tmp_path: Path, kind: str, at: str):
-    train = read_photographs(colmap(tmp_path / "scene", kind, at=at))
+    train = read_photographs(colmap(tmp_path / "scene", kind, at=at), unbounded=False)
     assert train.names == tuple(f"images/view {i}.png" for i in range(1, N))
     np.testing.assert_allclose(train.image(2).numpy(), picture(3) / 255, atol=1e-6)
     right, found = poses()[1:], train.cameras.poses.numpy()
@@ -178,7 +178,7 @@ def test_a_zip_of_a_model_is_read(tmp_path: Path):
 
 @pytest.mark.parametrize("points", [0, 5])
 def test_without_points_the_cameras_give_the_box(tmp_path: Path, points: int):
-    train = read_photographs(colmap(tmp_path, "bin", points=points))
+    train = read_photographs(colmap(tmp_path, "bin", points=points), unbounded=False)
     assert 1.0 < np.ptp(np.array(train.bounds), axis=1).max() < 4.0
 
 
@@ -307,3 +307,17 @@ def test_masks_that_nothing_names_are_used_and_said(tmp_path: Path, form: str):
     with pytest.warns(UserWarning, match=f"that no frame names, for 6 of 6 photographs, such as '{form.format(0)}'"):
         train = read_photographs(folder)
     assert train.mask(1).all(0).tolist() == [True] * (WIDTH // 2) + [False] * (WIDTH // 2)
+
+
+def test_a_capture_goes_on_beyond_its_box_unless_it_should_not(tmp_path: Path):
+    folder = colmap(tmp_path, "bin")
+    train, boxed = read_photographs(folder), read_photographs(folder, unbounded=False)
+    assert boxed.contraction is None and train.contraction is not None
+    low, high = np.array(train.contraction.inner).T
+    eyes = train.cameras.poses[:, :3, 3].numpy()
+    assert ((eyes > low) & (eyes < high)).all(), "all cameras stand where nothing is drawn in"
+    assert train.bounds == train.contraction.outer
+    rays = train.all_rays()
+    assert bool((rays.near == 0.02 * train.contraction.half).all()) and bool((rays.far > 100 * rays.near).all())
+    assert read_photographs(folder, background="white").contraction is None, "one colour is behind it"
+    assert read_photographs(folder, unbounded=True, near=0.3, background="white").near == 0.3

@@ -4,8 +4,10 @@ import json
 import math
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
+import imageio.v3 as iio
 import pytest
 import torch
 
@@ -13,6 +15,7 @@ import nfsolve as nf
 from nfsolve._core.errors import InputError
 from nfsolve.cli import run_cli
 from nfsolve.data.photos import write_transforms
+from nfsolve.forward.cameras import Cameras, look_at
 from nfsolve.forward.phantoms import SHEPP_LOGAN_3D, phantom_values
 from nfsolve.options.request import read_request
 from nfsolve.problem import SamplerState
@@ -152,3 +155,33 @@ def test_xray_views_run_from_the_command_line(tmp_path: Path):
     written = {path.name for path in out.iterdir()}
     assert {"heldout_0.png", "orbit.gif", "solution.png"} <= written
     assert not any("depth" in name or "normals" in name for name in written)
+
+
+def test_a_scene_without_end_is_learned_by_drawing_it_in(tmp_path: Path):
+    """A sky that only depends on the direction is far away: held-out views from elsewhere see the same one."""
+    generator = torch.Generator().manual_seed(0)
+    eyes = torch.rand(20, 3, generator=generator, dtype=torch.float64) - 0.5
+    ahead = torch.rand(20, 3, generator=generator, dtype=torch.float64) - 0.5 + torch.tensor([0.0, 1.5, 0.0])
+    up = torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64)
+    poses = torch.cat([look_at(eye[None], eye + way, up) for eye, way in zip(eyes, ahead, strict=True)])
+    views = Cameras.with_angle(poses, 12, 12, 1.2)
+    (tmp_path / "images").mkdir()
+    frames = []
+    for i, pose in enumerate(poses):
+        sky = 0.5 + 0.5 * torch.sin(3 * views.rays(*views.pixels(i))[1])
+        iio.imwrite(tmp_path / "images" / f"{i:02d}.png", (255 * sky).round().byte().reshape(12, 12, 3).numpy())
+        frames.append({"file_path": f"images/{i:02d}.png", "transform_matrix": pose.tolist()})
+    (tmp_path / "transforms.json").write_text(json.dumps({"camera_angle_x": 1.2, "frames": frames}))
+    small = {"samples": 48, "cells": 8, "points": 4000, "sh_degree": 0, "frames": 0, "mesh": 0}
+    small |= {"data": str(tmp_path), "background": "none", "hold_out": 4, "bounds": (-1, 1) * 3}
+    scores = {}
+    for unbounded in (True, False):
+        problem = NeRF(unbounded=unbounded, **small)
+        field = nf.MLP.for_problem(problem, width=32, depth=2, encoding=nf.GaussianFourier(16, scale=0.3), seed=0)
+        adam = partial(torch.optim.Adam, lr=5e-3)
+        scores[unbounded] = nf.solve(problem, field, adam, steps=200, schedule="cosine", seed=0, report=None)
+    best, boxed = (scores[key].metrics["psnr_heldout"] for key in (True, False))
+    assert best > 22 and best > boxed + 6
+    trained = scores[True].problem.trained(scores[True].field)
+    seen = trained.render(trained.cameras, 0)
+    assert float(seen.depth.median()) > 2.0, "beyond the cube of the cameras"
