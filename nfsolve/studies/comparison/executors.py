@@ -1,6 +1,7 @@
 """Where the runs of a comparison are done: processes of this machine, or the workers of Dask, Ray or Slurm."""
 
 import multiprocessing
+import os
 import shutil
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -61,15 +62,24 @@ class Waiting(Executor):
         self._threads.shutdown(wait, cancel_futures=cancel_futures)
 
 
-class _Ray(Executor):
-    """Calls as tasks of Ray, which starts those of a worker that died again."""
+class _Cluster(Executor):
+    """Calls in a cluster, which starts those of a worker that died again.
 
-    def __init__(self, ray: Any, threads: int):
-        self.ray, self.threads = ray, threads
+    Args:
+        submit: As that of an executor.
+        close: Leaves the cluster, and ends one that was started here.
+    """
+
+    def __init__(self, submit: Callable[..., Future[Any]], close: Callable[[], Any]):
+        self.start, self.close = submit, close
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Submit a call."""
-        return self.ray.remote(num_cpus=self.threads)(fn).remote(*args, **kwargs).future()
+        return self.start(fn, *args, **kwargs)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Leave the cluster."""
+        self.close()
 
 
 def _processes(processes: int, threads: int, out: Path) -> Executor:
@@ -82,18 +92,22 @@ def _dask(processes: int, threads: int, out: Path) -> Executor:
     dask, distributed = (require(name, "dask", PURPOSE.format("dask")) for name in ("dask", "distributed"))
     address = dask.config.get("scheduler-address", None)
     local = {"n_workers": processes, "threads_per_worker": 1, "dashboard_address": None}
-    return distributed.Client(address, **({} if address else local)).get_executor(pure=False)
+    client = distributed.Client(address, **({} if address else local))
+    return _Cluster(client.get_executor(pure=False).submit, client.close)  # with the cluster that it has started
 
 
 def _ray(processes: int, threads: int, out: Path) -> Executor:
     """Join the cluster of RAY_ADDRESS, or start one on this machine."""
     ray = require("ray", "ray", PURPOSE.format("ray"))
-    if not ray.is_initialized():
-        import os
-
+    ours = not ray.is_initialized()
+    if ours:
         local = {} if "RAY_ADDRESS" in os.environ else {"num_cpus": processes * threads, "include_dashboard": False}
         ray.init(log_to_driver=False, **local)
-    return _Ray(ray, threads)
+
+    def submit(fn: Callable[..., Any], *args: Any) -> Future[Any]:
+        return ray.remote(num_cpus=threads)(fn).remote(*args).future()
+
+    return _Cluster(submit, ray.shutdown if ours else bool)
 
 
 def _slurm(processes: int, threads: int, out: Path) -> Executor:

@@ -31,7 +31,8 @@ class Killed(Poisson):
 
 
 def needs(module: str):
-    return pytest.mark.skipif(importlib.util.find_spec(module) is None, reason=f"{module} is not installed")
+    missing = importlib.util.find_spec(module) is None
+    return [pytest.mark.slow, pytest.mark.skipif(missing, reason=f"{module} is not installed")]
 
 
 def jobs(problem: Poisson) -> list[Job]:
