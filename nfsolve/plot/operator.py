@@ -110,6 +110,8 @@ def _row(axes: list[Any], problem: OperatorPDE, field: Any, data: dict[str, Any]
     points = grid if grid.ndim == 2 else grid[:, row : row + 1]  # or each function has its own
     u, v = array(problem.predict(field, functions, points))[0, :, 0], array(data["test"].truth[row, :, 0])
     x = array(points.reshape(len(points), -1))
+    if grid.ndim == 3:  # of its points some may have no label
+        u, v, x = (values[np.isfinite(v)] for values in (u, v, x))
     names, bounds, out = problem.domain.names, problem.domain.bounds, problem.outputs[0]
     input_panel(axes[0], problem, array(data["test"].values[row : row + 1]))
     if len(names) == 1:

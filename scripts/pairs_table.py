@@ -1,0 +1,155 @@
+"""Measure operators learned from pairs alone: each field on the same files, for the same processor seconds.
+
+    python -m scripts.pairs_table                                   # 3 seeds, 60 processor seconds each, one thread
+    python -m scripts.pairs_table --only burgers --fields default --seeds 1
+
+1000 pairs to learn from and 100 to test on, at 101 points, are made here; the seed is that of the weights. Rows are
+added to benchmarks/operator_pairs.json one by one, and benchmarks/operator_pairs.md is the table made from them.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.integrate import cumulative_simpson
+
+import nfsolve as nf
+from nfsolve.fields import GELU, DeepONet, NonlinearDeepONet, PODDeepONet, ScatteredOperator, Skip
+from nfsolve.functions import FunctionSpace, GaussianField, PeriodicField
+from nfsolve.problem.operator.families import as_callable
+from problems.operators._solvers import burgers
+from problems.operators.pairs import PairsOperator
+from scripts.measuring import FOLDER, Row, markdown, read_rows, stamp, write_rows
+
+COUNT, POINTS, EVERY = 1100, 101, 11
+X = np.linspace(0, 1, POINTS)
+Functions = tuple[np.ndarray, np.ndarray]
+
+
+def drawn(space: FunctionSpace) -> Callable[[Any], np.ndarray]:
+    """Draw the input functions of a case, always the same ones."""
+    return as_callable(space, space.sample(COUNT, nf.generator(0, "pairs")))
+
+
+def burgers_pairs(nu: float) -> Functions:
+    """Initial values with period 1 and solutions of Burgers' equation at t = 1."""
+    u = drawn(PeriodicField(tau=5.0))
+    return u(X), burgers(u, nt=2, nx=POINTS, nu=nu)[:, -1]
+
+
+def antiderivative() -> Functions:
+    """Gaussian random functions and their integrals from 0."""
+    f, fine = drawn(GaussianField(0.2)), np.linspace(0, 1, 20 * (POINTS - 1) + 1)
+    return f(X), cumulative_simpson(f(fine), x=fine, initial=0)[:, ::20]
+
+
+def heat() -> Functions:
+    """Functions that are zero at both ends, and what the heat equation makes of them at t = 0.01."""
+    k = np.pi * np.arange(1, 21)
+    c = np.random.default_rng(0).normal(size=(COUNT, 20)) * np.pi / k
+    waves = np.sin(np.outer(k, X))
+    return c @ waves, (c * np.exp(-(k**2) * 0.01)) @ waves
+
+
+def advection() -> Functions:
+    """Functions with period 1 that a speed given by their own mean square has moved, at t = 1."""
+    space = PeriodicField(tau=5.0)
+    c = space.sample(COUNT, nf.generator(0, "pairs"))
+    f = as_callable(space, c)
+    shift = np.square(f(X)).mean(1)
+    moved = [as_callable(space, c[i : i + 1])((X - shift[i]) % 1.0)[0] for i in range(COUNT)]
+    return f(X), np.stack(moved)
+
+
+CASES: dict[str, Callable[[], Functions]] = {
+    "burgers": partial(burgers_pairs, 0.01),
+    "burgers_001": partial(burgers_pairs, 0.001),
+    "advection": advection,
+    "antiderivative": antiderivative,
+    "heat": heat,
+}
+BRANCH = Skip(activation=GELU())
+FIELDS: dict[str, Any] = {
+    "default": None,
+    "DeepONet": partial(DeepONet, width=64, depth=4, latent=64, activation=GELU(), branch=BRANCH),
+    "NonlinearDeepONet": partial(NonlinearDeepONet, width=64, depth=4, activation=GELU(), decoder=3),
+    "PODDeepONet": partial(PODDeepONet, latent=64, branch=BRANCH),
+    "ScatteredOperator": ScatteredOperator,
+}
+
+
+def measure(case: str, name: str, seed: int, seconds: float) -> Row:
+    """Train one field on one case until its processor seconds are used."""
+    f, s = CASES[case]()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "pairs.npz"
+        np.savez(path, f=f, x=X, s=s, f_sensors=X)
+        problem = PairsOperator(str(path), every=EVERY)
+        # the clock of a run is that of the wall: on a machine with other work it gets more of it
+        begin, wall = time.process_time(), time.perf_counter()
+        nf.solve(problem, FIELDS[name], steps=20, seed=seed, report=None)
+        share = (time.process_time() - begin) / (time.perf_counter() - wall)
+        solution = nf.solve(problem, FIELDS[name], seed=seed, time_limit=seconds / min(share, 1.0), report=None)
+    kept = {k: solution.metrics[k] for k in ("relative_l2", "relative_l2_max", "cpu_seconds", "steps", "parameters")}
+    return {"case": case, "method": name, "field": type(solution.field).__name__, "seed": seed, **kept, **stamp(1)}
+
+
+def table(rows: list[Row]) -> str:
+    """Lay the rows out as Markdown, one line for each case and field."""
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in sorted(rows, key=lambda r: (list(CASES).index(r["case"]), list(FIELDS).index(r["method"]), r["seed"])):
+        groups.setdefault((row["case"], row["method"]), []).append(row)
+    lines = []
+    for (case, method), group in groups.items():
+        errors = [row["relative_l2"] for row in group]
+        lines.append([
+            case, group[0]["field"] + (", the default" if method == "default" else ""),
+            ", ".join(f"{e:.2e}" for e in errors), f"{statistics.mean(errors):.2e}",
+            f"{max(row['relative_l2_max'] for row in group):.1e}",
+            f"{statistics.mean(row['cpu_seconds'] for row in group):.0f}",
+            ", ".join(str(row["steps"]) for row in group), str(group[0]["parameters"]),
+        ])  # fmt: skip
+    header = ["case", "field", "error, each seed", "mean", "worst function", "processor seconds", "steps", "parameters"]
+    about = f"{rows[-1]['machine']}; {rows[-1]['version']}; {rows[-1]['date']}." if rows else ""
+    return f"{INTRO.strip()}\n\n{about}\n\n{markdown(header, lines)}"
+
+
+INTRO = """
+# Operators from pairs, as measured
+
+Relative L2 error, mean over 100 functions that were held out; 1000 pairs at 101 points to learn from. Burgers' equation
+at viscosities 0.01 and 0.001 from t = 0 to 1, advection at a speed that depends on the function, antiderivative, heat.
+Made by `python -m scripts.pairs_table`; rows whose seeds or fields are missing were not measured.
+"""
+
+
+def main() -> None:
+    """Measure what is asked for and not in the file yet."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="*", choices=list(CASES), default=list(CASES))
+    parser.add_argument("--fields", nargs="*", choices=list(FIELDS), default=list(FIELDS))
+    parser.add_argument("--seeds", type=int, default=3, help="seeds 0, 1, ...")
+    parser.add_argument("--seconds", type=float, default=60.0, help="processor seconds of each training")
+    parser.add_argument("--folder", type=Path, default=FOLDER)
+    said = parser.parse_args()
+    torch.set_num_threads(1)
+    path = said.folder / "operator_pairs.json"
+    for seed in range(said.seeds):
+        for case in said.only:
+            for name in said.fields:
+                if any((r["case"], r["method"], r["seed"]) == (case, name, seed) for r in read_rows(path)):
+                    continue
+                write_rows(path, [*read_rows(path), measure(case, name, seed, said.seconds)])
+                (said.folder / "operator_pairs.md").write_text(table(read_rows(path)))
+                print(read_rows(path)[-1], flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+"""Pairs of the table of operators: what they satisfy, a row, the table, and rows that are there already."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from scripts import pairs_table
+from scripts.measuring import read_rows
+from scripts.pairs_table import CASES, X
+
+
+@pytest.fixture(autouse=True)
+def few(monkeypatch):
+    monkeypatch.setattr(pairs_table, "COUNT", 33)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_pairs_are_solutions(case):
+    f, s = CASES[case]()
+    assert f.shape == s.shape == (33, 101) and np.isfinite(s).all() and not np.allclose(f, s)
+    if case == "antiderivative":
+        np.testing.assert_allclose(np.gradient(s, X, axis=1)[:, 5:-5], f[:, 5:-5], atol=0.02)
+    elif case == "heat":
+        assert np.abs(s[:, [0, -1]]).max() < 1e-12 and (np.abs(s).max(1) < np.abs(f).max(1)).all()
+    else:  # periodic, and the mean is kept
+        np.testing.assert_allclose(s[:, 0], s[:, -1], atol=1e-9)
+        np.testing.assert_allclose(s[:, :-1].mean(1), f[:, :-1].mean(1), atol=2e-3)
+    if case == "advection":
+        np.testing.assert_allclose(np.sort(s).max(1), np.sort(f).max(1), rtol=0.02)
+
+
+def test_a_row_and_the_table(tmp_path, monkeypatch):
+    words = ["--only", "heat", "--fields", "default", "--seeds", "1", "--seconds", "0.5", "--folder", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["pairs_table", *words])
+    pairs_table.main()
+    [row] = read_rows(tmp_path / "operator_pairs.json")
+    assert row["field"] == "FNO" and 0 < row["relative_l2"] < 1
+    text = (tmp_path / "operator_pairs.md").read_text()
+    assert "| heat | FNO, the default |" in text
+    monkeypatch.setattr(pairs_table, "measure", lambda *_: pytest.fail("measured again"))
+    pairs_table.main()
