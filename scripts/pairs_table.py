@@ -146,7 +146,8 @@ def main() -> None:
             for name in said.fields:
                 if any((r["case"], r["method"], r["seed"]) == (case, name, seed) for r in read_rows(path)):
                     continue
-                write_rows(path, [*read_rows(path), measure(case, name, seed, said.seconds)])
+                row = measure(case, name, seed, said.seconds)
+                write_rows(path, [*read_rows(path), row])  # of another process too
                 (said.folder / "operator_pairs.md").write_text(table(read_rows(path)))
                 print(read_rows(path)[-1], flush=True)
 
