@@ -90,7 +90,9 @@ def write_rows(path: Path, rows: list[Row]) -> None:
     part.replace(path)
 
 
-def measure_rows(path: Path, script: str, keys: Iterable[Row], threads: int, again: bool = False) -> None:
+def measure_rows(
+    path: Path, script: str, keys: Iterable[Row], threads: int, again: bool = False, processor: bool = False
+) -> None:
     """Measure what has no row yet, each in a process of its own: ``python -m SCRIPT --row JSON``.
 
     The process gets its key with the number of threads, and prints the columns of its row as JSON in its last line.
@@ -102,12 +104,19 @@ def measure_rows(path: Path, script: str, keys: Iterable[Row], threads: int, aga
         keys: Columns that make each row one of its kind.
         threads: Threads of each process.
         again: Whether to measure also what has a row.
+        processor: Whether time limits are in processor time.
     """
     for key in keys:
         name = ", ".join(f"{column} {value}" for column, value in key.items())
         if not again and any(_has(row, key) for row in read_rows(path)):
             continue
-        command = [sys.executable, "-m", script, "--row", json.dumps(key | {"threads": threads})]
+        command = [
+            sys.executable,
+            "-m",
+            script,
+            "--row",
+            json.dumps(key | {"threads": threads, "processor": processor}),
+        ]
         environment = os.environ | dict.fromkeys(ONE_THREAD, str(threads))
         made = subprocess.run(command, capture_output=True, text=True, env=environment)
         if made.returncode:
@@ -129,6 +138,7 @@ def options(description: str | None, seconds: float) -> argparse.ArgumentParser:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--seconds", type=float, default=seconds, help="time limit of a run")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--processor", action="store_true", help="count processor time, for a machine with other work")
     parser.add_argument("--again", action="store_true", help="measure also what has a row")
     parser.add_argument("--row", help=argparse.SUPPRESS)
     return parser
@@ -138,7 +148,9 @@ def _has(row: Row, key: Row) -> bool:
     return all(row.get(name) == value for name, value in key.items())
 
 
-def solve_automatically(problem: Any, seed: int, seconds: float, threads: int) -> tuple[Any, Row]:
+def solve_automatically(
+    problem: Any, seed: int, seconds: float, threads: int, processor: bool = False
+) -> tuple[Any, Row]:
     """Solve a problem with the automatic recipe.
 
     Args:
@@ -146,6 +158,8 @@ def solve_automatically(problem: Any, seed: int, seconds: float, threads: int) -
         seed: Seed of the run.
         seconds: Time limit.
         threads: Threads of PyTorch.
+        processor: Whether the limit is in processor time, so that other work on the machine does not matter. The
+            process must measure nothing else: its clock is exchanged.
 
     Returns:
         The solution, and the columns of its row: the error, its estimate, what was chosen, and the time.
@@ -155,6 +169,8 @@ def solve_automatically(problem: Any, seed: int, seconds: float, threads: int) -
     import nfsolve as nf
 
     torch.set_num_threads(threads)
+    if processor:
+        time.perf_counter = time.process_time
     used, clock = time.process_time(), time.perf_counter()
     solution = nf.solve(problem, seed=seed, recipe="auto", report=None, time_limit=seconds)
     floors = [v for k, v in solution.metrics.items() if k.startswith("reference_floor/")]

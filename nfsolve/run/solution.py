@@ -136,7 +136,7 @@ class Solution:
             raise InputError(f"solution({what!r}) needs points, got none", do=f"write solution({what!r}, points)")
         return self._named(what, points, batch)
 
-    def derivative(self, name: str, points: Any, batch: int = 65536) -> Any:
+    def derivative(self, name: str, points: Any = None, batch: int = 65536) -> Any:
         """Evaluate a derivative of the field at any number of points, part by part.
 
         Args:
@@ -148,7 +148,7 @@ class Solution:
             Values ``(n, 1)``: an array for an array, a tensor for a tensor.
 
         Raises:
-            InputError: An unknown name, or points as for `predict`.
+            InputError: An unknown name, a name without points, or points as for `predict`.
 
         Examples:
             >>> import nfsolve as nf
@@ -159,6 +159,10 @@ class Solution:
             >>> solution("u u_x lap_u", [[0.5, 0.5], [0.1, 0.2]]).shape
             (2, 3)
         """
+        if points is None:
+            raise InputError(
+                f"derivative({name!r}) needs points, got none", do=f"write solution.derivative({name!r}, points)"
+            )
         return self._named(name, points, batch)
 
     @property

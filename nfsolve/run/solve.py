@@ -150,6 +150,7 @@ def resume(
     problem: Problem | type[Problem] | None = None,
     field: nn.Module | Callable[..., nn.Module] | str | None = None,
     trust: bool = False,
+    **others: Any,
 ) -> Solution:
     """Continue a run from its last checkpoint, bit-identically; one that had ended goes on where a limit is new.
 
@@ -163,13 +164,22 @@ def resume(
         field: Field, or what builds it, where config.json cannot hold it: a module of your own is built as it was for
             the run, and gets the trained weights; None takes the recorded one.
         trust: Whether the recorded file or module may be run to find the problem.
+        **others: Refused: what was decided when the run began does not change.
 
     Returns:
         The solution.
 
     Raises:
-        InputError: The folder holds no run, or its files are damaged or of another problem.
+        InputError: The folder holds no run, its files are damaged or of another problem, or another argument came.
     """
+    for name in others:
+        if name in inspect.signature(solve).parameters or name in vars(DEFAULTS):
+            raise InputError(
+                f"resume continues a run as it was begun, so it cannot take {name}=",
+                do=f"train its field anew: solve(problem, load({str(folder)!r}), {name}=...)",
+            )
+        taken = [argument for argument in inspect.signature(resume).parameters if argument != "others"]
+        raise unknown("argument of resume", name, taken, OTHER_NAMES.get(name, ""))
     runs = RunFolder(folder, resumed=True)
     ranks = join()
     config = ranks.by_first(runs.config)

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from nfsolve import PDE, InputError
 from nfsolve.data.tables import find_file
-from nfsolve.problem.pde.sample import Reference
 
 
 @dataclass
@@ -24,44 +23,15 @@ class Benchmark(PDE):
         label: What the benchmark calls it.
         published: Best relative L2 error of a method in the benchmark's table.
         repaired: What differs from the benchmark's code, in a few words; empty where nothing does.
-        public_file: The benchmark's reference file, where a better reference is used than it.
+        public_file: The benchmark's own reference file, which is less good than the reference; empty if it is not kept.
+        in_file: Which of the unknowns it holds; empty for all.
     """
 
     label: ClassVar[str]
     published: ClassVar[float]
     repaired: ClassVar[str] = ""
     public_file: ClassVar[str] = ""
-
-
-@dataclass
-class Tabulated(Benchmark):
-    """A problem of PINNacle that is scored on a reference file of the benchmark.
-
-    Attributes:
-        data: The file, looked for at this path and under $NFSOLVE_DATA.
-        file_error: Relative L2 error of the file.
-        every: Which of its times are used: each, each second, ...
-    """
-
-    data: str = ""
-    """file of the reference, looked for at this path and under $NFSOLVE_DATA; empty for none"""
-
-    file_error: ClassVar[float]
-    every: ClassVar[int] = 1
-
-    def load(self, device, dtype):
-        """Read the reference as well."""
-        data = super().load(device, dtype)
-        if not self.data:
-            return data
-        points, values = self.table()
-        like = data["like"]
-        known = Reference(self.as_points(points, like), values=values.to(like), floor=self.file_error)
-        return data | {"reference": known}
-
-    def table(self) -> tuple[Tensor, Tensor]:
-        """Return the points ``(n, d)`` of the reference and the values ``(n, k)`` there."""
-        return read_export(self.data, type(self), self.domain.names, self.outputs, self.every)
+    in_file: ClassVar[str] = ""
 
 
 def read_export(

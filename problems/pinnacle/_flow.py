@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 
 from nfsolve import interior
-from problems.pinnacle._benchmark import Tabulated
+from problems.pinnacle._benchmark import Benchmark
 
 NU = 0.01
 
 
 @dataclass
-class SteadyFlow(Tabulated):
+class SteadyFlow(Benchmark):
     """Steady incompressible flow of viscosity 0.01, with velocity u, v and pressure p."""
 
     unknowns = "u v p"

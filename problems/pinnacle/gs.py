@@ -2,11 +2,10 @@
 
 v_t = 5e-6 laplace(v) - 0.1 v + u v^2 on [-1, 1]^2, t in [0, 200]; at t = 0 u = 1 - exp(-80 ((x + 0.05)^2 + (y +
 0.02)^2)) and v = exp(-80 ((x - 0.05)^2 + (y - 0.02)^2)) (Hao et al., arXiv 2306.08827). The benchmark's code has no
-boundary condition, so its solution is not unique; here it is periodic. The reference is the benchmark's file, which it
-has from elsewhere; its error is unknown, and taken for 1e-3. Best published error 8.0e-2.
+boundary condition, so its solution is not unique; here it is periodic. The reference is by a Fourier method and
+ETDRK4. Best published error 8.0e-2.
 
-    NFSOLVE_DATA=FOLDER nfsolve run pinnacle_gs
-    nfsolve run pinnacle_gs --data ""
+    nfsolve run pinnacle_gs
 """
 
 from dataclasses import dataclass
@@ -14,23 +13,19 @@ from dataclasses import dataclass
 import torch
 
 from nfsolve import Box, face, interior, main, periodic
-from problems.pinnacle._benchmark import Tabulated
+from problems.pinnacle._benchmark import Benchmark
 
 
 @dataclass
-class GS(Tabulated):
+class GS(Benchmark):
     """The Gray-Scott reaction of two substances that diffuse."""
-
-    data: str = "pinnacle/grayscott.dat"
-    """file of the reference, looked for at this path and under $NFSOLVE_DATA; empty for none"""
 
     domain = Box(t=(0, 200), x=periodic(-1, 1), y=periodic(-1, 1))
     unknowns = "u v"
-    needs = "pinnacle/grayscott.dat of the benchmark at --data or under $NFSOLVE_DATA"
+    reference = "references/gs.npz"
     label = "GS"
     published = 8.0e-2
     repaired = "a boundary condition was missing: the solution is periodic"
-    file_error = 1e-3
 
     @interior
     def feed(self, u, v, u_t, lap_u):

@@ -2,16 +2,15 @@
 
 Heat passes all sides: du/dn = 5 - u on the eleven large holes, 1 - u on the six small ones and 0.1 - u on the sides of
 the plate, with the normal n out of the plate (Hao et al., arXiv 2306.08827). Best published error 2.4e-2. Nothing was
-repaired. The reference is the benchmark's file, by finite elements; its error is unknown, and taken for 1e-3.
+repaired. The reference is found by its Laplace transform, a sum of particular solutions.
 
-    NFSOLVE_DATA=FOLDER nfsolve run pinnacle_heat2d_cg
-    nfsolve run pinnacle_heat2d_cg --data ""
+    nfsolve run pinnacle_heat2d_cg
 """
 
 from dataclasses import dataclass
 
 from nfsolve import Box, Disk, boundary, face, interior, main
-from problems.pinnacle._benchmark import Tabulated
+from problems.pinnacle._benchmark import Benchmark
 from problems.pinnacle._holes import without
 
 CENTRES = [(x, y) for x in (-4, 4) for y in (-9, -3, 3, 9)] + [(0, y) for y in (-6, 0, 6)]
@@ -20,18 +19,14 @@ SMALL = [Disk(x=x, y=y, radius=0.4) for x in (-3.2, 3.2) for y in (-6, 0, 6)]
 
 
 @dataclass
-class Heat2dCG(Tabulated):
+class Heat2dCG(Benchmark):
     """Heat in a plate with seventeen round holes."""
-
-    data: str = "pinnacle/heat_complex.dat"
-    """file of the reference, looked for at this path and under $NFSOLVE_DATA; empty for none"""
 
     domain = Box(t=(0, 3)) * without(without(Box(x=(-8, 8), y=(-12, 12)), LARGE, "large hole"), SMALL, "small hole")
     unknowns = "u"
-    needs = "pinnacle/heat_complex.dat of the benchmark at --data or under $NFSOLVE_DATA"
+    reference = "references/heat2d_cg.npz"
     label = "Heat2d-CG"
     published = 2.4e-2
-    file_error = 1e-3
 
     @interior
     def balance(self, u_t, lap_u):

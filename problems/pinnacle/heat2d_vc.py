@@ -2,9 +2,9 @@
 
 f = 200 sin(pi x) sin(5 pi y) sin(pi t), u = 0 on the sides and at t = 0 (Hao et al., arXiv 2306.08827). In the
 benchmark's reference file, by finite elements at 983 points, a is 1 or 2, on the two sides of a level of a random
-field: finite differences on 100 x 100 cells agree to 8e-3. The benchmark's code has a laplace(u) instead, which is
-2.0e-1 away from the file for this a. That is as much as its best published error, 2.1e-1. As a jumps, the fluxes p = a
-u_x and q = a u_y are unknowns here too. Every third time of the file is used.
+field. The benchmark's code has a laplace(u) instead, which is 2.0e-1 away from the file for this a. That is as much as
+its best published error, 2.1e-1. As a jumps, the fluxes p = a u_x and q = a u_y are unknowns here too. The reference is
+by spectral elements, one for each cell of the random field.
 
     NFSOLVE_DATA=FOLDER nfsolve run pinnacle_heat2d_vc
 """
@@ -16,26 +16,26 @@ from functools import cached_property
 import torch
 
 from nfsolve import Box, face, interior, main
-from problems.pinnacle._fluxes import WithFluxes
+from problems.pinnacle._benchmark import Benchmark
 from problems.pinnacle._random import FIELD, bilinear, two_values
 
 
 @dataclass
-class Heat2dVC(WithFluxes):
+class Heat2dVC(Benchmark):
     """Heat in a material of two random parts, u_t = div(a grad u) + f, with its fluxes."""
 
-    data: str = "pinnacle/heat_darcy.dat"
-    """file of the reference, looked for at this path and under $NFSOLVE_DATA; empty for none"""
     material: str = FIELD
     """file of the random field, looked for in the same way"""
 
     domain = Box(t=(0, 5), x=(0, 1), y=(0, 1))
-    needs = "pinnacle/coef_fields_seed20220722.npz at --material, heat_darcy.dat at --data, or under $NFSOLVE_DATA"
+    unknowns = "u p q"
+    needs = "pinnacle/coef_fields_seed20220722.npz of the benchmark at --material or under $NFSOLVE_DATA"
+    reference = "references/heat2d_vc.npz"
     label = "Heat2d-VC"
     published = 2.1e-1
+    in_file = "u"
+    public_file = "pinnacle/heat_darcy.dat"
     repaired = "a laplace(u) in place of div(a grad u), 2.0e-1 away from its own reference; a is 1 or 2 there"
-    file_error = 8e-3
-    every = 3
 
     @interior
     def balance(self, u_t, p_x, q_y, t, x, y):

@@ -2,13 +2,12 @@
 
 In [0, 4] x [0, 2] without [0, 2] x [1, 2]. At the inlet x = 0 u = 4 y (1 - y), v = 0; at the outlet x = 4 p = 0; on
 all other walls u = v = 0 (Hao et al., arXiv 2306.08827). At the outlet the benchmark's code has no condition beside p
-= 0, which does not determine the flow; here v = 0 there, as in the model of its reference. That is the benchmark's
-file, by finite elements at 12,910 points. It is not quite a solution, as its model also hinders fluid from flowing
-back: where it does, the pressure is down to -0.024, a fifth of that at the inlet. Its error is unknown, and taken for
-1e-2. Best published error 8.2e-2.
+= 0, which does not determine the flow; here v = 0 there, as in the model of its reference. The benchmark's
+file is not quite a solution, as its model also hinders fluid from flowing back: where it does, the pressure is down to
+-0.024, a fifth of that at the inlet. The reference is by spectral elements that shrink towards the corner of the step,
+where the pressure is infinite and not scored. Best published error 8.2e-2.
 
-    NFSOLVE_DATA=FOLDER nfsolve run pinnacle_ns2d_cg
-    nfsolve run pinnacle_ns2d_cg --data ""
+    nfsolve run pinnacle_ns2d_cg
 """
 
 from dataclasses import dataclass
@@ -23,15 +22,12 @@ from problems.pinnacle._flow import SteadyFlow
 class NS2dCG(SteadyFlow):
     """Steady flow down a step."""
 
-    data: str = "pinnacle/ns_0_obstacle.dat"
-    """file of the reference, looked for at this path and under $NFSOLVE_DATA; empty for none"""
-
     domain = Box(x=(0, 4), y=(0, 2)) - Box(x=(-1, 2), y=(1, 3)).named("step")
-    needs = "pinnacle/ns_0_obstacle.dat of the benchmark at --data or under $NFSOLVE_DATA"
+    reference = "references/ns2d_cg.npz"
     label = "NS2d-CG"
     published = 8.2e-2
+    public_file = "pinnacle/ns_0_obstacle.dat"
     repaired = "v = 0 at the outlet was missing"
-    file_error = 1e-2
 
     @boundary(part="x=0")
     def inlet(self, u, v, y):

@@ -5,10 +5,9 @@ div u = 0, on [0, 2] x [0, 1], t in [0, 5], at rest at t = 0. f = (0, -sin(pi x)
 2306.08827). The benchmark's code has p = 0 at the outlet x = 2 and p = 0 at t = 0: the first alone does not determine
 the flow, the second cannot be asked for, as the flow determines its pressure. In the model of its reference no force
 acts on the outlet, p = 2 u_x / 100 and u_y + v_x = 0, as here, but for a term that hinders fluid from flowing back.
-The reference is the benchmark's file; its error is unknown, and taken for 1e-2. Best published error 9.7e-1.
+The reference is by spectral elements and BDF3. Best published error 9.7e-1.
 
-    NFSOLVE_DATA=FOLDER nfsolve run pinnacle_ns2d_lt
-    nfsolve run pinnacle_ns2d_lt --data ""
+    nfsolve run pinnacle_ns2d_lt
 """
 
 import math
@@ -17,24 +16,20 @@ from dataclasses import dataclass
 import torch
 
 from nfsolve import Box, face, interior, main
-from problems.pinnacle._benchmark import Tabulated
+from problems.pinnacle._benchmark import Benchmark
 from problems.pinnacle._flow import NU
 
 
 @dataclass
-class NS2dLT(Tabulated):
+class NS2dLT(Benchmark):
     """Flow in a channel whose inlet pulses."""
-
-    data: str = "pinnacle/ns_long.dat"
-    """file of the reference, looked for at this path and under $NFSOLVE_DATA; empty for none"""
 
     domain = Box(t=(0, 5), x=(0, 2), y=(0, 1))
     unknowns = "u v p"
-    needs = "pinnacle/ns_long.dat of the benchmark at --data or under $NFSOLVE_DATA"
+    reference = "references/ns2d_lt.npz"
     label = "NS2d-LT"
     published = 9.7e-1
     repaired = "no force on the outlet, in place of p = 0 there alone; no condition on p at t = 0"
-    file_error = 1e-2
 
     @interior
     def along(self, u, v, u_t, u_x, u_y, lap_u, p_x):

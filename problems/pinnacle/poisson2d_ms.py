@@ -3,10 +3,9 @@
 a lies between 0.1 and 90; in each cell f = f0 + f1 sin(pi r) sin(pi s), where r and s run from 0 to 1 along x and y;
 du/dn = -u on the sides (Hao et al., arXiv 2306.08827). The benchmark's code has a laplace(u), which is another problem
 where a jumps; the paper has div(a grad u), as here. The fluxes p = a u_x and q = a u_y are unknowns too. The reference
-is the benchmark's file; its error is unknown, and taken for 1e-2. Best published error 5.9e-1.
+is by spectral elements that shrink towards the corners of cells, where u is like r^0.38. Best published error 5.9e-1.
 
     NFSOLVE_DATA=FOLDER nfsolve run pinnacle_poisson2d_ms
-    nfsolve run pinnacle_poisson2d_ms --data ""
 """
 
 import math
@@ -18,30 +17,27 @@ import torch
 
 from nfsolve import Box, InputError, face, interior, main
 from nfsolve.data.tables import find_file
-from problems.pinnacle._fluxes import WithFluxes
+from problems.pinnacle._benchmark import Benchmark
 
 CELLS = 5
 
 
 @dataclass
-class Poisson2dMS(WithFluxes):
+class Poisson2dMS(Benchmark):
     """Poisson's equation in 25 materials, div(a grad u) + f = 0, with its fluxes."""
 
-    data: str = "pinnacle/poisson_manyarea.dat"
-    """file of the reference, looked for at this path and under $NFSOLVE_DATA; empty for none"""
     materials: str = "pinnacle/poisson_a_coef.dat"
     """file of a in each cell, x along rows, looked for in the same way"""
     loads: str = "pinnacle/poisson_f_coef.dat"
     """file of four amplitudes of f in each cell, of which the first and the last count"""
 
     domain = Box(x=(-10, 10), y=(-10, 10))
-    needs = (
-        "pinnacle/poisson_a_coef.dat, poisson_f_coef.dat and (or --data '') poisson_manyarea.dat under $NFSOLVE_DATA"
-    )
+    unknowns = "u p q"
+    needs = "pinnacle/poisson_a_coef.dat and poisson_f_coef.dat of the benchmark under $NFSOLVE_DATA"
+    reference = "references/poisson2d_ms.npz"
     label = "Poisson2d-MS"
     published = 5.9e-1
     repaired = "a laplace(u) in place of div(a grad u), which the paper has"
-    file_error = 1e-2
 
     @interior
     def balance(self, p_x, q_y, x, y):

@@ -2,11 +2,10 @@
 
 k = 8 where z < 1/2 and 10 above; f = 20 exp(sin(pi x) + sin(10 pi y) + sin(5 pi z)) (r^2 - 1) / (r^2 + 1) + 100 sin(pi
 x) sin(10 pi y) sin(5 pi z), r^2 = x^2 + y^2 + z^2 (Hao et al., arXiv 2306.08827). At z = 1/2 u and its slope are
-continuous. Best published error 9.5e-2. Nothing was repaired. The reference is the benchmark's file, by finite
-elements; its error is unknown, and taken for 1e-2.
+continuous. Best published error 9.5e-2. Nothing was repaired. There is no reference
+yet.
 
-    NFSOLVE_DATA=FOLDER nfsolve run pinnacle_poisson3d_cg
-    nfsolve run pinnacle_poisson3d_cg --data ""
+    nfsolve run pinnacle_poisson3d_cg
 """
 
 import math
@@ -15,7 +14,7 @@ from dataclasses import dataclass
 import torch
 
 from nfsolve import Box, Sphere, boundary, interior, main
-from problems.pinnacle._benchmark import Tabulated
+from problems.pinnacle._benchmark import Benchmark
 from problems.pinnacle._holes import without
 
 HOLES = [
@@ -27,18 +26,13 @@ HOLES = [
 
 
 @dataclass
-class Poisson3dCG(Tabulated):
+class Poisson3dCG(Benchmark):
     """The screened Poisson equation in a cube with four round holes."""
-
-    data: str = "pinnacle/poisson_3d.dat"
-    """file of the reference, looked for at this path and under $NFSOLVE_DATA; empty for none"""
 
     domain = without(Box(x=(0, 1), y=(0, 1), z=(0, 1)), HOLES, "hole")
     unknowns = "u"
-    needs = "pinnacle/poisson_3d.dat of the benchmark at --data or under $NFSOLVE_DATA"
     label = "Poisson3d-CG"
     published = 9.5e-2
-    file_error = 1e-2
 
     @interior
     def balance(self, u, lap_u, x, y, z):

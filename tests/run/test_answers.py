@@ -119,6 +119,23 @@ def test_an_integral_that_is_not_resolved_says_so():
         solution_on(SQUARE).integral(lambda x: torch.sin(300 * x) ** 2)
 
 
+def test_a_derivative_without_points_says_what_to_write():
+    with pytest.raises(InputError, match=r"derivative\('u_x'\) needs points, got none. Write solution.derivative"):
+        solution_on(SQUARE).derivative("u_x")
+
+
+@pytest.mark.parametrize("name", ["optimizer", "lr", "seed", "windows", "log_every", "dtype"])
+def test_a_resumed_run_takes_nothing_that_was_decided_before(name, tmp_path):
+    with pytest.raises(InputError, match=rf"cannot take {name}=. Train its field anew: solve\(problem, load"):
+        nf.resume(tmp_path, **{name: 1})
+
+
+@pytest.mark.parametrize(("name", "said"), [("epochs", "Write steps="), ("stepz", "steps")])
+def test_a_resumed_run_names_the_argument_that_was_meant(name, said, tmp_path):
+    with pytest.raises(InputError, match=said):
+        nf.resume(tmp_path, **{name: 1})
+
+
 def test_derivatives_are_exported(tmp_path):
     solution = solution_on(RING)
     with np.load(solution.export(tmp_path / "a.npz", (21, 21), "u u_x")) as found:

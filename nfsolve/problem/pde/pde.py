@@ -197,12 +197,14 @@ class PDE(Problem):
             values = as_field(exact, names, self.outputs)(grid.points)
         elif self.reference:
             points, values, sizes, floor = read_reference(self.reference, type(self), names, self.outputs)
-            grid = inside_only(self.domain, points, sizes)
+            grid = inside_only(self.domain, points, sizes, values.isfinite().any(1))
             values = values if grid.inside is None else values[grid.inside]
         else:
             return None
         place = None if grid.inside is None else grid.inside.to(like.device)
         living = self.living(grid.points)
+        if exact is None and not values.isfinite().all():  # NaN stands for what is not known
+            living = values.isfinite() if living is None else living & values.isfinite()
         return Reference(
             self.as_points(grid.points, like),
             grid.sizes,
@@ -524,14 +526,16 @@ class PDE(Problem):
             values = as_field(field, self.domain.names, self.outputs)(reference.points)
         scores: dict[str, Any] = {"relative_l2": math.nan}
         for i, out in enumerate(self.outputs):
-            rows = slice(None) if reference.living is None else reference.living[:, i]
+            rows: Any = slice(None) if reference.living is None else reference.living[:, i]
+            if isinstance(rows, Tensor) and not rows.any():
+                continue  # nothing of it is known
             u, exact = values[rows, i], reference.values[rows, i]
             scores[f"relative_l2/{out}"] = relative_l2(u, exact) if exact.any() else math.nan
             scores[f"max_error/{out}"] = max_error(u, exact)
             scores[f"reference_floor/{out}"] = reference.floor
             varied = relative_to_variation(u, exact)
             scores |= {} if math.isnan(varied) else {f"relative_to_variation/{out}": varied}
-        known = [scores[f"relative_l2/{out}"] for out in self.outputs]
+        known = [scores[f"relative_l2/{out}"] for out in self.outputs if f"relative_l2/{out}" in scores]
         scores["relative_l2"] = max((error for error in known if error == error), default=math.nan)
         return scores
 

@@ -315,16 +315,17 @@ def box_grid(domain: Domain, sizes: tuple[int, ...] | None) -> Grid:
     return laid
 
 
-def inside_only(domain: Domain, grid: Tensor, sizes: tuple[int, ...]) -> Grid:
-    """Keep the points of a grid that are in the domain.
+def inside_only(domain: Domain, grid: Tensor, sizes: tuple[int, ...], known: Tensor | None = None) -> Grid:
+    """Keep the points of a grid that are in the domain, and of which something is known.
 
     Args:
         domain: The domain.
         grid: Points ``(prod(sizes), d)``.
         sizes: Points along each coordinate.
+        known: Where something is known, bool ``(prod(sizes),)``; None for everywhere.
 
     Returns:
-        The points inside.
+        The points kept.
 
     Raises:
         InputError: No point is inside.
@@ -332,6 +333,8 @@ def inside_only(domain: Domain, grid: Tensor, sizes: tuple[int, ...]) -> Grid:
     inside = (
         domain.contains(grid, slack=1e-6 * domain.size) if domain.solid else torch.ones(len(grid), dtype=torch.bool)
     )
+    if known is not None:
+        inside &= known
     if not inside.any():
         raise InputError(
             f"none of the points of the evaluation grid {sizes} lies in {domain!r}", do="make evaluation finer"

@@ -215,6 +215,6 @@ def _given(data: dict[str, Any]) -> Sample | None:
         what = f"the {times(sizes)} given points" if sizes else f"{len(rows)} given points"
         return Sample(rows.points, values, sizes, what)
     known = data.get("reference")
-    if isinstance(known, Reference) and known.sizes and known.inside is None:
+    if isinstance(known, Reference) and known.sizes and known.inside is None and known.living is None:
         return Sample(known.points, known.values, known.sizes, f"the {times(known.sizes)} grid of the reference")
     return None
