@@ -14,7 +14,7 @@ def test_files_are_small_and_state_their_error(name):
     path = home(name) / f"{name}.npz"
     assert path.stat().st_size < 200_000
     with np.load(path) as table:
-        assert 0 < float(table["error"]) < (3e-2 if name in PINNACLE else 1e-3)
+        assert 0 < float(table["error"]) < (1e-2 if name in PINNACLE else 1e-3)
 
 
 @pytest.mark.parametrize(
