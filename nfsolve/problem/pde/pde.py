@@ -205,6 +205,7 @@ class PDE(Problem):
         living = self.living(grid.points)
         if exact is None and not values.isfinite().all():  # NaN stands for what is not known
             living = values.isfinite() if living is None else living & values.isfinite()
+            values = values.where(living, 0.0)
         return Reference(
             self.as_points(grid.points, like),
             grid.sizes,
