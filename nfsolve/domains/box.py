@@ -123,6 +123,10 @@ class Box(Domain):
         """
         return Product(self, shape)
 
+    def __rmul__(self, shape: Domain) -> Domain:
+        """Return the same product for ``Disk(x=0, y=0, radius=1) * Box(t=(0, 1))``: the box's coordinates come first."""
+        return self * shape
+
     def lifted(self, shape: Domain) -> Domain:
         """Return a shape in the last coordinates at all values of the first; as in `Domain`."""
         more = len(self.names) - len(shape.names)

@@ -285,8 +285,8 @@ class Domain(ABC):
             larger values inside.
 
         Raises:
-            InputError: An unknown coordinate, a value that is not in its bounds, an end of a periodic coordinate, or a
-                domain without volume.
+            InputError: An unknown coordinate, a value that is not in its bounds, an end of a periodic coordinate that
+                is named alone (with others it is a point or line like any other), or a domain without volume.
         """
         if not self.solid:
             sought = ", ".join(f"{name}={value}" for name, value in sides.items())
@@ -296,13 +296,14 @@ class Domain(ABC):
                 f"{', '.join(self.parts) or 'no parts'}",
             )
         found = []
+        place = len(sides) > 1 and not any(isinstance(value, tuple | list) for value in sides.values())
         for name, values in sides.items():
             column = self.index(name)
             for value in values if isinstance(values, tuple | list) else (values,):
-                found.append((column, *self._end(column, value)))
+                found.append((column, *self._end(column, value, place)))
         return found
 
-    def _end(self, column: int, value: object) -> tuple[float, float]:
+    def _end(self, column: int, value: object, place: bool = False) -> tuple[float, float]:
         """Return a value of a coordinate, one of its ends where it is as near, and the sign of the normal there."""
         name, (low, high) = self.names[column], self.bounds[column]
         ends = shortest((low, high))
@@ -314,7 +315,7 @@ class Domain(ABC):
         # as near as a number that was computed otherwise may come, whatever the size of the interval
         slack = 1e-9 * (high - low) + 4e-16 * max(abs(low), abs(high))
         at_end = min(abs(value - low), abs(value - high)) <= slack
-        if at_end and self.periodic[column]:
+        if at_end and self.periodic[column] and not place:
             raise InputError(
                 f"{name} is periodic: the field repeats along it and has no end there, so there is no face "
                 f"{name} = {value}",

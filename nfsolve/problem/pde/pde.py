@@ -41,6 +41,7 @@ from nfsolve.sampling import ADAPTIVE, by_density, retained, sampler
 END_POINTS = 5  # where a condition holds at one point: one is enough, but five rows cannot be mistaken for columns
 INTEGRALS = 24  # times at which an integral is known
 CANDIDATES = 8  # points from which RAD and RAR-D choose one
+SPREAD = 0.05  # least standard deviation of points that fill a domain of unit size, along every direction
 
 
 @dataclass
@@ -265,9 +266,15 @@ class PDE(Problem):
     def fresh(self, data: Batch, generator: Generator, batch: Batch) -> Batch:
         """Draw points for every condition of the whole problem, except on measured data, which have no others.
 
-        A condition at points of the user's own holds inside the domain all the same.
+        A condition at points of the user's own has others only where it is the equation of the problem: where no
+        equation has points that are drawn, and these ones fill the domain, rather than fix a value in one place.
         """
-        conditions = {name: c for name, c in self.conditions().items() if c.kind != "measured"}
+        everywhere = not any(c.kind == "interior" and c.at is None for c in self.conditions().values())
+        conditions = {
+            name: c
+            for name, c in self.conditions().items()
+            if not c.fixed or (c.at is not None and everywhere and self._fill(data["measured"][name].points))
+        }
         drawn = {
             name: rows for name, rows in self.sample(data, SamplerState(), generator).items() if name in conditions
         }
@@ -281,6 +288,13 @@ class PDE(Problem):
                 trained = max(trained, len(rows))
                 drawn[name] = self.sample_on(name, conditions[name], trained, data, generator)
         return drawn
+
+    def _fill(self, points: Tensor) -> bool:
+        """Whether points spread over the domain along every direction."""
+        low, high = torch.tensor(self.domain.bounds, dtype=torch.float64).T
+        unit = (points.detach().cpu().double() - low) / (high - low)
+        spread = torch.linalg.svdvals(unit - unit.mean(0)) / len(unit) ** 0.5
+        return len(spread) == len(low) and float(spread.min()) > SPREAD
 
     def _finer(self, condition: Condition) -> Condition:
         """Return an integral with half as many nodes again along each coordinate."""
