@@ -38,8 +38,10 @@ GOOD = 0.25  # a step that leaves less than this of the loss is taken at once; e
 ENOUGH = 0.9  # part of the loss that the linear model must not leave for a step to be worth its while
 LINEAR = 1.01  # factor within which a step leaves what the linear model foretold: the problem is linear
 ORTHOGONAL = 0.5  # part of its residual in the space of the columns, above which it is rounding that is left
-NEAR = 1e-8  # part of the first loss below which the ridge is on the step, which refines what was solved
-ROUNDING = 1e-20  # part of the first loss below which slow progress is that of rounding
+ROUNDING = 1e-20  # part of the first loss below which slow progress is that of rounding, and steps only refine
+STALLED = 0.5  # part of the loss above which a step may be held up by the rounding of large parameters
+SMALLER = 0.1  # factor by which these must shrink
+COARSER = 10.0  # factor by which the loss may grow with that, for once
 LEAST = 0.99  # and that a step must not leave for another to follow
 
 
@@ -123,7 +125,7 @@ class LinearLeastSquares(OneGroup):
             left = moved @ moved
             return _Trial(float(left) if torch.isfinite(left) else math.inf, end, direction)
 
-        far = float(loss) > NEAR * first  # parts that the residuals do not determine would add up over large steps
+        far = float(loss) > ROUNDING * first  # parts that the residuals do not determine would add up over large steps
         newton = trial(0, theta.double() if far else None)
         rest = residual + jacobian @ newton.direction
         predicted = float(rest @ rest)
@@ -134,6 +136,11 @@ class LinearLeastSquares(OneGroup):
             linear = float(rows.project(rest).square().sum()) <= ORTHOGONAL * predicted
         enough = over or linear or newton.left < GOOD * float(loss)
         best = newton if enough else min(newton, self._cautious(trial, float(loss)), key=lambda t: t.left)
+        if not (far or best.left < STALLED * float(loss)):
+            smaller = trial(0, theta.double())
+            if smaller.left < COARSER * float(loss) and smaller.end.norm() < SMALLER * theta.norm():
+                objective.assign(smaller.end)  # the rounding of large parameters was what no step could lower
+                return loss
         if not best.left < float(loss):
             self.stop_reason = f"converged: no least-squares step lowers the loss {float(loss):.3e}"
             return loss

@@ -39,6 +39,7 @@ WIDTHS = {
     MANY: (400, 800, 1600, 2400),
 }
 SCALES = (2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
+FEW = 4  # bandwidths that are tried where each feature depends on few coordinates
 SCALES_OF_MANY = (0.5, 1.0, *SCALES)  # of so many coordinates that features of few are tried too
 WINDOWS = (2, 4, 8, 16, 32, 64)
 STEPS = 40  # Newton steps of a least-squares trial at most
@@ -184,7 +185,7 @@ class Ladder:
             cautious: Whether to leave it at one or two sizes where these see little of the solution.
         """
         best: Trial | None = None
-        few = 2 if windows == 1 else 1
+        few = 2 if windows == 1 and not self.interactions else 1
         for tried, width in enumerate(WIDTHS.get(self.d, WIDTHS[MANY])):
             if best is not None and (width * self.k > COLUMNS or not self._affordable(best, width)):
                 break
@@ -211,8 +212,9 @@ class Ladder:
             candidates = [tuple(s * factor for s in near.scales) for factor in (1.0, 1.5, 2.2)]
             return self._first_minimum(candidates, width, windows, patience=1)
         scales = SCALES if self.d < MANY else SCALES_OF_MANY
+        scales = scales[:FEW] if self.interactions else scales
         found = self._first_minimum([(s,) * self.d for s in scales], width, windows)
-        if self.d == 1:
+        if self.d == 1 or self.interactions:
             return found
         if found is None or found.relative > UNSEEN:
             found = self._one_fine_axis(width, windows, found)
