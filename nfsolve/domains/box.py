@@ -124,7 +124,7 @@ class Box(Domain):
         return Product(self, shape)
 
     def __rmul__(self, shape: Domain) -> Domain:
-        """Return the same product for ``Disk(x=0, y=0, radius=1) * Box(t=(0, 1))``: the box's coordinates come first."""
+        """Return the same product for ``Disk(...) * Box(t=(0, 1))``: the coordinates of the box come first."""
         return self * shape
 
     def lifted(self, shape: Domain) -> Domain:

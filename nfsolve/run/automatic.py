@@ -4,7 +4,6 @@ What is tried and chosen is said, and stored in ``decisions.json``; a run that w
 it had chosen, or chooses again.
 """
 
-import dataclasses
 import math
 import time
 from dataclasses import asdict
@@ -16,18 +15,17 @@ from nfsolve._core.errors import InputError
 from nfsolve.fields import MLP
 from nfsolve.optim import GaussNewton
 from nfsolve.problem import PDE, OperatorPDE, Problem, Recipe, RunOptions, Stage, may_have_windows
+from nfsolve.run.adaptive import AdaptiveMarch
 from nfsolve.run.estimate import (
-    ROUNDING,
     ErrorEstimate,
     can_estimate,
-    compared,
     default_width,
     error_estimate,
     foretold,
 )
 from nfsolve.run.folder import METRICS, RunFolder, environment
-from nfsolve.run.ladder import GAIN, SEEN, WELL_SOLVED, Ladder, Trial, recipe_of
-from nfsolve.run.march import March, run_or_march
+from nfsolve.run.ladder import UNSEEN, Ladder, Trial, recipe_of
+from nfsolve.run.march import run_or_march
 from nfsolve.run.plan import Plan
 from nfsolve.run.relative import balance
 from nfsolve.run.report import note, reporter
@@ -42,7 +40,9 @@ GOAL = 1e-12  # held-out residual, relative to that of the zero field, at which 
 GOOD = 1e-6  # held-out residual, relative to that of the zero field, of a solution that needs no network
 ESTIMATE = 0.15  # of the time limit that the estimate may add
 NO_TIME = ErrorEstimate({}, False, "not available: there was no time for a second solution", math.nan)
-FINER = 5.0  # times what a solution took: twice as many windows, the first ones again if need be, and the estimate
+MARCH = 0.8  # and that windows of time may
+NETWORK = 0.2  # of it that must be left for a network to be tried after them
+WELL_ENOUGH = 1e-9  # held-out residual, relative to that of the zero field, that no windows need to lower
 NETWORK_POINTS = {1: 100, 2: 1500, 3: 3000}
 NETWORK_WIDTH = {1: 16, 2: 24, 3: 28}
 
@@ -122,32 +122,54 @@ class Automatic:
         """Choose, run, and choose again where the result is not good; return the best solution."""
         ladder = self._ladder()
         trial = ladder.climb(GOAL if self.plan.run.accuracy is None else self.plan.run.accuracy / 100)
-        if trial is not None and trial.relative > GOOD:
+        windows = trial is not None and may_have_windows(self.problem)
+        if trial is not None and trial.relative > GOOD and not (windows and trial.windows > 1):
             trial = ladder.more(trial, MORE * self.left())
         self.decisions["trials"] = [asdict(found) for found in ladder.trials]
         self._store()
-        if trial is None or trial.relative > GOOD:
+        if trial is not None and windows and self._is_for_march(trial, ladder.goal):
+            solution = self._in_windows(trial)
+            if solution is not None:
+                return solution
+        if trial is None or trial.windows > 1 or trial.relative > GOOD:
             return self._with_network(trial, None)
-        solution, found = self._finer(self._features(trial), trial)
+        solution = self._features(trial)
         if self._relative(solution) > max(GOOD, 100 * trial.relative) and not solution.interrupted:
-            return self._with_network(found, solution)
-        return self._finish(solution, found)
+            return self._with_network(trial, solution)
+        return self._finish(solution, trial)
 
-    def _finer(self, solution: Solution, trial: Trial) -> tuple[Solution, Trial]:
-        """Take twice as many windows as long as that helps: the first one, which was tried, may be the easiest."""
-        latest, reached = solution, self._relative(solution)
-        finer = trial
-        while trial.windows > 1 and reached > WELL_SOLVED and FINER * latest.seconds <= self.left():
-            finer = dataclasses.replace(finer, windows=2 * finer.windows)
-            latest, before = self._features(finer), reached
-            now = self._relative(latest)
-            if now < reached:
-                solution, trial, reached = latest, finer, now
-            if latest.interrupted or before / GAIN < now <= SEEN:
-                break
-        if latest is not solution and not latest.interrupted and self.folder is not None:
-            solution = self._features(trial)  # the folder holds the last run
-        return solution, trial
+    def _is_for_march(self, trial: Trial, goal: float) -> bool:
+        """Whether windows of time promise more than one set of features at all times."""
+        return trial.windows > 1 or max(goal, WELL_ENOUGH) < trial.relative <= UNSEEN
+
+    def _in_windows(self, trial: Trial) -> Solution | None:
+        """March through time; train a network as well where that leaves much, and return the better one.
+
+        Returns None where something else is better than marching.
+        """
+        self._tell("marching in windows of time that find their own features")
+        march = AdaptiveMarch(self.problem, trial, self.plan, MARCH * self.left(), self._tell)
+        if not march.go():
+            return None
+        self._decide(f"least squares on {march.features()}")
+        solution = self._march(march)
+        reached = self._relative(solution)
+        whole = trial.relative if trial.windows == 1 else math.inf
+        if whole < reached:
+            return None
+        if reached > GOOD and not solution.interrupted and self.left() > NETWORK * self.limit:
+            network = self._network(reached, foretold(self.problem))
+            if self._relative(network) < reached or network.interrupted:
+                return self._finish(network, None)
+            self._decide("the windows are better after all")
+            solution = self._march(march)
+        return self._finish(solution, None, march)
+
+    def _march(self, march: AdaptiveMarch) -> Solution:
+        """Save and score a march."""
+        if self.folder is not None:
+            self.folder.clear()
+        return march.solution(self.folder, self.kind)
 
     def _with_network(self, trial: Trial | None, features: Solution | None) -> Solution:
         """Train a network, and take the features after all where they are better."""
@@ -199,11 +221,12 @@ class Automatic:
             return math.inf
         return self._measure.of(solution.metrics) / self._measure.zero
 
-    def _finish(self, solution: Solution, trial: Trial | None) -> Solution:
+    def _finish(self, solution: Solution, trial: Trial | None, march: AdaptiveMarch | None = None) -> Solution:
         """Add the estimate of the error and what choosing took."""
         told = isinstance(solution.metrics.get("error_estimate"), float)
         if not (told or solution.failed or can_estimate(self.problem)):
-            solution.metrics |= self._estimate(solution, trial).metrics()
+            found = self._estimate(solution, trial) if march is None else self._estimate_march(march)
+            solution.metrics |= found.metrics()
         took = time.perf_counter() - self.started
         solution.metrics["seconds/choosing"] = round(took - solution.seconds, 3)
         solution.metrics["seconds"] = solution.seconds = took
@@ -219,36 +242,23 @@ class Automatic:
             if not self._is_time_for(foretold(problem)):
                 return NO_TIME
             return error_estimate(problem, solution.field, solution.data, seed)
-        if trial.windows == 1:
-            width = max(default_width(problem), round(1.25 * trial.width))
-            basis = {"width": width, "interactions": trial.interactions}
-            one = trial.seconds * (width / trial.width) ** 2.5
-            if not self._is_time_for(one):
-                return NO_TIME
-            wider = tuple(1.5 * s for s in trial.scales)
-            scales = (trial.scales, wider) if self._is_time_for(2 * one) else (trial.scales,)
-            bases = [basis | {"scale": scale} for scale in scales]
-            found = error_estimate(problem, solution.field, solution.data, seed, bases)
-            if found.trusted or not may_have_windows(self.problem):
-                return found
-        return self._compared(solution, trial)
+        width = max(default_width(problem), round(1.25 * trial.width))
+        basis = {"width": width, "interactions": trial.interactions}
+        one = trial.seconds * (width / trial.width) ** 2.5
+        if not self._is_time_for(one):
+            return NO_TIME
+        wider = tuple(1.5 * s for s in trial.scales)
+        scales = (trial.scales, wider) if self._is_time_for(2 * one) else (trial.scales,)
+        bases = [basis | {"scale": scale} for scale in scales]
+        return error_estimate(problem, solution.field, solution.data, seed, bases)
+
+    def _estimate_march(self, march: AdaptiveMarch) -> ErrorEstimate:
+        march.seconds = time.perf_counter() - march.began + self.left() + ESTIMATE * self.limit
+        return march.estimate()
 
     def _is_time_for(self, seconds: float) -> bool:
         """Whether an estimate fits in what is left of the limit, and what it may add to it."""
         return seconds <= self.left() + ESTIMATE * self.limit
-
-    def _compared(self, solution: Solution, trial: Trial) -> ErrorEstimate:
-        """Compare a solution with one in twice as many windows."""
-        if 2.5 * solution.seconds > self.left():
-            return NO_TIME
-        plan = Plan.of(
-            recipe_of(self.problem, dataclasses.replace(trial, windows=2 * trial.windows)),
-            RunOptions(**self._options()),
-        )
-        other = March(self.problem, plan, None, None).go()
-        before, after = self._relative(solution), self._relative(other)
-        left = after / before if before > 0 else 0.0
-        return compared(self.problem, solution, other, before * self._measure.zero, left, before <= ROUNDING)
 
     def _tell(self, text: str) -> None:
         note(self.report, text)

@@ -133,7 +133,7 @@ def error_estimate(
     if best is None or not math.isfinite(before):
         return ErrorEstimate({}, False, "not to be trusted: the correction is not finite", math.nan)
     after, both = best
-    found = _relative(problem, field, both, data)
+    found = distance(problem, field, both, data)
     rounding = before <= ROUNDING * measure.zero
     left = after / before if before > 0 else 0.0
     trusted = rounding or left <= RESOLVED
@@ -146,30 +146,6 @@ def error_estimate(
         )
     )
     return ErrorEstimate(found, trusted, reason, left, both)
-
-
-def compared(
-    problem: Any, solution: Any, other: Any, residual: float, left: float, rounding: bool = False
-) -> ErrorEstimate:
-    """Estimate the error of a solution by the distance to another one, which is better resolved.
-
-    Args:
-        problem: The problem.
-        solution: The solution.
-        other: The other solution.
-        residual: Held-out residual of the first.
-        left: That of the other, relative to it.
-        rounding: Whether the residual is as small as rounding allows, so that no other solution can be better.
-
-    Returns:
-        The estimate, not to be trusted where the other solution is not better.
-    """
-    gaps = _relative(problem, solution.field, other.field, in_double(solution.data))
-    trusted = rounding or left <= RESOLVED
-    reason = "from a second solution in twice as many windows"
-    if not trusted:
-        reason = f"not to be trusted: twice as many windows leave {left:.2g} of the held-out residual {residual:.1e}"
-    return ErrorEstimate(gaps, trusted, reason, left, other.field)
 
 
 def correct(problem: Any, both: Corrected, data: Any, seed: int, coupled: frozenset[str]) -> None:
@@ -186,7 +162,18 @@ def correct(problem: Any, both: Corrected, data: Any, seed: int, coupled: frozen
         objective.assign(theta + least_squares(jacobian, -residual))
 
 
-def _relative(problem: Any, base: nn.Module, both: nn.Module, data: Any) -> dict[str, float]:
+def distance(problem: Any, base: nn.Module, both: nn.Module, data: Any) -> dict[str, float]:
+    """Return the relative L2 distance of a field from a better one, for each unknown.
+
+    Args:
+        problem: The problem.
+        base: The field.
+        both: The better field.
+        data: What ``problem.load`` gave.
+
+    Returns:
+        Name of the unknown -> distance, absolute where the better field is zero.
+    """
     grid = data["reference"].points if "reference" in data else _grid(problem.domain, data)
     with torch.no_grad():
         now, better = in_pieces(base, grid.to(next(base.parameters()).dtype)).double(), in_pieces(both, grid)

@@ -26,9 +26,11 @@ from nfsolve.run.relative import RelativeResidual, balance
 
 NEEDS_WINDOWS = 1e-6  # held-out residual, relative to that of the zero field, above which windows of time are tried
 WELL_SOLVED = 1e-10  # at which more windows are not worth their time
+STARTED = 1e-3  # at which a march in windows finds the rest where there is space too
 SEEN = 1e-2  # above this, few features in fewer windows are no beginning
 UNSEEN = 0.2  # above this a trial has not seen the solution yet, so that nothing follows from it
 GAIN = 2.0  # factor on the residual that a larger trial must bring for the next larger one
+SPECTRAL = 30.0  # the same where windows of time can be tried instead
 LINEAR = 3  # most steps that a linear problem takes
 STEEP = 5.0  # factor that the last features brought, for which more of them are worth more time
 COLUMNS = 3000  # most columns of a least-squares problem
@@ -119,7 +121,7 @@ class Ladder:
         self.goal = goal
         may = may_have_windows(self.problem)
         best = self._of_few() if self.d >= MANY else self._grow(1, cautious=may)
-        if may and not (best and best.relative <= NEEDS_WINDOWS):
+        if may and not (best and best.relative <= (NEEDS_WINDOWS if self.d == 1 else SEEN)):
             best = self._in_windows(best)
             if best is not None and best.windows == 1 and best.relative > goal:
                 more = self._grow(1)  # windows did not help: take as many features as fit
@@ -173,7 +175,8 @@ class Ladder:
             skip = trial.relative > UNSEEN
             if found is None or trial.relative < found.relative / GAIN:
                 found = trial
-            if found.relative <= max(10 * self.goal, WELL_SOLVED) or self.left() < 2 * windows * trial.seconds:
+            enough = max(10 * self.goal, WELL_SOLVED) if self.d == 1 else STARTED
+            if found.relative <= enough or self.left() < 2 * windows * trial.seconds:
                 break
         return found
 
@@ -194,7 +197,8 @@ class Ladder:
             found = self._bandwidth(width, windows, best)
             if found is None:
                 continue
-            gained = best is None or found.relative < best.relative / GAIN
+            factor = SPECTRAL if cautious and tried and self.d > 1 and not self.interactions else GAIN
+            gained = best is None or found.relative < best.relative / factor
             if best is None or found.relative < best.relative:
                 best = found
             if best.relative <= self.goal or not (gained or best.relative > UNSEEN):

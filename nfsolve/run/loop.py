@@ -91,7 +91,12 @@ class Run:
             self.folder.start(self.plan.config(self.problem), environment(self.device, self.ranks.count))
 
     def go(self) -> Solution:
-        """Run to the end, unless a resumed run was there; Ctrl-C finishes the step, saves and stops."""
+        """Run to the end, unless a resumed run was there, save and score; Ctrl-C finishes the step and stops."""
+        self.train()
+        return self._finish()
+
+    def train(self) -> None:
+        """Run to the end without saving or scoring the result."""
         with Interrupt() as interrupt:
             self.watch.start()
             self._saved_at = time.perf_counter()
@@ -100,7 +105,6 @@ class Run:
                 self._log()
             if not self._over:
                 self._run_stages(interrupt)
-        return self._finish()
 
     def _run_stages(self, interrupt: Interrupt) -> None:
         self.stopped = ""
@@ -313,11 +317,12 @@ class Run:
             return
         try:
             self.folder.write_history(self.history)
-            self.folder.save_checkpoint(self._state())
+            self.folder.save_checkpoint(self.state())
         except SaveError as error:
             self.report({"warning": str(error)})
 
-    def _state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint holds."""
         return {
             "problem": type(self.problem).__name__,
             "stage": self.stage,
@@ -371,7 +376,7 @@ class Run:
         """Save a training that has ended; of a failed one the last good checkpoint stays."""
         folder.write_history(self.history)
         if not self.failed:
-            folder.save_checkpoint(self._state())
+            folder.save_checkpoint(self.state())
             folder.save_field(self.objective.system.state_dict())
 
     def _full_scores(self, bare: bool) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Marching in time: one `Run` for each window, each of which goes on from the field of the one before."""
 
 import dataclasses
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,12 +12,28 @@ from nfsolve._core.random import generator
 from nfsolve._core.ranks import ALONE, Ranks
 from nfsolve.fields import Windows
 from nfsolve.problem import Problem, check_windows, cuts_of, window_of
-from nfsolve.run.folder import RunFolder, SaveError, check_same_problem, load_weights
+from nfsolve.run.folder import RunFolder, SaveError, check_same_problem, environment, load_weights
 from nfsolve.run.heldout import diverged, held_out, mean_rms, warnings
 from nfsolve.run.loop import Run, finish
 from nfsolve.run.plan import Plan, make_field
 from nfsolve.run.report import reporter
 from nfsolve.run.solution import Solution, doubtful
+
+
+@dataclass(frozen=True)
+class Marched:
+    """The fields of a march, one for each window, in the place of the field of a plan.
+
+    Attributes:
+        ends: Times at which one window ends and the next begins, one fewer than there are windows.
+        fields: What builds the field of each window.
+        points: Factor on the points of each window.
+    """
+
+    ends: tuple[float, ...]
+    fields: tuple[Any, ...]
+    points: tuple[float, ...]
+
 
 COUNTED = ("steps", "seconds", "cpu_seconds", "evaluations")
 
@@ -59,6 +76,8 @@ class March:
         self.problem = pde
         self.plan, self.folder = plan, folder
         self.cuts = cuts_of(self.problem, plan.run.windows)
+        if isinstance(plan.field, Marched):
+            self.cuts = (self.cuts[0], *plan.field.ends, self.cuts[-1])
         total = plan.run.windows * sum(stage.steps for stage in plan.stages)
         self.report = reporter(report, total, plan.run.time_limit)
         self.done: list[dict[str, Any]] = []  # what the checkpoint holds of each finished window
@@ -113,7 +132,7 @@ class March:
         w = len(self.done)
         previous = self.fields[-1] if self.fields else None
         view = window_of(self.problem, self.cuts[w], self.cuts[w + 1], previous)
-        plan, used = self.plan, sum(window["elapsed"] for window in self.done)
+        plan, used = self._plan_of(w), sum(window["elapsed"] for window in self.done)
         field = make_field(view, plan)
         if previous is not None and plan.run.carry and self._current is None:
             _carry(previous, field)
@@ -122,6 +141,31 @@ class March:
         part = dataclasses.replace(plan, field=field).with_run(windows=1, time_limit=limit)
         folder = _Part(self, self.folder) if self.folder is not None else None
         return Run(view, part, folder, self._tell, self._current, self.ranks)
+
+    def _plan_of(self, w: int) -> Plan:
+        """Return the plan of a window."""
+        each = self.plan.field
+        if not isinstance(each, Marched):
+            return self.plan
+        stages = tuple(dataclasses.replace(stage, points=each.points[w]) for stage in self.plan.stages)
+        return dataclasses.replace(self.plan, field=each.fields[w], stages=stages)
+
+    def finished(self, runs: list[Run]) -> Solution:
+        """Save and score runs of all windows that have come to their ends, as if they had been made here.
+
+        Args:
+            runs: One run for each window, in the order of time.
+
+        Returns:
+            The solution.
+        """
+        for run in runs[:-1]:
+            self._close(run)
+        if self.folder is not None:
+            self.folder.start(self.plan.config(self.problem), environment(runs[-1].device))
+            self.folder.write_history(self.rows(runs[-1].history))
+            self.folder.save_checkpoint(self.state(runs[-1].state()))
+        return self._finish(runs[-1])
 
     def _tell(self, row: dict[str, Any]) -> None:
         self.report(row if "warning" in row else {**self.shifted(row), "windows": self.plan.run.windows})
@@ -150,7 +194,7 @@ class March:
     def _restore(self, state: dict[str, Any]) -> None:
         check_same_problem(state, self.problem)
         for w, window in enumerate(state["windows"]):
-            field = make_field(window_of(self.problem, self.cuts[w], self.cuts[w + 1]), self.plan)
+            field = make_field(window_of(self.problem, self.cuts[w], self.cuts[w + 1]), self._plan_of(w))
             load_weights(field, window["field"])
             self.fields.append(field.requires_grad_(False))
             self.done.append(window)

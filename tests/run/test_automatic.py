@@ -185,30 +185,6 @@ def test_what_the_features_cannot_resolve_is_not_estimated():
     assert "not to be trusted" in found.metrics()["error_estimate"]
 
 
-@dataclass
-class SwitchesLate(PDE):
-    """A slow rotation that becomes a fast one near the end: the first windows are the easy ones."""
-
-    domain = Box(t=(0, 10))
-    unknowns = "u v"
-
-    @interior
-    def turns(self, u, v, u_t, v_t, t):
-        speed = 1 + 30 * torch.sigmoid(4 * (t - 8))
-        return torch.cat([u_t + speed * v * (1 + 0 * u), v_t - speed * u], -1)
-
-    @face(t=0)
-    def start(self, u, v):
-        return torch.cat([u - 1, v], -1)
-
-
-def test_windows_are_halved_where_later_ones_are_harder():
-    solution = nf.solve(SwitchesLate(), report=None, time_limit=300)
-    counts = [int(words.split(" in ")[1].split()[0]) for words in solution.decisions if " windows" in words]
-    assert counts == sorted(counts) and len(counts) >= 2
-    assert solution.metrics["heldout/turns"] < 1e-6
-
-
 class Pierced(PDE):
     domain = Box(x=(-2, 2), y=(-1, 1)) - nf.Disk(x=0.5, y=0.1, radius=0.4)
     unknowns = "u"

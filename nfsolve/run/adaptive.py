@@ -1,0 +1,296 @@
+"""Marching in time where each window finds its own length, number of features and bandwidth.
+
+A front that forms, a wave that steepens or a transient that dies out need other features later than at the start. A
+window is tried with the choice of the one before and judged by its held-out residual. Where that is too large, more
+bandwidth in space, a shorter window and more features are tried, in this order; where it is far smaller than need be,
+the next window is longer. This is step-size control as in solvers of ordinary differential equations (Hairer, Norsett
+& Wanner, Solving Ordinary Differential Equations I, 1993, II.4), with the residual in the place of the local error.
+"""
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from nfsolve.fields import RandomFeatures, Windows
+from nfsolve.fields.corrected import Corrected
+from nfsolve.problem import Recipe, RunOptions, window_of
+from nfsolve.run.estimate import RESOLVED, ROUNDING, ErrorEstimate, correct, default_width, distance
+from nfsolve.run.ladder import COLUMNS, GAIN, UNSEEN, WIDTHS, Trial, recipe_of
+from nfsolve.run.loop import Run
+from nfsolve.run.march import March, Marched
+from nfsolve.run.plan import Plan
+from nfsolve.run.relative import RelativeResidual
+from nfsolve.run.solution import Solution
+
+BEST = 1e-10  # held-out residual of a window, relative to that of zero, that is asked for at first
+RELAXED = 10.0  # factor by which more is allowed where there is no time for less
+HOPELESS = 1e-3  # a first window that leaves more is better left to a network
+WIDER = 1.5  # factor on the bandwidth in space
+RICHER = 1.2  # factor on the bandwidth of corrections, which have WIDER times as many features
+SHORTER = 0.7  # factor on the bandwidth in time of half a window
+LONGER = 1.5  # factor on the length of a window after one that left far less than allowed
+EASY = 20.0  # factor by which it must
+HELPED = 5.0  # factor that half a window must bring to be worth twice as many of them
+SHARE = 0.7  # of the time that is left, that all further windows may take with another choice
+TURNS = 8  # changes of one window
+TINY = 1e-4  # shortest window, as a part of all times
+LOW = 1e-3  # part of the largest zero residual of the windows so far, to which residuals are related at least
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a window is solved with.
+
+    Attributes:
+        length: Its length in time.
+        width: Number of features.
+        scales: Bandwidth for each coordinate.
+    """
+
+    length: float
+    width: int
+    scales: tuple[float, ...]
+
+
+@dataclass
+class Piece:
+    """A window that was solved: its choice, its run, and its held-out residual relative to that of zero."""
+
+    choice: Choice
+    start: float
+    end: float
+    run: Run
+    relative: float
+    seconds: float
+
+
+class AdaptiveMarch:
+    """Marches through time with random features, as far as the time allows.
+
+    Args:
+        problem: The problem on its whole time interval.
+        first: The trial from which the first window begins.
+        plan: Seed and device.
+        seconds: Time that it may take.
+        tell: Called with a sentence for each window.
+    """
+
+    def __init__(self, problem: Any, first: Trial, plan: Plan, seconds: float, tell: Callable[[str], None]):
+        self.problem, self.plan, self.tell = problem, plan, tell
+        self.began, self.seconds = time.perf_counter(), seconds
+        self.column = problem.domain.index("t")
+        self.start, self.end = problem.domain.bounds[self.column]
+        self.tolerance = BEST
+        self.interactions = first.interactions
+        self.pieces: list[Piece] = []
+        length = (self.end - self.start) / max(first.windows, 1)
+        self.choice = Choice(length, first.width, first.scales)
+        if first.windows == 1:  # which was not good enough
+            self.choice = self._halved(self._halved(self.choice))
+        self._view: tuple[tuple[float, float], Any, RelativeResidual] | None = None
+        self._zero = 0.0
+
+    def left(self) -> float:
+        """Seconds that are left."""
+        return self.seconds - (time.perf_counter() - self.began)
+
+    def go(self) -> bool:
+        """March to the end of time; return whether that was reached."""
+        at = self.start
+        while at < self.end - 1e-12 * (self.end - self.start):
+            piece = self._window(at)
+            hopeless = piece.relative > HOPELESS
+            if hopeless or piece.run.failed or piece.run.interrupted or self.left() <= 0:
+                self.tell(f"gave up marching at t = {at:g}: {_words(piece)}")
+                return False
+            self._accept(piece)
+            at = piece.end
+        return True
+
+    def _accept(self, piece: Piece) -> None:
+        easy = EASY * piece.relative < self.tolerance and piece.choice.width <= self.choice.width
+        self.tell(_words(piece))
+        self.pieces.append(piece)
+        piece.run.field.requires_grad_(False)
+        self.choice = piece.choice
+        if easy:
+            scales = self._scaled(piece.choice.scales, LONGER**0.5, 1.0)
+            self.choice = dataclasses.replace(piece.choice, length=LONGER * piece.choice.length, scales=scales)
+        done = (piece.end - self.start) / (self.end - self.start)
+        spent = time.perf_counter() - self.began
+        if spent * (1 - done) / done > self.left() and self.tolerance < HOPELESS / RELAXED:
+            self.tolerance *= RELAXED  # or the end is not reached
+
+    def _window(self, at: float) -> Piece:
+        """Solve the next window, with other choices where its residual is too large."""
+        best = self._solve(at, self.choice)
+        for _ in range(TURNS):
+            if best.relative <= self.tolerance or self.left() <= 0 or best.run.interrupted:
+                break
+            better = self._better(at, best)
+            if better is None:
+                break
+            best = better
+        if best.relative > self.tolerance:
+            self.tolerance = min(GAIN * best.relative, HOPELESS)
+        return best
+
+    def _better(self, at: float, now: Piece) -> Piece | None:
+        """Return the first change of a window that helps, or None."""
+        choice = now.choice
+        if now.relative < UNSEEN:
+            wider = self._solve(at, dataclasses.replace(choice, scales=self._wider(choice.scales)))
+            if wider.relative < now.relative / GAIN:
+                return wider
+            now = min(now, wider, key=lambda piece: piece.relative)
+        shorter = self._halved(now.choice)
+        while shorter.length > TINY * (self.end - self.start) and self._is_time_for(2 * now.seconds, at, now):
+            half = self._solve(at, shorter)
+            helped = half.relative < now.relative / (HELPED if now.relative <= HOPELESS else 1.0)
+            if helped or half.relative <= self.tolerance:
+                return half
+            if now.relative <= HOPELESS:
+                break
+            shorter = self._halved(shorter)
+        more = self._more(choice.width)
+        if more is not None and self._is_time_for(self._cost(now, more), at, now):
+            larger = [self._solve(at, dataclasses.replace(now.choice, width=more))]
+            if larger[0].relative > self.tolerance and self._is_time_for(larger[0].seconds, at, now):
+                scales = self._wider(now.choice.scales)
+                larger.append(self._solve(at, dataclasses.replace(now.choice, width=more, scales=scales)))
+            found = min(larger, key=lambda piece: piece.relative)
+            if found.relative < now.relative / GAIN:
+                return found
+        return None if now.choice == choice else now
+
+    def _more(self, width: int) -> int | None:
+        """Return the next larger number of features that fits, or None."""
+        sizes = WIDTHS.get(len(self.problem.domain.names), WIDTHS[max(WIDTHS)])
+        limit = COLUMNS // len(self.problem.outputs)
+        return next((size for size in (*sizes, 2 * sizes[-1]) if 1.4 * width < size <= limit), None)
+
+    def _is_time_for(self, seconds: float, at: float, piece: Piece) -> bool:
+        """Whether as many windows as are left could take so long each; what does not work yet may take most of it."""
+        windows = max((self.end - at) / (piece.end - at), 1.0) if piece.relative <= HOPELESS else 2.0
+        return seconds * windows < SHARE * self.left()
+
+    def _cost(self, piece: Piece, width: int) -> float:
+        return piece.seconds * (width / piece.choice.width) ** 2.5
+
+    def _scaled(self, scales: tuple[float, ...], in_time: float, in_space: float) -> tuple[float, ...]:
+        return tuple(s * (in_time if i == self.column else in_space) for i, s in enumerate(scales))
+
+    def _wider(self, scales: tuple[float, ...]) -> tuple[float, ...]:
+        """More bandwidth in space, or in time where there is no space."""
+        return self._scaled(scales, WIDER if len(scales) == 1 else 1.0, WIDER)
+
+    def _halved(self, choice: Choice) -> Choice:
+        factor = 1.0 if len(choice.scales) == 1 else SHORTER
+        return dataclasses.replace(choice, length=choice.length / 2, scales=self._scaled(choice.scales, factor, 1.0))
+
+    def _solve(self, at: float, choice: Choice) -> Piece:
+        """Solve a window that begins at a time."""
+        begun = time.perf_counter()
+        end = at + choice.length
+        if end + 0.3 * choice.length > self.end:
+            end = self.end
+        choice = dataclasses.replace(choice, length=end - at)
+        view, measure = self._on(at, end)
+        plan = self._plan_of(choice, max(self.left(), 0.1))
+        run = Run(view, plan, None, None)
+        run.train()
+        relative = measure.size(run.field) / max(measure.zero, LOW * self._zero) if not run.failed else math.inf
+        relative = relative if math.isfinite(relative) else math.inf
+        return Piece(choice, at, end, run, relative, time.perf_counter() - begun)
+
+    def _on(self, start: float, end: float) -> tuple[Any, RelativeResidual]:
+        """The problem on a window, and its measure."""
+        if self._view is None or self._view[0] != (start, end):
+            previous = self.pieces[-1].run.field if self.pieces else None
+            view = window_of(self.problem, start, end, previous)
+            data = view.load(self.plan.run.device, torch.float64)
+            self._view = (start, end), view, RelativeResidual(view, data, self.plan.run.seed)
+            self._zero = max(self._zero, self._view[2].zero)
+        return self._view[1], self._view[2]
+
+    def features(self) -> str:
+        """Say in words what the windows were solved with."""
+        widths = sorted({piece.choice.width for piece in self.pieces})
+        few, many = widths[0], widths[-1]
+        return f"{few if few == many else f'{few} to {many}'} random features in {len(self.pieces)} windows"
+
+    def _recipe(self, choice: Choice) -> Recipe:
+        return recipe_of(self.problem, Trial(choice.width, choice.scales, 1, self.interactions, 0.0, 0, 0.0))
+
+    def _plan_of(self, choice: Choice, seconds: float | None) -> Plan:
+        run = self.plan.run
+        return Plan.of(self._recipe(choice), RunOptions(seed=run.seed, device=run.device, time_limit=seconds))
+
+    def solution(self, folder: Any = None, report: Any = None) -> Solution:
+        """Return the solution that all windows make together, saved in a folder if there is one."""
+        recipes = [self._recipe(piece.choice) for piece in self.pieces]
+        each = Marched(
+            ends=tuple(piece.end for piece in self.pieces[:-1]),
+            fields=tuple(recipe.field for recipe in recipes),
+            points=tuple(recipe.stages[0].points for recipe in recipes),
+        )
+        plan = dataclasses.replace(self._plan_of(self.pieces[-1].choice, None), field=each)
+        plan = plan.with_run(windows=len(self.pieces))
+        return March(self.problem, plan, folder, report).finished([piece.run for piece in self.pieces])
+
+    def estimate(self) -> ErrorEstimate:
+        """Estimate the error of the whole by a linearised correction in each window, handed over to the next."""
+        boths: list[nn.Module] = []
+        before = after = zero = 0.0
+        for piece in self.pieces:
+            view = window_of(self.problem, piece.start, piece.end, boths[-1] if boths else None)
+            data = view.load(self.plan.run.device, torch.float64)
+            measure = RelativeResidual(view, data, self.plan.run.seed, "estimate")
+            width = max(default_width(self.problem) // 2, round(WIDER * piece.choice.width))
+            scales = self._scaled(piece.choice.scales, RICHER, RICHER)
+            made = {"width": width, "scale": scales, "interactions": self.interactions}
+            made |= {"seed": self.plan.run.seed + 1, "dtype": torch.float64}
+            correction = RandomFeatures(view.domain, view.unknowns, **made).to(data["like"].device)
+            both = Corrected(piece.run.field, correction)
+            before += measure.size(piece.run.field) ** 2
+            correct(view, both, data, self.plan.run.seed, measure.coupled)
+            after += measure.size(both) ** 2
+            zero = max(zero, measure.zero)
+            boths.append(both.requires_grad_(False))
+            if self.left() < 0:
+                return ErrorEstimate({}, False, "not available: there was no time to correct all windows", math.nan)
+        return self._estimated(boths, math.sqrt(before), math.sqrt(after), zero)
+
+    def _estimated(self, boths: list[nn.Module], before: float, after: float, zero: float) -> ErrorEstimate:
+        """Compare the fields of all windows with the corrected ones."""
+        cuts = tuple(piece.end for piece in self.pieces[:-1])
+        plain, better = (
+            Windows(fields, cuts, self.column) if cuts else fields[0]
+            for fields in ([piece.run.field for piece in self.pieces], boths)
+        )
+        data = self.problem.load(self.plan.run.device, torch.float64)
+        left = after / before if before > 0 else 0.0
+        rounding = before <= ROUNDING * zero
+        trusted = rounding or left <= RESOLVED
+        reason = "from a linearised correction in each window, on fresh points"
+        if not trusted:
+            reason = (
+                f"not to be trusted: a correction in each window leaves {left:.2g} of the held-out residual "
+                f"{before:.1e}, so that the error is not resolved"
+            )
+        return ErrorEstimate(distance(self.problem, plain, better, data), trusted, reason, left, better)
+
+
+def _words(piece: Piece) -> str:
+    choice = piece.choice
+    scales = ", ".join(f"{s:.3g}" for s in choice.scales)
+    return (
+        f"window to t = {piece.end:g}: {choice.width} features, bandwidth {scales}: held-out residual "
+        f"{piece.relative:.1e} times that of the zero field"
+    )

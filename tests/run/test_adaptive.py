@@ -1,0 +1,85 @@
+"""Windows of time that find their own length and features."""
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+import nfsolve as nf
+from nfsolve import PDE, Box, face, interior
+from nfsolve.problem import RunOptions
+from nfsolve.run.adaptive import AdaptiveMarch
+from nfsolve.run.ladder import Trial
+from nfsolve.run.march import Marched
+from nfsolve.run.plan import Plan
+
+
+@dataclass
+class SwitchesLate(PDE):
+    """A slow rotation that becomes a fast one near the end: the first windows are the easy ones."""
+
+    domain = Box(t=(0, 10))
+    unknowns = "u v"
+
+    @interior
+    def turns(self, u, v, u_t, v_t, t):
+        speed = 1 + 30 * torch.sigmoid(4 * (t - 8))
+        return torch.cat([u_t + speed * v * (1 + 0 * u), v_t - speed * u], -1)
+
+    @face(t=0)
+    def start(self, u, v):
+        return torch.cat([u - 1, v], -1)
+
+    def exact(self, t):
+        turned = t + 7.5 * (torch.nn.functional.softplus(4 * (t - 8)) - torch.nn.functional.softplus(0 * t - 32.0))
+        return torch.cos(turned), torch.sin(turned)
+
+
+def trial(width=40, scale=8.0, windows=4):
+    return Trial(width, (scale,), windows, 0, 1e-3, 5, 0.1)
+
+
+def march(problem, seconds=300.0, **first):
+    plan = Plan.of(problem.recipe(), RunOptions(seed=0, device="cpu"))
+    said = []
+    return AdaptiveMarch(problem, trial(**first), plan, seconds, said.append), said
+
+
+def test_windows_are_shorter_where_the_solution_is_faster():
+    marching, said = march(SwitchesLate())
+    assert marching.go()
+    lengths = [piece.end - piece.start for piece in marching.pieces]
+    assert max(lengths) > 2 * min(lengths[1:-1]) and len(said) == len(lengths)
+    solution = marching.solution()
+    assert solution.metrics["relative_l2"] < 1e-8
+    found = marching.estimate()
+    assert found.trusted and solution.metrics["relative_l2"] / 3 < found.worst < 3 * solution.metrics["relative_l2"]
+
+
+def test_a_march_that_found_its_windows_is_a_run_like_any_other(tmp_path):
+    solution = nf.solve(SwitchesLate(), report=None, time_limit=300, out=tmp_path / "run")
+    assert "windows" in solution.decisions[-1] and solution.metrics["relative_l2"] < 1e-8
+    points = torch.linspace(0, 10, 50, dtype=torch.float64)[:, None]
+    again = nf.reopen(tmp_path / "run")
+    assert torch.equal(again.field(points), solution.field(points))
+    assert again.metrics["relative_l2"] == solution.metrics["relative_l2"]
+    assert nf.resume(tmp_path / "run", report=None).metrics["relative_l2"] == solution.metrics["relative_l2"]
+    assert [row["window"] for row in again.history] == sorted(row["window"] for row in again.history)
+
+
+def test_a_march_without_time_gives_up_and_says_where():
+    marching, said = march(SwitchesLate(), seconds=0.0)
+    assert not marching.go()
+    assert said[-1].startswith("gave up marching at t = 0: window to t = ")
+
+
+def test_windows_of_their_own_are_plain_data():
+    fields = (nf.RandomFeatures, nf.MLP)
+    plan = Plan.of(SwitchesLate().recipe(), RunOptions(windows=2), field=Marched((3.0,), fields, (1.0, 2.0)))
+    _, read = Plan.from_config(plan.config(SwitchesLate()), SwitchesLate())
+    assert read.field == plan.field
+
+
+@pytest.mark.parametrize(("width", "more"), [(40, 80), (100, 160), (320, 640), (3000, None)])
+def test_the_next_number_of_features_is_larger_and_fits(width, more):
+    assert march(SwitchesLate(), width=width)[0]._more(width) == more
