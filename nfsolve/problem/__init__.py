@@ -11,7 +11,7 @@ from nfsolve.problem.pde.evaluate import in_pieces
 from nfsolve.problem.pde.pde import PDE
 from nfsolve.problem.pde.window import check_windows, cuts_of, may_have_windows, window_of
 from nfsolve.problem.problem import Batch, FieldFunction, Problem, SamplerState
-from nfsolve.problem.recipe import Recipe, RunOptions, Stage
+from nfsolve.problem.recipe import Marched, Recipe, RunOptions, Stage
 from nfsolve.problem.rows import Rows
 from nfsolve.problem.unknowns import Unknown
 
@@ -19,6 +19,7 @@ __all__ = [
     "PDE",
     "Batch",
     "FieldFunction",
+    "Marched",
     "Measurement",
     "Numbers",
     "Objective",

@@ -273,3 +273,18 @@ class Recipe:
         said = [name for name in OF_STAGES if name in self.run.said()]
         if said:
             raise InputError(f"run= of a recipe leaves {said[0]} to its stages", do="put it into the stages")
+
+
+@dataclass(frozen=True)
+class Marched:
+    """The fields of a march, one for each window, in the place of the field of a plan.
+
+    Attributes:
+        ends: Times at which one window ends and the next begins, one fewer than there are windows.
+        fields: What builds the field of each window.
+        points: Factor on the points of each window.
+    """
+
+    ends: tuple[float, ...]
+    fields: tuple[Any, ...]
+    points: tuple[float, ...]

@@ -19,11 +19,11 @@ from torch import nn
 
 from nfsolve.fields import RandomFeatures, Windows
 from nfsolve.fields.corrected import Corrected
-from nfsolve.problem import Recipe, RunOptions, window_of
+from nfsolve.problem import Marched, Recipe, RunOptions, window_of
 from nfsolve.run.estimate import RESOLVED, ROUNDING, ErrorEstimate, correct, default_width, distance
 from nfsolve.run.ladder import COLUMNS, GAIN, UNSEEN, WIDTHS, Trial, recipe_of
 from nfsolve.run.loop import Run
-from nfsolve.run.march import March, Marched
+from nfsolve.run.march import March
 from nfsolve.run.plan import Plan
 from nfsolve.run.relative import RelativeResidual
 from nfsolve.run.solution import Solution

@@ -1,7 +1,6 @@
 """Marching in time: one `Run` for each window, each of which goes on from the field of the one before."""
 
 import dataclasses
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,29 +10,13 @@ from nfsolve._core.errors import InputError
 from nfsolve._core.random import generator
 from nfsolve._core.ranks import ALONE, Ranks
 from nfsolve.fields import Windows
-from nfsolve.problem import Problem, check_windows, cuts_of, window_of
+from nfsolve.problem import Marched, Problem, check_windows, cuts_of, window_of
 from nfsolve.run.folder import RunFolder, SaveError, check_same_problem, environment, load_weights
 from nfsolve.run.heldout import diverged, held_out, mean_rms, warnings
 from nfsolve.run.loop import Run, finish
 from nfsolve.run.plan import Plan, make_field
 from nfsolve.run.report import reporter
 from nfsolve.run.solution import Solution, doubtful
-
-
-@dataclass(frozen=True)
-class Marched:
-    """The fields of a march, one for each window, in the place of the field of a plan.
-
-    Attributes:
-        ends: Times at which one window ends and the next begins, one fewer than there are windows.
-        fields: What builds the field of each window.
-        points: Factor on the points of each window.
-    """
-
-    ends: tuple[float, ...]
-    fields: tuple[Any, ...]
-    points: tuple[float, ...]
-
 
 COUNTED = ("steps", "seconds", "cpu_seconds", "evaluations")
 
