@@ -17,6 +17,7 @@ from torch import Tensor
 
 from nfsolve._core.arrays import reason
 from nfsolve._core.errors import InputError, require
+from nfsolve.data import sixteen_bits
 from nfsolve.data.tables import find_file
 
 SMALLEST = 22  # pixels along a side: two windows of SSIM
@@ -78,21 +79,59 @@ def decode(content: bytes, what: str) -> Tensor:
         with warnings.catch_warnings(), Image.open(io.BytesIO(content)) as image:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:  # an MPO is a photograph with its preview
-                raise ValueError(f"it holds {image.n_frames} pictures, and one is needed")  # type: ignore[attr-defined]
-            bits = _bits(image, content)
+                raise InputError(
+                    f"{what} must be one picture, but it holds {image.n_frames} pictures, and one is needed",  # type: ignore[attr-defined]
+                    do="save the frame or page that you mean as PNG",
+                )
+            bits, inverted = _bits(image, content), _is_white_at_0(image)
+            if bits > 8 and (deep := sixteen_bits.colours(image, content)) is not None:
+                return torch.from_numpy(deep)
             image.load()
+            if image.mode == "L" and bits in (2, 4) and "transparency" in image.info:  # Pillow widens all but the key
+                image.info["transparency"] *= 255 // (2**bits - 1)
             upright = ImageOps.exif_transpose(image)
     except UnidentifiedImageError as error:
+        tiff = content[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+        known = (
+            "this kind of TIFF, such as one of floating-point colours, is not read"
+            if tiff
+            else "its format is not known"
+        )
         raise InputError(
-            f"{what} must be a picture such as PNG, JPEG or TIFF, but its format is not known",
+            f"{what} must be a picture such as PNG, JPEG or TIFF, but {known}",
             do="open it in a viewer and save it as PNG",
         ) from error
+    except InputError:
+        raise
     except Exception as error:  # decoders raise whatever they like; a picture of too many pixels ends here as well
         raise InputError(
             f"{what} must be a whole picture, but it could not be decoded ({reason(error)})",
             do="open it in a viewer and save it again, or make it smaller",
         ) from error
-    return to_values(upright, what, bits, image.format or "")
+    values = to_values(upright, what, bits, image.format or "")
+    return 1 - values if inverted else values
+
+
+def from_pillow(image: Image.Image, what: str = "the picture") -> Tensor:
+    """Convert a picture that Pillow has opened or made, as `decode` does.
+
+    Args:
+        image: The picture; of an animation its current frame.
+        what: What to call it in an error.
+
+    Returns:
+        ``(height, width, 1 to 4)`` in [0, 1].
+
+    Raises:
+        InputError: As for `decode`, or colours of 16 bits, which Pillow would cut to 8.
+    """
+    if image.mode in DIRECT and ";16" in sixteen_bits.raw_mode(image):
+        raise InputError(
+            f"{what} must have 8 bits in each channel where Pillow holds it, but its file has 16",
+            do="give the path of the file",
+        )
+    values = to_values(ImageOps.exif_transpose(image), what, kind=image.format or "")
+    return 1 - values if _is_white_at_0(image) else values
 
 
 def to_values(image: Image.Image, what: str, bits: int = 8, kind: str = "") -> Tensor:
@@ -114,8 +153,9 @@ def to_values(image: Image.Image, what: str, bits: int = 8, kind: str = "") -> T
     if mode in DIRECT:
         if bits > 8:  # Pillow would drop the lower bits
             raise InputError(
-                f"{what} must have 8 bits in each channel of mode {mode}, but it has {bits}",
-                do="convert it to 8 bits, or to brightness in 16 bits",
+                f"{what} must have 8 bits in each channel of mode {mode}, but it has {bits}, in planes or "
+                "multiplied by alpha",
+                do="save it as PNG of 16 bits",
             )
         target = DIRECT[mode]
         if mode == "P" or "transparency" in image.info:
@@ -124,12 +164,10 @@ def to_values(image: Image.Image, what: str, bits: int = 8, kind: str = "") -> T
             image = image.convert("L")
         values = np.asarray(image if image.mode == target else image.convert(target)) / 255
     elif mode.startswith("I;16") or (mode == "I" and kind in ("PNG", "PPM")):
-        if kind == "TIFF" and getattr(image, "tag_v2", {}).get(262) == 0:
-            raise InputError(
-                f"{what} must have its black at 0, but in this picture of mode {mode} white is 0",
-                do="invert it and save it again",
-            )
-        values = np.asarray(image).astype(np.float64) / (2 ** (bits if 8 < bits < 16 and kind == "TIFF" else 16) - 1)
+        peak = 2 ** (bits if 8 < bits < 16 and kind == "TIFF" else 16) - 1
+        values = np.asarray(image).astype(np.float64)[..., None] / peak
+        if (key := image.info.get("transparency")) is not None:
+            values = np.concatenate([values, values != key / peak], -1)
     elif mode == "F":
         values = np.asarray(image).astype(np.float64)
         if not np.isfinite(values).all():
@@ -156,11 +194,18 @@ def _bits(image: Image.Image, content: bytes) -> int:
     if image.format == "PNG":
         return content[24]
     if image.format == "TIFF":
+        if 2 in image.tag_v2.get(339, ()) and image.mode == "L":  # type: ignore[attr-defined]
+            raise ValueError("its brightness is stored with a sign")
         return max(image.tag_v2.get(258, (1,)))  # type: ignore[attr-defined]
     if image.format == "PPM" and content[:2] in (b"P3", b"P6"):
         fields = re.sub(rb"#[^\n\r]*", b"", content[:4096]).split(maxsplit=4)
         return int(fields[3]).bit_length()
     return 8
+
+
+def _is_white_at_0(image: Image.Image) -> bool:
+    """Whether a TIFF has its white at 0; Pillow inverts pictures of 8 bits, and no others."""
+    return image.format == "TIFF" and image.mode[0] in "IF" and image.tag_v2.get(262) == 0  # type: ignore[attr-defined]
 
 
 def photograph() -> Path:

@@ -64,22 +64,24 @@ def read_wav(path: Path) -> tuple[np.ndarray, int, Any]:
 
 def _check_size(path: Path) -> None:
     """Refuse a file whose parts claim more than it holds, or do not fit each other; scipy reads what there is."""
-    block, names = 1, set[bytes]()
+    block, names = 1, list[bytes]()
     with path.open("rb") as file:
         length = path.stat().st_size
-        if (first := file.read(12))[:4] != b"RIFF" or len(first) < 12:
+        first = file.read(12)
+        order = {b"RIFF": "<", b"RIFX": ">"}.get(first[:4])  # the second is big-endian
+        if order is None or len(first) < 12:
             return
-        whole = 8 + int.from_bytes(first[4:8], "little")
+        whole = 8 + struct.unpack(order + "I", first[4:8])[0]
         while len(head := file.read(8)) == 8:
-            (name, size), held = struct.unpack("<4sI", head), length - file.tell()
-            names.add(name)
+            (name, size), held = struct.unpack(order + "4sI", head), length - file.tell()
+            names.append(name)
             if name == b"data" and size == UNKNOWN:
                 return
             if held < size:
                 raise ValueError(f"a part claims {size} bytes, and {held} follow")
             start = file.tell()
             if name == b"fmt " and size >= 16:
-                channels, block, bits = struct.unpack("<2xH8xHH", file.read(16))
+                channels, block, bits = struct.unpack(order + "2xH8xHH", file.read(16))
                 if block != channels * -(-bits // 8) or not block:
                     raise ValueError(f"{channels} channels of {bits} bits are no samples of {block} bytes")
             if name == b"data" and start > whole:
@@ -87,7 +89,9 @@ def _check_size(path: Path) -> None:
             if name == b"data" and size % block:
                 raise ValueError(f"{size} bytes are no whole number of samples of {block} bytes")
             file.seek(start + size + size % 2)
-    if not {b"fmt ", b"data"} <= names:
+    if names.count(b"data") > 1:
+        raise ValueError("its samples lie in several parts")
+    if not {b"fmt ", b"data"} <= set(names):
         raise ValueError("it has no samples, or does not say of what kind they are")
 
 

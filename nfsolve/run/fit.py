@@ -3,14 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from os import PathLike
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Generator, Tensor
 
 from nfsolve._core.errors import InputError
 from nfsolve._core.random import generator
+from nfsolve.data.pictures import decode, from_pillow
+from nfsolve.data.tables import find_file
 from nfsolve.domains import Box
 from nfsolve.fields import MLP, pixel_grid
 from nfsolve.optim import GaussNewton
@@ -20,7 +24,7 @@ from nfsolve.run.solve import solve
 
 FEW = 3000  # values up to which a small network under Gauss-Newton is the default
 FINEST = 512  # points along each axis of the finest grid of features
-COLOURS = (3, 4)  # entries of the last axis of an image that are taken for its channels
+CHANNELS = 4  # entries of the last axis of an image, at most, that are taken for its channels
 NAMES = "xyzw"
 
 
@@ -40,13 +44,15 @@ def fit(
 
     Args:
         points: Points ``(n, d)`` or ``(n,)``, with ``values``; or alone an image of any dimension, whose pixel (i, j)
-            lies at the point (i, j).
+            lies at the point (i, j). A picture, as the path of its file or as Pillow has it, becomes brightness or
+            colours from 0 to 1, upright, with alpha behind them where it has some.
         values: Values ``(n,)`` or ``(n, k)`` at the points.
-        mask: True for values that count, ``(n,)`` or in the shape of the image; None for all. The others may be NaN.
+        mask: True for values that count, ``(n,)`` or in the shape of the image; None for all, or those that a masked
+            array has. The others may be NaN.
         noise: Standard deviation of the values, a number or one for each; the fit ends once its misfit is that small.
         heldout: Share of the values, in [0, 1), that is held out at random to score the field.
         batch: Values in a mini-batch; 0 takes all.
-        channels: Whether the last axis of an image holds channels; None takes it for channels where it has 3 or 4
+        channels: Whether the last axis of an image holds channels; None takes it for channels where it has at most 4
             entries and is the third or a later one.
         names: Names of the coordinates; default x, y, z, w.
         **options: As for `nfsolve.solve`: ``field``, ``optimizer``, ``steps``, ``time_limit``, ``seed``.
@@ -66,7 +72,9 @@ def fit(
         True
     """
     if values is None:
-        points, values, mask = _pixels(points, mask, channels)
+        points, values, mask = _pixels(*_picture(points, channels), mask)
+    elif isinstance(values, np.ma.MaskedArray):
+        mask = _unmasked(values, mask).reshape(len(values), -1).all(1)
     problem = Fit(_table(points, "points"), _table(values, "values"), mask, noise, heldout, batch, tuple(names))
     field_, optimizer = options.pop("field", None), options.pop("optimizer", None)
     return solve(problem, field_, optimizer, **options)
@@ -205,10 +213,7 @@ class Fit(Problem):
 
 def _table(values: Any, what: str) -> np.ndarray:
     """Return an array or a tensor on any device as columns in float64."""
-    try:
-        array = np.asarray(values.detach().cpu() if isinstance(values, Tensor) else values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{what} must be an array of real numbers ({error})") from error
+    array = _real(values, what)
     if array.ndim not in (1, 2) or not array.size:
         raise InputError(
             f"{what} must have shape (n,) or (n, k) with at least one row, got {array.shape}",
@@ -217,21 +222,58 @@ def _table(values: Any, what: str) -> np.ndarray:
     return array.reshape(len(array), -1)
 
 
-def _pixels(image: Any, mask: Any, channels: bool | None) -> tuple[np.ndarray, np.ndarray, Any]:
+def _real(values: Any, what: str) -> np.ndarray:
+    """Return real numbers in float64, whatever holds them."""
+    try:
+        array = np.asarray(values.detach().cpu() if isinstance(values, Tensor) else values)
+        real = array.astype(np.float64) if array.dtype.kind not in "cMm" else None
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{what} must be an array of real numbers ({error})") from error
+    if real is None:
+        raise InputError(
+            f"{what} must be an array of real numbers, got {array.dtype}",
+            do="give real and imaginary parts as two columns, and times in seconds from the first",
+        )
+    return real
+
+
+def _unmasked(values: np.ma.MaskedArray, mask: Any) -> np.ndarray:
+    """Return which entries of a masked array count, beside a mask for its rows or pixels."""
+    kept = ~np.ma.getmaskarray(values)
+    if mask is None:
+        return kept
+    given = np.asarray(mask).astype(bool)
+    return kept & (given.reshape(given.shape + (1,) * (kept.ndim - given.ndim)) if given.ndim < kept.ndim else given)
+
+
+def _picture(image: Any, channels: bool | None) -> tuple[Any, bool | None]:
+    """Return the pixels of a picture from a file or of Pillow, and whether they have channels; anything else as is."""
+    if isinstance(image, str | PathLike):
+        path = find_file(str(image))
+        return decode(path.read_bytes(), f"picture '{path}'"), True
+    if isinstance(image, Image.Image):
+        return from_pillow(image), True
+    return image, channels
+
+
+def _pixels(image: Any, channels: bool | None, mask: Any) -> tuple[np.ndarray, np.ndarray, Any]:
     """Return points, values and mask of an image."""
-    array = np.asarray(image.detach().cpu() if isinstance(image, Tensor) else image)
+    array = _real(image, "an image")
     if not array.ndim or not array.size:
         raise InputError(
             f"an image must have at least one axis and one pixel, got shape {array.shape}",
             do="give values at points as nfsolve.fit(points, values)",
         )
     if channels is None:
-        channels = array.ndim > 2 and array.shape[-1] in COLOURS
+        channels = array.ndim > 2 and array.shape[-1] <= CHANNELS
     shape = array.shape[:-1] if channels else array.shape
     if mask is not None and np.shape(mask) != shape:
         raise InputError(
             f"the mask must have the shape {shape} of the image, got {np.shape(mask)}",
             do="give True for each pixel that counts",
         )
+    if isinstance(image, np.ma.MaskedArray):
+        kept = _unmasked(image, mask)
+        mask = kept.all(-1) if channels else kept
     points = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), -1).reshape(-1, len(shape))
     return points, array.reshape(len(points), -1), None if mask is None else np.asarray(mask).reshape(-1)

@@ -3,7 +3,7 @@
 The clip spans t in [-1, 1]. SIREN (Sitzmann et al., NeurIPS 2020, arXiv 2006.09661) puts it on [-100, 100] with
 omega 30, which gives the first layer the same frequencies as omega_0 = 3000 here (biases move its phases 100 times
 faster here). Every second sample is given, the others are held out and score the field. Without --audio it is an
-arpeggio of plucked strings, made from a formula.
+arpeggio of plucked strings, made from a formula. Of stereo and more, each channel is an output of the field.
 
     nfsolve run audio
     nfsolve run audio --audio speech.wav --start 2 --seconds 1.5
@@ -50,7 +50,7 @@ class AudioFit(Problem):
     audio: str = ""
     """wav file, a path or a name under $NFSOLVE_DATA; default plucked strings from a formula"""
     channel: int = -1
-    """channel of the file, counted from 0; -1 takes their mean"""
+    """channel of the file, counted from 0; -1 takes all, each an output of the field; -2 their mean"""
     start: float = 0.0
     """where the clip begins, seconds"""
     seconds: float | None = None
@@ -63,11 +63,10 @@ class AudioFit(Problem):
     """samples in a mini-batch; 0 takes all that are given; default the protocol's (default 2048, ws 0)"""
 
     domain = Box(t=(-1, 1))
-    unknowns = "v"
     pointwise = True
 
     def __post_init__(self) -> None:
-        check_least(vars(self), {"seconds": 0, "reduce": 1, "stride": 1, "batch": 0, "start": 0, "channel": -1})
+        check_least(vars(self), {"seconds": 0, "reduce": 1, "stride": 1, "batch": 0, "start": 0, "channel": -2})
 
     @property
     def score(self) -> str:  # type: ignore[override]
@@ -79,15 +78,22 @@ class AudioFit(Problem):
         value = getattr(self, name)
         return PROTOCOLS[self.protocol][name] if value is None else value
 
+    @property
+    def unknowns(self) -> str:  # type: ignore[override]
+        """One name, or v0, v1 ... where the sound has several channels."""
+        k = self._clip()[0].shape[1]
+        return "v" if k == 1 else " ".join(f"v{i}" for i in range(k))
+
     def _clip(self) -> tuple[np.ndarray, np.ndarray, int, Any]:
-        """Read the clip: its samples, those before the rate was reduced, the file's rate and type."""
+        """Read the clip: its samples (n, k), those before the rate was reduced, the file's rate and type."""
         channels, rate, kind = read_wav(find_file(self.audio, type(self))) if self.audio else plucked()
         if self.channel >= channels.shape[1]:
             raise InputError(
                 f"channel must be less than {channels.shape[1]}, the channels of the sound, got {self.channel}",
-                do="count from 0, or write -1 for their mean",
+                do="count from 0, or write -1 for all of them and -2 for their mean",
             )
-        samples = channels.mean(1) if self.channel < 0 else channels[:, self.channel]
+        samples = channels if self.channel < 0 else channels[:, [self.channel]]
+        samples = samples.mean(1, keepdims=True) if self.channel == -2 else samples
         factor, stride = self.of("reduce"), self.of("stride")
         wave, original = cut(samples, rate, factor, self.start, self.of("seconds"))
         if len(wave[::stride]) < FEWEST // 2 or len(wave) < FEWEST:
@@ -96,8 +102,8 @@ class AudioFit(Problem):
                 f"it has {len(wave)}, {len(wave[::stride])} of them given",
                 do="take more seconds, or a smaller reduce or stride",
             )
-        if wave.max() == wave.min():
-            what = "silent" if wave[0] == 0 else "constant"
+        if (np.ptp(wave, 0) == 0).all():
+            what = "silent" if not wave.any() else "constant"
             raise InputError(f"the clip must be a sound, but it is {what}", do="choose another start, or more seconds")
         check_batch(self.batch, len(wave[::stride]))
         return wave, original, rate, kind
@@ -108,12 +114,12 @@ class AudioFit(Problem):
         return len(self._clip()[0][:: self.of("stride")])
 
     def load(self, device: str | torch.device, dtype: torch.dtype) -> Batch:
-        """Read the clip (n, 1), scaled to max|v| = 1, and take the given samples out of it."""
+        """Read the clip (n, k), scaled to max|v| = 1, and take the given samples out of it."""
         wave, original, rate, kind = self._clip()
         factor, stride = self.of("reduce"), self.of("stride")
         peak = float(np.abs(wave).max())
         points = torch.linspace(-1, 1, len(wave), dtype=torch.float64)[:, None].to(device, dtype)
-        values = torch.from_numpy(wave / peak)[:, None].to(device, dtype)
+        values = torch.from_numpy(wave / peak).to(device, dtype)
         mask = torch.zeros(len(wave), dtype=torch.bool, device=device)
         mask[::stride] = True
         shape = {"peak": peak, "rate": rate, "kind": kind, "seconds": (len(wave) - 1) * factor / rate}
@@ -153,21 +159,23 @@ class AudioFit(Problem):
 
     def picture(self, field: FieldFunction, data: Batch, history: list[dict[str, Any]]) -> "Figure":
         """Draw waveform, error, an enlarged part, the spectrograms and the history."""
-        wave, given = panels.array(data["wave"])[:, 0], panels.array(data["mask"]) > 0
-        sound = panels.array(in_pieces(field, data["points"]))[:, 0]
+        shown = int(data["wave"].square().sum(0).argmax())  # the loudest channel
+        wave, given = panels.array(data["wave"])[:, shown], panels.array(data["mask"]) > 0
+        sound = panels.array(in_pieces(field, data["points"]))[:, shown]
+        channel = f", channel {shown}" if data["wave"].shape[1] > 1 else ""
         seconds = self.start + np.linspace(0, data["seconds"], len(wave))
         scores = self.metrics(field, data)
         figure = panels.new_figure(15.5, 8.0)
         axes = figure.subplots(2, 3)
         axes[0, 0].plot(seconds, wave, "k", lw=0.6, alpha=0.4, label="clip")
         axes[0, 0].plot(seconds, sound, "C0", lw=0.6, label="field")
-        axes[0, 0].set(title=f"waveform, {len(wave)} samples, {given.sum()} given", ylim=(-1.2, 1.2))
+        axes[0, 0].set(title=f"waveform{channel}, {len(wave)} samples, {given.sum()} given", ylim=(-1.2, 1.2))
         axes[0, 0].legend(loc="upper right", fontsize="small")
         axes[0, 1].plot(seconds, sound - wave, "C3", lw=0.6)
         names = {"psnr": "given", "psnr_heldout": "held-out"}
         said = ", ".join(f"{label} {scores[key]:.1f} dB" for key, label in names.items() if key in scores)
         axes[0, 1].set(title=f"error, PSNR {said}")
-        self._zoom(axes[0, 2], field, data, wave)
+        self._zoom(axes[0, 2], field, data, shown)
         for panel in axes[0]:
             panel.set(xlabel="seconds", ylabel="v")
         at_rate = data["rate"] / self.of("reduce")
@@ -179,8 +187,9 @@ class AudioFit(Problem):
         panels.score_panel(axes[1, 2], history, labels)
         return figure
 
-    def _zoom(self, axes: Any, field: FieldFunction, data: Batch, wave: np.ndarray) -> None:
-        """Draw the loudest part, with the field between the samples."""
+    def _zoom(self, axes: Any, field: FieldFunction, data: Batch, channel: int) -> None:
+        """Draw the loudest part of a channel, with the field between the samples."""
+        wave = panels.array(data["wave"])[:, channel]
         n, given = len(wave), data["mask"].cpu().numpy()
         width = min(ZOOM, n)
         loud = np.convolve(wave**2, np.ones(width), "valid").argmax()
@@ -188,9 +197,8 @@ class AudioFit(Problem):
         first, last = data["points"][part][[0, -1], 0].tolist()
         fine = torch.linspace(first, last, 16 * width)[:, None].to(data["points"])
         at = self.start + (np.linspace(-1, 1, n)[part] + 1) / 2 * data["seconds"]
-        axes.plot(
-            np.linspace(at[0], at[-1], len(fine)), panels.array(in_pieces(field, fine)), "C0", lw=1, label="field"
-        )
+        between = panels.array(in_pieces(field, fine))[:, channel]
+        axes.plot(np.linspace(at[0], at[-1], len(fine)), between, "C0", lw=1, label="field")
         axes.plot(at[given[part]], wave[part][given[part]], "ko", ms=3, label="given")
         if not given.all():
             axes.plot(at[~given[part]], wave[part][~given[part]], "C3x", ms=4, label="held-out")
@@ -200,7 +208,7 @@ class AudioFit(Problem):
     def export(self, field: FieldFunction, data: Batch, folder: Path) -> None:
         """Write clip and field as wav, at the file's amplitude, sample rate and type of samples."""
         points = torch.linspace(-1, 1, len(data["original"]), dtype=torch.float64)[:, None].to(data["points"])
-        sound = data["peak"] * panels.array(in_pieces(field, points))[:, 0]
+        sound = data["peak"] * panels.array(in_pieces(field, points))
         for name, samples in (("field.wav", sound), ("clip.wav", panels.array(data["original"]))):
             write_wav(folder / name, samples, data["rate"], data["kind"])
 
@@ -270,8 +278,8 @@ def spline(data: Batch) -> Tensor:
     """Interpolate the given samples by a cubic spline, constant behind the last."""
     from scipy.interpolate import CubicSpline
 
-    t, given = (panels.array(values)[:, 0] for values in (data["given"].points, data["given"].values))
-    values = CubicSpline(t, given)(panels.array(data["points"]).clip(t[0], t[-1]))
+    t, given = panels.array(data["given"].points)[:, 0], panels.array(data["given"].values)
+    values = CubicSpline(t, given)(panels.array(data["points"])[:, 0].clip(t[0], t[-1]))
     return torch.from_numpy(values).to(data["wave"])
 
 

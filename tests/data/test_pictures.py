@@ -15,7 +15,7 @@ import torch
 from PIL import Image, ImageOps
 
 from nfsolve._core.errors import InputError
-from nfsolve.data.pictures import REC601, crop, decode, read, shrink, squeeze, to_values
+from nfsolve.data.pictures import REC601, crop, decode, from_pillow, read, shrink, squeeze, to_values
 
 
 def noise(*shape: int) -> torch.Tensor:
@@ -91,10 +91,11 @@ def encoded(image: Image.Image, kind: str, **options) -> bytes:
     return file.getvalue()
 
 
-def png(width: int, height: int, bits: int, colour: int, rows: bytes) -> bytes:
-    def chunk(tag: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + tag + data + struct.pack(">I", zlib.crc32(tag + data))
+def chunk(tag: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + tag + data + struct.pack(">I", zlib.crc32(tag + data))
 
+
+def png(width: int, height: int, bits: int, colour: int, rows: bytes) -> bytes:
     head = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
@@ -153,13 +154,128 @@ def test_pgm_of_other_peaks():
     assert np.allclose(decode(content, "a")[..., 0], (GRAY16 // 16) / 4095, atol=1e-5)
 
 
-@pytest.mark.parametrize(("colour", "channels"), [(2, 3), (4, 2), (6, 4)])
-def test_colours_of_16_bits_are_refused(colour, channels):
-    rows = b"".join(b"\0" + np.repeat(row, channels).astype(">u2").tobytes() for row in GRAY16)
-    with pytest.raises(InputError, match="must have 8 bits in each channel of mode .* has 16"):
-        decode(png(60, 40, 16, colour, rows), "a")
-    with pytest.raises(InputError, match="mode RGB, but it has 16"):
-        decode(b"P6\n60 40\n65535\n" + np.repeat(GRAY16, 3).astype(">u2").tobytes(), "a")
+DEEP = np.random.default_rng(0).integers(0, 65536, (40, 60, 4)).astype(np.uint16)
+
+
+@pytest.mark.parametrize(("colour", "channels"), [(0, 1), (2, 3), (4, 2), (6, 4)])
+@pytest.mark.parametrize("key", [False, True])
+def test_png_of_16_bits_keeps_all_of_them(colour, channels, key):
+    values = DEEP[..., :channels]
+    content = png(60, 40, 16, colour, b"".join(b"\0" + row.astype(">u2").tobytes() for row in values))
+    want = values / 65535
+    if key and colour in (0, 2):  # one colour that is transparent
+        content = content[:33] + chunk(b"tRNS", values[3, 4].astype(">u2").tobytes()) + content[33:]
+        want = np.concatenate([want, (values != values[3, 4]).any(-1, keepdims=True)], -1)
+    assert np.array_equal(decode(content, "a"), want)
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"byteorder": ">"},
+        {"compression": "deflate"},
+        {"compression": "deflate", "predictor": True},
+        {"compression": "deflate", "byteorder": ">"},
+        {"tile": (16, 16)},
+        {"rowsperstrip": 7},
+        {"extratags": [(274, "H", 1, 6, True)]},
+        {"photometric": "separated"},
+    ],
+    ids=str,
+)
+def test_tiff_of_16_bits_keeps_all_of_them(options, channels):
+    tifffile = pytest.importorskip("tifffile")
+    file, values = io.BytesIO(), DEEP[..., :channels]
+    if options.get("photometric"):
+        values = DEEP
+        want = (1 - DEEP[..., :3] / 65535) * (1 - DEEP[..., 3:] / 65535)
+    else:
+        want = np.rot90(values, -1 if "extratags" in options else 0) / 65535
+    tifffile.imwrite(file, values, **{"photometric": "rgb"} | options)
+    assert np.allclose(decode(file.getvalue(), "a"), want, atol=1e-12)
+
+
+@pytest.mark.parametrize("options", [{}, {"compression": "deflate"}])
+@pytest.mark.parametrize("planes", [True, False])
+def test_layouts_of_16_bits_that_pillow_cuts_are_refused(options, planes):
+    tifffile = pytest.importorskip("tifffile")
+    file = io.BytesIO()
+    if planes:
+        values = np.moveaxis(DEEP, -1, 0).copy()
+        tifffile.imwrite(file, values, photometric="rgb", planarconfig="separate", **options)
+    else:
+        tifffile.imwrite(file, DEEP, photometric="rgb", extrasamples=[1], **options)
+    with pytest.raises(InputError, match="must have 8 bits in each channel of mode RGBA, but it has 16"):
+        decode(file.getvalue(), "a")
+
+
+@pytest.mark.parametrize("peak", [300, 1023, 65535])
+@pytest.mark.parametrize("plain", [False, True])
+def test_portable_pixmaps_of_any_peak(peak, plain):
+    values = DEEP[..., :3].astype(np.int64) % (peak + 1)
+    values[0, 0] = peak
+    body = " ".join(map(str, values.ravel())).encode() if plain else values.astype(">u2").tobytes()
+    content = (b"P3" if plain else b"P6") + f" # made\n60 40\n# by hand\n{peak}\n".encode() + body
+    assert np.array_equal(decode(content, "a"), values / peak)
+    for damaged in (content[:-8], content.replace(f"{peak}\n".encode(), b"%d\n" % (peak - 1), 1)):
+        with pytest.raises(InputError, match="could not be decoded"):
+            decode(damaged, "a")
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_gray_png_of_few_bits_with_a_transparent_level(bits):
+    levels = DEEP[..., 0] % 2**bits
+    digits = (levels[..., None] >> np.arange(bits)[::-1]) & 1
+    rows = np.packbits(digits.reshape(40, -1).astype(np.uint8), 1)
+    content = png(60, 40, bits, 0, b"".join(b"\0" + row.tobytes() for row in rows))
+    content = content[:33] + chunk(b"tRNS", b"\0\1") + content[33:]
+    assert np.allclose(decode(content, "a"), np.stack([levels / (2**bits - 1), levels != 1], -1))
+
+
+@pytest.mark.parametrize("kind", ["u1", "u2", "f4"])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_tiff_whose_white_is_0_is_inverted(kind, orientation):
+    tifffile = pytest.importorskip("tifffile")
+    file, values = io.BytesIO(), (X / 59 * {"u1": 255, "u2": 65535, "f4": 1}[kind]).astype(kind)
+    tifffile.imwrite(file, values, photometric="miniswhite", extratags=[(274, "H", 1, orientation, True)])
+    want = 1 - values / (np.iinfo(kind).max if kind != "f4" else 1)
+    assert np.allclose(decode(file.getvalue(), "a")[..., 0], np.rot90(want, -1 if orientation == 6 else 0), atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["i1", "i2", "u4", "f2", "f8", "colours", "alpha"])
+def test_tiff_of_other_kinds_is_refused_in_words(kind):
+    tifffile = pytest.importorskip("tifffile")
+    file = io.BytesIO()
+    if kind == "colours":
+        tifffile.imwrite(file, COLOURS / np.float32(255), photometric="rgb")
+    elif kind == "alpha":
+        tifffile.imwrite(file, DEEP[..., :2], photometric="minisblack", extrasamples=[2], planarconfig="contig")
+    else:
+        tifffile.imwrite(file, np.ones((40, 60), kind), photometric="minisblack")
+    with pytest.raises(InputError, match="kind of TIFF|stored with a sign|mode whose colours and scale are defined"):
+        decode(file.getvalue(), "a")
+
+
+def test_a_progressive_jpeg_is_read():
+    content = encoded(BASE, "JPEG", progressive=True, quality=95)
+    assert np.abs(decode(content, "a").numpy() - COLOURS / 255).max() < 0.1
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "F"])
+def test_pictures_that_pillow_holds(mode):
+    image = {"I;16": Image.fromarray(GRAY16), "F": Image.fromarray((X / 59).astype(np.float32))}.get(mode)
+    values = from_pillow(BASE.convert(mode) if image is None else image)
+    shown = GRAY16 / 65535 if mode in ("I;16", "F") else np.asarray(BASE.convert(mode).convert("RGB")) / 255
+    want = shown[..., None] if mode in ("I;16", "F") else shown
+    assert np.allclose(np.broadcast_to(values[..., : 1 if values.shape[-1] < 3 else 3], want.shape), want, atol=2e-5)
+
+
+def test_pillow_with_16_bits_not_yet_cut_is_refused(tmp_path):
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in DEEP)
+    with pytest.raises(InputError, match="its file has 16. Give the path"):
+        from_pillow(Image.open(io.BytesIO(png(60, 40, 16, 6, rows))))
 
 
 @pytest.mark.parametrize(

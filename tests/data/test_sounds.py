@@ -68,6 +68,52 @@ def test_bad_files_are_worded(tmp_path):
         read_wav(tmp_path / "nan.wav")
 
 
+def part(name: bytes, data: bytes) -> bytes:
+    """Return a part of a file, filled up to a whole number of two bytes."""
+    return name + struct.pack("<I", len(data)) + data + bytes(len(data) % 2)
+
+
+@pytest.mark.parametrize("bits", [8, 16, 24])
+@pytest.mark.parametrize("before", [b"", b"LIST", b"JUNK", b"bext"])
+@pytest.mark.parametrize("after", [b"", b"LIST"])
+@pytest.mark.parametrize("channels", [1, 5])
+def test_parts_of_odd_size_do_not_shift_the_samples(tmp_path, bits, before, after, channels):
+    block = channels * bits // 8
+    head = part(b"fmt ", struct.pack("<HHIIHH", PCM, channels, 8000, 8000 * block, block, bits))
+    extra = [part(name, b"INFOabc") if name else b"" for name in (before, after)]
+    body = b"WAVE" + extra[0] + head + part(b"data", stored(bits)) + extra[1]
+    (tmp_path / "a.wav").write_bytes(b"RIFF" + struct.pack("<I", len(body)) + body)
+    assert read_wav(tmp_path / "a.wav")[0].tolist() == LOUD.reshape(-1, channels).tolist()
+
+
+@pytest.mark.parametrize(("valid", "stored_bits"), [(12, 16), (20, 24), (24, 32)])
+def test_fewer_valid_bits_than_stored_ones(tmp_path, valid, stored_bits):
+    content = wav(stored(stored_bits), stored_bits, extensible=True)
+    at = content.index(struct.pack("<HH", 22, stored_bits)) + 2
+    (tmp_path / "a.wav").write_bytes(content[:at] + struct.pack("<H", valid) + content[at + 2 :])
+    assert read_wav(tmp_path / "a.wav")[0].ravel().tolist() == LOUD.tolist()
+
+
+@pytest.mark.parametrize("kind", ["i2", "f4"])
+def test_big_endian_files_and_long_ones(tmp_path, kind):
+    values = LOUD * (32768 if kind == "i2" else 1)
+    bits, code = 8 * int(kind[1]), PCM if kind == "i2" else FLOAT
+    for order, name in ((">", b"RIFX"), ("<", b"RF64")):
+        data = values.astype(order + kind).tobytes()
+        head = struct.pack(order + "HHIIHH", code, 1, 8000, 8000 * bits // 8, bits // 8, bits)
+        body = b"WAVE" + (b"" if order == ">" else b"ds64" + struct.pack("<IQQQI", 28, 80 + len(data), len(data), 5, 0))
+        body += b"fmt " + struct.pack(order + "I", 16) + head + b"data"
+        for lie in (0, 40):
+            size = 2**32 - 1 if order == "<" else len(data) + lie
+            whole = struct.pack(order + "I", 2**32 - 1 if order == "<" else len(body) + 4 + len(data))
+            (tmp_path / "a.wav").write_bytes(name + whole + body + struct.pack(order + "I", size) + data)
+            if lie and order == ">":
+                with pytest.raises(InputError, match="a part claims"):
+                    read_wav(tmp_path / "a.wav")
+            else:
+                assert read_wav(tmp_path / "a.wav")[0].ravel().tolist() == LOUD.tolist()
+
+
 PCM, FLOAT, ALAW = 1, 3, 6
 LOUD = np.array([-1.0, -0.5, 0.0, 0.25, 0.5])
 
@@ -121,6 +167,7 @@ def test_channels_are_columns_and_a_size_may_be_unknown(tmp_path):
         wav(stored(16), 16, channels=0),
         wav(stored(16), 16, rate=0),
         wav(stored(16), 0),
+        wav(stored(16), 16) + part(b"data", stored(16)),
         wav(stored(16), 0, block=2),
         wav(stored(16), 1, block=4),
         wav(stored(16)[:-1] + b"", 16),

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import nfsolve as nf
 from nfsolve import InputError
@@ -34,7 +35,14 @@ def test_arrays_tensors_and_lists_are_alike(kind):
 
 @pytest.mark.parametrize(
     ("shape", "unknowns", "names"),
-    [((12,), "u", "x"), ((9, 7), "u", "xy"), ((5, 6, 3), "u0 u1 u2", "xy"), ((4, 5, 6), "u", "xyz")],
+    [
+        ((12,), "u", "x"),
+        ((9, 7), "u", "xy"),
+        ((5, 6, 1), "u", "xy"),
+        ((5, 6, 2), "u0 u1", "xy"),
+        ((5, 6, 3), "u0 u1 u2", "xy"),
+        ((4, 5, 6), "u", "xyz"),
+    ],
 )
 def test_images_of_any_dimension(shape, unknowns, names):
     solution = nf.fit(SOURCE.uniform(size=shape), steps=2, report=None, heldout=0)
@@ -42,6 +50,38 @@ def test_images_of_any_dimension(shape, unknowns, names):
     assert "".join(solution.problem.domain.names) == names
     assert solution.problem.domain.bounds[0] == (0, shape[0] - 1)
     assert "rms_heldout" not in solution.metrics
+
+
+@pytest.mark.parametrize(
+    ("mode", "k"), [("1", 1), ("L", 1), ("LA", 2), ("P", 3), ("RGB", 3), ("RGBA", 4), ("CMYK", 3), ("I;16", 1)]
+)
+def test_pictures_from_files_and_from_pillow(tmp_path, mode, k):
+    values = SOURCE.integers(0, 256, (8, 9, 3)).astype(np.uint8)
+    image = Image.fromarray(257 * values[..., 0].astype(np.uint16)) if mode == "I;16" else Image.fromarray(values)
+    image = image if mode == "I;16" else image.convert(mode)
+    path = tmp_path / ("a.tif" if mode in ("CMYK", "RGBA") else "a.png")
+    image.save(path)
+    problems = [nf.fit(given, steps=0, report=None).problem for given in (image, str(path), path, Image.open(path))]
+    for problem in problems:
+        assert problem.values.shape == (72, k)
+        assert np.array_equal(problem.values, problems[0].values)
+        assert problem.values.max() <= 1
+    shown = np.asarray(image.convert("RGB") if mode != "I;16" else image) / (65535 if mode == "I;16" else 255)
+    colours = problems[0].values[:, : 1 if k < 3 else 3].reshape(8, 9, -1)
+    assert np.allclose(colours, shown.reshape(8, 9, -1)[..., : colours.shape[-1]])
+
+
+@pytest.mark.parametrize("given", [None, "mask"])
+def test_masked_arrays_keep_their_mask(given):
+    image = np.ma.masked_greater(np.arange(60.0).reshape(6, 10), 49)
+    mask = None if given is None else np.arange(60).reshape(6, 10) > 9
+    kept = ~image.mask & (True if mask is None else mask)
+    assert np.array_equal(nf.fit(image, mask=mask, steps=0, report=None).problem._kept, kept.ravel())
+    flat = None if mask is None else mask.ravel()
+    fitted = nf.fit(np.arange(60.0), image.ravel(), mask=flat, steps=0, report=None)
+    assert np.array_equal(fitted.problem._kept, kept.ravel())
+    colours = np.ma.stack([image, image, image], -1)
+    assert np.array_equal(nf.fit(colours, mask=mask, steps=0, report=None).problem._kept, kept.ravel())
 
 
 def test_large_images_take_a_grid_of_features():
@@ -105,6 +145,8 @@ MISTAKES = {
     r"noise must be a number or one for each of \(150, 1\)": {"noise": np.ones(3)},
     r"values must have shape \(n,\) or \(n, k\)": {"values": np.ones((3, 3, 3))},
     "values must be an array of real numbers": {"values": ["a"]},
+    "an array of real numbers, got complex128": {"values": U + 1j},
+    "an array of real numbers, got datetime64": {"values": U.astype("datetime64[s]")},
 }
 
 

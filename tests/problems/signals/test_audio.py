@@ -10,6 +10,7 @@ from scipy.io import wavfile
 
 import nfsolve
 from nfsolve import MLP, Sine
+from nfsolve.data.sounds import read_wav, write_wav
 from nfsolve.data.tables import find_file
 from nfsolve.metrics import psnr, snr
 from nfsolve.problem import SamplerState
@@ -133,7 +134,7 @@ def test_parts_begin_and_end_at_the_same_times():
 
 
 def test_channels_are_averaged_or_chosen(tone_file):
-    mean = small(tone_file, channel=-1).load("cpu", torch.float64)
+    mean = small(tone_file, channel=-2).load("cpu", torch.float64)
     left = small(tone_file).load("cpu", torch.float64)
     assert mean["peak"] == pytest.approx(left["peak"] / 2)
     assert torch.allclose(mean["wave"], left["wave"])
@@ -141,6 +142,32 @@ def test_channels_are_averaged_or_chosen(tone_file):
         small(tone_file, channel=1).load("cpu", torch.float64)
     with pytest.raises(ValueError, match="channel must be less than 2, .* got 2. Count from 0"):
         small(tone_file, channel=2).load("cpu", torch.float64)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int16, np.int32, np.float32])
+@pytest.mark.parametrize(("k", "unknowns"), [(1, "v"), (2, "v0 v1"), (6, "v0 v1 v2 v3 v4 v5")])
+@pytest.mark.parametrize("reduce", [1, 2])
+def test_every_channel_is_an_output_and_comes_out_again(tmp_path, kind, k, unknowns, reduce):
+    t = np.linspace(-1, 1, COUNT)
+    tones = np.stack([0.8 / (i + 1) * np.sin(TONE * (i + 1) * t) * (-1) ** i for i in range(k)], -1)
+    write_wav(tmp_path / "many.wav", tones, RATE, kind)
+    problem = small(tmp_path / "many.wav", channel=-1, reduce=reduce)
+    assert problem.unknowns == unknowns
+    data = problem.load("cpu", torch.float64)
+    assert data["wave"].shape == ((COUNT + reduce - 1) // reduce, k)
+
+    def exact(points):
+        return torch.cat([(-1) ** i / (i + 1) * torch.sin(TONE * (i + 1) * points) for i in range(k)], -1)
+
+    scores = problem.metrics(lambda points: 0.8 / data["peak"] * exact(points), data)
+    assert min(scores["psnr"], scores["psnr_heldout"]) > 35
+    problem.export(lambda points: 0.8 / data["peak"] * exact(points), data, tmp_path)
+    (field, rate, found), (clip, *_) = (read_wav(tmp_path / name) for name in ("field.wav", "clip.wav"))
+    assert (rate, found, field.shape) == (RATE, kind, (COUNT, k))
+    assert np.abs(field - clip).max() < (0.02 if kind == np.uint8 else 1e-3)
+    solution = nfsolve.solve(problem, partial(MLP, width=8, depth=1), "adam", steps=2, report=None)
+    assert solution.field.numpy([[0.1]]).shape == (1, k)
+    solution.problem.picture(solution.field, solution.data, solution.history).canvas.draw()
 
 
 def test_the_field_comes_out_at_the_amplitude_rate_and_type_of_the_file(tmp_path):
@@ -208,7 +235,7 @@ def test_gauss_newton_fits_a_slow_tone(tmp_path):
         ({"batch": -1}, "batch must be at least 0, got -1"),
         ({"seconds": math.inf}, "seconds must be at least 0 and finite, got inf"),
         ({"start": -1.0}, "start must be at least 0, got -1"),
-        ({"channel": -2}, "channel must be at least -1, got -2"),
+        ({"channel": -3}, "channel must be at least -2, got -3"),
     ],
 )
 def test_bad_parameters_are_worded(options, words):
