@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from scripts.measuring import FOLDER, Row, markdown, read_rows, stamp, write_rows
+from scripts.measuring import FOLDER, Row, markdown, read_rows, stamp, whole_scores, write_rows
 
 RATES = (3e-4, 1e-3, 3e-3)
 Change = Callable[[Any, Any], tuple[Any, Any]]
@@ -130,7 +130,7 @@ def run(name: str, variant: str, seed: int, seconds: float) -> Row:
         run=dataclasses.replace(recipe.run, seed=seed, time_limit=seconds, log_every=10**6), report=None,
     )  # fmt: skip
     return {
-        "relative_l2": solution.metrics.get("relative_l2", float("nan")),
+        "relative_l2": whole_scores(solution).get("relative_l2", float("nan")),
         "loss": solution.history[-1]["loss"],
         "steps": solution.steps,
         "seconds": round(time.process_time() - used, 1),

@@ -24,7 +24,7 @@ import torch
 import nfsolve as nf
 from nfsolve import Measurement, Observed
 from nfsolve.forward.radon import ParallelBeam, PixelGrid, Projector
-from scripts.measuring import FOLDER, Row, markdown, read_rows, stamp, write_rows
+from scripts.measuring import FOLDER, Row, markdown, read_rows, stamp, whole_scores, write_rows
 
 LEVEL = 0.95
 WARM, COLD = "noise-free solution", "random weights"
@@ -113,6 +113,7 @@ def replicate(case: Case, seed: int, start: Any) -> Row:
             problem.with_(**found), start.field, nf.optim.GaussNewton, steps=case.steps, seed=seed, report=None
         )
     solved = clock()
+    whole_scores(solution)
     posterior = nf.posterior(solution, level=LEVEL)
     judged: dict[str, Any] = {}
     for name, true in case.truth.items():

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from scripts.measuring import FOLDER, Row, markdown, read_rows, stamp, write_rows
+from scripts.measuring import FOLDER, Row, markdown, read_rows, stamp, whole_scores, write_rows
 
 SECONDS = 300.0  # the budget of a run on 2 cores
 
@@ -74,7 +74,7 @@ def run(what: str, parameters: dict[str, Any], seed: int, threads: int) -> Row:
     torch.set_num_threads(threads)
     used = time.process_time()
     solution = nf.solve(find(what)(**parameters), seed=seed, report=None, time_limit=SECONDS)
-    metrics = dict(solution.metrics)
+    metrics = whole_scores(solution)
     return {
         "size": metrics.pop("parameters"),
         **metrics,

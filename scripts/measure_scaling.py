@@ -22,7 +22,7 @@ import torch
 import nfsolve as nf
 from nfsolve._core.ranks import join
 from nfsolve.problem.registry import find
-from scripts.measuring import FOLDER, ONE_THREAD, Row, stamp
+from scripts.measuring import FOLDER, ONE_THREAD, Row, stamp, whole_scores
 
 TARGET = FOLDER / "scaling.json"
 AGREEING: dict[str, dict[str, Any]] = {
@@ -46,6 +46,7 @@ def reached(name: str) -> torch.Tensor:
     # SOAP is moved by percents by rounding alone, whatever the number of processes
     given: dict[str, Any] = {"optimizer": "adam"} if name.startswith("deeponet") else {}
     solution = nf.solve(problem, steps=STEPS, dtype="float64", report=None, **given)
+    whole_scores(solution)
     return torch.cat([p.detach().reshape(-1) for p in solution.field.parameters()])
 
 
@@ -59,7 +60,7 @@ def timed(kind: str, factor: int) -> dict[str, float]:
     solution = nf.solve(problem, steps=steps, dtype="float64", report=None, seed=0, log_every=10**6, **case)
     return {
         "seconds": solution.seconds / steps,
-        "cpu_seconds": solution.metrics["cpu_seconds"] / steps,
+        "cpu_seconds": whole_scores(solution)["cpu_seconds"] / steps,
         "parameters": solution.metrics["parameters"],
         "points": problem.n_points,
         "peak_bytes": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,

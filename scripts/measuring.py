@@ -90,6 +90,26 @@ def write_rows(path: Path, rows: list[Row]) -> None:
     part.replace(path)
 
 
+def whole_scores(solution: Any) -> Row:
+    """Return the scores of a run for a row that is kept: of all values, also where its own were quick ones.
+
+    Args:
+        solution: The run; one that a time limit ended is whole, for that is its budget.
+
+    Returns:
+        Its metrics.
+
+    Raises:
+        SystemExit: The run was interrupted, so that no row may be written.
+    """
+    if solution.interrupted:
+        raise SystemExit(f"{type(solution.problem).__name__} was interrupted, so nothing of it is stored")
+    found = dict(solution.metrics)
+    if found.pop("quick_scores", None):
+        found |= solution.problem.metrics(solution.field, solution.data)
+    return found
+
+
 def measure_rows(
     path: Path, script: str, keys: Iterable[Row], threads: int, again: bool = False, processor: bool = False
 ) -> None:
@@ -173,10 +193,11 @@ def solve_automatically(
         time.perf_counter = time.process_time
     used, clock = time.process_time(), time.perf_counter()
     solution = nf.solve(problem, seed=seed, recipe="auto", report=None, time_limit=seconds)
-    floors = [v for k, v in solution.metrics.items() if k.startswith("reference_floor/")]
+    scores = whole_scores(solution)
+    floors = [v for k, v in scores.items() if k.startswith("reference_floor/")]
     return solution, {
-        "error": solution.metrics.get("relative_l2", math.nan),
-        "estimate": solution.metrics.get("error_estimate", "none"),
+        "error": scores.get("relative_l2", math.nan),
+        "estimate": scores.get("error_estimate", "none"),
         "floor": max(floors, default=math.nan),
         "chosen": solution.decisions[-1] if solution.decisions else "",
         "stopped": solution.stopped,

@@ -23,7 +23,7 @@ from nfsolve.data.tables import find_file
 from nfsolve.options.request import read_request
 from nfsolve.plot.solution import save_pictures
 from nfsolve.problem.registry import find
-from scripts.measuring import FOLDER, Row, markdown, read_rows, stamp, write_rows
+from scripts.measuring import FOLDER, Row, markdown, read_rows, stamp, whole_scores, write_rows
 
 LEGO, LARGE, FERN = "nerf_lego_200.npz", "nerf_lego_400.zip", "nerf_llff_fern_8.npz"
 MLP = ("--field.activation", "relu", "--field.encoding", "gaussian_fourier", "--field.encoding.features", "64")
@@ -81,7 +81,7 @@ def measure(name: str, case: Case, said: argparse.Namespace) -> Row:
         "goal": case.goal,
         "words": " ".join(words),
     }
-    row |= {"size": solution.metrics["parameters"], "seconds_export": round(exported, 1)} | solution.metrics
+    row |= {"size": solution.metrics["parameters"], "seconds_export": round(exported, 1)} | whole_scores(solution)
     if said.full:
         everything = dataclasses.replace(solution.problem, cells=1)
         with torch.no_grad():

@@ -21,7 +21,7 @@ import torch
 import nfsolve as nf
 from nfsolve.options.request import read_request
 from nfsolve.problem.registry import find
-from scripts.measuring import FOLDER, Row, markdown, read_rows, stamp, write_rows
+from scripts.measuring import FOLDER, Row, markdown, read_rows, stamp, whole_scores, write_rows
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def measure(name: str, seed: int, said: argparse.Namespace) -> Row:
     else:
         solution = nf.solve(request.problem, **options, out=out, report=None)
     row = {"case": name, "seed": seed, "scale": said.scale, "words": " ".join(words), "goal": case.goal}
-    row |= {"field": type(solution.field).__name__} | solution.metrics
+    row |= {"field": type(solution.field).__name__} | whole_scores(solution)
     return row | {"device": said.device, "threads": said.threads, **stamp(said.threads)}
 
 

@@ -26,7 +26,7 @@ from nfsolve.functions import FunctionSpace, GaussianField, PeriodicField
 from nfsolve.problem.operator.families import as_callable
 from problems.operators._solvers import burgers
 from problems.operators.pairs import PairsOperator
-from scripts.measuring import FOLDER, Row, markdown, read_rows, stamp, write_rows
+from scripts.measuring import FOLDER, Row, markdown, read_rows, stamp, whole_scores, write_rows
 
 COUNT, POINTS, EVERY = 1100, 101, 11
 X = np.linspace(0, 1, POINTS)
@@ -97,7 +97,8 @@ def measure(case: str, name: str, seed: int, seconds: float) -> Row:
         nf.solve(problem, FIELDS[name], steps=20, seed=seed, report=None)
         share = (time.process_time() - begin) / (time.perf_counter() - wall)
         solution = nf.solve(problem, FIELDS[name], seed=seed, time_limit=seconds / min(share, 1.0), report=None)
-    kept = {k: solution.metrics[k] for k in ("relative_l2", "relative_l2_max", "cpu_seconds", "steps", "parameters")}
+    scores = whole_scores(solution)
+    kept = {k: scores[k] for k in ("relative_l2", "relative_l2_max", "cpu_seconds", "steps", "parameters")}
     return {"case": case, "method": name, "field": type(solution.field).__name__, "seed": seed, **kept, **stamp(1)}
 
 

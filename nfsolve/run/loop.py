@@ -27,6 +27,7 @@ from nfsolve.run.solution import Solution, doubtful, in_words
 
 CHECKPOINT_SECONDS = 10.0
 STALLED_STEPS = 5
+QUICK_SCORES = "quick_scores"  # key of the sentence that scores are not those of all values
 SCORED = ("metrics", "stopped", "failed", "interrupted", "seconds", "evaluations", "warnings")  # for all by one
 
 
@@ -400,12 +401,16 @@ class Run:
         if left and self.folder is not None:
             why = "the run was stopped" if bare else f"the time limit of {self.plan.run.time_limit:g} s has passed"
             note(self.report, f"left out {', '.join(left)}: {why}; `nfsolve eval {self.folder.path}` computes them")
+        if type(self.problem).quick_metrics is Problem.quick_metrics:  # nothing is quicker
+            return self._score(quick=False)
         try:
             with deadline.within_grace(self.field):
                 return self._score(quick=False)
         except OutOfTime:
-            note(self.report, "the time limit has passed: the scores are the quick ones of the progress line")
-            return self._score(quick=True)
+            where = self.folder.path if self.folder else "DIR"
+            said = "the time limit had passed, so scores are the quick ones of the progress line, which may see only a "
+            said += f"part of what is held out; `nfsolve eval {where}` gives those of all"
+            return self._score(quick=True) | {QUICK_SCORES: said}
 
     def reopen(self, bare: bool = False) -> Solution:
         """Score the field as it stands.
@@ -447,6 +452,7 @@ class Run:
             "parameters": sum(p.numel() for p in self.objective.parameters),
             "stopped": stopped,
         }
+        quick = [scores[QUICK_SCORES]] if QUICK_SCORES in scores else []
         solution = Solution(
             problem=self.problem,
             field=self.field,
@@ -459,7 +465,7 @@ class Run:
             evaluations=self.objective.evaluations,
             steps=self.steps,
             data=self.data,
-            warnings=[] if self.failed else self._cautions() + self._warnings(scores) + doubtful(scores),
+            warnings=[] if self.failed else self._cautions() + self._warnings(scores) + doubtful(scores) + quick,
             folder=self.folder.path if self.folder else None,
         )
         if self.plan.run.uncertainty and not (solution.failed or bare):

@@ -12,6 +12,7 @@ import torch
 import nfsolve as nf
 from nfsolve import MLP, Box, Problem, Recipe, Stage
 from nfsolve.plot.solution import save_pictures
+from nfsolve.problem.registry import find
 from nfsolve.run.clock import Deadline, OutOfTime
 from nfsolve.run.report import note, reporter
 
@@ -115,11 +116,43 @@ def test_full_scores_and_exports_that_take_too_long_are_left_out(tmp_path, secon
     solution = nf.solve(Beside(methods=()), steps=10**6, out=tmp_path, time_limit=0.2, report=None)
     assert "error" in solution.metrics and "full" not in solution.metrics
     assert json.loads((tmp_path / "metrics.json").read_text())["error"] == solution.metrics["error"]
+    assert "nfsolve eval" in solution.metrics["quick_scores"]
+    assert solution.metrics["quick_scores"] in solution.warnings
+    assert "quick_scores" in json.loads((tmp_path / "metrics.json").read_text())
     save_pictures(solution, deadline, said.append)
     assert time.perf_counter() - began < 15
     assert any("left out the exports: the time limit has passed; `nfsolve eval" in text for text in said)
     seconds.clear()
     assert tmp_path / "exported.txt" in save_pictures(solution)
+
+
+PROBLEMS = {
+    "image": {"size": 64},
+    "audio": {"seconds": 0.1},
+    "sphere": {},
+    "ct_phantom": {"size": 32, "classical": ()},
+    "nerf_scene": {"size": 12, "views": 3},
+    "deconvolution": {},
+    "deeponet_antiderivative": {},
+}
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_scores_of_a_part_are_never_called_those_of_all(name, tmp_path, monkeypatch):
+    monkeypatch.setattr("nfsolve.run.clock.LEAST_GRACE", 0.0)
+    problem = find(name)(**PROBLEMS[name])
+    solution = nf.solve(problem, steps=1, time_limit=1e-3, report=None, out=tmp_path)
+    assert solution.stopped.startswith(("time limit", "step limit"))
+    whole = nf.reopen(tmp_path)
+    assert "quick_scores" in solution.metrics and "quick_scores" not in whole.metrics
+    assert solution.metrics["quick_scores"] in str(solution)
+    assert {*solution.metrics} - {"quick_scores"} <= {*whole.metrics}
+
+
+def test_a_problem_without_quick_scores_is_scored_whole(monkeypatch):
+    monkeypatch.setattr("nfsolve.run.clock.LEAST_GRACE", 0.0)
+    solution = nf.solve(find("poisson")(), steps=1, time_limit=1e-3, report=None, recipe="own")
+    assert "quick_scores" not in solution.metrics and "relative_l2/u" in solution.metrics
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "exponential"])

@@ -1,12 +1,17 @@
 """The parts of the benchmarks that do not train for hours; DeepXDE itself is never needed here."""
 
+import argparse
+import importlib
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+import nfsolve
 from nfsolve.diff import laplacian
+from nfsolve.problem.registry import find
 from scripts import benchmark_curvature, measuring, race_deepxde
 from scripts.benchmark_derivatives import check_losses, goal_line, peak_bytes
 from scripts.engines import CASES, NESTED, Case, evaluator, indices, make_net, make_step
@@ -152,3 +157,42 @@ def test_a_timed_refresh_is_a_refresh_and_a_plain_step_is_none():
         made.step(objective)
         counted[name] = objective.evaluations - before
     assert counted == {"plain": 1, "refresh": 3}
+
+
+SCRIPTS = {
+    "ct_table": lambda module, said: module._measure_fields("phantom", module.CASES["phantom"], 1),
+    "nerf_table": lambda module, said: module.measure("scene", module.CASES["scene"], said),
+    "operators_table": lambda module, said: module.measure("antiderivative", 0, said),
+    "pairs_table": lambda module, said: module.measure("heat", "DeepONet", 0, 1.0),
+    "measure_gallery": lambda module, said: module.run("poisson", {}, 0, 1),
+    "ablate_gallery": lambda module, said: module.run(
+        *next((n, v) for n in module.CASES for v in module.CASES[n]), 0, 1.0
+    ),
+    "race_deepxde": lambda module, said: module.run_ours("poisson", 0, 0.01),
+    "measuring": lambda module, said: module.solve_automatically(find("poisson")(), 0, 1.0, 1),
+}
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_no_row_comes_of_an_interrupted_run(name, monkeypatch, tmp_path):
+    module = importlib.import_module(f"scripts.{name}")
+
+    def interrupted(problem, *_, **__):
+        return SimpleNamespace(problem=problem, field=None, interrupted=True, metrics={"parameters": 1}, history=[])
+
+    monkeypatch.setattr(nfsolve, "solve", interrupted)
+    monkeypatch.setattr(module, "PATH", tmp_path / "rows.json", raising=False)
+    said = argparse.Namespace(**dict.fromkeys(("steps", "pictures", "runs", "data")))
+    vars(said).update(seed=0, device="cpu", unlimited=False, full=False, threads=1, scale=1.0)
+    with pytest.raises(SystemExit, match="was interrupted, so nothing of it is stored"):
+        SCRIPTS[name](module, said)
+    assert not (tmp_path / "rows.json").exists()
+
+
+def test_rows_hold_scores_of_all_values():
+    problem = SimpleNamespace(metrics=lambda field, data: {"psnr": 30.0, "ssim": 0.9})
+    quick = SimpleNamespace(problem=problem, interrupted=False, field=None, data=None)
+    quick.metrics = {"psnr": 30.5, "seconds": 2.0, "quick_scores": "of a part"}
+    assert measuring.whole_scores(quick) == {"psnr": 30.0, "ssim": 0.9, "seconds": 2.0}
+    quick.metrics.pop("quick_scores")
+    assert measuring.whole_scores(quick) == {"psnr": 30.5, "seconds": 2.0}
