@@ -8,201 +8,66 @@ derivatives, the optimizer, the run and the honest score::
 
     solution = nf.solve(Burgers(nu=0.02))
     print(solution)
+
+The public names stand in ``__init__.pyi``. Each is imported when it is first used, so that the command line need not
+wait for PyTorch to list problems or to show its help.
 """
 
+import pkgutil
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import lazy_loader
 
 import nfsolve._core.startup  # noqa: F401  # before PyTorch
-from nfsolve import optim, weighting
-from nfsolve._core.errors import InputError, MissingExtra, nearest
-from nfsolve._core.errors import require as require_extra
-from nfsolve._core.errors import unknown as unknown_name
+from nfsolve._core.errors import InputError, MissingExtra, nearest  # noqa: F401
+from nfsolve._core.errors import require as require_extra  # noqa: F401
+from nfsolve._core.errors import unknown as unknown_name  # noqa: F401
+from nfsolve._core.installed import problem_names
 from nfsolve._core.moved import moved
-from nfsolve._core.random import generator
 from nfsolve._core.version import VERSION
-from nfsolve.domains import (
-    Box,
-    Cylinder,
-    Disk,
-    Ellipse,
-    Extrusion,
-    Interval,
-    PointCloud,
-    Polygon,
-    Rectangle,
-    Solid,
-    Sphere,
-    parameter,
-    periodic,
-)
-from nfsolve.fields import (
-    MLP,
-    DeepONet,
-    FeatureGrid,
-    Field,
-    FourierFilterNetwork,
-    GaborFilterNetwork,
-    GaussianFourier,
-    ModifiedMLP,
-    Positional,
-    RandomFeatures,
-    RandomWeightFactorization,
-    ResidualMLP,
-    Sine,
-    Tanh,
-    factorize,
-    fold,
-    preset,
-    weight_scaling,
-)
-from nfsolve.functions import (
-    ChebyshevSeries,
-    FourierSeries,
-    FunctionSpace,
-    GaussianField,
-    PeriodicField,
-)
-from nfsolve.plot import solution as _pictures  # noqa: F401  # gives a Solution its picture
-from nfsolve.plot.problem import show
-from nfsolve.problem import (
-    PDE,
-    FieldFunction,
-    Measurement,
-    Objective,
-    Observed,
-    OperatorPDE,
-    Problem,
-    Recipe,
-    RunOptions,
-    Stage,
-    Unknown,
-    boundary,
-    face,
-    integral,
-    interface,
-    interior,
-    measured,
-    operator_of,
-    paired,
-)
-from nfsolve.problem.registry import names as problem_names
-from nfsolve.run.fit import fit
-from nfsolve.run.folder import RunFolder, SaveError
-from nfsolve.run.posterior import Posterior, posterior
-from nfsolve.run.refine import refine
-from nfsolve.run.report import StopRun
-from nfsolve.run.solution import Solution
-from nfsolve.run.solve import load, reopen, resume, solve
-from nfsolve.studies.comparison import compare
+
+if TYPE_CHECKING:
+    from nfsolve.problem import Problem
 
 __version__ = VERSION
 
-__all__ = [
-    "MLP",
-    "PDE",
-    "Box",
-    "ChebyshevSeries",
-    "Cylinder",
-    "DeepONet",
-    "Disk",
-    "Ellipse",
-    "Extrusion",
-    "FeatureGrid",
-    "Field",
-    "FieldFunction",
-    "FourierFilterNetwork",
-    "FourierSeries",
-    "FunctionSpace",
-    "GaborFilterNetwork",
-    "GaussianField",
-    "GaussianFourier",
-    "InputError",
-    "Interval",
-    "Measurement",
-    "MissingExtra",
-    "ModifiedMLP",
-    "Objective",
-    "Observed",
-    "OperatorPDE",
-    "PeriodicField",
-    "PointCloud",
-    "Polygon",
-    "Positional",
-    "Posterior",
-    "Problem",
-    "RandomFeatures",
-    "RandomWeightFactorization",
-    "Recipe",
-    "Rectangle",
-    "ResidualMLP",
-    "RunFolder",
-    "RunOptions",
-    "SaveError",
-    "Sine",
-    "Solid",
-    "Solution",
-    "Sphere",
-    "Stage",
-    "StopRun",
-    "Tanh",
-    "Unknown",
-    "boundary",
-    "compare",
-    "face",
-    "factorize",
-    "fit",
-    "fold",
-    "generator",
-    "integral",
-    "interface",
-    "interior",
-    "load",
-    "main",
-    "measured",
-    "operator_of",
-    "optim",
-    "paired",
-    "parameter",
-    "periodic",
-    "posterior",
-    "preset",
-    "refine",
-    "reopen",
-    "require_extra",
-    "resume",
-    "show",
-    "solve",
-    "unknown_name",
-    "weight_scaling",
-    "weighting",
-]
-
+_imported, __dir__, _names = lazy_loader.attach_stub(__name__, __file__)
+_ROOMS = {room.name for room in pkgutil.iter_modules(__path__)} - {"optim", "weighting"}
+__all__ = sorted({*_names, "main", "require_extra", "unknown_name"} - _ROOMS)  # pyright: ignore[reportUnsupportedDunderAll]
 
 _RENAMED = {"matched": "paired"}  # what was public once -> its name now
 _READERS = ("latlon", "photos", "pictures", "slices", "sounds", "tables")
-moved({f"nfsolve.problem.{name}": f"nfsolve.data.{name}" for name in _READERS})
-moved({"nfsolve.problem.scans": "nfsolve.data.scans"})
-moved({f"nfsolve.optim.{n}": "nfsolve.optim.diagonal" for n in ("adahessian", "diag_gn", "esgd", "esgd_max", "jacobi")})
-# before each kind had a folder, the files of the gallery had the names by which they are run
-moved(
-    {
-        f"problems.{name}": target.partition(":")[0]
-        for name, target in problem_names().items()
-        if target.startswith("problems.")
-    }
-)
+_DIAGONAL = ("adahessian", "diag_gn", "esgd", "esgd_max", "jacobi")
+
+
+def _rooms_before() -> dict[str, str]:
+    """Return modules of nfsolve that have moved: old dotted name -> new one."""
+    readers = {f"nfsolve.problem.{name}": f"nfsolve.data.{name}" for name in (*_READERS, "scans")}
+    return readers | {f"nfsolve.optim.{name}": "nfsolve.optim.diagonal" for name in _DIAGONAL}
+
+
+def _gallery_before() -> dict[str, str]:
+    """Return what the files of the gallery were called before each kind had a folder: the names of their problems."""
+    targets = {name: target.partition(":")[0] for name, target in problem_names().items()}
+    return {f"problems.{name}": module for name, module in targets.items() if module.startswith("problems.")}
+
+
+moved("nfsolve.", _rooms_before)
+moved("problems.", _gallery_before)
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _RENAMED:
+    if name in _RENAMED:
+        now = _RENAMED[name]
+        warnings.warn(f"nfsolve.{name} is now called nfsolve.{now}", DeprecationWarning, stacklevel=2)
+        return _imported(now)
+    if name not in _names:
         raise AttributeError(f"module 'nfsolve' has no attribute '{name}': {nearest(name, __all__)}")
-    now = _RENAMED[name]
-    warnings.warn(f"nfsolve.{name} is now called nfsolve.{now}", DeprecationWarning, stacklevel=2)
-    return globals()[now]
+    return _imported(name)
 
 
-def main(problem: type[Problem], arguments: list[str] | None = None) -> Any:
+def main(problem: "type[Problem]", arguments: list[str] | None = None) -> Any:
     """Run a problem from the command line: the last line of a problem file.
 
     Args:

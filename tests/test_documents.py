@@ -23,7 +23,7 @@ from problems.pde.burgers import Burgers
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
-PLACEHOLDERS = re.compile(r"\b(DIR|FOLDER|FILE|NAME|VALUE|WHAT)\b|mine\.|scan\.npz|my_burgers|\.\.\.")
+PLACEHOLDERS = re.compile(r"\b(DIR|FOLDER|FILE|NAME|VALUE|WHAT)\b|mine\.|scan\.npz|my_burgers|my_problem|\.\.\.")
 
 
 def blocks(document: Path) -> list[tuple[int, str]]:

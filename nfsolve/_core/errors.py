@@ -26,6 +26,14 @@ class MissingExtra(ImportError):
     """An optional library is not installed; the message names the extra that brings it."""
 
 
+class SaveError(OSError):
+    """A file of the run folder could not be written; what was saved before is intact."""
+
+
+class RankLost(RuntimeError):
+    """Another process of this run has ended, so that this one cannot go on."""
+
+
 def shortened(text: str, most: int = 80) -> str:
     """Return a text, with dots in the place of its middle where it is longer than ``most`` characters."""
     return text if len(text) <= most else f"{text[: most // 2]}...{text[-most // 4 :]}"

@@ -17,15 +17,12 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.autograd import Function
 
-from nfsolve._core.errors import InputError, shortened
+from nfsolve._core.errors import InputError, RankLost, shortened
+from nfsolve._core.launch import launched
 
 T = TypeVar("T")
 
 PATIENCE = timedelta(hours=2)  # for the slowest rank, which may load, score or draw meanwhile
-
-
-class RankLost(RuntimeError):
-    """Another process of this run has ended, so that this one cannot go on."""
 
 
 @dataclass(frozen=True)
@@ -232,26 +229,6 @@ def _collect(operation: Any, *arguments: Any, **options: Any) -> None:
 
 def _device() -> str:
     return "cuda" if dist.get_backend() == "nccl" else "cpu"
-
-
-def launched() -> bool:
-    """Whether torchrun has started this process beside others."""
-    return "TORCHELASTIC_RUN_ID" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
-
-
-def restarted() -> bool:
-    """Whether torchrun has started this process again after one had died."""
-    return launched() and int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
-
-
-def may_restart() -> bool:
-    """Whether torchrun starts the processes again after one has died."""
-    return launched() and int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0")) > 0
-
-
-def speaks() -> bool:
-    """Whether this process speaks for all that torchrun started."""
-    return not launched() or os.environ.get("RANK", "0") == "0"
 
 
 def join(device: str | torch.device = "cpu") -> Ranks:

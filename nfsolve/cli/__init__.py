@@ -1,4 +1,4 @@
-"""The command line: run, list, eval, compare, cite."""
+"""The command line: run, show, new, list, report, compare and the other commands."""
 
 from nfsolve.cli.commands import run_cli, run_problem
 

@@ -3,6 +3,7 @@
 import json
 import re
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 METHODS = {
@@ -75,3 +76,31 @@ def bibtex(methods: list[str]) -> str:
     entries = {entry.partition("{")[2].partition(",")[0]: entry for entry in text.strip().split("\n\n")}
     keys = " ".join(["nfsolve", *(METHODS[name] for name in methods)]).split()
     return "\n\n".join(entries[key] for key in dict.fromkeys(keys))  # two methods may share one
+
+
+def cite_command(words: list[str]) -> int:
+    """Print the BibTeX of nfsolve and of the methods of a run or a problem.
+
+    Args:
+        words: A run folder, a problem, or nothing.
+
+    Returns:
+        Exit code 0.
+
+    Raises:
+        InputError: There is no such run or problem.
+    """
+    print(bibtex(used_in(_config(words[0]) if words else {})))
+    return 0
+
+
+def _config(what: str) -> dict[str, Any]:
+    if Path(what).is_dir():
+        from nfsolve.run.folder import RunFolder
+
+        return RunFolder(what).config()
+    from nfsolve.problem.registry import find
+    from nfsolve.run.plan import Plan
+
+    problem = find(what)()
+    return Plan.of(problem.recipe()).config(problem)

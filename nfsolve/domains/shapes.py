@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.special import ellipeinc
 from torch import Tensor
 
 from nfsolve._core.errors import InputError
@@ -157,6 +156,8 @@ class Ellipse(Domain):
     def _length(self, angle: Any) -> Any:
         """Return the length of the rim from angle 0 of (a cos, b sin)."""
         a, b = self.radii
+        from scipy.special import ellipeinc  # takes 0.3 s
+
         return b * ellipeinc(angle, 1 - (a / b) ** 2)
 
     def _on_rim(self, unit: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from scipy.special import gammaincinv
 from torch import Generator, Tensor, nn
 
 from nfsolve._core.random import generator
@@ -160,6 +159,8 @@ class GaborFilterNetwork(FilterNetwork):
         """Draw one filter."""
         share = self.config["shape"] / self.config["depth"]
         draw = torch.rand(self.config["width"], generator=random, dtype=torch.float64)
+        from scipy.special import gammaincinv  # takes 0.3 s
+
         gamma = torch.from_numpy(gammaincinv(share, draw.numpy()))  # by the inverse distribution function
         frequencies = self.frequencies(random) * (gamma / share).sqrt()[:, None]
         return GaborFilter(frequencies, (gamma / self.config["rate"]).sqrt(), random)

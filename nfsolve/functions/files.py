@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.linalg import solve_banded
 from torch import Generator, Tensor
 
 from nfsolve._core.arrays import real_numbers
@@ -96,4 +95,6 @@ def _spline(values: np.ndarray) -> np.ndarray:
         bands[4 - j, j] = weight  # the third derivative does not jump at the second point,
         bands[8 - j, m - 3 + j] = weight  # nor at the last but one
     sides = np.pad(values, ((0, 0), (1, 1)))
+    from scipy.linalg import solve_banded  # takes 0.3 s
+
     return solve_banded((4, 4), bands, sides.T).T

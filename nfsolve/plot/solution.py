@@ -84,6 +84,3 @@ def picture(solution: Solution) -> "Figure | None":
             return pde_picture(solution)
         panels = end_panels(solution)
         return composed(split(panels)) if panels else None
-
-
-Solution.painter = staticmethod(picture)

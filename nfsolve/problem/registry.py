@@ -1,7 +1,6 @@
 """Finding problems: by name, by file, or by dotted path."""
 
 import importlib
-import importlib.metadata
 import importlib.util
 import inspect
 import sys
@@ -10,15 +9,10 @@ from types import ModuleType
 from typing import Any
 
 from nfsolve._core.errors import InputError, shortened, unknown
+from nfsolve._core.installed import problem_names as names
 from nfsolve.problem import Problem
 
-GROUP = "nfsolve.problems"
 OWN = ("nfsolve", "problems")
-
-
-def names() -> dict[str, str]:
-    """Return the installed problems: name -> ``module:Class``."""
-    return {entry.name: entry.value for entry in importlib.metadata.entry_points(group=GROUP)}
 
 
 def find(what: str) -> type[Problem]:

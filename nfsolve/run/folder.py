@@ -23,17 +23,13 @@ import torch
 from filelock import FileLock, Timeout
 from torch import nn
 
-from nfsolve._core.errors import InputError
+from nfsolve._core.errors import InputError, SaveError
 from nfsolve._core.version import VERSION
 from nfsolve.problem import Problem
 
 CONFIG, ENVIRONMENT, HISTORY, METRICS = "config.json", "environment.json", "history.csv", "metrics.json"
 CHECKPOINT, FIELD = "checkpoint.pt", "field.pt"
 LOCK = ".lock"
-
-
-class SaveError(OSError):
-    """A file of the run folder could not be written; what was saved before is intact."""
 
 
 class RunFolder:

@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from scipy import stats
 from torch import Tensor, nn
 from torch.func import functional_call, jacrev
 
@@ -201,6 +200,8 @@ class Posterior:
     def _quantile(self, level: float | None) -> float:
         level = self.level if level is None else check_level(level)
         tail = 0.5 + level / 2
+        from scipy import stats  # takes 0.4 s
+
         return float(stats.norm.ppf(tail) if math.isinf(self.freedom) else stats.t.ppf(tail, self.freedom))
 
     def _estimate(self, value: Tensor, error: Tensor, level: float | None) -> Estimate:

@@ -3,6 +3,7 @@
 import dataclasses
 import html
 import math
+import pkgutil
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -80,7 +81,7 @@ class Solution:
     folder: Path | None = None
     warnings: list[str] = dataclasses.field(default_factory=list)
     decisions: list[str] = dataclasses.field(default_factory=list)
-    painter: ClassVar[Callable[["Solution"], "Figure | None"]]  # which `nfsolve.plot`, a floor above, puts here
+    painter: ClassVar[str] = "nfsolve.plot.solution:picture"  # of a floor above, found when a picture is asked for
 
     @property
     def trained(self) -> nn.Module:
@@ -279,7 +280,7 @@ class Solution:
         Raises:
             MissingExtra: matplotlib is not installed.
         """
-        return type(self).painter(self)
+        return pkgutil.resolve_name(self.painter)(self)
 
     def __getattr__(self, name: str) -> Any:
         """Say what to write for what other programs call so."""

@@ -11,7 +11,8 @@ from torch import nn
 
 from nfsolve._core.device import choose_device
 from nfsolve._core.errors import InputError, unknown
-from nfsolve._core.ranks import ALONE, Ranks, join, restarted
+from nfsolve._core.launch import restarted
+from nfsolve._core.ranks import ALONE, Ranks, join
 from nfsolve._core.spec import recorded
 from nfsolve._core.version import VERSION
 from nfsolve.problem import Problem, RunOptions, Stage

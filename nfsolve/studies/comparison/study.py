@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from nfsolve._core.device import choose_device
 from nfsolve._core.errors import InputError
-from nfsolve._core.ranks import launched
+from nfsolve._core.launch import launched
 from nfsolve.metrics import larger_is_better
 from nfsolve.problem import Problem
 from nfsolve.problem.registry import find, names, where
