@@ -41,9 +41,13 @@ def problem_of(case: str, gallery: bool) -> Any:
         from nfsolve.problem.registry import find
 
         return find(case.split(",")[0])(**GALLERY[case])
-    from tests.automatic.cases import CASES
+    return next(made for made in _own() if made.__name__ == case)()
 
-    return next(made for made in CASES if made.__name__ == case)()
+
+def _own() -> list[Any]:
+    from tests.automatic import cases, more_cases
+
+    return [*cases.CASES, *more_cases.CASES]
 
 
 def table(rows: list[Row]) -> str:
@@ -81,13 +85,11 @@ def is_right(row: Row) -> bool:
 
 def measure(arguments: argparse.Namespace) -> None:
     """Measure what has no row yet, each in a process of its own."""
-    from tests.automatic.cases import CASES
-
-    names = list(GALLERY) if arguments.gallery else [case.__name__ for case in CASES]
+    names = list(GALLERY) if arguments.gallery else [case.__name__ for case in _own()]
     suite = "gallery" if arguments.gallery else "own"
     cases = [(case, seed) for case in arguments.only or names for seed in arguments.seeds]
     keys = [{"suite": suite, "case": case, "seed": seed, "budget": arguments.seconds} for case, seed in cases]
-    measure_rows(ROWS, "scripts.measure_automatic", keys, arguments.threads, arguments.again)
+    measure_rows(ROWS, "scripts.measure_automatic", keys, arguments.threads, arguments.again, arguments.processor)
     rows = read_rows(ROWS)
     right = [is_right(row) for row in rows if isinstance(row["estimate"], float)]
     head = (
@@ -106,7 +108,7 @@ def main() -> None:
     if arguments.row:
         key = json.loads(arguments.row)
         problem = problem_of(key["case"], key["suite"] == "gallery")
-        print(json.dumps(solve_automatically(problem, key["seed"], key["budget"], key["threads"])[1]))
+        print(json.dumps(solve_automatically(problem, key["seed"], key["budget"], key["threads"], key["processor"])[1]))
     else:
         measure(arguments)
 

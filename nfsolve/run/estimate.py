@@ -32,6 +32,7 @@ SCALE_OF_MANY = 2.0
 WIDTHS = {1: 100, 2: 500, 3: 700, MANY: 800}  # features by dimension
 ROWS_PER_COLUMN = 2.5
 RESOLVED = 0.5  # part of the residual that a correction may leave where its size is an estimate of the error
+VANISHING = 1e-12  # part of the largest unknown below which another one counts as zero
 ROUNDING = 1e-11  # residual, relative to that of the zero field, that is rounding and not to be corrected
 SHARE = 0.15  # of the time of a run that its estimate may take
 RATE = 1.5e9  # floating-point operations a second, on the safe side, by which the cost is foretold
@@ -181,7 +182,8 @@ def distance(problem: Any, base: nn.Module, both: nn.Module, data: Any) -> dict[
     if living is not None:  # elsewhere an unknown may be anything
         now, better = (values.where(living, 0.0) for values in (now, better))
     gap, whole = (now - better).norm(dim=0), better.norm(dim=0)
-    return {name: float(gap[i] / whole[i]) if whole[i] > 0 else float(gap[i]) for i, name in enumerate(problem.outputs)}
+    whole = whole.where(whole > VANISHING * whole.max(), 1.0)  # of what is zero but for rounding there is no share
+    return {name: float(gap[i] / whole[i]) for i, name in enumerate(problem.outputs)}
 
 
 def _grid(domain: Domain, data: Any) -> Tensor:

@@ -223,3 +223,28 @@ def test_measured_data_keep_their_weight():
     problem = dataclass(Known)()
     measure = RelativeResidual(problem, problem.load("cpu", torch.float64), 0)
     assert measure.weights == {"balance": 1.0, "sides": 1.0, "probe": 7.0}
+
+
+@dataclass
+class WithoutSecond(PDE):
+    """Two unknowns, one of which is zero."""
+
+    domain = Box(x=(0, 1))
+    unknowns = "u v"
+
+    @interior
+    def bends(self, u_xx, v_xx, x):
+        return torch.cat([u_xx + torch.sin(x), v_xx], -1)
+
+    @face(x=(0, 1))
+    def ends(self, u, v, x):
+        return torch.cat([u - torch.sin(x), v], -1)
+
+    def exact(self, x):
+        return torch.sin(x), 0 * x
+
+
+def test_the_estimate_of_an_unknown_that_is_zero_is_absolute():
+    solution = nf.solve(WithoutSecond(), report=None, time_limit=60)
+    assert solution.metrics["error_estimate"] < 1e-9
+    assert solution.metrics["error_estimate/v"] < 1e-12
