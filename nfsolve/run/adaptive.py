@@ -95,16 +95,26 @@ class AdaptiveMarch:
             self.choice = self._halved(self._halved(self.choice))
         self._view: tuple[tuple[float, float], Any, RelativeResidual] | None = None
         self._zero = 0.0
+        self._first: Piece | None = None
 
     def left(self) -> float:
         """Seconds that are left."""
         return self.seconds - (time.perf_counter() - self.began)
 
+    def allow(self, seconds: float) -> None:
+        """Set the time that the march may take from now on."""
+        self.began, self.seconds = time.perf_counter(), seconds
+
+    def probe(self) -> float:
+        """Solve the first window, with which `go` begins, and return its held-out residual relative to that of zero."""
+        self._first = self._window(self.start)
+        return self._first.relative
+
     def go(self) -> bool:
         """March to the end of time; return whether that was reached."""
         at = self.start
         while at < self.end - 1e-12 * (self.end - self.start):
-            piece = self._window(at)
+            piece, self._first = self._first or self._window(at), None
             hopeless = piece.relative > HOPELESS
             if hopeless or piece.run.failed or piece.run.interrupted or self.left() <= 0:
                 self.tell(f"gave up marching at t = {at:g}: {_words(piece)}")

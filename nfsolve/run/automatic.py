@@ -15,7 +15,7 @@ from nfsolve._core.errors import InputError
 from nfsolve.fields import MLP
 from nfsolve.optim import GaussNewton
 from nfsolve.problem import PDE, OperatorPDE, Problem, Recipe, RunOptions, Stage, may_have_windows
-from nfsolve.run.adaptive import AdaptiveMarch
+from nfsolve.run.adaptive import HOPELESS, AdaptiveMarch
 from nfsolve.run.estimate import (
     ErrorEstimate,
     can_estimate,
@@ -40,8 +40,12 @@ GOAL = 1e-12  # held-out residual, relative to that of the zero field, at which 
 GOOD = 1e-6  # held-out residual, relative to that of the zero field, of a solution that needs no network
 ESTIMATE = 0.15  # of the time limit that the estimate may add
 NO_TIME = ErrorEstimate({}, False, "not available: there was no time for a second solution", math.nan)
-MARCH = 0.8  # and that windows of time may
+PROBE = 0.3  # of what is left, that the first of several windows may take
+POOR = 1e-5  # held-out residual of it, relative to that of the zero field, above which a network comes first
+MARCH = 0.8  # of what is left, that all windows may take
 NETWORK = 0.2  # of it that must be left for a network to be tried after them
+MANY_WINDOWS = 12.0  # times what a trial took, which windows in its place may take
+KEPT = 3.0  # times what a trial took, for taking its features after all
 WELL_ENOUGH = 1e-9  # held-out residual, relative to that of the zero field, that no windows need to lower
 NETWORK_POINTS = {1: 100, 2: 1500, 3: 3000}
 NETWORK_WIDTH = {1: 16, 2: 24, 3: 28}
@@ -127,7 +131,7 @@ class Automatic:
             trial = ladder.more(trial, MORE * self.left())
         self.decisions["trials"] = [asdict(found) for found in ladder.trials]
         self._store()
-        if trial is not None and windows and self._is_for_march(trial, ladder.goal):
+        if trial is not None and windows and self._is_for_march(trial, max(ladder.goal, WELL_ENOUGH)):
             solution = self._in_windows(trial)
             if solution is not None:
                 return solution
@@ -139,8 +143,11 @@ class Automatic:
         return self._finish(solution, trial)
 
     def _is_for_march(self, trial: Trial, goal: float) -> bool:
-        """Whether windows of time promise more than one set of features at all times."""
-        return trial.windows > 1 or max(goal, WELL_ENOUGH) < trial.relative <= UNSEEN
+        """Whether windows of time promise more than one set of features at all times, which may be good already."""
+        if trial.windows > 1:
+            return True
+        enough = self.left() > MANY_WINDOWS * trial.seconds or trial.relative > GOOD
+        return enough and goal < trial.relative <= UNSEEN
 
     def _in_windows(self, trial: Trial) -> Solution | None:
         """March through time; train a network as well where that leaves much, and return the better one.
@@ -148,22 +155,26 @@ class Automatic:
         Returns None where something else is better than marching.
         """
         self._tell("marching in windows of time that find their own features")
-        march = AdaptiveMarch(self.problem, trial, self.plan, MARCH * self.left(), self._tell)
-        if not march.go():
-            return None
-        self._decide(f"least squares on {march.features()}")
-        solution = self._march(march)
-        reached = self._relative(solution)
-        whole = trial.relative if trial.windows == 1 else math.inf
-        if whole < reached:
-            return None
-        if reached > GOOD and not solution.interrupted and self.left() > NETWORK * self.limit:
-            network = self._network(reached, foretold(self.problem))
-            if self._relative(network) < reached or network.interrupted:
+        march = AdaptiveMarch(self.problem, trial, self.plan, PROBE * self.left(), self._tell)
+        first = march.probe()
+        network = None
+        if first > POOR:
+            network = self._network(first, 0.5 * self.left() if first <= HOPELESS else 0.0)
+            if self._relative(network) < first or network.interrupted:
                 return self._finish(network, None)
-            self._decide("the windows are better after all")
-            solution = self._march(march)
-        return self._finish(solution, None, march)
+        kept = KEPT * trial.seconds if trial.windows == 1 else 0.0
+        march.allow(MARCH * max(self.left() - kept, 0.0))
+        solution = march.solution() if march.go() else None
+        reached, whole = self._relative(solution), trial.relative if trial.windows == 1 else math.inf
+        if network is None and reached > GOOD and self.left() > NETWORK * self.limit:
+            network = self._network(min(reached, first), foretold(self.problem))
+        trained = self._relative(network)
+        if network is not None and (network.interrupted or trained <= min(reached, whole)):
+            return self._finish(network, None)
+        if solution is None or whole < reached:
+            return None if network is None else self._finish(self._features(trial), trial)
+        self._decide(f"least squares on {march.features()}")
+        return self._finish(self._march(march), None, march)
 
     def _march(self, march: AdaptiveMarch) -> Solution:
         """Save and score a march."""

@@ -9,7 +9,7 @@ from the ones before, so that the choice keeps to its share of the time.
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -164,28 +164,39 @@ class Ladder:
     def _in_windows(self, best: Trial | None) -> Trial | None:
         """Try the first of more and more windows, until it is solved or all of them would take too long."""
         found: Trial | None = best
-        skip = False
+        skip, vain = False, 0
         for windows in WINDOWS:
             if skip:  # half as long will not do either
                 skip = False
                 continue
-            trial = self._grow(windows, cautious=True)
+            near = None if self.d == 1 or found is None or found.relative > UNSEEN else self._shorter(found, windows)
+            trial = self._grow(windows, cautious=True, near=near)
             if trial is None:
                 continue
             skip = trial.relative > UNSEEN
             if found is None or trial.relative < found.relative / GAIN:
-                found = trial
+                found, vain = trial, 0
+            else:
+                vain += self.d > 1
             enough = max(10 * self.goal, WELL_SOLVED) if self.d == 1 else STARTED
-            if found.relative <= enough or self.left() < 2 * windows * trial.seconds:
+            if found.relative <= enough or self.left() < 2 * windows * trial.seconds or vain > 1:
                 break
         return found
 
-    def _grow(self, windows: int, cautious: bool = False) -> Trial | None:
+    def _shorter(self, trial: Trial, windows: int) -> Trial:
+        """What a trial suggests for more windows: the same bandwidth in space, less in time."""
+        factor = (trial.windows / windows) ** 0.5
+        t = self.problem.domain.index("t")
+        scales = tuple(s * factor if i == t else s for i, s in enumerate(trial.scales))
+        return replace(trial, scales=scales, windows=windows)
+
+    def _grow(self, windows: int, cautious: bool = False, near: Trial | None = None) -> Trial | None:
         """Find the bandwidth with few features, then take more as long as that helps.
 
         Args:
             windows: Parts of the time interval.
             cautious: Whether to leave it at one or two sizes where these see little of the solution.
+            near: A trial that suggests the bandwidth.
         """
         best: Trial | None = None
         few = 2 if windows == 1 and not self.interactions else 1
@@ -194,7 +205,7 @@ class Ladder:
                 break
             if best is not None and cautious and tried >= few and best.relative > SEEN:
                 break
-            found = self._bandwidth(width, windows, best)
+            found = self._bandwidth(width, windows, best or near)
             if found is None:
                 continue
             factor = SPECTRAL if cautious and tried and self.d > 1 and not self.interactions else GAIN
