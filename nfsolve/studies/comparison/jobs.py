@@ -146,7 +146,9 @@ class Workers:
         file = where(self.problem) if getattr(module, "loaded_from_file", False) else ""
         here = isinstance(self._pool, ThreadPoolExecutor)  # this process stays as the user made it
         prepared = (self.out, 0, "") if here else (self.out, self.threads, file)
-        futures = {self._pool.submit(_do, job, *prepared): job for job in waiting if self._pool}
+        # another process must load the file before it can read a job whose problem is defined there
+        packed = {job: job if here else pickle.dumps(job) for job in waiting}
+        futures = {self._pool.submit(_do, packed[job], *prepared): job for job in waiting if self._pool}
         for future in as_completed(futures):
             try:
                 outcome = future.result()
@@ -214,9 +216,10 @@ def _prepare(threads: int, file: str) -> None:
         find(file)
 
 
-def _do(job: Job, out: Path, threads: int, file: str) -> Outcome:
+def _do(packed: Job | bytes, out: Path, threads: int, file: str) -> Outcome:
     """Do one run and keep its numbers; the weights would fill the disk."""
     _prepare(threads, file)
+    job: Job = pickle.loads(packed) if isinstance(packed, bytes) else packed  # of the process that asks
     folder = job.folder(out)
     try:
         if not _continued(job, folder):

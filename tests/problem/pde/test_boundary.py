@@ -131,10 +131,9 @@ def test_a_reference_may_hold_nan_outside_the_domain(tmp_path, monkeypatch):
     data = problem.load("cpu", torch.float64)
     assert len(data["reference"].points) == 66
     assert problem.metrics(lambda x, y: x, data)["relative_l2"] == 0
-    u[2, 2] = np.nan
+    u[2, 2] = np.nan  # inside, where the reference does not know the solution
     np.savez(tmp_path / "half.npz", x=axis, y=axis, u=u, error=1e-9)
-    with pytest.raises(InputError, match="1 of 66 values of data 'reference' are NaN"):
-        solve(problem, steps=1)
+    assert len(problem.load("cpu", torch.float64)["reference"].points) == 65
 
 
 @dataclass
