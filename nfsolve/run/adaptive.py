@@ -21,7 +21,7 @@ from nfsolve.fields import RandomFeatures, Windows
 from nfsolve.fields.corrected import Corrected
 from nfsolve.problem import Marched, Recipe, RunOptions, window_of
 from nfsolve.run.estimate import RESOLVED, ROUNDING, ErrorEstimate, correct, default_width, distance
-from nfsolve.run.ladder import COLUMNS, GAIN, UNSEEN, WIDTHS, Trial, recipe_of
+from nfsolve.run.ladder import COLUMNS, COST, GAIN, UNSEEN, WIDTHS, Trial, recipe_of
 from nfsolve.run.loop import Run
 from nfsolve.run.march import March
 from nfsolve.run.plan import Plan
@@ -191,7 +191,7 @@ class AdaptiveMarch:
         return seconds * windows < SHARE * self.left()
 
     def _cost(self, piece: Piece, width: int) -> float:
-        return piece.seconds * (width / piece.choice.width) ** 2.5
+        return piece.seconds * (width / piece.choice.width) ** COST
 
     def _scaled(self, scales: tuple[float, ...], in_time: float, in_space: float) -> tuple[float, ...]:
         return tuple(s * (in_time if i == self.column else in_space) for i, s in enumerate(scales))

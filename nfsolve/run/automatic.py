@@ -24,7 +24,7 @@ from nfsolve.run.estimate import (
     foretold,
 )
 from nfsolve.run.folder import METRICS, RunFolder, environment
-from nfsolve.run.ladder import UNSEEN, Ladder, Trial, recipe_of
+from nfsolve.run.ladder import COST, UNSEEN, Ladder, Trial, recipe_of
 from nfsolve.run.march import run_or_march
 from nfsolve.run.plan import Plan
 from nfsolve.run.relative import balance
@@ -255,7 +255,7 @@ class Automatic:
             return error_estimate(problem, solution.field, solution.data, seed)
         width = max(default_width(problem), round(1.25 * trial.width))
         basis = {"width": width, "interactions": trial.interactions}
-        one = trial.seconds * (width / trial.width) ** 2.5
+        one = trial.seconds * (width / trial.width) ** COST
         if not self._is_time_for(one):
             return NO_TIME
         wider = tuple(1.5 * s for s in trial.scales)

@@ -33,6 +33,7 @@ GAIN = 2.0  # factor on the residual that a larger trial must bring for the next
 SPECTRAL = 30.0  # the same where windows of time can be tried instead
 LINEAR = 3  # most steps that a linear problem takes
 STEEP = 5.0  # factor that the last features brought, for which more of them are worth more time
+COST = 2.8  # power of the number of features with which the time of a trial grows
 COLUMNS = 3000  # most columns of a least-squares problem
 WIDTHS = {
     1: (40, 80, 160, 320),
@@ -218,7 +219,7 @@ class Ladder:
 
     def _affordable(self, last: Trial, width: int) -> bool:
         """Whether the trials of a width fit, and all windows after them."""
-        one = last.seconds * (width / last.width) ** 2.5
+        one = last.seconds * (width / last.width) ** COST
         return (self.tries + (last.windows if last.windows > 1 else 0)) * one < self.left()
 
     def _bandwidth(self, width: int, windows: int, near: Trial | None) -> Trial | None:
