@@ -32,6 +32,8 @@ usage: nfsolve COMMAND ...
   list [--kind KIND]      list all problems, or those of pde, pinnacle, signals, measurements, ct, nerf or operators;
                           --kind fields lists the presets for --field NAME
   eval DIR [--trust]      score a finished run again and redraw its pictures
+  report DIR [--out FILE.html]
+                          write a page about a run: how good it is, what to try, pictures, curves, how it was made
   render DIR [--path orbit|spiral|FILE.json] [--out FILE]
                           render a trained radiance field as a video or as images
   compare DIR DIR ...     show the metrics of several runs side by side
@@ -52,6 +54,7 @@ COMMANDS = {
     "new": "nfsolve.cli.new:new_command",
     "list": "nfsolve.cli.catalogue:list_command",
     "eval": "nfsolve.cli.run:eval_command",
+    "report": "nfsolve.cli.report:report_command",
     "render": "nfsolve.cli.render:render_command",
     "compare": "nfsolve.cli.compare:compare_command",
     "cite": "nfsolve.cli.cite:cite_command",
@@ -59,7 +62,7 @@ COMMANDS = {
     "completion": "nfsolve.cli.completion:completion_command",
 }
 """Command -> the function that does it: it takes words, and returns an exit code."""
-WITHOUT_HELP = ("new", "list", "eval", "cite", "doctor", "completion")  # of their own: they show USAGE
+WITHOUT_HELP = ("new", "list", "eval", "report", "cite", "doctor", "completion")  # of their own: they show USAGE
 
 
 def run_cli(arguments: list[str] | None = None) -> int:

@@ -52,7 +52,8 @@ def test_names_that_would_not_work_are_refused(words, message, tmp_path, capsys)
 
 
 @pytest.mark.parametrize(
-    ("typed", "expected"), [("nfsolve re", {"render"}), ("nfsolve run bur", {"burgers"}), ("nfsolve eval bur", set())]
+    ("typed", "expected"),
+    [("nfsolve re", {"render", "report"}), ("nfsolve run bur", {"burgers"}), ("nfsolve eval bur", set())],
 )
 @pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
 def test_bash_completes_commands_and_problems(typed, expected, tmp_path, capsys):
