@@ -245,7 +245,13 @@ def history_panel(axes: "Axes", history: list[dict[str, Any]], score: str | None
         other.plot(seconds, [row.get(key, np.nan) for row in history], color="C3")
         unit = " / dB" if key.startswith(("psnr", "snr")) else ""
         other.set_ylabel(key.replace("_", " ") + unit, color="C3")
-    axes.legend(fontsize="small")
+    if len(axes.lines) > 1:  # the label of the axis says what one line is
+        legend_below(axes)
+
+
+def legend_below(axes: "Axes") -> None:
+    """Draw a legend below the label of the horizontal axis, where it covers no curve, whatever the panel's height."""
+    axes.legend(fontsize="small", loc="upper center", bbox_to_anchor=(0.5, 0.0), borderaxespad=4.5, ncols=2)
 
 
 def score_panel(axes: "Axes", history: list[dict[str, Any]], labels: dict[str, str], unit: str = "dB") -> None:
@@ -264,7 +270,7 @@ def score_panel(axes: "Axes", history: list[dict[str, Any]], labels: dict[str, s
     axes.set(title="history", xlabel="seconds", ylabel=unit)
     axes.grid(alpha=0.3)
     if axes.lines:
-        axes.legend(fontsize="small")
+        legend_below(axes)
 
 
 def spectrogram_panel(axes: "Axes", wave: np.ndarray, rate: float, title: str) -> None:

@@ -167,7 +167,7 @@ def test_every_channel_is_an_output_and_comes_out_again(tmp_path, kind, k, unkno
     assert np.abs(field - clip).max() < (0.02 if kind == np.uint8 else 1e-3)
     solution = nfsolve.solve(problem, partial(MLP, width=8, depth=1), "adam", steps=2, report=None)
     assert solution.field.numpy([[0.1]]).shape == (1, k)
-    solution.problem.picture(solution.field, solution.data, solution.history).canvas.draw()
+    solution.problem.picture(solution.field, solution.data, solution.history).draw_without_rendering()
 
 
 def test_the_field_comes_out_at_the_amplitude_rate_and_type_of_the_file(tmp_path):
@@ -194,7 +194,7 @@ def test_the_picture_shows_scores_and_spectrograms(tone_file):
     titles = [axes.get_title() for axes in figure.axes]
     assert any("held-out" in title and "dB" in title for title in titles)
     assert any("SNR" in title for title in titles)
-    figure.canvas.draw()
+    figure.draw_without_rendering()
 
 
 def test_the_ws_protocol_is_sirens():
