@@ -6,7 +6,9 @@ g): parameters go in unchanged, and their gradients are added up on the way back
 takes its own gradients on the way back. Each is the other's derivative, so that any order of derivatives is right.
 """
 
+import atexit
 import os
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,6 +18,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.autograd import Function
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 from nfsolve._core.errors import InputError, RankLost, shortened
 from nfsolve._core.launch import launched
@@ -231,6 +235,17 @@ def _device() -> str:
     return "cuda" if dist.get_backend() == "nccl" else "cpu"
 
 
+def _leave() -> None:
+    """End the process group that `join` made, if nobody else has.
+
+    A thread of gloo releases the tensors of the latest sum, for which it needs Python's lock: without a pause in which
+    it gets that, the end of the interpreter aborts the process, and torchrun reports a failure.
+    """
+    time.sleep(0.2)
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
 def join(device: str | torch.device = "cpu") -> Ranks:
     """Return the processes that share the run: those of the process group, which is made where torchrun asks for one.
 
@@ -260,12 +275,16 @@ def join(device: str | torch.device = "cpu") -> Ranks:
                 do="use --device cpu, or another build of PyTorch",
             )
         try:
-            dist.init_process_group(backend, timeout=PATIENCE)
+            store, rank, count = next(iter(rendezvous("env://", timeout=PATIENCE)))
+            # torchrun may keep the store of processes that died, with addresses at which nobody listens any more
+            store = PrefixStore(f"start {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+            dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=PATIENCE)
         except (RuntimeError, ValueError) as error:
             raise InputError(
                 f"the processes of this run could not be joined ({str(error).splitlines()[0]})",
                 do="check MASTER_ADDR, MASTER_PORT and the network between the machines",
             ) from error
+        atexit.register(_leave)
     if not dist.is_available() or not dist.is_initialized():
         return ALONE
     return Ranks(dist.get_rank(), dist.get_world_size())

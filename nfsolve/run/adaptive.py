@@ -35,7 +35,7 @@ WIDER = 1.5  # factor on the bandwidth in space
 RICHER = 1.2  # factor on the bandwidth of corrections, which have WIDER times as many features
 SHORTER = 0.7  # factor on the bandwidth in time of half a window
 LONGER = 1.5  # factor on the length of a window after one that left far less than allowed
-EASY = 20.0  # factor by which it must
+EASY = 20.0  # factor by which it must, squared where there is no space, so that a shorter window costs little
 HELPED = 5.0  # factor that half a window must bring to be worth twice as many of them
 SHARE = 0.7  # of the time that is left, that all further windows may take with another choice
 TURNS = 8  # changes of one window
@@ -124,7 +124,8 @@ class AdaptiveMarch:
         return True
 
     def _accept(self, piece: Piece) -> None:
-        easy = EASY * piece.relative < self.tolerance and piece.choice.width <= self.choice.width
+        factor = EASY if len(piece.choice.scales) > 1 else EASY**2
+        easy = factor * piece.relative < self.tolerance and piece.choice.width <= self.choice.width
         self.tell(_words(piece))
         self.pieces.append(piece)
         piece.run.field.requires_grad_(False)
@@ -154,7 +155,7 @@ class AdaptiveMarch:
     def _better(self, at: float, now: Piece) -> Piece | None:
         """Return the first change of a window that helps, or None."""
         choice = now.choice
-        if now.relative < UNSEEN:
+        if now.relative < UNSEEN and len(choice.scales) > 1:
             wider = self._solve(at, dataclasses.replace(choice, scales=self._wider(choice.scales)))
             if wider.relative < now.relative / GAIN:
                 return wider
