@@ -41,7 +41,7 @@ def test_the_template_runs_as_it_stands(name, cls, tmp_path, capsys):
         (["class.py"], "must consist of letters, digits and _"),
         (["torch.py"], "'torch.py' would hide the module 'torch'"),
         (["random.py"], "'random.py' would hide the module 'random'"),
-        (["nowhere/heat.py"], "'nowhere/heat.py' cannot be used"),
+        (["nowhere/cooling_of_a_rod.py"], "'nowhere/cooling_of_a_rod.py' cannot be used"),
     ],
 )
 def test_names_that_would_not_work_are_refused(words, message, tmp_path, capsys):
