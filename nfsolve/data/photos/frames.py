@@ -1,10 +1,12 @@
 """One photograph and its camera, as every layout gives them, before the picture is decoded."""
 
+import json
 import warnings
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -146,6 +148,27 @@ def read_bytes(file: Root) -> bytes:
         raise InputError(
             f"'{file}' must be a whole file, but it could not be read ({reason(error)})", do="copy it again"
         ) from error
+
+
+def read_json(file: Root, do: str) -> Any:
+    """Read a JSON file.
+
+    Args:
+        file: The file.
+        do: What to do where it is not valid.
+
+    Returns:
+        What it holds.
+
+    Raises:
+        InputError: It cannot be read, or is not JSON.
+    """
+    try:
+        return json.loads(read_bytes(file).decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"'{file}' must be valid JSON, but it is not ({str(error)[:200]})", do=do) from error
 
 
 def read_picture(file: Root) -> Tensor:

@@ -5,7 +5,6 @@ for each keyframe (entries t_00 to t_23 of the pose), Record3D one file ``metada
 and the matrix of the lens column by column). Depths are not read.
 """
 
-import json
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from nfsolve._core.errors import InputError
 from nfsolve.data.photos.finding import with_pictures
-from nfsolve.data.photos.frames import Frame, Layout, Root, check_inside, hold_out_some, read_bytes, say
+from nfsolve.data.photos.frames import Frame, Layout, Root, check_inside, hold_out_some, read_json, say
 from nfsolve.data.photos.intrinsics import numbers
 
 KEYFRAMES = (("corrected_cameras", "corrected_images"), ("cameras", "images"))
@@ -44,7 +43,7 @@ def read_polycam(root: Root, folders: tuple[str, str], hold_out: int, allow_outs
     frames, unread = [], set()
     for file in files:
         check_inside(root, file, allow_outside)
-        entry = _json(file)
+        entry = _entries(file)
         pose = np.eye(4)
         pose[:3] = [[_number(file, entry, f"t_{row}{column}") for column in range(4)] for row in range(3)]
         pose[:3] = TURN @ pose[:3]
@@ -68,7 +67,7 @@ def read_record3d(root: Root, hold_out: int, allow_outside: bool) -> Layout:
     """
     file = next(root / name for name in ("metadata", "metadata.json") if (root / name).is_file())
     check_inside(root, file, allow_outside)
-    head = _json(file)
+    head = _entries(file)
     missing = [key for key in RECORD3D if key not in head]
     if missing:
         raise InputError(f"'{file}' must have '{missing[0]}', but it has not", do="export it from Record3D again")
@@ -107,15 +106,8 @@ def _number(file: Root, entry: dict[str, Any], key: str) -> float:
     return float(numbers(f"'{key}' of '{file}'", entry[key], 0))
 
 
-def _json(file: Root) -> dict[str, Any]:
-    try:
-        found = json.loads(read_bytes(file).decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(
-            f"'{file}' must be valid JSON, but it is not ({str(error)[:200]})", do="copy it again"
-        ) from error
+def _entries(file: Root) -> dict[str, Any]:
+    found = read_json(file, "copy it again")
     if not isinstance(found, dict):
         raise InputError(f"'{file}' must be a JSON object, but it is not", do="copy it again")
     return found

@@ -5,7 +5,6 @@ Mildenhall et al., "NeRF", ECCV 2020 (one file for each split, camera_angle_x); 
 docs/nerf_dataset_tips.md (aabb_scale, scale, offset, x_fov). A key that says something and is not used is named once.
 """
 
-import json
 import posixpath
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +15,7 @@ import numpy as np
 from nfsolve._core.errors import InputError
 from nfsolve.data.photos.extent import cameras_of
 from nfsolve.data.photos.finding import named_mask, with_pictures
-from nfsolve.data.photos.frames import SPLITS, Bounds, Frame, Layout, Root, hold_out_some, read_bytes, say
+from nfsolve.data.photos.frames import SPLITS, Bounds, Frame, Layout, Root, hold_out_some, read_json, say
 from nfsolve.data.photos.intrinsics import is_fisheye, merged, numbers, read_lens
 from nfsolve.forward.cameras import Cameras
 
@@ -112,14 +111,7 @@ def read_cameras(file: Path) -> Cameras:
 
 
 def _json(file: Root) -> dict[str, Any]:
-    try:
-        head = json.loads(read_bytes(file).decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(
-            f"'{file}' must be valid JSON, but it is not ({str(error)[:200]})", do="correct it there"
-        ) from error
+    head = read_json(file, "correct it there")
     frames = head.get("frames") if isinstance(head, dict) else None
     if not isinstance(frames, list) or not all(isinstance(entry, dict) for entry in frames):
         raise InputError(
