@@ -17,10 +17,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from nfsolve.fields import RandomFeatures, Windows
-from nfsolve.fields.corrected import Corrected
+from nfsolve.fields import Windows
 from nfsolve.problem import Marched, Recipe, RunOptions, window_of
-from nfsolve.run.estimate import RESOLVED, ROUNDING, ErrorEstimate, correct, default_width, distance
+from nfsolve.run.estimate import ErrorEstimate, correct, correctable, default_width, distance, judged
 from nfsolve.run.ladder import COLUMNS, COST, GAIN, UNSEEN, WIDTHS, Trial, recipe_of
 from nfsolve.run.loop import Run
 from nfsolve.run.march import March
@@ -265,10 +264,8 @@ class AdaptiveMarch:
             measure = RelativeResidual(view, data, self.plan.run.seed, "estimate")
             width = max(default_width(self.problem) // 2, round(WIDER * piece.choice.width))
             scales = self._scaled(piece.choice.scales, RICHER, RICHER)
-            made = {"width": width, "scale": scales, "interactions": self.interactions}
-            made |= {"seed": self.plan.run.seed + 1, "dtype": torch.float64}
-            correction = RandomFeatures(view.domain, view.unknowns, **made).to(data["like"].device)
-            both = Corrected(piece.run.field, correction)
+            basis = {"width": width, "scale": scales, "interactions": self.interactions}
+            both = correctable(view, piece.run.field, data, self.plan.run.seed, basis)
             before += measure.size(piece.run.field) ** 2
             correct(view, both, data, self.plan.run.seed, measure.coupled)
             after += measure.size(both) ** 2
@@ -276,26 +273,12 @@ class AdaptiveMarch:
             boths.append(both.requires_grad_(False))
             if self.left() < 0:
                 return ErrorEstimate({}, False, "not available: there was no time to correct all windows", math.nan)
-        return self._estimated(boths, math.sqrt(before), math.sqrt(after), zero)
-
-    def _estimated(self, boths: list[nn.Module], before: float, after: float, zero: float) -> ErrorEstimate:
-        """Compare the fields of all windows with the corrected ones."""
         cuts = tuple(piece.end for piece in self.pieces[:-1])
-        plain, better = (
-            Windows(fields, cuts, self.column) if cuts else fields[0]
-            for fields in ([piece.run.field for piece in self.pieces], boths)
-        )
+        plain = Windows([piece.run.field for piece in self.pieces], cuts, self.column)
+        better = Windows(boths, cuts, self.column)
         data = self.problem.load(self.plan.run.device, torch.float64)
-        left = after / before if before > 0 else 0.0
-        rounding = before <= ROUNDING * zero
-        trusted = rounding or left <= RESOLVED
-        reason = "from a linearised correction in each window, on fresh points"
-        if not trusted:
-            reason = (
-                f"not to be trusted: a correction in each window leaves {left:.2g} of the held-out residual "
-                f"{before:.1e}, so that the error is not resolved"
-            )
-        return ErrorEstimate(distance(self.problem, plain, better, data), trusted, reason, left, better)
+        found = distance(self.problem, plain, better, data)
+        return judged(found, math.sqrt(before), math.sqrt(after), zero, better, " in each window")
 
 
 def _words(piece: Piece) -> str:

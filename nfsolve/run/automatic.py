@@ -174,13 +174,10 @@ class Automatic:
         if solution is None or whole < reached:
             return None if network is None else self._finish(self._features(trial), trial)
         self._decide(f"least squares on {march.features()}")
-        return self._finish(self._march(march), None, march)
-
-    def _march(self, march: AdaptiveMarch) -> Solution:
-        """Save and score a march."""
-        if self.folder is not None:
+        if self.folder is not None:  # which may hold a network that was tried
             self.folder.clear()
-        return march.solution(self.folder, self.kind)
+            solution = march.solution(self.folder, self.kind)
+        return self._finish(solution, None, march)
 
     def _with_network(self, trial: Trial | None, features: Solution | None) -> Solution:
         """Train a network, and take the features after all where they are better."""

@@ -123,8 +123,7 @@ def error_estimate(
     best: tuple[float, nn.Module] | None = None
     before = math.nan
     for basis in bases or default_bases(problem):
-        correction = RandomFeatures(problem.domain, problem.unknowns, seed=seed + 1, dtype=torch.float64, **basis)
-        both = Corrected(field, correction.to(data["like"].device))
+        both = correctable(problem, field, data, seed, basis)
         if math.isnan(before):
             before = measure.size(both)
         correct(problem, both, data, seed, measure.coupled)
@@ -134,19 +133,39 @@ def error_estimate(
     if best is None or not math.isfinite(before):
         return ErrorEstimate({}, False, "not to be trusted: the correction is not finite", math.nan)
     after, both = best
-    found = distance(problem, field, both, data)
-    rounding = before <= ROUNDING * measure.zero
+    return judged(distance(problem, field, both, data), before, after, measure.zero, both)
+
+
+def judged(
+    found: dict[str, float], before: float, after: float, zero: float, both: nn.Module, where: str = ""
+) -> ErrorEstimate:
+    """Decide whether a correction tells the error: it must take most of the held-out residual away.
+
+    Args:
+        found: Size of the correction for each unknown.
+        before: Held-out residual without it.
+        after: Held-out residual with it.
+        zero: That of the zero field.
+        both: The corrected field.
+        where: Where there was a correction of its own, in words, such as ``" in each window"``.
+
+    Returns:
+        The estimate.
+    """
     left = after / before if before > 0 else 0.0
-    trusted = rounding or left <= RESOLVED
+    if before <= ROUNDING * zero or left <= RESOLVED:
+        return ErrorEstimate(found, True, f"from a linearised correction{where} on fresh points", left, both)
     reason = (
-        "from a linearised correction on fresh points"
-        if trusted
-        else (
-            f"not to be trusted: a correction leaves {left:.2g} of the held-out residual {before:.1e}, "
-            "so that the error is not resolved"
-        )
+        f"not to be trusted: a correction{where} leaves {left:.2g} of the held-out residual {before:.1e}, "
+        "so that the error is not resolved"
     )
-    return ErrorEstimate(found, trusted, reason, left, both)
+    return ErrorEstimate(found, False, reason, left, both)
+
+
+def correctable(problem: Any, field: nn.Module, data: Any, seed: int, basis: dict[str, Any]) -> Corrected:
+    """Return a field with a correction, still zero, in a basis that it was not trained in; arguments as above."""
+    correction = RandomFeatures(problem.domain, problem.unknowns, seed=seed + 1, dtype=torch.float64, **basis)
+    return Corrected(field, correction.to(data["like"].device))
 
 
 def correct(problem: Any, both: Corrected, data: Any, seed: int, coupled: frozenset[str]) -> None:
