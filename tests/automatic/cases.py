@@ -6,32 +6,13 @@ recipes, the last four (holes, four and six coordinates) before they were first 
 
 import math
 from dataclasses import dataclass
-from functools import cache
 
 import torch
-from scipy.integrate import solve_ivp
 
 from nfsolve import PDE, Box, Disk, Sphere, boundary, face, interior, periodic
+from tests.automatic.trajectories import at
 
 PI = math.pi
-
-
-@cache
-def _trajectory(name, end, start):
-    return solve_ivp(RIGHT[name], (0, end), start, "DOP853", dense_output=True, rtol=1e-13, atol=1e-13).sol
-
-
-def _at(name, end, start, t, count):
-    values = _trajectory(name, end, start)(t[:, 0].detach().cpu().numpy())[:count]
-    return torch.as_tensor(values.T).to(t)
-
-
-RIGHT = {
-    "van_der_pol": lambda _, y: [y[1], 2 * (1 - y[0] ** 2) * y[1] - y[0]],
-    "predators": lambda _, y: [y[0] * (1 - y[1]), y[1] * (y[0] - 1)],
-    "lorenz": lambda _, y: [10 * (y[1] - y[0]), y[0] * (28 - y[2]) - y[1], y[0] * y[1] - 8 / 3 * y[2]],
-    "pendulum": lambda _, y: [y[1], -math.sin(y[0])],
-}
 
 
 @dataclass
@@ -83,7 +64,7 @@ class VanDerPol(PDE):
         return torch.cat([u - 1, u_t], -1)
 
     def exact(self, t):
-        return _at("van_der_pol", 10, (1.0, 0.0), t, 1)
+        return at("van_der_pol", 10, (1.0, 0.0), t, 1)
 
 
 @dataclass
@@ -104,7 +85,7 @@ class Predators(PDE):
         return torch.cat([u - 1.5, v - 0.8], -1)
 
     def exact(self, t):
-        return _at("predators", 12, (1.5, 0.8), t, 2)
+        return at("predators", 12, (1.5, 0.8), t, 2)
 
 
 @dataclass
@@ -129,7 +110,7 @@ class Lorenz(PDE):
         return torch.cat([x + 8, y - 7, z - 27], -1)
 
     def exact(self, t):
-        return _at("lorenz", 2, (-8.0, 7.0, 27.0), t, 3)
+        return at("lorenz", 2, (-8.0, 7.0, 27.0), t, 3)
 
 
 @dataclass
@@ -146,7 +127,7 @@ class Pendulum(PDE):
         return torch.cat([u - 2, u_t], -1)
 
     def exact(self, t):
-        return _at("pendulum", 10, (2.0, 0.0), t, 1)
+        return at("pendulum", 10, (2.0, 0.0), t, 1)
 
 
 @dataclass

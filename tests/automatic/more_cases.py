@@ -6,30 +6,14 @@ them.
 
 import math
 from dataclasses import dataclass
-from functools import cache
 
 import torch
-from scipy.integrate import solve_ivp
 from scipy.special import jn_zeros
 
 from nfsolve import PDE, Box, Disk, boundary, face, interior, periodic
+from tests.automatic.trajectories import at
 
 PI = math.pi
-RIGHT = {
-    "duffing": lambda t, y: [y[1], -0.3 * y[1] + y[0] - y[0] ** 3 + 0.5 * math.cos(1.2 * t)],
-    "epidemic": lambda _, y: [-0.4 * y[0] * y[1], 0.4 * y[0] * y[1] - 0.1 * y[1], 0.1 * y[1]],
-    "neuron": lambda _, y: [y[0] - y[0] ** 3 / 3 - y[1] + 0.5, 0.08 * (y[0] + 0.7 - 0.8 * y[1])],
-}
-
-
-@cache
-def _trajectory(name, end, start):
-    return solve_ivp(RIGHT[name], (0, end), start, "DOP853", dense_output=True, rtol=1e-13, atol=1e-13).sol
-
-
-def _at(name, end, start, t, count):
-    values = _trajectory(name, end, start)(t[:, 0].detach().cpu().numpy())[:count]
-    return torch.as_tensor(values.T).to(t)
 
 
 @dataclass
@@ -63,7 +47,7 @@ class Duffing(PDE):
         return torch.cat([x - 1, x_t], -1)
 
     def exact(self, t):
-        return _at("duffing", 20, (1.0, 0.0), t, 1)
+        return at("duffing", 20, (1.0, 0.0), t, 1)
 
 
 @dataclass
@@ -80,7 +64,7 @@ class Epidemic(PDE):
         return torch.cat([s - 0.99, i - 0.01, r], -1)
 
     def exact(self, t):
-        return tuple(_at("epidemic", 100, (0.99, 0.01, 0.0), t, 3).split(1, -1))
+        return tuple(at("epidemic", 100, (0.99, 0.01, 0.0), t, 3).split(1, -1))
 
 
 @dataclass
@@ -97,7 +81,7 @@ class Neuron(PDE):
         return torch.cat([v, w], -1)
 
     def exact(self, t):
-        return tuple(_at("neuron", 60, (0.0, 0.0), t, 2).split(1, -1))
+        return tuple(at("neuron", 60, (0.0, 0.0), t, 2).split(1, -1))
 
 
 @dataclass
