@@ -4,8 +4,10 @@ import inspect
 import math
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import update_wrapper
 from numbers import Integral, Real
+from types import FunctionType
 from typing import Any, overload
 
 import numpy as np
@@ -76,9 +78,65 @@ def _mark(method: Method, condition: Condition) -> Method:
             f"weight of condition '{name}' must be a number that is not negative, got {weight!r}{place_of(method)}",
             do="for a weight of each equation write one method for each; weights that adapt are in nfsolve.weighting",
         )
-    _check_new(method)
+    before = getattr(method, "condition", None)
+    if before is None:
+        _check_new(method)
+    else:
+        condition = _either(before, condition, method)
+    method = _copy(method)
     method.condition = condition  # type: ignore[attr-defined]  # read by PDE.conditions
     return method
+
+
+def _copy(method: Method) -> Method:
+    """Return a function of its own, so that one that is marked in several places has a mark in each."""
+    if not isinstance(method, FunctionType):
+        return method
+    code = method.__code__, method.__globals__, method.__name__, method.__defaults__, method.__closure__
+    copied = FunctionType(*code)
+    copied.__kwdefaults__ = method.__kwdefaults__
+    update_wrapper(copied, method)
+    del copied.__wrapped__  # type: ignore[attr-defined]  # it is no wrapper
+    return copied
+
+
+def _either(lower: Condition, upper: Condition, method: Method) -> Condition:
+    """Return the condition that two marks above one method make: it holds on the sides or parts of both.
+
+    Args:
+        lower: The mark next to the method.
+        upper: The mark above it.
+        method: The method, for messages.
+
+    Returns:
+        The condition.
+
+    Raises:
+        InputError: The marks cannot be one condition.
+    """
+    alike = lower.kind == upper.kind and lower.weight == upper.weight
+    alike = alike and (lower.points is None) == (upper.points is None) and lower.where == upper.where
+    points = None if lower.points is None else lower.points + (upper.points or 0)
+    if alike and lower.kind == "face" and not (lower.together or upper.together):
+        names = [*lower.sides, *(name for name in upper.sides if name not in lower.sides)]
+        sides = {name: (*_several(lower.sides.get(name)), *_several(upper.sides.get(name))) for name in names}
+        return replace(
+            upper, sides={name: tuple(dict.fromkeys(values)) for name, values in sides.items()}, points=points
+        )
+    if alike and lower.kind == "boundary" and lower.part and upper.part:
+        return replace(upper, part=tuple(dict.fromkeys((*lower.part, *upper.part))), points=points)
+    raise InputError(
+        f"two marks above one method '{method.__name__}', @{upper.kind} and @{lower.kind}, cannot be one condition"
+        f"{place_of(method)}",
+        do="write a method for each; only sides (@face) and named parts (@boundary) of the same weight join",
+    )
+
+
+def _several(value: Any) -> tuple[Any, ...]:
+    """Return the values of one side as a tuple, empty for none."""
+    if value is None:
+        return ()
+    return tuple(value) if isinstance(value, tuple | list) else (value,)
 
 
 def _check_new(method: Method) -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import nfsolve as nf
-from nfsolve import PDE, Box, Disk, Rectangle, Sphere, face, interior, periodic
+from nfsolve import PDE, Box, Disk, Rectangle, Sphere, boundary, face, interior, periodic
 from nfsolve._core.errors import InputError
 from nfsolve._core.random import generator
 from nfsolve.problem import SamplerState
@@ -37,7 +37,6 @@ def problem_on(shape, method=value, **sides):
 
         held = face(**sides)(method)
 
-    method.__name__ = "held"
     return Held(n_points=20, n_face=30)
 
 
@@ -162,3 +161,44 @@ class Pinned(PDE):
 def test_a_pin_makes_a_problem_of_slopes_unique():
     solution = nf.solve(Pinned(), seed=0, time_limit=15, accuracy=1e-8, report=None)
     assert solution.metrics["relative_l2"] < 1e-8
+
+
+def test_marks_above_each_other_hold_on_all_their_sides():
+    def method(self, u):
+        return u
+
+    marked = face(y=0, points=10)(face(y=1, points=10)(method))
+    held = face(x=(0, 1), points=20)(marked)
+    assert held.condition.sides == {"y": (1, 0), "x": (0, 1)}
+    assert held.condition.points == 40
+    points = rows_of(problem_on(SQUARE, marked, x=(0, 1), points=20)).points
+    on = [int((points[:, i] == end).sum()) for i in (0, 1) for end in (0.0, 1.0)]
+    assert min(on) >= 5
+    assert sum(on) == 40
+
+
+def test_one_function_may_be_marked_in_several_places():
+    left, right = face(x=0)(value), face(x=1)(value)
+    assert (left.condition.sides, right.condition.sides) == ({"x": 0}, {"x": 1})
+    assert not hasattr(value, "condition")
+
+
+def test_marks_of_named_parts_join():
+    def zero(self, u):
+        return u
+
+    both = boundary(part="rim")(boundary(part="hole")(zero))
+    assert set(both.condition.part) == {"rim", "hole"}
+
+
+@pytest.mark.parametrize(
+    "above",
+    [interior, face(x=0, weight=2), face(x=0, y=0), face(x=0, points=3), boundary],
+    ids=["interior", "weight", "point", "points", "boundary"],
+)
+def test_other_marks_above_each_other_are_refused(above):
+    def both(self, u):
+        return u
+
+    with pytest.raises(InputError, match="two marks above one method 'both'"):
+        above(face(y=0)(both))
