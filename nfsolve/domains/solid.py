@@ -1,4 +1,4 @@
-"""Solids inside closed surface meshes, from files such as STL, PLY and OBJ."""
+"""Solids inside closed surface meshes, from files such as STL, PLY and OBJ, or filled by meshes of tetrahedra."""
 
 import math
 from functools import partial
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from nfsolve._core.errors import InputError, require
 from nfsolve.domains.domain import Domain
+from nfsolve.domains.mesh_files import Mesh, Names, is_mesh, merged, read, said
 from nfsolve.domains.pieces import Piece
 from nfsolve.domains.quadrature import Rule, on_box
 
@@ -28,21 +29,23 @@ PLACES = (
 
 
 class Solid(Domain):
-    """The inside of a closed triangle mesh, ``Solid("part.stl")``.
+    """The inside of a closed triangle mesh, ``Solid("part.stl")``, or of a mesh of tetrahedra, ``Solid("part.msh")``.
 
-    Its boundary is the part ``"surface"``; the objects and groups of an OBJ file, and the solids of a text STL, are
-    also parts, under their names. If all faces point inwards, they are reversed.
+    Its boundary is the part ``"surface"``; the objects and groups of an OBJ file, the solids of a text STL and the
+    named groups of triangles of a mesh (physical groups of gmsh; numbered ones are ``"group 3"``) are also parts, under
+    their names. Named groups of tetrahedra are parts of the domain, as in ``@interior(where="steel")``. If all faces
+    point inwards, they are reversed.
 
     Args:
-        surface: File that trimesh reads (STL, PLY, OBJ, OFF, ...), a `trimesh.Trimesh`, or vertices ``(V, 3)`` and
-            faces ``(F, 3)``.
+        surface: File that trimesh reads (STL, PLY, OBJ, OFF, ...), file that meshio reads (.msh, .vtu, .vtk, ...), a
+            `trimesh.Trimesh`, a `meshio.Mesh`, or vertices ``(V, 3)`` and faces ``(F, 3)``.
         names: Names of the three coordinates, separated by spaces.
         scale: Factor on the coordinates of the file, such as 0.001 from millimetres to metres.
 
     Raises:
         InputError: The file cannot be read, or the surface is open, of mixed orientation, without volume, or crosses
             itself.
-        MissingExtra: trimesh or libigl is not installed.
+        MissingExtra: trimesh, meshio or libigl is not installed.
     """
 
     def __init__(self, surface: Any, names: str = "x y z", scale: float = 1.0):
@@ -52,9 +55,14 @@ class Solid(Domain):
                 f"A Solid needs three names and a positive scale, got names={names!r} and scale={scale!r}",
                 do='write Solid("part.stl", names="x y z", scale=0.001)',
             )
-        self.said = repr(str(surface)) if isinstance(surface, str | Path) else "a mesh"
-        vertices, faces, groups = _read(surface, f"the surface {self.said}")
-        self.vertices, self.faces = _closed(vertices * scale, faces, f"the surface {self.said}")
+        self.said = said(surface, "mesh" if is_mesh(surface) else "surface")
+        self._regions: dict[str, Domain] = {}
+        self.tetrahedra: np.ndarray | None = None
+        if is_mesh(surface):
+            vertices, faces, groups = self._of_mesh(read(surface, self.said), coordinates, scale)
+        else:
+            vertices, faces, groups = _read(surface, self.said)
+        self.vertices, self.faces = _closed(vertices * scale, faces, self.said)
         self.groups = groups
         a, b, c = (self.vertices[self.faces[:, i]] for i in range(3))
         cross = np.cross(b - a, c - a)
@@ -66,6 +74,25 @@ class Solid(Domain):
 
     def __repr__(self) -> str:
         return f"Solid({self.said}, {len(self.faces)} faces)"
+
+    def _of_mesh(self, mesh: Mesh, names: tuple[str, ...], scale: float) -> tuple[np.ndarray, np.ndarray, list[Names]]:
+        """Return vertices, faces of the surface and the names of their groups."""
+        if mesh.cells.shape[1] == 3:
+            return mesh.vertices, mesh.cells, mesh.groups
+        if mesh.cells.shape[1] == 2:
+            raise InputError(f"{self.said} has lines only", do="write Polygon(file) for an outline")
+        self.tetrahedra = mesh.vertices[mesh.cells] * scale
+        for name in mesh.names:
+            part = mesh.group(name)
+            faces, _ = part.boundary(f"{name!r} of {self.said}")
+            region = Solid((part.vertices * scale, faces), names=" ".join(names))
+            region.said, region.tetrahedra = f"{name!r} of {self.said}", part.vertices[part.cells] * scale
+            self._regions[name] = region
+        return mesh.vertices, *mesh.boundary(self.said)
+
+    def regions(self) -> dict[str, Domain]:
+        """Return the named groups of tetrahedra of a mesh; as in `Domain`."""
+        return dict(self._regions)
 
     def _check_crossing(self) -> None:
         """Look at both sides of every face: inside there must be one body, outside none."""
@@ -81,7 +108,7 @@ class Solid(Domain):
                 if bad.any():
                     place = ", ".join(f"{value:.4g}" for value in at[bad.argmax()])
                     raise InputError(
-                        f"the surface {self.said} must not cross itself, but {int(bad.sum())} of its {len(bad)} faces "
+                        f"{self.said} must not cross itself, but {int(bad.sum())} of its {len(bad)} faces "
                         f"lie inside another part of it or overlap it, the first near ({place})",
                         do="unite its bodies in the program that made it, or use Solid(a) | Solid(b) for two files",
                     )
@@ -102,14 +129,15 @@ class Solid(Domain):
     def own_pieces(self) -> list[Piece]:
         """Return the faces of each group as a piece."""
         return [
-            Piece(("surface", *((name,) if name else ())), float(self.areas[chosen].sum()), partial(self._on, chosen))
-            for name, chosen in self._chosen_faces().items()
+            Piece(("surface", *names), float(self.areas[chosen].sum()), partial(self._on, chosen))
+            for names, chosen in self._chosen_faces().items()
         ]
 
-    def _chosen_faces(self) -> dict[str, np.ndarray]:
-        names = dict.fromkeys(self.groups)
-        groups = np.asarray(self.groups)
-        return {name: np.flatnonzero(groups == name) for name in names}
+    def _chosen_faces(self) -> dict[Names, np.ndarray]:
+        chosen: dict[Names, list[int]] = {}
+        for face, names in enumerate(self.groups):
+            chosen.setdefault(names, []).append(face)
+        return {names: np.array(faces) for names, faces in chosen.items()}
 
     def _on(self, chosen: np.ndarray, unit: Tensor) -> tuple[Tensor, Tensor]:
         """Place points uniformly by area: the first unit coordinate runs along the faces, and then within one."""
@@ -125,26 +153,29 @@ class Solid(Domain):
         return torch.from_numpy(points), torch.from_numpy(self.face_normals[chosen[face]])
 
     def _rule(self, n: int, fixed: dict[int, float], free: list[int]) -> Rule:
-        """Return a rule on tetrahedra from the centre, where the solid is star-shaped; else that of any domain."""
-        centre = self.vertices.mean(0)
-        a, b, c = (self.vertices[self.faces[:, i]] - centre for i in range(3))
-        volumes = np.einsum("ij,ij->i", a, np.cross(b, c)) / 6
+        """Return a rule on tetrahedra, those of a mesh or around the centre of a star-shaped solid; else as any."""
+        tetrahedra = self.tetrahedra
+        if tetrahedra is None:
+            corners = self.vertices[self.faces]
+            tetrahedra = np.concatenate([np.broadcast_to(self.vertices.mean(0), corners[:, :1].shape), corners], 1)
+        volumes = np.linalg.det(tetrahedra[:, 1:] - tetrahedra[:, :1]) / 6
+        volumes = np.abs(volumes) if self.tetrahedra is not None else volumes
         if fixed or (volumes < -1e-12 * volumes.max()).any():
             return super()._rule(n, fixed, free)
-        unit = on_box([(0.0, 1.0)] * 3, max(2, min(n, round((MOST_NODES / len(a)) ** (1 / 3)))))
+        unit = on_box([(0.0, 1.0)] * 3, max(2, min(n, round((MOST_NODES / len(volumes)) ** (1 / 3)))))
         r, s, t = unit.points.numpy().T
         weights = 6 * unit.weights.numpy()[:, 0] * r**2 * s  # of the map from the cube to a tetrahedron
-        corners = np.stack([a, b, c], 1)
-        places = np.stack([r * (1 - s), r * s * (1 - t), r * s * t], 1)
-        points = centre + np.einsum("qk,fkd->fqd", places, corners)
+        places = np.stack([1 - r, r * (1 - s), r * s * (1 - t), r * s * t], 1)
+        points = np.einsum("qk,fkd->fqd", places, tetrahedra)
         return Rule(
             torch.from_numpy(points.reshape(-1, 3)), torch.from_numpy(np.outer(volumes, weights).reshape(-1, 1))
         )
 
     def _rule_on(self, pieces: list[Piece], n: int, nothing: str) -> Rule:
         """Return a rule on the faces of some parts, each with nodes of its own."""
-        names = {name for piece in pieces for name in piece.names}
-        chosen = np.concatenate([f for name, f in self._chosen_faces().items() if (name or "surface") in names])
+        if any(piece.keep is not None for piece in pieces):
+            return super()._rule_on(pieces, n, nothing)
+        chosen = np.concatenate([piece.place.args[0] for piece in pieces if isinstance(piece.place, partial)])
         unit = on_box([(0.0, 1.0)] * 2, max(2, min(n, round((MOST_NODES / len(chosen)) ** 0.5))))
         s, t = unit.points.numpy().T
         weights = 2 * unit.weights.numpy()[:, 0] * s
@@ -158,15 +189,15 @@ class Solid(Domain):
         )
 
 
-def _read(surface: Any, what: str) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Return vertices, faces, and the name of the group of each face, empty where it has none."""
+def _read(surface: Any, what: str) -> tuple[np.ndarray, np.ndarray, list[Names]]:
+    """Return vertices, faces, and the names of the groups of each face."""
     if isinstance(surface, tuple | list) and len(surface) == 2:
         vertices, faces = (np.asarray(part) for part in surface)
-        return vertices, faces, [""] * len(faces)
+        return vertices, faces, [()] * len(faces)
     trimesh = require("trimesh", extra="mesh", purpose="a domain inside a surface mesh")
     mesh: Any = surface
     if isinstance(mesh, trimesh.Trimesh):
-        return np.asarray(mesh.vertices), np.asarray(mesh.faces), [""] * len(mesh.faces)
+        return np.asarray(mesh.vertices), np.asarray(mesh.faces), [()] * len(mesh.faces)
     if not isinstance(surface, str | Path):
         raise InputError(
             f"a Solid needs a file, a trimesh.Trimesh or vertices and faces, got {type(surface).__name__}",
@@ -186,7 +217,7 @@ def _read(surface: Any, what: str) -> tuple[np.ndarray, np.ndarray, list[str]]:
     vertices = np.concatenate([np.asarray(part.vertices) for part in named.values()])
     faces = np.concatenate([np.asarray(part.faces) + s for part, s in zip(named.values(), starts, strict=False)])
     several = len(named) > 1
-    groups = [name if several else "" for name, part in named.items() for _ in range(len(part.faces))]
+    groups: list[Names] = [(name,) * several for name, part in named.items() for _ in range(len(part.faces))]
     return vertices, faces, groups
 
 
@@ -200,8 +231,9 @@ def _closed(vertices: np.ndarray, faces: np.ndarray, what: str) -> tuple[np.ndar
     if not np.isfinite(vertices).all() or faces.min() < 0 or faces.max() >= len(vertices):
         raise InputError(f"{what} has vertices that are not finite, or faces of vertices that it does not have")
     size = float(np.ptp(vertices, axis=0).max())
-    _, first, index = np.unique(np.round(vertices / (1e-9 * size)), axis=0, return_index=True, return_inverse=True)
-    corners, faces = vertices[first].astype(np.float64), index.reshape(-1)[faces].astype(np.int64)
+    corners, index = merged(vertices)
+    used, faces = np.unique(index[faces], return_inverse=True)
+    corners, faces = corners[used], faces.reshape(-1, 3).astype(np.int64)
     edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
     key = edges.min(1) * len(corners) + edges.max(1)
     _, at, uses = np.unique(key, return_inverse=True, return_counts=True)

@@ -208,18 +208,17 @@ def _length(at: Any) -> int:
     return max(1, np.size(some) if isinstance(at, Mapping) else len(some))
 
 
-def face(
-    method: Method | None = None, /, *, points: int | None = None, weight: float = 1.0, **sides: Any
-) -> Callable[[Method], Method]:
+def face(*parts: str, points: int | None = None, weight: float = 1.0, **sides: Any) -> Callable[[Method], Method]:
     """Mark a residual that holds on sides of the domain, on planes in it, or at a point.
 
     ``@face(t=0)`` is a side, and ``@face(x=(-1, 1))`` two of them. With pairs of values the condition holds on all
     sides that are named: ``@face(x=(0, 1), y=(0, 1))`` means the four walls of a square. ``@face(x=0.5)`` is a plane
     inside the domain, with the normal towards larger x. Single values of several coordinates hold at the same time:
-    ``@face(x=0, y=0.5)`` is a point in the plane, such as one that fixes a pressure, or a line in space.
+    ``@face(x=0, y=0.5)`` is a point in the plane, such as one that fixes a pressure, or a line in space. Sides with a
+    name are called by it: ``@face("inlet")`` is ``@boundary(part="inlet")``.
 
     Args:
-        method: Only there to refuse a bare ``@face`` in words.
+        *parts: Names of parts of the boundary, in place of coordinates.
         points: Number of points on all these sides together; default ``n_face`` of the problem.
         weight: Factor on its mean square in the loss.
         **sides: Coordinate -> a value in its bounds, or several.
@@ -228,7 +227,7 @@ def face(
         The decorator.
 
     Raises:
-        InputError: No side is named.
+        InputError: No side is named, or names and coordinates together.
 
     Examples:
         >>> @face(t=0, points=100, weight=10)
@@ -237,11 +236,19 @@ def face(
         >>> initial.condition.sides, initial.condition.points
         ({'t': 0}, 100)
     """
-    if method is not None or not sides:
+    if not (parts or sides) or not all(isinstance(part, str) for part in parts):
         raise InputError(
             "`@face` needs a coordinate and its end, but it was used without a side",
             do="write `@face(x=(-1, 1))` or `@face(t=0)`, or `@boundary` for the whole boundary",
         )
+    if parts and sides:
+        raise InputError(
+            f"`@face` needs either names of parts or values of coordinates, got {', '.join(map(repr, parts))} and "
+            f"{', '.join(sides)}",
+            do=f'write `@boundary(part="{parts[0]}", where=lambda ...)` for a part of a part',
+        )
+    if parts:
+        return lambda method: _mark(method, Condition("boundary", part=parts, points=points, weight=weight))
     return lambda method: _mark(method, Condition("face", sides, points=points, weight=weight))
 
 
