@@ -3,6 +3,7 @@
 # make accuracy  every default run against its target: an hour or so
 # make fuzz   the property tests again and again on new examples, for an hour (FUZZ_SECONDS)
 # make torture  runs that are killed at random moments, resumed, and compared with undisturbed ones (KILLS)
+# make docs   the documentation as a site, in site/; links and references are checked
 # make check  what CI runs: format, lint, types, import floors, tests
 PYTHON ?= python3
 VENV ?= .venv
@@ -14,7 +15,7 @@ READY := $(VENV)/.ready
 FUZZ_SECONDS ?= 3600
 KILLS ?= 200
 
-.PHONY: demo test check lint accuracy fuzz torture clean
+.PHONY: demo test docs check lint accuracy fuzz torture clean
 
 demo: $(READY)
 	$(BIN)/nfsolve run klein_gordon --out runs/klein-gordon-demo-$$(date +%Y%m%d-%H%M%S)
@@ -28,6 +29,10 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
+
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "open site/index.html, or for the search: $(BIN)/python -m http.server --directory site"
 
 check: lint test
 
@@ -49,4 +54,4 @@ $(READY): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build dist site

@@ -22,7 +22,7 @@ from nfsolve.studies.comparison.jobs import Workers
 from problems.pde.burgers import Burgers
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 PLACEHOLDERS = re.compile(r"\b(DIR|FOLDER|FILE|NAME|VALUE|WHAT)\b|mine\.|scan\.npz|my_burgers|my_problem|\.\.\.")
 
 
@@ -34,10 +34,12 @@ def blocks(document: Path) -> list[tuple[int, str]]:
 
 
 def commands() -> Iterator[str]:
-    """Yield the commands of all documents, indented lines and inline code, without comments and placeholders."""
+    """Yield the commands of all documents, lines and inline code, without comments and placeholders."""
     for document in DOCUMENTS:
         text = document.read_text()
-        lines = re.findall(r"^    (nfsolve [^\n]*)", text, re.M) + re.findall(r"`(nfsolve [^`]*)`", text)
+        fenced = "\n".join(re.findall(r"^```bash\n(.*?)^```", text, re.M | re.S))
+        lines = re.findall(r"^    (nfsolve [^\n]*)", text, re.M) + re.findall(r"^(nfsolve [^\n]*)", fenced, re.M)
+        lines += re.findall(r"`(nfsolve [^`]*)`", text)
         for line in lines:
             plain = line.partition("#")[0].strip()
             if not PLACEHOLDERS.search(plain):
@@ -50,7 +52,11 @@ def quick(monkeypatch, tmp_path):
     solve, compare = nf.solve, nf.compare
 
     def few_steps(*given, **options):
-        return solve(*given, **options | {"steps": 2, "report": None})
+        if "stages" in options:
+            short = {"stages": tuple(dataclasses.replace(stage, steps=2) for stage in options["stages"])}
+        else:
+            short = {"steps": 2}
+        return solve(*given, **options | short | {"report": None})
 
     def few_runs(problem, methods, settings, **options):
         short = dataclasses.replace(settings, seeds=1, steps=1, tune=(), budgets=("steps",))
@@ -65,7 +71,8 @@ def quick(monkeypatch, tmp_path):
 WITH_CODE = [document for document in DOCUMENTS if blocks(document)]
 
 
-@pytest.mark.parametrize("document", WITH_CODE, ids=lambda path: path.name)
+@pytest.mark.filterwarnings("ignore:the field leaves.*unexplained:UserWarning")  # after two steps
+@pytest.mark.parametrize("document", WITH_CODE, ids=lambda path: "/".join(path.relative_to(ROOT).parts))
 def test_code_runs_as_printed(document, quick, monkeypatch):
     name = f"document_{document.stem}"
     module = type(sys)(name)
@@ -86,6 +93,17 @@ def test_commands_are_understood(command):
     if verb == "run" and words and not words[0].startswith("-") and "--help" not in words:
         request = read_request(find(words[0]), words[1:], "nfsolve run")
         assert request.options["run"]
+
+
+LINKED = re.compile(r"\]\(((?!\w+:|#)[^)\s]+?)(?:#[^)]*)?\)")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: "/".join(path.relative_to(ROOT).parts))
+def test_links_lead_to_files(document):
+    text = re.sub(r"^```.*?^```|`[^`\n]*`", "", document.read_text(), flags=re.M | re.S)
+    missing = [link for link in LINKED.findall(text) if not (document.parent / link).exists()]
+    generated = {"benchmarks/index.md"}  # pages that only the site has
+    assert not set(missing) - generated
 
 
 def first_block() -> str:
