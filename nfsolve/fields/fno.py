@@ -27,6 +27,7 @@ from nfsolve.fields.layers import Dense, Layers
 from nfsolve.fields.operators import Operator
 
 Gelu = GELU()
+START = "slope", "offset", "scale"  # buffers of the affine map from which a network starts, and of its error
 NEARLY = 0.05  # error of an affine map, relative to the deviation of the labels, from which the network starts
 STENCIL = 6  # points along a coordinate without period through which a polynomial gives values between them
 
@@ -94,11 +95,23 @@ class FNO(Operator):
         self.shapes = self._checked(laid["grid"], laid["shapes"])
         self._lay_out(domain, laid["grid"])
         self._build(activation)
-        self.scale, self.starts = 1.0, start is not None
         if start is not None:
-            self.register_buffer("slope", start.weight.to(self.points))
-            self.register_buffer("offset", start.bias.to(self.points))
-            self.scale = max(start.size, 1e-7)
+            size = torch.tensor(max(start.size, 1e-7))
+            for name, value in zip(START, (start.weight, start.bias, size), strict=True):
+                self.register_buffer(name, value.to(self.points))
+
+    @property
+    def starts(self) -> bool:
+        """Whether the network is added to an affine map."""
+        return START[0] in self._buffers
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
+        """Take the affine map from the weights, or leave it out as they do: the labels that made it may be gone."""
+        for name in START:
+            self._buffers.pop(name, None)
+            if prefix + name in state_dict:
+                self.register_buffer(name, torch.empty_like(state_dict[prefix + name]).to(self.points))
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def _checked(self, grid: tuple[int, ...], shapes: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, ...], ...]:
         d = len(self.inputs)
@@ -184,7 +197,8 @@ class FNO(Operator):
                 )
             options = problem.layout() | options
         if "start" not in options and hasattr(problem, "on_layout"):
-            start = affine(*problem.on_layout(tuple(options["grid"])))
+            labels = problem.on_layout(tuple(options["grid"]))
+            start = None if labels is None else affine(*labels)
             options["start"] = start if start is not None and start.error < NEARLY else None
         return super().for_problem(problem, **options)
 
@@ -221,7 +235,7 @@ class FNO(Operator):
             return found
         rows = [f.expand(len(found), -1) for f in functions]
         near = torch.addmm(self.get_buffer("offset"), torch.cat(rows, -1), self.get_buffer("slope"))
-        return near.view_as(found) + self.scale * found
+        return near.view_as(found) + self.get_buffer("scale") * found
 
     def _channels(self, functions: Sequence[Tensor]) -> Tensor:
         """Lay input functions and coordinates out on the grid: ``(n, *grid, channels)``."""

@@ -32,6 +32,7 @@ class Layout:
         times: Array of their times, or none; where ``last_axis`` is true, time is the last axis of the outputs.
         last_axis: See there.
         channels_first: Whether channels come before the axes of the grid.
+        open: Whether a grid without points leaves out the upper ends of [0, 1], as the embedding of neuraloperator.
         test: Arrays of the test pairs in the same file, inputs and then outputs.
     """
 
@@ -43,13 +44,14 @@ class Layout:
     times: str = ""
     last_axis: bool = False
     channels_first: bool = False
+    open: bool = False
     test: tuple[str, ...] = ()
 
 
 KNOWN = (
     Layout("nfsolve", ("f",), ("s",), ("x",), test=("f_test", "s_test")),
     Layout("DeepXDE", ("v",), ("u",), ("x",)),
-    Layout("neuraloperator", ("x",), ("y",), channels_first=True),
+    Layout("neuraloperator", ("x",), ("y",), channels_first=True, open=True),
     Layout("Li et al., Darcy", ("coeff",), ("sol",)),
     Layout("Li et al.", ("a",), ("u",)),
     Layout("PINA", ("input_training",), ("output_training",), test=("input_testing", "output_testing")),

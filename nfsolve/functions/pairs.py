@@ -231,7 +231,8 @@ class _Reading:
                     f"outputs must be (functions, points), but '{next(iter(named))}' has shape {tuple(first.shape)}",
                     do="store one row for each function",
                 )
-            points = uniform(sizes)
+            ends = [1 - 1 / n if self.layout.open else 1.0 for n in sizes]
+            points = uniform(sizes, [(0.0, end) for end in ends])
             self._note_unit(sizes)
         if len(sizes) > 1 and len(self.layout.points) == len(sizes):
             self.coordinates = tuple(_clean(n.removesuffix("-coordinate")) for n in self.layout.points)
@@ -339,8 +340,8 @@ class _Reading:
         return found
 
     def _note_unit(self, sizes: Sequence[int]) -> None:
-        grid = " x ".join(map(str, sizes))
-        self.notes.append(f"the file has no points: outputs are taken to be on a uniform {grid} grid over [0, 1]")
+        grid, ends = " x ".join(map(str, sizes)), ", without the upper ends" if self.layout.open else ""
+        self.notes.append(f"the file has no points: outputs are taken to be on a uniform {grid} grid over [0, 1]{ends}")
 
 
 def _flat(array: Any) -> Any:

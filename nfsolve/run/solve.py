@@ -16,12 +16,14 @@ from nfsolve._core.ranks import ALONE, Ranks, join
 from nfsolve._core.spec import recorded
 from nfsolve._core.version import VERSION
 from nfsolve.problem import Problem, RunOptions, Stage
+from nfsolve.problem.objective import System
 from nfsolve.problem.recipe import DEFAULTS
+from nfsolve.problem.unknowns import Unknowns
 from nfsolve.run.automatic import Automatic, wants_automatic
-from nfsolve.run.folder import CONFIG, RunFolder
+from nfsolve.run.folder import CONFIG, RunFolder, check_same_problem, load_weights
 from nfsolve.run.loop import Run
 from nfsolve.run.march import March, going_on, run_or_march
-from nfsolve.run.plan import Plan, join_options, make_plan
+from nfsolve.run.plan import Plan, join_options, make_field, make_plan
 from nfsolve.run.posterior import check_uncertainty
 from nfsolve.run.report import note
 from nfsolve.run.solution import Solution
@@ -229,7 +231,15 @@ def load(
     Raises:
         InputError: The folder holds no run, or its files are damaged or of another problem.
     """
-    return _reopened(folder, problem, field, trust, None).reopen(bare=True).trained
+    known, plan, runs, state = _recorded(folder, problem, field, trust)
+    if plan.run.windows > 1:
+        return run_or_march(known, plan, runs, None, state).reopen(bare=True).trained
+    check_same_problem(state, known)
+    with recorded():
+        built = make_field(known, plan)
+    unknowns = Unknowns(known.unknown_scalars()).to(next(built.parameters()))  # data and scores are not needed
+    load_weights(System(built, unknowns), state["system"])
+    return known.trained(built)
 
 
 def reopen(
@@ -265,6 +275,15 @@ def _reopened(
     folder: str | Path, problem: Problem | type[Problem] | None, field: Any, trust: bool, report: Any
 ) -> Run | March:
     """Restore the last checkpoint of a folder, on the CPU and without a limit of time."""
+    known, plan, runs, state = _recorded(folder, problem, field, trust)
+    return run_or_march(known, plan, runs, report, state)
+
+
+@recorded()
+def _recorded(
+    folder: str | Path, problem: Problem | type[Problem] | None, field: Any, trust: bool
+) -> tuple[Problem, Plan, RunFolder, dict[str, Any]]:
+    """Read the problem, the plan and the last checkpoint of a folder, for the CPU and without a limit of time."""
     runs = RunFolder(folder)
     known, plan = Plan.from_config(runs.config(), problem, trust, field)
     plan = plan.with_run(device="cpu", time_limit=None)
@@ -279,7 +298,7 @@ def _reopened(
             f"run '{folder}' has no checkpoint yet, so there is nothing to load",
             do=f"continue it first: nfsolve run --resume {folder}",
         )
-    return run_or_march(known, plan, runs, report, state)
+    return known, plan, runs, state
 
 
 def _tell_skipped(plan: Plan, runner: Run | March | Automatic) -> None:

@@ -11,12 +11,12 @@ of PDEBench and of neuraloperator are recognised by their names. docs/operators.
     nfsolve run deeponet_pairs --pairs 1D_Burgers_Sols_Nu0.01.hdf5 --times last
 """
 
-import math
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -31,8 +31,10 @@ from nfsolve.functions.pairs import has_test
 from nfsolve.functions.stored import rows_of
 from nfsolve.optim import SOAP
 from nfsolve.problem.operator.families import as_read, several
+from nfsolve.problem.operator.resampled import resampled, same_places
 from nfsolve.problem.operator.samples import FunctionSet, axes_of, label_rows, root_mean_square
 from nfsolve.problem.pde.sample import Grid
+from problems.operators._form import Form, grid_sizes
 
 SOME = 1000  # rows that are in memory at once, and from which scales are taken
 LEAST = 1e-3  # of the deviation of all s: labels smaller than that count as if they were as large
@@ -78,9 +80,10 @@ class PairsOperator(OperatorPDE):
     n_face: int = field(default=1, init=False)
 
     needs = "pairs of functions, --pairs FILE"
-    domain = property(lambda self: self._known.domain)  # type: ignore[assignment]  # of the instance
-    unknowns = property(lambda self: self._known.unknowns)  # type: ignore[assignment]
-    inputs = property(lambda self: self._known.inputs)  # type: ignore[assignment]
+    domain = property(lambda self: self._form.domain)  # type: ignore[assignment]  # of the instance
+    unknowns = property(lambda self: " ".join(self._form.output_scales))  # type: ignore[assignment]
+    inputs = property(lambda self: self._form.inputs)  # type: ignore[assignment]
+    _kept: ClassVar[Form | None] = None  # what a run folder kept of the file
 
     def __post_init__(self):
         for name, low in {"every": 2, "n_tests": 2, "batch": 1, "n_points": 0}.items():
@@ -88,6 +91,18 @@ class PairsOperator(OperatorPDE):
                 raise InputError(
                     f"{name} must be at least {low}, got {getattr(self, name)}", do="choose a larger number"
                 )
+
+    @property
+    def _form(self) -> Form:
+        return self._kept or self._known.form
+
+    def given(self):
+        """Return names, places and scales of the pairs, which a trained operator needs without their file."""
+        return self._form.stored()
+
+    def with_given(self, stored):
+        """Return this problem with the names, places and scales that a run kept."""
+        return self.with_(_kept=Form.from_stored(stored)) if stored else self
 
     @cached_property
     def _known(self) -> "Known":
@@ -102,7 +117,11 @@ class PairsOperator(OperatorPDE):
             other = self._found(self.test) if self.test else path
             test = read_pairs(other, *names, times=self.times, test=not self.test)
             fitting(pairs, test)
-        return Known(pairs, test, self.coordinates.split(), self.every, self.periodic)
+        known = Known(pairs, test, self.coordinates.split(), self.every, self.periodic)
+        if self._kept is not None and not known.form.same(self._kept):
+            text = f"the pairs in '{self.pairs}' are not those of the run, whose names, places and scales are used"
+            warnings.warn(text, stacklevel=2)
+        return known
 
     def _found(self, name: str) -> Path:
         return Path(name) if Path(name).exists() else find_file(name, type(self))
@@ -117,33 +136,45 @@ class PairsOperator(OperatorPDE):
 
     def sensor_points(self, name):
         """Return the places of the sensors; their numbers where the file does not have them."""
-        return self._known.places[name]
+        return self._form.places[name]
 
     @property
     def sensor_counts(self):
         """Number of columns that the field reads of each input function."""
-        return as_read([self._known.pairs.width(i) for i in range(len(self.inputs))])
+        return as_read(list(self._form.widths.values()))
 
     def own_sensors(self, name):
         """Say whether each function has sensors of its own for this input."""
-        return self._known.pairs.scattered(list(self.inputs).index(name))
+        return name in self._form.own
 
     def seen(self, values):
         """Bring each input function to mean 0 and deviation 1 over the training functions, places to [-1, 1]."""
-        return as_read([self._known.scaled(name, values[name]) for name in self.inputs])
+        return as_read([self._form.scaled(name, values[name]) for name in self.inputs])
 
     def output_transform(self):
         """The field is of order one; its outputs get the means and deviations of the training labels."""
-        return partial(rescaled, *self._known.output_scales)
+        return partial(rescaled, *self._scales)
+
+    @property
+    def _scales(self) -> tuple[list[float], list[float]]:
+        """Means and deviations of the outputs."""
+        mean, size = zip(*self._form.output_scales.values(), strict=True)
+        return list(mean), list(size)
 
     def load(self, device, dtype):
         """Read the pairs that are held out, and refuse those that are among the others."""
         like, known = torch.empty(0, device=device, dtype=dtype), self._known
         test, rows = known.test or known.pairs, known.held_out[: self.n_tests]
         inputs, points, truth = test.take(rows)
+        inputs = [
+            resampled(n, f, known.others[n], self.sensor_points(n), tuple(own.split()), self.domain)
+            if n in known.others
+            else f
+            for (n, own), f in zip(self.inputs.items(), inputs, strict=True)
+        ]
         functions, values = self.read(dict(zip(self.inputs, inputs, strict=True)), like)
         check_leakage(map(Tensor.nan_to_num, known.training_inputs()), values.nan_to_num())
-        for name, mean, size in zip(self.outputs, *known.output_scales, strict=True):
+        for name, mean, size in zip(self.outputs, *self._scales, strict=True):
             if size < UNRESOLVED * torch.finfo(dtype).eps * abs(mean):
                 raise InputError(
                     f"{name} varies by {size:.1e} about {mean:.6g}, which {str(dtype)[6:]} does not resolve",
@@ -165,7 +196,7 @@ class PairsOperator(OperatorPDE):
         inputs, points, truth = known.pairs.take(rows)
         functions, _ = self.read(dict(zip(self.inputs, inputs, strict=True)), like)
         size = root_mean_square(truth)
-        size = size.maximum(LEAST * torch.tensor(known.output_scales[1], dtype=torch.float64))
+        size = size.maximum(LEAST * torch.tensor(self._scales[1], dtype=torch.float64))
         wanted = self.n_points or MOST
         if wanted < truth.shape[1]:
             places = torch.randperm(truth.shape[1], generator=generator)[:wanted]
@@ -176,21 +207,26 @@ class PairsOperator(OperatorPDE):
     def snapshots(self):
         """Return the first training labels, where they are on a uniform grid; as in `OperatorPDE`."""
         _, points, truth = self._known.first
-        sizes = self._known.sizes
-        if len(sizes) < len(self.domain.names):
+        sizes = self._form.sizes
+        if not sizes:
             raise InputError("modes of labels need points x of a uniform grid, but these are none", do="use DeepONet")
         return axes_of(points, sizes), truth.unflatten(1, sizes)
 
     def layout(self):
         """Return how functions lie on a grid, for a Fourier neural operator; as in `OperatorPDE`."""
-        return self._known.layout()
+        return self._form.layout()
 
     def on_layout(self, grid):
-        """Return the first training pairs, functions as they are read ``(n, m)``, raw labels on a grid ``(n, p)``."""
+        """Return the first training pairs, functions as they are read ``(n, m)``, raw labels on a grid ``(n, p)``.
+
+        None where a run folder is opened: what a field made of them is among its weights.
+        """
+        if self._kept is not None:
+            return None
         inputs, _, truth = self._known.first
         seen = self.seen(dict(zip(self.inputs, inputs, strict=True)))
-        mean, size = (torch.tensor(part, dtype=torch.float64) for part in self._known.output_scales)
-        laid = ((truth - mean) / size).unflatten(1, self._known.sizes)
+        mean, size = (torch.tensor(part, dtype=torch.float64) for part in self._scales)
+        laid = ((truth - mean) / size).unflatten(1, self._form.sizes)
         for i, count in enumerate(grid):
             laid = laid.narrow(i + 1, 0, count)
         return torch.cat(several(seen), 1), laid.flatten(1)
@@ -215,13 +251,23 @@ class PairsOperator(OperatorPDE):
 
 def fitting(pairs: Pairs, test: Pairs) -> None:
     """Refuse test pairs that are not of the form of the others."""
+    every = range(len(pairs.inputs))
     ours, theirs = ([p.width(i) for i in range(len(p.inputs))] for p in (pairs, test))
-    if pairs.gives != test.gives or (ours != theirs and not any(map(pairs.scattered, range(len(ours))))):
+    fits = len(ours) == len(theirs) and all(
+        n == m or pairs.scattered(i) or (_placed(pairs, i) and _placed(test, i))
+        for i, n, m in zip(every, ours, theirs, strict=True)
+    )
+    if pairs.gives != test.gives or not fits:
         raise InputError(
             f"test pairs must have the inputs and outputs of the others, {ours} values of {', '.join(pairs.names)} -> "
             f"{', '.join(pairs.gives)}, got {theirs} of {', '.join(test.names)} -> {', '.join(test.gives)}",
-            do="resample the test functions at the sensors of the others",
+            do="resample the test functions at the sensors of the others, or store the places of both as NAME_sensors",
         )
+
+
+def _placed(pairs: Pairs, i: int) -> bool:
+    """Say whether the places of an input are known, the same for all functions."""
+    return i < len(pairs.sensors) and pairs.sensors[i] is not None and pairs.sensors[i].ndim == 2
 
 
 class Known:
@@ -241,7 +287,6 @@ class Known:
         names = coordinates or list(pairs.coordinates) or _names(d)
         if len(names) != d:
             raise InputError(f"points of {d} columns need {d} coordinates, got {len(names)}", do="name each column")
-        self.unknowns = " ".join(pairs.gives)
         taken = set(names) & {*pairs.names, *pairs.gives}
         if taken:
             raise InputError(f"'{min(taken)}' names a coordinate and a function", do="give them different names")
@@ -251,11 +296,26 @@ class Known:
         self.places, self.inputs = {}, {}
         for i, name in enumerate(pairs.names):
             self._place(i, name, names)
-        self.input_scales = dict(zip(pairs.names, (self._scales(i, f) for i, f in enumerate(inputs)), strict=True))
+        self.others = {  # places of test functions that are not the sensors
+            name: torch.from_numpy(np.asarray(test.sensors[i], np.float64))
+            for i, name in enumerate(pairs.names)
+            if test is not None and _placed(pairs, i) and _placed(test, i)
+        }
+        self.others = {n: at for n, at in self.others.items() if not same_places(at, self.places[n])}
         flat = outputs.flatten(0, 1)
         mean = flat.nanmean(0)
         size = (flat - mean).square().nanmean(0).sqrt()
-        self.output_scales = mean.tolist(), [s or 1.0 for s in size.tolist()]
+        self.form = Form(
+            domain=self.domain,
+            inputs=self.inputs,
+            places=self.places,
+            own=tuple(n for i, n in enumerate(pairs.names) if pairs.scattered(i)),
+            widths={n: pairs.width(i) for i, n in enumerate(pairs.names)},
+            input_scales=dict(zip(pairs.names, (self._scales(i, f) for i, f in enumerate(inputs)), strict=True)),
+            output_scales={n: (m, s or 1.0) for n, m, s in zip(pairs.gives, mean.tolist(), size.tolist(), strict=True)},
+            sizes=self.sizes if len(self.sizes) == d else (),
+            highest=self.highest,
+        )
 
     def _divide(self, every: int) -> None:
         count = len(self.pairs)
@@ -328,69 +388,16 @@ class Known:
             (f - mean).square().nansum().div((~f.isnan()).sum().sub(1).clamp_min(1)).sqrt()
         ) or 1.0
 
-    def scaled(self, name: str, values: Tensor) -> Tensor:
-        """Normalise an input function, and its places where each function has its own."""
-        (mean, size), i = self.input_scales[name], self.pairs.names.index(name)
-        if not self.pairs.scattered(i):
-            return (values - mean) / size
-        d = self.pairs.sensors[i].shape[2]
-        table = values.unflatten(1, (-1, 1 + d))
-        bounds = [
-            self.domain.bounds[self.domain.names.index(n)] if n in self.domain.names else (-1.0, 1.0)
-            for n in self.inputs[name].split()
-        ]
-        low, high = table.new_tensor(bounds).T
-        return torch.cat(
-            [(table[..., :1] - mean) / size, (2 * table[..., 1:] - low - high) / (high - low)], -1
-        ).flatten(1)
-
-    def layout(self) -> dict[str, Any]:
-        """Return the grid of the outputs, and the sensors of each input along each coordinate, for `FNO`.
-
-        Raises:
-            InputError: They are on no grid.
-        """
-        names = self.domain.names
-        if len(self.sizes) < len(names):
-            raise InputError(
-                "a Fourier neural operator needs points x of a uniform grid, but these are none", do="use DeepONet"
-            )
-        ends = dict(zip(names, zip(self.domain.bounds, self.domain.periodic, strict=True), strict=True))
-        repeats = {n: wraps and self.highest[n] == high for n, ((_, high), wraps) in ends.items()}
-        shapes, closed = [], []
-        for i, name in enumerate(self.pairs.names):
-            own, at = self.inputs[name].split(), self.places[name]
-            sizes = grid_sizes(at) if own and not self.pairs.scattered(i) else (1,) * len(own)
-            fills = all(
-                n in ends and abs(end - bound) <= 0.1 * (ends[n][0][1] - ends[n][0][0])
-                for n, end, bound in self._ends(own, at)
-            )
-            if not fills or len(sizes) < len(own) or own != [n for n in names if n in own]:
-                raise InputError(
-                    f"a Fourier neural operator needs sensors of '{name}' on a uniform grid over some of "
-                    f"{', '.join(names)}, but they are not, or not known",
-                    do=f"store their points as {name}_sensors, or use DeepONet",
-                )
-            along = dict(zip(own, sizes, strict=True))
-            shapes.append(tuple(along.get(n, 1) for n in names))
-            tops = {n: float(at[:, own.index(n)].max()) for n in own}
-            closed.append(any(ends[n][1] and abs(top - ends[n][0][1]) < 1e-6 * abs(top) for n, top in tops.items()))
-        grid = tuple(size - repeats[n] for n, size in zip(names, self.sizes, strict=True))
-        return {"grid": grid, "shapes": tuple(shapes), "closed": tuple(closed)}
-
-    def _ends(self, own: list[str], at: Tensor) -> Iterator[tuple[str, float, float]]:
-        """Give both ends of sensors along each of their coordinates, with those of the domain."""
-        bounds = dict(zip(self.domain.names, self.domain.bounds, strict=True))
-        for i, name in enumerate(own):
-            low, high = bounds.get(name, (math.inf, math.inf))
-            yield name, float(at[:, i].min()), low
-            yield name, float(at[:, i].max()), high
-
     def notes(self) -> list[str]:
         """Return what was assumed about the file, in words."""
         found = list(self.pairs.notes)
         found += [
             f"functions are taken to be periodic in {n}, as their values are (--periodic none)" for n in self.wrapped
+        ]
+        found += [
+            f"test functions '{n}' are given at {len(at)} other places: they are interpolated to the "
+            f"{len(self.places[n])} sensors of the training"
+            for n, at in self.others.items()
         ]
         lost = self.first[2].isnan()
         if lost.any():
@@ -441,21 +448,6 @@ def closes(values: Tensor) -> bool:
     bends = values.diff(n=2, dim=1).square().mean(0).flatten(1).mean(1).sqrt()
     ends = (values[:, 0] - values[:, -1]).abs().max()
     return bool(size > 0 and ends < 1e-5 * size and seam.square().mean().sqrt() < 1.5 * bends.max())
-
-
-def grid_sizes(points: Tensor) -> tuple[int, ...]:
-    """Return the points along each coordinate of a uniform grid, the last one running first; else their number.
-
-    Args:
-        points: Points ``(n, d)``.
-
-    Returns:
-        d sizes, or ``(n,)``.
-    """
-    axes = [column.unique() for column in points.unbind(1)]
-    uniform = all(len(a) > 1 and bool((a.diff() - a.diff().mean()).abs().max() < 1e-3 * a.diff().mean()) for a in axes)
-    laid = torch.cartesian_prod(*axes).reshape(-1, len(axes)) if uniform else points[:0]
-    return tuple(len(a) for a in axes) if torch.equal(laid, points) else (len(points),)
 
 
 def rescaled(mean: list[float], size: list[float], x: Tensor, u: Tensor) -> Tensor:

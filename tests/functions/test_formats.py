@@ -140,17 +140,18 @@ def by_function() -> dict[str, Any]:
 
 
 UNIT = np.linspace(0, 1, 5), np.linspace(0, 1, 6)
+OPEN = np.arange(5) / 5, np.arange(6) / 6
 IMAGE, ANSWER = U[:, 0], U[:, 1]
 SPACE = {"x-coordinate": X, "y-coordinate": Y}
 TIMES = {"t-coordinate": np.append(T, 4.0)}
 LAYOUTS: dict[str, tuple[Any, dict[str, Any], Any, Any, Any]] = {
-    "neuraloperator": (tensors, {"x": IMAGE, "y": ANSWER}, [IMAGE], ANSWER, grid(*UNIT)),
+    "neuraloperator": (tensors, {"x": IMAGE, "y": ANSWER}, [IMAGE], ANSWER, grid(*OPEN)),
     "neuraloperator with channels": (
         tensors,
         {"x": np.stack([IMAGE, ANSWER], 1), "y": ANSWER[:, None]},
         [IMAGE, ANSWER],
         ANSWER,
-        grid(*UNIT),
+        grid(*OPEN),
     ),
     "Li Darcy": (mat, {"coeff": IMAGE, "sol": ANSWER}, [IMAGE], ANSWER, grid(*UNIT)),
     "Li Burgers": (mat73, {"a": IMAGE[:, 0], "u": ANSWER[:, 0]}, [IMAGE[:, 0]], ANSWER[:, 0], UNIT[1][:, None]),

@@ -12,6 +12,7 @@ from nfsolve._core.errors import InputError, unknown
 from nfsolve._core.random import generator
 from nfsolve.fields.field import origin_of
 from nfsolve.functions import Numbers
+from nfsolve.problem.operator.resampled import resampled
 
 if TYPE_CHECKING:
     from nfsolve.problem.operator.pde import OperatorPDE
@@ -46,16 +47,17 @@ class TrainedOperator(nn.Module):
                 (``lambda x: torch.sin(x)``), each a column ``(m, 1)``; or values at the sensors ``(B, m)``. A number
                 that varies is a number, or several. With several input functions a mapping of them by name.
             x: Points ``(n, d)``, a tensor or an array.
-            at: The places ``(m, d)`` of the values where values are given, or a mapping of them by name, to be
-                compared with the sensors; None trusts them. Where each function has sensors of its own, the places of
-                these functions, ``(m, d)`` or ``(B, m, d)``.
+            at: The places ``(m, d)`` of the values where values are given, or a mapping of them by name; None takes
+                them to be the sensors. From a grid of other places, finer or coarser, functions are interpolated to
+                the sensors, see `resampled`. Where each function has sensors of its own, the places of these
+                functions, ``(m, d)`` or ``(B, m, d)``.
 
         Returns:
             Values ``(B, n, k)``, in the type of the field, with gradients as torch is set.
 
         Raises:
-            InputError: Values at other places than the sensors, another number of them, or values or points that are
-                not finite.
+            InputError: Values at places from which they cannot be brought to the sensors, another number of them, or
+                values or points that are not finite.
 
         Warns:
             UserWarning: Points or values of functions lie outside of those of the training.
@@ -141,20 +143,23 @@ class TrainedOperator(nn.Module):
                 values = values.flatten(1)  # images
         if self.problem.own_sensors(name):
             return self._with_places(name, values, sensors if callable(given) or at is None else at)
-        if values.ndim != 2 or values.shape[1] != len(sensors):
+        places = None if at is None or callable(given) else torch.as_tensor(at, dtype=torch.float64)
+        count = len(sensors if places is None else places)
+        if values.ndim != 2 or values.shape[1] != count:
             raise InputError(
-                f"'{name}' must have one value for each sensor, (functions, {len(sensors)}), "
-                f"got shape {tuple(values.shape)}",
-                do=f"evaluate the functions at sensor_points('{name}'), or give them as callables",
+                f"'{name}' must have one value for each {'sensor' if places is None else 'place'}, (functions, "
+                f"{count}), got shape {tuple(values.shape)}",
+                do=f"evaluate the functions at sensor_points('{name}'), give their places as at=, or give callables",
             )
         bad = int((~torch.isfinite(values)).sum())
         if bad:
             raise InputError(
                 f"values of '{name}' must be finite, but {bad} are NaN or infinite", do="leave these functions out"
             )
-        if at is not None:
-            self._check_places(name, torch.as_tensor(at, dtype=torch.float64), sensors)
-        return values
+        if places is None:
+            return values
+        own, domain = tuple(self.problem.inputs[name].split()), self.problem.domain
+        return resampled(name, values, places.reshape(len(places), -1), sensors, own, domain)
 
     def _with_places(self, name: str, values: Tensor, at: Any) -> Tensor:
         """Put the place of each value behind it, ``(B, m * (1 + d))``."""
@@ -184,22 +189,6 @@ class TrainedOperator(nn.Module):
             )
         values = torch.as_tensor(values, dtype=torch.float64)
         return values.expand(len(sensors), 1).T if values.numel() == 1 else values.reshape(1, -1)
-
-    def _check_places(self, name: str, at: Tensor, sensors: Tensor) -> None:
-        """Refuse functions that are given at other places: the field would read them as functions that they are not."""
-        at = at.reshape(len(at), -1)
-        if at.shape != sensors.shape:
-            raise InputError(
-                f"'{name}' must be given at its {len(sensors)} sensors, got {len(at)} places", do=_MOVE.format(name)
-            )
-        gap = (at - sensors).abs().max(0).values
-        span = sensors.max(0).values - sensors.min(0).values
-        if (gap > 1e-6 * span).any():
-            raise InputError(
-                f"'{name}' must be given at the sensors on which the operator was trained, got places up to "
-                f"{float(gap.max()):.3g} away",
-                do=_MOVE.format(name),
-            )
 
     def _warn_outside(self, x: Tensor) -> None:
         """Say how far points lie outside the box of the training; what the field gives there is not trained."""
@@ -253,6 +242,3 @@ def _parameters(function: Callable[..., Any], own: tuple[str, ...]) -> tuple[tup
     known = [p.name for p in places]
     last = max((i for i, n in enumerate(known) if n in own), default=-1)
     return needed, tuple(known[: last + 1])
-
-
-_MOVE = "interpolate to sensor_points('{0}'), or give the function itself as a callable"

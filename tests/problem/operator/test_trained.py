@@ -45,6 +45,10 @@ def test_functions_are_callables_or_values_at_the_sensors():
     values = torch.cat([first(sensors), second(sensors)], 1).T
     torch.testing.assert_close(operator()(values, POINTS, at=sensors), truth, rtol=1e-10, atol=1e-12)
     torch.testing.assert_close(operator()(values, POINTS, at=sensors[:, 0]), truth, rtol=1e-10, atol=1e-12)
+    fine = torch.linspace(0, 1, 33, dtype=torch.float64)
+    for at in (fine, fine**2):  # functions on another grid are brought to the sensors
+        values = torch.stack([first(at), second(at)])
+        torch.testing.assert_close(operator()(values, POINTS, at=at), truth, rtol=1e-3, atol=1e-3)
     assert operator()(lambda x: 0.0, POINTS).abs().max() == 0
     assert Sines().basis(sensors).shape == (9, 4)
 
@@ -55,8 +59,9 @@ REFUSED = [
         r"'f' must have one value for each sensor, \(functions, 9\), got shape \(2, 7\).*sensor_points\('f'\)",
     ),
     ((torch.full((1, 9), math.nan), None), "values of 'f' must be finite, but 9 are NaN"),
-    ((torch.ones(2, 9), torch.linspace(0, 1, 9) ** 2), r"'f' must be given at the sensors .*up to 0.25 away"),
-    ((torch.ones(2, 9), torch.linspace(0, 1, 10)), "'f' must be given at its 9 sensors, got 10 places"),
+    ((torch.ones(2, 9), torch.linspace(1, 0, 9)), "'f' is given at 9 places that are neither the 9 sensors"),
+    ((torch.ones(2, 9), torch.linspace(0, 0.7, 9)), "'f' is given for 0 <= x <= 0.7, .* reach 0.3 beyond"),
+    ((torch.ones(2, 9), torch.linspace(0, 1, 10)), r"one value for each place, \(functions, 10\), got shape \(2, 9\)"),
     ((lambda t, y: y, None), r"'f' must be a function of x, got one of t, y"),
     (({"g": torch.ones(2, 9)}, None), "unknown input function 'g'"),
     (({}, None), "this operator reads f, but 'f' is missing"),

@@ -10,12 +10,14 @@ import torch
 
 import nfsolve as nf
 from nfsolve._core.errors import InputError
-from nfsolve.fields import PODDeepONet
+from nfsolve.fields import FNO, DeepONet, PODDeepONet, ScatteredOperator
 from nfsolve.options.request import read_request
 from nfsolve.plot.solution import picture
 from nfsolve.problem import SamplerState
 from nfsolve.problem.registry import find
-from problems.operators.pairs import PairsOperator, grid_sizes
+from nfsolve.run.solve import reopen
+from problems.operators._form import grid_sizes
+from problems.operators.pairs import PairsOperator
 
 COUNT, SENSORS = 23, 6
 
@@ -325,12 +327,69 @@ def test_pairs_on_a_grid_take_a_fourier_neural_operator_and_a_file_of_tests(tmp_
     assert torch.allclose(trained(f, at), trained(f, at + 1), atol=1e-4)
     finer = solution.field.on(problem.domain, (64,), ((65,),))
     g = torch.from_numpy(waves(2, 65, 2)["f"])
-    known = problem._known.scaled
+    known = problem._form.scaled
     coarse, fine = (net.on_grid(known("f", v.float()), at).detach() for net, v in ((solution.field, f), (finer, g)))
     assert torch.allclose(coarse, fine, atol=0.1 * float(coarse.abs().max()))
-    np.savez(tmp_path / "test.npz", **waves(9, 65, 1))
+    tests = {"test.npz": waves(9, 65, 1), "open.npz": {k: v[..., :-1] for k, v in waves(9, 33, 1).items()}}
+    for name, pairs in tests.items():  # the same functions on other grids
+        np.savez(tmp_path / name, **pairs)
+        other = problem_of(tmp_path / "train.npz", test=str(tmp_path / name))
+        metrics = other.metrics(solution.field, other.load("cpu", torch.float32))
+        assert metrics["relative_l2"] == pytest.approx(solution.metrics["relative_l2"], rel=0.1)
+        assert any("other places: they are interpolated to the 33 sensors" in text for text in other.cautions())
+    np.savez(tmp_path / "test.npz", **waves(9, 65, 1) | {"f": waves(9, 40, 1)["f"]})  # at places that nobody knows
     with pytest.raises(InputError, match=r"test pairs must have the inputs and outputs of the others"):
         nf.solve(problem_of(tmp_path / "train.npz", test=str(tmp_path / "test.npz")), steps=1, report=None)
+
+
+SMALL_FIELDS = {
+    "FNO": partial(FNO, width=6, depth=1),
+    "DeepONet": partial(DeepONet, width=6, depth=1, latent=4),
+    "attention": partial(ScatteredOperator, width=6, depth=1, slices=2),
+}
+
+
+@pytest.mark.parametrize("field", SMALL_FIELDS)
+@pytest.mark.parametrize("kind", ["waves", "images", "linear", "ragged"])
+def test_a_trained_operator_needs_its_file_no_longer(kind, field, tmp_path):
+    path = tmp_path / "pairs.npz"
+    if kind == "ragged":
+        path, _ = ragged(tmp_path)
+        if field != "attention":
+            pytest.skip("only attention reads functions with sensors of their own")
+    elif kind == "images":
+        chance = np.random.default_rng(0)
+        np.savez(path, a=chance.normal(size=(20, 5, 6)), u=chance.normal(size=(20, 5, 6)))
+    else:
+        pairs = waves(40, 33, 0)
+        np.savez(path, **pairs | ({"s": pairs["f"]} if kind == "linear" else {}))
+    problem = PairsOperator(str(path))
+    solution = nf.solve(problem, SMALL_FIELDS[field], steps=3, report=None, out=tmp_path / "run")
+    test = problem._known.pairs.input_rows(0, np.arange(2))
+    name = next(iter(problem.inputs))
+    at = torch.rand(4, len(problem.domain.names))
+    with torch.no_grad():
+        expected = problem.predict(solution.field, problem.seen({name: test.float()}), at)
+    path.unlink()
+    again = nf.load(tmp_path / "run")
+    form, kept = problem._form, again.problem._form
+    assert form.same(kept) and form.inputs == kept.inputs and repr(form.domain) == repr(kept.domain)
+    with torch.no_grad():
+        found = again.problem.predict(again.field, again.problem.seen({name: test.float()}), at)
+    torch.testing.assert_close(found, expected)
+    with pytest.raises(InputError, match=f"data file '{path}' was not found"):
+        reopen(tmp_path / "run")
+
+
+def test_scales_stay_those_of_the_training_where_the_file_changes(tmp_path):
+    np.savez(tmp_path / "a.npz", **waves(40, 33, 0))
+    problem = PairsOperator(str(tmp_path / "a.npz"))
+    solution = nf.solve(problem, SMALL_FIELDS["FNO"], steps=3, report=None, out=tmp_path / "run")
+    f, at = torch.from_numpy(waves(2, 33, 1)["f"]), torch.rand(4, 1)
+    np.savez(tmp_path / "a.npz", **{n: 10 * v if n != "x" else v for n, v in waves(40, 33, 2).items()})
+    torch.testing.assert_close(nf.load(tmp_path / "run")(f, at), problem.trained(solution.field)(f, at))
+    with pytest.warns(UserWarning, match="are not those of the run, whose names, places and scales are used"):
+        reopen(tmp_path / "run")
 
 
 def test_neither_jumps_nor_kinks_are_periods(tmp_path):
