@@ -39,7 +39,7 @@ def examples() -> Any:
 def burgers(axes: Any, module: Any) -> None:
     """Draw the solution of the first example, and its error against the formula of Cole and Hopf."""
     problem = module.Burgers(nu=0.1)
-    solution = nf.solve(problem, seed=0, time_limit=120)  # enough on a busy machine
+    solution = nf.solve(problem, seed=0, time_limit=600)  # enough on a busy machine
     points = problem.domain.grid(201, 201).double()
     values, exact = solution.predict(points), cole_hopf(points[:, :1], points[:, 1:], problem.nu)
     error = float((values - exact).norm() / exact.norm())

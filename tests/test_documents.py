@@ -16,6 +16,7 @@ import torch
 
 import nfsolve as nf
 from nfsolve.cli import run_cli
+from nfsolve.cli.log import take_log
 from nfsolve.options.request import read_request
 from nfsolve.problem.registry import find
 from nfsolve.studies.comparison.jobs import Workers
@@ -91,6 +92,7 @@ def test_commands_are_understood(command):
     _, verb, *words = shlex.split(command)
     assert f"  {verb}" in importlib.import_module("nfsolve.cli.commands").__dict__["USAGE"]
     if verb == "run" and words and not words[0].startswith("-") and "--help" not in words:
+        _, words = take_log(words)
         request = read_request(find(words[0]), words[1:], "nfsolve run")
         assert request.options["run"]
 

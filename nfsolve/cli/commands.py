@@ -25,6 +25,7 @@ USAGE = """\
 usage: nfsolve COMMAND ...
 
   run WHAT [options]      solve a problem: a name from `nfsolve list`, FILE.py, or package.module:Class
+  run WHAT --log NAME     ... and hand the history to csv, tensorboard, wandb or mlflow, or several: csv,wandb
   run --resume DIR        continue an interrupted run; --trust allows running the file that defines its problem
   show WHAT [--out PNG]   draw the domain, points, conditions and normals of a problem before training
   analyze DIR|WHAT        analyze the tangent kernel, gradients, spectra and curvature of a run or a problem

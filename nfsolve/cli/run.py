@@ -5,10 +5,13 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from nfsolve._core.errors import InputError
 from nfsolve._core.launch import may_restart, speaks
 from nfsolve.cli.commands import FAILED, FINISHED, INTERRUPTED
+from nfsolve.cli.log import open_loggers, take_log
+from nfsolve.cli.log import where as log_places
 from nfsolve.options.docstrings import description
 from nfsolve.options.options import run_options
 from nfsolve.options.request import read_request, with_help
@@ -50,7 +53,8 @@ def _help_run() -> int:
 
     print("nfsolve run WHAT [OPTIONS], or nfsolve run --resume DIR [--steps N] [--time-limit SECONDS] [--trust]\n")
     print("WHAT is a name from `nfsolve list`, FILE.py, or package.module:Class;")
-    print("nfsolve run WHAT --help shows its own options and those of its field and optimizer.\n")
+    print("nfsolve run WHAT --help shows its own options and those of its field and optimizer.")
+    print("--log csv,tensorboard,wandb,mlflow hands each row of the history to one or more of these.\n")
     options = dataclasses.make_dataclass("Options", run_options(RunOptions()))
     tyro.cli(with_help(options, RunOptions), args=["--help"], prog="nfsolve run WHAT")  # leaves with its exit code
     return FINISHED
@@ -70,6 +74,7 @@ def solve_command(problem_class: type[Problem], words: list[str], name: str = ""
     Raises:
         InputError: What is asked for does not fit.
     """
+    logs, words = take_log(words)
     request = read_request(problem_class, words, f"nfsolve run {name or problem_class.__name__}")
     out = request.out or Path("runs") / f"{_folder_name(problem_class)}-{time.strftime('%Y%m%d-%H%M%S')}"
     if request.out is None and may_restart():
@@ -80,7 +85,7 @@ def solve_command(problem_class: type[Problem], words: list[str], name: str = ""
     if (said := description(problem_class).partition("\n")[0]) and speaks():
         print(said, file=sys.stderr)
     deadline = Deadline(request.options.get("time_limit"))
-    return _tell(solve(request.problem, **request.options, out=out, report=_report()), deadline)
+    return _tell(solve(request.problem, **request.options, out=out, report=_report(logs, out)), deadline)
 
 
 def resume_command(words: list[str]) -> int:
@@ -96,6 +101,8 @@ def resume_command(words: list[str]) -> int:
         InputError: What is asked for does not fit.
     """
     import tyro
+
+    logs, words = take_log(words)
 
     @dataclasses.dataclass
     class Resume:
@@ -117,11 +124,18 @@ def resume_command(words: list[str]) -> int:
         )
     said = tyro.cli(Resume, args=words, prog="nfsolve run")
     limits = {"steps": said.steps, "time_limit": said.time_limit}
-    return _tell(resume(said.resume, **limits, report=_report(), trust=said.trust))
+    return _tell(resume(said.resume, **limits, report=_report(logs, said.resume), trust=said.trust))
 
 
-def _report() -> str:
+def _progress() -> str:
     return "bar" if sys.stderr.isatty() else "lines"
+
+
+def _report(logs: list[str], folder: Path) -> tuple[Any, ...]:
+    """Return what shows the progress, and what logs it."""
+    if (said := log_places(logs, folder)) and speaks():
+        print(said, file=sys.stderr)
+    return (_progress(), *open_loggers(logs, folder))
 
 
 def _tell(solution: Solution, deadline: Deadline | None = None) -> int:
@@ -156,7 +170,7 @@ def eval_command(words: list[str]) -> int:
     trust, words = "--trust" in words, [word for word in words if word != "--trust"]
     if len(words) != 1:
         raise InputError(f"eval needs one run folder, got {len(words)}", do="write nfsolve eval DIR")
-    solution = reopen(words[0], trust=trust, report=_report())
+    solution = reopen(words[0], trust=trust, report=_progress())
     solution.interrupted = solution.failed = False
     RunFolder(words[0]).write_json("metrics.json", in_words(solution.metrics))
     return _tell(solution)

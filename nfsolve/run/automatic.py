@@ -114,7 +114,7 @@ class Automatic:
         self.started = time.perf_counter()
         self.limit = plan.run.time_limit or SECONDS
         self.decisions: dict[str, Any] = {"trials": [], "chosen": []}
-        self.report = reporter("lines" if isinstance(report, str) and report != "auto" else report, 0, None)
+        self.report = reporter(_without_bar(report), 0, None)
         if folder is not None:
             folder.start(plan.config(problem), environment(choose_device(plan.run.device)))
 
@@ -279,6 +279,13 @@ class Automatic:
     def _store(self) -> None:
         if self.folder is not None:
             self.folder.write_json(DECISIONS, self.decisions)
+
+
+def _without_bar(report: Any) -> Any:
+    """Return a report in which lines stand for a bar, as the number of steps is not known yet."""
+    if isinstance(report, tuple | list):
+        return tuple(map(_without_bar, report))
+    return "lines" if isinstance(report, str) and report != "auto" else report
 
 
 def network_recipe(problem: Any) -> Recipe:

@@ -10,6 +10,7 @@ import numpy as np
 from nfsolve._core.errors import unknown
 
 Reporter = Callable[[dict[str, Any]], Any]
+Kind = Reporter | str | None
 
 _SCORES = ("relative_l2", "psnr_heldout", "psnr", "iou_near", "iou")  # the first that a problem has is shown
 
@@ -58,12 +59,13 @@ class Listener:
         getattr(self.tell, "close", lambda: None)()
 
 
-def reporter(kind: Reporter | str | None, total: int, time_limit: float | None) -> Listener:
+def reporter(kind: Kind | tuple[Kind, ...] | list[Kind], total: int, time_limit: float | None) -> Listener:
     """Choose how progress is shown.
 
     Args:
         kind: A callable that gets each row of the history (and may have ``close()``), None for silence,
-            ``"bar"``, ``"lines"``, or ``"auto"``: a bar on a terminal or in a notebook, and warnings only elsewhere.
+            ``"bar"``, ``"lines"``, or ``"auto"``: a bar on a terminal or in a notebook, and warnings only elsewhere;
+            or several of these.
         total: Steps of the whole run.
         time_limit: Seconds of the whole run, or None.
 
@@ -74,6 +76,8 @@ def reporter(kind: Reporter | str | None, total: int, time_limit: float | None) 
     Raises:
         InputError: Another word.
     """
+    if isinstance(kind, tuple | list):
+        return Listener(Several([reporter(one, total, time_limit).tell for one in kind]))
     if kind is None:
         return Listener(lambda row: None)
     if kind == "auto" and not (sys.stderr.isatty() or _in_notebook()):
@@ -129,12 +133,43 @@ def summary(row: dict[str, Any]) -> str:
 
 def note(report: Listener, text: str) -> None:
     """Show what is going on, where progress is shown; a callable of the user's gets rows and warnings only."""
-    if isinstance(report.tell, Bar | Lines):
-        report({"note": text})
+    for tell in report.tell.tells if isinstance(report.tell, Several) else [report.tell]:
+        if isinstance(tell, Bar | Lines):
+            tell({"note": text})
 
 
 def _message(row: dict[str, Any]) -> str:
     return f"warning: {row['warning']}" if "warning" in row else row.get("note", "")
+
+
+class Several:
+    """Several reports in one; the run ends where one of them asks for it, after all were told.
+
+    Args:
+        tells: What gets each row.
+    """
+
+    def __init__(self, tells: list[Reporter]):
+        self.tells = tells
+
+    def __call__(self, row: dict[str, Any]) -> bool:
+        """Tell all; return whether none of them answered False."""
+        stopped: StopRun | StopIteration | None = None
+        going = True
+        for tell in self.tells:
+            try:
+                answer = tell(row)
+                going = going and not (isinstance(answer, bool | np.bool_) and not answer)
+            except (StopRun, StopIteration) as stop:
+                stopped = stop
+        if stopped is not None:
+            raise stopped
+        return going
+
+    def close(self) -> None:
+        """Close those that can be closed."""
+        for tell in self.tells:
+            getattr(tell, "close", lambda: None)()
 
 
 class Bar:

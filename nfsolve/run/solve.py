@@ -47,7 +47,7 @@ def solve(
     device: str | torch.device | None = None,
     time_limit: float | None = None,
     out: str | Path | None = None,
-    report: Callable[[dict[str, Any]], Any] | str | None = "auto",
+    report: Callable[[dict[str, Any]], Any] | str | tuple[Any, ...] | None = "auto",
     run: RunOptions | None = None,
     **options: Any,
 ) -> Solution:
@@ -77,7 +77,8 @@ def solve(
             classical methods for comparison get what is left.
         out: Run folder to write; None writes nothing.
         report: Called with each row of the history; ``"auto"`` is a progress bar on a terminal, None is silent. A
-            function that returns False or raises `nfsolve.StopRun` ends the run, which is scored and saved.
+            function that returns False or raises `nfsolve.StopRun` ends the run, which is scored and saved. Several
+            are a tuple, as in ``("auto", nfsolve.run.loggers.TensorBoard("runs/a"))``.
         run: Options in one object, to share them between runs.
         **options: Any other option of `RunOptions`, such as ``log_every=10`` or ``tolerance=1e-8``.
 
@@ -149,7 +150,7 @@ def resume(
     *,
     time_limit: float | None = None,
     steps: int | None = None,
-    report: Callable[[dict[str, Any]], None] | str | None = "auto",
+    report: Callable[[dict[str, Any]], Any] | str | tuple[Any, ...] | None = "auto",
     problem: Problem | type[Problem] | None = None,
     field: nn.Module | Callable[..., nn.Module] | str | None = None,
     trust: bool = False,
