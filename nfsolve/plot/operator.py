@@ -12,6 +12,7 @@ from nfsolve.plot.panels import (
     colour_scale,
     history_panel,
     image_panel,
+    legend_below,
     new_figure,
     residuals_panel,
     slices_panel,
@@ -51,23 +52,22 @@ def operator_picture(solution: Solution) -> "Figure":
     order = errors.argsort()
     chosen = {"best": order[0], "median": order[len(order) // 2], "worst": order[-1]}
     columns = 3 if len(problem.domain.names) == 1 else 5
-    figure = new_figure(4.0 * columns, 13.0)
-    layout: Any = [[f"{name}{i // 6}" for i in range(6 * columns)] for name in chosen]
-    known = any(key.startswith("heldout/") for key in solution.metrics)
-    last = [name for name in ("erh" if known else "eh") for _ in range(6 * columns // (2 + known))]
-    axes = figure.subplot_mosaic([*layout, last])
+    figure = new_figure(4.0 * columns, 3.6 * (len(chosen) + 1))
+    parts = figure.subfigures(len(chosen) + 1, 1)
     largest = f"\n(largest of {', '.join(outputs)})" if len(outputs) > 1 else ""
-    for name, row in chosen.items():
-        panels = [axes[f"{name}{i}"] for i in range(columns)]
+    for part, (name, row) in zip(parts, chosen.items(), strict=False):
+        panels = part.subplots(1, columns)
         _row(panels, problem, solution.field, data, int(row))
         for panel in panels[1:]:
             panel.set_title(f"{name}: {panel.get_title()}", fontsize="medium")
         score = f"{name} of {len(order)}: relative L2 error {errors[row]:.1e}{largest}"
         panels[0].set_title(f"{score}\n{panels[0].get_title()}", fontsize="medium")
-    _histogram(axes["e"], problem, solution.field, data, errors.numpy())
-    if known:
-        residuals_panel(axes["r"], solution.metrics)
-    history_panel(axes["h"], solution.history)
+    known = any(key.startswith("heldout/") for key in solution.metrics)
+    first, *between, last = parts[-1].subplots(1, 2 + known)
+    _histogram(first, problem, solution.field, data, errors.numpy())
+    for panel in between:
+        residuals_panel(panel, solution.metrics)
+    history_panel(last, solution.history)
     return figure
 
 
@@ -239,7 +239,7 @@ def _histogram(axes: Any, problem: OperatorPDE, field: Any, data: dict[str, Any]
     axes.set_xticks(ticks, [f"{t:.3g}" for t in ticks])
     axes.set_xticks([], minor=True)
     axes.set(title="errors of the test functions", xlabel="relative L2 error (dashed: mean)", ylabel="functions")
-    axes.legend(fontsize="small")
+    legend_below(axes)
 
 
 def _ticks(low: float, high: float) -> list[float]:

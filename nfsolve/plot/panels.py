@@ -106,7 +106,7 @@ def slices_panel(
         axes.plot(second, values[at], color=f"C{i}", lw=1.2, label=f"{names[0]} = {first[at]:.3g}")
     title = "slices" if exact is None else "slices (wide: reference)"
     axes.set(title=title, xlabel=names[1], ylabel=output)
-    axes.legend(fontsize="small")
+    legend_below(axes)
 
 
 def log_scale(values: np.ndarray) -> dict[str, Any]:
@@ -244,7 +244,7 @@ def history_panel(axes: "Axes", history: list[dict[str, Any]], score: str | None
         other = axes.twinx()
         other.plot(seconds, [row.get(key, np.nan) for row in history], color="C3")
         unit = " / dB" if key.startswith(("psnr", "snr")) else ""
-        other.set_ylabel(key.replace("_", " ") + unit, color="C3")
+        other.set_ylabel(key.replace("_", " ").replace("psnr", "PSNR").replace("snr", "SNR") + unit, color="C3")
     if len(axes.lines) > 1:  # the label of the axis says what one line is
         legend_below(axes)
 

@@ -14,6 +14,7 @@ from nfsolve.plot.panels import (
     colour_bar,
     colour_scale,
     history_panel,
+    legend_below,
     log_scale,
     new_figure,
     path_panel,
@@ -177,11 +178,13 @@ def _curve_panel(axes: "Axes", problem: PDE, view: View, name: str, u: np.ndarra
 def _log_curve_panel(axes: "Axes", problem: PDE, view: View, curves: dict[str, np.ndarray], title: str) -> None:
     """Draw sizes along a line."""
     x, order, style = _along(view)
-    for name, values in curves.items():
+    known = {name: values for name, values in curves.items() if (values > 0).any()}  # a logarithm has no zero
+    for name, values in known.items():
         axes.semilogy(x, np.where(values[order] > 0, values[order], np.nan), label=name, lw=1.2, **style)
-    axes.set(title=title, xlabel=problem.domain.names[view.axes[0]])
-    if len(curves) > 1:
-        axes.legend(fontsize="small")
+    zero = ", ".join(name for name in curves if name not in known)
+    axes.set(title=f"{title} (zero: {zero})" if zero else title, xlabel=problem.domain.names[view.axes[0]])
+    if len(known) > 1:
+        legend_below(axes)
 
 
 def _along(view: View) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:

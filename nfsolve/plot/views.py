@@ -16,7 +16,7 @@ from nfsolve.problem.pde.pde import PDE
 from nfsolve.problem.pde.sample import Reference
 from nfsolve.sampling import sobol
 
-ALONG = {1: 400, 2: 101}  # points along each axis of a line, and of a plane
+ALONG = {1: 400, 2: 201}  # points along each axis of a line, and of a plane
 SCATTERED = 2000  # points of a cloud
 IN_TIME, IN_SPACE = (0.0, 0.5, 1.0), (0.25, 0.5, 0.75)  # where slices are, as shares of the bounds
 

@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 import nfsolve as nf
 from nfsolve import MLP, PDE, Box, Disk, PointCloud, Problem, Recipe, Sphere, Stage, Unknown, boundary, face, interior
@@ -258,3 +259,43 @@ def test_an_operator_without_labels_shows_its_answers(problem, shown):
     labelled = nf.solve(problem(**options), optimizer="adam", steps=1, report=None, device="cpu")
     _, titles = drawn(labelled)
     assert {"errors of the test functions", "residuals", "history"} <= set(titles)
+
+
+def overlaps(figure):
+    """Pairs of panels with their labels that cover each other."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    panels = [axes for axes in figure.axes if axes.get_label() != "<colorbar>"]
+    boxes = [(axes.get_title(), axes.get_tightbbox(canvas.get_renderer())) for axes in panels]
+    return [
+        (first, second)
+        for i, (first, a) in enumerate(boxes)
+        for second, b in boxes[i + 1 :]
+        if min(a.x1, b.x1) - max(a.x0, b.x0) > 2 and min(a.y1, b.y1) - max(a.y0, b.y0) > 2
+    ]
+
+
+def test_panels_of_an_operator_with_labels_do_not_cover_each_other():
+    options = {"n_tests": 3, "n_functions": 4, "batch": 2, "sensors": 11, "n_points": 9, "n_face": 4}
+    figure, titles = drawn(nf.solve(DiffusionReaction(**options), optimizer="adam", steps=1, report=None, device="cpu"))
+    assert [title.partition(":")[0] for title in titles if title.endswith("operator s")] == ["best", "median", "worst"]
+    assert overlaps(figure) == []
+
+
+def test_a_residual_that_is_zero_everywhere_is_named_and_has_no_curve():
+    @dataclass
+    class Still(PDE):
+        domain = Box(t=(0, 1))
+        unknowns = "u v"
+
+        @interior
+        def moves(self, u_t):
+            return u_t - 1
+
+        @interior
+        def rests(self, v):
+            return 0 * v
+
+    figure, titles = drawn(solved(Still()))
+    (title,) = (title for title in titles if "between trained points" in title)
+    assert title.endswith("(zero: rests)")

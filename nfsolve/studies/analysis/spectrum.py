@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from nfsolve.plot.panels import new_figure
+from nfsolve.plot.panels import legend_below, new_figure
 from nfsolve.studies.analysis.sample import Sample
 from nfsolve.studies.analysis.signals import layers_of
 from nfsolve.studies.analysis.subject import NotApplicable, Subject, project
@@ -215,20 +215,23 @@ def figure(result: SpectrumAnalysis) -> "Figure":
     """
     drawn = new_figure(11.0, 4.2)
     power, beyond = drawn.subplots(1, 2)
+    colour: dict[str, Any] = {}
     for name, spectrum in result.spectra.items():
         style: dict[str, Any] = {"label": name} | ({"color": "k", "lw": 2, "alpha": 0.5} if name == "target" else {})
         shown = spectrum.frequency > 0
         f = spectrum.frequency[shown]
-        power.loglog(f, spectrum.mean[shown].clamp_min(1e-20), **style)
+        (drawn_as,) = power.loglog(f, spectrum.mean[shown].clamp_min(1e-20), **style)
+        colour[name] = drawn_as.get_color()
         tail = spectrum.total.flip(0).cumsum(0).flip(0) / spectrum.total.sum().clamp_min(1e-300)
         beyond.loglog(f, tail[shown].clamp_min(1e-12), **style)
     for name, value in result.bandwidth.items():
         at = value / (2 * math.pi * result.unit)
-        power.axvline(at, lw=0.8, ls=":", color="0.4")
-        power.text(at, 0.02, f" omega_eff, {name}", rotation=90, fontsize=6, transform=power.get_xaxis_transform())
+        power.axvline(at, lw=1, ls=":", color=colour.get(name, "0.4"))
+    if result.bandwidth:
+        power.plot([], [], ":", color="0.4", lw=1, label="omega_eff of each, in its colour")
     for axes in (power, beyond):
         axes.axvline(result.nyquist, color="r", lw=0.8, ls="--", label="Nyquist")
-        axes.legend(fontsize="small")
+        legend_below(axes)
     power.set(title="power of a mode", xlabel="cycles per unit of the coordinates")
     beyond.set(title="share of the power at and beyond a frequency", xlabel="cycles per unit of the coordinates")
     drawn.suptitle(f"spectrum on {result.grid}", fontsize="medium")
