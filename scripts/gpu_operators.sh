@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Operators at full budgets on the CUDA device: the default recipes with ten times the steps, three seeds, and the
-# comparison of methods with the problems' own mini-batches. What is done is not done again, so call it until it is
-# through; each call stops after LIMIT seconds (default 580). Needs tyro and scipy beside torch, matplotlib for curves.
+# Operators at full budgets on the CUDA device: the default recipes with ten times the steps, three seeds. What is
+# done is not done again, so call it until it is through; each call stops after LIMIT seconds (default 580). Needs tyro
+# and scipy beside torch.
 #   LIMIT=580 scripts/gpu_operators.sh
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -13,5 +13,4 @@ run() {
 }
 run scripts.operators_table --runs runs/operators --only burgers_001 burgers advection diffusion_reaction
 run scripts.operators_table --runs runs/operators
-run scripts.compare_operators --processes 1
 if [[ -n "${OUT:-}" ]]; then cp -r benchmarks/operators* "$OUT/"; fi

@@ -14,6 +14,7 @@ from nfsolve.optim.lbfgs import LBFGS
 from nfsolve.optim.linear_least_squares import LinearLeastSquares
 from nfsolve.optim.muon import Muon
 from nfsolve.optim.nystrom_newton import NystromNewtonCG
+from nfsolve.optim.output_layer import OutputLayer
 from nfsolve.optim.self_scaled import SSBFGS, SSBroyden
 from nfsolve.optim.shampoo import Shampoo
 from nfsolve.optim.soap import SOAP
@@ -36,6 +37,7 @@ __all__ = [
     "LinearLeastSquares",
     "Muon",
     "NystromNewtonCG",
+    "OutputLayer",
     "SSBroyden",
     "Shampoo",
     "named",
@@ -66,6 +68,7 @@ def named() -> dict[str, type[torch.optim.Optimizer]]:
         "adamw": AdamW,
         "lbfgs": LBFGS,
         "last_layer": LastLayer,
+        "output_layer": OutputLayer,
         "linear_least_squares": LinearLeastSquares,
         "sgd": SGD,
     }

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self, TypeVar
 
+import torch
 from torch import Tensor
 from torch.utils._pytree import register_pytree_node, tree_leaves
 
@@ -112,6 +113,13 @@ class FunctionRows(Rows):
     def copies(self) -> int:
         """Number B of functions."""
         return len(self.functions[0] if isinstance(self.functions, tuple) else self.functions)
+
+    def halves(self) -> Tensor:
+        """Say of each row, ``(B n,)``, in which of two halves its function lies: a function is always in the same."""
+        several = self.functions if isinstance(self.functions, tuple) else (self.functions,)
+        total = torch.stack([f.nan_to_num().double().flatten(1).sum(1).expand(self.copies) for f in several]).sum(0)
+        first = (total * 1e4).floor() % 2 == 0
+        return first.repeat_interleave(len(self.points))
 
     def part(self, start: int, stop: int) -> Self:
         """Return the rows of some of the functions."""

@@ -11,6 +11,7 @@ of PDEBench and of neuraloperator are recognised by their names. docs/operators.
     nfsolve run deeponet_pairs --pairs 1D_Burgers_Sols_Nu0.01.hdf5 --times last
 """
 
+import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -29,7 +30,7 @@ from nfsolve.fields import FNO, ScatteredOperator
 from nfsolve.functions import Pairs, check_leakage, read_pairs
 from nfsolve.functions.pairs import has_test
 from nfsolve.functions.stored import rows_of
-from nfsolve.optim import SOAP
+from nfsolve.optim import SOAP, OutputLayer
 from nfsolve.problem.operator.families import as_read, several
 from nfsolve.problem.operator.resampled import resampled, same_places
 from nfsolve.problem.operator.samples import FunctionSet, axes_of, label_rows, root_mean_square
@@ -72,6 +73,11 @@ class PairsOperator(OperatorPDE):
     """points of each function in a mini-batch; 0 takes all, of more than 4096 as many as that"""
     batch: int = field(default=32, kw_only=True)
     """functions in a mini-batch"""
+    slopes: float = field(default=0.3, kw_only=True)
+    """weight of the misfit of slopes beside that of values, for outputs on a grid; 0 leaves it out"""
+    symmetries: str = field(default="", kw_only=True)
+    """symmetries by which pairs on a grid are varied: x=y where a swap of coordinates of the input functions swaps
+    those of the solution, -x where a mirror mirrors it; separated by spaces"""
     physics: bool = field(default=False, init=False)
     data: bool = field(default=True, init=False)
     n_functions: int = field(default=1, init=False)
@@ -194,6 +200,9 @@ class PairsOperator(OperatorPDE):
         known, like = self._known, data["like"]
         rows = known.training[torch.randperm(len(known.training), generator=generator)[: self.batch]]
         inputs, points, truth = known.pairs.take(rows)
+        for symmetry in self.symmetries.split():
+            chosen = torch.rand(len(rows), generator=generator) < 0.5
+            inputs, truth = self._varied(symmetry, chosen, inputs, truth)
         functions, _ = self.read(dict(zip(self.inputs, inputs, strict=True)), like)
         size = root_mean_square(truth)
         size = size.maximum(LEAST * torch.tensor(self._scales[1], dtype=torch.float64))
@@ -202,7 +211,64 @@ class PairsOperator(OperatorPDE):
             places = torch.randperm(truth.shape[1], generator=generator)[:wanted]
             truth, points = truth[:, places], points[places] if known.pairs.aligned else points[:, places]
         points = points if known.pairs.aligned else points.transpose(0, 1)
-        return {"data": label_rows(self.as_points(points, like), truth, size, like, functions, {})}
+        labels = label_rows(self.as_points(points, like), truth, size, like, functions, {})
+        return {"data": labels} | ({"slopes": labels} if self._takes_slopes else {})
+
+    @property
+    def _takes_slopes(self) -> bool:
+        count = int(np.prod(self._form.sizes)) if self._form.sizes else 0
+        return self.slopes > 0 and 0 < count <= (self.n_points or MOST)
+
+    def weights(self):
+        """Return the weights of the misfit of labels, and of that of their slopes."""
+        return super().weights() | ({"slopes": self.slopes} if self._takes_slopes else {})
+
+    def residuals(self, field, batch):
+        """Evaluate the misfit of the labels, and that of slopes between neighbours on the grid.
+
+        The loss is then a discrete Sobolev norm: W. M. Czarnecki et al., NeurIPS 2017, arXiv 1706.04859.
+        """
+        found = super().residuals(field, {"data": batch["data"]}) if "data" in batch else {}
+        rows = batch.get("slopes")
+        if rows is not None:
+            same = "data" in batch and batch["data"] is rows
+            misfit = found["data"] if same else super().residuals(field, {"data": rows})["data"]
+            found["slopes"] = slopes_of(misfit, (rows.truth / rows.size).to(misfit), rows.copies, self._form.sizes)
+        return found
+
+    def _varied(self, symmetry: str, chosen: Tensor, inputs: Any, truth: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Apply a symmetry to some of the functions ``(n, m)`` and to their solutions ``(n, points, k)``."""
+        names, sizes = self.domain.names, self._form.sizes
+        own = [tuple(self.inputs[n].split()) for n in self.inputs]
+        grids = [grid_sizes(self.sensor_points(n)) for n in self.inputs]
+        given = symmetry.removeprefix("-").split("=")
+        fits = bool(sizes) and set(given) <= set(names) and not any(map(self.own_sensors, self.inputs))
+        fits &= len(given) == (1 if symmetry.startswith("-") else 2)
+        tables = [*zip(own, grids, strict=True), (names, sizes)] if fits else []
+        for axes, counts in tables:
+            fits &= len(axes) == len(counts) and len(set(given) & set(axes)) in (0, len(given))
+        if not fits or not all(self._symmetric(given, *table) for table in tables):
+            raise InputError(
+                f"symmetries must be swaps, x=y, or mirrors, -x, of {', '.join(names)} that map the uniform grids of "
+                f"all functions to themselves, got '{symmetry}'",
+                do="leave it out, or store both ends of the interval",
+            )
+        flat = [f.unflatten(1, counts) for f, (_, counts) in zip(inputs, tables, strict=False)]
+        moved = [
+            torch.where(_as_rows(chosen, f), _moved(f, given, axes), f)
+            for f, (axes, _) in zip([*flat, truth.unflatten(1, sizes)], tables, strict=True)
+        ]
+        return [f.flatten(1) for f in moved[:-1]], moved[-1].flatten(1, len(sizes))
+
+    def _symmetric(self, given: list[str], axes: tuple[str, ...], counts: tuple[int, ...]) -> bool:
+        """Say whether a swap or a mirror maps a grid to itself."""
+        if not set(given) <= set(axes):
+            return True
+        ends = self._form.highest, dict(zip(self.domain.names, self.domain.bounds, strict=True))
+        if len(given) == 2:
+            first, second = (counts[axes.index(n)] for n in given)
+            return first == second and ends[1][given[0]] == ends[1][given[1]]
+        return not self.domain.periodic[self.domain.names.index(given[0])]
 
     def snapshots(self):
         """Return the first training labels, where they are on a uniform grid; as in `OperatorPDE`."""
@@ -244,7 +310,10 @@ class PairsOperator(OperatorPDE):
             return super().recipe()
         return Recipe(
             field=partial(FNO, width=32, depth=4, modes=16),
-            stages=(Stage(partial(SOAP, lr=3e-3, max_size=256), steps=6000, schedule="cosine", warmup=0.02),),
+            stages=(
+                Stage(partial(SOAP, lr=3e-3, max_size=256), steps=6000, schedule="cosine", warmup=0.02),
+                Stage(OutputLayer, steps=1),
+            ),
             run=RunOptions(log_every=200),
         )
 
@@ -448,6 +517,43 @@ def closes(values: Tensor) -> bool:
     bends = values.diff(n=2, dim=1).square().mean(0).flatten(1).mean(1).sqrt()
     ends = (values[:, 0] - values[:, -1]).abs().max()
     return bool(size > 0 and ends < 1e-5 * size and seam.square().mean().sqrt() < 1.5 * bends.max())
+
+
+def slopes_of(misfit: Tensor, truth: Tensor, copies: int, sizes: tuple[int, ...]) -> Tensor:
+    """Return differences between neighbours on a grid, relative to those of the solutions.
+
+    Args:
+        misfit: Misfits ``(B n, k)``, one function after the other.
+        truth: Solutions in the same units, NaN where there is none.
+        copies: Number B of functions.
+        sizes: Points along each coordinate.
+
+    Returns:
+        ``(B n, k d)``, 0 behind the last point along each coordinate: the mean of their squares is the sum over
+        coordinates of the mean squares of differences, in units of that of the solution.
+    """
+    parts, squares = [], []
+    for i in range(len(sizes)):
+        gap, true = (v.unflatten(0, (copies, *sizes)).diff(dim=i + 1) for v in (misfit, truth))
+        gap = gap.where(true.isfinite(), 0.0)
+        zeros = gap.new_zeros(*gap.shape[: i + 1], 1, *gap.shape[i + 2 :])
+        parts.append(torch.cat([gap, zeros], i + 1).flatten(1, -2))
+        squares.append(true.square().nansum(list(range(1, len(sizes) + 1))) / math.prod(sizes))
+    size = torch.stack(squares).sum(0).sqrt()  # (B, k)
+    size = size.maximum(LEAST * size.square().mean(0).sqrt()).clamp_min(1e-30)[:, None]
+    return torch.cat([p / size * len(sizes) ** 0.5 for p in parts], -1).flatten(0, 1)
+
+
+def _as_rows(chosen: Tensor, values: Tensor) -> Tensor:
+    return chosen.view(-1, *[1] * (values.ndim - 1))
+
+
+def _moved(values: Tensor, given: list[str], axes: tuple[str, ...]) -> Tensor:
+    """Swap two axes of functions ``(n, *grid, ...)``, or flip one, where they have them."""
+    if not set(given) <= set(axes):
+        return values
+    at = [axes.index(n) + 1 for n in given]
+    return values.transpose(*at) if len(at) == 2 else values.flip(at[0])
 
 
 def rescaled(mean: list[float], size: list[float], x: Tensor, u: Tensor) -> Tensor:

@@ -33,6 +33,7 @@ ROWS = {
     "jacobi": partial(optim.Jacobi, lr=0.2, refresh_every=3, warmup=2),
     "diag_gn": partial(optim.DiagGN, lr=0.2, refresh_every=3, warmup=2),
     "last_layer": optim.LastLayer,
+    "output_layer": optim.OutputLayer,
     "soap": partial(optim.SOAP, lr=0.03, precondition_frequency=3),
     "muon": partial(optim.Muon, lr=0.02),
     "adam": partial(optim.Adam, lr=0.05),
@@ -46,7 +47,7 @@ CASES = [(name, dtype) for name in ROWS for dtype in (torch.float32, torch.float
 CASES = [(name, dtype) for name, dtype in CASES if dtype == torch.float64 or name not in NEED_FLOAT64]
 
 
-MATRICES = ("last_layer", "kfac", "shampoo", "soap", "muon")  # act on weight matrices
+MATRICES = ("last_layer", "output_layer", "kfac", "shampoo", "soap", "muon")  # act on weight matrices
 
 
 def objective(dtype=torch.float64, name="") -> LeastSquares:
@@ -114,7 +115,8 @@ def test_every_named_optimizer_has_a_row():
 
 # How torch.optim users meet an optimizer: parameters of every kind, groups, copies, thawed and added parameters.
 
-MADE = {name: row for name, row in ROWS.items() if name != "last_layer"}  # which solves for one layer and rests else
+LAYERS = ("last_layer", "output_layer")  # which solve for one layer and rest else
+MADE = {name: row for name, row in ROWS.items() if name not in LAYERS}
 # rates that suit the network below
 MADE |= {name: partial(MADE[name], lr=0.03) for name in ("sgd", "jacobi", "diag_gn", "esgd")}
 MADE |= {"esgd_gauss_newton": partial(ROWS["esgd_gauss_newton"], lr=0.005)}
@@ -206,7 +208,7 @@ def test_an_added_group_moves_at_once_with_its_own_rate(name):
     assert resting == 1
 
 
-@pytest.mark.parametrize("name", [*ONE_GROUP, "last_layer"])
+@pytest.mark.parametrize("name", [*ONE_GROUP, *LAYERS])
 def test_a_second_group_is_refused_in_words(name):
     net = network()
     made = ROWS[name](list(net.parameters()))

@@ -414,3 +414,56 @@ def test_an_operator_that_is_nearly_linear_starts_from_its_affine_map(tmp_path):
     with pytest.raises(InputError, match="starts from a matrix on the grid of its labels"):
         solution.field.on(problem.domain, (60,), ((60,),))
     assert not small.func.for_problem(problem, start=None, width=8).starts
+
+
+def square(n: int, points: int, upper: bool) -> dict[str, np.ndarray]:
+    """Pairs a -> u on a square grid, of an operator that keeps swaps of coordinates and mirrors."""
+    axis = np.linspace(0, 1, points) if upper else np.arange(points) / points
+    x, y = np.meshgrid(axis, axis, indexing="ij")
+    c = np.random.default_rng(0).normal(size=(n, 4))
+    kinds = np.stack([x, y, x * y, np.cos(3 * x + y)])
+    a = np.einsum("nk,kij->nij", c, kinds)
+    return {"f": a, "x": np.stack([x, y], -1), "s": np.tanh(a)}
+
+
+def test_slopes_are_differences_relative_to_those_of_the_solution(tmp_path):
+    pairs = square(12, 5, True)
+    np.savez(tmp_path / "a.npz", **pairs)
+    problem = problem_of(tmp_path / "a.npz", batch=4, every=6, n_points=0)
+    data = problem.load("cpu", torch.float64)
+    batch = problem.sample(data, SamplerState(), chance())
+    field = FNO.for_problem(problem, width=4, depth=1, dtype=torch.float64)
+    found = problem.residuals(field, batch)
+    rows = batch["data"]
+    values = problem.predict(field, rows.functions, rows.points)[..., 0].detach().view(4, 5, 5)
+    truth = rows.truth.view(4, 5, 5)
+    gap = [(values - truth).diff(dim=i).square().flatten(1).sum(1) for i in (1, 2)]
+    true = [truth.diff(dim=i).square().flatten(1).sum(1) for i in (1, 2)]
+    expected = (sum(gap) / sum(true)).mean()
+    torch.testing.assert_close(found["slopes"].square().mean().detach(), expected, rtol=1e-8, atol=0)
+    assert problem.weights() == {"data": 1.0, "slopes": 0.3}
+    for plain in (problem_of(tmp_path / "a.npz", slopes=0.0, n_points=0), problem_of(tmp_path / "a.npz", n_points=7)):
+        assert set(plain.sample(plain.load("cpu", torch.float64), SamplerState(), chance())) == {"data"}
+        assert plain.weights() == {"data": 1.0}
+
+
+@pytest.mark.parametrize("symmetry", ["x=y", "-x", "x=y -y"])
+def test_symmetries_vary_functions_with_their_solutions(symmetry, tmp_path):
+    np.savez(tmp_path / "a.npz", **square(20, 6, True))
+    problem = problem_of(tmp_path / "a.npz", symmetries=symmetry, batch=16, n_points=0)
+    known = problem.load("cpu", torch.float64)
+    batch = problem.sample(known, SamplerState(), chance())["data"]
+    plain = problem.with_(symmetries="").sample(known, SamplerState(), chance())["data"]
+    assert not torch.equal(batch.functions, plain.functions)
+    (mean, size), rows = problem._form.input_scales["f"], batch.functions
+    a = (rows * size + mean).view(16, -1)
+    torch.testing.assert_close(torch.tanh(a), batch.truth.view(16, -1))  # the operator acts value by value
+    ours, theirs = (f.sort(1).values for f in (batch.functions, plain.functions))
+    torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("symmetry", ["x=z", "x=", "x", "-x=y"])
+def test_symmetries_that_the_grid_lacks_are_refused(symmetry, tmp_path):
+    np.savez(tmp_path / "a.npz", **square(20, 6, True))
+    with pytest.raises(InputError, match=r"symmetries must be swaps, x=y, or mirrors, -x, of x, y that map"):
+        nf.solve(problem_of(tmp_path / "a.npz", symmetries=symmetry), SMALL_FIELDS["FNO"], steps=1, report=None)
