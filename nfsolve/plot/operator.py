@@ -53,7 +53,7 @@ def operator_picture(solution: Solution) -> "Figure":
     chosen = {"best": order[0], "median": order[len(order) // 2], "worst": order[-1]}
     columns = 3 if len(problem.domain.names) == 1 else 5
     figure = new_figure(4.0 * columns, 3.6 * (len(chosen) + 1))
-    parts = figure.subfigures(len(chosen) + 1, 1)
+    parts = figure.subfigures(len(chosen) + 1, 1, squeeze=False)[:, 0]
     largest = f"\n(largest of {', '.join(outputs)})" if len(outputs) > 1 else ""
     for part, (name, row) in zip(parts, chosen.items(), strict=False):
         panels = part.subplots(1, columns)

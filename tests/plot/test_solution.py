@@ -296,6 +296,6 @@ def test_a_residual_that_is_zero_everywhere_is_named_and_has_no_curve():
         def rests(self, v):
             return 0 * v
 
-    figure, titles = drawn(solved(Still()))
+    _, titles = drawn(solved(Still()))
     (title,) = (title for title in titles if "between trained points" in title)
     assert title.endswith("(zero: rests)")
