@@ -5,6 +5,7 @@ Source: J. H. Hubbell, S. M. Seltzer, "Tables of X-Ray Mass Attenuation Coeffici
 Database 126, water.
 """
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,10 +92,22 @@ def read_slice(path: str | Path) -> Slice:
     return slice_of(*open_arrays(path))
 
 
-def slice_of(found: Path, arrays: dict[str, Any]) -> Slice:
-    """Make a slice from the arrays of a file that was opened; see `read_slice`."""
-    check_keys(found, arrays, {"hu": "Hounsfield units (rows, columns)", "pixel_mm": "side of a pixel in mm"})
-    hu, pixel = numbers(found, arrays, "hu"), number(found, arrays, "pixel_mm", positive=True)
+def slice_of(found: Path, arrays: dict[str, Any], row: int = 0, pixel: float = 0.0) -> Slice:
+    """Make a slice from the arrays of a file, or of a folder of DICOM images, that was opened; see `read_slice`.
+
+    Args:
+        found: The file.
+        arrays: What it holds.
+        row: Which slice of a series, from the lowest.
+        pixel: Side of a pixel in mm, where the file does not say it.
+    """
+    if "hu" not in arrays:
+        check_keys(found, arrays, {"hu": "Hounsfield units (rows, columns)", "pixel_mm": "side of a pixel in mm"})
+    hu, pixel = numbers(found, arrays, "hu"), _pixel(found, arrays, pixel)
+    if "series" in arrays:
+        if not 0 <= row < len(hu):
+            raise InputError(f"'{found}' has slices 0 to {len(hu) - 1}, got row = {row}", do="choose one of them")
+        hu = hu[row]
     if hu.ndim != 2 or not np.isfinite(hu).all():
         raise InputError(
             f"'hu' of '{found}' must be one image of finite numbers, (rows, columns), but it has shape {hu.shape}"
@@ -112,13 +125,47 @@ def slice_of(found: Path, arrays: dict[str, Any]) -> Slice:
     return Slice(found.stem, np.where(outside, 0.0, image), pixel)
 
 
+def _pixel(found: Path, arrays: dict[str, Any], given: float) -> float:
+    """Return the side of a pixel in mm, which the file or the user says."""
+    if "pixel_mm" not in arrays:
+        if given <= 0:
+            raise InputError(
+                f"'{found}' lacks 'pixel_mm' (side of a pixel in mm), in DICOM PixelSpacing",
+                do="give it in mm: --pixel 0.7, say",
+            )
+        return given
+    pixel = number(found, arrays, "pixel_mm", positive=True)
+    if given and abs(given - pixel) > 1e-3 * pixel:
+        raise InputError(
+            f"'{found}' says that a pixel has a side of {pixel:g} mm, got pixel = {given:g}", do="leave out --pixel"
+        )
+    return pixel
+
+
+def _of_series(found: Path, arrays: dict[str, Any]) -> Volume:
+    """Make a volume of attenuation from a DICOM series; slices at other distances than pixels are interpolated."""
+    pixel = _pixel(found, arrays, 0.0)
+    check_keys(found, arrays, {"slice_mm": "distance of the slices, from two or more of them"})
+    values, gap = np.clip(MU_WATER * (1 + numbers(found, arrays, "hu") / 1000), 0, None), float(arrays["slice_mm"])
+    if abs(gap - pixel) > 1e-3 * pixel:
+        place = np.arange(int((len(values) - 1) * gap / pixel) + 1) * pixel / gap
+        below = np.minimum(place.astype(int), len(values) - 2)
+        share = (place - below)[:, None, None]
+        values = (1 - share) * values[below] + share * values[below + 1]
+        warnings.warn(
+            f"slices of '{found}' are {gap:g} mm apart and pixels {pixel:g} mm: interpolated to {len(values)} slices",
+            stacklevel=4,
+        )
+    return Volume(found.name, values, pixel, "mm")
+
+
 def read_volume(path: str | Path) -> Volume:
     """Read a volume, to be projected by a cone beam.
 
     Args:
         path: A .npz or .mat file with ``volume`` (nz, ny, nx), or ``vol`` (nx, ny, nz) as MATLAB's toolboxes keep it
             with y from the front, and optionally ``scale`` (a factor on the values) and ``voxel_mm`` (side of a
-            voxel); or a .npy file of one (nz, ny, nx) array.
+            voxel); or a .npy file of one (nz, ny, nx) array; or a folder with a DICOM series.
 
     Returns:
         The volume.
@@ -127,6 +174,8 @@ def read_volume(path: str | Path) -> Volume:
         InputError: No volume, or values that are not finite.
     """
     found, arrays = open_arrays(path)
+    if "series" in arrays:
+        return _of_series(found, arrays)
     if kind_of(arrays) != "volume":
         check_keys(found, arrays, {"volume": "values (nz, ny, nx)"})
     key = "volume" if "volume" in arrays else "vol"

@@ -20,7 +20,7 @@ from torch.nn.functional import softplus
 
 from nfsolve import Problem, unknown_name
 from nfsolve.forward.counts import gaussian_residual, poisson_residual
-from nfsolve.forward.radon import Projector
+from nfsolve.forward.radon import Form, Projector
 from nfsolve.problem import Batch, FieldFunction, SamplerState, in_pieces
 from nfsolve.reconstruct import Linear, Reconstruction, classical_images, compared, root_gradient, total_variation
 from problems.ct._coarsened import (
@@ -45,6 +45,8 @@ class Tomography(Problem):
     """weight of the total variation of the field"""
     classical: tuple[str, ...] = ()
     """classical methods beside the field"""
+    projector: Form = "auto"
+    """whether line integrals are computed by a sparse matrix, or matrix-free; auto: by a matrix if memory is ample"""
 
     known_methods: ClassVar[tuple[str, ...]]
     """classical methods that there are"""
@@ -107,6 +109,15 @@ class Tomography(Problem):
         """Make the data at each resolution when it is asked for, and room for what to compare with."""
         return {"coarsened": Coarsenings(lambda side: self._at(side, device, dtype)), "classical": {}}
 
+    @cached_property
+    def choices(self) -> dict[float, str]:
+        """What is to be said of the projector at each resolution."""
+        return {}
+
+    def cautions(self) -> list[str]:
+        """Say where no matrix is kept because it would be large, which is slower, and what memory is taken instead."""
+        return [self.choices[min(self.choices)]] if self.choices else []
+
     def _at(self, size: float, device: Any, dtype: torch.dtype) -> Coarsened:
         measured, side = self.measured, max(1, round(size))
         grid = measured.grid.refined(round(1 / size)) if size < 1 else measured.grid.coarsened(side)
@@ -118,7 +129,9 @@ class Tomography(Problem):
 
         sinogram, known = rows(measured.sinogram), rows(measured.known)
         assert sinogram is not None
-        projector = Projector(geometry, grid, dtype, device)
+        projector = Projector(geometry, grid, dtype, device, self.projector)
+        if projector.form == "matrix-free" and self.projector == "auto":
+            self.choices[size] = projector.choice
         inside = self.support(projector, sinogram, photons, grid.shape)
         points = grid.centres(dtype, device)
         return Coarsened(

@@ -3,7 +3,8 @@
 A scan is a fan-beam file of the Helsinki Tomography Challenge 2022, a synchrotron sinogram, or any .npz or .mat file
 in the layout that `nfsolve.data.scans.scan.read_scan` describes. From few of its views the field is fitted, and
 compared with filtered back-projection of all of them (or the image that comes with the file). A slice (``hu``,
-``pixel_mm``; or DICOM) is projected at its own resolution, with Poisson noise, and reconstructed on coarser pixels.
+``pixel_mm``; or a DICOM image or series) is projected at its own resolution, with Poisson noise, and reconstructed on
+coarser pixels.
 `problems.ct._tomography` says how the field is fitted.
 
 ``psnr_inside`` is the PSNR within the circle that every view sees, by the same peak as ``psnr``. Outside it a reference
@@ -37,7 +38,7 @@ from problems.ct._coarsened import check_at_least
 from problems.ct._plane import PlaneTomography
 
 # options of one kind of file, and what to do with the other
-OF_SCANS = ("every", "limited", "row", "axes", "axis", "find_axis", "angle_unit", "mask_bad", "air", "rings")
+OF_SCANS = ("every", "limited", "row", "axes", "axis", "find_axis", "angle_unit", "mask_bad", "air", "rings", "turn")
 OF_SLICES = ("views", "counts", "noise_seed")
 VIEWS, COUNTS = 60, 1e5
 UNEXPLAINED = 0.25  # relative misfit, beyond the noise, that no sound reconstruction leaves
@@ -55,7 +56,7 @@ class CTScan(PlaneTomography):
     limited: bool = False
     """take only the limited arc that the scan names"""
     row: int = 0
-    """detector row, of a sinogram with several"""
+    """detector row, of a sinogram with several, or slice of a DICOM series"""
     axes: str = ""
     """names of the axes of the sinogram, such as "views rows bins", if its shape does not determine them"""
     axis: float | None = None
@@ -70,6 +71,10 @@ class CTScan(PlaneTomography):
     """number of bins at each border of the detector that see only air, which measure the beam of each view"""
     rings: int = 0
     """width in bins of the median that removes ring artefacts, 0 for none"""
+    pixel: float = 0.0
+    """width of a bin, or side of a pixel of a slice, in mm, if the file does not say it"""
+    turn: float = 0.0
+    """degrees over which the views of a stack of images without angles are spread"""
     views: int | None = None
     """views of a slice, spread over half a turn; default 60"""
     counts: float | None = None
@@ -107,8 +112,9 @@ class CTScan(PlaneTomography):
         if kind == "volume":
             raise InputError(f"'{self.data}' holds a volume, not a scan or a slice", do="run ct_cone --data FILE")
         if kind == "slice":
-            self._refuse(OF_SCANS, "scans", "a slice", "its views are made: choose their number by --views")
-            return self._projected(slice_of(found, arrays))
+            names = tuple(name for name in OF_SCANS if name != "row" or "series" not in arrays)
+            self._refuse(names, "scans", "a slice", "its views are made: choose their number by --views")
+            return self._projected(slice_of(found, arrays, self.row, self.pixel))
         self._refuse(OF_SLICES, "slices", "a scan", "its views were measured: choose among them by --every")
         return self._measured(found, arrays)
 

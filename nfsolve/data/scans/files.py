@@ -1,5 +1,6 @@
-"""Arrays by name from the files that tomography comes in: .npz, .npy, MATLAB's .mat, DICOM, and HDF5 of beamlines."""
+"""Arrays by name from the files that tomography comes in: .npz, .npy, .mat, DICOM, HDF5 of beamlines, TIFF stacks."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,11 @@ import numpy as np
 from nfsolve._core.arrays import map_array, memory, read_arrays, real_number, real_numbers, reason
 from nfsolve._core.errors import InputError, require
 from nfsolve._core.matlab import read_matlab
-from nfsolve.data.scans import hdf5
+from nfsolve.data.scans import hdf5, stacks
+from nfsolve.data.scans.dicom import read_dicom, read_series
 from nfsolve.data.tables import find_file
 
-ENDINGS = ("", ".npz", ".mat", ".npy", ".dcm", *hdf5.ENDINGS)
+ENDINGS = ("", ".npz", ".mat", ".npy", ".dcm", *hdf5.ENDINGS, *stacks.ENDINGS)
 
 
 def open_arrays(path: str | Path) -> tuple[Path, dict[str, Any]]:
@@ -21,6 +23,7 @@ def open_arrays(path: str | Path) -> tuple[Path, dict[str, Any]]:
     Args:
         path: A path, or a name under ``$NFSOLVE_DATA``; see `ENDINGS`. The one array of a .npy file is named
             ``volume`` if it has three axes, else ``sinogram``; a DICOM image is given as ``hu`` and ``pixel_mm``.
+            A folder holds TIFF projections (`stacks`) or a DICOM series (`dicom`).
 
     Returns:
         The path of the file; name -> array (in .mat files also nested dictionaries, for structures).
@@ -29,13 +32,17 @@ def open_arrays(path: str | Path) -> tuple[Path, dict[str, Any]]:
         InputError: There is no such file, or it could not be read.
         MissingExtra: pydicom or h5py is not installed, and the file is DICOM or HDF5.
     """
+    folder = _folder(str(path))
+    if folder is not None:
+        return folder, (stacks.read_stack if _holds(folder, stacks.ENDINGS) else read_series)(folder)
     found = find_file(str(path), None, ENDINGS)
     if found.suffix == ".npz":
         return found, read_arrays(found)
     if found.suffix == ".npy":
         array = np.array(map_array(found))
         return found, {"volume" if array.ndim == 3 else "sinogram": array}
-    readers = {".mat": lambda mat: read_matlab(mat, memory()), ".dcm": _dicom}
+    readers = {".mat": lambda mat: read_matlab(mat, memory()), ".dcm": read_dicom}
+    readers |= dict.fromkeys(stacks.ENDINGS, stacks.read_stack)
     readers |= dict.fromkeys(hdf5.ENDINGS, hdf5.read_hdf5)
     if found.suffix.lower() not in readers:
         raise InputError(
@@ -60,6 +67,16 @@ def open_arrays(path: str | Path) -> tuple[Path, dict[str, Any]]:
             f"'{found}' must be a complete {found.suffix} file, but it could not be read ({reason(error)})",
             do=advice[found.suffix.lower()],
         ) from error
+
+
+def _folder(path: str) -> Path | None:
+    """Return the folder of this name that holds images; None where there is none."""
+    places = [Path(path), *([Path(os.environ["NFSOLVE_DATA"]) / path] if "NFSOLVE_DATA" in os.environ else [])]
+    return next((p for p in places if p.is_dir() and _holds(p, (*stacks.ENDINGS, ".dcm", ".ima", ""))), None)
+
+
+def _holds(folder: Path, endings: tuple[str, ...]) -> bool:
+    return any(file.is_file() and file.suffix.lower() in endings for file in folder.iterdir())
 
 
 def kind_of(arrays: Mapping[str, Any]) -> str:
@@ -108,13 +125,3 @@ def numbers(path: Path, arrays: Mapping[str, Any], key: str) -> np.ndarray:
 def number(path: Path, arrays: Mapping[str, Any], key: str, positive: bool = False) -> float:
     """Return one number of a file, which must be finite, and positive if so asked."""
     return real_number(arrays[key], f"'{key}' of '{path}'", positive)
-
-
-def _dicom(path: Path) -> dict[str, Any]:
-    pydicom: Any = require("pydicom", extra="ct", purpose="reading DICOM files")
-    image = pydicom.dcmread(path)
-    height, width = (float(side) for side in image.PixelSpacing)
-    if abs(height - width) > 1e-6 * width:
-        raise ValueError(f"its pixels are {height} x {width} mm, and square ones are needed")
-    hu = image.pixel_array * float(image.RescaleSlope) + float(image.RescaleIntercept)
-    return {"hu": hu, "pixel_mm": width}

@@ -164,6 +164,9 @@ class Reading:
         air: Number of bins at either border of the detector that see only air in every view: the beam through them
             is taken as that of the view, so that what drifts from view to view cancels.
         rings: Width in bins of the median that removes ring artefacts (`without_stripes`); 0 leaves them.
+        pixel: Width of a bin in mm, where the file does not say it; 0 counts in bins.
+        turn: Degrees over which the views of a stack without angles are spread evenly, the first at 0; 0 where it has
+            angles.
     """
 
     row: int = 0
@@ -174,6 +177,8 @@ class Reading:
     mask_bad: bool = False
     air: int = 0
     rings: int = 0
+    pixel: float = 0.0
+    turn: float = 0.0
 
 
 def read_scan(path: str | Path, reading: Reading = Reading()) -> Scan:
@@ -188,7 +193,7 @@ def read_scan(path: str | Path, reading: Reading = Reading()) -> Scan:
     that repeats the first after a full turn is left out. Sinogram and counts may have a third axis, of detector rows,
     and their axes any order that the numbers of views and ``bins`` tell. ``flat`` and ``dark`` are numbers, one for
     each bin or view, frames of the detector, whose mean is taken, or like the counts. Of HDF5 files, Data Exchange and
-    NXtomo are known (`hdf5`); their axis is estimated.
+    NXtomo are known (`hdf5`), and stacks of TIFF images (`stacks`); their axis is estimated.
 
     Args:
         path: The file, or its name under ``$NFSOLVE_DATA``.
@@ -220,7 +225,7 @@ def scan_of(found: Path, arrays: dict[str, Any], reading: Reading = Reading()) -
     if kind_of(arrays) != "scan":
         kind = kind_of(arrays)
         raise InputError(f"'{found}' holds a {kind}, not a sinogram", do=f"read it by read_{kind}, and project it")
-    known = general_layout(found, arrays)
+    known = _completed(found, general_layout(found, arrays), reading)
     check_keys(found, known, {k: MEANING[k] for k in ("flat" if "counts" in known else "sinogram", "angles_deg")})
     degrees = angles_of(found, known, reading.angle_unit)
     data = measured(found, known, reading.row, len(degrees), reading.mask_bad, reading.axes)
@@ -242,6 +247,30 @@ def scan_of(found: Path, arrays: dict[str, Any], reading: Reading = Reading()) -
         **_reference(found, known),
     }
     return Scan(found.stem, geometry=geometry, **data, **about).subset(once_around(degrees))
+
+
+def _completed(path: Path, known: dict[str, Any], reading: Reading) -> dict[str, Any]:
+    """Add the width of a bin and the angles of a stack of images, as a user gives them."""
+    if reading.pixel:
+        if known.get("unit") != "bin" and "spacing" in known:
+            raise InputError(
+                f"'{path}' says the width of a bin itself, got pixel = {reading.pixel:g}", do="leave out --pixel"
+            )
+        known = known | {"spacing": reading.pixel, "unit": "mm"}
+    if "stack" not in known:
+        if reading.turn:
+            raise InputError(f"'{path}' says its angles itself, got turn = {reading.turn:g}", do="leave out --turn")
+        return known
+    if ("angles_deg" in known) == bool(reading.turn):
+        raise InputError(
+            f"the angles of the {known['stack']} projections of '{path}' must be given once, but "
+            + ("its file of angles gives them, and so does turn" if reading.turn else "they are not given"),
+            do="give angles.txt (NAME_angles.txt beside a file of many pages), in degrees, or --turn 180 for views "
+            "spread evenly over half a turn",
+        )
+    if reading.turn:
+        known = known | {"angles_deg": np.arange(known["stack"]) * reading.turn / known["stack"]}
+    return known if "spacing" in known else known | {"spacing": 1.0, "unit": "bin"}
 
 
 def _geometry(

@@ -1,7 +1,7 @@
-"""Tomography: parallel, fan and cone beams, line integrals of any field, and sparse projectors with exact adjoints.
+"""Tomography: parallel, fan and cone beams, line integrals of any field, and projectors with exact adjoints.
 
 Angles are radians from the x axis, image row 0 lies at the largest y. Two ways to the same numbers: rays sampled
-through any field, and a sparse matrix of bin averages on a grid of pixels or voxels.
+through any field, and bin averages on a grid of pixels or voxels, by a sparse matrix or without one.
 """
 
 from nfsolve.forward.radon.cone import ConeBeam
@@ -11,11 +11,13 @@ from nfsolve.forward.radon.grids import PixelGrid, VoxelGrid
 from nfsolve.forward.radon.linear import LinearMap, wrap_operator
 from nfsolve.forward.radon.lines import line_integrals
 from nfsolve.forward.radon.parallel import ParallelBeam
-from nfsolve.forward.radon.projector import Geometry, Projector
+from nfsolve.forward.radon.projector import Form, Projector
+from nfsolve.forward.radon.sparse import Geometry
 
 __all__ = [
     "ConeBeam",
     "FanBeam",
+    "Form",
     "Geometry",
     "LinearMap",
     "ParallelBeam",

@@ -10,8 +10,10 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn.functional import softshrink
 
 Axis = tuple[int, float, float]  # number of bins, spacing, centre
+Part = Tensor | float
 
 
 def shares(position: Tensor, sides: tuple[Tensor, Tensor], axis: Axis) -> tuple[Tensor, Tensor]:
@@ -34,16 +36,34 @@ def shares(position: Tensor, sides: tuple[Tensor, Tensor], axis: Axis) -> tuple[
     taps = math.ceil(float(2 * half.max()) / spacing) + 1
     bins = first.long()[:, None] + torch.arange(taps)
     edges = left + (first[:, None] + torch.arange(taps + 1)) * spacing - position[:, None]
-    fractions = _fraction_below(edges, narrow[:, None], wide[:, None]).diff(dim=1)
+    parts = half, (wide - narrow) / 2, curve_of(narrow)
+    fractions = (risen(edges, *(part[:, None] for part in parts)) / wide[:, None]).diff(dim=1)
     return bins, torch.where((bins >= 0) & (bins < n_bins), fractions, 0.0)
 
 
-def _fraction_below(u: Tensor, narrow: Tensor, wide: Tensor) -> Tensor:
-    """Fraction of a shadow below u from its middle: the integral of a trapezium."""
-    narrow = torch.maximum(narrow, 1e-7 * wide)  # a ramp this steep is a box to 1e-7, and 0 / 0 is avoided
+def risen(u: Tensor, half: Part, plateau: Part, curve: Part) -> Tensor:
+    """Integrate a shadow of height 1 on its plateau from its middle to u.
 
-    def ramp_integral(z: Tensor) -> Tensor:
-        return torch.where(z < 1, 0.5 * z.clamp(min=0) ** 2, z - 0.5)
+    Its edges fall over the length of its shorter sides. With d = u beyond the plateau, the integral is
+    u - d |d| / (2 narrow), a form without differences of large numbers, however narrow the edges are.
 
-    above, below = ((u + sign * narrow / 2) / wide + 0.5 for sign in (1, -1))
-    return (ramp_integral(above) - ramp_integral(below)) * wide / narrow
+    Args:
+        u: Places, from the middle of the shadow; overwritten.
+        half: Half the width of the shadow, (wide + narrow) / 2.
+        plateau: Half the width of the plateau, (wide - narrow) / 2.
+        curve: 1 / (2 narrow), finite where narrow is 0; see `curve_of`.
+
+    Returns:
+        Integrals, from -wide / 2 to wide / 2.
+    """
+    if isinstance(half, Tensor) and isinstance(plateau, Tensor):
+        torch.clamp(u, -half, half, out=u)
+        d = u - torch.clamp(u, -plateau, plateau)
+        return u.sub_(d.abs().mul_(d).mul_(curve))
+    d = softshrink(u.clamp_(-half, half), plateau)  # type: ignore[arg-type]
+    return u.addcmul_(d, d.abs(), value=-curve)  # type: ignore[arg-type]
+
+
+def curve_of(narrow: Tensor) -> Tensor:
+    """Return 1 / (2 narrow); finite where narrow is 0, since the edges of a box have no length to fall over."""
+    return 0.5 / narrow.clamp(min=1e-30)

@@ -1,32 +1,32 @@
-"""Sparse matrices from pixels or voxels to the bins of a tomograph, with exact adjoints.
+"""Projectors from pixels or voxels to the bins of a tomograph, with exact adjoints, as a sparse matrix or without one.
 
-Entry (ray, pixel) is the average over the ray's bin of the lengths of rays inside the pixel: the area of the shadow
-of the pixel in the bin. Source: see `footprints`.
+Both give the same numbers to rounding. The matrix is faster; without it the memory is that of some images.
 """
 
 import math
-import warnings
-from typing import Any
+from typing import Any, Literal, get_args
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from nfsolve._core.arrays import memory
-from nfsolve._core.errors import InputError
+from nfsolve._core.errors import InputError, unknown
 from nfsolve.forward.radon.cone import ConeBeam
-from nfsolve.forward.radon.fan import FanBeam
-from nfsolve.forward.radon.footprints import shares
 from nfsolve.forward.radon.grids import PixelGrid, VoxelGrid
 from nfsolve.forward.radon.linear import LinearMap
+from nfsolve.forward.radon.matrix_free import PlaneProducts
+from nfsolve.forward.radon.matrix_free_volume import VolumeProducts
 from nfsolve.forward.radon.parallel import ParallelBeam
+from nfsolve.forward.radon.sparse import Geometry, bytes_of_matrix, matrices, mismatch
 
-Geometry = ParallelBeam | FanBeam | ConeBeam
-Entries = tuple[Tensor, Tensor, Tensor]  # bin of one view, pixel, weight; sorted by pixel
+Form = Literal["auto", "sparse", "matrix-free"]
+FORMS = get_args(Form)
+SHARE = 1 / 8  # of the memory of this machine, which a matrix may take where the form is chosen
+GIB = 2**30
 
 
 class Projector(LinearMap):
-    """Sparse matrix from pixel or voxel values to bin averages of their line integrals, with its exact adjoint.
+    """Linear map from pixel or voxel values to bin averages of their line integrals, with its exact adjoint.
 
     Images enter as columns, (pixels, k), row by row from the top (volumes slice by slice); sinograms leave as
     columns, (views * bins, k). A detector that sees only a part of the grid is fine; outside the grid the field
@@ -35,15 +35,18 @@ class Projector(LinearMap):
     Args:
         geometry: Views and detector.
         grid: Pixels for parallel and fan beams, voxels for cone beams.
-        dtype: Type of the matrix entries.
-        device: Device of the matrix.
+        dtype: Type of the matrix entries, of images and of data.
+        device: Their device.
+        form: ``"sparse"`` keeps a matrix and its transposed, ``"matrix-free"`` computes footprints in each product;
+            ``"auto"`` takes the matrix if it needs at most an eighth of the memory of this machine.
 
     Attributes:
-        matrix: A, CSR, (views * bins, pixels).
-        transposed: A^T, CSR, (pixels, views * bins).
+        form: The form that was taken.
+        choice: Form and expected memory, in words.
 
     Raises:
-        InputError: The grid is of the wrong kind, reaches the source, no ray meets it, or memory is too small.
+        InputError: The grid is of the wrong kind, reaches the source, no ray meets it, the form is unknown, or memory
+            is too small.
     """
 
     def __init__(
@@ -52,18 +55,50 @@ class Projector(LinearMap):
         grid: PixelGrid | VoxelGrid,
         dtype: torch.dtype = torch.float64,
         device: Any = "cpu",
+        form: Form = "auto",
     ):
-        self.geometry, self.grid = geometry, grid
+        if form not in FORMS:
+            raise unknown("form of a projector", form, FORMS)
+        if isinstance(geometry, ConeBeam) != isinstance(grid, VoxelGrid):
+            raise mismatch(geometry, grid)
         _check_source(geometry, grid)
-        _check_size(geometry, grid, dtype)
-        self.matrix, self.transposed = (m.to(device) for m in _matrices(geometry, grid, dtype))
-        if self.matrix.values().numel() == 0:
+        self.geometry, self.grid = geometry, grid
+        size = bytes_of_matrix(geometry, grid, dtype)
+        self.form: Form = ("sparse" if size <= SHARE * memory() else "matrix-free") if form == "auto" else form
+        shape = math.prod(geometry.shape), math.prod(grid.shape)
+        if self.form == "sparse":
+            _check_size(geometry, grid, size)
+            self._matrices = [matrix.to(device) for matrix in matrices(geometry, grid, dtype)]
+            meets, maps = self.matrix.values().numel() > 0, (self.matrix.__matmul__, self.transposed.__matmul__)
+            expected = f"by a sparse matrix of about {size / GIB:.2g} GiB"
+        else:
+            kind = VolumeProducts if isinstance(geometry, ConeBeam) else PlaneProducts
+            products: Any = kind(geometry, grid, dtype, device)  # type: ignore[arg-type]
+            meets, maps = products.meets, (products.forward, products.adjoint)
+            expected = f"without a matrix, in about {products.bytes / GIB:.2g} GiB; a matrix takes {size / GIB:.2g} GiB"
+        views = f"{len(geometry.angles)} views of {_times(grid.shape)} pixels"
+        self.choice = f"line integrals in {views} are computed {expected}"
+        if not meets:
             raise InputError(
                 f"no ray of the {type(geometry).__name__} meets the grid over {grid.bounds}",
                 do="check units of length, and the centres of grid and detector",
             )
-        m, n = self.matrix.shape
-        super().__init__(self.matrix.__matmul__, self.transposed.__matmul__, (m, n))
+        super().__init__(*maps, shape)
+
+    @property
+    def matrix(self) -> Tensor:
+        """The matrix A, CSR, (views * bins, pixels)."""
+        return self._matrix(0)
+
+    @property
+    def transposed(self) -> Tensor:
+        """Its transposed, CSR, (pixels, views * bins)."""
+        return self._matrix(1)
+
+    def _matrix(self, index: int) -> Tensor:
+        if self.form != "sparse":
+            raise InputError("this projector keeps no matrix", do='give form="sparse", if there is memory for it')
+        return self._matrices[index]
 
 
 def _check_source(geometry: Geometry, grid: PixelGrid | VoxelGrid) -> None:
@@ -78,94 +113,15 @@ def _check_source(geometry: Geometry, grid: PixelGrid | VoxelGrid) -> None:
         )
 
 
-def _check_size(geometry: Geometry, grid: PixelGrid | VoxelGrid, dtype: torch.dtype) -> None:
+def _check_size(geometry: Geometry, grid: PixelGrid | VoxelGrid, size: float) -> None:
     """Refuse matrices that do not fit into memory, before the machine runs out of it."""
-    side = grid.pixel if isinstance(grid, PixelGrid) else grid.voxel
-    spacings = geometry.spacing if isinstance(geometry, ConeBeam) else (geometry.spacing,)
-    taps = math.prod(1 + 4 / math.pi * side * geometry.magnification / width for width in spacings)  # of a pixel
-    entries = len(geometry.angles) * math.prod(grid.shape) * taps
-    size = 2 * entries * (torch.finfo(dtype).bits // 8 + 4)  # with the transposed one, and an index of each entry
     if size > memory():
         raise InputError(
-            f"the matrix of {len(geometry.angles)} views and {' x '.join(map(str, grid.shape))} pixels takes about "
-            f"{size / 2**30:.3g} GiB, and this machine has {memory() / 2**30:.3g} GiB",
-            do="take fewer views (--every), fewer pixels (--size), or filtered back-projection, which needs no matrix",
+            f"the matrix of {len(geometry.angles)} views and {_times(grid.shape)} pixels takes about "
+            f"{size / GIB:.3g} GiB, and this machine has {memory() / GIB:.3g} GiB",
+            do='give form="matrix-free" (--projector matrix-free), fewer views (--every), or fewer pixels (--size)',
         )
 
 
-def _matrices(geometry: Geometry, grid: PixelGrid | VoxelGrid, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    from scipy import sparse  # slow to import
-
-    bins, pixels = math.prod(geometry.shape[1:]), math.prod(grid.shape)
-    real = torch.empty(0, dtype=dtype).numpy().dtype
-    columns, values, ends = np.empty(0, np.int32), np.empty(0, real), [np.zeros(1, np.int64)]
-    for view in range(len(geometry.angles)):
-        ray, pixel, weight = _entries(geometry, grid, view)
-        entries = weight.to(dtype).numpy(), (ray.int().numpy(), pixel.int().numpy())
-        part = sparse.coo_array(entries, shape=(bins, pixels)).tocsr()  # linear in time, unlike a sort
-        for whole, piece in ((columns, part.indices), (values, part.data)):
-            whole.resize(whole.size + piece.size, refcheck=False)  # in place: a list of parts takes twice the memory
-            whole[whole.size - piece.size :] = piece
-        ends.append(ends[-1][-1] + part.indptr[1:])
-    shape = (math.prod(geometry.shape), pixels)
-    rows = np.concatenate(ends).astype(np.int32 if len(values) < 2**31 else np.int64)  # products are bound by traffic
-    matrix = sparse.csr_array((values, columns, rows), shape=shape)
-    return _csr(matrix), _csr(matrix.T.tocsr())
-
-
-def _entries(geometry: Geometry, grid: PixelGrid | VoxelGrid, view: int) -> Entries:
-    if isinstance(geometry, ConeBeam) and isinstance(grid, VoxelGrid):
-        return _voxel_entries(geometry, grid, view)
-    if not isinstance(geometry, ConeBeam) and isinstance(grid, PixelGrid):
-        return _pixel_entries(geometry, grid, view)
-    raise InputError(
-        f"parallel and fan beams project a PixelGrid, and cone beams a VoxelGrid, got a {type(geometry).__name__} with "
-        f"a {type(grid).__name__}",
-        do="take the grid that fits the beam",
-    )
-
-
-def _pixel_entries(geometry: ParallelBeam | FanBeam, grid: PixelGrid, view: int) -> Entries:
-    position, magnification, way = geometry.project(grid.centres(), view)
-    bins, fractions = shares(position, _sides(grid.pixel * magnification, way), _axis(geometry))
-    weight = fractions * (grid.pixel**2 / geometry.spacing * magnification * way.norm(dim=-1))[:, None]
-    return _kept(bins, weight, grid.pixel)
-
-
-def _voxel_entries(geometry: ConeBeam, grid: VoxelGrid, view: int) -> Entries:
-    (nz, ny, nx), voxel, (dv, du) = grid.shape, grid.voxel, geometry.spacing
-    position, magnification, way = geometry.fan.project(grid.slice.centres(), view)
-    columns, across = shares(position, _sides(voxel * magnification, way), _axis(geometry.fan))
-    raised = grid.heights()[:, None] * magnification  # on the panel, (nz, ny * nx)
-    rise = raised / geometry.source_detector_distance  # height per unit of depth
-    height = voxel * magnification.expand_as(rise)
-    vertical = (geometry.n_bins[0], dv, geometry.centre[0])
-    rows, up = shares(raised.reshape(-1), (height.reshape(-1), (height * rise.abs()).reshape(-1)), vertical)
-    length = (way.square().sum(-1) + rise**2).sqrt()
-    scale = (voxel**3 / (dv * du) * magnification**2 * length).reshape(-1, 1)
-    rows, up = (z.reshape(nz, ny * nx, -1, 1) for z in (rows, up * scale))
-    bins = rows * geometry.n_bins[1] + columns[:, None]
-    weight = up * across[:, None]
-    return _kept(bins.reshape(nz * ny * nx, -1), weight.reshape(nz * ny * nx, -1), voxel)
-
-
-def _axis(geometry: ParallelBeam | FanBeam) -> tuple[int, float, float]:
-    return geometry.n_bins, geometry.spacing, geometry.centre
-
-
-def _sides(pixel: Tensor, way: Tensor) -> tuple[Tensor, Tensor]:
-    return pixel * way[:, 0].abs(), pixel * way[:, 1].abs()
-
-
-def _kept(bins: Tensor, weight: Tensor, pixel: float) -> Entries:
-    index, tap = torch.nonzero(weight > 1e-9 * pixel, as_tuple=True)
-    return bins[index, tap], index, weight[index, tap]
-
-
-def _csr(matrix: Any) -> Tensor:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
-        ends, columns = torch.from_numpy(matrix.indptr), torch.from_numpy(matrix.indices)
-        return torch.sparse_csr_tensor(
-            ends, columns, torch.from_numpy(matrix.data), matrix.shape, check_invariants=False
-        )
+def _times(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))

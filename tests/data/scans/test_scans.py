@@ -422,7 +422,7 @@ def test_unreadable_files_are_worded(tmp_path):
             r"a.mat' must be a complete .mat file, .* could not be read .* Save it again with -v7 ",
         ),
         ("a.npy", b"", r"a.npy' could not be read"),
-        ("a.tif", b"II", "that end in .npz, .mat, .npy, .dcm, .h5, .* but '.*a.tif' does not"),
+        ("a.bmp", b"BM", "that end in .npz, .mat, .npy, .dcm, .h5, .* but '.*a.bmp' does not"),
     ):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(InputError, match=words):

@@ -279,9 +279,9 @@ def test_a_matrix_that_does_not_fit_into_memory_is_worded_and_its_size_is_about_
         monkeypatch.setattr("nfsolve.forward.radon.projector.memory", lambda share=share: share * size)
         if refused:
             with pytest.raises(InputError, match=r"the matrix of 5 views and .* pixels takes about .* GiB, and this"):
-                Projector(geometry, grid)
+                Projector(geometry, grid, form="sparse")
         else:
-            Projector(geometry, grid)
+            Projector(geometry, grid, form="sparse")
 
 
 def test_a_truncated_view_is_a_part_of_the_whole():

@@ -1,0 +1,139 @@
+"""Products of volumes with the projector of a cone beam, without a matrix; see `matrix_free`.
+
+The shadow of a voxel is the product of that of its pixel in the slice, on the columns, and of its height on the rows.
+Of each pixel, the voxels above it are spread over the rows first, and what they give over the columns.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from nfsolve.forward.radon.cone import ConeBeam
+from nfsolve.forward.radon.footprints import curve_of
+from nfsolve.forward.radon.grids import VoxelGrid
+from nfsolve.forward.radon.matrix_free import (
+    FanShadows,
+    Shadows,
+    margins,
+    octants,
+    pixels_at_once,
+)
+
+
+class VolumeProducts:
+    """Products of volumes with the projector of a cone beam.
+
+    Args:
+        geometry: Views and panel.
+        grid: Voxels.
+        dtype: Type of volumes and data.
+        device: Their device.
+
+    Attributes:
+        bytes: Expected memory of a product of one volume, beside the volume.
+        meets: Whether any shadow may reach the panel.
+    """
+
+    def __init__(self, geometry: ConeBeam, grid: VoxelGrid, dtype: torch.dtype, device: Any):
+        self.geometry, self.grid = geometry, grid
+        self.groups = octants(geometry.fan, grid.slice)
+        turns = dict(member for group in self.groups for member in group.members)
+        self.turns = set(turns.values())
+        self.backwards = torch.tensor([turns[view].reversed for view in range(len(turns))], device=device)
+        self.columns = FanShadows(geometry.fan, grid.slice, [group.angle for group in self.groups], dtype, device)
+        self.width = self.columns.before + geometry.n_bins[1] + self.columns.behind
+        self.heights = grid.heights(dtype, device)
+        (n_rows, _), (dv, du), voxel = geometry.n_bins, geometry.spacing, grid.voxel
+        detector = geometry.source_detector_distance
+        self.size = voxel * detector / dv  # of a voxel in rows, times its depth
+        start = n_rows / 2 - geometry.centre[0] / dv
+        nearest = geometry.source_origin - math.hypot(*(max(map(abs, ends)) for ends in grid.bounds[:2]))
+        top = self.size / nearest * (grid.shape[0] / 2 + 1)  # a voxel beyond the volume, for the width of a shadow
+        self.before, self.behind = margins(start - top, start + top, n_rows)
+        self.meets = self.columns.meets and start - top < n_rows and start + top > 0
+        self.start, self.height = start + self.before, self.before + n_rows + self.behind
+        self.factor = voxel**3 / (dv * du) * detector**2
+        self.rows = max(1, pixels_at_once(device) // (grid.shape[0] * grid.shape[2]))
+        numbers = (len(self.turns) + 2) * math.prod(grid.shape) + 3 * len(turns) * self.width * n_rows
+        self.bytes = (numbers + 24 * self.rows * grid.shape[2] * self.height) * torch.finfo(dtype).bits // 8
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply A to volumes (voxels, k), giving data (views * rows * columns, k)."""
+        volumes = x.T.reshape(-1, *self.grid.shape)
+        turned = {turn: _columns(turn.of(volumes)).split(self.rows, 1) for turn in self.turns}
+        data = x.new_zeros(len(volumes), len(self.geometry.angles), self.width, self.geometry.n_bins[0])
+        seen = slice(self.before, self.before + self.geometry.n_bins[0])
+        for group, block in self._blocks():
+            column, across, row, up = self._shares(group, block)
+            for view, turn in self.groups[group].members:
+                for index, voxels in enumerate(turned[turn][block]):
+                    rows = x.new_zeros(len(column), self.height)
+                    for k, share in enumerate(up):
+                        rows.view(-1)[k:].scatter_add_(0, row, share * voxels.view(-1))
+                    for k, share in enumerate(across):
+                        data[index, view].index_add_(0, column + k, rows[:, seen] * share)
+        before, n_columns = self.columns.before, self.geometry.n_bins[1]
+        seen_data = self._reversed(data[:, :, before : before + n_columns]).mT
+        return self.factor * seen_data.reshape(len(volumes), -1).T
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        """Apply A^T to data (views * rows * columns, k), giving volumes (voxels, k)."""
+        data = self._reversed(y.T.reshape(-1, *self.geometry.shape).mT)
+        data = pad(data, (0, 0, self.columns.before, self.columns.behind)).contiguous()
+        nz, ny, nx = self.grid.shape
+        sums = {turn: _columns(data.new_zeros(len(data), nz, ny, nx)) for turn in self.turns}
+        blocks = {turn: voxels.split(self.rows, 1) for turn, voxels in sums.items()}
+        for group, block in self._blocks():
+            column, across, row, up = self._shares(group, block)
+            rows = data.new_zeros(len(column), self.height)
+            seen = rows[:, self.before : self.before + self.geometry.n_bins[0]]
+            for view, turn in self.groups[group].members:
+                for index, voxels in enumerate(blocks[turn][block]):
+                    seen.zero_()
+                    for k, share in enumerate(across):
+                        seen.addcmul_(data[index, view].index_select(0, column + k), share)
+                    for k, share in enumerate(up):
+                        voxels.view(-1).addcmul_(rows.view(-1)[k:].index_select(0, row), share)
+        found = (turn.back(voxels.reshape(len(data), ny, nx, nz).movedim(-1, 1)) for turn, voxels in sums.items())
+        return self.factor * torch.stack(list(found)).sum(0).reshape(len(data), -1).T
+
+    def _shares(self, group: int, block: int) -> tuple[Tensor, list[Tensor], Tensor, list[Tensor]]:
+        """Spread the voxels of a block, above p pixels, over columns and rows.
+
+        Returns:
+            First column of each pixel (p,), its shares in this and the next columns, (p, 1) each; first row of each
+            voxel, counted through those of all pixels (p * nz,), and its shares in this and the next rows, likewise.
+        """
+        rows = slice(block * self.rows, (block + 1) * self.rows)
+        flat = self.columns.block(group, rows)
+        nearness = self.columns.nearness(group, rows).reshape(-1, 1)
+        column, across = replace(flat, area=None).shares()
+        assert flat.area is not None
+        size, slope = self.size * nearness, self.heights.abs() * nearness
+        way = flat.area.reshape(-1, 1) / (self.columns.scale * nearness)  # per unit of depth, in the plane
+        half, plateau = (1 + slope).mul_(size / 2), (1 - slope).abs_().mul_(size / 2)
+        left = (self.heights / self.grid.voxel * size).add_(self.start).sub_(half)
+        area = (way.square() + slope.square()).sqrt_().mul_(nearness.square())
+        row, up = Shadows(left, half, plateau, curve_of(slope.clamp_(max=1).mul_(size)), area).shares()
+        before = torch.arange(0, len(column) * self.height, self.height, device=row.device)
+        row = (row.reshape(len(column), -1) + before[:, None]).reshape(-1)
+        return column, [share[:, None] for share in across], row, up
+
+    def _reversed(self, data: Tensor) -> Tensor:
+        """Reverse the columns of the views (k, views, columns, rows) that are seen so."""
+        return torch.where(self.backwards[:, None, None], data.flip(-2), data) if self.backwards.any() else data
+
+    def _blocks(self) -> Iterator[tuple[int, int]]:
+        for block in range(-(-self.grid.shape[1] // self.rows)):
+            for group in range(len(self.groups)):
+                yield group, block
+
+
+def _columns(volumes: Tensor) -> Tensor:
+    """Put the voxels above each pixel together: (k, nz, ny, nx) -> (k, ny, nx * nz)."""
+    return volumes.movedim(1, -1).flatten(2).contiguous()
