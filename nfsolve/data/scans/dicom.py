@@ -37,8 +37,8 @@ def read_series(folder: Path) -> dict[str, Any]:
         folder: A folder of .dcm files, or of DICOM files without an ending.
 
     Returns:
-        ``hu``, (slices, rows, columns), slice 0 at the lowest position; ``series``, their number; ``pixel_mm``, and ``slice_mm``, the distance of
-        slices, where the files have them.
+        ``hu``, (slices, rows, columns), slice 0 at the lowest position; ``series``, their number; ``pixel_mm``, and
+        ``slice_mm``, the distance of slices, where the files have them.
 
     Raises:
         InputError: There are no images, they could not be read, or belong to several series.
