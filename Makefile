@@ -4,6 +4,7 @@
 # make fuzz   the property tests again and again on new examples, for an hour (FUZZ_SECONDS)
 # make torture  runs that are killed at random moments, resumed, and compared with undisturbed ones (KILLS)
 # make docs   the documentation as a site, in site/; links and references are checked
+# make notebooks   the tutorials as notebooks, in notebooks/
 # make check  what CI runs: format, lint, types, import floors, tests
 PYTHON ?= python3
 VENV ?= .venv
@@ -14,8 +15,9 @@ READY := $(VENV)/.ready
 
 FUZZ_SECONDS ?= 3600
 KILLS ?= 200
+KERNEL := {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
 
-.PHONY: demo test docs check lint accuracy fuzz torture clean
+.PHONY: demo test docs notebooks check lint accuracy fuzz torture clean
 
 demo: $(READY)
 	$(BIN)/nfsolve run klein_gordon --out runs/klein-gordon-demo-$$(date +%Y%m%d-%H%M%S)
@@ -33,6 +35,11 @@ lint: $(READY)
 docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 	@echo "open site/index.html, or for the search: $(BIN)/python -m http.server --directory site"
+
+notebooks: $(READY)
+	mkdir -p notebooks
+	for page in docs/tutorials/*.md; do \
+		$(BIN)/jupytext --quiet --to ipynb --update-metadata '$(KERNEL)' --output notebooks/$$(basename $$page .md).ipynb $$page || exit 1; done
 
 check: lint test
 
@@ -54,4 +61,4 @@ $(READY): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build dist site
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build dist site notebooks

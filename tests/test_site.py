@@ -1,4 +1,4 @@
-"""The documentation as a site: it builds strictly, and needs no network."""
+"""The documentation as a site, which builds strictly and needs no network, and its tutorials as notebooks."""
 
 import os
 import re
@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.test_documents import blocks
+
 ROOT = Path(__file__).parent.parent
+TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
 RESOURCE = re.compile(r"<(?:script|img|link|iframe|source)\b[^>]*?\b(?:src|href)=\"(https?:)?//[^\"]*\"")
 
 
@@ -37,3 +40,11 @@ def test_the_site_has_what_docs_alone_has_not(site):
     assert "Levenberg-Marquardt" in (site / "api" / "optimizers.html").read_text()
     assert 'href="ct.html"' in (site / "benchmarks" / "index.html").read_text()
     assert "class Burgers" in re.sub("<[^>]*>", "", (site / "source/problems/pde/burgers.py.html").read_text())
+
+
+@pytest.mark.parametrize("tutorial", TUTORIALS, ids=lambda path: path.stem)
+def test_a_notebook_has_the_code_of_its_tutorial(tutorial):
+    jupytext = pytest.importorskip("jupytext", reason="notebooks are made with pip install 'nfsolve[docs]'")
+    cells = jupytext.read(tutorial).cells
+    code = [cell.source.strip() for cell in cells if cell.cell_type == "code"]
+    assert code == [block.strip() for _, block in blocks(tutorial)]  # which tests/test_documents.py runs
