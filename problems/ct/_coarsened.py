@@ -7,13 +7,15 @@ from typing import Any, Literal, get_args
 
 import torch.nn.functional as F
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from nfsolve import InputError
 from nfsolve.forward.radon import ConeBeam, FanBeam, ParallelBeam, PixelGrid, Projector, VoxelGrid
-from nfsolve.reconstruct import Linear
+from nfsolve.reconstruct import Linear, Reconstruction
 
 Loss = Literal["filtered", "gaussian", "poisson"]
 LOSSES = get_args(Loss)
+PRODUCTS = {"sirt": 406, "cgls": 43, "tv": 3084}  # of classical methods with their numbers of iterations
 EMPTY = 1e-3  # of the largest line integral: rays below it have met nothing
 
 
@@ -129,22 +131,40 @@ def support(projector: Projector, p: Tensor, counts: float, shape: tuple[int, ..
 
 
 class Checked:
-    """A linear map that asks before each use whether there is time.
+    """A linear map that asks before each use whether there is time, and counts its uses on a progress bar.
 
     Args:
         A: The map.
         check: Raises where time is up.
+
+    Attributes:
+        bar: The progress bar of the method that uses the map; None shows none.
     """
 
     def __init__(self, A: Linear, check: Callable[[], None]):
         self.A, self.check = A, check
+        self.bar: tqdm | None = None
 
     def __call__(self, image: Tensor) -> Tensor:
         """Map an image (n, k) to data (m, k)."""
-        self.check()
+        self._use()
         return self.A(image)
 
     def adjoint(self, data: Tensor) -> Tensor:
         """Map data (m, k) to an image (n, k)."""
-        self.check()
+        self._use()
         return self.A.adjoint(data)
+
+    def watched(self, name: str, method: Callable[[], Reconstruction]) -> Callable[[], Reconstruction]:
+        """Return a method that shows, on a terminal, how many products it has made of about how many."""
+
+        def compute() -> Reconstruction:
+            with tqdm(total=PRODUCTS.get(name), desc=name, unit=" products", leave=False, disable=None) as self.bar:
+                return method()
+
+        return compute
+
+    def _use(self) -> None:
+        self.check()
+        if self.bar is not None:
+            self.bar.update()

@@ -182,7 +182,7 @@ class Tomography(Problem):
         scan = data["coarsened"][1]
         A = Checked(scan.projector, check)
         known = self.methods(scan, A) | {"tv": lambda: self.total_variation(data, self.classical_weight, projector=A)}
-        return {name: known[name] for name in self.classical}
+        return {name: A.watched(name, known[name]) for name in self.classical}
 
     @property
     @abstractmethod

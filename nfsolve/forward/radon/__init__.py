@@ -8,7 +8,7 @@ from nfsolve.forward.radon.cone import ConeBeam
 from nfsolve.forward.radon.conventions import from_astra, from_skimage
 from nfsolve.forward.radon.fan import FanBeam
 from nfsolve.forward.radon.grids import PixelGrid, VoxelGrid
-from nfsolve.forward.radon.linear import LinearMap, wrap_operator
+from nfsolve.forward.radon.linear import LinearMap, as_physics, wrap_operator
 from nfsolve.forward.radon.lines import line_integrals
 from nfsolve.forward.radon.parallel import ParallelBeam
 from nfsolve.forward.radon.projector import Form, Projector
@@ -24,6 +24,7 @@ __all__ = [
     "PixelGrid",
     "Projector",
     "VoxelGrid",
+    "as_physics",
     "from_astra",
     "from_skimage",
     "line_integrals",

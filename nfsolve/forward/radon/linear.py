@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nfsolve._core.errors import InputError
+from nfsolve._core.errors import InputError, MissingExtra
 
 TOLERANCE = 1e-5  # of the dot-product test, relative to |A x| |y|; what float32 leaves of an exact adjoint is below
 
@@ -120,6 +120,53 @@ def wrap_operator(
     )
     check_adjoint(linear, dtype, device, "A_adjoint", "A")
     return linear
+
+
+def as_physics(linear: LinearMap, image_shape: tuple[int, ...], data_shape: tuple[int, ...]) -> Any:
+    """Make a linear map, such as a projector, physics of deepinv: the way back of `wrap_operator`.
+
+    Args:
+        linear: The map.
+        image_shape: Shape of one image, such as (rows, columns).
+        data_shape: Shape of its data, such as (views, bins).
+
+    Returns:
+        A `deepinv.physics.LinearPhysics` from images (batch, channels, *image_shape) to data (batch, channels,
+        *data_shape), each channel by itself.
+
+    Raises:
+        InputError: The shapes are not those of the map.
+        MissingExtra: deepinv is not installed.
+    """
+    if linear.shape != (torch.Size(data_shape).numel(), torch.Size(image_shape).numel()):
+        raise InputError(
+            f"the map takes {linear.shape[1]} pixels to {linear.shape[0]} data, and images of shape {image_shape} with "
+            f"data of shape {data_shape} do not fit",
+            do="give grid.shape and geometry.shape",
+        )
+    try:
+        from deepinv.physics import LinearPhysics  # type: ignore[import-not-found]
+    except ModuleNotFoundError as error:
+        raise MissingExtra("physics of deepinv need deepinv, which is not installed: pip install deepinv") from error
+    forward, adjoint = batched(linear, image_shape, data_shape), batched(linear.adjoint, data_shape, image_shape)
+    return LinearPhysics(A=forward, A_adjoint=adjoint)
+
+
+def batched(
+    apply: Callable[[Tensor], Tensor], inside: tuple[int, ...], outside: tuple[int, ...]
+) -> Callable[..., Tensor]:
+    """Let a map of columns take (batch, channels, *inside) to (batch, channels, *outside); keywords are not used."""
+
+    def mapped(x: Tensor, **_: Any) -> Tensor:
+        if x.shape[2:] != torch.Size(inside):
+            raise InputError(
+                f"(batch, channels, {', '.join(map(str, inside))}) is needed, got shape {tuple(x.shape)}",
+                do="add the two axes by x[None, None]",
+            )
+        columns = apply(x.reshape(-1, torch.Size(inside).numel()).T)
+        return columns.T.reshape(*x.shape[:2], *outside)
+
+    return mapped
 
 
 def check_adjoint(linear: LinearMap, dtype: torch.dtype, device: Any, adjoint: str, forward: str) -> None:

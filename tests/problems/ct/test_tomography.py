@@ -19,7 +19,9 @@ from nfsolve.forward.phantoms import SHEPP_LOGAN, phantom_image, phantom_project
 from nfsolve.forward.radon import FanBeam, ParallelBeam, PixelGrid, Projector
 from nfsolve.metrics import psnr, relative_l2
 from nfsolve.problem import SamplerState
+from nfsolve.reconstruct import cgls, sirt, total_variation
 from nfsolve.reconstruct.total_variation import EDGE
+from problems.ct._coarsened import PRODUCTS, Checked
 from problems.ct._plane import LENGTH, PlaneTomography
 from problems.ct._tomography import Tomography
 from problems.ct.limited import CTLimited
@@ -283,3 +285,15 @@ def test_line_integrals_of_no_size_that_can_be_are_worded(scale):
     scan = projected(ParallelBeam.half_turn(8, 32), 32)
     with pytest.raises(ValueError, match="line integrals are of order one, and the largest of 'head' is"):
         replace(scan, sinogram=scale * scan.sinogram)
+
+
+def test_progress_of_classical_methods_knows_how_many_products_they_make():
+    geometry, grid = ParallelBeam.half_turn(16, 16), PixelGrid(16, 16, 0.125)
+    A, uses = Projector(geometry, grid), []
+    checked = Checked(A, lambda: uses.append(1))
+    y = A((grid.centres().norm(dim=1, keepdim=True) < 0.6).double())
+    methods = {"sirt": sirt, "cgls": cgls, "tv": partial(total_variation, weight=3e-4)}
+    for name, method in methods.items():
+        uses.clear()
+        found = checked.watched(name, lambda method=method: method(checked, y, grid.shape))()
+        assert found.image.shape == grid.shape and len(uses) == PRODUCTS[name]
