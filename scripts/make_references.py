@@ -63,7 +63,6 @@ PINNACLE: dict[str, Callable[[int], Table]] = {
     "ns2d_cg": flows.ns2d_cg,
     "ns2d_lt": flows.ns2d_lt,
 }
-UNSHIPPED = ("burgers2d", "poisson3d_cg")  # not made so far: shocks 1e-3 wide, and many functions, take long
 REFERENCES: dict[str, Callable[[], tuple[Table, float]]] = {
     "allen_cahn": partial(two_levels, evolution.allen_cahn),
     "kdv": partial(two_levels, evolution.kdv),
