@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 
 from nfsolve._core.errors import InputError
@@ -32,6 +33,12 @@ def rule_over(domain: Domain, over: Any, n: int, at: dict[str, float]) -> Rule:
     if isinstance(over, str):
         return domain.boundary_quadrature(n, () if over == "boundary" else over, at)
     if isinstance(over, dict):
+        for name, value in over.items():
+            if not isinstance(value, int | float | np.number):
+                raise InputError(
+                    f"a section is at one value of each coordinate that it names, got {name}={value!r}",
+                    do=f"for a part of the domain write over=Box({name}=(0, 1)), with all coordinates of space",
+                )
         rule = domain.quadrature(n, over | at)
         if len(over) != 1:
             return rule

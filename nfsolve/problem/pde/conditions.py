@@ -24,8 +24,8 @@ class Condition:
         kind: ``interior``, ``face``, ``boundary``, ``interface``, ``paired``, ``integral`` or ``measured``.
         sides: For a face, coordinate -> a value or several; for paired values, the two places.
         part: Names of the parts of the boundary, of which empty means all; of an interface the two parts of the domain.
-        where: For the inside, a shape or the name of a part of the domain, or a function of coordinates; for a
-            boundary, a function of coordinates and normals; either may be a method's name.
+        where: For the inside, a shape or the name of a part of the domain, or a function of coordinates; for a face or
+            a boundary, a function of coordinates and normals; either may be a method's name.
         data: For measured data, the name of the file, the columns by name, or a method that returns them.
         points: Number of points, or None for the problem's default.
         weight: Factor on the mean square of the residual in the loss.
@@ -64,9 +64,9 @@ Method = Callable[..., Any]
 
 def _mark(method: Method, condition: Condition) -> Method:
     if not callable(method) and not isinstance(method, staticmethod | classmethod):
-        raise InputError(
-            f"@{condition.kind} marks a method, got {method!r}", do=f"write @{condition.kind} above def ..."
-        )
+        named = {"interior": "where", "boundary": "part", "integral": "over"}.get(condition.kind, "")
+        do = f"@{condition.kind}({named}={method!r})" if named and isinstance(method, str) else f"@{condition.kind}"
+        raise InputError(f"@{condition.kind} marks a method, got {method!r}", do=f"write {do} above def ...")
     name, points, weight = method.__name__, condition.points, condition.weight
     if points is not None and (isinstance(points, bool) or not isinstance(points, Integral) or points < 1):
         raise InputError(
@@ -208,7 +208,9 @@ def _length(at: Any) -> int:
     return max(1, np.size(some) if isinstance(at, Mapping) else len(some))
 
 
-def face(*parts: str, points: int | None = None, weight: float = 1.0, **sides: Any) -> Callable[[Method], Method]:
+def face(
+    *parts: str, where: Any = None, points: int | None = None, weight: float = 1.0, **sides: Any
+) -> Callable[[Method], Method]:
     """Mark a residual that holds on sides of the domain, on planes in it, or at a point.
 
     ``@face(t=0)`` is a side, and ``@face(x=(-1, 1))`` two of them. With pairs of values the condition holds on all
@@ -219,6 +221,8 @@ def face(*parts: str, points: int | None = None, weight: float = 1.0, **sides: A
 
     Args:
         *parts: Names of parts of the boundary, in place of coordinates.
+        where: A function of coordinates and normals that is True where the residual holds, as for `boundary`:
+            ``@face(x=0, where=lambda y: y < 0.5)``.
         points: Number of points on all these sides together; default ``n_face`` of the problem.
         weight: Factor on its mean square in the loss.
         **sides: Coordinate -> a value in its bounds, or several.
@@ -245,11 +249,13 @@ def face(*parts: str, points: int | None = None, weight: float = 1.0, **sides: A
         raise InputError(
             f"`@face` needs either names of parts or values of coordinates, got {', '.join(map(repr, parts))} and "
             f"{', '.join(sides)}",
-            do=f'write `@boundary(part="{parts[0]}", where=lambda ...)` for a part of a part',
+            do=f'write `@face("{parts[0]}", where=lambda ...)` for a part of a part',
         )
     if parts:
-        return lambda method: _mark(method, Condition("boundary", part=parts, points=points, weight=weight))
-    return lambda method: _mark(method, Condition("face", sides, points=points, weight=weight))
+        return lambda method: _mark(
+            method, Condition("boundary", part=parts, where=where, points=points, weight=weight)
+        )
+    return lambda method: _mark(method, Condition("face", sides, where=where, points=points, weight=weight))
 
 
 @overload
@@ -305,7 +311,7 @@ def boundary(
 
 
 def interface(
-    first: str, second: str, /, *, points: int | None = None, weight: float = 1.0
+    first: str, second: str = "", /, *, points: int | None = None, weight: float = 1.0
 ) -> Callable[[Method], Method]:
     """Mark a residual that holds where two named parts of the domain touch: ``@interface("core", "shell")``.
 
@@ -331,9 +337,10 @@ def interface(
         >>> flux.condition.part
         ('core', 'shell')
     """
-    if not (isinstance(first, str) and isinstance(second, str) and first != second):
+    if not (isinstance(first, str) and isinstance(second, str) and second and first != second):
+        other = repr(second) if second else "no other"
         raise InputError(
-            f"@interface needs the names of two parts of the domain, got {first!r} and {second!r}",
+            f"@interface needs the names of two parts of the domain, got {first!r} and {other}",
             do='write @interface("core", "shell") for domain = a.named("core") | b.named("shell")',
         )
     condition = Condition("interface", part=(first, second), points=points, weight=weight)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from types import CodeType
 from typing import Any
 
+from nfsolve._core.coordinates import TIMES
 from nfsolve._core.errors import InputError, nearest, place_of
 from nfsolve._core.random import generator
 from nfsolve.diff import parse
@@ -291,7 +292,29 @@ def _refuse_unknown(
     try:
         parse(text, outputs, coordinates)
     except InputError as error:
-        raise InputError(error.sentence + where, do=error.do) from error
+        raise InputError(error.sentence + where, do=_written_out(text, outputs, coordinates) or error.do) from error
+
+
+def _written_out(text: str, outputs: tuple[str, ...], coordinates: tuple[str, ...]) -> str:
+    """Advise how to write what has no name, or another one: a Laplacian twice, a gradient, ``dudt``, ``nx``."""
+    space = [name for name in coordinates if name not in TIMES]
+    twice = [(a, b) for i, a in enumerate(space) for b in space[i:]]
+    for name in coordinates:
+        if text in (f"n{name}", f"normal{name}"):
+            return f"write n_{name} for the outward normal along {name}, in @face, @boundary or @interface"
+    for out in outputs:
+        derivative = next((c for c in coordinates if text in (f"d{out}d{c}", f"d{out}_d{c}")), "")
+        if derivative:
+            return f"write {out}_{derivative}"
+        if text in (f"grad_{out}", f"nabla_{out}"):
+            return f"name its components, {', '.join(f'{out}_{a}' for a in space)}"
+        if text in (f"lap_lap_{out}", f"bilap_{out}", f"biharmonic_{out}"):
+            return "write " + " + ".join(f"{out}_{a * 4}" if a == b else f"2 * {out}_{a * 2}{b * 2}" for a, b in twice)
+        if text == f"{out}_nn":
+            return "for the second derivative along the outward normal write " + " + ".join(
+                f"n_{a}**2 * {out}_{a * 2}" if a == b else f"2 * n_{a} * n_{b} * {out}_{a}{b}" for a, b in twice
+            )
+    return ""
 
 
 def _which(text: str, known: list[str], coordinates: tuple[str, ...]) -> str:

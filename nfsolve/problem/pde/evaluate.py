@@ -238,7 +238,7 @@ def _composite(
     return torch.func.jvp(at, (rows.points,), (direction,))[1]
 
 
-VARIABLE = "s"  # what an integrand calls the coordinate that it is integrated over
+VARIABLES = ("s", "tau", "xi", "eta")  # what an integrand may call the coordinate that it is integrated over
 NODES = 20  # of a Gauss rule
 
 
@@ -261,8 +261,9 @@ def _along(
         outputs: Names of the unknowns.
         coordinates: Names of the coordinates.
         space: Columns of space.
-        term: The integrand, whose signature names coordinates, unknowns and derivatives at the nodes; ``s`` is the
-            coordinate that is integrated over. They are ``(q, n, 1)``, so that columns ``(n, 1)`` combine with them.
+        term: The integrand, whose signature names coordinates, unknowns and derivatives at the nodes; ``s``, ``tau``,
+            ``xi`` or ``eta`` is the coordinate that is integrated over. They are ``(q, n, 1)``, so that columns
+            ``(n, 1)`` combine with them.
         nodes: Nodes of the Gauss rule.
         **limits: Coordinate -> lower and upper limit, numbers or columns ``(n, 1)``.
 
@@ -270,7 +271,7 @@ def _along(
         The integral, ``(n, k)``.
 
     Raises:
-        InputError: Not one coordinate of the problem with two limits.
+        InputError: Not one coordinate of the problem with two limits, or an argument without a meaning.
     """
     if len(limits) != 1 or next(iter(limits)) not in coordinates or not isinstance(next(iter(limits.values())), tuple):
         given = ", ".join(f"{name}=..." for name in limits)
@@ -285,9 +286,13 @@ def _along(
     before, after = points[:, :column], points[:, column + 1 :]
     parts = [part[:, None].expand(-1, nodes, -1) for part in (before, after)]
     at = Rows(torch.cat([parts[0], places[..., None], parts[1]], -1).flatten(0, 1))
-    alias = VARIABLE if VARIABLE not in (*coordinates, *outputs) else name
-    wanted = arguments(term)
-    found = values(tuple(w if w != alias else name for w in wanted), function, at, outputs, coordinates, space)
-    columns = [found[w if w != alias else name] for w in wanted]
+    free = [variable for variable in VARIABLES if variable not in (*coordinates, *outputs)]
+    wanted = tuple(name if w in free else w for w in arguments(term))
+    try:
+        found = values(tuple(dict.fromkeys(wanted)), function, at, outputs, coordinates, space)
+    except InputError as error:
+        called = f"; the coordinate that integral(...) runs along is called {' or '.join([name, *free])} in its term"
+        raise InputError(error.sentence, do=error.do + called) from error
+    columns = [found[w] for w in wanted]
     columns = [c.unflatten(0, places.shape).transpose(0, 1) if isinstance(c, Tensor) else c for c in columns]
     return (weights.T[..., None] * term(*columns)).sum(0)

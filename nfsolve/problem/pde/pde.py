@@ -371,7 +371,7 @@ class PDE(Problem):
             return self.domain & self.domain.lifted(where)
         if where is not None and not callable(where):
             needed = "a function of coordinates or the name of a method"
-            needed = needed if condition.kind == "boundary" else f"a shape, the name of a part, {needed}"
+            needed = needed if condition.kind != "interior" else f"a shape, the name of a part, {needed}"
             raise InputError(f"where= of '{name}' must be {needed}, got {where!r}", do="write where=lambda x: x > 0")
         return where
 

@@ -58,7 +58,7 @@ def sample_rows(
     if condition.kind == "interior":
         return Rows(_inside(domain, region or domain, n, sample, place, where, what))
     if condition.kind == "face":
-        return _on_faces(region or domain, domain.face(condition.sides), name, condition, n, sample)
+        return _on_faces(region or domain, domain.face(condition.sides), name, condition, n, sample, where)
     if condition.kind == "paired":
         return _pairs(region or domain, name, condition, n, sample)
     if condition.kind == "interface":
@@ -98,34 +98,50 @@ def _on_faces(
     condition: Condition,
     n: int,
     sample: UnitSampler,
+    where: Callable[[Tensor, Tensor], Tensor] | None,
 ) -> Rows:
     if condition.together:
-        return Rows(_at(domain, n, {column: value for column, value, _ in faces}, sample, f"@face of '{name}'"))
+        fixed = {column: value for column, value, _ in faces}
+        return Rows(_at(domain, n, fixed, sample, f"@face of '{name}'", where=where))
     points, normals = [], []
     for i, (column, value, sign) in enumerate(faces):
         share = n // len(faces) + (i < n % len(faces))
         what = f"the face {domain.names[column]} = {value:g} of '{name}'"
-        points.append(_at(domain, max(share, 1), {column: value}, sample, what))
+        points.append(_at(domain, max(share, 1), {column: value}, sample, what, sign, where))
         normal = torch.zeros_like(points[-1])
         normal[:, column] = sign
         normals.append(normal)
     return Rows(torch.cat(points), torch.cat(normals))
 
 
-def _at(domain: Domain, n: int, fixed: dict[int, float], sample: UnitSampler, what: str) -> Tensor:
-    """Sample points of the domain with some coordinates fixed."""
+def _at(
+    domain: Domain,
+    n: int,
+    fixed: dict[int, float],
+    sample: UnitSampler,
+    what: str,
+    sign: float = 0.0,
+    where: Callable[[Tensor, Tensor], Tensor] | None = None,
+) -> Tensor:
+    """Sample points of the domain with some coordinates fixed; ``where`` gets normals of this sign along them."""
 
     def candidates(unit: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
         points = domain.scale(unit)
         for column, value in fixed.items():
             points[:, column] = value
         # the picks of a point cloud are members
-        return (points,), domain.contains(points) if domain.solid else torch.ones(len(points), dtype=torch.bool)
+        keep = domain.contains(points) if domain.solid else torch.ones(len(points), dtype=torch.bool)
+        if where is not None:
+            normals = torch.zeros_like(points)
+            normals[:, list(fixed)] = sign
+            keep &= where(points, normals)
+        return (points,), keep
 
     d = len(domain.names)
     if len(fixed) == d:
         sample = _no_matter
-    return accepted(n, d, sample, candidates, what, f"it lies outside {domain!r}, or only touches it")[0]
+    do = "check where=" if where is not None else f"it lies outside {domain!r}, or only touches it"
+    return accepted(n, d, sample, candidates, what, do)[0]
 
 
 def _no_matter(n: int, d: int) -> Tensor:

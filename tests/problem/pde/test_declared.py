@@ -146,6 +146,26 @@ def normal_derivative(self, u_n):
     return u_n
 
 
+def plate(self, lap_lap_u):
+    return lap_lap_u
+
+
+def moment(self, u_nn):
+    return u_nn
+
+
+def by_letters(self, dudx):
+    return dudx
+
+
+def gradient(self, grad_u):
+    return grad_u
+
+
+def normal_by_letters(self, nx):
+    return nx
+
+
 def normal(self, n_x):
     return n_x
 
@@ -171,6 +191,11 @@ def of_the_field(self, u, field):
         (with_many, r"must name each value that it needs, got \*names"),
         (misspelt, "unknown name 'ux'"),
         (normal_derivative, r"unknown coordinate 'n' in 'u_n'.*outward normal write n_x \* u_x"),
+        (plate, r"unknown name 'lap_lap_u'.*Write u_xxxx"),
+        (moment, r"second derivative along the outward normal write n_x\*\*2 \* u_xx"),
+        (by_letters, "unknown name 'dudx'.* Write u_x"),
+        (gradient, "unknown name 'grad_u'.* Name its components, u_x"),
+        (normal_by_letters, "unknown name 'nx'.* Write n_x for the outward normal along x"),
         (normal, "is the normal, which exists only on faces"),
         (pair, "compares two places, which only @paired does"),
         (data, "is a measured value, which exists only for @measured"),
@@ -183,6 +208,14 @@ def test_signatures_that_cannot_be_served_are_refused_with_their_line(method, me
     with pytest.raises(InputError, match=message) as caught:
         make(domain=PLANE, wrong=interior(method))()
     assert f"test_declared.py, line {line})" in str(caught.value)
+
+
+def test_what_has_no_name_is_written_out():
+    square = Box(x=(0, 1), y=(0, 1))
+    with pytest.raises(InputError, match=r"Write u_xxxx \+ 2 \* u_xxyy \+ u_yyyy"):
+        make(domain=square, wrong=interior(plate))()
+    with pytest.raises(InputError, match=r"write n_x\*\*2 \* u_xx \+ 2 \* n_x \* n_y \* u_xy \+ n_y\*\*2 \* u_yy"):
+        make(domain=square, wrong=interior(moment))()
 
 
 @pytest.mark.parametrize("name", ["load", "sample", "weights", "place", "recipe", "check"])

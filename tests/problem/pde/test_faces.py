@@ -109,6 +109,29 @@ def test_faces_that_cannot_be_meant(shape, method, sides, said):
         nf.solve(problem_on(shape, method, **sides), steps=1, report=None)
 
 
+def test_a_face_may_hold_on_a_part_of_its_side():
+    rows = rows_of(problem_on(SQUARE, slope, x=(0, 1), where=lambda y, n_x: (y < 0.25) == (n_x < 0)))
+    left = rows.points[:, 0] == 0
+    assert 0 < int(left.sum()) < 30
+    assert (rows.points[left, 1] < 0.25).all() and (rows.points[~left, 1] >= 0.25).all()
+    middle = rows_of(problem_on(Box(x=(0, 1), y=(0, 1), z=(0, 1)), x=0, y=0.5, where=lambda z: z > 0.5)).points
+    assert (middle[:, 2] > 0.5).all() and middle.shape == (30, 3)
+    at_rest = rows_of(problem_on(Box(t=(0, 1)) * RING, t=0, where=lambda x: x > 0)).points
+    assert (at_rest[:, 1] > 0).all() and (at_rest[:, 0] == 0).all()
+    with pytest.raises(InputError, match="the face x = 0 of 'held' selects nothing.*Check where="):
+        rows_of(problem_on(SQUARE, x=0, where=lambda y: y > 2))
+    with pytest.raises(InputError, match="where= of 'held' must be a function of coordinates or the name of a method"):
+        rows_of(problem_on(SQUARE, x=0, where=(0, 0.5)))
+
+
+def test_a_name_in_the_place_of_a_method_is_told_where_it_belongs():
+    for mark, said in (
+        (boundary, r"@boundary\(part='rim'\)"), (interior, r"@interior\(where='rim'\)"), (nf.integral, r"over='rim'\)")
+    ):  # fmt: skip
+        with pytest.raises(InputError, match=said):
+            mark("rim")
+
+
 def test_windows_need_conditions_at_the_start_or_at_all_times():
     box = Box(t=(0, 1), x=(0, 1))
     assert may_have_windows(problem_on(box, t=0, x=0.5)) and may_have_windows(problem_on(box, x=0.5))

@@ -111,6 +111,7 @@ BAD = {
     "outside": (Box(x=(0, 1)), square, {"over": {"x": 3}}, "@integral of 'total': .* has no points at x = 3"),
     "shape": (Box(x=(0, 1)), square, {"over": RING}, "@integral of 'total': an integral runs over the inside"),
     "number": (Box(x=(0, 1)), square, {"over": 3}, "got over=3"),
+    "range": (Box(x=(0, 1)), square, {"over": {"x": (0, 0.5)}}, r"a section is at one value .* got x=\(0, 0.5\)"),
     "equals": (Box(x=(0, 1)), square, {"equals": "mas"}, "unknown attribute 'mas'"),
     "cloud": (nf.PointCloud([[0, 0], [1, 1]]), square, {}, "needs a domain with a volume"),
 }
@@ -193,7 +194,7 @@ def test_an_integral_inside_an_equation_is_what_it_says():
         (lambda integral, x: integral(lambda u: u), "needs one of the coordinates x with two limits"),
         (lambda integral, x: integral(lambda u: u, y=(0, 1)), r"integral\(..., y=...\) needs one of the coordinates x"),
         (lambda integral, x: integral(lambda u: u, x=1), "with two limits"),
-        (lambda integral, x: integral(lambda w: w, x=(0, x)), "unknown name 'w'"),
+        (lambda integral, x: integral(lambda w: w, x=(0, x)), "unknown name 'w'.* runs along is called x or s or tau"),
     ],
 )
 def test_integrals_inside_that_cannot_be_meant(call, said):
@@ -214,6 +215,22 @@ def test_integral_is_no_name_of_a_coordinate_or_an_unknown():
         problem_on(Box(integral=(0, 1)), lambda self, u: u)
     with pytest.raises(InputError, match=r"has the name of integral\(...\), along a coordinate"):
         problem_on(Box(x=(0, 1)), lambda self, integral: integral, "integral")
+
+
+def test_the_coordinate_of_a_term_has_the_usual_names():
+    @dataclass
+    class Line(PDE):
+        domain = Box(t=(0, 2))
+
+        @interior
+        def balance(self, u, t, integral):
+            return u + integral(lambda tau, u: (t - tau) * u, t=(0, t)) - 1
+
+    problem = Line(n_points=5)
+    assert (
+        problem.residuals(lambda t: torch.cos(t), {"balance": rows_of(problem)["balance"]})["balance"].abs().max()
+        < 1e-14
+    )
 
 
 def test_the_letter_s_may_be_a_coordinate():

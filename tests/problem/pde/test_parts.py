@@ -198,7 +198,7 @@ def test_parts_that_cannot_be_meant_are_refused(domain, lives, methods, said):
         rows_of(problem_on(domain, lives, **methods))
 
 
-@pytest.mark.parametrize("names", [("a", "a"), ("a", 3), (LEFT, RIGHT)])
+@pytest.mark.parametrize("names", [("a", "a"), ("a", 3), (LEFT, RIGHT), ("a",)])
 def test_an_interface_needs_two_names(names):
     with pytest.raises(InputError, match="@interface needs the names of two parts"):
         interface(*names)
