@@ -70,9 +70,14 @@ def fdk(projections: Tensor, geometry: ConeBeam, grid: VoxelGrid, window: str = 
 
     Raises:
         InputError: The projections do not fit the geometry, hold values that are not finite, the window is unknown,
-            or the source lies inside the volume.
+            the source lies inside the volume, or turns on a helix.
     """
     start = time.perf_counter()
+    if geometry.pitch:
+        raise InputError(
+            f"FDK takes a source that turns on a circle, and this one rises by {geometry.pitch:g} in a turn",
+            do="take sirt, cgls or total_variation with the projector",
+        )
     _check(projections, geometry, "(views, rows, columns)")
     middle = geometry.fan
     v, u = geometry.offsets()

@@ -1,10 +1,12 @@
 """Cone-beam tomography: line integrals along the rays from a point to a flat panel, turning about the z axis.
 
 In view t the source lies at source_origin * (sin t, -cos t, 0); the panel's columns run along (cos t, sin t, 0), its
-rows along z. The middle row (v = 0) is the `FanBeam` of the same numbers.
+rows along z. The middle row (v = 0) is the `FanBeam` of the same numbers. In a helical scan source and panel rise
+together, in proportion to t.
 Source: L. A. Feldkamp, L. C. Davis, J. W. Kress, "Practical cone-beam algorithm", J. Opt. Soc. Am. A 1(6), 1984.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nfsolve._core.errors import InputError
 from nfsolve.forward.radon.fan import FanBeam
 from nfsolve.forward.radon.views import axes, bin_centres, check_detector, check_distances, checked_angles, merged_bins
 
@@ -27,6 +30,7 @@ class ConeBeam:
         source_origin: Distance from the source to the axis of rotation, in units of length.
         source_detector_distance: Distance from the source to the panel, in units of length.
         centre: Position (v, u) of the panel's middle; (0, 0) lies on the ray through the origin.
+        pitch: Rise of source and panel along z in a full turn, in units of length; they lie at z = 0 at t = 0.
     """
 
     angles: tuple[float, ...]
@@ -35,12 +39,15 @@ class ConeBeam:
     source_origin: float
     source_detector_distance: float
     centre: tuple[float, float] = (0.0, 0.0)
+    pitch: float = 0.0
 
     def __post_init__(self):
         object.__setattr__(self, "angles", checked_angles(self.angles))
         for axis in zip(self.n_bins, self.spacing, self.centre, strict=True):
             check_detector(*axis)
         check_distances(self.source_origin, self.source_detector_distance)
+        if not math.isfinite(self.pitch):
+            raise InputError(f"the pitch of a helix must be finite, got {self.pitch}", do="give 0 for a circle")
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -52,6 +59,11 @@ class ConeBeam:
         """The fan of rays in the plane z = 0, onto the panel's columns."""
         distances = self.source_origin, self.source_detector_distance
         return FanBeam(self.angles, self.n_bins[1], self.spacing[1], *distances, self.centre[1])
+
+    @property
+    def lifts(self) -> tuple[float, ...]:
+        """Height z of the source in each view, in units of length."""
+        return tuple(self.pitch * t / (2 * math.pi) for t in self.angles)
 
     @property
     def magnification(self) -> float:
@@ -88,5 +100,9 @@ class ConeBeam:
         aside = aside / self.source_detector_distance
         slope = aside.square().sum(-1, keepdim=True)
         directions = (along + aside) / (1 + slope).sqrt()
+        lift = torch.tensor(self.lifts, dtype=torch.float64)[:, None, None, None]
         feet = self.source_origin / (1 + slope) * (aside - slope * along)
+        feet = feet + lift * (
+            up - directions[..., 2:] * directions
+        )  # the point of the lifted ray nearest to the origin
         return feet.reshape(-1, 3).to(device, dtype), directions.reshape(-1, 3).to(device, dtype)

@@ -13,7 +13,7 @@ mirror images. Footprints: see `footprints`; the numbers are those of the sparse
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -68,24 +68,24 @@ class Views:
     members: tuple[tuple[int, Turn], ...]
 
 
-def octants(geometry: ParallelBeam | FanBeam, grid: PixelGrid) -> list[Views]:
+def octants(geometry: ParallelBeam | FanBeam, grid: PixelGrid, lifts: Sequence[float] = ()) -> list[Views]:
     """Put views together that see the same of a turned image, if the grid turns onto itself; else each is alone.
 
     A parallel beam sees at pi - t of a flipped image what it sees at t of the image itself; a fan that is centred sees
-    at -t the same in reverse.
+    at -t the same in reverse. Views of a helix must lie at one height too, which ``lifts`` gives for each view.
     """
     if grid.rows != grid.columns or grid.centre != (0.0, 0.0):
         return [Views(angle, ((view, Turn(0)),)) for view, angle in enumerate(geometry.angles)]
     fan, quarter = isinstance(geometry, FanBeam), math.pi / 2
     flips = not fan or geometry.centre == 0
-    found: dict[int, list[tuple[int, Turn]]] = {}
-    base: dict[int, float] = {}
+    found: dict[tuple[int, float], list[tuple[int, Turn]]] = {}
+    base: dict[tuple[int, float], float] = {}
     for view, angle in enumerate(geometry.angles):
         turns = math.floor(angle / quarter + SAME_ANGLE)
         rest, turn = angle - turns * quarter, Turn(turns % 4)
         if flips and rest > quarter / 2 + SAME_ANGLE:
             rest, turn = quarter - rest, Turn((-(turns + 1) if fan else 1 - turns) % 4, True, fan)
-        key = round(rest / SAME_ANGLE)
+        key = round(rest / SAME_ANGLE), lifts[view] if lifts else 0.0
         base.setdefault(key, rest)
         found.setdefault(key, []).append((view, turn))
     return [Views(base[key], tuple(members)) for key, members in found.items()]

@@ -41,7 +41,8 @@ class VolumeProducts:
 
     def __init__(self, geometry: ConeBeam, grid: VoxelGrid, dtype: torch.dtype, device: Any):
         self.geometry, self.grid = geometry, grid
-        self.groups = octants(geometry.fan, grid.slice)
+        self.groups = octants(geometry.fan, grid.slice, geometry.lifts)
+        self.lifts = [geometry.lifts[group.members[0][0]] for group in self.groups]
         turns = dict(member for group in self.groups for member in group.members)
         self.turns = set(turns.values())
         self.backwards = torch.tensor([turns[view].reversed for view in range(len(turns))], device=device)
@@ -53,7 +54,8 @@ class VolumeProducts:
         self.size = voxel * detector / dv  # of a voxel in rows, times its depth
         start = n_rows / 2 - geometry.centre[0] / dv
         nearest = geometry.source_origin - math.hypot(*(max(map(abs, ends)) for ends in grid.bounds[:2]))
-        top = self.size / nearest * (grid.shape[0] / 2 + 1)  # a voxel beyond the volume, for the width of a shadow
+        reach = grid.shape[0] / 2 + 1 + max(map(abs, self.lifts)) / voxel  # one beyond, for the width of a shadow
+        top = self.size / nearest * reach
         self.before, self.behind = margins(start - top, start + top, n_rows)
         self.meets = self.columns.meets and start - top < n_rows and start + top > 0
         self.start, self.height = start + self.before, self.before + n_rows + self.behind
@@ -114,10 +116,11 @@ class VolumeProducts:
         nearness = self.columns.nearness(group, rows).reshape(-1, 1)
         column, across = replace(flat, area=None).shares()
         assert flat.area is not None
-        size, slope = self.size * nearness, self.heights.abs() * nearness
+        heights = self.heights - self.lifts[group]
+        size, slope = self.size * nearness, heights.abs() * nearness
         way = flat.area.reshape(-1, 1) / (self.columns.scale * nearness)  # per unit of depth, in the plane
         half, plateau = (1 + slope).mul_(size / 2), (1 - slope).abs_().mul_(size / 2)
-        left = (self.heights / self.grid.voxel * size).add_(self.start).sub_(half)
+        left = (heights / self.grid.voxel * size).add_(self.start).sub_(half)
         area = (way.square() + slope.square()).sqrt_().mul_(nearness.square())
         row, up = Shadows(left, half, plateau, curve_of(slope.clamp_(max=1).mul_(size)), area).shares()
         before = torch.arange(0, len(column) * self.height, self.height, device=row.device)

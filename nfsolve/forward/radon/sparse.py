@@ -87,7 +87,7 @@ def _voxel_entries(geometry: ConeBeam, grid: VoxelGrid, view: int) -> Entries:
     (nz, ny, nx), voxel, (dv, du) = grid.shape, grid.voxel, geometry.spacing
     position, magnification, way = geometry.fan.project(grid.slice.centres(), view)
     columns, across = shares(position, _sides(voxel * magnification, way), _axis(geometry.fan))
-    raised = grid.heights()[:, None] * magnification  # on the panel, (nz, ny * nx)
+    raised = (grid.heights()[:, None] - geometry.lifts[view]) * magnification  # on the panel, (nz, ny * nx)
     rise = raised / geometry.source_detector_distance  # height per unit of depth
     height = voxel * magnification.expand_as(rise)
     vertical = (geometry.n_bins[0], dv, geometry.centre[0])

@@ -11,8 +11,16 @@ import torch
 
 from nfsolve._core.errors import InputError
 from nfsolve.forward.radon import ConeBeam, FanBeam, ParallelBeam, PixelGrid, Projector, VoxelGrid
-from nfsolve.reconstruct import cgls, sirt, total_variation
-from tests.forward.radon.cases import CASES, random_column, relative
+from nfsolve.reconstruct import cgls, fdk, sirt, total_variation
+from tests.forward.radon.cases import (
+    CASES,
+    bin_averages,
+    gaussian,
+    gaussian_integrals,
+    pixel_averages,
+    random_column,
+    relative,
+)
 from tests.forward.radon.test_linear import FIRST_JVP, check_derivatives
 
 # views in all octants, some of them quarter turns or mirror images of others, exact diagonals, and two that are alone
@@ -90,6 +98,32 @@ def test_the_form_follows_the_memory_and_is_said(monkeypatch):
         assert found.form == form
         said = "by a sparse matrix of about" if form == "sparse" else "without a matrix, in about"
         assert found.choice.startswith(f"line integrals in 5 views of 7 x 5 pixels are computed {said}")
+
+
+@pytest.mark.parametrize("form", ["sparse", "matrix-free"])
+def test_a_helix_is_the_bin_average_of_its_rays_through_a_gaussian(form):
+    helix = replace(CASES["cone"][0], pitch=0.5, angles=(*ANGLES[:4], 2 * math.pi + ANGLES[1]))
+    helix = replace(helix, n_bins=(24, 24), spacing=(0.12, 0.12))
+    grid = VoxelGrid((30, 30, 30), 2 / 30)
+    image = pixel_averages(gaussian, grid, 2)
+    errors, exact = [], []
+    for geometry in (helix, replace(helix, pitch=0.0)):
+        exact.append(bin_averages(gaussian_integrals, geometry, 4))
+        errors.append(relative(Projector(geometry, grid, form=form)(image).reshape(helix.shape), exact[-1]))
+    assert errors[0] < 1.2 * errors[1]  # that of voxels, as on a circle
+    assert relative(exact[1], exact[0]) > 10 * errors[0]
+
+
+def test_a_helix_is_the_same_without_a_matrix_and_has_the_exact_adjoint():
+    helix, grid = replace(BEAMS["cone"](0.0, 1.0), pitch=0.3), GRIDS["even"][1]
+    sparse, free = (Projector(helix, grid, form=form) for form in ("sparse", "matrix-free"))
+    x, y = (random_column(n) for n in reversed(sparse.shape))
+    assert relative(free(x), sparse(x)) < 1e-12 and relative(free.adjoint(y), sparse.adjoint(y)) < 1e-12
+    assert float((free(x) * y).sum()) == pytest.approx(float((x * free.adjoint(y)).sum()), rel=1e-11)
+    with pytest.raises(InputError, match=r"FDK takes a source that turns on a circle, and this one rises by 0.3"):
+        fdk(y.reshape(helix.shape), helix, grid)
+    with pytest.raises(InputError, match=r"the pitch of a helix must be finite"):
+        replace(helix, pitch=math.inf)
 
 
 def test_bad_forms_are_worded():
