@@ -62,6 +62,15 @@ class TrainedOperator(nn.Module):
         Warns:
             UserWarning: Points or values of functions lie outside of those of the training.
         """
+        like, x = next(self.field.parameters()), self._points(x)
+        seen = self.seen(functions, at)
+        self._warn_outside(x)
+        far = origin_of(self.problem.domain.bounds) is not None  # the field itself subtracts their centre, in float64
+        points = x.to(like.device, torch.float64 if far else like.dtype)
+        return self.problem.predict(self.field, seen, points)
+
+    def seen(self, functions: Given | Mapping[str, Given], at: Any = None) -> Any:
+        """Return what the field reads of input functions, after all checks; arguments, errors and warnings as above."""
         names = tuple(self.problem.inputs)
         by_name: Any = functions if isinstance(functions, Mapping) else {names[0]: functions}
         places: Any = at if isinstance(at, Mapping) else {names[0]: at}
@@ -74,14 +83,11 @@ class TrainedOperator(nn.Module):
                 f"this operator reads {', '.join(names)}, but '{missing[0]}' is missing",
                 do="give a mapping of all of them by name",
             )
-        like, x = next(self.field.parameters()), self._points(x)
+        like = next(self.field.parameters())
         values = {n: self._values(n, by_name[n], places.get(n)).to(like) for n in names}
-        self._warn_outside(x)
         for name in names:
             self._warn_unlike(name, values[name])
-        far = origin_of(self.problem.domain.bounds) is not None  # the field itself subtracts their centre, in float64
-        points = x.to(like.device, torch.float64 if far else like.dtype)
-        return self.problem.predict(self.field, self.problem.seen(values), points)
+        return self.problem.seen(values)
 
     def roll_out(self, start: Any, steps: int) -> Tensor:
         """Apply an operator that takes a function one step further again and again.
@@ -217,7 +223,7 @@ class TrainedOperator(nn.Module):
             warnings.warn(
                 f"'{name}' ranges from {float(values.min()):.3g} to {float(values.max()):.3g}, but the operator was "
                 f"trained on {low:.3g} to {high:.3g}",
-                stacklevel=5,
+                stacklevel=6,
             )
 
     def _range(self, name: str, space: Any) -> tuple[float, float, float]:
