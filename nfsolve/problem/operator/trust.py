@@ -19,7 +19,7 @@ from torch.overrides import TorchFunctionMode
 
 from nfsolve._core.errors import InputError
 from nfsolve._core.random import generator
-from nfsolve.problem.operator.families import several
+from nfsolve.problem.operator.families import as_read, several
 from nfsolve.problem.operator.scores import relative_errors
 from nfsolve.problem.operator.trained import Given, TrainedOperator
 from nfsolve.problem.problem import Batch, SamplerState
@@ -47,14 +47,18 @@ class Trust:
         correlation: Rank correlation of predicted and true errors of these.
 
     Raises:
-        InputError: Too few functions with solutions, or a level outside (0, 1).
+        InputError: Too few functions with solutions, each with points of its own, or a level outside (0, 1).
 
     Examples:
         With ``solution = nf.solve(problem)`` of an operator problem, ``Trust(solution.trained, solution.data)(f)``
         gives the predicted error and the bound of functions f.
     """
 
-    def __init__(self, operator: TrainedOperator, data: Batch, level: float = 0.9):
+    def __init__(self, operator: nn.Module, data: Batch, level: float = 0.9):
+        if not isinstance(operator, TrainedOperator):
+            raise InputError(
+                f"a predicted error needs a trained operator, got {type(operator).__name__}", do="give solution.trained"
+            )
         test = data["test"]
         if not 0 < level < 1:
             raise InputError(f"level must be between 0 and 1, got {level}", do="take 0.9")
@@ -63,6 +67,11 @@ class Trust:
             raise InputError(
                 f"a predicted error needs at least {2 * FEWEST} held-out functions with solutions, got {count}",
                 do="hold out more, by n_tests= or every=",
+            )
+        if data["grid"].points.ndim != 2:
+            raise InputError(
+                "a predicted error needs points that all held-out functions share, but each has its own",
+                do="test on functions at common points",
             )
         self.operator, self.level = operator, level
         self._inverse = self._gather(data)
@@ -118,11 +127,10 @@ class Trust:
             answers = self.operator.problem.predict(self.operator.field, functions, points).double()
         size = answers.square().mean((1, 2)).sqrt()
         given = several(functions)
-        points = points if points.ndim == 2 else points.transpose(0, 1)[0]
         found = []
         for i in range(max(map(len, given))):
-            one = tuple(f[i : i + 1] if len(f) > 1 else f for f in given)
-            h = features(self.operator.field, one if len(one) > 1 else one[0], points)
+            one = as_read([f[i : i + 1] if len(f) > 1 else f for f in given])
+            h = features(self.operator.field, one, points)
             found.append(((h @ self._inverse) * h).sum(1).mean().sqrt())
         return (torch.stack(found) / size.maximum(SMALLEST * size.mean())).cpu()
 

@@ -1,4 +1,4 @@
-"""The predicted error of an operator's answers: coverage on functions that did not calibrate it, and what is refused."""
+"""The predicted error of an answer: coverage on functions that did not calibrate it, and what is refused."""
 
 import pytest
 import torch
