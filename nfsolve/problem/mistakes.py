@@ -30,6 +30,11 @@ MEANINGS = (
         "use the functions of torch, as in torch.sin(x) instead of math.sin(x), and neither float() nor .item()",
     ),
     (
+        ("'Tensor' object is not callable",),
+        "an unknown is a column of its values at the points, not a function that can be evaluated elsewhere",
+        "compare two places with @paired, or write an integral(...) over others; a delay as in u(t - 1) cannot be said",
+    ),
+    (
         ("Boolean value of Tensor",),
         "a condition asks about many points at once",
         "write torch.where(x > 0, a, b) instead of if and else",

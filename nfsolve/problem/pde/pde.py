@@ -101,6 +101,7 @@ class PDE(Problem):
         if self.adaptive not in ADAPTIVE:
             raise unknown("adaptive sampling", self.adaptive, ADAPTIVE)
         if isinstance(getattr(self, "domain", None), Domain):  # another class may have it later
+            check_declaration(type(self), self.domain, self.outputs)
             check_names(self._declaration())
 
     def check(self) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+import nfsolve as nf
 import problems.pde
 from nfsolve import PDE, Box, Disk, InputError, boundary, face, interior, measured, paired, parameter, periodic
 from nfsolve.problem import Unknown
@@ -40,6 +41,20 @@ def test_unknowns_may_be_words_or_a_sequence(unknowns):
 def test_unknowns_that_are_no_names_are_refused(unknowns):
     with pytest.raises(InputError, match="unknowns of Made must be names, got"):
         make(unknowns)().check()
+
+
+def test_an_unknown_that_is_no_name_is_told_before_what_its_residuals_name():
+    with pytest.raises(InputError, match="unknowns of Made must be names, got 'u:complex'"):
+        make("u:complex", free=interior(free))()
+
+
+def test_a_delay_is_told_in_words():
+    def delayed(self, u_t, u, t):
+        return u_t - u(t - 1)
+
+    problem = make("u", domain=Box(t=(0, 2)), delayed=interior(delayed))()
+    with pytest.raises(InputError, match="not a function that can be evaluated elsewhere .*a delay as in u"):
+        nf.solve(problem, steps=1, report=None)
 
 
 @pytest.mark.parametrize("domain", [None, (0, 1), {"x": (0, 1)}, Box, "x"])
