@@ -102,4 +102,4 @@ def _place(image: Any) -> float | None:
     if position is None:
         return None
     axes = np.asarray(getattr(image, "ImageOrientationPatient", (1, 0, 0, 0, 1, 0)), np.float64).reshape(2, 3)
-    return float(np.cross(*axes) @ np.asarray(position, np.float64))
+    return float(np.cross(axes[0], axes[1]) @ np.asarray(position, np.float64))
