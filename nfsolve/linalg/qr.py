@@ -7,7 +7,7 @@ from torch import Tensor
 
 from nfsolve._core.ranks import ALONE, Ranks
 
-BLOCK = 64  # columns that are reflected at once
+BLOCK = 128  # columns that are reflected at once
 
 
 class TallQR:

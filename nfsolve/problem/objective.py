@@ -28,6 +28,7 @@ Evaluate = Callable[[nn.Module, dict[str, Tensor]], Any]
 Scale = Callable[[Tensor], float | Tensor]  # factor on the rows of a residual (n, k)
 
 PIECE = 2**16  # points whose residuals are evaluated at once without a graph
+FEW = 16  # rows that tell the number of entries of each
 WHOLE_ROWS = 64  # rows of the Jacobian of a coupled residual that are differentiated at once, for memory
 
 
@@ -242,8 +243,18 @@ class Objective(LeastSquares):
         """Number of entries of each residual on the current points."""
         if self._sizes is None:
             with torch.no_grad():
-                self._sizes = {name: r.numel() for name, r in self._everywhere(eagerly=True).items()}
+                self._sizes = self._counted_sizes()
         return self._sizes
+
+    def _counted_sizes(self) -> dict[str, int]:
+        """Return the number of entries of each residual, from a few rows where these do not depend on others."""
+        lengths = {name: leading(rows) for name, rows in self.batch.items()} if self._is_pointwise else {}
+        if self.ranks or not lengths:
+            return {name: r.numel() for name, r in self._everywhere(eagerly=True).items()}
+        few = {name: min(n, FEW) if name not in self.coupled else n for name, n in lengths.items()}
+        some = {name: _rows(rows, 0, few[name]) for name, rows in self.batch.items()}
+        found = self._evaluate_eagerly(some)
+        return {name: r.numel() // few[name] * lengths[name] for name, r in found.items()}
 
     def count(self) -> int:
         """Return the number of entries of all residuals; as in `LeastSquares`."""

@@ -36,12 +36,14 @@ class SamplerState:
         batch: What the last draw gave; None at the first one.
         field: The field so far; None before training.
         points: Factor on the number of points inside the domain (`Stage.points`).
+        faces: Factor on the number of points on each side of the domain (`Stage.faces`).
         coarsen: Pixels, voxels or bins that are merged along each side (`Stage.coarsen`).
     """
 
     batch: Any = None
     field: FieldFunction | None = None
     points: float = 1.0
+    faces: float | None = None
     coarsen: int = 1
 
 

@@ -28,6 +28,8 @@ class Stage:
             (to one hundredth), over the steps of the stage. Optimizers without a learning rate have no schedule.
         points: Factor on the number of points inside the domain: a stage that finds the shape of the solution needs
             fewer points than one that refines it.
+        faces: Points on each single side of the domain, relative to ``n_face`` of the problem, at least as many as
+            the condition asks for. With None, all sides of a condition share its points, which grow with ``points``.
         coarsen: Number of pixels, voxels or detector bins that are merged along each side, for problems with such a
             resolution: a stage that finds the large structures needs fewer of them.
         warmup: Fraction of the steps over which the learning rate first rises linearly; the schedule then runs over
@@ -47,6 +49,7 @@ class Stage:
     resample: int | None = None
     schedule: str = "constant"
     points: float = 1.0
+    faces: float | None = None
     coarsen: int = 1
     warmup: float = 0.0
     only: str = ""
@@ -65,11 +68,12 @@ class Stage:
                 f"resample={self.resample}",
                 do="give 0 to take no step, or never to draw new points",
             )
-        if not self.points > 0:
-            raise InputError(
-                f"the factor on the number of points of a stage must be positive, got points={self.points}",
-                do="give 1 for all points, or 0.5 for half of them",
-            )
+        for name, factor in (("points", self.points), ("faces", self.faces)):
+            if factor is not None and not factor > 0:
+                raise InputError(
+                    f"the factor on the number of points of a stage must be positive, got {name}={factor}",
+                    do="give 1 for all points, or 0.5 for half of them",
+                )
         if self.coarsen < 1:
             raise InputError(
                 f"a stage must merge at least 1 pixel along each side, got coarsen={self.coarsen}",
@@ -283,8 +287,10 @@ class Marched:
         ends: Times at which one window ends and the next begins, one fewer than there are windows.
         fields: What builds the field of each window.
         points: Factor on the points of each window.
+        faces: The same for points on each side of its domain; empty where these follow the points inside.
     """
 
     ends: tuple[float, ...]
     fields: tuple[Any, ...]
     points: tuple[float, ...]
+    faces: tuple[float | None, ...] = ()

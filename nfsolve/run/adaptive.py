@@ -10,7 +10,7 @@ the next window is longer. This is step-size control as in solvers of ordinary d
 import dataclasses
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,9 +78,19 @@ class AdaptiveMarch:
         plan: Seed and device.
         seconds: Time that it may take.
         tell: Called with a sentence for each window.
+        entries: Residual name -> its number of entries at each point, where that is not 1.
     """
 
-    def __init__(self, problem: Any, first: Trial, plan: Plan, seconds: float, tell: Callable[[str], None]):
+    def __init__(
+        self,
+        problem: Any,
+        first: Trial,
+        plan: Plan,
+        seconds: float,
+        tell: Callable[[str], None],
+        entries: Mapping[str, int] = {},  # never changed
+    ):
+        self.entries = entries
         self.problem, self.plan, self.tell = problem, plan, tell
         self.began, self.seconds = time.perf_counter(), seconds
         self.column = problem.domain.index("t")
@@ -213,8 +223,8 @@ class AdaptiveMarch:
         choice = dataclasses.replace(choice, length=end - at)
         view, measure = self._on(at, end)
         plan = self._plan_of(choice, max(self.left(), 0.1))
-        run = Run(view, plan, None, None)
-        run.train()
+        run = Run(view, plan, coupled=measure.coupled)
+        run.train(silent=True)
         relative = measure.size(run.field) / max(measure.zero, LOW * self._zero) if not run.failed else math.inf
         relative = relative if math.isfinite(relative) else math.inf
         return Piece(choice, at, end, run, relative, time.perf_counter() - begun)
@@ -236,7 +246,8 @@ class AdaptiveMarch:
         return f"{few if few == many else f'{few} to {many}'} random features in {len(self.pieces)} windows"
 
     def _recipe(self, choice: Choice) -> Recipe:
-        return recipe_of(self.problem, Trial(choice.width, choice.scales, 1, self.interactions, 0.0, 0, 0.0))
+        trial = Trial(choice.width, choice.scales, 1, self.interactions, 0.0, 0, 0.0)
+        return recipe_of(self.problem, trial, self.entries)
 
     def _plan_of(self, choice: Choice, seconds: float | None) -> Plan:
         run = self.plan.run
@@ -249,6 +260,7 @@ class AdaptiveMarch:
             ends=tuple(piece.end for piece in self.pieces[:-1]),
             fields=tuple(recipe.field for recipe in recipes),
             points=tuple(recipe.stages[0].points for recipe in recipes),
+            faces=tuple(recipe.stages[0].faces for recipe in recipes),
         )
         plan = dataclasses.replace(self._plan_of(self.pieces[-1].choice, None), field=each)
         plan = plan.with_run(windows=len(self.pieces))
@@ -267,7 +279,7 @@ class AdaptiveMarch:
             basis = {"width": width, "scale": scales, "interactions": self.interactions}
             both = correctable(view, piece.run.field, data, self.plan.run.seed, basis)
             before += measure.size(piece.run.field) ** 2
-            correct(view, both, data, self.plan.run.seed, measure.coupled)
+            correct(view, both, data, self.plan.run.seed, measure)
             after += measure.size(both) ** 2
             zero = max(zero, measure.zero)
             boths.append(both.requires_grad_(False))

@@ -115,6 +115,7 @@ class Automatic:
         self.limit = plan.run.time_limit or SECONDS
         self.decisions: dict[str, Any] = {"trials": [], "chosen": []}
         self.report = reporter(_without_bar(report), 0, None)
+        self.ladder = Ladder(problem, plan.run.seed, SHARE * self.limit, plan.run.device, self._tell)
         if folder is not None:
             folder.start(plan.config(problem), environment(choose_device(plan.run.device)))
 
@@ -124,10 +125,10 @@ class Automatic:
 
     def go(self) -> Solution:
         """Choose, run, and choose again where the result is not good; return the best solution."""
-        ladder = self._ladder()
+        ladder = self.ladder
         trial = ladder.climb(GOAL if self.plan.run.accuracy is None else self.plan.run.accuracy / 100)
         windows = trial is not None and may_have_windows(self.problem)
-        if trial is not None and trial.relative > GOOD and not (windows and trial.windows > 1):
+        if trial is not None and trial.relative > max(ladder.goal, WELL_ENOUGH) and not (windows and trial.windows > 1):
             trial = ladder.more(trial, MORE * self.left())
         self.decisions["trials"] = [asdict(found) for found in ladder.trials]
         self._store()
@@ -155,7 +156,9 @@ class Automatic:
         Returns None where something else is better than marching.
         """
         self._tell("marching in windows of time that find their own features")
-        march = AdaptiveMarch(self.problem, trial, self.plan, PROBE * self.left(), self._tell)
+        march = AdaptiveMarch(
+            self.problem, trial, self.plan, PROBE * self.left(), self._tell, self.ladder.measure().entries
+        )
         first = march.probe()
         network = None
         if first > POOR:
@@ -192,16 +195,15 @@ class Automatic:
         )
         return self._finish(self._features(trial), trial)
 
-    def _ladder(self) -> Ladder:
-        run = self.plan.run
-        ladder = Ladder(self.problem, run.seed, SHARE * self.limit, run.device, self._tell)
-        self._measure = ladder.measure()
-        return ladder
-
     def _features(self, trial: Trial) -> Solution:
         words = f"{trial.width} random features" + (f" in {trial.windows} windows" if trial.windows > 1 else "")
         self._decide(f"least squares on {words}")
-        return self._run(recipe_of(self.problem, trial))
+        found = self.ladder.best
+        if found is None or found[0] != trial:
+            return self._run(recipe_of(self.problem, trial, self.ladder.measure().entries))
+        if self.folder is not None:
+            self.folder.clear()
+        return found[1].finished(self.folder, self.kind)
 
     def _network(self, left: float, kept: float) -> Solution:
         found = f"with random features the held-out residual is {left:.1e} times that of the zero field"
@@ -227,7 +229,8 @@ class Automatic:
             return math.inf
         if solution.failed or not any(key.startswith("heldout/") for key in solution.metrics):
             return math.inf
-        return self._measure.of(solution.metrics) / self._measure.zero
+        measure = self.ladder.measure()
+        return measure.of(solution.metrics) / measure.zero
 
     def _finish(self, solution: Solution, trial: Trial | None, march: AdaptiveMarch | None = None) -> Solution:
         """Add the estimate of the error and what choosing took."""

@@ -24,13 +24,13 @@ from nfsolve.linalg.qr import least_squares
 from nfsolve.problem import PDE, Objective, OperatorPDE, Problem, SamplerState
 from nfsolve.problem.pde.evaluate import in_pieces
 from nfsolve.problem.pde.sample import evaluation_points
+from nfsolve.run.points import ROWS, points_for
 from nfsolve.run.relative import RelativeResidual, balance
 
 SCALES = (3.0, 8.0, 20.0)  # bandwidths that are tried, in radians per unit of a normalised coordinate
 MANY = 4  # coordinates from which features of few of them are tried too, of one bandwidth
 SCALE_OF_MANY = 2.0
 WIDTHS = {1: 100, 2: 500, 3: 700, MANY: 800}  # features by dimension
-ROWS_PER_COLUMN = 2.5
 RESOLVED = 0.5  # part of the residual that a correction may leave where its size is an estimate of the error
 VANISHING = 1e-12  # part of the largest unknown below which another one counts as zero
 ROUNDING = 1e-11  # residual, relative to that of the zero field, that is rounding and not to be corrected
@@ -96,7 +96,7 @@ def default_bases(problem: Any) -> list[dict[str, Any]]:
 def foretold(problem: Any) -> float:
     """Return about how many seconds an estimate takes."""
     p = default_width(problem) * len(problem.outputs)
-    return len(SCALES) * (2 * ROWS_PER_COLUMN * p**3 + 4 * p**3) / RATE
+    return len(SCALES) * (2 * ROWS * p**3 + 4 * p**3) / RATE
 
 
 def error_estimate(
@@ -126,7 +126,7 @@ def error_estimate(
         both = correctable(problem, field, data, seed, basis)
         if math.isnan(before):
             before = measure.size(both)
-        correct(problem, both, data, seed, measure.coupled)
+        correct(problem, both, data, seed, measure)
         after = measure.size(both)
         if math.isfinite(after) and (best is None or after < best[0]):
             best = after, both
@@ -168,12 +168,13 @@ def correctable(problem: Any, field: nn.Module, data: Any, seed: int, basis: dic
     return Corrected(field, correction.to(data["like"].device))
 
 
-def correct(problem: Any, both: Corrected, data: Any, seed: int, coupled: frozenset[str]) -> None:
+def correct(problem: Any, both: Corrected, data: Any, seed: int, measure: RelativeResidual) -> None:
     """Solve for the correction by one linearised least-squares problem on points of its own."""
     points = generator(seed, "correction")
-    objective = Objective(problem, both, data, points, weighting=balance(problem), coupled=coupled)
-    wanted = ROWS_PER_COLUMN * sum(p.numel() for p in objective.parameters)
-    objective.sample_as(SamplerState(points=wanted / max(objective.count(), 1)))
+    objective = Objective(problem, both, data, points, weighting=balance(problem), coupled=measure.coupled)
+    width = sum(p.numel() for p in objective.parameters) // len(problem.outputs)
+    inside, sides = points_for(problem, width, measure.entries)
+    objective.sample_as(SamplerState(points=inside, faces=sides))
     objective.resample()
     objective.reweigh(0)
     theta = objective.theta()

@@ -8,20 +8,21 @@ from the ones before, so that the choice keeps to its share of the time.
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import torch
 
-from nfsolve._core.random import generator
 from nfsolve._core.threads import threads_for
 from nfsolve.fields import RandomFeatures
 from nfsolve.optim import LinearLeastSquares
-from nfsolve.problem import Objective, Recipe, RunOptions, SamplerState, Stage, cuts_of, may_have_windows, window_of
-from nfsolve.run.beginning import start_at_rest
-from nfsolve.run.estimate import MANY, ROWS_PER_COLUMN
+from nfsolve.problem import Recipe, RunOptions, Stage, cuts_of, may_have_windows, window_of
+from nfsolve.run.estimate import MANY
+from nfsolve.run.loop import Run
+from nfsolve.run.plan import Plan
+from nfsolve.run.points import points_for
 from nfsolve.run.relative import RelativeResidual, balance
 
 NEEDS_WINDOWS = 1e-6  # held-out residual, relative to that of the zero field, above which windows of time are tried
@@ -33,7 +34,8 @@ GAIN = 2.0  # factor on the residual that a larger trial must bring for the next
 SPECTRAL = 30.0  # the same where windows of time can be tried instead
 LINEAR = 3  # most steps that a linear problem takes
 STEEP = 5.0  # factor that the last features brought, for which more of them are worth more time
-COST = 2.8  # power of the number of features with which the time of a trial grows
+COST = 2.4  # power of the number of features with which the time of a trial grows
+RESERVE = 16.0  # times what a trial took, that must be left for larger ones while each axis is tried for itself
 COLUMNS = 3000  # most columns of a least-squares problem
 WIDTHS = {
     1: (40, 80, 160, 320),
@@ -45,6 +47,7 @@ SCALES = (2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 FEW = 4  # bandwidths that are tried where each feature depends on few coordinates
 SCALES_OF_MANY = (0.5, 1.0, *SCALES)  # of so many coordinates that features of few are tried too
 WINDOWS = (2, 4, 8, 16, 32, 64)
+LEAST = 0.1  # of the time of all trials, that one may take at least
 STEPS = 40  # Newton steps of a least-squares trial at most
 
 
@@ -100,7 +103,8 @@ class Ladder:
         self.interactions = 0  # of the features that are tried now
         self.tries = 2  # bandwidths for which there must be time
         self.trials: list[Trial] = []
-        self._parts: dict[int, tuple[Any, Any, RelativeResidual]] = {}
+        self.best: tuple[Trial, Run] | None = None  # of those of the whole problem
+        self._parts: dict[int, tuple[Any, RelativeResidual]] = {}
 
     def left(self) -> float:
         """Seconds that are left for trials."""
@@ -108,7 +112,7 @@ class Ladder:
 
     def measure(self) -> RelativeResidual:
         """The measure of fields on the whole problem."""
-        return self._part(1)[2]
+        return self._part(1)[1]
 
     def climb(self, goal: float) -> Trial | None:
         """Try features on the whole domain, then in windows, until the relative residual of one is ``goal``.
@@ -263,7 +267,7 @@ class Ladder:
         """Widen or narrow the bandwidth of one coordinate at a time, as long as that helps."""
         for axis in range(self.d):
             for factor in (2.0, 0.5):
-                while best.relative > self.goal and 4 * best.seconds < self.left():
+                while best.relative > self.goal and RESERVE * best.seconds < self.left():
                     scales = tuple(s * factor if i == axis else s for i, s in enumerate(best.scales))
                     found = self.trial(best.width, scales, best.windows)
                     if found is None or found.relative > 0.8 * best.relative:
@@ -282,66 +286,49 @@ class Ladder:
 
     def _tried(self, width: int, scales: tuple[float, ...], windows: int, interactions: int) -> Trial | None:
         begun = time.perf_counter()
-        problem, data, measure = self._part(windows)
-        made: dict[str, Any] = {"seed": self.seed, "dtype": torch.float64, "device": self.device}
-        made["interactions"] = interactions
-        field = RandomFeatures.for_problem(problem, width=width, scale=scales, **made)
-        points = generator(self.seed, "points")
-        objective = Objective(problem, field, data, points, weighting=balance(problem), coupled=measure.coupled)
-        objective.sample_as(SamplerState(points=points_factor(problem, width * self.k)))
-        objective.resample()
-        start_at_rest(objective, self.seed)
-        objective.reweigh(0)
-        optimizer = LinearLeastSquares(objective.parameters)
-        steps = 0
-        while steps < STEPS and not optimizer.stop_reason:
-            optimizer.step(objective)
-            steps += 1
-            if self.left() < 0 and steps > 3:
-                break
-        relative = measure(field)
+        problem, measure = self._part(windows)
+        recipe = recipe_of(self.problem, Trial(width, scales, 1, interactions, 0.0, 0, 0.0), self.measure().entries)
+        seconds = max(self.left(), LEAST * self.seconds)
+        plan = Plan.of(recipe, RunOptions(seed=self.seed, device=self.device, time_limit=seconds))
+        run = Run(problem, plan, coupled=measure.coupled)
+        run.train(silent=True)
+        relative = math.inf if run.failed else measure(run.field)
         if not math.isfinite(relative):
             return None
-        found = Trial(width, scales, windows, interactions, relative, steps, time.perf_counter() - begun)
+        found = Trial(width, scales, windows, interactions, relative, run.steps, time.perf_counter() - begun)
+        if windows == 1 and (self.best is None or relative < self.best[0].relative):
+            self.best = found, run
         self.trials.append(found)
         self.tell(str(found))
         return found
 
-    def _part(self, windows: int) -> tuple[Any, Any, RelativeResidual]:
-        """The first of some windows, its data, and the measure of fields on it."""
+    def _part(self, windows: int) -> tuple[Any, RelativeResidual]:
+        """The first of some windows, and the measure of fields on it."""
         if windows not in self._parts:
             problem = self.problem
             if windows > 1:
                 start, end, *_ = cuts_of(problem, windows)
                 problem = window_of(problem, start, end)
             data = problem.load(self.device, torch.float64)
-            self._parts[windows] = problem, data, RelativeResidual(problem, data, self.seed)
+            self._parts[windows] = problem, RelativeResidual(problem, data, self.seed)
         return self._parts[windows]
 
 
-def points_factor(problem: Any, columns: int) -> float:
-    """Return the factor on the points inside the domain that gives enough rows for a number of columns."""
-    conditions = [c for c in problem.conditions().values() if c.kind == "interior"]
-    if not conditions:
-        return 1.0
-    rows = sum(c.points or problem.n_points for c in conditions)  # one row a point at least
-    return max(ROWS_PER_COLUMN * columns, 50) / rows
-
-
-def recipe_of(problem: Any, trial: Trial) -> Recipe:
+def recipe_of(problem: Any, trial: Trial, entries: Mapping[str, int]) -> Recipe:
     """Return the recipe that a trial stands for: least squares on its features, in its windows.
 
     Args:
         problem: The problem.
         trial: The trial.
+        entries: Residual name -> its number of entries at each point.
 
     Returns:
         The recipe.
     """
-    factor = points_factor(problem, trial.width * len(problem.outputs))
+    points, faces = points_for(problem, trial.width, entries)
     return Recipe(
         field=partial(RandomFeatures, width=trial.width, scale=trial.scales, interactions=trial.interactions),
-        stages=(Stage(LinearLeastSquares, STEPS, resample=0, points=factor),),
+        stages=(Stage(LinearLeastSquares, STEPS, resample=0, points=points, faces=faces),),
         weighting=balance(problem),
         run=RunOptions(dtype="float64", log_every=STEPS, windows=trial.windows, carry=False),
     )

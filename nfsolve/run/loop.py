@@ -41,6 +41,7 @@ class Run:
         report: As for `solve`.
         checkpoint: State to resume from, or None for a new run.
         ranks: The processes that share the run; each makes one, the first with the folder and the report.
+        coupled: Residuals that couple their points, where that is known; None finds them.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Run:
         report: Any = None,
         checkpoint: dict[str, Any] | None = None,
         ranks: Ranks = ALONE,
+        coupled: frozenset[str] | None = None,
     ):
         self.watch = Stopwatch()
         self.problem, self.plan, self.folder, self.ranks = problem, plan, folder, ranks
@@ -64,7 +66,7 @@ class Run:
         check_finite(self.data)
         points = generator(plan.run.seed, "points")
         self.objective = Objective(
-            problem, self.field, self.data, points, plan.run.compile, plan.weighting, ranks=ranks
+            problem, self.field, self.data, points, plan.run.compile, plan.weighting, coupled=coupled, ranks=ranks
         )
         self.objective.check()
         total = sum(stage.steps for stage in plan.stages)
@@ -74,7 +76,7 @@ class Run:
         self._heldout: tuple[Any, Any] | None = None  # sizes of the batch, and fresh points beside it
         self.history: list[dict[str, Any]] = []
         self.stopped = ""
-        self.failed = self.interrupted = self._over = False
+        self.failed = self.interrupted = self._over = self._silent = False
         self._fresh = False  # whether points were resampled because the optimizer was done with those before
         self.parts: dict[str, float] = {}  # seconds by part of a step, of the optimizers before the current one
         self._optimizer: Any = None
@@ -96,14 +98,36 @@ class Run:
         self.train()
         return self._finish()
 
-    def train(self) -> None:
-        """Run to the end without saving or scoring the result."""
+    def finished(self, folder: RunFolder | None, report: Any) -> Solution:
+        """Save and score a run that has come to its end without a folder, as if it had been made in one.
+
+        Args:
+            folder: Where to save, or None.
+            report: As for `solve`.
+
+        Returns:
+            The solution.
+        """
+        self.folder = folder
+        self.report = reporter(report, self.steps, self.plan.run.time_limit)
+        self._start_folder()
+        self._warn()
+        self.log()
+        return self._finish()
+
+    def train(self, silent: bool = False) -> None:
+        """Run to the end without saving or scoring the result.
+
+        Args:
+            silent: Whether to leave out the history, which costs time, and what is told of the run.
+        """
+        self._silent = silent
         with Interrupt() as interrupt:
             self.watch.start()
             self._saved_at = time.perf_counter()
-            if not self.history:
+            if not (self.history or silent):
                 self._warn()
-                self._log()
+                self.log()
             if not self._over:
                 self._run_stages(interrupt)
 
@@ -162,8 +186,8 @@ class Run:
                 reason, self._fresh, previous = "", True, None
             elif not reason:
                 self._fresh = False
-            if reason or self.steps % self.plan.run.log_every == 0 or self.step == stage.steps:
-                self._log()
+            if not self._silent and (reason or self.steps % self.plan.run.log_every == 0 or self.step == stage.steps):
+                self.log()
                 self.watch.start()  # scores are not training
             if reason and not self.stopped:
                 self.stopped = reason if self._ends(reason) else ""
@@ -241,8 +265,8 @@ class Run:
         if self._resumed is not None:
             self._optimizer.load_state_dict(self._resumed)
             self._resumed = None
-        elif self.stage or stage.points != 1.0 or stage.coarsen > 1:
-            self.objective.sample_as(SamplerState(points=stage.points, coarsen=stage.coarsen))
+        elif self.stage or stage.points != 1.0 or stage.faces is not None or stage.coarsen > 1:
+            self.objective.sample_as(SamplerState(points=stage.points, faces=stage.faces, coarsen=stage.coarsen))
             self.objective.resample()
         return self._optimizer
 
@@ -252,7 +276,8 @@ class Run:
         now = clock.seconds if clock is not None else {}
         return {part: self.parts.get(part, 0.0) + now.get(part, 0.0) for part in {**self.parts, **now}}
 
-    def _log(self) -> None:
+    def log(self) -> None:
+        """Add a row to the history, and report it."""
         trained = self._trained_scores()
         if self.steps and not self.failed and not math.isfinite(trained["loss"]):  # the latest step led there
             self.failed, self.stopped = True, self._where_not_finite()
@@ -357,7 +382,7 @@ class Run:
         between = self.step not in (0, stage.steps) and last % self.plan.run.log_every
         if last == self.steps and between and not self._over:
             del self.history[-1]  # that of an interruption
-        self.objective.sample_as(SamplerState(points=stage.points, coarsen=stage.coarsen))
+        self.objective.sample_as(SamplerState(points=stage.points, faces=stage.faces, coarsen=stage.coarsen))
         self.objective.load_state_dict(state["objective"])
         self._resumed = state["optimizer"]
 

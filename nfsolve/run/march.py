@@ -130,7 +130,8 @@ class March:
         each = self.plan.field
         if not isinstance(each, Marched):
             return self.plan
-        stages = tuple(dataclasses.replace(stage, points=each.points[w]) for stage in self.plan.stages)
+        counts = {"points": each.points[w], "faces": each.faces[w] if each.faces else None}
+        stages = tuple(dataclasses.replace(stage, **counts) for stage in self.plan.stages)
         return dataclasses.replace(self.plan, field=each.fields[w], stages=stages)
 
     def finished(self, runs: list[Run]) -> Solution:
@@ -142,6 +143,9 @@ class March:
         Returns:
             The solution.
         """
+        for run in runs:
+            if not run.history:
+                run.log()
         for run in runs[:-1]:
             self._close(run)
         if self.folder is not None:

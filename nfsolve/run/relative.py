@@ -12,6 +12,7 @@ from torch import nn
 from nfsolve._core.random import generator
 from nfsolve.fields import RandomFeatures
 from nfsolve.problem import PDE, Objective
+from nfsolve.problem.rows import leading
 from nfsolve.run.heldout import held_out
 from nfsolve.weighting import NTK, Constant, Weighting
 
@@ -39,6 +40,7 @@ class RelativeResidual:
         fresh: The points.
         weights: Weight of each residual.
         coupled: Residuals that couple their points.
+        entries: Residual name -> its number of entries at each point.
         zero: Root of the weighted sum of squares that zero leaves, at least 1e-300.
     """
 
@@ -51,6 +53,7 @@ class RelativeResidual:
         objective = Objective(problem, some, data, generator(seed, "balance"), weighting=balance(problem))
         objective.reweigh(0)
         self.coupled = objective.coupled
+        self.entries = {name: n // max(leading(objective.batch[name]), 1) for name, n in objective.sizes.items()}
         self.weights = objective.weights.means(list(self.fresh)) or problem.weights()
         self.zero = max(self.size(some), 1e-300)  # before it is fitted to anything
 

@@ -5,8 +5,12 @@ import pytest
 import torch
 
 import nfsolve as nf
-from nfsolve import PDE, Box, Problem, Recipe, Stage, interior, optim
+from nfsolve import PDE, Box, Problem, RandomFeatures, Recipe, Stage, interior, optim
 from nfsolve._core.errors import InputError
+from nfsolve.problem import RunOptions
+from nfsolve.run.folder import RunFolder
+from nfsolve.run.loop import Run
+from nfsolve.run.plan import Plan
 from problems.pde.poisson import Poisson
 
 SMALL = partial(nf.MLP, width=8, depth=2)
@@ -174,3 +178,19 @@ def test_a_factorization_reaches_a_field_that_is_built_and_is_refused_for_one_th
     built = nf.MLP.for_problem(Poisson(), width=8, depth=1)
     with pytest.raises(nf.InputError, match="applies to a field that solve builds"):
         nf.solve(Poisson(), built, factorization="rwf", steps=1, report=None)
+
+
+def test_a_run_that_told_nothing_is_saved_as_if_it_had_been_made_in_its_folder(tmp_path):
+    problem = Poisson()
+    plan = Plan.of(
+        Recipe(RandomFeatures, (Stage(optim.LinearLeastSquares, 3, resample=0),)), RunOptions(device="cpu", dtype="float64")
+    )
+    run = Run(problem, plan)
+    run.train(silent=True)
+    assert not run.history
+    solution = run.finished(RunFolder(tmp_path / "run"), None)
+    assert [row["step"] for row in solution.history] == [run.steps]
+    again = nf.reopen(tmp_path / "run")
+    assert again.metrics["loss"] == solution.metrics["loss"]
+    assert again.stopped == solution.stopped
+    assert nf.resume(tmp_path / "run", report=None).metrics["relative_l2"] == solution.metrics["relative_l2"]

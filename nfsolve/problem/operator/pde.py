@@ -309,7 +309,7 @@ class OperatorPDE(PDE):
         common = {"functions": functions, "lifting": data["lifting"]}
         batch: Batch = {}
         for name, condition in self.conditions().items():
-            drawn = self.rows_on(name, condition, self._count(condition, state.points), generator)
+            drawn = self.rows_on(name, condition, self._count(condition, state), generator)
             # the functions themselves are there even where only D has them, which refuses them
             wanted = dict.fromkeys((*arguments(self.method(name)), *self.inputs))
             inputs = input_columns(tuple(wanted), self.inputs, self.domain, self.spaces(), coefficients, drawn.points)
@@ -343,7 +343,7 @@ class OperatorPDE(PDE):
 
     def fresh(self, data: Batch, generator: Generator, batch: Batch) -> Batch:
         """Draw another mini-batch of functions, at fresh points; labels have no fresh ones."""
-        counts = {name: self._count(c, 1.0) for name, c in self.conditions().items() if name in batch}
+        counts = {name: self._count(c, SamplerState()) for name, c in self.conditions().items() if name in batch}
         factor = max((len(batch[name].points) / n for name, n in counts.items()), default=1.0)
         drawn = self.sample(data, SamplerState(points=max(factor, 1.0)), generator)
         return {name: drawn[name] for name in self.conditions()}

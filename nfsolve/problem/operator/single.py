@@ -22,7 +22,7 @@ from nfsolve.problem.pde.conditions import Condition, arguments
 from nfsolve.problem.pde.evaluate import as_field, call
 from nfsolve.problem.pde.pde import PDE
 from nfsolve.problem.pde.sample import Reference, box_grid
-from nfsolve.problem.problem import Batch
+from nfsolve.problem.problem import Batch, SamplerState
 from nfsolve.problem.rows import Rows
 
 ALONE = torch.ones(1, 1, dtype=torch.float64)
@@ -173,7 +173,7 @@ def residuals_of(operator: TrainedOperator, functions: Any, n_points: int = 2000
     found, zero = Answer(operator, problem), _Zero(problem)
     scores = {}
     for name, condition in problem.conditions().items():
-        rows = problem.rows_on(name, condition, problem._count(condition, 1.0), generator(seed, name))
+        rows = problem.rows_on(name, condition, problem._count(condition, SamplerState()), generator(seed, name))
         given = (problem.residuals(f, {name: rows})[name].detach() for f in (found, zero))
         sizes = [float(r.square().mean().sqrt()) for r in given]
         scores[name] = sizes[0] / sizes[1] if sizes[1] > 0 else sizes[0]

@@ -256,7 +256,7 @@ class PDE(Problem):
             if condition.fixed:
                 batch[name] = data["measured"][name]
             else:
-                n = self._count(condition, state.points)
+                n = self._count(condition, state)
                 batch[name] = self.sample_on(name, condition, n, data, generator)
         if self.adapts and state.field is not None:
             for name, condition in self.conditions().items():
@@ -307,17 +307,25 @@ class PDE(Problem):
         warnings.warn(f"with_points({factor:g}) is now with_(n_points={n})", DeprecationWarning, stacklevel=2)
         return self.with_(n_points=n)
 
-    def _count(self, condition: Condition, factor: float) -> int:
+    def _count(self, condition: Condition, state: SamplerState) -> int:
         """Return the number of points; more of them inside the domain ask for more on its faces too."""
         d = len(self.domain.names)
         if condition.kind == "integral":
             return condition.points or INTEGRALS
         if condition.kind == "interior":
-            return max(1, round(factor * (condition.points or self.n_points)))
+            return max(1, round(state.points * (condition.points or self.n_points)))
         free = d - (len(condition.sides) if condition.together else 1)
         if not free and condition.kind in ("face", "paired", "interface"):
             return min(END_POINTS, condition.points or self.n_face)
-        return round((condition.points or self.n_face) * max(1.0, factor) ** (free / d))
+        if state.faces is None or condition.together:
+            return round((condition.points or self.n_face) * max(1.0, state.points) ** (free / d))
+        return max(condition.points or 1, round(state.faces * self.n_face * self._sides(condition)))
+
+    def _sides(self, condition: Condition) -> int:
+        """Return how many sides of a box a condition holds on, or about as many for a curved boundary."""
+        if condition.kind == "face":
+            return len(self.domain.face(condition.sides))
+        return 2 * len([n for n in self.domain.names if n != "t"]) if condition.kind == "boundary" else 1
 
     def sample_on(self, name: str, condition: Condition, n: int, data: Batch, generator: Generator) -> Rows:
         """Draw n points where a condition holds, on the device of the data."""
@@ -443,7 +451,7 @@ class PDE(Problem):
         pool = self.sample_on(name, condition, CANDIDATES * n, data, generator)
         if self.adaptive == "rad":
             return _rows(pool, by_density(size(pool), n, generator).to(drawn.points.device))
-        more = by_density(size(pool), max(self._count(condition, state.points) // 20, 1), generator, 2.0, 0.0)
+        more = by_density(size(pool), max(self._count(condition, state) // 20, 1), generator, 2.0, 0.0)
         return _joined(before, _rows(pool, more.to(drawn.points.device)))
 
     def place(self, unit: Tensor) -> Tensor:
