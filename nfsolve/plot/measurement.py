@@ -28,15 +28,20 @@ def measurement_picture(solution: Any) -> "Figure":
     figure = panels.new_figure(4.0 * (len(images) + 1), 7.6 if truth is not None else 4.0)
     axes = figure.subplots(2 if truth is not None else 1, len(images) + 1, squeeze=False)
     panels.history_panel(axes[-1, 0], solution.history, problem.score)
+    planes = {name: _plane(image, problem.shape) for name, image in images.items()}
+    true = None if truth is None else _plane(truth, problem.shape)
+    errors = {} if true is None else {name: values - true for name, values in planes.items()}
+    # the same for all, so that a pale error is a small one; a few values beyond it are only cut
+    largest = max((float(np.quantile(abs(values), 0.999)) for values in errors.values()), default=0.0)
     for column, (name, image) in enumerate(images.items(), 1):
         scores = problem.scores(image, data)
         said = f"{scores['psnr']:.1f} dB" if truth is not None else f"misfit {scores['misfit']:.3g}"
-        values = _plane(image, problem.shape)
-        _draw(axes[0, column], values, f"{name}, {said}", None if truth is None else _plane(truth, problem.shape))
-        if truth is not None:
-            _draw(axes[1, column], values - _plane(truth, problem.shape), f"error of {name}", None)
-    if truth is not None:
-        _draw(axes[0, 0], _plane(truth, problem.shape), "truth", None)
+        _draw(axes[0, column], planes[name], f"{name}, {said}", true)
+        if name in errors:
+            colours = {"cmap": "RdBu_r", "vmin": -largest or None, "vmax": largest or None}
+            _draw(axes[1, column], errors[name], f"error of {name}", None, colours)
+    if true is not None:
+        _draw(axes[0, 0], true, "truth", None)
     return figure
 
 
@@ -48,7 +53,10 @@ def _plane(image: Tensor, shape: tuple[int, ...]) -> np.ndarray:
     return values
 
 
-def _draw(axes: Any, values: np.ndarray, title: str, like: np.ndarray | None) -> None:
+def _draw(
+    axes: Any, values: np.ndarray, title: str, like: np.ndarray | None, colours: dict[str, Any] | None = None
+) -> None:
+    """Draw a line over another one, or a plane in the colours of another one or in colours of its own."""
     if values.ndim == 1:
         if like is not None:
             axes.plot(like, color="0.6")
@@ -56,7 +64,6 @@ def _draw(axes: Any, values: np.ndarray, title: str, like: np.ndarray | None) ->
         axes.set(title=title)
         return
     limits = {} if like is None else {"vmin": like.min(), "vmax": like.max()}
-    colours = {"cmap": "RdBu_r", "vmin": -abs(values).max(), "vmax": abs(values).max()}
-    shown = axes.imshow(values, interpolation="nearest", **(colours if title.startswith("error") else limits))
+    shown = axes.imshow(values, interpolation="nearest", **(colours or limits))
     axes.set(title=title, xticks=[], yticks=[])
     panels.colour_bar(axes, shown)

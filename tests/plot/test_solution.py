@@ -299,3 +299,20 @@ def test_a_residual_that_is_zero_everywhere_is_named_and_has_no_curve():
     _, titles = drawn(solved(Still()))
     (title,) = (title for title in titles if "between trained points" in title)
     assert title.endswith("(zero: rests)")
+
+
+def test_errors_of_a_measurement_are_drawn_in_the_same_colours():
+    class Seen(nf.Measurement):
+        shape = (4, 4)
+
+        def observe(self):
+            return nf.Observed(np.eye(16), np.arange(16.0) / 16, truth=np.arange(16.0).reshape(4, 4) / 16)
+
+        def rivals(self, observed, measure):
+            return {"ones": lambda: np.ones((4, 4))}
+
+    figure = picture(nf.solve(Seen(), steps=2, report=None, device="cpu"))
+    errors = [axes.images[0] for axes in figure.axes if axes.get_title().startswith("error of")]
+    assert len(errors) == 2
+    assert errors[0].get_clim() == errors[1].get_clim()
+    assert errors[0].get_clim()[1] >= 0.9  # the error of ones

@@ -183,7 +183,7 @@ class _Study:
         self.executor = settings.executor if executor is None else executor
         self.what, self.methods, self.settings, self.options, self.report = what, methods, settings, options, report
         if not methods:
-            raise InputError("a comparison needs at least one method, got none", do="name them, as in README.md")
+            raise InputError("a comparison needs at least one method, got none", do="name them, as in docs/contract.md")
         slugs = [method.slug for method in methods]
         if len(set(slugs)) < len(slugs):
             raise InputError(f"methods must have different names, got {', '.join(slugs)}", do="rename one")
