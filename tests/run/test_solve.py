@@ -183,7 +183,8 @@ def test_a_factorization_reaches_a_field_that_is_built_and_is_refused_for_one_th
 def test_a_run_that_told_nothing_is_saved_as_if_it_had_been_made_in_its_folder(tmp_path):
     problem = Poisson()
     plan = Plan.of(
-        Recipe(RandomFeatures, (Stage(optim.LinearLeastSquares, 3, resample=0),)), RunOptions(device="cpu", dtype="float64")
+        Recipe(RandomFeatures, (Stage(optim.LinearLeastSquares, 3, resample=0),)),
+        RunOptions(device="cpu", dtype="float64"),
     )
     run = Run(problem, plan)
     run.train(silent=True)
