@@ -1,0 +1,264 @@
+"""The pages of the gallery: each problem is run with few steps, which gives a page with its picture and its error.
+
+    python -m scripts.gallery_pages                      all of them, about a quarter of an hour of processor time
+    python -m scripts.gallery_pages --only burgers wave  some of them, again
+
+A row goes to docs/gallery/rows.json as soon as a problem is done, so the same command goes on where it was; problems
+whose options in CASES changed are run again. A score outside its bound ends the command with exit code 1.
+"""
+
+import argparse
+import importlib
+import inspect
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from nfsolve._core.installed import problem_names
+from nfsolve.cli.catalogue import kind_of
+from scripts.measuring import ONE_THREAD, stamp
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDER = ROOT / "docs" / "gallery"
+WIDTH, QUALITY = 1000, 45  # of pictures: all of them together stay below 2 MB
+FURTHER_UP = ("psnr", "psnr_heldout", "iou")  # scores that are better the larger they are
+KINDS = {
+    "pde": "Differential equations",
+    "measurements": "Inverse problems",
+    "ct": "Tomography",
+    "signals": "Pictures, sounds, shapes",
+    "nerf": "Radiance fields",
+    "operators": "Operators",
+    "pinnacle": "The PINNacle benchmark",
+}
+NEED_FILES = {
+    "ct_scan": "a scan (docs/tomography.md)",
+    "deeponet_pairs": "pairs of functions (docs/operators.md)",
+    "nerf": "photographs (docs/scenes.md)",
+    "wake": "velocities behind a cylinder (see its docstring)",
+    "pinnacle_heat2d_vc": "the coefficients of the benchmark (docs/pinnacle.md)",
+}
+"""Problems without a picture here, and the files that they read."""
+SLOW = "minutes of time: a run of seconds does not solve it"  # what all others need
+
+
+@dataclass(frozen=True)
+class Case:
+    """How a problem is run for its page, and the bound on its score there.
+
+    Attributes:
+        options: Words of the command line.
+        score: Key of metrics.json.
+        bound: Largest error, or smallest PSNR or IoU.
+    """
+
+    options: str
+    score: str
+    bound: float
+
+    def holds(self, value: float) -> bool:
+        """Whether a score is within the bound; NaN is not."""
+        return value >= self.bound if self.score in FURTHER_UP else value <= self.bound
+
+
+def error(options: str, bound: float) -> Case:
+    """Return the case of a relative L2 error."""
+    return Case(options, "relative_l2", bound)
+
+
+CASES = {
+    "allen_cahn": error("--steps 12", 3e-02),
+    "burgers": error("--nu 0.05 --n-points 1500 --steps 40", 6e-05),
+    "cavity": error("--steps 25", 2e-01),
+    "convection": error("--beta 5 --steps 40", 9e-06),
+    "helmholtz": error("--steps 60", 2e-05),
+    "inverse_diffusivity": error("--steps 60", 2e-02),
+    "kdv": error("--steps 25", 2e-01),
+    "klein_gordon": error("--time-limit 60", 1e-9),
+    "kuramoto_sivashinsky": error("--steps 25", 2e-02),
+    "lorenz_inverse": error("--steps 60", 3e-01),
+    "lshape": error("--steps 30", 1e-02),
+    "oscillator_eigen": error("--steps 30", 4e-06),
+    "poisson": error("--steps 30", 1e-02),
+    "poisson_5d": error("--steps 25", 2e-01),
+    "reaction": error("--steps 30", 5e-02),
+    "stefan": error("--time-limit 60", 1e-8),
+    "stl_poisson": error("--time-limit 60", 1e-08),
+    "two_materials": error("--time-limit 60", 1e-7),
+    "volterra": error("--time-limit 60", 1e-9),
+    "wave": error("--steps 100", 3e-06),
+    "deconvolution": Case("--steps 300", "psnr", 22.8),
+    "heat_source": Case("--steps 120", "psnr", 25.2),
+    "mri": Case("--steps 300", "psnr", 27.7),
+    "phase_retrieval": Case("--steps 600", "psnr", 31.9),
+    "ct_phantom": Case("--steps 200", "psnr", 36.6),
+    "ct_limited": Case("--steps 200", "psnr", 25.6),
+    "ct_cone": Case("--steps 60 --size 32", "psnr", 25.7),
+    "image": Case("--steps 300 --size 128", "psnr_heldout", 20.5),
+    "audio": Case("--steps 500", "psnr_heldout", 42.8),
+    "occupancy": Case("--steps 300", "iou", 0.90),
+    "sphere": Case("--steps 300", "psnr_heldout", 48.0),
+    "nerf_scene": Case("--steps 300 --size 32", "psnr_heldout", 23.1),
+    "nerf_absorption": Case("--steps 300", "psnr_heldout", 33.4),
+    "deeponet_advection": error("--steps 300", 3e-01),
+    "deeponet_antiderivative": error("--steps 500", 8e-04),
+    "deeponet_burgers": error("--steps 200", 2e-01),
+    "deeponet_darcy": error("--steps 100", 1e-01),
+    "deeponet_diffusion_reaction": error("--steps 500", 1e-01),
+    "pinnacle_burgers1d": error("--steps 60", 7e-01),
+    "pinnacle_ns2d_c": error("--steps 60", 4e-02),
+    "pinnacle_pnd": error("--steps 60", 7e-06),
+    "pinnacle_poisson2d_c": error("--time-limit 60", 1e-5),
+    "pinnacle_wave1d_c": error("--time-limit 60", 1e-9),
+}
+"""Problem -> its run. Bounds are 2.5 times the error, or 1 dB below the PSNR, that was measured first."""
+
+
+def run(name: str, case: Case, folder: Path) -> dict[str, Any]:
+    """Run a problem in a process of its own.
+
+    Args:
+        name: Its name.
+        case: How.
+        folder: Where the run folder and the picture go.
+
+    Returns:
+        A row: problem, options, score, value, steps, processor seconds, parameters, machine.
+
+    Raises:
+        RuntimeError: The run failed.
+    """
+    out = folder / name
+    command = [sys.executable, "-m", "nfsolve", "run", name, *case.options.split(), "--out", str(out)]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(command, env=os.environ | ONE_THREAD, capture_output=True, text=True, check=False)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    if done.returncode:
+        raise RuntimeError(f"{name} ended with exit code {done.returncode}:\n{done.stderr[-2000:]}")
+    metrics = json.loads((out / "metrics.json").read_text())
+    return {
+        "problem": name,
+        "options": case.options,
+        "score": case.score,
+        "value": metrics[case.score],
+        "steps": metrics["steps"],
+        "processor_seconds": round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 1),
+        "parameters": metrics["parameters"],
+        **stamp(),
+    }
+
+
+def shrink(picture: Path, to: Path) -> None:
+    """Write a picture that is small enough to be kept in the repository."""
+    image = Image.open(picture).convert("RGB")
+    image.thumbnail((WIDTH, 3 * WIDTH))
+    image.save(to, "webp", quality=QUALITY, method=6)
+
+
+def page(name: str, row: dict[str, Any] | None) -> str:
+    """Write the page of a problem: docstring, command, picture, score, source.
+
+    Args:
+        name: Its name.
+        row: What was measured; None where the problem needs a file.
+    """
+    module = importlib.import_module(problem_names()[name].partition(":")[0])
+    source = Path(str(module.__file__)).relative_to(ROOT).as_posix()
+    text = inspect.cleandoc(module.__doc__ or "")
+    parts = [f"# {name}", f"```text\n{text}\n```", f"Source: [{source}](../../{source})"]
+    if row is None:
+        parts.append(f"There is no picture here, because it needs {NEED_FILES.get(name, SLOW)}.")
+    else:
+        parts += [
+            f"![What a short run of {name} finds]({name}.webp)",
+            f"The picture is from a run of seconds:\n\n    {command(row)}",
+            f"{words(row)} after {row['steps']} steps of {row['parameters']:,} parameters, in "
+            f"{row['processor_seconds']:.0f} processor seconds of one thread with start and pictures "
+            f"({row['date']}). The options keep it short and easy; default recipes reach more: [results](../results.md).",
+        ]
+    return "\n\n".join(parts) + "\n"
+
+
+def command(row: dict[str, Any]) -> str:
+    """Return the command of a row."""
+    return f"nfsolve run {row['problem']} {row['options']}"
+
+
+def words(row: dict[str, Any]) -> str:
+    """Word the score of a row."""
+    value = row["value"]
+    return {
+        "relative_l2": f"Relative L2 error {value:.1e}",
+        "psnr": f"PSNR {value:.1f} dB",
+        "psnr_heldout": f"PSNR {value:.1f} dB on what was held out",
+        "iou": f"Intersection over union {value:.3f}",
+    }[row["score"]]
+
+
+def index(rows: dict[str, dict[str, Any]]) -> str:
+    """Write the list of all problems by kind."""
+    lines = [
+        "# Gallery",
+        "",
+        "Every problem is one file to copy from. The scores are those of short runs, of seconds each, from which the",
+        "pictures are: `python -m scripts.gallery_pages`. What the default recipes reach: [results](../results.md),",
+        "[tomography](../tomography.md), [scenes](../scenes.md), [operators](../operators.md) and",
+        "[signals](../signals.md).",
+    ]
+    for kind, title in KINDS.items():
+        lines += ["", f"## {title}", "", "| problem | what it is | short run |", "|---|---|---|"]
+        for name, target in sorted(problem_names().items()):
+            if kind_of(target) == kind:
+                module, _, cls = target.partition(":")
+                said = inspect.cleandoc(getattr(importlib.import_module(module), cls).__doc__ or "").partition("\n")[0]
+                score = (
+                    words(rows[name])
+                    if name in rows
+                    else f"needs {NEED_FILES.get(name, SLOW).partition(' (')[0].partition(':')[0]}"
+                )
+                lines.append(f"| [{name}]({name}.md) | {said.replace('|', chr(92) + '|')} | {score} |")
+    return "\n".join(lines) + "\n"
+
+
+def main(arguments: list[str] | None = None, folder: Path = FOLDER) -> int:
+    """Run what is missing, and write all pages.
+
+    Args:
+        arguments: Of the command line.
+        folder: Where rows, pages and pictures go.
+
+    Returns:
+        Exit code: 1 where a score is outside its bound.
+    """
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--only", nargs="+", choices=sorted(CASES), help="problems to run again")
+    only = parser.parse_args(arguments).only
+    store = folder / "rows.json"
+    known = json.loads(store.read_text()) if store.exists() else []
+    rows = {row["problem"]: row for row in known if row["problem"] in CASES}
+    for name in only or sorted(CASES):
+        if only or rows.get(name, {}).get("options") != CASES[name].options:
+            with tempfile.TemporaryDirectory() as temporary:
+                rows[name] = run(name, CASES[name], Path(temporary))
+                shrink(Path(temporary) / name / "solution.png", folder / f"{name}.webp")
+            store.write_text(json.dumps([rows[key] for key in sorted(rows)], indent=1) + "\n")
+            print(f"{name}: {words(rows[name])}, {rows[name]['processor_seconds']} s", flush=True)
+    for name in (name for name, target in problem_names().items() if kind_of(target) in KINDS):
+        (folder / f"{name}.md").write_text(page(name, rows.get(name)))
+    (folder / "index.md").write_text(index(rows))
+    outside = [name for name, row in rows.items() if name in CASES and not CASES[name].holds(row["value"])]
+    for name in outside:
+        print(f"{name}: {words(rows[name])}, outside its bound {CASES[name].bound:g}", file=sys.stderr)
+    return 1 if outside else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
