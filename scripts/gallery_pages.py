@@ -182,7 +182,7 @@ def page(name: str, row: dict[str, Any] | None) -> str:
             f"The picture is from a run of seconds:\n\n    {command(row)}",
             f"{words(row)} after {row['steps']} steps of {row['parameters']:,} parameters, in "
             f"{row['processor_seconds']:.0f} processor seconds of one thread with start and pictures "
-            f"({row['date']}). The options keep it short and easy; default recipes reach more: [results](../results.md).",
+            f"({row['date']}). The options keep it short and easy; [default recipes](../results.md) reach more.",
         ]
     return "\n\n".join(parts) + "\n"
 
