@@ -266,6 +266,10 @@ class AdaptiveMarch:
         plan = plan.with_run(windows=len(self.pieces))
         return March(self.problem, plan, folder, report).finished([piece.run for piece in self.pieces])
 
+    def costs(self) -> float:
+        """Return about how many seconds an estimate takes."""
+        return sum(piece.seconds for piece in self.pieces) * WIDER**COST
+
     def estimate(self) -> ErrorEstimate:
         """Estimate the error of the whole by a linearised correction in each window, handed over to the next."""
         boths: list[nn.Module] = []

@@ -25,7 +25,8 @@ from nfsolve.run.estimate import (
 )
 from nfsolve.run.folder import METRICS, RunFolder, environment
 from nfsolve.run.ladder import COST, UNSEEN, Ladder, Trial, recipe_of
-from nfsolve.run.march import run_or_march
+from nfsolve.run.loop import Run
+from nfsolve.run.march import March, going_on, run_or_march
 from nfsolve.run.plan import Plan
 from nfsolve.run.relative import balance
 from nfsolve.run.report import note, reporter
@@ -43,8 +44,12 @@ NO_TIME = ErrorEstimate({}, False, "not available: there was no time for a secon
 PROBE = 0.3  # of what is left, that the first of several windows may take
 POOR = 1e-5  # held-out residual of it, relative to that of the zero field, above which a network comes first
 MARCH = 0.8  # of what is left, that all windows may take
-NETWORK = 0.2  # of it that must be left for a network to be tried after them
+NETWORK = 0.2  # of the time limit that must be left for a network to be tried
+GOOD_NETWORK = 0.4  # the same where it must be good to be of use
+FAIR = 1e-4  # held-out residual, relative to that of the zero field, below which it must
+FEW_WINDOWS = 5.0  # times what a trial took, which windows take that may be better than one that is not good
 MANY_WINDOWS = 12.0  # times what a trial took, which windows in its place may take
+WORTHWHILE = 0.1  # of what it took, that more time for a network must be
 KEPT = 3.0  # times what a trial took, for taking its features after all
 WELL_ENOUGH = 1e-9  # held-out residual, relative to that of the zero field, that no windows need to lower
 NETWORK_POINTS = {1: 100, 2: 1500, 3: 3000}
@@ -114,6 +119,7 @@ class Automatic:
         self.started = time.perf_counter()
         self.limit = plan.run.time_limit or SECONDS
         self.decisions: dict[str, Any] = {"trials": [], "chosen": []}
+        self._last: Run | March | None = None
         self.report = reporter(_without_bar(report), 0, None)
         self.ladder = Ladder(problem, plan.run.seed, SHARE * self.limit, plan.run.device, self._tell)
         if folder is not None:
@@ -147,8 +153,8 @@ class Automatic:
         """Whether windows of time promise more than one set of features at all times, which may be good already."""
         if trial.windows > 1:
             return True
-        enough = self.left() > MANY_WINDOWS * trial.seconds or trial.relative > GOOD
-        return enough and goal < trial.relative <= UNSEEN
+        many = self.left() > (MANY_WINDOWS if trial.relative <= GOOD else FEW_WINDOWS) * trial.seconds
+        return (many or trial.relative > FAIR) and goal < trial.relative <= UNSEEN
 
     def _in_windows(self, trial: Trial) -> Solution | None:
         """March through time; train a network as well where that leaves much, and return the better one.
@@ -164,12 +170,13 @@ class Automatic:
         if first > POOR:
             network = self._network(first, 0.5 * self.left() if first <= HOPELESS else 0.0)
             if self._relative(network) < first or network.interrupted:
-                return self._finish(network, None)
+                return self._finish(self._trained_on(network), None)
         kept = KEPT * trial.seconds if trial.windows == 1 else 0.0
         march.allow(MARCH * max(self.left() - kept, 0.0))
         solution = march.solution() if march.go() else None
         reached, whole = self._relative(solution), trial.relative if trial.windows == 1 else math.inf
-        if network is None and reached > GOOD and self.left() > NETWORK * self.limit:
+        after = march.costs() if solution is not None else 0.0
+        if network is None and reached > GOOD and self._is_network_worthwhile(reached, after):
             network = self._network(min(reached, first), foretold(self.problem))
         trained = self._relative(network)
         if network is not None and (network.interrupted or trained <= min(reached, whole)):
@@ -186,6 +193,8 @@ class Automatic:
         """Train a network, and take the features after all where they are better."""
         left = trial.relative if features is None and trial is not None else self._relative(features)
         known = features is not None or (trial is not None and trial.windows == 1)
+        if trial is not None and known and left <= FAIR and not self._is_network_worthwhile(left, 2 * trial.seconds):
+            return self._finish(features or self._features(trial), trial)
         network = self._network(left, 2 * trial.seconds if trial is not None and known else 0.0)
         reached = self._relative(network)
         if trial is None or network.interrupted or not known or reached <= left:
@@ -194,6 +203,11 @@ class Automatic:
             f"random features are better after all: the network leaves {reached:.1e} times what the zero field does"
         )
         return self._finish(self._features(trial), trial)
+
+    def _is_network_worthwhile(self, left: float, kept: float) -> bool:
+        """Whether there is the time for a network that does better than what leaves so much, beside an estimate."""
+        part = NETWORK if left > FAIR else GOOD_NETWORK
+        return self.left() - kept > part * self.limit
 
     def _features(self, trial: Trial) -> Solution:
         words = f"{trial.width} random features" + (f" in {trial.windows} windows" if trial.windows > 1 else "")
@@ -217,7 +231,19 @@ class Automatic:
         plan = Plan.of(recipe, RunOptions(**options))
         if self.folder is not None:
             self.folder.clear()
-        return run_or_march(self.problem, plan, self.folder, self.kind).go()
+        self._last = run = run_or_march(self.problem, plan, self.folder, self.kind)
+        return run.go()
+
+    def _trained_on(self, network: Solution) -> Solution:
+        """Train a network on where only its share of the time had ended, and return it."""
+        seconds, run = self.left() - foretold(self.problem), self._last
+        if not network.stopped.startswith("time limit") or seconds < WORTHWHILE * network.seconds:
+            return network
+        assert isinstance(run, Run)
+        self._decide(f"the network is trained for another {seconds:.0f} s")
+        plan = run.plan.with_run(time_limit=run.watch.elapsed + seconds)
+        state = going_on(run.state() | {"history": run.history}, plan)
+        return Run(self.problem, plan, self.folder, self.kind, state).go()
 
     def _options(self) -> dict[str, Any]:
         run = self.plan.run
@@ -234,7 +260,7 @@ class Automatic:
 
     def _finish(self, solution: Solution, trial: Trial | None, march: AdaptiveMarch | None = None) -> Solution:
         """Add the estimate of the error and what choosing took."""
-        told = isinstance(solution.metrics.get("error_estimate"), float)
+        told = "error_estimate" in solution.metrics  # by the run of a network
         if not (told or solution.failed or can_estimate(self.problem)):
             found = self._estimate(solution, trial) if march is None else self._estimate_march(march)
             solution.metrics |= found.metrics()

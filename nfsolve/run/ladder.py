@@ -128,7 +128,8 @@ class Ladder:
         best = self._of_few() if self.d >= MANY else self._grow(1, cautious=may)
         if may and not (best and best.relative <= (NEEDS_WINDOWS if self.d == 1 else SEEN)):
             best = self._in_windows(best)
-            if best is not None and best.windows == 1 and best.relative > goal:
+            seen = best is not None and (self.d < 3 or best.relative <= SEEN)  # in space, many features are dear
+            if best is not None and seen and best.windows == 1 and best.relative > goal:
                 more = self._grow(1)  # windows did not help: take as many features as fit
                 best = more if more is not None and more.relative < best.relative else best
         return best

@@ -465,7 +465,7 @@ class Run:
         grown = "" if self.interrupted else diverged((self.history or [{}])[0], scores, self.problem.weights())
         stopped = grown or self.stopped
         scores |= {f"unknown/{n}": v for n, v in self.objective.unknown_values().items()}
-        if not (grown or self.failed or bare):
+        if not (grown or self.failed or bare or self._silent):  # a silent run is judged by who made it
             scores |= affordable_estimate(self.problem, self.field, self.data, self.plan.run.seed, self.seconds)
         scores |= self._speeds()
         scores |= {f"seconds/{part}": round(seconds, 3) for part, seconds in self.clocked().items()}
