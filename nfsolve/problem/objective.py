@@ -19,7 +19,7 @@ from nfsolve.diff import Unsupported, jacobian_by_rows
 from nfsolve.problem.coupling import couples, perturbed
 from nfsolve.problem.mistakes import check_residual, first_bad_point, in_words
 from nfsolve.problem.problem import Batch, Problem, SamplerState
-from nfsolve.problem.rows import leading, row_count
+from nfsolve.problem.rows import leading, row_count, rows_at_once
 from nfsolve.problem.spread import Layout, SpreadField, divided
 from nfsolve.problem.unknowns import NoNumbers, Unknowns
 from nfsolve.weighting import Constant, Weighting, Weights
@@ -93,6 +93,7 @@ class Objective(LeastSquares):
         self._recordable: dict[str, bool] = {}  # residual name -> whether its Jacobian comes from linear layers
         self.unused: tuple[str, ...] = ()  # unknown scalars in no residual, which `check` finds
         self._coupled = coupled
+        self._piece = PIECE if compile else rows_at_once(self.system, PIECE)
         self._evaluate = torch.compile(self._evaluate_eagerly) if compile else self._evaluate_eagerly
         super().__init__(self._stack_at, dict(self.system.named_parameters()))
         if ranks and compile:
@@ -293,14 +294,15 @@ class Objective(LeastSquares):
         done, width = 0, sum(p.numel() for p in params.values())
         for name, points, size, first in self._own():
             n = leading(points)
-            step = n if out is not None or name in self.coupled else max(1, at_once * n // size)
+            step = self._piece if out is not None else max(1, at_once * n // size)
+            step = max(n, 1) if name in self.coupled else step
             for i in range(0, n, step):
                 j = min(i + step, n)
-                part = points if step == n else _rows(points, i, j)
+                part = points if step >= n else _rows(points, i, j)
                 count = size * (j - i) // n
                 block = next(iter(params.values())).new_empty(count, width) if out is None else out[done : done + count]
                 done += count
-                yield self._fill(name, params, part, block, self._scale(name, first + i)), block
+                yield self._fill(name, params, part, block, self._scale(name, first + i, step >= n)), block
 
     def _own(self) -> Iterator[tuple[str, Any, int, int]]:
         """Yield the residuals of this rank: name, points, entries, and the number of the first row among all."""
@@ -313,9 +315,9 @@ class Objective(LeastSquares):
                 size = (rows.stop - rows.start) * layout.shapes[name][1]
                 yield name, part[name], size, rows.start
 
-    def _scale(self, name: str, first: int) -> Scale:
-        """Return the factor on rows of a residual of which the first has a number among all."""
-        if not self.ranks and not first:
+    def _scale(self, name: str, first: int, is_whole: bool = True) -> Scale:
+        """Return the factor on rows of a residual: all rows of this rank, or some, the first with a number among all."""
+        if is_whole and not self.ranks:
             return partial(self.weights.scale, name)
         return lambda r: self.weights.scale(name, r, self.sizes[name], slice(first, first + len(r)))
 
@@ -438,13 +440,14 @@ class Objective(LeastSquares):
         evaluate = self._evaluate_eagerly if eagerly else partial(self._named_at, params)
         held = self.parameters if params is None else params.values()
         graph = torch.is_grad_enabled() and any(p.requires_grad for p in held)
-        long = [] if graph or not self.problem.pointwise else [name for name, rows in batch.items() if _is_long(rows)]
+        piece, pointwise = self._piece, self.problem.pointwise
+        long = [] if graph or not pointwise else [name for name, rows in batch.items() if _is_long(rows, piece)]
         long = [name for name in long if name not in self.coupled]
         if not long:
             return evaluate(batch)
         found = evaluate({name: rows for name, rows in batch.items() if name not in long})
         for name in long:
-            pieces = [_rows(batch[name], i, i + PIECE) for i in range(0, leading(batch[name]), PIECE)]
+            pieces = [_rows(batch[name], i, i + piece) for i in range(0, leading(batch[name]), piece)]
             found[name] = torch.cat([evaluate({name: piece})[name] for piece in pieces])
         return {name: found[name] for name in batch if name in found}
 
@@ -570,9 +573,9 @@ def _some(n: int, most: int) -> Tensor:
     return torch.randperm(n, generator=Generator().manual_seed(0))[:most]
 
 
-def _is_long(rows: Any) -> bool:
+def _is_long(rows: Any, piece: int = PIECE) -> bool:
     leaves = tree_leaves(rows)
-    return bool(leaves) and isinstance(leaves[0], Tensor) and leaves[0].dim() > 0 and len(leaves[0]) > PIECE
+    return bool(leaves) and isinstance(leaves[0], Tensor) and leaves[0].dim() > 0 and len(leaves[0]) > piece
 
 
 def _rows(rows: Any, start: int, stop: int) -> Any:

@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any, Self, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._pytree import register_pytree_node, tree_leaves
 
 from nfsolve._core.errors import unknown
 
 T = TypeVar("T")
+CACHE = 2**20  # numbers of a layer that a CPU holds in its cache, about
+LEAST = 256  # rows that are worth a call
 
 
 def as_pytree(cls: type[T]) -> type[T]:
@@ -165,3 +167,22 @@ def row_count(rows: Any) -> int | None:
 def leading(rows: Any) -> int:
     """Return the number of rows of the tensors in a pytree."""
     return len(tree_leaves(rows)[0])
+
+
+def rows_at_once(module: Any, most: int) -> int:
+    """Return how many points are evaluated at once without a graph.
+
+    A wide layer with its derivatives leaves the cache of a CPU after some hundred points; smaller pieces are several
+    times faster.
+
+    Args:
+        module: The field, or what holds it; a plain function has no layers.
+        most: Largest number, for memory.
+
+    Returns:
+        The number of points.
+    """
+    layers = [m for m in module.modules() if isinstance(m, nn.Linear)] if isinstance(module, nn.Module) else []
+    if not layers or layers[0].weight.device.type != "cpu":
+        return most
+    return min(max(CACHE // max(layer.out_features for layer in layers), LEAST), most)

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from nfsolve.problem import Problem
-from nfsolve.problem.rows import leading
+from nfsolve.problem.rows import leading, rows_at_once
 
 LARGER = 3.0  # times the trained residual, from which a user is warned
 TERMS = 10.0  # times the first residual, as large as the terms may be of which rounding is left
@@ -50,7 +50,7 @@ def _evaluated(
         yield from ((name, r) for name, r in residuals.items() if name in fresh or name not in trained)
         return
     for name, rows in fresh.items():
-        parts = [rows] if name in coupled else _pieces(rows)
+        parts = [rows] if name in coupled else _pieces(rows, rows_at_once(field, PIECE))
         yield name, torch.cat([problem.residuals(field, {name: part})[name] for part in parts])
 
 
@@ -124,5 +124,5 @@ def mean_rms(rows: list[dict[str, Any]]) -> dict[str, float]:
     return {name: math.sqrt(sum(v * v for v in found) / len(found)) for name, found in values.items()}
 
 
-def _pieces(rows: Any) -> list[Any]:
-    return [tree_map(lambda leaf: leaf[i : i + PIECE], rows) for i in range(0, leading(rows), PIECE)]  # noqa: B023  # used at once
+def _pieces(rows: Any, n: int) -> list[Any]:
+    return [tree_map(lambda leaf: leaf[i : i + n], rows) for i in range(0, leading(rows), n)]  # noqa: B023  # used at once

@@ -6,9 +6,11 @@ import torch
 from nfsolve import RandomFeatures
 from nfsolve._core.random import generator
 from nfsolve.problem import Objective, SamplerState
+from nfsolve.problem.rows import rows_at_once
 from nfsolve.run.beginning import is_linear
 from nfsolve.run.points import ROWS, ROWS_IN_SPACE, points_for
-from nfsolve.run.relative import RelativeResidual
+from nfsolve.run.relative import RelativeResidual, balance
+from nfsolve.weighting.scheme import Weights
 from tests.automatic import cases, more_cases
 
 
@@ -86,3 +88,25 @@ def test_sizes_are_told_from_few_rows():
     with torch.no_grad():
         whole = {name: r.numel() for name, r in objective.residuals().items()}
     assert objective.sizes == whole
+
+
+@pytest.mark.parametrize("piece", [7, 64, 10**6])
+def test_jacobians_and_residuals_are_the_same_in_pieces(piece):
+    problem = cases.CoolingBlock()
+    objective = objective_of(problem)
+    objective.weights = Weights(balance(problem), {"initial": 3.0})
+    objective.reweigh(0)
+    theta = torch.randn(len(objective.theta()), generator=generator(0, "theta"), dtype=torch.float64)
+    objective._piece = piece
+    residual, jacobian = objective.jacobian(theta)
+    assert torch.allclose(residual, objective.stacked(theta), rtol=1e-12)
+    step = torch.randn(len(theta), generator=generator(1, "theta"), dtype=torch.float64)
+    assert torch.allclose(residual + jacobian @ step, objective.stacked(theta + step), rtol=1e-9)
+    by_rows = objective.jacobian_rows(theta, at_once=piece)[1].whole()
+    assert torch.allclose(by_rows, jacobian, rtol=1e-12)
+
+
+def test_points_at_once_follow_the_widest_layer():
+    assert rows_at_once(objective_of(cases.Heat(), 40).system, 10**5) == 2**20 // 40
+    assert rows_at_once(objective_of(cases.Heat(), 10000).system, 10**5) == 256
+    assert rows_at_once(torch.sin, 10**5) == 10**5
