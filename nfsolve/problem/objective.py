@@ -316,7 +316,7 @@ class Objective(LeastSquares):
                 yield name, part[name], size, rows.start
 
     def _scale(self, name: str, first: int, is_whole: bool = True) -> Scale:
-        """Return the factor on rows of a residual: all rows of this rank, or some, the first with a number among all."""
+        """Return the factor on all rows of a residual that are here, or on some, the first with a number among all."""
         if is_whole and not self.ranks:
             return partial(self.weights.scale, name)
         return lambda r: self.weights.scale(name, r, self.sizes[name], slice(first, first + len(r)))
