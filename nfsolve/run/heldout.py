@@ -93,6 +93,11 @@ def warnings(
     return found
 
 
+def row_before(history: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the row of a history before the first step, empty where none was kept."""
+    return next((row for row in history if row["step"] == 0), {})
+
+
 def diverged(first: dict[str, Any], last: dict[str, Any], weights: dict[str, float]) -> str:
     """Say that a run ends much farther from a solution than it began.
 

@@ -18,7 +18,7 @@ from nfsolve.run.beginning import start_at_rest
 from nfsolve.run.clock import Deadline, OutOfTime, Stopwatch
 from nfsolve.run.estimate import affordable_estimate
 from nfsolve.run.folder import METRICS, RunFolder, SaveError, check_same_problem, environment, load_weights
-from nfsolve.run.heldout import diverged, held_out, rms, warnings
+from nfsolve.run.heldout import diverged, held_out, rms, row_before, warnings
 from nfsolve.run.interrupt import Interrupt
 from nfsolve.run.plan import Plan, check_finite, make_field
 from nfsolve.run.posterior import places, posterior
@@ -308,7 +308,7 @@ class Run:
 
     def _warnings(self, scores: dict[str, Any]) -> list[str]:
         """Say what is larger on fresh points, with windows of time as a cure where they can be had."""
-        first, timed = (self.history or [{}])[0], may_have_windows(self.problem)
+        first, timed = row_before(self.history), may_have_windows(self.problem)
         return warnings(scores, self._dtype, first, self.objective.coupled, timed)
 
     def _speeds(self) -> dict[str, float]:
@@ -462,7 +462,7 @@ class Run:
 
     def _scored(self, trained: dict[str, float], bare: bool) -> Solution:
         scores: dict[str, Any] = {} if self.failed else trained | self._held_out() | self._full_scores(bare)
-        grown = "" if self.interrupted else diverged((self.history or [{}])[0], scores, self.problem.weights())
+        grown = "" if self.interrupted else diverged(row_before(self.history), scores, self.problem.weights())
         stopped = grown or self.stopped
         scores |= {f"unknown/{n}": v for n, v in self.objective.unknown_values().items()}
         if not (grown or self.failed or bare or self._silent):  # a silent run is judged by who made it

@@ -12,7 +12,7 @@ from nfsolve._core.ranks import ALONE, Ranks
 from nfsolve.fields import Windows
 from nfsolve.problem import Marched, Problem, check_windows, cuts_of, window_of
 from nfsolve.run.folder import RunFolder, SaveError, check_same_problem, environment, load_weights
-from nfsolve.run.heldout import diverged, held_out, mean_rms, warnings
+from nfsolve.run.heldout import diverged, held_out, mean_rms, row_before, warnings
 from nfsolve.run.loop import Run, finish
 from nfsolve.run.plan import Plan, make_field
 from nfsolve.run.report import reporter
@@ -229,9 +229,9 @@ class March:
         counts = {key: value + sum(window[key] for window in self.done) for key, value in _counts(run).items()}
         parts = [*(window["parts"] for window in self.done), run.clocked()]
         scores |= {f"seconds/{name}": round(sum(part[name] for part in parts), 3) for name in parts[-1]}
-        first = (self.rows(run.history) or [{}])[0]
-        said = self.problem.cautions() + warnings(scores, dtype, first, run.objective.coupled, timed=True)
-        grown = "" if run.interrupted else diverged(first, scores, self.problem.weights())
+        begun = row_before(self.rows(run.history))
+        said = self.problem.cautions() + warnings(scores, dtype, begun, run.objective.coupled, timed=True)
+        grown = "" if run.interrupted else diverged(begun, scores, self.problem.weights())
         stopped = f"window {len(self.fields) + 1}/{self.plan.run.windows}: {grown or run.stopped}"
         parameters = sum(p.numel() for p in field.parameters())
         return Solution(

@@ -14,7 +14,7 @@ from nfsolve.optim import GaussNewton
 from nfsolve.problem import Rows, Stage
 from nfsolve.problem.pde.conditions import boundary, face, interior
 from nfsolve.problem.pde.pde import PDE
-from nfsolve.run.heldout import NEGLIGIBLE, mean_rms, warnings
+from nfsolve.run.heldout import NEGLIGIBLE, diverged, mean_rms, row_before, warnings
 
 LARGE = partial(MLP, width=20, depth=2)
 SMALL = partial(MLP, width=6, depth=1)
@@ -234,3 +234,10 @@ def test_a_domain_that_follows_from_parameters_is_cut_into_windows():
     problem, options = Long(end=1.0, n_points=30, n_face=4), {"windows": 2, "dtype": "float64", "report": None}
     solution = nfsolve.solve(problem, SMALL, GaussNewton, steps=20, **options)
     assert solution.metrics["heldout/equation"] < 1e-2 and problem.domain.bounds == ((0.0, 1.0),)
+
+
+def test_a_run_without_a_row_before_its_first_step_has_not_diverged():
+    after = [{"step": 3, "rms/balance": 1e-12}, {"step": 5, "rms/balance": 1e-3}]
+    assert diverged(row_before(after), after[-1], {}) == ""
+    before = [{"step": 0, "rms/balance": 1e-12}, *after]
+    assert diverged(row_before(before), after[-1], {}).startswith("diverged")
