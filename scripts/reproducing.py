@@ -3,44 +3,18 @@
 import argparse
 import dataclasses
 import json
-import os
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
-from nfsolve.studies.comparison import Settings, Words, compare_words
+from nfsolve.studies.comparison import Words, compare_words
+from scripts.campaign import WORK, Table, campaign, is_there
 from scripts.measuring import FOLDER, markdown, stamp
 
-WORK = Path("comparisons")
-
-
-@dataclass(frozen=True)
-class Table:
-    """One table of a reproduction.
-
-    Attributes:
-        name: Short, for file names.
-        title: Heading.
-        what: The problem.
-        methods: The methods, the baseline first.
-        settings: How they are compared.
-        options: Options of every run.
-        published: Method -> what the paper says of it, in its own setting.
-        note: What is different from the paper, and what to look at.
-    """
-
-    name: str
-    title: str
-    what: str
-    methods: Sequence[Words]
-    settings: Settings
-    options: Sequence[str] = ()
-    published: dict[str, str] = field(default_factory=dict)
-    note: str = ""
+__all__ = ["Table", "found", "made_from", "method", "parser", "reproduce"]
+QUARTER = 0.25
 
 
 def parser(
-    description: str, scale: float = 0.25, means: str = "pixels a side and on the width; 1 is the paper"
+    description: str, scale: float = QUARTER, means: str = "pixels a side and on the width; 1 is the paper"
 ) -> argparse.ArgumentParser:
     """Return the options that all reproductions have; ``scale`` is the default factor on what ``means`` says."""
     made = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
@@ -52,9 +26,37 @@ def parser(
     return made
 
 
+def made_from(
+    name: str, intro: str, made: argparse.ArgumentParser, tables: Callable[[argparse.Namespace], Sequence[Table]]
+) -> None:
+    """Read the command line of a reproduction, and make its tables, or with ``--full`` go on with its campaign.
+
+    Args:
+        name: Of the reproduction.
+        intro: First paragraph of the report.
+        made: The parser of its options, without those of a campaign.
+        tables: Makes the tables from the options; ``said.full`` says whether the paper's own budgets are to be taken.
+    """
+    made.add_argument("--full", action="store_true", help="the paper's size; each run is kept at once, see --hours")
+    made.add_argument("--hours", type=float, help="with --full: start no run after so many hours")
+    made.set_defaults(scale=None)
+    said = complete(made.parse_args())
+    if said.hours is not None and not said.full:
+        made.error("--hours belongs to --full")
+    if said.full:
+        campaign(name, intro, made, lambda found: tables(complete(found)), said)
+    else:
+        reproduce(name, intro, tables(said), said)
+
+
+def complete(said: argparse.Namespace) -> argparse.Namespace:
+    """Return the options with a scale: that of the paper, or a quarter of it."""
+    return argparse.Namespace(**vars(said) | ({"scale": 1.0 if said.full else QUARTER} if said.scale is None else {}))
+
+
 def found(name: str) -> str:
     """Return the name of a file under $NFSOLVE_DATA, or an empty string, with which a problem takes its own data."""
-    return name if (Path(os.environ.get("NFSOLVE_DATA", ".")) / name).is_file() else ""
+    return name if is_there(name) else ""
 
 
 def method(name: str, *words: str, rates: Sequence[float] = (), **labels: str) -> Words:
