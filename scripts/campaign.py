@@ -15,6 +15,7 @@ import multiprocessing.connection
 import os
 import pickle
 import shlex
+import shutil
 import statistics
 import threading
 import time
@@ -137,14 +138,19 @@ def row_of(job: Job, outcome: Outcome, out: Path) -> Row:
 
 
 def restore(rows: Sequence[Row], out: Path) -> None:
-    """Write run folders from rows, so that a comparison finds these runs done.
+    """Write run folders from rows, so that a comparison finds these runs done, and only these.
+
+    A run that was killed between its end and its row is done again.
 
     Args:
         rows: The rows of one table.
         out: Folder of the comparison.
     """
-    for row in rows:
-        folder = out / "runs" / row["run"]
+    known = {out / "runs" / row["run"] for row in rows}
+    for folder in (out / "runs").glob("*/*"):
+        if folder not in known and read(folder) is not None:
+            shutil.rmtree(folder)
+    for folder, row in ((out / "runs" / row["run"], row) for row in rows):
         if read(folder) is not None:
             continue
         folder.mkdir(parents=True, exist_ok=True)

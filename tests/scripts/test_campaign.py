@@ -118,11 +118,14 @@ def test_a_run_that_is_killed_in_the_middle_goes_on_from_its_checkpoint(go, monk
     assert resumed == [True]
 
 
-def test_what_failed_is_a_row_and_not_tried_again(tmp_path):
+def test_what_failed_is_a_row_and_what_has_no_row_was_not_done(tmp_path):
     job = jobs.Job(tables(Namespace(scale=1))[0].methods[0].method("image", ImageFit, OPTIONS), (), 0, 6)
     failed = jobs.Outcome({}, [], "it does not fit")
+    (rowless := tmp_path / "runs" / "siren" / "seed1").mkdir(parents=True)  # killed before its row was written
+    (rowless / jobs.ERROR).write_text("it ended")
     campaign.restore([campaign.row_of(job, failed, tmp_path)], tmp_path)
     assert jobs.read(job.folder(tmp_path)) == failed
+    assert not rowless.exists()
 
 
 def test_only_what_decides_the_runs_tells_rows_apart_and_one_run_at_a_time_is_done(go):
