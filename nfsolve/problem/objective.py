@@ -445,7 +445,8 @@ class Objective(LeastSquares):
         long = [name for name in long if name not in self.coupled]
         if not long:
             return evaluate(batch)
-        found = evaluate({name: rows for name, rows in batch.items() if name not in long})
+        short = {name: rows for name, rows in batch.items() if name not in long}
+        found = evaluate(short) if short else {}  # problems need not know a batch without points
         for name in long:
             pieces = [_rows(batch[name], i, i + piece) for i in range(0, leading(batch[name]), piece)]
             found[name] = torch.cat([evaluate({name: piece})[name] for piece in pieces])
