@@ -60,6 +60,8 @@ class Measurement(Problem):
         tv: Weight of the total variation of the field on the grid, for fields of order one. `nfsolve.weighting`'s
             Discrepancy changes it until the misfit is that of the noise.
         tv_power: Exponent of the lengths of the differences; below 1 for bodies of constant value.
+        slopes: Weight of the squared slopes of the field on the grid, for smooth fields. Discrepancy(penalty="slopes")
+            changes it as well; error bars take it for the prior of the field.
         shape: Points of the grid along each axis.
 
     Examples:
@@ -77,6 +79,7 @@ class Measurement(Problem):
 
     tv: float = field(default=0.0, kw_only=True)
     tv_power: float = field(default=1.0, kw_only=True)
+    slopes: float = field(default=0.0, kw_only=True)
 
     shape: ClassVar[tuple[int, ...]]
     unknowns = "u"
@@ -161,11 +164,24 @@ class Measurement(Problem):
         if self.tv:
             columns = [root_gradient(column.reshape(self.shape), power=self.tv_power) for column in values.T]
             found["variation"] = torch.cat(columns, 1)
+        if self.slopes:
+            found["slopes"] = self._slopes(values)
         return found
 
+    def _slopes(self, values: Tensor) -> Tensor:
+        """Return the slopes between neighbours on the grid ``(l, k)``."""
+        grid = values.reshape(*self.shape, -1)
+        widths = [(high - low) / n for (low, high), n in zip(self.domain.bounds, self.shape, strict=True)]
+        parts = [grid.diff(dim=i).reshape(-1, grid.shape[-1]) / width for i, width in enumerate(widths)]
+        return torch.cat(parts)
+
     def weights(self) -> dict[str, float]:
-        """Return the weight of the total variation."""
-        return {"variation": self.tv}
+        """Return the weights of the total variation and of the slopes."""
+        return {"variation": self.tv} | ({"slopes": self.slopes} if self.slopes else {})
+
+    def prior_residuals(self) -> tuple[str, ...]:
+        """Slopes are the logarithm of a prior: that of a random field whose increments are independent."""
+        return ("slopes",) if self.slopes else ()
 
     def noisy_residuals(self) -> tuple[str, ...]:
         """Noise is in the data."""

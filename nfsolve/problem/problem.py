@@ -215,6 +215,14 @@ class Problem(ABC):
         """Return the names of the residuals that hold noisy measurements; all others are exact at the truth."""
         return ()
 
+    def prior_residuals(self) -> tuple[str, ...]:
+        """Return the names of residuals that say how smooth or small a solution is before anything was measured.
+
+        Error bars take them for a Gaussian prior, whose deviation follows from their weight beside that of the
+        measurements; all other residuals that are not noisy are taken as exact.
+        """
+        return ()
+
     def metrics(self, field: FieldFunction, data: Batch) -> dict[str, Any]:
         """Score a field.
 

@@ -30,6 +30,7 @@ class NoisyRows:
         residual: ``(N,)``.
         jacobian: ``(N, P)``.
         noisy: Mask of the measured rows ``(N,)``.
+        prior: Mask of the rows of a prior ``(N,)``.
         scale: Factor by which the residual of each row was multiplied ``(N,)``.
         names: The measured residuals.
         shapes: Their shapes ``(n, k)``.
@@ -38,6 +39,7 @@ class NoisyRows:
     residual: Tensor
     jacobian: Tensor
     noisy: Tensor
+    prior: Tensor
     scale: Tensor
     names: tuple[str, ...]
     shapes: dict[str, torch.Size]
@@ -66,10 +68,28 @@ class NoisyRows:
             )
         residual, jacobian = objective.jacobian(objective.theta())
         scales = [(objective.weights.scale(name, r) * torch.ones_like(r)).reshape(-1) for name, r in residuals.items()]
-        noisy = torch.cat([torch.full((r.numel(),), name in names, device=r.device) for name, r in residuals.items()])
+        guessed = set(objective.problem.prior_residuals()) - set(names)
+        noisy, prior = (
+            torch.cat([torch.full((r.numel(),), name in group, device=r.device) for name, r in residuals.items()])
+            for group in (names, guessed)
+        )
         kept = tuple(name for name in residuals if name in names)
         shapes = {name: residuals[name].shape for name in kept}
-        return cls(residual.detach(), jacobian.detach(), noisy, torch.cat(scales), kept, shapes)
+        return cls(residual.detach(), jacobian.detach(), noisy, prior, torch.cat(scales), kept, shapes)
+
+    @property
+    def exact(self) -> Tensor:
+        """The rows of equations ``(m, P)``."""
+        return self.jacobian[~(self.noisy | self.prior)]
+
+    @property
+    def uncertain(self) -> Tensor:
+        """The measured rows, and after them those of a prior ``(n, P)``."""
+        return torch.cat([self.jacobian[self.noisy], self.jacobian[self.prior]])
+
+    def widths(self, known: Tensor, typical: float) -> Tensor:
+        """Return the deviations of the uncertain rows ``(n,)``: a prior's follow from its weight."""
+        return torch.cat([known, known.new_full((int(self.prior.sum()),), typical)])
 
     def groups(self) -> dict[str, list[slice]]:
         """Return the places of each column of each measured residual among the noisy rows."""
@@ -184,13 +204,13 @@ def not_converged(objective: Objective, solved: Propagation, rows: NoisyRows, ro
     ]
 
 
-def lightly_weighed(objective: Objective, rows: NoisyRows, pull: Tensor, known: Tensor, spread: Tensor) -> list[str]:
+def lightly_weighed(objective: Objective, rows: NoisyRows, pull: Tensor, widths: Tensor, spread: Tensor) -> list[str]:
     """Say where equations weigh so little against the measurements that intervals are wider than they need be."""
-    exact = rows.jacobian[~rows.noisy]
+    exact = rows.exact
     if not len(exact) or not len(spread):
         return []
-    lighter = Propagation(math.sqrt(LIGHTER) * exact, rows.jacobian[rows.noisy], pull)
-    ratio = spread / scalars(objective, lighter.root(known, 0.0)).norm(dim=1)
+    lighter = Propagation(math.sqrt(LIGHTER) * exact, rows.uncertain, pull)
+    ratio = spread / scalars(objective, lighter.root(widths, 0.0)).norm(dim=1)
     worst = int(ratio.argmax())
     if not ratio[worst] > GAIN:
         return []

@@ -6,7 +6,9 @@ rows as they are weighed, and this gives the covariance (see `nfsolve.linalg.pro
 enforced it is that of classical nonlinear least squares for the map from parameters to observations (Seber & Wild,
 Nonlinear Regression, 1989, section 2.1); where they are weighed lightly it is wider, as the estimate then is. Weights
 of the field have a prior of their own size about where they are, so that what the data do not see stays finite, as in
-the Laplace approximation of D. MacKay, Neural Computation 4 (1992) 448; unknown scalars have none.
+the Laplace approximation of D. MacKay, Neural Computation 4 (1992) 448; unknown scalars have none. Residuals that are a
+prior, as the slopes of a smooth field, are drawn as well: without that, bands have no part for the bias that smoothing
+brings (G. Wahba, J. R. Stat. Soc. B 45 (1983) 133).
 """
 
 import copy
@@ -25,8 +27,9 @@ from nfsolve._core.errors import InputError, unknown
 from nfsolve._core.random import generator
 from nfsolve.domains import Domain
 from nfsolve.linalg.propagation import Propagation, correlations
-from nfsolve.problem import Objective, Problem, Unknown
+from nfsolve.problem import PDE, Objective, Problem, Unknown
 from nfsolve.problem.pde.sample import evaluation_points
+from nfsolve.run.design import NextMeasurement, remaining_share
 from nfsolve.run.noisy import (
     Noise,
     NoisyRows,
@@ -39,7 +42,8 @@ from nfsolve.run.noisy import (
 from nfsolve.run.solution import Solution, columns_of
 from nfsolve.weighting import Constant, Weights
 
-PLACES = 2500
+PLACES = 2500  # points of stored bands
+COARSE = 250  # points of averages over a domain
 PIECE = 1024  # points of a band whose Jacobian is held at once
 
 
@@ -163,6 +167,87 @@ class Posterior:
         rows = torch.cat([columns[key].reshape(value.numel(), -1) for key in params], 1)
         return self._estimate(value, (rows @ self.root).norm(dim=1).reshape(value.shape), level)
 
+    def next_measurement(
+        self, candidates: Any, of: str = "", target: str = "", *, at: Any = None, noise: Any = None
+    ) -> NextMeasurement:
+        """Return how much one more measurement at each candidate would reduce a variance.
+
+        Args:
+            candidates: Points ``(n, d)`` at which one more value could be measured.
+            of: What would be measured, an unknown or a derivative (``u``, ``u_x``); may be left out for a field with
+                one unknown.
+            target: What is to be known better: an unknown scalar, or an unknown or a derivative, on average over
+                ``at``; default what is measured.
+            at: Points ``(m, d)`` of that average; default a grid of about 250 points of the domain.
+            noise: Standard deviation of the new measurement; default that of the measured residual, where there is one.
+
+        Raises:
+            InputError: A name is not known, the noise is not positive or not known, or nothing is uncertain.
+        """
+        net, problem = self._objective.system.field, self._objective.problem
+        outputs: list[str] = list(getattr(net, "outputs", None) or getattr(problem, "outputs", ()))
+        if not of and len(outputs) != 1:
+            raise InputError("say what would be measured", do=f'give of="{(*outputs, "u")[0]}"')
+        of = of or outputs[0]
+        target = target or of
+        if noise is None:
+            sizes = [value for columns in self.noise.values() for value in columns]
+            if len(sizes) != 1:
+                raise InputError(
+                    f"the measured residuals have {len(sizes)} different noises, and one is needed",
+                    do="give noise=, the standard deviation of the new measurement",
+                )
+            noise = sizes[0]
+        points = self._points(candidates)
+        if target in self.values:
+            made = scalars(self._objective, self.root)[list(self.values).index(target)][None]
+        else:
+            grid = at if at is not None else _coarse(problem, self._objective.data)
+            if grid is None:
+                raise InputError(f"the average of {target} needs points, and the domain has no grid", do="give at=")
+            made = self._rows(columns_of(problem, net, target), self._points(grid))
+        shares = remaining_share(self._rows(columns_of(problem, net, of), points), made, noise)
+        names = tuple(getattr(net, "inputs", None) or [f"x{i}" for i in range(points.shape[1])])
+        return NextMeasurement(points.cpu(), shares.cpu(), of, target, names)
+
+    def not_determined(self, of: str, at: Any = None) -> str:
+        """Say where the data do not determine an unknown: where its standard error is above its own size.
+
+        Args:
+            of: An unknown or a derivative.
+            at: Points ``(n, d)``; default a grid of about 250 points of the domain.
+
+        Returns:
+            A sentence, or nothing where all of it is determined.
+        """
+        grid = at if at is not None else _coarse(self._objective.problem, self._objective.data)
+        if grid is None:
+            raise InputError(f"to look at {of} needs points, and the domain has no grid", do="give at=")
+        points = self._points(grid)
+        band = self.band(points, of)
+        weak = (band.standard_error > band.value.square().mean().sqrt()).any(1)
+        if not bool(weak.any()):
+            return ""
+        net = self._objective.system.field
+        names = getattr(net, "inputs", None) or [f"x{i}" for i in range(points.shape[1])]
+        ends = zip(names, points[weak].amin(0).tolist(), points[weak].amax(0).tolist(), strict=True)
+        where = ", ".join(f"{name} from {low:.3g} to {high:.3g}" for name, low, high in ends)
+        return (
+            f"'{of}' is not identifiable at {float(weak.double().mean()):.0%} of the points, which lie in {where}: "
+            "there its standard error is above its own size; measure more there, or say what it is"
+        )
+
+    def _points(self, points: Any) -> Tensor:
+        """Return points as the field takes them ``(n, d)``."""
+        net = self._objective.system.field
+        table = torch.as_tensor(np.asarray(points) if not isinstance(points, Tensor) else points)
+        width = len(getattr(net, "inputs", None) or ()) or table.shape[-1]
+        if table.dim() != 2 or table.shape[1] != width or not len(table):
+            raise InputError(
+                f"points must be a table (n, {width}) with a column for each coordinate, got {tuple(table.shape)}"
+            )
+        return table.to(next(net.parameters()).device, torch.float64)
+
     def samples(self, n: int, seed: int = 0) -> Tensor:
         """Draw parameters ``(n, P)`` of the field, then of the scalars, from the linearised distribution."""
         chance = torch.randn(n, self.root.shape[1], generator=generator(seed, "posterior"), dtype=torch.float64)
@@ -210,13 +295,16 @@ class Posterior:
 
     def _propagated(self, evaluate: Callable[[Any, Tensor], Tensor], points: Tensor) -> tuple[Tensor, Tensor]:
         """Values of a function of the field at points, and their standard deviations, ``(n, k)``."""
+        with torch.no_grad():
+            value = evaluate(self._objective.system.field, points)
+        return value, self._rows(evaluate, points).norm(dim=1).reshape(value.shape)
+
+    def _rows(self, evaluate: Callable[[Any, Tensor], Tensor], points: Tensor) -> Tensor:
+        """Return the Jacobian of a function of the field at points, times the root of the covariance ``(n k, P)``."""
         net = self._objective.system.field
         objective = Objective(_At(evaluate), net, {"values": {"points": points}}, generator(0, "band"))
         scaled, rows = objective.jacobian(objective.theta())
-        with torch.no_grad():
-            value = evaluate(net, points)
-        deviations = (rows @ self.root[: rows.shape[1]]).norm(dim=1) * math.sqrt(len(scaled))
-        return value, deviations.reshape(value.shape)
+        return math.sqrt(len(scaled)) * rows @ self.root[: rows.shape[1]]
 
 
 def posterior(
@@ -284,11 +372,12 @@ def posterior_of(
             do="give noise=, its standard deviation",
         )
     pull = typical / prior_deviations(objective, prior)
-    solved = Propagation(rows.jacobian[~rows.noisy], rows.jacobian[rows.noisy], pull)
+    solved = Propagation(rows.exact, rows.uncertain, pull)
     freedom = math.inf
     if known is None:
         known, freedom = rows.estimated(solved)
-    root = solved.root(known, typical)
+    widths = rows.widths(known, typical)
+    root = solved.root(widths, typical)
     made = scalars(objective, root)
     spread, names = made.norm(dim=1), list(objective.unknown_values())
     found = Posterior(
@@ -304,7 +393,9 @@ def posterior_of(
     )
     if not found.warnings:
         found.warnings += not_converged(objective, solved, rows, root)
-        found.warnings += lightly_weighed(objective, rows, pull, known, spread)
+        found.warnings += lightly_weighed(objective, rows, pull, widths, spread)
+    if isinstance(objective.problem, PDE) and _coarse(objective.problem, objective.data) is not None:
+        found.warnings += [text for name in objective.problem.outputs if (text := found.not_determined(name))]
     return found
 
 
@@ -323,15 +414,19 @@ def check_uncertainty(problem: Problem, windows: int = 1) -> None:
         raise InputError(f"uncertainty needs one field for all times, got windows={windows}", do="leave windows out")
 
 
-def places(problem: Problem, data: Mapping[str, Any]) -> Tensor | None:
-    """Return about 2500 points at which bands are stored: a grid of the domain, or that of a measurement; else None."""
+def places(problem: Problem, data: Mapping[str, Any], most: int = PLACES) -> Tensor | None:
+    """Return about that many points: a grid of the domain, or that of a measurement; None where there is neither."""
     if isinstance(data.get("points"), Tensor):
-        return data["points"][:: max(1, len(data["points"]) // PLACES)]
+        return data["points"][:: max(1, len(data["points"]) // most)]
     domain = getattr(problem, "domain", None)
     if not isinstance(domain, Domain) or not domain.solid:
         return None
     d = len(domain.names)
-    return evaluation_points(domain, (max(2, round(PLACES ** (1 / d))),) * d).points
+    return evaluation_points(domain, (max(2, round(most ** (1 / d))),) * d).points
+
+
+def _coarse(problem: Problem, data: Any) -> Tensor | None:
+    return places(problem, data, COARSE)
 
 
 class _At(Problem):

@@ -83,16 +83,6 @@ class HeatSource(Measurement):
         noise = torch.randn(len(exact), generator=generator(self.noise_seed, "noise"), dtype=torch.float64)
         return Observed(self.matrix(side), exact + spread * noise.numpy(), noise=spread, truth=self.truth(side))
 
-    def residuals(self, field, batch):
-        """Add the differences between neighbours to the misfit, as slopes."""
-        image, side = self.on_grid(field, batch), self.shape[0]
-        steps = torch.cat([image.diff(dim=0).reshape(-1, 1), image.diff(dim=1).reshape(-1, 1)])
-        return super().residuals(field, batch) | {"slopes": side * steps}
-
-    def weights(self):
-        """The weight of the slopes at the start."""
-        return super().weights() | {"slopes": self.slopes}
-
     def rivals(self, observed, measure):
         """Tikhonov's method with the source, and with its slopes, of any sign and not negative."""
         A, data, misfit = observed.operator, observed.data, TARGET * observed.noise

@@ -227,6 +227,112 @@ def test_a_linear_field_has_the_band_of_linear_regression():
     assert found.band(x).standard_error[:, 0].numpy() == pytest.approx(expected.numpy(), rel=1e-3)
 
 
+def spread_with_one_more(problem, extra, sigma, targets):
+    """The sum of variances at targets when a value at ``extra`` is measured as well, from regression in closed form."""
+    solution, x = problem
+    places = x if extra is None else torch.cat([x, extra[None]])
+
+    def rows(points):
+        columns = torch.func.jacrev(lambda p: torch.func.functional_call(solution.field, p, (points,)))(
+            {n: p.detach() for n, p in solution.field.named_parameters() if p.requires_grad}
+        )
+        return torch.cat([c.reshape(len(points), -1) for c in columns.values()], 1)
+
+    return float((sigma * (rows(targets) @ torch.linalg.pinv(rows(places)))).square().sum())
+
+
+def test_the_next_measurement_is_that_of_brute_force():
+    solution = nf.solve(Straight(), dtype="float64", report=None)
+    found = nf.posterior(solution, noise=0.1, data="misfit", prior=1e6)
+    candidates = torch.linspace(-1, 1, 11, dtype=torch.float64)[:, None]
+    at = torch.linspace(0.2, 1, 5, dtype=torch.float64)[:, None]
+    given = (solution, solution.data["misfit"]["points"])
+    after = [spread_with_one_more(given, extra, 0.1, at) for extra in candidates]
+    expected = np.array(after) / spread_with_one_more(given, None, 0.1, at)
+    advice = found.next_measurement(candidates, at=at)
+    assert advice.remaining.numpy() == pytest.approx(expected, rel=1e-3)
+    assert float(advice.best) == pytest.approx(float(candidates[expected.argmin()]))
+    assert "measure u at x=1: the standard error of u would fall to" in str(advice)
+
+
+def test_the_next_measurement_for_a_scalar_is_that_of_least_squares(decayed):
+    found, ahead = nf.posterior(decayed, noise=NOISE), np.linspace(0, 2, 6)
+    advice = found.next_measurement(ahead[:, None], of="u", target="rate")
+
+    def variance(times):
+        slopes = np.stack([-times * decay(times, *found.values.values()), decay(times, found.values["rate"], 1.0)], 1)
+        return np.linalg.inv(slopes.T @ slopes)[0, 0]
+
+    expected = [variance(np.append(TIMES, t)) / variance(TIMES) for t in ahead]
+    assert advice.remaining.numpy() == pytest.approx(expected, abs=2e-3)
+
+
+def test_questions_about_measurements_that_have_no_answer_are_said_in_words(decayed):
+    found = nf.posterior(decayed)
+    for options, message in (
+        ({"of": "u", "target": "rat"}, "rat"),
+        ({"of": "u", "noise": 0.0}, "noise must be a positive number"),
+        ({"of": "u", "noise": torch.ones(2)}, "one for each of 3 candidates"),
+    ):
+        with pytest.raises(InputError, match=message):
+            found.next_measurement(torch.rand(3, 1), **options)
+    with pytest.raises(InputError, match=r"points must be a table \(n, 1\)"):
+        found.next_measurement(torch.rand(3, 2), of="u")
+
+
+class Smooth(nf.Measurement):
+    """A line of which some values are seen; its slopes are a prior."""
+
+    shape = (12,)
+
+    def observe(self):
+        seen = np.eye(12)[::3]
+        return nf.Observed(seen, seen @ np.sin(np.arange(12) / 3), noise=0.1)
+
+
+def test_slopes_are_the_prior_of_the_band():
+    weight = 0.02
+    field = partial(nf.RandomFeatures, width=60, scale=20.0)
+    solution = nf.solve(Smooth(slopes=weight), field, GaussNewton, steps=20, dtype="float64", report=None)
+    found = nf.posterior(solution, noise=1.0, prior=1e4)  # of the misfit, which is in units of the noise
+    seen, step = np.eye(12)[::3] / 0.1, np.diff(np.eye(12), axis=0) * 12
+    precision = seen.T @ seen + weight * len(seen) / len(step) * step.T @ step
+    expected = np.sqrt(np.linalg.inv(precision).diagonal())
+    band = found.band(solution.problem.points())
+    assert band.standard_error[:, 0].numpy() == pytest.approx(expected, rel=0.02)
+
+
+@dataclass
+class Rest(PDE):
+    """k u' = p with p = 0 beyond the middle, so that nothing is known of k there."""
+
+    domain = Box(x=(0, 1))
+    unknowns = "u k"
+
+    @interior
+    def conduction(self, u_x, k, x):
+        return k * u_x - (0.5 - x).clamp(min=0)
+
+    def observe(self):
+        x = torch.linspace(0, 1, 60, dtype=torch.float64)[:, None]
+        noise = torch.randn(x.shape, generator=nf.generator(0, "noise"), dtype=torch.float64)
+        before = x.clamp(max=0.5)
+        return {"x": x, "u": (before - before**2) / 2 + 1e-3 * noise}
+
+    @measured(observe, weight=10)
+    def probes(self, u, u_data):
+        return u - u_data
+
+
+def test_a_part_of_a_field_that_data_do_not_tell_is_named():
+    field = partial(nf.RandomFeatures, width=40, scale=10.0)
+    found = nf.posterior(nf.solve(Rest(n_points=60), field, GaussNewton, steps=12, dtype="float64", report=None))
+    (text,) = [text for text in found.warnings if "'k' is not identifiable at" in text]
+    assert ", x from" not in text and "x from" in text
+    assert found.not_determined("u") == ""
+    assert "x from 0.75 to 0.75" in found.not_determined("k", torch.tensor([[0.75]]))
+
+
 def test_bands_cover_what_new_noise_does():
     points = torch.linspace(-0.9, 0.9, 10, dtype=torch.float64)[:, None]
     truth, covered = torch.sin(2 * points), []

@@ -8,6 +8,7 @@ import nfsolve as nf
 from nfsolve import InputError
 from problems.measurements.deconvolution import Deconvolution
 from problems.measurements.heat_source import HeatSource, tikhonov
+from problems.measurements.impedance import Impedance, Voltages, elements, gauss_newton
 from problems.measurements.mri import MRI, Lines, lowest_and_random
 from problems.measurements.phase_retrieval import PhaseRetrieval, aligned, sizes
 
@@ -22,7 +23,7 @@ def test_lines_of_the_fourier_plane_have_the_lowest():
 
 
 @pytest.mark.parametrize(
-    "problem", [MRI(size=32), Deconvolution(size=32), HeatSource(), PhaseRetrieval()], ids=lambda p: type(p).__name__
+    "problem", [MRI(size=32), Deconvolution(size=32), HeatSource(), PhaseRetrieval(), Impedance()], ids=lambda p: type(p).__name__
 )
 def test_the_truth_has_the_misfit_of_the_noise(problem):
     data = problem.load("cpu", torch.float64)
@@ -72,6 +73,34 @@ def test_tikhonov_leaves_the_misfit_that_is_wanted(nonnegative):
     assert not nonnegative or found.min() >= 0
 
 
+def test_finite_volumes_converge_to_finite_elements():
+    fine = elements(Impedance().truth(80)) - elements(np.ones((80, 80)))
+    errors = []
+    for side in (8, 16, 24):
+        found = Voltages(side)(torch.as_tensor(Impedance().truth(side)).log()).numpy()
+        errors.append(np.sqrt(np.mean((found - fine) ** 2)) / abs(fine).max())
+    assert errors[0] > 2 * errors[1] > 2 * errors[2]
+    assert errors[1] < 0.015
+
+
+def test_voltages_know_their_derivative():
+    voltages, chance = Voltages(8), torch.Generator().manual_seed(0)
+    m, step = (0.3 * torch.randn(8, 8, dtype=torch.float64, generator=chance) for _ in range(2))
+    _, slope = torch.func.jvp(voltages, (m,), (step,))
+    ahead, behind = voltages(m + 1e-5 * step), voltages(m - 1e-5 * step)
+    torch.testing.assert_close(slope, (ahead - behind) / 2e-5, rtol=1e-6, atol=1e-9)
+
+
+def test_the_classical_gauss_newton_method_leaves_the_misfit_that_is_wanted():
+    problem = Impedance()
+    observed = problem.observe()
+    found = gauss_newton(observed.operator, observed.data, 0.95 * observed.noise)
+    data = problem.load("cpu", torch.float64)
+    scores = problem.scores(torch.as_tensor(found), data)
+    assert scores["misfit"] == pytest.approx(0.95, abs=0.03)
+    assert scores["psnr"] > 20
+
+
 @pytest.mark.parametrize(
     "make",
     [
@@ -79,6 +108,7 @@ def test_tikhonov_leaves_the_misfit_that_is_wanted(nonnegative):
         lambda: Deconvolution(blur=0),
         lambda: HeatSource(noise=0),
         lambda: PhaseRetrieval(noise=0),
+        lambda: Impedance(noise=0),
     ],
 )
 def test_parameters_out_of_range_are_refused(make):

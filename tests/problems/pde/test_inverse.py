@@ -8,6 +8,8 @@ from nfsolve._core.errors import InputError
 from nfsolve._core.random import generator
 from nfsolve.problem import SamplerState
 from problems.pde.inverse_diffusivity import InverseDiffusivity
+from problems.pde.layers import Layers
+from problems.pde.unknown_flux import UnknownFlux
 from problems.pde.wake import Wake
 
 
@@ -53,6 +55,24 @@ def test_two_experiments_never_lose_the_diffusivity_together():
 def test_bad_options_of_the_diffusivity_are_worded(options):
     with pytest.raises(InputError, match="noise must not be negative and sensors must be at least 2"):
         InverseDiffusivity(**options)
+
+
+@pytest.mark.parametrize("problem", [UnknownFlux(noise=0.0), Layers(noise=0.0)], ids=["flux", "layers"])
+def test_exact_solutions_of_inverse_problems_satisfy_all_residuals(problem):
+    _, batch = loaded(problem)
+    if isinstance(problem, UnknownFlux):
+        residuals = problem.residuals(problem.exact, batch)
+        assert all(r.abs().max() < 1e-12 for r in residuals.values())
+    else:
+        residuals = problem.residuals(lambda x: tuple(c + 0 * x for c in problem.exact(x)), batch)
+        assert all(r.abs().max() < 1e-12 for r in residuals.values())
+
+
+@pytest.mark.parametrize("make", [UnknownFlux, Layers])
+@pytest.mark.parametrize("options", [{"noise": -1.0}, {"sensors": 1}, {"noise": float("nan")}])
+def test_bad_options_of_flux_and_layers_are_worded(make, options):
+    with pytest.raises(InputError, match="noise must not be negative and sensors must be at least 2"):
+        make(**options)
 
 
 def decaying_vortices(t, x, y):
