@@ -1,11 +1,11 @@
 """Electrical impedance tomography: the conductivity of a plate from currents and voltages at 16 electrodes on its rim.
 
-Currents are driven through pairs of electrodes, and the voltages at all of them are measured with noise (Cheney, Isaacson
-& Newell, SIAM Review 41 (1999) 85). As in difference imaging, the data are changes against a plate of conductivity 1. They
-come from bilinear finite elements on a fine grid, and are inverted with finite volumes on a coarse one. The operator is
-not linear; it is a torch function that knows its own derivative. The classical rival is the Gauss-Newton method for the
-logarithm of the conductivity on the grid, with the squares of its slopes. Both find their weight from the noise
-(Morozov's principle).
+Currents are driven through pairs of electrodes, and the voltages at all of them are measured with noise (Cheney,
+Isaacson & Newell, SIAM Review 41 (1999) 85). As in difference imaging, the data are changes against a plate of
+conductivity 1. They come from bilinear finite elements on a fine grid, and are inverted with finite volumes on a
+coarse one. The operator is not linear; it is a torch function that knows its own derivative. The classical rival is
+the Gauss-Newton method for the logarithm of the conductivity on the grid, with the squares of its slopes. Both find
+their weight from the noise (Morozov's principle).
 
     nfsolve run impedance
     nfsolve run impedance --noise 0.02 --uncertainty
@@ -32,14 +32,14 @@ TARGET = 0.95  # misfit in units of the noise, of the field and of its rival
 
 @dataclass
 class Impedance(Measurement):
-    """The logarithm m of the conductivity from electrodes on the rim, compared with the classical Gauss-Newton method."""
+    """The logarithm m of the conductivity from electrodes, compared with the classical Gauss-Newton method."""
 
     noise: float = 0.01
     """standard deviation of the noise, relative to the largest change of a voltage"""
     contrast: float = 1.0
-    """how much the body conducts more than the plate, whose conductivity is 1; another one conducts less by half of it"""
+    """how much better one body conducts than the plate, of conductivity 1; another conducts less by half of it"""
     slopes: float = 1.0
-    """weight of the squared slopes of the conductivity's logarithm at the start; then `--weighting` finds it"""
+    """weight of the squared slopes of the logarithm at the start; then `--weighting` finds it"""
     noise_seed: int = 0
     """seed of the noise; the data do not depend on the seed of the run"""
 
@@ -65,7 +65,9 @@ class Impedance(Measurement):
         exact = elements(self.truth(FINE)) - elements(np.ones((FINE, FINE)))
         spread = self.noise * abs(exact).max()
         noise = torch.randn(exact.shape, generator=generator(self.noise_seed, "noise"), dtype=torch.float64)
-        return Observed(Voltages(self.shape[0]), exact + spread * noise.numpy(), spread, truth=np.log(self.truth(self.shape[0])))
+        return Observed(
+            Voltages(self.shape[0]), exact + spread * noise.numpy(), spread, truth=np.log(self.truth(self.shape[0]))
+        )
 
     def rivals(self, observed, measure):
         """The Gauss-Newton method on the grid."""
@@ -102,7 +104,7 @@ class Voltages:
         self.plate = self.linearised(torch.ones(side**2, dtype=torch.float64))[0]
 
     def linearised(self, sigma: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return voltages ``(e p,)`` of e electrodes for p patterns, and their derivative ``(e p, n)``, at sigma (n,)."""
+        """Return voltages ``(e p,)`` of e electrodes for p patterns, and their derivative, at sigma ``(n,)``."""
         a, b = sigma[self.first], sigma[self.second]
         c = 2 * a * b / (a + b)
         K = self.D.T @ (c[:, None] * self.D) + 1 / len(sigma)  # the last pins the mean, which no current changes
@@ -129,7 +131,7 @@ class Voltages:
 
 
 def elements(sigma: np.ndarray) -> np.ndarray:
-    """Return the voltages ``(e p,)`` by bilinear finite elements, for conductivities of square elements (side, side)."""
+    """Return the voltages ``(e p,)`` by bilinear finite elements of given conductivities ``(side, side)``."""
     side = len(sigma)
     i, j = np.meshgrid(np.arange(side), np.arange(side), indexing="ij")
     corner = (i * (side + 1) + j).ravel()

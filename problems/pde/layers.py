@@ -1,8 +1,9 @@
 """Inverse problem: a conductivity k(x) with a jump, and the place of the jump, from noisy temperatures.
 
 (k u')' = -1 in a wall, u(0) = 0, and the flux k u' at x = 0 is known to be 1: without it only ratios of k would be
-determined. k is 1 up to x = 0.4 and 3 beyond. The equation is written with its flux, p = k u' and p' = -1, as neither k' nor
-u'' exists at the jump. The flux is 1 - x and vanishes at x = 1, where the data say nothing about k; the band shows it.
+determined. k is 1 up to x = 0.4 and 3 beyond. The equation is written with its flux, p = k u' and p' = -1, as neither
+k' nor u'' exists at the jump. The flux is 1 - x and vanishes at x = 1, where the data say nothing about k; the band
+shows it.
 
     nfsolve run layers --uncertainty
     nfsolve run layers --noise 0.01

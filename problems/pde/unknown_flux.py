@@ -1,8 +1,9 @@
 """Inverse problem: the heat flux q(x) into the hot side of a plate from thermometers on the other side.
 
-laplace(T) = 0 for 0 < y < 0.3. The side y = 0 is cooled by convection, T_y = T, and its temperature is measured with noise;
-the ends are insulated; T_y = q(x) at y = 0.3 is not known. The faster q varies the less of it arrives, so its band widens
-where the network could follow faster variations (J. V. Beck, B. Blackwell & C. St. Clair, Inverse Heat Conduction, 1985).
+laplace(T) = 0 for 0 < y < 0.3. The side y = 0 is cooled by convection, T_y = T, and its temperature is measured with
+noise; the ends are insulated; T_y = q(x) at y = 0.3 is not known. The faster q varies the less of it arrives, so its
+band widens where the network could follow faster variations (J. V. Beck, B. Blackwell & C. St. Clair, Inverse Heat
+Conduction, 1985).
 
     nfsolve run unknown_flux --uncertainty
     nfsolve run unknown_flux --noise 0.01

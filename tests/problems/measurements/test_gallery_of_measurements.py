@@ -23,7 +23,9 @@ def test_lines_of_the_fourier_plane_have_the_lowest():
 
 
 @pytest.mark.parametrize(
-    "problem", [MRI(size=32), Deconvolution(size=32), HeatSource(), PhaseRetrieval(), Impedance()], ids=lambda p: type(p).__name__
+    "problem",
+    [MRI(size=32), Deconvolution(size=32), HeatSource(), PhaseRetrieval(), Impedance()],
+    ids=lambda p: type(p).__name__,
 )
 def test_the_truth_has_the_misfit_of_the_noise(problem):
     data = problem.load("cpu", torch.float64)
