@@ -28,8 +28,8 @@ class Stage:
             (to one hundredth), over the steps of the stage. Optimizers without a learning rate have no schedule.
         points: Factor on the number of points inside the domain: a stage that finds the shape of the solution needs
             fewer points than one that refines it.
-        faces: Points on each single side of the domain, relative to ``n_face`` of the problem, at least as many as
-            the condition asks for. With None, all sides of a condition share its points, which grow with ``points``.
+        faces: Points on each single side of the domain, relative to ``n_face`` of the problem, where these are more
+            than a condition has anyway: its points, which all its sides share and which grow with ``points``.
         coarsen: Number of pixels, voxels or detector bins that are merged along each side, for problems with such a
             resolution: a stage that finds the large structures needs fewer of them.
         warmup: Fraction of the steps over which the learning rate first rises linearly; the schedule then runs over

@@ -79,6 +79,7 @@ class AdaptiveMarch:
         seconds: Time that it may take.
         tell: Called with a sentence for each window.
         entries: Residual name -> its number of entries at each point, where that is not 1.
+        later: Seconds that it may be allowed after the first window.
     """
 
     def __init__(
@@ -89,10 +90,12 @@ class AdaptiveMarch:
         seconds: float,
         tell: Callable[[str], None],
         entries: Mapping[str, int] = {},  # never changed
+        later: float = 0.0,
     ):
         self.entries = entries
         self.problem, self.plan, self.tell = problem, plan, tell
         self.began, self.seconds = time.perf_counter(), seconds
+        self.later = later
         self.column = problem.domain.index("t")
         self.start, self.end = problem.domain.bounds[self.column]
         self.tolerance = BEST
@@ -112,7 +115,7 @@ class AdaptiveMarch:
 
     def allow(self, seconds: float) -> None:
         """Set the time that the march may take from now on."""
-        self.began, self.seconds = time.perf_counter(), seconds
+        self.began, self.seconds, self.later = time.perf_counter(), seconds, 0.0
 
     def probe(self) -> float:
         """Solve the first window, with which `go` begins, and return its held-out residual relative to that of zero."""
@@ -198,7 +201,7 @@ class AdaptiveMarch:
     def _is_time_for(self, seconds: float, at: float, piece: Piece) -> bool:
         """Whether as many windows as are left could take so long each; what does not work yet may take most of it."""
         windows = max((self.end - at) / (piece.end - at), 1.0) if piece.relative <= HOPELESS else 2.0
-        return seconds * windows < SHARE * self.left()
+        return seconds < self.left() and seconds * windows < SHARE * (self.left() + self.later)
 
     def _cost(self, piece: Piece, width: int) -> float:
         return piece.seconds * (width / piece.choice.width) ** COST

@@ -162,9 +162,9 @@ class Automatic:
         Returns None where something else is better than marching.
         """
         self._tell("marching in windows of time that find their own features")
-        march = AdaptiveMarch(
-            self.problem, trial, self.plan, PROBE * self.left(), self._tell, self.ladder.measure().entries
-        )
+        left, entries = self.left(), self.ladder.measure().entries
+        later = (MARCH - PROBE) * left
+        march = AdaptiveMarch(self.problem, trial, self.plan, PROBE * left, self._tell, entries, later)
         first = march.probe()
         network = None
         if first > POOR:

@@ -317,9 +317,10 @@ class PDE(Problem):
         free = d - (len(condition.sides) if condition.together else 1)
         if not free and condition.kind in ("face", "paired", "interface"):
             return min(END_POINTS, condition.points or self.n_face)
+        shared = round((condition.points or self.n_face) * max(1.0, state.points) ** (free / d))
         if state.faces is None or condition.together:
-            return round((condition.points or self.n_face) * max(1.0, state.points) ** (free / d))
-        return max(condition.points or 1, round(state.faces * self.n_face * self._sides(condition)))
+            return shared
+        return max(shared, round(state.faces * self.n_face * self._sides(condition)))
 
     def _sides(self, condition: Condition) -> int:
         """Return how many sides of a box a condition holds on, or about as many for a curved boundary."""
