@@ -221,7 +221,8 @@ def _occupancy(said: Namespace, shown: list[str]) -> Table:
         [*solid, "--field.width", str(width), "--pool", str(pool), "--batch", str(pool // 20)],
         column(2),
         f"A decimated Lucy of 100,000 faces, {pool} labelled points in batches of {pool // 20}, networks of four "
-        f"layers of {width}; IoU of 100,000 uniform points that are not trained on. Grid, batch, width, steps and "
+        f"layers of {width}; IoU of 100,000 uniform points that are not trained on; `iou_train` in the rows "
+        "is of those that are, which few points let a net memorise. Grid, batch, width, steps and "
         f"alpha of the paper are not known for this task; here alpha is 2.5 and {RATE}. {MEANS}",
         (LUCY, LUCY_POINTS),
     )
