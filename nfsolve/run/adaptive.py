@@ -37,6 +37,7 @@ LONGER = 1.5  # factor on the length of a window after one that left far less th
 EASY = 20.0  # factor by which it must, squared where there is no space, so that a shorter window costs little
 HELPED = 5.0  # factor that half a window must bring to be worth twice as many of them
 SHARE = 0.7  # of the time that is left, that all further windows may take with another choice
+TOO_LONG = 10.0  # times what is left, that all further windows would take
 TURNS = 8  # changes of one window
 TINY = 1e-4  # shortest window, as a part of all times
 LOW = 1e-3  # part of the largest zero residual of the windows so far, to which residuals are related at least
@@ -133,7 +134,15 @@ class AdaptiveMarch:
                 return False
             self._accept(piece)
             at = piece.end
+            if self._is_too_slow(piece):
+                self.tell(f"gave up marching at t = {at:g}: such windows would take far longer than there is time")
+                return False
         return True
+
+    def _is_too_slow(self, piece: Piece) -> bool:
+        """Whether windows like the last one, of which no more can be allowed, would take far too long."""
+        left = (self.end - piece.end) / piece.choice.length * piece.seconds
+        return self.tolerance >= HOPELESS / RELAXED and left > TOO_LONG * self.left()
 
     def _accept(self, piece: Piece) -> None:
         factor = EASY if len(piece.choice.scales) > 1 else EASY**2
