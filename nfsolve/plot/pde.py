@@ -49,7 +49,8 @@ def pde_picture(solution: Solution) -> "Figure":
         Each unknown over the line or plane of the domain, or over slices at stated places, beside its reference and
         error where there is one, an unknown of one coordinate along that; the path of a system that depends on time
         alone through its phase space; streamlines of velocities in a plane; the residuals there, in logarithmic
-        colours; the paths of unknown scalars; the residuals on trained and on fresh points; the history.
+        colours; the paths of unknown scalars; the residuals on trained and on fresh points; the history, where there is
+        more than its end.
     """
     problem = solution.problem
     assert isinstance(problem, PDE)
@@ -83,7 +84,7 @@ def end_panels(solution: Solution) -> "list[Panel]":
     found: list[Panel] = [(partial(path_panel, history=history, name=name), None) for name in names]
     if any(key.startswith("heldout/") for key in metrics):
         found.append((partial(residuals_panel, scores=metrics), None))
-    return [*found, (partial(history_panel, history=history), None)] if history else found
+    return [*found, (partial(history_panel, history=history), None)] if len(history) > 1 else found
 
 
 def split(panels: "list[Panel]") -> "list[list[Panel]]":
