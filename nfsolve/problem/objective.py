@@ -252,8 +252,11 @@ class Objective(LeastSquares):
         lengths = {name: leading(rows) for name, rows in self.batch.items()} if self._is_pointwise else {}
         if self.ranks or not lengths:
             return {name: r.numel() for name, r in self._everywhere(eagerly=True).items()}
-        few = {name: min(n, FEW) if name not in self.coupled else n for name, n in lengths.items()}
-        some = {name: _rows(rows, 0, few[name]) for name, rows in self.batch.items()}
+        whole = {
+            n for n, rows in self.batch.items() if n in self.coupled or not all(x.dim() for x in tree_leaves(rows))
+        }
+        few = {name: n if name in whole else min(n, FEW) for name, n in lengths.items()}
+        some = {n: rows if n in whole else _rows(rows, 0, few[n]) for n, rows in self.batch.items()}
         found = self._evaluate_eagerly(some)
         return {name: r.numel() // few[name] * lengths[name] for name, r in found.items()}
 
