@@ -19,7 +19,7 @@ from nfsolve.diff import Unsupported, jacobian_by_rows
 from nfsolve.problem.coupling import couples, perturbed
 from nfsolve.problem.mistakes import check_residual, first_bad_point, in_words
 from nfsolve.problem.problem import Batch, Problem, SamplerState
-from nfsolve.problem.rows import leading, row_count, rows_at_once
+from nfsolve.problem.rows import leading, part_of, pieces_of, row_count, rows_at_once
 from nfsolve.problem.spread import Layout, SpreadField, divided
 from nfsolve.problem.unknowns import NoNumbers, Unknowns
 from nfsolve.weighting import Constant, Weighting, Weights
@@ -252,12 +252,8 @@ class Objective(LeastSquares):
         lengths = {name: leading(rows) for name, rows in self.batch.items()} if self._is_pointwise else {}
         if self.ranks or not lengths:
             return {name: r.numel() for name, r in self._everywhere(eagerly=True).items()}
-        whole = {
-            n for n, rows in self.batch.items() if n in self.coupled or not all(x.dim() for x in tree_leaves(rows))
-        }
-        few = {name: n if name in whole else min(n, FEW) for name, n in lengths.items()}
-        some = {n: rows if n in whole else _rows(rows, 0, few[n]) for n, rows in self.batch.items()}
-        found = self._evaluate_eagerly(some)
+        few = {name: n if name in self.coupled else min(n, FEW) for name, n in lengths.items()}
+        found = self._evaluate_eagerly({name: part_of(rows, 0, few[name]) for name, rows in self.batch.items()})
         return {name: r.numel() // few[name] * lengths[name] for name, r in found.items()}
 
     def count(self) -> int:
@@ -301,7 +297,7 @@ class Objective(LeastSquares):
             step = max(n, 1) if name in self.coupled else step
             for i in range(0, n, step):
                 j = min(i + step, n)
-                part = points if step >= n else _rows(points, i, j)
+                part = points if step >= n else part_of(points, i, j)
                 count = size * (j - i) // n
                 block = next(iter(params.values())).new_empty(count, width) if out is None else out[done : done + count]
                 done += count
@@ -443,16 +439,15 @@ class Objective(LeastSquares):
         evaluate = self._evaluate_eagerly if eagerly else partial(self._named_at, params)
         held = self.parameters if params is None else params.values()
         graph = torch.is_grad_enabled() and any(p.requires_grad for p in held)
-        piece, pointwise = self._piece, self.problem.pointwise
-        long = [] if graph or not pointwise else [name for name, rows in batch.items() if _is_long(rows, piece)]
+        n, pointwise = self._piece, self.problem.pointwise
+        long = [] if graph or not pointwise else [name for name, rows in batch.items() if _is_long(rows, n)]
         long = [name for name in long if name not in self.coupled]
         if not long:
             return evaluate(batch)
         short = {name: rows for name, rows in batch.items() if name not in long}
         found = evaluate(short) if short else {}  # problems need not know a batch without points
         for name in long:
-            pieces = [_rows(batch[name], i, i + piece) for i in range(0, leading(batch[name]), piece)]
-            found[name] = torch.cat([evaluate({name: piece})[name] for piece in pieces])
+            found[name] = torch.cat([evaluate({name: piece})[name] for piece in pieces_of(batch[name], n)])
         return {name: found[name] for name in batch if name in found}
 
     def _part(self) -> Batch | None:
@@ -577,13 +572,9 @@ def _some(n: int, most: int) -> Tensor:
     return torch.randperm(n, generator=Generator().manual_seed(0))[:most]
 
 
-def _is_long(rows: Any, piece: int = PIECE) -> bool:
+def _is_long(rows: Any, n: int = PIECE) -> bool:
     leaves = tree_leaves(rows)
-    return bool(leaves) and isinstance(leaves[0], Tensor) and leaves[0].dim() > 0 and len(leaves[0]) > piece
-
-
-def _rows(rows: Any, start: int, stop: int) -> Any:
-    return tree_map(lambda leaf: leaf[start:stop], rows)
+    return bool(leaves) and isinstance(leaves[0], Tensor) and leaves[0].dim() > 0 and len(leaves[0]) > n
 
 
 def _shortened(batch: Batch) -> Batch:

@@ -8,7 +8,7 @@ from typing import Any, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import register_pytree_node, tree_leaves
+from torch.utils._pytree import register_pytree_node, tree_leaves, tree_map
 
 from nfsolve._core.errors import unknown
 
@@ -167,6 +167,16 @@ def row_count(rows: Any) -> int | None:
 def leading(rows: Any) -> int:
     """Return the number of rows of the tensors in a pytree."""
     return len(tree_leaves(rows)[0])
+
+
+def part_of(rows: Any, start: int, stop: int) -> Any:
+    """Return some rows of the tensors in a pytree, from one number to another; a number without rows stays as it is."""
+    return tree_map(lambda leaf: leaf[start:stop] if leaf.dim() else leaf, rows)
+
+
+def pieces_of(rows: Any, n: int) -> list[Any]:
+    """Return the rows of the tensors in a pytree in pieces of n, of which the last may be smaller."""
+    return [part_of(rows, i, i + n) for i in range(0, leading(rows), n)]
 
 
 def rows_at_once(module: Any, most: int) -> int:

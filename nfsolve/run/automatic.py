@@ -24,7 +24,7 @@ from nfsolve.run.estimate import (
     foretold,
 )
 from nfsolve.run.folder import METRICS, RunFolder, environment
-from nfsolve.run.ladder import COST, UNSEEN, Ladder, Trial, recipe_of
+from nfsolve.run.ladder import COST, UNSEEN, Ladder, Trial
 from nfsolve.run.loop import Run
 from nfsolve.run.march import March, going_on, run_or_march
 from nfsolve.run.plan import Plan
@@ -210,14 +210,12 @@ class Automatic:
         return self.left() - kept > part * self.limit
 
     def _features(self, trial: Trial) -> Solution:
-        words = f"{trial.width} random features" + (f" in {trial.windows} windows" if trial.windows > 1 else "")
-        self._decide(f"least squares on {words}")
-        found = self.ladder.best
-        if found is None or found[0] != trial:
-            return self._run(recipe_of(self.problem, trial, self.ladder.measure().entries))
+        """Save and score what the best trial on the whole problem has solved."""
+        assert self.ladder.run is not None
+        self._decide(f"least squares on {trial.width} random features")
         if self.folder is not None:
             self.folder.clear()
-        return found[1].finished(self.folder, self.kind)
+        return self.ladder.run.finished(self.folder, self.kind)
 
     def _network(self, left: float, kept: float) -> Solution:
         found = f"with random features the held-out residual is {left:.1e} times that of the zero field"

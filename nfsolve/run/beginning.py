@@ -5,12 +5,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
 
 from nfsolve._core.random import generator
 from nfsolve.fields import RandomFeatures
 from nfsolve.optim import LinearLeastSquares
 from nfsolve.problem import PDE, Objective
+from nfsolve.problem.rows import part_of
 from nfsolve.sampling import sobol
 
 ROWS = 3  # for each feature
@@ -71,7 +71,7 @@ def is_linear(objective: Objective, seed: int) -> bool:
         Whether that holds at some of the points, but for rounding.
     """
     problem, before = objective.bound(), objective.theta()
-    some = {name: tree_map(lambda leaf: leaf[:SOME], rows) for name, rows in objective.batch.items()}
+    some = {name: part_of(rows, 0, SOME) for name, rows in objective.batch.items()}
     chance = generator(seed, "linear")
     a, b = (torch.randn(len(before), generator=chance).to(before) / len(before) ** 0.5 for _ in range(2))
 

@@ -6,10 +6,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
 
 from nfsolve.problem import Problem
-from nfsolve.problem.rows import leading, rows_at_once
+from nfsolve.problem.rows import pieces_of, rows_at_once
 
 LARGER = 3.0  # times the trained residual, from which a user is warned
 TERMS = 10.0  # times the first residual, as large as the terms may be of which rounding is left
@@ -50,7 +49,7 @@ def _evaluated(
         yield from ((name, r) for name, r in residuals.items() if name in fresh or name not in trained)
         return
     for name, rows in fresh.items():
-        parts = [rows] if name in coupled else _pieces(rows, rows_at_once(field, PIECE))
+        parts = [rows] if name in coupled else pieces_of(rows, rows_at_once(field, PIECE))
         yield name, torch.cat([problem.residuals(field, {name: part})[name] for part in parts])
 
 
@@ -127,7 +126,3 @@ def mean_rms(rows: list[dict[str, Any]]) -> dict[str, float]:
     names = dict.fromkeys(key for row in rows for key in row if key.startswith("rms/"))
     values = {name: [row[name] for row in rows if name in row] for name in names}
     return {name: math.sqrt(sum(v * v for v in found) / len(found)) for name, found in values.items()}
-
-
-def _pieces(rows: Any, n: int) -> list[Any]:
-    return [tree_map(lambda leaf: leaf[i : i + n], rows) for i in range(0, leading(rows), n)]  # noqa: B023  # used at once

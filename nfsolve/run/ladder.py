@@ -103,7 +103,8 @@ class Ladder:
         self.interactions = 0  # of the features that are tried now
         self.tries = 2  # bandwidths for which there must be time
         self.trials: list[Trial] = []
-        self.best: tuple[Trial, Run] | None = None  # of those of the whole problem
+        self.run: Run | None = None  # of the best trial of the whole problem
+        self._best: Trial | None = None
         self._parts: dict[int, tuple[Any, RelativeResidual]] = {}
 
     def left(self) -> float:
@@ -132,7 +133,11 @@ class Ladder:
             if best is not None and seen and best.windows == 1 and best.relative > goal:
                 more = self._grow(1)  # windows did not help: take as many features as fit
                 best = more if more is not None and more.relative < best.relative else best
-        return best
+        return self._kept(best)
+
+    def _kept(self, best: Trial | None) -> Trial | None:
+        """Return the trial whose run is kept, where it is of the whole problem: the search may have passed it by."""
+        return best if best is None or best.windows > 1 else self._best
 
     def more(self, best: Trial, seconds: float) -> Trial:
         """Go on with more features where the last ones brought much and the problem is linear.
@@ -152,7 +157,7 @@ class Ladder:
             self.started, self.seconds, self.tries = time.perf_counter(), seconds, 1
             found = self._grow(best.windows)
             best = found if found is not None and found.relative < best.relative else best
-        return best
+        return self._kept(best) or best
 
     def _of_few(self) -> Trial | None:
         """Try features of one coordinate each, of two, then of all, as long as that helps."""
@@ -297,8 +302,8 @@ class Ladder:
         if not math.isfinite(relative):
             return None
         found = Trial(width, scales, windows, interactions, relative, run.steps, time.perf_counter() - begun)
-        if windows == 1 and (self.best is None or relative < self.best[0].relative):
-            self.best = found, run
+        if windows == 1 and (self._best is None or relative < self._best.relative):
+            self._best, self.run = found, run
         self.trials.append(found)
         self.tell(str(found))
         return found

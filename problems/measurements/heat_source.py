@@ -24,6 +24,7 @@ from torch.nn.functional import softplus
 from nfsolve import InputError, Measurement, Observed, RandomFeatures, Recipe, RunOptions, Stage, generator, main
 from nfsolve.optim import GaussNewton
 from nfsolve.weighting import Discrepancy
+from problems.measurements._grid import differences
 
 FINE = 3  # times as many cells along each side where the data are made
 TARGET = 0.93  # misfit in units of the noise, of the field and of its rivals: a fit takes up some of the noise
@@ -104,12 +105,6 @@ class HeatSource(Measurement):
             weighting=Discrepancy(penalty="slopes", target=TARGET, rate=0.3, every=1, after=15),
             run=RunOptions(dtype="float64", log_every=5),
         )
-
-
-def differences(side: int) -> np.ndarray:
-    """Return the differences between neighbours on a grid as a matrix ``(2 side (side - 1), side^2)``."""
-    step, one = np.diff(np.eye(side), axis=0), np.eye(side)
-    return np.concatenate([np.kron(step, one), np.kron(one, step)])
 
 
 def tikhonov(A: np.ndarray, data: np.ndarray, misfit: float, L: np.ndarray, nonnegative: bool = False) -> np.ndarray:

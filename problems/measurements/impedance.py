@@ -24,6 +24,7 @@ from scipy.sparse.linalg import splu
 from nfsolve import InputError, Measurement, Observed, RandomFeatures, Recipe, RunOptions, Stage, generator, main
 from nfsolve.optim import GaussNewton
 from nfsolve.weighting import Discrepancy
+from problems.measurements._grid import differences
 
 ELECTRODES = 16  # four on each side, without gaps
 FINE = 80  # elements along each side where the data are made
@@ -93,8 +94,7 @@ class Voltages:
     """
 
     def __init__(self, side: int):
-        step, one = np.diff(np.eye(side), axis=0), np.eye(side)
-        self.D = torch.as_tensor(np.concatenate([np.kron(step, one), np.kron(one, step)]))
+        self.D = torch.as_tensor(differences(side))
         self.first, self.second = self.D.argmin(1), self.D.argmax(1)
         cells, electrodes = rim(side)
         self.cells, self.L = cells, torch.zeros(side**2, ELECTRODES, dtype=torch.float64)
