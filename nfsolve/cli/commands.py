@@ -33,11 +33,12 @@ usage: nfsolve COMMAND ...
   list [--kind KIND]      list all problems, or those of pde, pinnacle, signals, measurements, ct, nerf or operators;
                           --kind fields lists the presets for --field NAME
   eval DIR [--trust]      score a finished run again and redraw its pictures
-  report DIR [--out FILE.html]
-                          write a page about a run: how good it is, what to try, pictures, curves, how it was made
+  report DIR [--out FILE.html] [--trust]
+                          write a page about a run: how good it is, what to try, maps with sliders, curves, scores
   render DIR [--path orbit|spiral|FILE.json] [--out FILE]
                           render a trained radiance field as a video or as images
-  compare DIR DIR ...     show the metrics of several runs side by side
+  compare DIR DIR ... [--out FILE.html]
+                          show the metrics of several runs side by side, and write a page about them
   compare WHAT --axis A V1 V2 ... [--axis ...]
                           compare methods fairly: tuned, with equal evaluations and seconds, over several seeds
   cite [DIR or WHAT]      print BibTeX entries for the methods that a run or a problem uses

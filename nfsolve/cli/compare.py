@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from nfsolve._core.errors import InputError
+from nfsolve.plot.page import side_by_side
 from nfsolve.run.folder import CONFIG, RunFolder
 from nfsolve.studies.comparison import Settings, compare_words, grid
 
@@ -26,8 +27,8 @@ def compare_command(words: list[str]) -> int:
     """Compare runs that exist, or make them.
 
     Args:
-        words: Run folders; or a problem, ``--axis NAME VALUE VALUE ...`` at least once, settings, and options of
-            every run.
+        words: Run folders, and ``--out FILE.html`` for a page about them; or a problem, ``--axis NAME VALUE VALUE ...``
+            at least once, settings, and options of every run.
 
     Returns:
         Exit code 0.
@@ -47,8 +48,23 @@ def compare_command(words: list[str]) -> int:
             f"compare needs run folders, or a problem with an axis, got '{' '.join(words)}'",
             do="add an axis, as in --axis optimizer adam esgd",
         )
-    _side_by_side([RunFolder(word) for word in words])
+    out, words = _take_out(words)
+    runs = [RunFolder(word) for word in words]
+    _side_by_side(runs)
+    if out is not None:
+        out.write_text(side_by_side(runs), encoding="utf-8")
+        print(f"wrote {out}", file=sys.stderr)
     return 0
+
+
+def _take_out(words: list[str]) -> tuple[Path | None, list[str]]:
+    """Separate ``--out FILE.html`` from run folders."""
+    if "--out" not in words:
+        return None, words
+    at = words.index("--out")
+    if words[at + 1 : at + 2] == [] or not words[at + 1].endswith((".html", ".htm")):
+        raise InputError("--out needs an HTML file for run folders", do="write nfsolve compare DIR DIR --out FILE.html")
+    return Path(words[at + 1]), words[:at] + words[at + 2 :]
 
 
 def _study(words: list[str]) -> int:

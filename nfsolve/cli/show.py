@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nfsolve._core.errors import InputError
+from nfsolve.plot.panels import styled
 from nfsolve.plot.problem import show
 from nfsolve.problem.registry import find
 
@@ -39,6 +40,7 @@ def show_command(words: list[str]) -> int:
     said = tyro.cli(ShowOptions, args=["--help"] if asks_help else words[1:], prog="nfsolve show WHAT")
     problem = find(words[0])()
     path = said.out or Path(f"{Path(words[0]).stem.replace(':', '.')}.png")
-    show(problem, seed=said.seed).savefig(path, dpi=130)
+    with styled():
+        show(problem, seed=said.seed).savefig(path)
     print(f"wrote {path}", file=sys.stderr)
     return 0

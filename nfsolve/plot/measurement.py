@@ -8,6 +8,19 @@ from torch import Tensor
 from nfsolve.plot import panels
 from nfsolve.reconstruct import classical_images
 
+WORDS = {
+    "tv": "total variation",
+    "fbp": "filtered back-projection",
+    "fdk": "FDK",
+    "sirt": "SIRT",
+    "cgls": "CGLS",
+    "wiener": "Wiener filter",
+    "tikhonov": "Tikhonov",
+    "gauss": "Gauss",
+    "newton": "Newton",
+}
+"""words of the keys of classical methods that pictures write in another way"""
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -23,10 +36,11 @@ def measurement_picture(solution: Any) -> "Figure":
     """
     problem, data = solution.problem, solution.data
     images = {"field": problem.on_grid(solution.field, data)}
-    images |= {name.replace("_", " "): other.image for name, other in classical_images(data).items()}
+    images |= {named(name): other.image for name, other in classical_images(data).items()}
     truth = data.get("truth")
-    figure = panels.new_figure(4.0 * (len(images) + 1), 7.6 if truth is not None else 4.0)
-    axes = figure.subplots(2 if truth is not None else 1, len(images) + 1, squeeze=False)
+    across = len(images) + 1
+    figure = panels.new_figure(min(3.2 * across, panels.WIDEST), 5.6 if truth is not None else 3.0)
+    axes = figure.subplots(2 if truth is not None else 1, across, squeeze=False)
     panels.history_panel(axes[-1, 0], solution.history, problem.score)
     planes = {name: _plane(image, problem.shape) for name, image in images.items()}
     true = None if truth is None else _plane(truth, problem.shape)
@@ -36,13 +50,18 @@ def measurement_picture(solution: Any) -> "Figure":
     for column, (name, image) in enumerate(images.items(), 1):
         scores = problem.scores(image, data)
         said = f"{scores['psnr']:.1f} dB" if truth is not None else f"misfit {scores['misfit']:.3g}"
-        _draw(axes[0, column], planes[name], f"{name}, {said}", true)
+        _draw(axes[0, column], planes[name], f"{name},\n{said}", true)
         if name in errors:
             colours = {"cmap": "RdBu_r", "vmin": -largest or None, "vmax": largest or None}
-            _draw(axes[1, column], errors[name], f"error of {name}", None, colours)
+            _draw(axes[1, column], errors[name], f"error of\n{name}", None, colours)
     if true is not None:
         _draw(axes[0, 0], true, "truth", None)
     return figure
+
+
+def named(key: str) -> str:
+    """Return the name of a classical method."""
+    return " ".join(WORDS.get(word, word) for word in key.split("_"))
 
 
 def _plane(image: Tensor, shape: tuple[int, ...]) -> np.ndarray:

@@ -8,7 +8,9 @@ from torch import Tensor
 
 from nfsolve._core.errors import require
 from nfsolve.plot.panels import (
+    WIDEST,
     array,
+    colour_bar,
     colour_scale,
     history_panel,
     image_panel,
@@ -52,16 +54,13 @@ def operator_picture(solution: Solution) -> "Figure":
     order = errors.argsort()
     chosen = {"best": order[0], "median": order[len(order) // 2], "worst": order[-1]}
     columns = 3 if len(problem.domain.names) == 1 else 5
-    figure = new_figure(4.0 * columns, 3.6 * (len(chosen) + 1))
+    figure = new_figure(min(3.7 * columns, WIDEST), 2.6 * (len(chosen) + 1))
     parts = figure.subfigures(len(chosen) + 1, 1, squeeze=False)[:, 0]
-    largest = f"\n(largest of {', '.join(outputs)})" if len(outputs) > 1 else ""
+    largest = f" (largest of {', '.join(outputs)})" if len(outputs) > 1 else ""
     for part, (name, row) in zip(parts, chosen.items(), strict=False):
         panels = part.subplots(1, columns)
         _row(panels, problem, solution.field, data, int(row))
-        for panel in panels[1:]:
-            panel.set_title(f"{name}: {panel.get_title()}", fontsize="medium")
-        score = f"{name} of {len(order)}: relative L2 error {errors[row]:.1e}{largest}"
-        panels[0].set_title(f"{score}\n{panels[0].get_title()}", fontsize="medium")
+        part.suptitle(f"{name} of {len(order)} test functions: relative L2 error {errors[row]:.1e}{largest}")
     known = any(key.startswith("heldout/") for key in solution.metrics)
     first, *between, last = parts[-1].subplots(1, 2 + known)
     _histogram(first, problem, solution.field, data, errors.numpy())
@@ -149,7 +148,7 @@ def _scattered(axes: Any, x: np.ndarray, u: np.ndarray, v: np.ndarray, names: An
     for panel, values, colours, title in zip(axes, (v, u, u - v), (scale, scale, apart), titles, strict=False):
         # edges, or pale dots would vanish
         shown = panel.scatter(x[:, 0], x[:, 1], c=values, s=12, edgecolors="0.6", linewidths=0.3, **colours)
-        panel.figure.colorbar(shown, ax=panel)
+        colour_bar(panel, shown)
         panel.set(title=title, xlabel=names[0], ylabel=names[1])
     low, high = min(u.min(), v.min()), max(u.max(), v.max())
     axes[3].plot([low, high], [low, high], color="k", lw=0.8, label="operator = reference")
@@ -218,7 +217,7 @@ def _plane(axes: Any, problem: OperatorPDE, names: list[str], sensors: np.ndarra
         shown = axes.pcolormesh(across, up, table, shading="nearest", **scale)
     else:
         shown = axes.scatter(x, y, c=values, s=12, edgecolors="0.6", linewidths=0.3, **scale)
-    axes.figure.colorbar(shown, ax=axes)
+    colour_bar(axes, shown)
     timed = {"t", "time"} & set(names)
     axes.set(xlabel=names[0], ylabel=names[1], xlim=bounds[0], ylim=bounds[1], aspect="auto" if timed else "equal")
 
@@ -231,11 +230,12 @@ def _histogram(axes: Any, problem: OperatorPDE, field: Any, data: dict[str, Any]
         both["functions of another kind"] = np.maximum(other, 1e-16)
     low, high = 0.98 * min(e.min() for e in both.values()), 1.02 * max(e.max() for e in both.values())
     for i, (name, e) in enumerate(both.items()):
-        label = f"{name}: mean {e.mean():.2e}, max {e.max():.2e}"
+        label = f"{name}:\nmean {e.mean():.2e}, max {e.max():.2e}"
         axes.hist(e, bins=np.geomspace(low, high, 31).tolist(), color=f"C{i}", alpha=0.6, label=label)
         axes.axvline(e.mean(), color=f"C{i}", ls="--")
     axes.set_xscale("log")
     ticks = [t for t in _ticks(low, high) if low <= t <= high]
+    ticks = ticks[:: 1 + len(ticks) // 5]
     axes.set_xticks(ticks, [f"{t:.3g}" for t in ticks])
     axes.set_xticks([], minor=True)
     axes.set(title="errors of the test functions", xlabel="relative L2 error (dashed: mean)", ylabel="functions")

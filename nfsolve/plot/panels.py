@@ -1,7 +1,10 @@
 """Panels from which pictures are composed: images, slices, histories, scores, spectrograms."""
 
 import math
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,11 +17,26 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+WIDEST = 11.0  # inches: the text of a wider figure could not be read where it is shown 800 pixels wide
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Draw and save pictures in the style of nfsolve, ``nfsolve.mplstyle``, whatever the user's own is.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+    """
+    module = require("matplotlib", extra="plot", purpose="drawing a picture")
+    with module.rc_context(fname=Path(__file__).with_name("nfsolve.mplstyle")):
+        yield
+
+
 def new_figure(width: float, height: float) -> "Figure":
     """Make a figure that belongs to no window.
 
     Args:
-        width: Inches.
+        width: Inches; a figure wider than `WIDEST` is made smaller in both directions.
         height: Inches.
 
     Returns:
@@ -28,7 +46,8 @@ def new_figure(width: float, height: float) -> "Figure":
         MissingExtra: matplotlib is not installed.
     """
     module = require("matplotlib.figure", extra="plot", purpose="drawing a picture")
-    return module.Figure(figsize=(width, height), layout="constrained")
+    scale = min(1.0, WIDEST / width)
+    return module.Figure(figsize=(scale * width, scale * height), layout="constrained")
 
 
 def image_panel(
@@ -55,7 +74,7 @@ def image_panel(
     extent = (*bounds[0], *bounds[1])
     image = axes.imshow(values.T, origin="lower", extent=extent, aspect="auto", **scale)
     axes.set(title=title, xlabel=names[0], ylabel=names[1])
-    axes.figure.colorbar(image, ax=axes)
+    colour_bar(axes, image)
 
 
 def colour_scale(*values: np.ndarray, symmetric: bool = False) -> dict[str, Any]:
@@ -155,7 +174,7 @@ def streamlines_panel(
     sides = right - left, top - bottom
     axes.set(xlabel=names[0], ylabel=names[1], xlim=(left, right), ylim=(bottom, top))
     axes.set_aspect("equal" if max(sides) < 4 * min(sides) else "auto")
-    axes.set_title(title, fontsize="medium")
+    axes.set_title(title)
 
 
 def residuals_panel(axes: "Axes", scores: dict[str, Any]) -> None:
@@ -249,6 +268,11 @@ def history_panel(axes: "Axes", history: list[dict[str, Any]], score: str | None
         legend_below(axes)
 
 
+def head(figure: "Figure", words: str) -> None:
+    """Write a title above all panels, on as many lines as it needs."""
+    figure.suptitle(textwrap.fill(words, round(9 * figure.get_figwidth())))
+
+
 def legend_below(axes: "Axes") -> None:
     """Draw a legend below the label of the horizontal axis, where it covers no curve, whatever the panel's height."""
     axes.legend(fontsize="small", loc="upper center", bbox_to_anchor=(0.5, 0.0), borderaxespad=4.5, ncols=2)
@@ -307,6 +331,6 @@ def colours(n: int) -> list[Any]:
         Colours for matplotlib.
     """
     module = require("matplotlib", extra="plot", purpose="drawing a picture")
-    if n <= 10:
-        return list(module.colormaps["tab10"].colors[:n])
-    return [module.colormaps["turbo"](0.05 + 0.9 * i / (n - 1)) for i in range(n)]
+    if n <= len(cycle := module.rcParams["axes.prop_cycle"].by_key()["color"]):
+        return cycle[:n]
+    return [module.colormaps["viridis"](0.95 * i / (n - 1)) for i in range(n)]

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from nfsolve._core.errors import InputError
 from nfsolve.plot.panels import (
+    WIDEST,
     array,
     colour_bar,
     colour_scale,
@@ -38,7 +39,8 @@ if TYPE_CHECKING:
 
     Panel = tuple[Callable[[Axes], None], str | None]
 
-ACROSS = 4  # panels in a row
+ACROSS = 3  # panels in a row, where nothing asks for more
+SIDES = (3.7, 2.7)  # inches of a panel, less where more than ACROSS share a row
 FLOWS = (("u", "v"), ("vx", "vy"), ("ux", "uy"))  # names of velocities
 
 
@@ -56,7 +58,7 @@ def pde_picture(solution: Solution) -> "Figure":
     assert isinstance(problem, PDE)
     shown = views(problem, solution.data)
     like = solution.data["like"]
-    values = [_living(problem, view, in_pieces(solution.field, view.points.to(like)).cpu()) for view in shown]
+    values = [living(problem, view, in_pieces(solution.field, view.points.to(like)).cpu()) for view in shown]
     rows = [row for i in range(len(problem.outputs)) for row in _unknown(solution, i, shown, values)]
     sizes, end = (
         _phases(problem, shown, values) + _flow(problem, shown, values) + _residuals(solution, shown),
@@ -71,10 +73,10 @@ def pde_picture(solution: Solution) -> "Figure":
     return composed([*rows, *split(end)])
 
 
-def _living(problem: PDE, view: View, values: Tensor) -> Tensor:
+def living(problem: PDE, view: View, values: Tensor) -> Tensor:
     """Return values (n, k) at a view, NaN where an unknown does not live."""
-    living = problem.living(view.points)
-    return values if living is None else torch.where(living, values, torch.nan)
+    there = problem.living(view.points)
+    return values if there is None else torch.where(there, values, torch.nan)
 
 
 def end_panels(solution: Solution) -> "list[Panel]":
@@ -96,7 +98,8 @@ def split(panels: "list[Panel]") -> "list[list[Panel]]":
 
 def composed(rows: "Sequence[Sequence[Panel]]") -> "Figure":
     """Draw rows of panels, each of which fills the width."""
-    figure = new_figure(4.4 * max(len(row) for row in rows), 3.5 * len(rows))
+    across = max(len(row) for row in rows)
+    figure = new_figure(min(SIDES[0] * across, WIDEST), SIDES[1] * len(rows))
     parts = figure.subfigures(len(rows), 1, squeeze=False)[:, 0]
     for part, row in zip(parts, rows, strict=True):
         for i, (draw, projection) in enumerate(row):
@@ -215,7 +218,7 @@ def _values_panel(axes: Any, problem: PDE, view: View, values: np.ndarray, title
         axes.figure.colorbar(shown, ax=axes, shrink=0.8, pad=0.1)
     else:
         colour_bar(axes, shown)
-    axes.set_title(title, fontsize="medium")
+    axes.set_title(title)
     axes.set(xlabel=names[0], ylabel=names[1])
     if len(names) == 3:
         axes.set_zlabel(names[2])
@@ -260,11 +263,11 @@ def _flow(problem: PDE, shown: list[View], values: list[Tensor]) -> "list[Panel]
 
 def _residuals(solution: Solution, shown: list[View]) -> "list[Panel]":
     """Return the sizes of the interior residuals: of one in all views, of several in the middle one."""
-    problem = _bound(solution)
+    problem = bound(solution)
     assert isinstance(problem, PDE)
     names = [name for name, condition in problem.conditions().items() if condition.kind == "interior"]
     chosen = shown if len(names) == 1 else shown[len(shown) // 2 : len(shown) // 2 + 1]
-    sizes = {(name, i): _size(solution, problem, name, view) for name in names for i, view in enumerate(chosen)}
+    sizes = {(name, i): residual_size(solution, problem, name, view) for name in names for i, view in enumerate(chosen)}
     if chosen and len(chosen[0].axes) == 1:
         curves = {name: size for (name, _), size in sizes.items() if size is not None}
         draw = partial(
@@ -282,14 +285,14 @@ def _residuals(solution: Solution, shown: list[View]) -> "list[Panel]":
     return found
 
 
-def _bound(solution: Solution) -> Problem:
+def bound(solution: Solution) -> Problem:
     """Return the problem with the values that were found for its unknown scalars."""
     values = {name: solution.metrics.get(f"unknown/{name}") for name in solution.problem.unknown_scalars()}
     like = solution.data["like"]
     return solution.problem.with_(**{n: torch.as_tensor(v).to(like) for n, v in values.items() if v is not None})
 
 
-def _size(solution: Solution, problem: PDE, name: str, view: View) -> np.ndarray | None:
+def residual_size(solution: Solution, problem: PDE, name: str, view: View) -> np.ndarray | None:
     """Return the size of a residual at the points of a view; None where it needs more than points."""
     pieces = view.points.to(solution.data["like"]).split(PIECE)
     try:

@@ -13,7 +13,7 @@ from nfsolve._core.random import generator
 from nfsolve.domains import Box, Domain
 from nfsolve.options.docstrings import description
 from nfsolve.plot.operator import input_panel
-from nfsolve.plot.panels import array, new_figure
+from nfsolve.plot.panels import array, new_figure, styled
 from nfsolve.problem import PDE, Objective, OperatorPDE, Problem, SamplerState
 from nfsolve.problem.pde.conditions import Condition
 from nfsolve.problem.rows import IntegralRows, Rows
@@ -27,6 +27,7 @@ MOST_ARROWS = 48
 SAMPLES = 4  # input functions of an operator
 
 
+@styled()
 def show(problem: Problem, field: nn.Module | None = None, *, seed: int = 0) -> "Figure":
     """Draw what a problem asks for and where, before any training.
 

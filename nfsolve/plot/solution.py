@@ -9,6 +9,7 @@ import torch
 from nfsolve._core.errors import MissingExtra
 from nfsolve.plot.measurement import measurement_picture
 from nfsolve.plot.operator import operator_picture
+from nfsolve.plot.panels import styled
 from nfsolve.plot.pde import composed, end_panels, pde_picture, split
 from nfsolve.problem import PDE, Measurement, OperatorPDE
 from nfsolve.run.clock import Deadline, OutOfTime
@@ -36,9 +37,9 @@ def save_pictures(
     folder, written = RunFolder(solution.folder), list[Path]()
 
     def draw(into: Path) -> None:
-        figure = picture(solution)
-        if figure is not None:
-            figure.savefig(into / "solution.png", dpi=130)
+        if (figure := picture(solution)) is not None:
+            with styled():
+                figure.savefig(into / "solution.png")
 
     def export(into: Path) -> None:
         with torch.no_grad():
@@ -59,6 +60,7 @@ def save_pictures(
     return sorted(written)
 
 
+@styled()
 def picture(solution: Solution) -> "Figure | None":
     """Draw a solution: the problem's own picture, that of an operator or a PDE, or at least the history.
 

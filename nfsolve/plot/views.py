@@ -69,7 +69,7 @@ def views(problem: PDE, data: dict[str, Any]) -> list[View]:
     """
     domain: Domain = problem.domain
     reference: Reference | None = data.get("reference")
-    axes, fixed = _axes(domain)
+    axes, fixed = across_and_fixed(domain)
     found = []
     for at in _values(domain, fixed):
         if not domain.solid:
@@ -107,7 +107,7 @@ def _where_it_lives(problem: Any, view: View, exact: Any) -> Tensor:
     return values if living is None else torch.where(living, values, torch.nan)
 
 
-def _axes(domain: Domain) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def across_and_fixed(domain: Domain) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Choose the columns that run along the axes, and those that are fixed, the one that varies first."""
     columns, time = range(len(domain.names)), time_of(domain)
     shape = getattr(domain, "shape", domain)

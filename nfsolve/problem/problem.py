@@ -278,6 +278,19 @@ class Problem(ABC):
         """
         return None
 
+    def maps(self, field: FieldFunction, data: Batch) -> dict[str, Tensor] | None:
+        """Return images for the page of a run (``nfsolve report``); None where there are none.
+
+        Args:
+            field: The trained field.
+            data: What `load` gave.
+
+        Returns:
+            Name -> values ``(rows, columns)``, of a volume ``(slices, rows, columns)``, or colours in [0, 1] of
+            ``(rows, columns, 3)``, all of the same size; names such as ``|field - truth|`` are those of errors.
+        """
+        return None
+
     def export(self, field: FieldFunction, data: Batch, folder: Path) -> None:
         """Write what the user takes away (an image, a volume, an animation) into the run folder."""
         return

@@ -103,4 +103,4 @@ def compared(
 
 def classical_images(data: Mapping[str, Any]) -> dict[str, Reconstruction]:
     """Return the classical reconstructions that a run had the time for."""
-    return {name: found for name, found in data["classical"].items() if found is not None}
+    return {name: found for name, found in data.get("classical", {}).items() if found is not None}

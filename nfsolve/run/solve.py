@@ -250,6 +250,7 @@ def reopen(
     field: nn.Module | Callable[..., nn.Module] | str | None = None,
     trust: bool = False,
     report: Callable[[dict[str, Any]], None] | str | None = None,
+    bare: bool = False,
 ) -> Solution:
     """Rebuild a run's solution from its folder and score it again, with the classical methods beside it.
 
@@ -261,6 +262,7 @@ def reopen(
         field: Field, or what builds it, where config.json cannot hold it: a module of your own is built as it was for
             the run, and gets the trained weights; None takes the recorded one.
         trust: Whether the recorded file or module may be run to find the problem.
+        bare: Whether to leave out the classical methods, which may take longer than the rest.
 
     Returns:
         The solution, with the metrics computed anew and the history as it was recorded.
@@ -268,7 +270,7 @@ def reopen(
     Raises:
         InputError: The folder holds no run, or its files are damaged or of another problem.
     """
-    return _reopened(folder, problem, field, trust, report).reopen()
+    return _reopened(folder, problem, field, trust, report).reopen(bare)
 
 
 @recorded()

@@ -31,7 +31,7 @@ def cone_picture(volumes: dict[str, Tensor], grid: VoxelGrid) -> "Figure":
     peak = float(truth.max())
     found = {name: values for name, values in volumes.items() if name != "truth"}
     columns = 2 * len(found) + 1
-    figure = panels.new_figure(2.3 * columns + 1.2, 8.2)
+    figure = panels.new_figure(11.0, 4.6)
     axes = figure.subplots(3, columns, squeeze=False)
     gray: dict[str, Any] = {"cmap": "gray", "vmin": 0, "vmax": peak}
     error: dict[str, Any] = {"cmap": "RdBu_r", "vmin": -0.2 * peak, "vmax": 0.2 * peak}

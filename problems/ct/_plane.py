@@ -19,10 +19,11 @@ from nfsolve.fields import ReLU
 from nfsolve.forward.radon import PixelGrid
 from nfsolve.metrics import matthews, otsu, psnr, relative_l2, ssim
 from nfsolve.plot import panels
+from nfsolve.plot.measurement import named
 from nfsolve.problem import Batch, FieldFunction, in_pieces
 from nfsolve.reconstruct import Linear, Reconstruction, classical_images, filtered_back_projection, ramp_filter, sirt
 from problems.ct._coarsened import Coarsened, Loss, Measured, check_at_least
-from problems.ct._picture import tomography_picture
+from problems.ct._picture import tomography_picture, with_errors
 from problems.ct._primal_dual import CONVEX, FINER, RISING, Corrected, Correction, PrimalDualSteps
 from problems.ct._tomography import Tomography
 
@@ -215,6 +216,12 @@ class PlaneTomography(Tomography):
     def picture(self, field: FieldFunction, data: Batch, history: list[dict[str, Any]]) -> "Figure":
         """Draw reference, field and classical images, their errors, the sinogram and how it is fitted."""
         return tomography_picture(self, self.image(field, data), data, history)
+
+    def maps(self, field: FieldFunction, data: Batch) -> dict[str, Tensor]:
+        """Return the image of the field, what is known and what classical methods find, and their errors."""
+        images = {"field": self.image(field, data)}
+        images |= {named(name): other.image for name, other in classical_images(data).items()}
+        return with_errors(images, data.get("reference"))
 
     def export(self, field: FieldFunction, data: Batch, folder: Path) -> None:
         """Write the images and the sinogram as arrays, and the field's image as PNG (0 to 255) and TIFF (float32)."""

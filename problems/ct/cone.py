@@ -31,6 +31,7 @@ from nfsolve.reconstruct import Linear, Reconstruction, cgls, classical_images, 
 from problems.ct._coarsened import Coarsened, Loss, Measured, check_at_least, support
 from problems.ct._cone_output import cone_picture, write_volumes
 from problems.ct._cone_phantom import Body, Phantom, Sampled
+from problems.ct._picture import with_errors
 from problems.ct._tomography import Tomography
 
 if TYPE_CHECKING:
@@ -223,6 +224,11 @@ class CTCone(Tomography):
     def _volumes(self, field: FieldFunction, data: Batch) -> dict[str, Tensor]:
         classical = {name: found.image for name, found in classical_images(data).items()}
         return {"truth": data["reference"], "field": self.image(field, data)} | classical
+
+    def maps(self, field: FieldFunction, data: Batch) -> dict[str, Tensor]:
+        """Return the volumes of field, truth and classical methods, and their errors."""
+        volumes = self._volumes(field, data)
+        return with_errors(volumes, volumes.pop("truth"))
 
     def picture(self, field: FieldFunction, data: Batch, history: list[dict[str, Any]]) -> "Figure":
         """Draw three slices of truth, field and classical volumes, and their errors."""

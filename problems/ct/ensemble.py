@@ -143,7 +143,8 @@ def ensemble_of_run(folder: str | Path, members: int = 3, report: Any = None) ->
     runs.write_json("ensemble.json", found.metrics() | {"members": members})
     arrays: dict[str, Any] = {"mean": panels.array(found.mean), "spread": panels.array(found.spread)}
     runs.write("ensemble.npz", lambda path: np.savez_compressed(path, **arrays))
-    runs.write("ensemble.png", lambda path: found.picture().savefig(path, dpi=120))
+    with panels.styled():
+        runs.write("ensemble.png", lambda path: found.picture().savefig(path))
     return found
 
 

@@ -90,7 +90,7 @@ def write_frames(out: Path, images: Iterable[Tensor]) -> list[Path]:
 
 def picture(renderer: Renderer, test: Photographs, history: list[dict[str, Any]]) -> "Figure":
     """Draw two held-out views with errors, depth and normals, and the history."""
-    figure = panels.new_figure(14.0, 8.2)
+    figure = panels.new_figure(11.0, 7.2)
     rows: list[Any] = [list("abcde"), list("fghij"), list("kkkkk")]
     axes = figure.subplot_mosaic(rows, height_ratios=[4, 4, 3])
     for places, view in zip(("abcde", "fghij"), shown_views(test), strict=False):
@@ -111,7 +111,7 @@ def _view_panels(axes: list[Any], renderer: Renderer, test: Photographs, view: i
     images: tuple[tuple[Any, str, dict[str, Any]], ...] = (
         (exact.clamp(0, 1), f"held-out view {view + 1}", {}),
         (seen.rgb.clamp(0, 1), f"rendered, {psnr(seen.rgb, exact):.1f} dB", {}),
-        (off, f"colour error, mean {float(off.mean()):.4f}", {"vmin": 0, "vmax": 0.1, "cmap": "magma"}),
+        (off, f"colour error,\nmean {float(off.mean()):.4f}", {"vmin": 0, "vmax": 0.1, "cmap": "magma"}),
         (depth, "depth", {"cmap": "viridis_r"}),
         (normals_as_colours(seen), "normals", {}),
     )

@@ -96,7 +96,7 @@ class NeRFAbsorption(Radiance):
 
     def picture(self, field: FieldFunction, data: Batch, history: list[dict[str, Any]]) -> "Figure":
         """Draw a held-out view, cuts through the attenuation, and the history."""
-        figure = panels.new_figure(14.0, 8.2)
+        figure = panels.new_figure(11.0, 7.2)
         axes = figure.subplot_mosaic([list("abc"), list("def"), list("kkk")], height_ratios=[4, 4, 3])
         seen = self.trained_renderer(field, data).render_view(data["test"], 0).rgb[..., 0]
         exact = data["test"].image(0)[..., 0]

@@ -90,7 +90,7 @@ class Cavity(PDE):
 
     def picture(self, field, data, history) -> "Figure":
         """Draw the velocities, the streamlines and the history."""
-        figure = panels.new_figure(18.0, 4.0)
+        figure = panels.new_figure(11.0, 2.9)
         axes = figure.subplots(1, 4)
         grid = self.domain.grid(101, 101).to(data["like"])
         with torch.no_grad():

@@ -165,23 +165,23 @@ class AudioFit(Problem):
         channel = f", channel {shown}" if data["wave"].shape[1] > 1 else ""
         seconds = self.start + np.linspace(0, data["seconds"], len(wave))
         scores = self.metrics(field, data)
-        figure = panels.new_figure(15.5, 8.0)
+        figure = panels.new_figure(11.0, 6.2)
         axes = figure.subplots(2, 3)
         axes[0, 0].plot(seconds, wave, "k", lw=0.6, alpha=0.4, label="clip")
         axes[0, 0].plot(seconds, sound, "C0", lw=0.6, label="field")
-        axes[0, 0].set(title=f"waveform{channel}, {len(wave)} samples, {given.sum()} given", ylim=(-1.2, 1.2))
+        axes[0, 0].set(title=f"waveform{channel},\n{given.sum()} of {len(wave)} samples given", ylim=(-1.2, 1.2))
         axes[0, 0].legend(loc="upper right", fontsize="small")
         axes[0, 1].plot(seconds, sound - wave, "C3", lw=0.6)
         names = {"psnr": "given", "psnr_heldout": "held-out"}
         said = ", ".join(f"{label} {scores[key]:.1f} dB" for key, label in names.items() if key in scores)
-        axes[0, 1].set(title=f"error, PSNR {said}")
+        axes[0, 1].set(title=f"error, PSNR\n{said}")
         self._zoom(axes[0, 2], field, data, shown)
         for panel in axes[0]:
-            panel.set(xlabel="seconds", ylabel="v")
+            panel.set(xlabel="seconds", ylabel="amplitude")
         at_rate = data["rate"] / self.of("reduce")
         panels.spectrogram_panel(axes[1, 0], wave, at_rate, "spectrogram of the clip")
         panels.spectrogram_panel(
-            axes[1, 1], sound, at_rate, f"of the field, SNR {snr(_column(sound), _column(wave)):.1f} dB"
+            axes[1, 1], sound, at_rate, f"of the field,\nSNR {snr(_column(sound), _column(wave)):.1f} dB"
         )
         labels = {"psnr": "PSNR given", "psnr_heldout": "PSNR held-out", "snr_heldout": "SNR held-out"}
         panels.score_panel(axes[1, 2], history, labels)
@@ -203,7 +203,7 @@ class AudioFit(Problem):
         if not given.all():
             axes.plot(at[~given[part]], wave[part][~given[part]], "C3x", ms=4, label="held-out")
         axes.set(title=f"the loudest {1e3 * (at[-1] - at[0]):.0f} ms")
-        axes.legend(loc="upper right", fontsize="small")
+        panels.legend_below(axes)
 
     def export(self, field: FieldFunction, data: Batch, folder: Path) -> None:
         """Write clip and field as wav, at the file's amplitude, sample rate and type of samples."""

@@ -294,19 +294,28 @@ class ImageFit(Problem):
         truth = data["picture"]
         image = evaluate(field, data["points"]).reshape(truth.shape)
         error = (image - truth).abs().mean(-1)
-        figure = panels.new_figure(15.5, 8.6)
+        figure = panels.new_figure(11.0, 6.6)
         axes = figure.subplots(2, 4)
         scores = self.metrics(field, data)
-        _show(axes[0, 0], truth, f"photograph, {truth.shape[1]} x {truth.shape[0]} pixels")
-        _show(axes[0, 1], image, f"field: {psnr(image, truth):.1f} dB, SSIM {scores['ssim']:.3f}")
+        _show(axes[0, 0], truth, f"photograph,\n{truth.shape[1]} x {truth.shape[0]} pixels")
+        _show(axes[0, 1], image, f"field: {psnr(image, truth):.1f} dB,\nSSIM {scores['ssim']:.3f}")
         shown = axes[0, 2].imshow(panels.array(error), cmap="magma", vmin=0, vmax=0.15)
-        axes[0, 2].set(title=f"absolute error, mean {float(error.mean()):.4f}", xticks=[], yticks=[])
+        axes[0, 2].set(title=f"absolute error,\nmean {float(error.mean()):.4f}", xticks=[], yticks=[])
         panels.colour_bar(axes[0, 2], shown)
         panels.score_panel(
             axes[0, 3], history, {"psnr": "given pixels", "psnr_heldout": "held-out pixels"}, "PSNR / dB"
         )
         self._zooms(axes, data, self.finer(field, data, 4), scores)
         return figure
+
+    def maps(self, field: FieldFunction, data: Batch) -> dict[str, Tensor]:
+        """Return the field, the photograph, and the mean absolute error of the colours."""
+        truth = data["picture"]
+        image = evaluate(field, data["points"]).reshape(truth.shape)
+        images = {"field": image, "photograph": truth}
+        if truth.shape[-1] != 3:
+            images = {name: values.mean(-1) for name, values in images.items()}
+        return images | {"|field - photograph|": (image - truth).abs().mean(-1)}
 
     def _zooms(self, axes: Any, data: Batch, fine: Tensor, scores: dict[str, Any]) -> None:
         truth, step = data["picture"], self.setup.stride
@@ -327,10 +336,10 @@ class ImageFit(Problem):
         else:
             name, key = rival or "bicubic", "psnr_heldout" if "psnr_heldout" in scores else "psnr"
             found = scores.get(f"{key}_{name}")
-            label = f", {found:.2f} dB" if found is not None else ""
+            label = f"\n{found:.2f} dB" if found is not None else ""
             _show(axes[1, 1], (data["classical"][name] if rival else self.bicubic(truth))[cut], f"{name}{label}")
         held_out = scores.get("psnr_heldout")
-        label = f", held-out {held_out:.2f} dB" if held_out is not None else ""
+        label = f"\nheld-out {held_out:.2f} dB" if held_out is not None else ""
         _show(axes[1, 2], fine[ends[0], ends[1]], f"field at 4 x resolution{label}")
         _show(axes[1, 3], truth[cut], "photograph")
         box = {"fill": False, "edgecolor": "red", "linewidth": 1.5}

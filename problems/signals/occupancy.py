@@ -244,7 +244,7 @@ class Occupancy(Problem):
     def picture(self, field: FieldFunction, data: Batch, history: list[dict[str, Any]]) -> "Figure":
         """Draw the solid and the field, shaded and cut, and the history."""
         solid = self.solid()[0]
-        figure = panels.new_figure(13, 8.4)
+        figure = panels.new_figure(11, 7.1)
         axes = figure.subplots(2, 3)
         scores = self.metrics(field, data)
         self._view(
@@ -252,7 +252,7 @@ class Occupancy(Problem):
             f"solid: {Path(self.mesh).name or 'gyroid ball'}",
             lambda: solid if isinstance(solid, Mesh) else solid.mesh(self.resolution),
         )
-        title = f"field: IoU {scores['iou']:.4f}, near the surface {scores['iou_near']:.4f}"
+        title = f"field: IoU {scores['iou']:.4f},\nnear the surface {scores['iou_near']:.4f}"
         self._view(axes[0, 1], title, lambda: self.surface(field, data))
         self._slices(axes[1], solid, field, data["near"].points)
         labels = {"iou": "uniform", "iou_near": "near the surface", "iou_train": "training points"}
@@ -281,7 +281,7 @@ class Occupancy(Problem):
         axes[1].imshow(occupancy, cmap="gray_r", vmin=0, vmax=1, **shown)
         axes[1].set(title="occupancy of the field", xlabel="x", ylabel="y")
         axes[2].imshow(wrong, cmap="RdBu_r", vmin=-1, vmax=1, **shown)
-        axes[2].set(title=f"wrong: {100 * abs(wrong).mean():.2f} % (red: too much)", xlabel="x", ylabel="y")
+        axes[2].set(title=f"wrong: {100 * abs(wrong).mean():.2f} %\n(red: too much)", xlabel="x", ylabel="y")
 
     def recipe(self) -> Recipe:
         """A sine network with scaled weights; or the protocol's field and optimizer."""

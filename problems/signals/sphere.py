@@ -184,18 +184,18 @@ class SphereFit(Problem):
         shape = (len(lat), len(lon))
         truth = data["middle"] + half * panels.array(data["values"]).reshape(shape)
         values, scores = self.on_grid(field, data, lat, lon), self.metrics(field, data)
-        figure = panels.new_figure(16.0, 7.5)
+        figure = panels.new_figure(11.0, 5.6)
         axes = figure.subplots(2, 3)
-        span = {"vmin": truth.min(), "vmax": truth.max(), "cmap": "turbo"}
-        _map(axes[0, 0], lat, lon, truth, f"data, {shape[0]} x {shape[1]} points", span)
+        span = {"vmin": truth.min(), "vmax": truth.max(), "cmap": "viridis"}
+        _map(axes[0, 0], lat, lon, truth, f"data,\n{shape[0]} x {shape[1]} points", span)
         names = {"psnr": "given", "psnr_heldout": "held-out"}
         said = ", ".join(f"{label} {scores[key]:.1f} dB" for key, label in names.items() if key in scores)
-        _map(axes[0, 1], lat, lon, values, f"field: {said}", span)
+        _map(axes[0, 1], lat, lon, values, f"field:\n{said}", span)
         limit = float(np.quantile(np.abs(values - truth), 0.995)) or 1.0
         error = {"vmin": -limit, "vmax": limit, "cmap": "RdBu_r"}
         names = {"rmse": "given", "rmse_heldout": "held-out"}
         said = ", ".join(f"{label} {scores[key]:.3g}" for key, label in names.items() if key in scores)
-        _map(axes[0, 2], lat, lon, values - truth, f"error, rms by area: {said}", error)
+        _map(axes[0, 2], lat, lon, values - truth, f"error, rms by area:\n{said}", error)
         labels = {"psnr": "PSNR given", "psnr_heldout": "PSNR held-out"}
         panels.score_panel(axes[1, 0], history, labels)
         for panel, side, name in ((axes[1, 1], 1, "north"), (axes[1, 2], -1, "south")):

@@ -19,7 +19,7 @@ from nfsolve._core.errors import InputError
 from nfsolve.curvature import Conditioning, LeastSquares, conditioning, hessian_matrix, preconditioned, row_norms
 from nfsolve.domains import Box
 from nfsolve.fields import MLP, Gabor, Gaussian, Positional, ReLU, Sine
-from nfsolve.plot.panels import new_figure
+from nfsolve.plot.panels import head, new_figure
 from nfsolve.studies.analysis.subject import Subject
 
 if TYPE_CHECKING:
@@ -235,10 +235,10 @@ def figure(result: HessianAnalysis) -> "Figure":
             cell.axhline(QUOTED, color="0.8", lw=0.8)
             cell.set(title=f"{name}, {h.moment}, loss {h.loss:.2g}", ylim=(1e-18, 3))
             cell.title.set_fontsize("small")
-            cell.legend(fontsize=6, title=f"kappa above {QUOTED:g} (kept)", title_fontsize=6, loc="lower left")
+            cell.legend(fontsize=7, title=f"kappa above {QUOTED:g} (kept)", title_fontsize=7, loc="lower left")
     axes[0, 0].set_ylabel("|eigenvalue| / largest")
     axes[1, 0].set_ylabel("|eigenvalue| / largest")
     for cell in axes[1]:
         cell.set_xlabel("index / parameters")
-    drawn.suptitle(f"Hessian spectra: {result.task}", fontsize="small")
+    head(drawn, f"Hessian spectra: {result.task}")
     return drawn

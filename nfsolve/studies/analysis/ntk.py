@@ -22,7 +22,7 @@ from nfsolve.curvature import (
     top_eigenpairs,
 )
 from nfsolve.linalg.dense import flatten, unflatten
-from nfsolve.plot.panels import new_figure
+from nfsolve.plot.panels import head, legend_below, new_figure
 from nfsolve.studies.analysis.sample import Sample
 from nfsolve.studies.analysis.subject import Subject, project
 
@@ -190,8 +190,8 @@ def figure(result: KernelAnalysis) -> "Figure":
     Returns:
         The figure.
     """
-    drawn = new_figure(15.0, 3.9)
-    spectrum, energy, trend, layers = drawn.subplots(1, 4)
+    drawn = new_figure(9.0, 6.4)
+    spectrum, energy, trend, layers = drawn.subplots(2, 2).flat
     first = result.kernels[0]
     for kernel in result.kernels:
         index = torch.arange(1, len(kernel.eigenvalues) + 1)
@@ -214,7 +214,7 @@ def figure(result: KernelAnalysis) -> "Figure":
     if result.target:
         trend.semilogy(steps, [kernel.alignment for kernel in result.kernels], "^-", label="alignment A")
     trend.set(title="along training", xlabel="step")
-    trend.legend(fontsize="small")
+    legend_below(trend)
     names = list(first.shares)
     for i, kernel in enumerate(result.kernels):
         width = 0.8 / len(result.kernels)
@@ -222,5 +222,5 @@ def figure(result: KernelAnalysis) -> "Figure":
         layers.bar(at, [kernel.shares[name] for name in names], width, label=f"step {kernel.step}")
     layers.set_xticks(range(len(names)), [str(i + 1) for i in range(len(names))])
     layers.set(title="share of the trace", xlabel="layer")
-    drawn.suptitle(f"empirical tangent kernel on {result.lattice}", fontsize="medium")
+    head(drawn, f"empirical tangent kernel on {result.lattice}")
     return drawn

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from nfsolve._core.errors import MissingExtra, unknown
+from nfsolve.plot.panels import styled
 from nfsolve.run.folder import RunFolder
 from nfsolve.studies.analysis import hessian, ntk, signals, spectrum
 from nfsolve.studies.analysis.subject import NotApplicable, Subject
@@ -111,12 +112,14 @@ def analyze(
 
 def _draw(name: str, analysis: Any, report: Report, folder: RunFolder) -> None:
     try:
-        drawn = analysis.figure(report.results[name])
+        with styled():
+            drawn = analysis.figure(report.results[name])
     except MissingExtra as error:
         report.note = f"no figures: {error}"
         return
     path = f"analysis_{name}.png"
-    folder.write(path, lambda temporary: drawn.savefig(temporary, dpi=110, format="png"))
+    with styled():
+        folder.write(path, lambda temporary: drawn.savefig(temporary, format="png"))
     report.files.append(folder.path / path)
 
 

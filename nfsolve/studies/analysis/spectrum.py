@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from nfsolve.plot.panels import legend_below, new_figure
+from nfsolve.plot.panels import head, legend_below, new_figure
 from nfsolve.studies.analysis.sample import Sample
 from nfsolve.studies.analysis.signals import layers_of
 from nfsolve.studies.analysis.subject import NotApplicable, Subject, project
@@ -234,5 +234,5 @@ def figure(result: SpectrumAnalysis) -> "Figure":
         legend_below(axes)
     power.set(title="power of a mode", xlabel="cycles per unit of the coordinates")
     beyond.set(title="share of the power at and beyond a frequency", xlabel="cycles per unit of the coordinates")
-    drawn.suptitle(f"spectrum on {result.grid}", fontsize="medium")
+    head(drawn, f"spectrum on {result.grid}")
     return drawn

@@ -16,6 +16,7 @@ from nfsolve.metrics import larger_is_better
 from nfsolve.plot import panels
 from nfsolve.studies.comparison.jobs import Outcome
 from nfsolve.studies.comparison.methods import Method, Tuned
+from nfsolve.studies.comparison.report import comparison_page
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -241,7 +242,7 @@ class Comparison:
         )
 
     def save(self, folder: Path) -> None:
-        """Write rows.json, table.csv, report.md and curves.png.
+        """Write rows.json, table.csv, report.md, report.html and curves.png.
 
         Args:
             folder: Where.
@@ -257,12 +258,15 @@ class Comparison:
             writer.writeheader()
             writer.writerows(rows)
         (folder / "report.md").write_text(f"# {self.what}\n\n{self.text()}")
-        self.figure().savefig(folder / "curves.png", dpi=120)
+        (folder / "report.html").write_text(comparison_page(self), encoding="utf-8")
+        with panels.styled():
+            self.figure().savefig(folder / "curves.png")
 
+    @panels.styled()
     def figure(self) -> "Figure":
         """Draw the score over steps, evaluations and seconds, mean and standard error over seeds, a row a budget."""
         columns = ("step", "evaluations", self.settings["clock"])
-        figure = panels.new_figure(17, 1.2 + 4.2 * len(self.budgets))
+        figure = panels.new_figure(11, 1 + 3 * len(self.budgets))
         axes = figure.subplots(len(self.budgets), len(columns), squeeze=False)
         colours = panels.colours(len(self.methods))
         for row, budget in zip(axes, self.budgets, strict=True):
@@ -276,7 +280,7 @@ class Comparison:
                     axis.set_yscale("log")
             row[0].set_ylabel(self.score)
         handles, labels = axes[0, 0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=min(len(self.methods), 5), fontsize=8)
+        figure.legend(handles, labels, loc="outside lower center", ncols=min(len(self.methods), 5))
         return figure
 
     def _curve(self, axis: Any, budget: str, method: Method, column: str, colour: Any) -> None:
