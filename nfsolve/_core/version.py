@@ -1,3 +1,3 @@
 """The version, recorded in every run folder."""
 
-VERSION = "0.1.0"
+VERSION = "0.2.0"
