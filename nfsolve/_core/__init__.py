@@ -1,1 +1,1 @@
-"""Floor 0: error wording, seeds, devices and the description of objects in plain data. Imports nothing of nfsolve."""
+"""Error wording, seeds, devices and the description of objects in plain data. Imports nothing of nfsolve."""

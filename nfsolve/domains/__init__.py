@@ -1,4 +1,4 @@
-"""Floor 1: where the coordinates of a problem live, with bounds, boundaries, normals and grids."""
+"""Where the coordinates of a problem live, with bounds, boundaries, normals and grids."""
 
 from nfsolve.domains.box import Box, Interval, Parameter, Periodic, Rectangle, parameter, periodic
 from nfsolve.domains.cloud import PointCloud

@@ -1,4 +1,4 @@
-"""Floor 1: solids in space, as closed triangle meshes or as implicit functions: inside tests, samples, surfaces."""
+"""Solids in space, as closed triangle meshes or as implicit functions: inside tests, samples, surfaces."""
 
 from nfsolve.meshes.implicit import Implicit
 from nfsolve.meshes.levelset import grid_values, level_set

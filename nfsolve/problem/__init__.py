@@ -1,4 +1,4 @@
-"""Floor 4: problems as named residuals, and the objective that an optimizer sees."""
+"""Problems as named residuals, and the objective that an optimizer sees."""
 
 from nfsolve.functions import Numbers
 from nfsolve.problem.measurement import Measurement, Observed

@@ -1,4 +1,4 @@
-"""Floor 4: weights of the residuals that adapt during training, each scheme a small frozen dataclass."""
+"""Weights of the residuals that adapt during training, each scheme a small frozen dataclass."""
 
 from nfsolve.weighting.balance import NTK, GradientNorm
 from nfsolve.weighting.causal import Causal
