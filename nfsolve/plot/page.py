@@ -265,7 +265,7 @@ def _rival(metrics: dict[str, Any], key: str, unit: str) -> str:
     if not others:
         return ""
     best = max(others, key=others.__getitem__)
-    return f" Of the classical methods, {named(best)} reaches most, {others[best]:.4g}{unit}."
+    return f" The best of the classical methods, {named(best)}, reaches {others[best]:.4g}{unit}."
 
 
 def _larger(heldout: Any, trained: Any) -> bool:

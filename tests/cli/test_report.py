@@ -80,7 +80,7 @@ def test_what_a_run_has_not_written_is_left_out(missing, run, capsys):
         ({"psnr_heldout": 30.0}, "The PSNR on held-out data is 30 dB."),
         (
             {"psnr": 30.0, "psnr_tv": 31.0, "seconds_tv": 2.0, "psnr_heldout_x": 1.0},
-            "total variation reaches most, 31 dB",
+            "The best of the classical methods, total variation, reaches 31 dB.",
         ),
         ({"loss": 1.0}, "nothing to compare"),
         ({"relative_l2": "undefined"}, "nothing to compare"),

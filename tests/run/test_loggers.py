@@ -131,3 +131,26 @@ def test_the_command_line_logs_and_records_nothing_of_it(library, tmp_path, caps
 def test_a_wrong_logger_is_said(words, said, capsys):
     assert run_cli(["run", "poisson", *words]) == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("default")  # of the library
+def test_wandb_itself_writes_without_a_network(tmp_path, monkeypatch):
+    pytest.importorskip("wandb", reason="needs pip install 'nfsolve[wandb]'")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    told(WeightsAndBiases(tmp_path / "run"))
+    written = [path for path in (tmp_path / "run" / "wandb").glob("offline-run-*/*.wandb") if path.stat().st_size]
+    assert len(written) == 1
+
+
+@pytest.mark.filterwarnings("default")  # of the library
+def test_mlflow_itself_keeps_every_number_in_the_run_folder(tmp_path, monkeypatch):
+    mlflow = pytest.importorskip("mlflow", reason="needs pip install 'nfsolve[mlflow]'")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    told(MLflow(tmp_path / "run"))
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path / 'run' / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("nfsolve")
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert run.info.run_name == "run"
+    found = client.get_metric_history(run.info.run_id, "loss")
+    assert sorted((metric.step, metric.value) for metric in found) == [(0, 2.0), (5, 1.0)]
