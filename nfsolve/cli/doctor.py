@@ -95,8 +95,10 @@ def system() -> Rows:
 
 def pytorch() -> Rows:
     """Return the version, the threads, the BLAS and the GPUs of PyTorch: names and texts."""
-    import torch
-
+    try:
+        import torch
+    except ImportError as error:
+        return [("version", f"cannot be imported: {error}")]
     variables = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
     said = ", ".join(f"{name}={os.environ[name]}" for name in variables if name in os.environ)
     libraries = re.findall(r"(BLAS|LAPACK)_INFO=(\w+)", torch.__config__.show())

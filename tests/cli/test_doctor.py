@@ -1,4 +1,5 @@
 import importlib.metadata
+import sys
 import tomllib
 from pathlib import Path
 
@@ -78,3 +79,10 @@ def test_what_is_not_installed_is_said(monkeypatch, capsys):
     assert "Install it: pip install ." in capsys.readouterr().err
     assert run_cli(["doctor", "please"]) == 2
     assert "doctor takes no words, got 'please'" in capsys.readouterr().err
+
+
+def test_a_missing_pytorch_is_shown_with_all_the_rest(versions, capsys, monkeypatch):
+    versions["torch"] = None
+    monkeypatch.setitem(sys.modules, "torch", None)
+    text = shown(capsys, 1)
+    assert "cannot be imported" in text and "Mend the required libraries: pip install 'torch" in text
