@@ -17,18 +17,19 @@ from torch import Tensor, nn
 from nfsolve._core.errors import InputError
 from nfsolve._core.random import generator
 from nfsolve.fields.activations import GELU, Activation
-from nfsolve.fields.affine import Affine, affine
+from nfsolve.fields.affine import Affine
 from nfsolve.fields.checks import check_counts
 from nfsolve.fields.chosen import chosen
 from nfsolve.fields.field import Domain
 from nfsolve.fields.init import TorchDefault
 from nfsolve.fields.interpolation import Interpolation
+from nfsolve.fields.kernel import Kernel
 from nfsolve.fields.layers import Dense, Layers
-from nfsolve.fields.operators import Operator
+from nfsolve.fields.operators import Operator, joined
+from nfsolve.fields.start import Start, nearest
 
 Gelu = GELU()
-START = "slope", "offset", "scale"  # buffers of the affine map from which a network starts, and of its error
-NEARLY = 0.05  # error of an affine map, relative to the deviation of the labels, from which the network starts
+NARROW, SPREAD = "narrow", "spread"  # from another grid to that of such a map, and back
 STENCIL = 6  # points along a coordinate without period through which a polynomial gives values between them
 
 
@@ -54,8 +55,9 @@ class FNO(Operator):
         width: Number of channels.
         depth: Number of layers.
         modes: Waves along each coordinate that a layer multiplies; at most what the grid resolves.
-        start: An affine map from all sensors to the raw outputs on the grid, to which the network is added; None
-            starts from zero. `for_problem` fits it to labels where the operator is nearly linear.
+        start: An affine map or a kernel regression from all sensors to the raw outputs on the grid, to which the
+            network, zero at first, is added; None starts without. `for_problem` fits both to labels, and takes the
+            better one where it misses few of their deviation.
         padding: By which part waves are longer than the box along coordinates without a period.
         activation: Activation; one with real values and one linear map.
         **options: Arguments of `Field`.
@@ -73,7 +75,7 @@ class FNO(Operator):
         grid: tuple[int, ...],
         shapes: tuple[tuple[int, ...], ...] = (),
         closed: tuple[bool, ...] = (),
-        start: Affine | None = None,
+        start: Affine | Kernel | None = None,
         width: int = 32,
         depth: int = 4,
         modes: int = 16,
@@ -96,22 +98,9 @@ class FNO(Operator):
         self._lay_out(domain, laid["grid"])
         self._build(activation)
         if start is not None:
-            size = torch.tensor(max(start.size, 1e-7))
-            for name, value in zip(START, (start.weight, start.bias, size), strict=True):
-                self.register_buffer(name, value.to(self.points))
-
-    @property
-    def starts(self) -> bool:
-        """Whether the network is added to an affine map."""
-        return START[0] in self._buffers
-
-    def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
-        """Take the affine map from the weights, or leave it out as they do: the labels that made it may be gone."""
-        for name in START:
-            self._buffers.pop(name, None)
-            if prefix + name in state_dict:
-                self.register_buffer(name, torch.empty_like(state_dict[prefix + name]).to(self.points))
-        super()._load_from_state_dict(state_dict, prefix, *rest)
+            self.start = Start(start, like=self.points)
+            for p in self.head[-1].parameters():  # the network has nothing to add to it at first
+                nn.init.zeros_(p)
 
     def _checked(self, grid: tuple[int, ...], shapes: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, ...], ...]:
         d = len(self.inputs)
@@ -198,8 +187,7 @@ class FNO(Operator):
             options = problem.layout() | options
         if "start" not in options and hasattr(problem, "on_layout"):
             labels = problem.on_layout(tuple(options["grid"]))
-            start = None if labels is None else affine(*labels)
-            options["start"] = start if start is not None and start.error < NEARLY else None
+            options["start"] = None if labels is None else nearest(*labels)
         return super().for_problem(problem, **options)
 
     def on(self, domain: Domain, grid: tuple[int, ...], shapes: tuple[tuple[int, ...], ...]) -> "FNO":
@@ -210,18 +198,51 @@ class FNO(Operator):
             grid: As for the constructor.
             shapes: As for the constructor.
         """
-        if self.starts:
-            raise InputError(
-                "this operator starts from a matrix on the grid of its labels, and has no other grid",
-                do="build it with start=None, or interpolate functions to its sensors",
-            )
         found = copy.copy(self)
         found._buffers, found._modules = dict(self._buffers), dict(self._modules)
         found.config = self.config | {"grid": grid, "shapes": shapes}
         found.sensors = tuple(math.prod(s) for s in shapes)
         found.shapes = found._checked(grid, shapes)
         found._lay_out(domain, grid)
+        if self.start is not None:
+            found._bring_to(self, domain)
         return found
+
+    def _bring_to(self, old: "FNO", domain: Domain) -> None:
+        """Keep how functions on this grid are brought to the one of the map that an operator starts from, and back."""
+        if SPREAD in old._buffers:
+            raise InputError(
+                "this operator was brought to another grid already", do="bring the one that was trained there"
+            )
+        closed = self.config["closed"] or (False,) * len(self.shapes)
+        for j, (new, before) in enumerate(zip(self.shapes, old.shapes, strict=True)):
+            for i, (m, n) in enumerate(zip(new, before, strict=True)):
+                repeats = int(closed[j] and domain.periodic[i])
+                if m != n:
+                    matrix = between(domain, i, m - repeats, axis_of(domain, i, n - repeats))
+                    if repeats:  # the last value is the first one
+                        matrix = F.pad(torch.cat([matrix, matrix[:1]]), (0, 1))
+                    self.register_buffer(f"{NARROW}_{j}_{i}", matrix.to(self.points), persistent=False)
+        index, weights = old.between.weigh(self.points)
+        spread = torch.zeros(len(index), len(old.points)).to(weights).scatter_(1, index, weights)
+        self.register_buffer(SPREAD, spread, persistent=False)
+        self.before = old.shapes
+
+    def _near(self, functions: Sequence[Tensor], n: int) -> Tensor:
+        """Evaluate the map to which the network is added, ``(n, points of the grid, k)``."""
+        if SPREAD in self._buffers:
+            functions = [self._narrowed(f, j) for j, f in enumerate(functions)]
+        assert self.start is not None
+        near = self.start(joined(functions)).expand(n, -1)
+        near = near.unflatten(1, (-1, len(self.outputs)))
+        return self.get_buffer(SPREAD) @ near if SPREAD in self._buffers else near
+
+    def _narrowed(self, f: Tensor, j: int) -> Tensor:
+        values = f.unflatten(-1, self.shapes[j])
+        for i in range(len(self.grid)):
+            if (name := f"{NARROW}_{j}_{i}") in self._buffers:
+                values = (values.movedim(i + 1, -1) @ self.get_buffer(name).T).movedim(-1, i + 1)
+        return values.flatten(1)
 
     def table(self, functions: Sequence[Tensor]) -> Tensor:
         """Evaluate on the grid, without the transform: ``(n, points of the grid, k)``."""
@@ -231,11 +252,9 @@ class FNO(Operator):
             if index < len(self.local) - 1:
                 h = self.activation(h, index)
         found = self.head(h).flatten(1, -2)
-        if not self.starts:
+        if self.start is None:
             return found
-        rows = [f.expand(len(found), -1) for f in functions]
-        near = torch.addmm(self.get_buffer("offset"), torch.cat(rows, -1), self.get_buffer("slope"))
-        return near.view_as(found) + self.get_buffer("scale") * found
+        return self._near(functions, len(found)) + self.start.scale.to(found) * found
 
     def _channels(self, functions: Sequence[Tensor]) -> Tensor:
         """Lay input functions and coordinates out on the grid: ``(n, *grid, channels)``."""

@@ -20,6 +20,7 @@ from nfsolve.fields.checks import check_counts
 from nfsolve.fields.field import Domain, Field
 from nfsolve.fields.layers import Layers
 from nfsolve.fields.modified import Gated
+from nfsolve.fields.start import Start
 
 Functions = Tensor | Sequence[Tensor]
 
@@ -38,6 +39,7 @@ class Operator(Field):
 
     Attributes:
         sensors: Number of sensors of each input function.
+        start: A map, fitted to labels, to which the network is added, or None.
         reads_places: Whether it takes functions each of which has sensors of its own.
     """
 
@@ -55,6 +57,18 @@ class Operator(Field):
             check_counts(type(self).__name__, sensors=count)
         super().__init__(domain, outputs, sensors=sensors, **options)
         self.sensors = counts
+        self.start: Start | None
+        self.register_module("start", None)
+
+    @property
+    def remarks(self) -> list[str]:
+        """How the field was made from labels, in words."""
+        return [] if self.start is None else [self.start.remark()]
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
+        """Take the map from the weights, or leave it out as they do: the labels that made it may be gone."""
+        self.start = Start() if f"{prefix}start.scale" in state_dict else None
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     @classmethod
     def for_problem(cls, problem: Any, **options: Any) -> Self:

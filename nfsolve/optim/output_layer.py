@@ -20,6 +20,7 @@ from nfsolve.optim.one_group import OneGroup
 DAMPINGS = tuple(10.0**-k for k in range(12, -1, -1))  # relative to the diagonal, of which the best one is taken
 MOST = 1024  # parameters, of each of which a column of the Jacobian is made
 GAIN = 1e-3  # part of the loss of functions left out by which it must fall
+ROWS, LEAST = 2**19, 8  # rows that are enough for one step, and mini-batches that there are in any case
 TOLERANCE = 0.02  # of the predicted change of the loss, by which the true one may differ
 
 
@@ -34,7 +35,8 @@ class OutputLayer(OneGroup):
 
     Args:
         params: Parameters, among them the weight of the layer; the others stay as they are.
-        batches: Mini-batches drawn for one step; from an objective without ``resample`` there is one.
+        batches: Mini-batches drawn for one step, fewer once half a million rows are there and more than eight
+            mini-batches; from an objective without ``resample`` there is one.
 
     Attributes:
         stop_reason: Why the parameters stayed as they were, in words; empty otherwise.
@@ -69,8 +71,10 @@ class OutputLayer(OneGroup):
         self._need(objective, "parts()")
         self.stop_reason = ""
         batches = self.param_groups[0]["batches"] if hasattr(objective, "resample") else 1
-        halves, layer = [_Quadratic(), _Quadratic()], None
+        halves, layer, rows, count = [_Quadratic(), _Quadratic()], None, 0, 0
         for i in range(batches):
+            if i >= LEAST and rows >= ROWS:
+                break
             if i:
                 objective.resample()
             layer = _layer(objective, {id(p) for p in self._trained})
@@ -83,6 +87,7 @@ class OutputLayer(OneGroup):
                 )
                 return layer.residual.detach().square().sum()
             objective.evaluations += 1
+            rows, count = rows + len(layer.residual), i + 1
             sides = _sides(objective, layer.residual, i % 2 == 0)
             jacobian = layer.jacobian()
             latest = [layer.quadratic(jacobian, side) for side in (sides, ~sides)]
@@ -90,7 +95,7 @@ class OutputLayer(OneGroup):
         assert layer is not None
         whole = halves[0].plus(halves[1])
         self._choose(objective, layer, halves, whole, latest[0].plus(latest[1]))
-        return torch.as_tensor(whole.loss / batches)
+        return torch.as_tensor(whole.loss / count)
 
     def _choose(
         self, objective: Any, layer: "_Layer", halves: list["_Quadratic"], whole: "_Quadratic", latest: "_Quadratic"

@@ -25,6 +25,8 @@ class SOAP(GradientMethod):
         precondition_frequency: Steps between refreshes of the bases.
         max_size: Longest side of a matrix that gets a basis; longer ones keep the identity.
         eps: Added to the root of the averaged square.
+        relative_eps: The same in units of the root mean square of these roots over a parameter: where losses are so
+            small that an ``eps`` would stop all steps, it alone keeps rounding from being taken for a gradient.
         weight_decay: Decoupled decay, times ``lr``.
 
     Attributes:
@@ -47,12 +49,13 @@ class SOAP(GradientMethod):
         max_size: int = 4096,
         eps: float = 1e-8,
         weight_decay: float = 0.0,
+        relative_eps: float = 0.0,
     ):
         decays = (*betas, betas[1] if shampoo_beta is None else shampoo_beta)
-        if not (lr >= 0 and all(0 <= b < 1 for b in decays) and eps > 0 and weight_decay >= 0):
+        if not (lr >= 0 and all(0 <= b < 1 for b in decays) and eps > 0 and weight_decay >= 0 and relative_eps >= 0):
             raise InputError(
-                "SOAP needs lr >= 0, eps > 0, decays in [0, 1), and weight_decay >= 0, got "
-                f"{lr=}, {betas=}, {shampoo_beta=}, {eps=}, {weight_decay=}",
+                "SOAP needs lr >= 0, eps > 0, decays in [0, 1), weight_decay >= 0 and relative_eps >= 0, got "
+                f"{lr=}, {betas=}, {shampoo_beta=}, {eps=}, {weight_decay=}, {relative_eps=}",
                 do="choose values in these ranges",
             )
         if precondition_frequency < 1 or max_size < 0:
@@ -61,7 +64,11 @@ class SOAP(GradientMethod):
                 do="choose values in these ranges",
             )
         defaults = {"lr": lr, "betas": betas, "shampoo_beta": decays[2], "eps": eps, "weight_decay": weight_decay}
-        super().__init__(params, defaults | {"precondition_frequency": precondition_frequency, "max_size": max_size})
+        super().__init__(
+            params,
+            defaults
+            | {"precondition_frequency": precondition_frequency, "max_size": max_size, "relative_eps": relative_eps},
+        )
 
     def _move_all(self, given: list[tuple[Tensor, dict[str, Any]]], loss: Any) -> None:
         for p, group in given:
@@ -79,6 +86,8 @@ class SOAP(GradientMethod):
         beta1, beta2 = group["betas"]
         state["momentum"].lerp_(gradient, 1 - beta1)
         root = average_square(state, _rotate(gradient, state), beta2, group["eps"], steps)
+        if group["relative_eps"]:
+            root = root + group["relative_eps"] * root.square().mean().sqrt()
         move = _rotate(_rotate(state["momentum"], state) / root, state, back=True)
         p.mul_(1 - group["lr"] * group["weight_decay"])
         p.sub_(move, alpha=group["lr"] / (1 - beta1**steps))

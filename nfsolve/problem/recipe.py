@@ -35,6 +35,8 @@ class Stage:
         warmup: Fraction of the steps over which the learning rate first rises linearly; the schedule then runs over
             the steps that are left.
         only: Prefix of the names of the parameters that it trains, such as ``branches``; empty trains all.
+        share: Part of a time limit that the stages before it leave for it, in [0, 1): one that has few steps and comes
+            last would not begin otherwise.
 
     Examples:
         >>> from functools import partial
@@ -53,6 +55,7 @@ class Stage:
     coarsen: int = 1
     warmup: float = 0.0
     only: str = ""
+    share: float = 0.0
 
     def __post_init__(self) -> None:
         if not callable(self.optimizer):
@@ -78,6 +81,11 @@ class Stage:
             raise InputError(
                 f"a stage must merge at least 1 pixel along each side, got coarsen={self.coarsen}",
                 do="give 1 for the full resolution, or 2 for half of it",
+            )
+        if not 0 <= self.share < 1:
+            raise InputError(
+                f"the share of a stage in the time limit must lie in [0, 1), got share={self.share:g}",
+                do="give 0.1 to keep a tenth of the time for it",
             )
         if not 0 <= self.warmup < 1:
             raise InputError(
@@ -146,6 +154,11 @@ def as_stages(stages: Any) -> tuple[Stage, ...]:
         raise InputError(
             f"stages must be one Stage or more, got {stages!r}",
             do="write stages=(nfsolve.Stage(nfsolve.optim.Adam, 100),)",
+        )
+    if sum(stage.share for stage in found) >= 1:
+        raise InputError(
+            f"the shares of stages in the time limit must sum to less than 1, got {[s.share for s in found]}",
+            do="leave time for the first stage",
         )
     return tuple(found)
 

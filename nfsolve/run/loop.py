@@ -151,9 +151,13 @@ class Run:
             self.report({"warning": text})
 
     def _cautions(self) -> list[str]:
-        """Return what the problem may lack, in words."""
+        """Return what the problem may lack and how its field was made, in words."""
         text = "unknown scalar '{}' occurs in no residual, so it keeps its start value"
-        return [*self.problem.cautions(), *(text.format(name) for name in self.objective.unused)]
+        return [
+            *self.problem.cautions(),
+            *getattr(self.field, "remarks", ()),
+            *(text.format(name) for name in self.objective.unused),
+        ]
 
     @property
     def seconds(self) -> float:
@@ -219,8 +223,14 @@ class Run:
 
     def _time_used(self) -> float:
         """Return the share of the time limit that is used, from the start of the stage; 0 without a limit."""
-        limit = self.plan.run.time_limit
+        limit = self._stage_limit
         return 0.0 if limit is None else (self._elapsed - self._began) / max(limit - self._began, 1e-9)
+
+    @property
+    def _stage_limit(self) -> float | None:
+        """Seconds of the run at which the stage must end; later stages have what is kept for them."""
+        limit, later = self.plan.run.time_limit, self.plan.stages[self.stage + 1 :]
+        return None if limit is None else limit * (1 - sum(stage.share for stage in later if stage.steps))
 
     @property
     def _last(self) -> int:
@@ -243,6 +253,8 @@ class Run:
             return f"converged: loss {loss:.3e} is within the tolerance {self.plan.run.tolerance:g}"
         if self.plan.run.time_limit is not None and self._elapsed >= self.plan.run.time_limit:
             return f"time limit: {self.plan.run.time_limit:g} s"
+        if self._stage_limit is not None and self._elapsed >= self._stage_limit:
+            return "the rest of the time limit is for the next stage"
         if getattr(optimizer, "stop_reason", None):
             return str(optimizer.stop_reason)
         if stalled >= STALLED_STEPS:

@@ -41,6 +41,8 @@ SOME = 1000  # rows that are in memory at once, and from which scales are taken
 LEAST = 1e-3  # of the deviation of all s: labels smaller than that count as if they were as large
 UNRESOLVED = 100.0  # deviation of s in units of the rounding of its mean, below which nothing can be learned
 MOST = 4096  # points of a function in a mini-batch, unless more are asked for
+MOST_PLACES, LEAST_PLACES = 2000, 20  # common points, not on a grid, between which values are interpolated
+SMALL = {"eps": 1e-15, "relative_eps": 1e-5}  # of SOAP, for what a network adds to a good map has tiny gradients
 LARGEST_GRID = 2**15  # points of a grid on which a Fourier neural operator is the default
 NAMES = ("x", "y", "z")
 
@@ -133,8 +135,23 @@ class PairsOperator(OperatorPDE):
         return Path(name) if Path(name).exists() else find_file(name, type(self))
 
     def cautions(self):
-        """Say in words what was assumed about the file."""
-        return self._known.notes()
+        """Say in words what was assumed about the file, and which field is the default for it."""
+        return [*self._known.notes(), self._chosen[1]]
+
+    @property
+    def _chosen(self) -> tuple[str, str]:
+        """Which field is the default, and why in words; grid, places or plain."""
+        if any(map(self.own_sensors, self.inputs)):
+            return "places", "each function has sensors of its own: the default field is attention"
+        try:
+            grid = self.layout()["grid"]
+        except InputError as error:
+            why = str(error).partition(". ")[0].removeprefix("a Fourier neural operator needs ")
+            return "plain", f"the default field is a DeepONet, for a Fourier neural operator would need {why}"
+        sizes = " x ".join(map(str, grid))
+        if math.prod(grid) > LARGEST_GRID:
+            return "plain", f"the default field is a DeepONet, for the grid of {sizes} points is a large one"
+        return "grid", f"functions are on a uniform grid, {sizes}: the default field is a Fourier neural operator"
 
     def spaces(self):
         """None: the functions are those of the file."""
@@ -285,9 +302,10 @@ class PairsOperator(OperatorPDE):
     def on_layout(self, grid):
         """Return the first training pairs, functions as they are read ``(n, m)``, raw labels on a grid ``(n, p)``.
 
-        None where a run folder is opened: what a field made of them is among its weights.
+        None where a run folder is opened: what a field made of them is among its weights. None of series in time,
+        too: times beside the one that is left out would flatter a map.
         """
-        if self._kept is not None:
+        if self._kept is not None or self._known.pairs.group > 1:
             return None
         inputs, _, truth = self._known.first
         seen = self.seen(dict(zip(self.inputs, inputs, strict=True)))
@@ -297,22 +315,36 @@ class PairsOperator(OperatorPDE):
             laid = laid.narrow(i + 1, 0, count)
         return torch.cat(several(seen), 1), laid.flatten(1)
 
+    def on_places(self):
+        """Return points that no grid has, the first training pairs as they are read, and raw labels ``(n, p, k)``.
+
+        None where functions have points or sensors of their own, on a grid, which is for `on_layout`, and for more
+        than 2000 points.
+        """
+        if self._kept is not None or self._form.own or self._form.sizes:
+            return None
+        if not self._known.pairs.aligned or self._known.pairs.group > 1:
+            return None
+        inputs, points, truth = self._known.first
+        if len(points) > MOST_PLACES or len(points) < LEAST_PLACES or not bool(truth.isfinite().all()):
+            return None
+        seen = self.seen(dict(zip(self.inputs, inputs, strict=True)))
+        mean, size = (torch.tensor(part, dtype=torch.float64) for part in self._scales)
+        return points.double(), torch.cat(several(seen), 1), (truth - mean) / size
+
     def recipe(self):
         """A Fourier neural operator on grids, attention where each function has its own sensors, else a DeepONet."""
-        try:
-            own = any(map(self.own_sensors, self.inputs))
-            on_grid = not own and np.prod(self.layout()["grid"]) <= LARGEST_GRID
-        except InputError:  # no grid, or no file yet
-            own = on_grid = False
-        if own:
-            return replace(super().recipe(), field=partial(ScatteredOperator, width=64, depth=2, slices=32))
-        if not on_grid:
-            return super().recipe()
+        kind = self._chosen[0] if self._kept is not None or self.pairs else "plain"
+        recipe = super().recipe()
+        if kind == "places":
+            return replace(recipe, field=partial(ScatteredOperator, width=64, depth=2, slices=32))
+        if kind == "plain":
+            return replace(recipe, stages=(Stage(partial(SOAP, lr=3e-3, **SMALL), steps=3000, schedule="cosine"),))
         return Recipe(
             field=partial(FNO, width=32, depth=4, modes=16),
             stages=(
-                Stage(partial(SOAP, lr=3e-3, max_size=256), steps=6000, schedule="cosine", warmup=0.02),
-                Stage(OutputLayer, steps=1),
+                Stage(partial(SOAP, lr=3e-3, max_size=256, **SMALL), steps=6000, schedule="cosine", warmup=0.02),
+                Stage(OutputLayer, steps=1, share=0.15),
             ),
             run=RunOptions(log_every=200),
         )
@@ -413,7 +445,8 @@ class Known:
             laid = [outputs.unflatten(1, self.sizes).movedim(i + 1, 1)] if whole else []
             laid += [f[..., None] for f in inputs if len(self.sizes) == 1 and f.shape[1:] == self.sizes]
             closed = bool(laid) and all(closes(values) for values in laid)
-            if name in said or (wraps == "auto" and closed):
+            goes_on = bool(laid) and whole and all(continues(values) for values in laid)
+            if name in said or (wraps == "auto" and (closed or goes_on)):
                 step = 0.0 if closed or not whole else (high - low) / (self.sizes[i] - 1)
                 bounds[name] = periodic(low, high + step)  # type: ignore[assignment]
                 self.wrapped.append(name)
@@ -510,13 +543,33 @@ def _bounds(files: list[Pairs]) -> list[tuple[float, float]]:
 
 def closes(values: Tensor) -> bool:
     """Say whether functions continue at their end as they begin, with their slope: ``(n, points, ...)``, ends equal."""
-    if values.shape[1] < 8 or values.isnan().any():
+    if not _varies(values):
         return False
-    size = values.std()
-    seam = values[:, -2] - 2 * values[:, 0] + values[:, 1]
-    bends = values.diff(n=2, dim=1).square().mean(0).flatten(1).mean(1).sqrt()
     ends = (values[:, 0] - values[:, -1]).abs().max()
-    return bool(size > 0 and ends < 1e-5 * size and seam.square().mean().sqrt() < 1.5 * bends.max())
+    return bool(ends < 1e-5 * values.std()) and _smooth(values[:, :-1])
+
+
+def continues(values: Tensor) -> bool:
+    """Say the same of functions whose end is the last point before they repeat themselves."""
+    if not _varies(values):
+        return False
+    jump = (values[:, 0] - values[:, -1]).square().mean().sqrt()
+    return bool(jump < 1.5 * _most(values, 1)) and _smooth(values)
+
+
+def _varies(values: Tensor) -> bool:
+    return values.shape[1] >= 8 and not bool(values.isnan().any()) and bool(values.std() > 0)
+
+
+def _most(values: Tensor, order: int) -> Tensor:
+    """Return the largest root mean square of differences of an order along the points."""
+    return values.diff(n=order, dim=1).square().mean(0).flatten(1).mean(1).sqrt().max()
+
+
+def _smooth(values: Tensor) -> bool:
+    """Say whether functions bend where the end meets the beginning as they do elsewhere."""
+    seams = torch.cat([values[:, -2:], values[:, :2]], 1).diff(n=2, dim=1)
+    return bool(seams.square().mean(0).flatten(1).mean(1).sqrt().max() < 1.5 * _most(values, 2))
 
 
 def slopes_of(misfit: Tensor, truth: Tensor, copies: int, sizes: tuple[int, ...]) -> Tensor:

@@ -171,6 +171,27 @@ def test_schedules_end_with_the_time_limit(schedule):
     assert all(later <= earlier for earlier, later in zip(rates, rates[1:], strict=False))
 
 
+def test_a_stage_that_comes_last_has_the_time_that_is_kept_for_it():
+    done = []
+
+    class Last(torch.optim.SGD):
+        def step(self, closure=None):
+            done.append(time.perf_counter())
+            return super().step(closure)
+
+    adam, last = partial(torch.optim.Adam, lr=0.1), partial(Last, lr=1e-3)
+    stages = (Stage(adam, 10**6, schedule="cosine"), Stage(last, 1, share=0.3))
+    solution = nf.solve(Beside(methods=()), stages=stages, time_limit=0.5, report=None)
+    assert len(done) == 1 and solution.steps > 1 and not solution.failed
+    stages = (Stage(adam, 10**6), Stage(last, 1))
+    nf.solve(Beside(methods=()), stages=stages, time_limit=0.2, report=None)
+    assert len(done) == 1  # nothing was kept for it
+    with pytest.raises(nf.InputError, match=r"share of a stage in the time limit must lie in \[0, 1\)"):
+        Stage(adam, 1, share=1.0)
+    with pytest.raises(nf.InputError, match="must sum to less than 1"):
+        nf.solve(Beside(), stages=(Stage(adam, 1, share=0.6), Stage(last, 1, share=0.6)))
+
+
 def test_the_rate_follows_the_larger_of_steps_and_time():
     stage = Stage(torch.optim.Adam, 100, schedule="cosine", warmup=0.1)
     assert stage.rate(55, 0.2) == stage.rate(55) and stage.rate(20, 0.55) == pytest.approx(stage.rate(55))

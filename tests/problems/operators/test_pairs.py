@@ -392,6 +392,59 @@ def test_scales_stay_those_of_the_training_where_the_file_changes(tmp_path):
         reopen(tmp_path / "run")
 
 
+def test_grids_without_their_upper_end_may_be_periodic(tmp_path):
+    x = np.arange(40) / 40
+    waves_of = lambda c: c[:, :3] @ np.cos(2 * np.pi * np.arange(3)[:, None] * x) + c[:, 3:] * np.sin(4 * np.pi * x)  # noqa: E731
+    f = waves_of(np.random.default_rng(0).normal(size=(30, 4)))
+    np.savez(tmp_path / "a.npz", f=f, x=x, s=f**2)
+    problem = PairsOperator(str(tmp_path / "a.npz"))
+    assert problem.domain.periodic == (True,) and problem.domain.bounds[0] == pytest.approx((0.0, 1.0))
+    assert problem.layout()["grid"] == (40,) and any("periodic in x" in text for text in problem.cautions())
+    np.savez(tmp_path / "b.npz", f=f, x=x, s=f * np.sin(np.pi * x))  # zero at both ends, with a kink between them
+    assert PairsOperator(str(tmp_path / "b.npz")).domain.periodic == (False,)
+
+
+def smooth(n: int, at: np.ndarray, seed: int) -> np.ndarray:
+    """Functions with random amplitudes, squared."""
+    c = np.random.default_rng(seed).normal(size=(n, 3))
+    return (c @ np.cos(np.arange(1, 4)[:, None] * at.sum(-1))) ** 2
+
+
+@pytest.mark.parametrize("kind", ["grid", "scattered"])
+def test_smooth_operators_start_from_a_kernel_regression_which_is_said(tmp_path, kind):
+    at = np.linspace(0, 1, 30)[:, None] if kind == "grid" else np.random.default_rng(5).uniform(size=(50, 2))
+    f = np.random.default_rng(0).normal(size=(150, 3)) @ np.cos(np.arange(1, 4)[:, None] * np.linspace(0, 1, 20))
+    np.savez(tmp_path / "a.npz", f=f, f_sensors=np.linspace(0, 1, 20), x=at, s=smooth(150, at, 0))
+    problem = PairsOperator(str(tmp_path / "a.npz"), every=5)
+    options = {"width": 8, "depth": 1} | ({} if kind == "grid" else {"latent": 4})
+    solution = nf.solve(problem, partial(problem.recipe().field, **options), steps=0, report=None, out=tmp_path / "run")
+    assert solution.metrics["relative_l2"] < 0.02, "the map is there before the first step"
+    assert any("kernel regression" in text for text in solution.warnings)
+    assert any("the default field is a" in text for text in solution.warnings)
+    loaded, f = nf.load(tmp_path / "run"), torch.from_numpy(f[:2])
+    places = torch.from_numpy(at[:7])
+    assert torch.equal(loaded(f, places), solution.trained(f, places))
+    apart = nf.solve(problem, partial(problem.recipe().field, start=None, **options), steps=0, report=None)
+    assert apart.metrics["relative_l2"] > 10 * solution.metrics["relative_l2"]
+
+
+def test_the_last_layer_is_solved_for_within_a_time_limit(tmp_path):
+    np.savez(tmp_path / "train.npz", **waves(60, 17, 0))
+    problem = PairsOperator(str(tmp_path / "train.npz"))
+    first, last = problem.recipe().stages
+    calls = []
+
+    class Counted(last.optimizer):  # type: ignore[misc, name-defined]
+        def step(self, objective=None):
+            calls.append(objective)
+            return super().step(objective)
+
+    small = partial(problem.recipe().field, width=8, depth=1)
+    stages = (first, nf.Stage(Counted, 1, share=last.share))
+    solution = nf.solve(problem, small, stages=stages, time_limit=2.0, report=None)
+    assert len(calls) == 1 and 1 < solution.steps < first.steps
+
+
 def test_neither_jumps_nor_kinks_are_periods(tmp_path):
     x = np.linspace(0, 1, 200)
     for name, f in {"jump": waves(20, 200, 0)["f"] + x, "kink": waves(20, 200, 0)["f"] * np.sin(np.pi * x)}.items():
@@ -411,9 +464,13 @@ def test_an_operator_that_is_nearly_linear_starts_from_its_affine_map(tmp_path):
     assert solution.metrics["relative_l2"] < 1e-5
     f, at = torch.from_numpy(c[:2] @ np.cos(np.outer(k, x))), torch.rand(4, 1)
     assert torch.equal(nf.load(tmp_path / "run")(f, at), problem.trained(solution.field)(f, at))
-    with pytest.raises(InputError, match="starts from a matrix on the grid of its labels"):
-        solution.field.on(problem.domain, (60,), ((60,),))
-    assert not small.func.for_problem(problem, start=None, width=8).starts
+    finer = solution.field.on(problem.domain, (59,), ((59,),))  # the map answers on its own grid, which is interpolated
+    assert torch.allclose(
+        finer.table([torch.ones(1, 59)])[:, ::2], solution.field.table([torch.ones(1, 30)]), atol=1e-3
+    )
+    with pytest.raises(InputError, match="was brought to another grid already"):
+        finer.on(problem.domain, (60,), ((60,),))
+    assert small.func.for_problem(problem, start=None, width=8).start is None
 
 
 def square(n: int, points: int, upper: bool) -> dict[str, np.ndarray]:
