@@ -89,25 +89,28 @@ class Solution:
         return self.problem.trained(self.field)
 
     @overload
-    def predict(self, points: np.ndarray, batch: int = 65536) -> np.ndarray: ...
+    def predict(self, points: np.ndarray, batch: int = 65536, out: Any = None) -> np.ndarray: ...
     @overload
-    def predict(self, points: Tensor, batch: int = 65536) -> Tensor: ...
-    def predict(self, points: np.ndarray | Tensor, batch: int = 65536) -> np.ndarray | Tensor:
+    def predict(self, points: Tensor, batch: int = 65536, out: Any = None) -> Tensor: ...
+    def predict(self, points: np.ndarray | Tensor, batch: int = 65536, out: Any = None) -> np.ndarray | Tensor:
         """Evaluate the field at any number of points, part by part and without gradients.
 
         Args:
-            points: Points ``(n, d)``, on any device and of any type.
+            points: Points ``(n, d)``, on any device and of any type. An array of NumPy may be one on the disk
+                (``np.load(path, mmap_mode="r")``), of which a part at a time is read.
             batch: Points at a time.
+            out: Where to write the values, anything ``(n, k)`` that takes parts, such as an array of zarr or
+                ``np.lib.format.open_memmap``; None makes an array in memory.
 
         Returns:
             Values ``(n, k)`` in the field's type: an array for an array, a tensor on the device of a tensor. An unknown
-            that lives on a part of the domain is NaN elsewhere.
+            that lives on a part of the domain is NaN elsewhere. ``out`` where that is given.
 
         Raises:
-            InputError: Another number of columns, or ``batch`` below 1.
+            InputError: Another number of columns, ``batch`` below 1, or an ``out`` of another shape.
         """
         with torch.no_grad():
-            return self._at("predict", points, batch, self.field, self._outputs)
+            return self._at("predict", points, batch, self.field, self._outputs, out)
 
     @overload
     def __call__(self, what: str, points: Tensor) -> Tensor: ...
@@ -217,13 +220,19 @@ class Solution:
         return integral_of(self, what, over, nodes, at)
 
     def _at(
-        self, what: str, points: Any, batch: int, function: Callable[[Tensor], Tensor], heads: Sequence[str]
+        self,
+        what: str,
+        points: Any,
+        batch: int,
+        function: Callable[[Tensor], Tensor],
+        heads: Sequence[str],
+        out: Any = None,
     ) -> Any:
         """Evaluate a function of points (n, d), part by part, on the device and in the type of the field.
 
         Its columns are NaN where the unknowns ``heads`` are not defined.
         """
-        table = torch.as_tensor(points)
+        table = _as_table(points)
         names = getattr(self.field, "inputs", None)
         if hasattr(self.field, "across"):
             raise InputError(
@@ -238,38 +247,29 @@ class Solution:
             )
         if batch < 1:
             raise InputError(f"batch must be at least 1 point, got {batch}", do="choose a positive number")
-        self._warn_outside(table)
+        outside = _Outside(self.problem, len(table))
         like = next(self.field.parameters())
         dtype = like.real.dtype if like.is_complex() else like.dtype
         dtype = torch.float64 if isinstance(self.field, Field) else dtype  # which casts them itself, far from zero too
-        parts = [function(part.to(like.device, dtype)).to(table.device) for part in table.split(batch)]
-        values = torch.cat(parts)
-        living = getattr(self.problem, "living", lambda _: None)(table.detach().to("cpu", torch.float64))
-        if living is not None:
-            order = [self._outputs.index(head) for head in heads]
-            values = torch.where(living[:, order].to(values.device), values, torch.nan)
-        return values if isinstance(points, Tensor) else values.numpy()
+        values: Any = None
+        for start in range(0, max(len(table), 1), batch):
+            part = table[start : start + batch]
+            found = function(part.to(like.device, dtype)).to(table.device)
+            outside.see(part)
+            found = self._where_alive(found, part, heads)
+            if values is None:
+                values = _room(out, found, len(table))
+            values[start : start + len(part)] = found if isinstance(values, Tensor) else found.numpy()
+        outside.tell()
+        return values.numpy() if isinstance(values, Tensor) and not isinstance(points, Tensor) else values
 
-    def _warn_outside(self, table: Tensor) -> None:
-        """Say how many points lie where the field was not trained; of many only whether they are in the bounds."""
-        domain = getattr(self.problem, "domain", None)
-        if not isinstance(domain, Domain) or not domain.solid or table.shape[1] != len(domain.names):
-            return
-        points = table.detach().to("cpu", torch.float64, copy=True)
-        low, high = torch.tensor(domain.bounds, dtype=torch.float64).T
-        wraps = torch.tensor(domain.periodic)
-        points[:, wraps] = (low + (points - low).remainder(high - low))[:, wraps]
-        outside = ((points < low - 1e-6 * domain.size) | (points > high + 1e-6 * domain.size)).any(1)
-        if len(points) <= CHECKED_POINTS:
-            outside |= ~domain.contains(points, slack=1e-6 * domain.size)
-        if outside.any():
-            first = table[outside][0].tolist()
-            place = ", ".join(f"{name} = {value:g}" for name, value in zip(domain.names, first, strict=True))
-            warnings.warn(
-                f"{int(outside.sum())} of {len(points)} points lie outside {domain!r}, where the field was not "
-                f"trained; the first is {place}",
-                stacklevel=4,
-            )
+    def _where_alive(self, values: Tensor, points: Tensor, heads: Sequence[str]) -> Tensor:
+        """Return values that are NaN where their unknowns are not defined."""
+        living = getattr(self.problem, "living", lambda _: None)(points.detach().to("cpu", torch.float64))
+        if living is None:
+            return values
+        order = [self._outputs.index(head) for head in heads]
+        return torch.where(living[:, order].to(values.device), values, torch.nan)
 
     def plot(self) -> "Figure | None":
         """Draw the solution, as a run folder has it in ``solution.png``.
@@ -292,8 +292,10 @@ class Solution:
         """Write the field on a grid of the domain for other programs.
 
         ``.npz`` holds one axis for each coordinate and one array over the axes for each unknown, NaN outside the
-        domain: the layout of reference files. ``.vtu`` (VTK) holds the cells of the grid whose corners are all in
-        the domain; coordinates take the places of x, y, z in their order. Of a `PointCloud` either holds the points.
+        domain: the layout of reference files. ``.zarr`` holds the same in chunks, and xarray opens it. Both are
+        evaluated and written block by block, so that memory does not grow with the grid. ``.vtu`` (VTK) holds the cells
+        of the grid whose corners are all in the domain; coordinates take the places of x, y, z in their order. Of a
+        `PointCloud` each holds the points.
 
         Args:
             path: File to write; its ending chooses the format.
@@ -305,20 +307,20 @@ class Solution:
 
         Raises:
             InputError: Another ending, no domain, an unknown name, or more coordinates than VTK has.
-            MissingExtra: A ``.vtu`` without meshio.
+            MissingExtra: A ``.vtu`` without meshio, or a ``.zarr`` without zarr.
         """
         path = Path(path)
-        writers = {".npz": export.write_npz, ".vtu": export.write_vtu}
+        writers = {".npz": export.write_npz, ".zarr": export.write_zarr, ".vtu": export.write_vtu}
         if path.suffix not in writers:
             raise InputError(
-                f"export writes .npz or .vtu, got the name '{path.name}'", do="end the name with one of them"
+                f"export writes .npz, .zarr or .vtu, got the name '{path.name}'", do="end the name with one of them"
             )
         d = len(getattr(getattr(self.problem, "domain", None), "names", ()))
         if path.suffix == ".vtu" and d > 3:
             raise InputError(f"VTK has at most 3 coordinates, but this domain has {d}", do="write .npz")
-        table = export.table_of(self, shape, names)
+        places = export.places_of(self, shape, names)
         path.parent.mkdir(parents=True, exist_ok=True)
-        writers[path.suffix](path, table)
+        writers[path.suffix](path, places, in_words(self.metrics))
         return path
 
     def to_xarray(self, shape: tuple[int, ...] | None = None, names: str | None = None) -> Any:
@@ -336,7 +338,7 @@ class Solution:
             InputError: No domain, or an unknown name.
             MissingExtra: xarray is not installed.
         """
-        return export.dataset(export.table_of(self, shape, names), in_words(self.metrics))
+        return export.dataset(export.places_of(self, shape, names), in_words(self.metrics))
 
     def __str__(self) -> str:
         """Say how the run ended, how large the residuals are, and every score."""
@@ -462,3 +464,64 @@ def _number(value: Any) -> str:
     if not math.isfinite(value):
         return in_words({"": value})[""]
     return f"{value:.3e}" if value != 0 and not 1e-2 <= abs(value) < 1e4 else f"{value:.4g}"
+
+
+def _as_table(points: Any) -> Tensor:
+    """Return points as a tensor that shares their memory; an array on the disk is read where it is needed."""
+    if isinstance(points, np.ndarray) and not points.flags.writeable:
+        with warnings.catch_warnings():  # nothing is written to it
+            warnings.simplefilter("ignore")
+            return torch.from_numpy(points)
+    return torch.as_tensor(points)
+
+
+def _room(out: Any, first: Tensor, n: int) -> Any:
+    """Return what takes n rows of values like the first ones."""
+    if out is None:
+        return first.new_empty(n, *first.shape[1:])
+    if tuple(out.shape) != (n, *first.shape[1:]):
+        raise InputError(
+            f"out must take values of shape {(n, *first.shape[1:])}, got one of shape {tuple(out.shape)}",
+            do="give it a row for each point and a column for each unknown",
+        )
+    return out
+
+
+class _Outside:
+    """Points at which a field is asked for and was not trained; of many they are only compared with the bounds.
+
+    Args:
+        problem: Its problem.
+        n: How many points there will be.
+    """
+
+    def __init__(self, problem: Problem, n: int):
+        domain = getattr(problem, "domain", None)
+        self.domain = domain if isinstance(domain, Domain) and domain.solid else None
+        self.n, self.count, self.first = n, 0, list[float]()
+
+    def see(self, table: Tensor) -> None:
+        """Count those among some points."""
+        domain = self.domain
+        if domain is None or table.shape[1] != len(domain.names):
+            return
+        points = table.detach().to("cpu", torch.float64, copy=True)
+        low, high = torch.tensor(domain.bounds, dtype=torch.float64).T
+        wraps = torch.tensor(domain.periodic)
+        points[:, wraps] = (low + (points - low).remainder(high - low))[:, wraps]
+        outside = ((points < low - 1e-6 * domain.size) | (points > high + 1e-6 * domain.size)).any(1)
+        if self.n <= CHECKED_POINTS:
+            outside |= ~domain.contains(points, slack=1e-6 * domain.size)
+        if not self.count and outside.any():
+            self.first = table[outside.to(table.device)][0].tolist()
+        self.count += int(outside.sum())
+
+    def tell(self) -> None:
+        """Warn of them."""
+        if self.count and self.domain is not None:
+            place = ", ".join(f"{name} = {value:g}" for name, value in zip(self.domain.names, self.first, strict=True))
+            warnings.warn(
+                f"{self.count} of {self.n} points lie outside {self.domain!r}, where the field was not "
+                f"trained; the first is {place}",
+                stacklevel=5,
+            )

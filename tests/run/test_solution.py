@@ -1,17 +1,21 @@
 import copy
 import dataclasses
+import subprocess
 import sys
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 
 import meshio
 import numpy as np
 import pytest
 import torch
+import xarray
 from torch import nn
 
 from nfsolve import PDE, Box, Disk, PointCloud, Solution, Sphere, interior, periodic
 from nfsolve._core.errors import InputError, MissingExtra
+from nfsolve.run import export
 
 
 class Sum(nn.Module):
@@ -106,6 +110,63 @@ def test_vtu_cells_fill_the_domain(tmp_path, shape, sizes, size, slack):
         assert area == pytest.approx(measure(mesh.points, block.data))
 
 
+def test_files_are_written_block_by_block(tmp_path, monkeypatch):
+    solution = solution_on(Disk(x=0, y=0, radius=1))
+    whole = solution.to_xarray((13, 9))
+    monkeypatch.setattr(export, "BLOCK", 20)
+    with np.load(solution.export(tmp_path / "u.npz", (13, 9))) as arrays:
+        assert all(np.array_equal(arrays[name], whole[name].values, equal_nan=True) for name in ("x", "y", "u", "v"))
+    solution.export(tmp_path / "u.zarr", (13, 9))
+    stored = xarray.open_zarr(solution.export(tmp_path / "u.zarr", (13, 9)), consolidated=False)
+    assert stored.u.encoding["chunks"] == (2, 9)
+    assert stored.load().equals(whole)
+    assert stored.attrs == whole.attrs
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+IN_LITTLE_MEMORY = """
+import resource, sys
+import numpy as np
+from tests.run.test_solution import BOX, solution_on
+solution, path = solution_on(BOX), sys.argv[1]
+solution.export(path + "/a.npz", (40, 40)), solution.export(path + "/a.zarr", (40, 40))
+rooms = dict(line.split(":") for line in open("/proc/self/status"))
+limit = 1024 * int(rooms["VmData"].split()[0]) + 150 * 2**20
+resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+solution.export(path + "/u.npz", (5000, 2000))
+solution.export(path + "/u.zarr", (5000, 2000))
+points = np.lib.format.open_memmap(path + "/points.npy", "w+", float, (10**7, 2))
+for i in range(100):
+    points[i * 10**5 : (i + 1) * 10**5] = i / 100
+values = np.lib.format.open_memmap(path + "/values.npy", "w+", float, (10**7, 2))
+solution.predict(np.load(path + "/points.npy", mmap_mode="r"), out=values)
+try:
+    solution.predict(points)
+except (RuntimeError, MemoryError):
+    print("the limit is one")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the memory of a process as Linux tells it")
+def test_ten_million_points_need_little_memory(tmp_path):
+    done = subprocess.run([sys.executable, "-c", IN_LITTLE_MEMORY, str(tmp_path)], capture_output=True, text=True)
+    assert done.stdout == "the limit is one\n", done.stderr[-2000:]
+    with np.load(tmp_path / "u.npz", mmap_mode="r") as arrays:
+        assert np.allclose(arrays["u"], arrays["t"][:, None] + arrays["x"])
+    values = np.load(tmp_path / "values.npy", mmap_mode="r")
+    assert np.allclose(values[[0, 5 * 10**6, 10**7 - 1]], [[0, 0], [1, 0.5], [1.98, 0.99]])
+
+
+def test_values_go_where_they_are_asked_to(tmp_path):
+    solution, points = solution_on(BOX), np.random.default_rng(0).uniform(0, 1, (25, 2))
+    room = np.lib.format.open_memmap(tmp_path / "u.npy", "w+", float, (25, 2))
+    assert solution.predict(points, batch=7, out=room) is room
+    assert np.array_equal(np.load(tmp_path / "u.npy"), solution.predict(points))
+    with pytest.raises(InputError, match=r"out must take values of shape \(25, 2\), got one of shape \(25,\)"):
+        solution.predict(points, out=np.zeros(25))
+
+
 def test_a_point_cloud_is_exported_as_points(tmp_path):
     solution = solution_on(PointCloud([[0, 1], [2, 3], [4, 4]]))
     mesh = meshio.read(solution.export(tmp_path / "u.vtu"))
@@ -117,7 +178,7 @@ def test_a_point_cloud_is_exported_as_points(tmp_path):
 
 
 def test_what_cannot_be_exported_is_worded(tmp_path, monkeypatch):
-    with pytest.raises(InputError, match=r"export writes .npz or .vtu, got the name 'u.txt'"):
+    with pytest.raises(InputError, match=r"export writes .npz, .zarr or .vtu, got the name 'u.txt'"):
         solution_on(BOX).export(tmp_path / "u.txt")
     with pytest.raises(InputError, match="VTK has at most 3 coordinates, but this domain has 4. Write .npz"):
         solution_on(Box(a=(0, 1), b=(0, 1), c=(0, 1), d=(0, 1))).export(tmp_path / "u.vtu")
