@@ -51,7 +51,7 @@ KINDS = {
 }
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 KILLS_OF_A_RUN = 6
-CLOCKS = ("seconds", "cpu_seconds", "elapsed", "began", "parts", "per_second")  # what no two runs share
+CLOCKS = ("seconds", "cpu_seconds", "elapsed", "began", "parts", "per_second", "peak_bytes")  # what no two runs share
 CHILD = (
     "import nfsolve.run.loop as loop; loop.CHECKPOINT_SECONDS = 0.0; from nfsolve.cli import run_cli; run = run_cli()"
 )

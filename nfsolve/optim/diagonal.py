@@ -53,6 +53,8 @@ class Diagonal(torch.optim.Optimizer):
         InputError: A setting is unknown or out of range.
     """
 
+    twice = True  # the gradient is differentiated again
+
     def __init__(self, params: Iterable[Any], quantity: Quantity, settings: dict[str, Any]):
         given = DEFAULTS | {name: settings[name] for name in OF_GROUPS if name in settings} | {"quantity": quantity}
         if given["damping_mode"] not in DAMPING:

@@ -74,6 +74,8 @@ class GaussNewton(OneGroup):
         Transtrum & Sethna, arXiv 1201.5885; Nielsen, Damping parameter in Marquardt's method, IMM-REP-1999-05.
     """
 
+    by_rows = True  # a step needs no gradient of all rows at once
+
     def __init__(
         self,
         params: Iterable[Tensor],
@@ -272,23 +274,34 @@ class GaussNewton(OneGroup):
         self._check_objective(objective)
         n, p, limit = self._row_count(objective), theta.numel(), group["max_bytes"]
         count = objective.ranks.count if hasattr(objective, "ranks") else 1
-
-        def fits(form: str) -> bool:
-            return memory(form, n, p, count) <= limit
-
-        dense = (shared.get("form", "parameters"), "blocks") if p <= n else ("samples",)
-        smaller = next((form for form in dense if fits(form)), "matrix_free")
-        if group["form"] == "auto":
-            return smaller
-        if group["form"] == "parameters" and not fits("parameters") and fits("blocks"):
-            return "blocks"
-        if not fits(group["form"]):
+        form, smaller = self._chosen(n, p, count, shared.get("form", "parameters"))
+        if form is None:
             raise InputError(
                 f"form '{group['form']}' for {n} residuals and {p} parameters takes "
                 f"{memory(group['form'], n, p, count) / 1e9:.1f} GB, and max_bytes allows {limit / 1e9:.1f} GB",
                 do=f"use form '{smaller}', which fits, fewer points or a smaller field, or raise max_bytes",
             )
-        return group["form"]
+        return form
+
+    def _chosen(self, n: int, p: int, count: int, dense: str = "parameters") -> tuple[str | None, str]:
+        """Return the form for n residuals and p parameters, None where the one asked for does not fit, and what does."""
+        group = self.param_groups[0]
+
+        def fits(form: str) -> bool:
+            return memory(form, n, p, count) <= group["max_bytes"]
+
+        forms = (dense, "blocks") if p <= n else ("samples",)
+        smaller = next((form for form in forms if fits(form)), "matrix_free")
+        if group["form"] == "auto":
+            return smaller, smaller
+        if group["form"] == "parameters" and not fits("parameters") and fits("blocks"):
+            return "blocks", smaller
+        return group["form"] if fits(group["form"]) else None, smaller
+
+    def needed_bytes(self, n: int, p: int, count: int = 1) -> int:
+        """Return the memory of a step for n residuals and p parameters, of each of ``count`` processes."""
+        form, smaller = self._chosen(n, p, count)
+        return memory(form or smaller, n, p, count)
 
 
 class _Trial(NamedTuple):

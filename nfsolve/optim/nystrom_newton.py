@@ -49,6 +49,8 @@ class NystromNewtonCG(OneGroup):
         Rathore et al., ICML 2024, arXiv 2402.01868.
     """
 
+    twice = True  # the gradient is differentiated again
+
     def __init__(
         self,
         params: Iterable[Tensor],

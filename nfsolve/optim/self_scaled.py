@@ -47,6 +47,10 @@ class _SelfScaled(OneGroup):
         self._check_parameters()
         self.stop_reason = ""
 
+    def needed_bytes(self, n: int, p: int, count: int = 1) -> int:
+        """Return the memory of H and of its update for p parameters, beside that of the gradient."""
+        return 2 * 8 * p**2
+
     @abstractmethod
     def _factors(self, b: float, h: float, n: int) -> tuple[float, float, float]:
         """Return tau, phi and the tau of the first update."""

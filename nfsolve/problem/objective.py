@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
 from torch.func import functional_call, jacrev, vmap
 from torch.utils._pytree import tree_leaves, tree_map, tree_structure, tree_unflatten
 
@@ -92,6 +93,7 @@ class Objective(LeastSquares):
         self._only: Collection[str] | None = None  # residuals that count for a while
         self._recordable: dict[str, bool] = {}  # residual name -> whether its Jacobian comes from linear layers
         self.unused: tuple[str, ...] = ()  # unknown scalars in no residual, which `check` finds
+        self.graph_bytes: int | None = None  # what autograd keeps of one evaluation, which `check` counts
         self._coupled = coupled
         self._piece = PIECE if compile else rows_at_once(self.system, PIECE)
         self._evaluate = torch.compile(self._evaluate_eagerly) if compile else self._evaluate_eagerly
@@ -157,6 +159,11 @@ class Objective(LeastSquares):
             InputError: A residual does not have one row for each point.
         """
         return self._everywhere(params)
+
+    @property
+    def piece_share(self) -> float:
+        """Part of the points that is evaluated at once where no gradient of all of them is asked for."""
+        return min(1.0, self._piece / max(_rows(self.batch), 1)) if self._is_pointwise else 1.0
 
     def bound(self) -> Problem:
         """Return the problem with the current values of its unknown scalars."""
@@ -527,8 +534,15 @@ class Objective(LeastSquares):
                 weighting scheme is not for this problem, or an unknown scalar becomes a Python number.
         """
         batch = _shortened(self.batch) if self.problem.pointwise else self.batch
-        with self._mistakes_in_words():
-            residuals = self._evaluate_eagerly(batch)
+        kept = Kept([*self.parameters, *tree_leaves(batch)])
+        try:
+            with kept, self._mistakes_in_words():
+                residuals = self._evaluate_eagerly(batch)
+        except InputError:
+            kept.count = None  # torch.func in a residual does not let autograd be watched
+            with self._mistakes_in_words():
+                residuals = self._evaluate_eagerly(batch)
+        self.graph_bytes = None if kept.count is None else round(kept.count * _rows(self.batch) / _rows(batch))
         if not residuals:
             raise InputError(
                 f"{type(self.problem).__name__}.residuals must return at least one residual, but it returned none",
@@ -565,6 +579,42 @@ class Objective(LeastSquares):
             return tuple(raw)
         gradients = torch.autograd.grad(total, list(raw.values()), allow_unused=True)
         return tuple(name for name, g in zip(raw, gradients, strict=True) if g is None)
+
+
+class Kept(saved_tensors_hooks):
+    """Count the bytes that autograd keeps of what is evaluated meanwhile, each memory once.
+
+    Args:
+        known: Tensors that are there anyway.
+
+    Attributes:
+        count: The bytes.
+    """
+
+    def __init__(self, known: list[Any]):
+        self.count: int | None = 0
+        self._seen = {x.untyped_storage().data_ptr() for x in known if isinstance(x, Tensor)}
+        self._held = list[Any]()  # memory that is freed meanwhile may come back as another tensor's
+        super().__init__(self._see, lambda tensor: tensor)
+
+    def _see(self, tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in self._seen and self.count is not None:
+            self._seen.add(storage.data_ptr())
+            self._held.append(storage)
+            self.count += storage.nbytes()
+        return tensor
+
+    def __exit__(self, *error: Any) -> None:
+        """Count no longer."""
+        self._held.clear()
+        super().__exit__(*error)
+
+
+def _rows(batch: Batch) -> int:
+    """Return how many rows a batch has, at least one."""
+    leaves = (next(iter(tree_leaves(rows)), None) for rows in batch.values())
+    return max(sum(len(x) for x in leaves if isinstance(x, Tensor) and x.dim()), 1)
 
 
 def _some(n: int, most: int) -> Tensor:

@@ -20,6 +20,7 @@ from nfsolve.run.estimate import affordable_estimate
 from nfsolve.run.folder import METRICS, RunFolder, SaveError, check_same_problem, environment, load_weights
 from nfsolve.run.heldout import diverged, held_out, rms, row_before, warnings
 from nfsolve.run.interrupt import Interrupt
+from nfsolve.run.memory import needed_bytes, peak_bytes, said
 from nfsolve.run.plan import Plan, check_finite, make_field
 from nfsolve.run.posterior import places, posterior
 from nfsolve.run.report import StopRun, note, reporter
@@ -78,6 +79,7 @@ class Run:
         self.stopped = ""
         self.failed = self.interrupted = self._over = self._silent = False
         self._fresh = False  # whether points were resampled because the optimizer was done with those before
+        self.peak = 0  # bytes that one process has had at the most
         self.parts: dict[str, float] = {}  # seconds by part of a step, of the optimizers before the current one
         self._optimizer: Any = None
         self._resumed: dict[str, Any] | None = None
@@ -130,6 +132,7 @@ class Run:
                 self.log()
             if not self._over:
                 self._run_stages(interrupt)
+        self.peak = int(self.ranks.largest(max(self.peak, peak_bytes(self.device)))[0])
 
     def _run_stages(self, interrupt: Interrupt) -> None:
         self.stopped = ""
@@ -144,6 +147,10 @@ class Run:
         """Say before training what the user may not expect of the problem."""
         for text in self._cautions():
             self.report({"warning": text})
+        shown, caution = said(needed_bytes(self.objective, self.plan.stages), self.device, self.ranks.count)
+        note(self.report, shown)
+        if caution:
+            self.report({"warning": caution})
         for name in self.plan.unstored(self.problem) if self.folder is not None else ():
             self.report({"warning": f"parameter '{name}' cannot be stored: give nfsolve.load the problem itself"})
         for name in sorted(self.objective.coupled):
@@ -374,6 +381,7 @@ class Run:
             "failed": self.failed,
             "fresh": self._fresh,
             "parts": self.clocked(),
+            "peak_bytes": self.peak,
             "system": self.objective.system.state_dict(),
             "objective": self.objective.state_dict(),
             "optimizer": self._optimizer.state_dict() if self._optimizer is not None else self._resumed,
@@ -389,6 +397,7 @@ class Run:
         self.stopped, self.failed = state["stopped"], state["failed"]
         self._over = bool(self.stopped) and not self.stopped.startswith("stopped by")
         self._fresh, self.parts = state.get("fresh", False), state.get("parts", {})
+        self.peak = state.get("peak_bytes", 0)
         stage = self.plan.stages[self.stage]
         last = self.history[-1]["step"] if self.history else 0
         between = self.step not in (0, stage.steps) and last % self.plan.run.log_every
@@ -487,6 +496,7 @@ class Run:
             "evaluations": self.objective.evaluations,
             "steps": self.steps,
             "parameters": sum(p.numel() for p in self.objective.parameters),
+            "peak_bytes": self.peak,
             "stopped": stopped,
         }
         quick = [scores[QUICK_SCORES]] if QUICK_SCORES in scores else []

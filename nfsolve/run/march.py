@@ -237,7 +237,7 @@ class March:
         return Solution(
             problem=self.problem,
             field=field,
-            metrics={**scores, **counts, "parameters": parameters, "stopped": stopped},
+            metrics={**scores, **counts, "parameters": parameters, "peak_bytes": run.peak, "stopped": stopped},
             history=self.rows(run.history),
             stopped=stopped,
             failed=run.failed or bool(grown),

@@ -345,6 +345,8 @@ class Solution:
         scores = {key: value for key, value in self.metrics.items() if key not in _OWN}
         parameters = sum(p.numel() for p in self.field.parameters())
         took = f"{self.seconds:.3g} s, {self.steps:,} steps, {self.evaluations:,} evaluations"
+        peak = self.metrics.get("peak_bytes")
+        took += f", {peak / 1e9:.2g} GB of memory" if peak else ""
         ended = {"stopped": self.stopped, "training": took}
         if "loss" in scores:
             ended["loss"] = _number(scores.pop("loss"))
@@ -432,7 +434,7 @@ def doubtful(metrics: dict[str, Any]) -> list[str]:
     return said
 
 
-_OWN = ("seconds", "cpu_seconds", "evaluations", "steps", "parameters", "stopped")
+_OWN = ("seconds", "cpu_seconds", "evaluations", "steps", "parameters", "peak_bytes", "stopped")
 _TABLES = {
     "residuals": {"rms": "trained", "heldout": "held out", "heldout_max": "largest, held out"},
     "unknown scalars": {

