@@ -21,6 +21,7 @@ from nfsolve import RunOptions, generator
 from nfsolve.problem import Objective
 from nfsolve.problem.registry import find
 from nfsolve.run.plan import Plan, make_field
+from scripts.gpu_rates import rates
 
 ROOT = Path(__file__).resolve().parent.parent
 TOLERANCE = {"float32": 2e-3, "float64": 1e-7}
@@ -107,6 +108,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--quick", action="store_true", help="short timings, float64 only where it is the default")
+    parser.add_argument("--only", nargs="*", help="problems; default all, and none leaves the rates alone")
     parser.add_argument("--out", default=os.environ.get("OUT", str(ROOT / "benchmarks")))
     said = parser.parse_args()
     if said.device.startswith("cuda") and not torch.cuda.is_available():
@@ -115,9 +117,13 @@ def main() -> int:
     gpu = torch.cuda.get_device_name() if said.device.startswith("cuda") else "none"
     machine = f"{gpu}, {os.cpu_count()} cores, {platform.machine()}, torch {torch.__version__}"
     targets = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]["nfsolve.problems"]
-    begin, rows = time.perf_counter(), []
+    begin = time.perf_counter()
+    rows: list[dict] = rates(said.device, said.quick, 0.2 if said.quick else 2.0)
+    print_rows(rows)
     for dtype in ("float32",) if said.quick else ("float32", "float64"):
         for name, target in targets.items():
+            if said.only is not None and name not in said.only:
+                continue
             if time.perf_counter() - begin > LIMIT:
                 rows.append({"case": name, "method": "left out: time limit", "dtype": dtype})
                 continue
@@ -149,7 +155,7 @@ def print_rows(rows: list[dict]) -> None:
             or (
                 f"gap {row['largest_relative_gap']:.1e} (<= {row['tolerance']:.0e}: {row['passed']})"
                 if "passed" in row
-                else ""
+                else ", ".join(f"{name} {row[name]:.3g}" for name in row if isinstance(row[name], float))
             )
         )
         print(f"{row['case']:<24} {row['dtype']:<8} {row['method']:<48} {value}")

@@ -284,7 +284,7 @@ class GaussNewton(OneGroup):
         return form
 
     def _chosen(self, n: int, p: int, count: int, dense: str = "parameters") -> tuple[str | None, str]:
-        """Return the form for n residuals and p parameters, None where the one asked for does not fit, and what does."""
+        """Return the form for n residuals and p parameters, None where that asked for does not fit, and what does."""
         group = self.param_groups[0]
 
         def fits(form: str) -> bool:

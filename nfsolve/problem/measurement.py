@@ -218,7 +218,10 @@ class Measurement(Problem):
 
     def baselines(self, data: Batch, check: Callable[[], None]) -> dict[str, Callable[[], Any]]:
         """Return the rivals, each of which gives a `Reconstruction`."""
-        methods = self.rivals(data["observed"], data["measure"])
+        observed, measure, like = data["observed"], data["measure"], data["points"]
+        if like.device.type != "cpu":  # where what was measured is, and the classical methods work
+            measure = measure_with(observed.operator, self.shape, _array(observed.data, "data").shape, like.dtype)
+        methods = self.rivals(observed, measure)
         return {name: partial(self._timed, method, data["points"]) for name, method in methods.items()}
 
     def _timed(self, method: Callable[[], Any], like: Tensor) -> Reconstruction:

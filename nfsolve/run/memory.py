@@ -47,10 +47,10 @@ def needed_bytes(objective: Objective, stages: tuple[Stage, ...]) -> int | None:
     """Foretell how much memory the steps of a run add to what its process has.
 
     A gradient needs what autograd keeps of one evaluation, which `Objective.check` has counted; one that is
-    differentiated again needs it about three times. An optimizer that goes ``by_rows`` makes the Jacobian of some points
-    at a time, with twice its rows and three times their graph. One that holds matrices says how large they are, by
-    ``needed_bytes(n, p, count)`` for n residuals, p parameters and some processes. The factors two and three were set by
-    what Burgers' equation took.
+    differentiated again needs it about three times. An optimizer that goes ``by_rows`` makes the Jacobian of some
+    points at a time, with twice its rows and three times their graph. One that holds matrices says how large they are,
+    by ``needed_bytes(n, p, count)`` for n residuals, p parameters and some processes. The factors two and three were
+    set by what Burgers' equation took.
 
     Args:
         objective: The objective, after its check, with all points.
@@ -97,8 +97,8 @@ def said(needed: int | None, device: torch.device, count: int = 1) -> tuple[str,
     if free is None or count * needed <= free:
         return shown, ""
     return shown, (
-        f"the run will take about {_size(count * needed)} more memory, and {_size(free)} are free: choose fewer points or "
-        "a smaller field, or let several machines share the points (torchrun)"
+        f"the run will take about {_size(count * needed)} more memory, and {_size(free)} are free: choose fewer points "
+        "or a smaller field, or let several machines share the points (torchrun)"
     )
 
 

@@ -97,37 +97,39 @@ class Voltages:
         self.D = torch.as_tensor(differences(side))
         self.first, self.second = self.D.argmin(1), self.D.argmax(1)
         cells, electrodes = rim(side)
-        self.cells, self.L = cells, torch.zeros(side**2, ELECTRODES, dtype=torch.float64)
+        self.cells, self.L = torch.as_tensor(cells), torch.zeros(side**2, ELECTRODES, dtype=torch.float64)
         self.share = torch.as_tensor(electrodes.T / (side // 4))  # of each electrode's current, by face of the rim
-        self.L.index_add_(0, torch.as_tensor(cells), self.share)
+        self.L.index_add_(0, self.cells, self.share)
         self.P = torch.as_tensor(pairs())
         self.plate = self.linearised(torch.ones(side**2, dtype=torch.float64))[0]
 
     def linearised(self, sigma: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return voltages ``(e p,)`` of e electrodes for p patterns, and their derivative, at sigma ``(n,)``."""
-        a, b = sigma[self.first], sigma[self.second]
+        first, second, cells, D, L, share, P = (
+            x.to(sigma.device) for x in (self.first, self.second, self.cells, self.D, self.L, self.share, self.P)
+        )
+        a, b = sigma[first], sigma[second]
         c = 2 * a * b / (a + b)
-        K = self.D.T @ (c[:, None] * self.D) + 1 / len(sigma)  # the last pins the mean, which no current changes
-        V = torch.linalg.solve(K, self.L)
-        rim_cells = torch.as_tensor(self.cells)
-        G = self.D @ V
-        R = self.L.T @ V + self.share.T @ (self.share / (2 * sigma[rim_cells])[:, None])
+        K = D.T @ (c[:, None] * D) + 1 / len(sigma)  # the last pins the mean, which no current changes
+        V = torch.linalg.solve(K, L)
+        G = D @ V
+        R = L.T @ V + share.T @ (share / (2 * sigma[cells])[:, None])
         edges = -torch.einsum("fe,fq->efq", G, G)  # of voltages (e, q) by conductance
         slope_a, slope_b = 2 * (b / (a + b)) ** 2, 2 * (a / (a + b)) ** 2
         J = sigma.new_zeros(ELECTRODES, len(sigma), ELECTRODES)
-        J.index_add_(1, self.first, edges * slope_a[:, None])
-        J.index_add_(1, self.second, edges * slope_b[:, None])
-        half = -torch.einsum("fe,fq->efq", self.share, self.share) / (2 * sigma[rim_cells] ** 2)[:, None]
-        J.index_add_(1, rim_cells, half)
-        centred = torch.eye(ELECTRODES, dtype=sigma.dtype) - 1 / ELECTRODES
-        return (centred @ R @ self.P).reshape(-1), torch.einsum("de,enq,qp->dpn", centred, J, self.P).flatten(0, 1)
+        J.index_add_(1, first, edges * slope_a[:, None])
+        J.index_add_(1, second, edges * slope_b[:, None])
+        half = -torch.einsum("fe,fq->efq", share, share) / (2 * sigma[cells] ** 2)[:, None]
+        J.index_add_(1, cells, half)
+        centred = torch.eye(ELECTRODES, dtype=sigma.dtype, device=sigma.device) - 1 / ELECTRODES
+        return (centred @ R @ P).reshape(-1), torch.einsum("de,enq,qp->dpn", centred, J, P).flatten(0, 1)
 
     def __call__(self, image: torch.Tensor) -> torch.Tensor:
         """Return the changes ``(e p,)``: their value and, by the second term, which is zero, their derivative."""
         sigma = image.reshape(-1).double().exp()
         at = sigma.detach()
         voltages, J = self.linearised(at)
-        return (voltages - self.plate + J @ (sigma - at)).to(image)
+        return (voltages - self.plate.to(voltages.device) + J @ (sigma - at)).to(image)
 
 
 def elements(sigma: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ NumPy, and operations that only the CPU has.
 """
 
 import ctypes
+from functools import partial
 from typing import Any
 
 import torch
@@ -80,6 +81,8 @@ def _do(operation: Any, *arguments: Any, **options: Any) -> Any:
         source, target = (_under(x, CPU) if x.device.type == NAME else x for x in arguments[:2])
         target.copy_(source)
         return arguments[1]
+    if name == "aten::set_":
+        return _set(*arguments)
     if name in CPU_ONLY or (name == "aten::linalg_lstsq" and options.get("driver", "gels") not in (None, "gels")):
         raise NotImplementedError(f"{name} with {options} is not there on a GPU")
     call = _Call(name)
@@ -98,11 +101,44 @@ def _do(operation: Any, *arguments: Any, **options: Any) -> Any:
     return tree_map(call.back, result)
 
 
+def _set(tensor: Tensor, source: Any, offset: int = 0, size: Any = None, stride: Any = ()) -> Tensor:
+    """Let a tensor stand on a storage, as `torch.save` does to copy one."""
+    if isinstance(source, Tensor):
+        tensor.data = source
+        return tensor
+    whole = torch.empty(0, dtype=tensor.dtype)
+    if source.nbytes():
+        memory = (ctypes.c_uint8 * source.nbytes()).from_address(source.data_ptr())
+        memory.owner = source  # lives as long as what stands on it
+        whole = torch.frombuffer(memory, dtype=tensor.dtype)
+    tensor.data = _under(whole if size is None else whole.as_strided(size, stride, offset), OTHER)
+    return tensor
+
+
+def _convolved_back(gradient: Tensor, x: Tensor, weight: Tensor, *arguments: Any) -> Any:
+    """Differentiate a convolution; the CPU's own takes the sizes of the bias as well."""
+    return _do(torch.ops.aten.convolution_backward.default, gradient, x, weight, [weight.shape[0]], *arguments)
+
+
+def _copied(tensor: Tensor, memo: dict[Any, Any]) -> Tensor:
+    """Copy a tensor for `copy.deepcopy`, which for other devices copies what is under it."""
+    if tensor.device.type != NAME:
+        return _copy_of_others(tensor, memo)
+    return memo.setdefault(id(tensor), tensor.detach().clone().requires_grad_(tensor.requires_grad))
+
+
+_copy_of_others = Tensor.__deepcopy__
+
+
 def register() -> None:
     """Bring the device into this process, for good."""
     backend_registration._setup_privateuseone_for_python_backend(NAME)  # type: ignore[attr-defined]
-    _LIBRARY.append(torch.library.Library("_", "IMPL"))
-    _LIBRARY[0].fallback(_do, "PrivateUse1")
+    Tensor.__deepcopy__ = _copied  # type: ignore[method-assign]
+    everything, some = torch.library.Library("_", "IMPL"), torch.library.Library("aten", "IMPL")
+    everything.fallback(_do, "PrivateUse1")
+    some.impl("convolution_overrideable", partial(_do, torch.ops.aten.convolution.default), "PrivateUse1")
+    some.impl("convolution_backward_overrideable", _convolved_back, "PrivateUse1")
+    _LIBRARIES.extend((everything, some))
 
 
-_LIBRARY: list[Any] = []  # whose registrations end with it
+_LIBRARIES: list[Any] = []  # whose registrations end with them

@@ -56,7 +56,9 @@ def test_what_does_not_fit_is_said_before_the_run(monkeypatch, tmp_path):
 def test_each_part_of_what_is_needed_is_counted():
     def needed(optimizer, n_points=100):
         problem = Burgers(n_points=n_points, n_face=10)
-        plan = make_plan(problem, partial(nf.MLP, width=8, depth=2), optimizer, run=nf.RunOptions(steps=1, device="cpu"))
+        plan = make_plan(
+            problem, partial(nf.MLP, width=8, depth=2), optimizer, run=nf.RunOptions(steps=1, device="cpu")
+        )
         return memory.needed_bytes(Run(problem, plan).objective, plan.stages)
 
     assert 1.7 < needed("adam", 2000) / needed("adam", 1000) < 2.1

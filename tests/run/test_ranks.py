@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-
 from torch.utils._pytree import tree_leaves
 
 import nfsolve as nf
@@ -100,3 +99,40 @@ def test_a_run_goes_on_with_any_other_number_of_processes(tmp_path):
             assert (found["theta"] - whole).abs().max() < 1e-10, way
             for points, others in zip(found["points"], expected, strict=True):
                 assert torch.equal(points, others), way
+
+
+REFUSED = {
+    "points": ("each process needs points of its own, got 3 processes for points that 2 can share", "Start at most 2"),
+    "seed": ("got run.seed = '0' on rank 0 and '1' on rank 1", "Give all of them the same"),
+    "problem": ("all processes of a run must solve the same problem alike, got problem.what", "Give all of them"),
+    "version": ("got nfsolve = ", "Give all of them the same"),
+    "backend": ("several processes on cpu need the backend gloo, which this PyTorch does not have", "another build"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", REFUSED)
+def test_processes_that_cannot_share_a_run_end_in_a_sentence(fault, tmp_path):
+    done = torchrun("-m", "tests.run.refused", fault, str(tmp_path), count=3 if fault == "points" else 2)
+    assert (tmp_path / "0.txt").exists(), done.stderr[-2000:]
+    what, cure = REFUSED[fault]
+    said = (tmp_path / "0.txt").read_text()
+    assert what in said
+    assert cure in said
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_ends_the_others_in_a_sentence(tmp_path):
+    done = torchrun("-m", "tests.run.refused", "death", str(tmp_path))
+    assert "exitcode: -9" in done.stderr
+    said = (tmp_path / "0.txt").read_text()
+    assert "rank 0 cannot go on, because another process of this run has ended or cannot be reached" in said
+    assert torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["steps"] == 2
+
+
+@pytest.mark.slow
+def test_a_time_limit_ends_all_processes_after_the_same_step(tmp_path):
+    torchrun("-m", "tests.run.refused", "time", str(tmp_path))
+    first, second = ((tmp_path / f"{rank}.txt").read_text() for rank in range(2))
+    assert first == second
+    assert "time limit: 0.5 s" in first

@@ -27,7 +27,15 @@ from nfsolve.studies.comparison.methods import Method, Start, Tuned
 CURVE_ROWS = 40  # about, of the history of each run
 ERROR = "error.txt"
 LOST = ("KilledWorker", "WorkerCrashedError", "OutOfMemoryError", "UncompletedJobError", "FailedJobError")
-COUNTS = ("seconds", "cpu_seconds", "evaluations", "steps", "parameters", "peak_bytes", "stopped")  # what a failed run has as well
+COUNTS = (
+    "seconds",
+    "cpu_seconds",
+    "evaluations",
+    "steps",
+    "parameters",
+    "peak_bytes",
+    "stopped",
+)  # what a failed run has as well
 
 
 @dataclass(frozen=True)
