@@ -246,9 +246,9 @@ def write_vtu(path: Path, places: Places, attributes: dict[str, Any]) -> None:
     if not len(cells):
         raise InputError(f"no cell of the grid of sizes {sizes} lies in the domain", do="give a finer grid by shape=")
     used, renumbered = np.unique(cells, return_inverse=True)
-    places = np.pad(points[used], ((0, 0), (0, 3 - d)))
+    vertices = np.pad(points[used], ((0, 0), (0, 3 - d)))
     data = {name: column[used] for name, column in table.columns.items()}
-    meshio.Mesh(places, [(kind, renumbered.reshape(cells.shape))], point_data=data).write(path)
+    meshio.Mesh(vertices, [(kind, renumbered.reshape(cells.shape))], point_data=data).write(path)
 
 
 def dataset(places: Places, attributes: dict[str, Any]) -> Any:

@@ -129,6 +129,7 @@ class Run:
             self._saved_at = time.perf_counter()
             if not (self.history or silent):
                 self._warn()
+                self._foretell()
                 self.log()
             if not self._over:
                 self._run_stages(interrupt)
@@ -147,15 +148,19 @@ class Run:
         """Say before training what the user may not expect of the problem."""
         for text in self._cautions():
             self.report({"warning": text})
-        shown, caution = said(needed_bytes(self.objective, self.plan.stages), self.device, self.ranks.count)
-        note(self.report, shown)
-        if caution:
-            self.report({"warning": caution})
         for name in self.plan.unstored(self.problem) if self.folder is not None else ():
             self.report({"warning": f"parameter '{name}' cannot be stored: give nfsolve.load the problem itself"})
         for name in sorted(self.objective.coupled):
             text = f"residual '{name}' couples its points, so its Jacobian is evaluated as a whole, which takes longer"
             self.report({"warning": text})
+
+    def _foretell(self) -> None:
+        """Say before training how much memory it takes."""
+        shown, caution = said(needed_bytes(self.objective, self.plan.stages), self.device, self.ranks.count)
+        if shown:
+            note(self.report, shown)
+        if caution:
+            self.report({"warning": caution})
 
     def _cautions(self) -> list[str]:
         """Return what the problem may lack and how its field was made, in words."""

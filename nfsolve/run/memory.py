@@ -93,7 +93,9 @@ def said(needed: int | None, device: torch.device, count: int = 1) -> tuple[str,
         return "", ""
     free, each = free_bytes(device), " for each process" if count > 1 else ""
     whole = held_bytes(device) + needed
-    shown = f"takes about {_size(whole)} of memory{each}" + (f"; {_size(free)} are free" if free is not None else "")
+    shown = f"the run takes about {_size(whole)} of memory{each}" + (
+        f"; {_size(free)} are free" if free is not None else ""
+    )
     if free is None or count * needed <= free:
         return shown, ""
     return shown, (

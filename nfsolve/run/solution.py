@@ -259,7 +259,8 @@ class Solution:
             found = self._where_alive(found, part, heads)
             if values is None:
                 values = _room(out, found, len(table))
-            values[start : start + len(part)] = found if isinstance(values, Tensor) else found.numpy()
+            filled: Any = found if isinstance(values, Tensor) else found.numpy()
+            values[start : start + len(part)] = filled
         outside.tell()
         return values.numpy() if isinstance(values, Tensor) and not isinstance(points, Tensor) else values
 
