@@ -31,7 +31,7 @@ def foretold(n_points: int, width: int, optimizer) -> tuple[int, int]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads the memory of a process as Linux tells it")
-@pytest.mark.parametrize("case", ["ADAM", "NEWTON"])
+@pytest.mark.parametrize("case", ["ADAM", pytest.param("NEWTON", marks=pytest.mark.slow)])
 def test_what_is_foretold_is_taken(case):
     program = f"import json, tests.run.test_memory as t; print(json.dumps(t.foretold(**t.{case})))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
