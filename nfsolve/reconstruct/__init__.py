@@ -1,11 +1,14 @@
 """Classical reconstruction: filtered back-projection, SIRT, conjugate gradients, total variation."""
 
 from nfsolve.reconstruct.filtered import fdk, filtered_back_projection, ramp_filter
+from nfsolve.reconstruct.held_out import FEWEST, HeldOut, weight_by_views
 from nfsolve.reconstruct.iterative import cgls, sirt
 from nfsolve.reconstruct.reconstruction import Linear, Reconstruction, classical_images, compared
 from nfsolve.reconstruct.total_variation import Iterate, PrimalDual, root_gradient, total_variation
 
 __all__ = [
+    "FEWEST",
+    "HeldOut",
     "Iterate",
     "Linear",
     "PrimalDual",
@@ -19,4 +22,5 @@ __all__ = [
     "root_gradient",
     "sirt",
     "total_variation",
+    "weight_by_views",
 ]

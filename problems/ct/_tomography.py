@@ -41,7 +41,7 @@ class Tomography(Problem):
 
     loss: Loss = "filtered"
     """how data are compared: under the ramp filter, or by the noise of line integrals, or of counts"""
-    tv: float = 0.06
+    tv: float | None = 0.06
     """weight of the total variation of the field"""
     classical: tuple[str, ...] = ()
     """classical methods beside the field"""
@@ -63,7 +63,8 @@ class Tomography(Problem):
                 raise unknown_name("classical method", name, self.known_methods)
         if self.loss not in LOSSES:
             raise unknown_name("loss", self.loss, LOSSES)
-        check_at_least(self, tv=0)
+        if self.tv is not None:
+            check_at_least(self, tv=0)
 
     @property
     @abstractmethod
@@ -168,7 +169,7 @@ class Tomography(Problem):
             residuals = {self.names["gaussian"]: gaussian_residual(q, p, precision)}
         else:
             residuals = self.filtered_residuals(scan.known * (q - p) / self.contrast, scan.geometry)
-        if self.tv:
+        if self.tv != 0:
             scale = self.difference_scale(scan.shape)
             residuals["variation"] = root_gradient(image.reshape(scan.shape) / self.contrast, scale)
         return residuals

@@ -21,8 +21,6 @@ from problems.ct._plane import PlaneTomography
 class CTPhantom(PlaneTomography):
     """The Shepp-Logan head from few parallel-beam views, compared with classical methods."""
 
-    tv: float = 0.1
-    """weight of the total variation of the field: the head is piecewise constant"""
     views: int = 40
     """views, spread over half a turn"""
     size: int = 128

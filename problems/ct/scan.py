@@ -9,7 +9,8 @@ coarser pixels.
 
 ``psnr_inside`` is the PSNR within the circle that every view sees, by the same peak as ``psnr``. Outside it a reference
 by filtered back-projection is no truth: that of 01a of the challenge has a haze of up to 0.007 / mm there, a fifth of
-the acrylic's attenuation, and with it four fifths of the squared error of SIRT from 60 views.
+the acrylic's attenuation, and with it four fifths of the squared error of SIRT from 60 views. ``unseen`` is the
+relative misfit of views of the file that were not used, which needs no reference image.
 
     nfsolve run ct_scan --data ct_htc2022_01a.npz --every 12
     nfsolve run ct_scan --data ct_abdomen_tcia_pancreas0001_512.npz --views 60 --counts 1e5
@@ -31,7 +32,7 @@ from nfsolve.data.scans.files import kind_of, open_arrays
 from nfsolve.data.scans.scan import AngleUnit, Reading, Scan, scan_of
 from nfsolve.data.slices import Slice, slice_of
 from nfsolve.forward.radon import FanBeam, ParallelBeam, PixelGrid, Projector
-from nfsolve.metrics import psnr
+from nfsolve.metrics import psnr, relative_l2
 from nfsolve.problem import Batch, FieldFunction
 from nfsolve.reconstruct import filtered_back_projection
 from problems.ct._coarsened import check_at_least
@@ -42,6 +43,7 @@ OF_SCANS = ("every", "limited", "row", "axes", "axis", "find_axis", "angle_unit"
 OF_SLICES = ("views", "counts", "noise_seed")
 VIEWS, COUNTS = 60, 1e5
 UNEXPLAINED = 0.25  # relative misfit, beyond the noise, that no sound reconstruction leaves
+UNSEEN = 60  # of the views that were not used, at most, which the image is to predict
 WIDEST_GAP = 6.0  # typical ones that a full turn may have between two views
 
 
@@ -82,6 +84,7 @@ class CTScan(PlaneTomography):
     noise_seed: int = 0
     """seed of that noise; the data do not depend on the seed of the run"""
 
+    _others = None  # views of the file that are not used
     needs = "a scan or a slice, --data FILE"
 
     def __post_init__(self) -> None:
@@ -148,6 +151,7 @@ class CTScan(PlaneTomography):
         full = scan_of(found, arrays, reading)
         few = full.part(self.every, self.limited)
         few = few.subset(_distinct(few.geometry.angles, isinstance(few.geometry, ParallelBeam)))
+        self._others = _others(full, few)
         width = _seen(full.geometry)
         if full.grid is not None:
             if full.grid.rows != full.grid.columns:
@@ -167,11 +171,19 @@ class CTScan(PlaneTomography):
     def load(self, device: str | torch.device, dtype: torch.dtype) -> Batch:
         """Make the data, what to compare with, and which pixels every view sees."""
         seen = self.grid.centres().norm(dim=1) < _seen(self.scan.geometry) / 2
-        return super().load(device, dtype) | {"inside": seen.reshape(self.grid.shape).to(device)}
+        data = super().load(device, dtype) | {"inside": seen.reshape(self.grid.shape).to(device)}
+        others = self._others
+        if others is not None:
+            projector = Projector(others.geometry, self.grid, dtype, device, self.projector)
+            data["unseen"] = projector, torch.as_tensor(others.sinogram).reshape(-1, 1).to(device, dtype)
+        return data
 
     def scores(self, image: Tensor, data: Batch) -> dict[str, Any]:
-        """Score an image, and the part of it that every view sees, where that is not all."""
+        """Score an image, the part that every view sees where that is not all, and how it predicts other views."""
         found, inside = super().scores(image, data), data["inside"]
+        if "unseen" in data:
+            projector, sinogram = data["unseen"]
+            found["unseen"] = relative_l2(projector(image.reshape(-1, 1).to(sinogram)), sinogram)
         if inside.any() and not inside.all():
             truth = data["reference"].to(image)
             found["psnr_inside"] = psnr(image[inside], truth[inside], float(truth.max()))
@@ -202,6 +214,13 @@ def _resampled(image: np.ndarray | None, size: int) -> np.ndarray | None:
     if image is None:
         return None
     return adaptive_avg_pool2d(torch.as_tensor(image, dtype=torch.float64)[None], size)[0].numpy()
+
+
+def _others(full: Scan, few: Scan) -> Scan | None:
+    """Return up to `UNSEEN` views, evenly spread, of those that are not used; None where all are."""
+    used = set(few.geometry.angles)
+    left = [view for view, angle in enumerate(full.geometry.angles) if angle not in used]
+    return full.subset(left[:: -(-len(left) // UNSEEN)]) if left else None
 
 
 def _seen(geometry: ParallelBeam | FanBeam) -> float:

@@ -12,7 +12,7 @@ import nfsolve
 from nfsolve import Stage
 from nfsolve.reconstruct import PrimalDual, total_variation
 from problems.ct import _plane
-from problems.ct._primal_dual import CONVEX, RISING, SHARE, Correction, PrimalDualSteps
+from problems.ct._primal_dual import CONVEX, RISING, Correction, PrimalDualSteps
 from problems.ct.limited import CTLimited
 from problems.ct.phantom import CTPhantom
 
@@ -35,22 +35,23 @@ def test_the_error_of_the_head_falls():
 
 
 @pytest.mark.parametrize("most", [10**8, 1], ids=["half pixels", "whole pixels"])
-def test_the_result_is_the_mean_of_the_field_and_of_least_variation_from_it(most, monkeypatch):
+def test_the_result_is_that_of_least_variation_from_the_field_and_its_correction_what_changed(most, monkeypatch):
     monkeypatch.setattr(_plane, "MOST_ENTRIES", most)
     problem = CTPhantom(**SMALL)
     solution: Any = nfsolve.solve(problem, stages=STEPS, **OPTIONS)
     bare = nfsolve.solve(problem, stages=(Stage(torch.optim.Adam, 0),), **OPTIONS)
     assert problem.finer == (2 if most > 1 else 1)
     scan = solution.data["coarsened"][1 / problem.finer]
-    weight = problem.finer * problem.classical_weight * problem.contrast
+    weight = problem.contrast * (2 * problem.fine_weight if most > 1 else problem.classical_weight)
+    assert problem.classical_weight == 2 * problem.fine_weight > 0
     method = PrimalDual(scan.projector, scan.sinogram, scan.shape, weight, scan.known)
     with torch.no_grad():
         start = bare.field(scan.points).reshape(scan.shape)
         found = method.advanced(method.start(start), 80).x
     values = solution.field.auxiliary["correction"].values
-    assert torch.allclose(values, SHARE * (found - start), atol=1e-5)
+    assert torch.allclose(values, found - start, atol=1e-5)
     side = problem.finer
-    mean = torch.nn.functional.avg_pool2d(((1 - SHARE) * start + SHARE * found)[None, None], side)[0, 0]
+    mean = torch.nn.functional.avg_pool2d(found[None, None], side)[0, 0]
     if side == 2:
         assert torch.allclose(problem.image(solution.field, solution.data), mean, atol=1e-5)
     whole = solution.trained  # evaluated anywhere, it has the correction

@@ -84,6 +84,19 @@ def test_fewer_views_and_the_limited_arc(write):
     assert np.array_equal(some.reference, arc.reference)
 
 
+def test_an_image_is_judged_by_views_that_were_not_used(write):
+    file, all_views = write(fan_arrays()), CTScan(data=write(fan_arrays()), **QUICK)
+    assert "unseen" not in all_views.load("cpu", torch.float64)
+    problem = CTScan(data=file, every=4, **QUICK)
+    data = problem.load("cpu", torch.float64)
+    truth = data["reference"]
+    found, none = problem.scores(truth, data)["unseen"], problem.scores(0 * truth, data)["unseen"]
+    assert found < 0.06 and none == pytest.approx(1)
+    projector, sinogram = data["unseen"]
+    assert set(projector.geometry.angles).isdisjoint(problem.scan.geometry.angles)
+    assert len(sinogram) == (36 - 9) * 48
+
+
 def test_without_a_reference_that_of_all_views_stands_in(write):
     without = write(fan_arrays(reference=None, segmentation=None, pixel=None))
     problem = CTScan(data=without, every=6, **QUICK)

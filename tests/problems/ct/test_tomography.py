@@ -19,10 +19,11 @@ from nfsolve.forward.phantoms import SHEPP_LOGAN, phantom_image, phantom_project
 from nfsolve.forward.radon import FanBeam, ParallelBeam, PixelGrid, Projector
 from nfsolve.metrics import psnr, relative_l2
 from nfsolve.problem import SamplerState
-from nfsolve.reconstruct import cgls, sirt, total_variation
+from nfsolve.reconstruct import HeldOut, cgls, sirt, total_variation
 from nfsolve.reconstruct.total_variation import EDGE
 from problems.ct._coarsened import PRODUCTS, Checked
 from problems.ct._plane import LENGTH, PlaneTomography
+from problems.ct._prior import UNFITTED, USUAL, WHOLE, ray_precision
 from problems.ct._tomography import Tomography
 from problems.ct.limited import CTLimited
 from problems.ct.phantom import CTPhantom
@@ -212,7 +213,7 @@ def test_large_images_and_short_arcs_train_at_half_the_resolution_first():
 
 
 def test_scores_of_the_exact_image_and_of_the_classical_ones(short_tv):
-    problem = CTPhantom(views=20, size=48, classical=("tv", "fbp"))
+    problem = CTPhantom(views=20, size=48, classical=("tv", "fbp"), classical_tv=3e-4)
     data = problem.load("cpu", torch.float32)
     field = pixelwise(problem, data["reference"])
     data["classical"] = {name: compute() for name, compute in problem.baselines(data, lambda: None).items()}
@@ -278,6 +279,37 @@ def test_bad_parameters_are_worded(options, words):
 def test_the_poisson_loss_wants_counts():
     with pytest.raises(ValueError, match="compares counts, and 'Shepp-Logan' has none"):
         CTPhantom(**SMALL, loss="poisson").load("cpu", torch.float32)
+
+
+def test_the_weight_of_the_prior_follows_the_noise_and_can_be_given():
+    clean, noisy = (CTPhantom(views=24, size=64, counts=counts) for counts in (1e6, 1e3))
+    assert noisy.fine_weight > 2 * clean.fine_weight and noisy.field_weight > 2 * clean.field_weight
+    assert noisy.classical_weight == WHOLE * noisy.fine_weight and noisy.cautions() == []
+    given_weight = CTPhantom(views=24, size=64, classical_tv=0.01, tv=0.5)
+    assert (given_weight.fine_weight, given_weight.classical_weight, given_weight.field_weight) == (0.01, 0.01, 0.5)
+
+
+def test_with_few_views_the_weight_is_a_guess_which_is_said():
+    problem = CTPhantom(views=4, size=32)
+    assert problem.fine_weight == USUAL
+    assert "of 4 views none can be left out" in problem.cautions()[0]
+    assert CTPhantom(views=4, size=32, classical_tv=1e-3).cautions() == []
+
+
+def test_a_weight_at_the_end_of_those_that_were_tried_is_said():
+    problem = CTPhantom(views=12, size=32)
+    problem.held_out = HeldOut(2.5e-5, {5e-5: 0.2, 2.5e-5: 0.1}, 1)
+    assert "is the last that was tried" in problem.cautions()[0]
+
+
+def test_rays_are_weighed_by_counts_and_by_what_pixels_cannot_fit():
+    p, counts = torch.tensor([[0.0], [1.0], [4.0]]), torch.tensor([[1e9], [1e4], [100.0]])
+    known = torch.tensor([[1.0], [1.0], [0.0]])
+    found = ray_precision(p, known, counts)
+    floor = (UNFITTED * 4) ** 2
+    assert float(found[0] / found[1]) == pytest.approx((1e-4 + floor) / (1e-9 + floor), rel=1e-4)
+    assert float(found.mean()) == pytest.approx(1) and found[2] == 0
+    assert torch.equal(ray_precision(p, known, None), known)
 
 
 @pytest.mark.parametrize("scale", [0.0, 1e30, 1e-30])
