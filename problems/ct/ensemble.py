@@ -29,9 +29,8 @@ from nfsolve import InputError, solve
 from nfsolve.metrics import psnr
 from nfsolve.plot import panels
 from nfsolve.problem import Batch
-from nfsolve.run.folder import RunFolder
 from nfsolve.run.loop import Run
-from nfsolve.run.plan import Plan
+from problems.ct._repeated import ended_run, repeated
 from problems.ct._tomography import Tomography
 
 if TYPE_CHECKING:
@@ -125,20 +124,16 @@ def ensemble_of_run(folder: str | Path, members: int = 3, report: Any = None) ->
     """
     if members < 2:
         raise InputError(f"an ensemble needs at least two members, got {members}", do="give --members 3")
-    runs = RunFolder(folder)
-    problem, plan = Plan.from_config(runs.config())
+    runs, problem, plan, state = ended_run(folder)
     if not isinstance(problem, Tomography):
         raise InputError(
             f"'{folder}' is a run of {type(problem).__name__}, not of tomography",
             do="give the folder of a run of ct_phantom, ct_scan, ct_limited or ct_cone",
         )
-    state = runs.load_checkpoint()
-    if not _has_ended(state):
-        raise InputError(f"the run in '{folder}' has not ended", do=f"continue it: nfsolve run --resume {folder}")
     bare = replace(problem, classical=())  # their images are those of the run
     fields = [Run(bare, plan, runs, None, state).field]
     for seed in range(plan.run.seed + 1, plan.run.seed + members):
-        fields.append(_member(bare, plan.with_run(seed=seed), Path(folder) / f"seed_{seed}", report))
+        fields.append(repeated(bare, plan.with_run(seed=seed), Path(folder) / f"seed_{seed}", report))
     found = _of_fields(bare, fields)
     runs.write_json("ensemble.json", found.metrics() | {"members": members})
     arrays: dict[str, Any] = {"mean": panels.array(found.mean), "spread": panels.array(found.spread)}
@@ -146,25 +141,6 @@ def ensemble_of_run(folder: str | Path, members: int = 3, report: Any = None) ->
     with panels.styled():
         runs.write("ensemble.png", lambda path: found.picture().savefig(path))
     return found
-
-
-def _member(problem: Tomography, plan: Plan, folder: Path, report: Any) -> nn.Module:
-    """Run a member, resume it, or take it as it is."""
-    own = RunFolder(folder, resumed=True)
-    state = own.load_checkpoint()
-    run = Run(problem, plan, own, report, state)
-    if _has_ended(state):
-        return run.field
-    found = run.go()
-    if found.interrupted:
-        raise KeyboardInterrupt
-    if found.failed:
-        raise InputError(f"the member in '{folder}' failed: {found.stopped}", do="see its history.csv")
-    return found.field
-
-
-def _has_ended(state: dict[str, Any] | None) -> bool:
-    return state is not None and state["stopped"] not in ("", "stopped by user")
 
 
 def _of_fields(problem: Tomography, fields: Sequence[nn.Module]) -> Ensemble:

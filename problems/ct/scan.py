@@ -39,7 +39,20 @@ from problems.ct._coarsened import check_at_least
 from problems.ct._plane import PlaneTomography
 
 # options of one kind of file, and what to do with the other
-OF_SCANS = ("every", "limited", "row", "axes", "axis", "find_axis", "angle_unit", "mask_bad", "air", "rings", "turn")
+OF_SCANS = (
+    "every",
+    "limited",
+    "row",
+    "axes",
+    "axis",
+    "find_axis",
+    "angle_unit",
+    "mask_bad",
+    "air",
+    "rings",
+    "turn",
+    "roll",
+)
 OF_SLICES = ("views", "counts", "noise_seed")
 VIEWS, COUNTS = 60, 1e5
 UNEXPLAINED = 0.25  # relative misfit, beyond the noise, that no sound reconstruction leaves
@@ -77,6 +90,8 @@ class CTScan(PlaneTomography):
     """width of a bin, or side of a pixel of a slice, in mm, if the file does not say it"""
     turn: float = 0.0
     """degrees over which the views of a stack of images without angles are spread"""
+    roll: float = 0.0
+    """degrees by which the detector is turned in its own plane, counter-clockwise with row 0 on top"""
     views: int | None = None
     """views of a slice, spread over half a turn; default 60"""
     counts: float | None = None
@@ -84,6 +99,7 @@ class CTScan(PlaneTomography):
     noise_seed: int = 0
     """seed of that noise; the data do not depend on the seed of the run"""
 
+    simulates = False  # whether the file holds a slice, whose views are made
     _others = None  # views of the file that are not used
     needs = "a scan or a slice, --data FILE"
 
@@ -116,6 +132,7 @@ class CTScan(PlaneTomography):
             raise InputError(f"'{self.data}' holds a volume, not a scan or a slice", do="run ct_cone --data FILE")
         if kind == "slice":
             names = tuple(name for name in OF_SCANS if name != "row" or "series" not in arrays)
+            self.simulates = True
             self._refuse(names, "scans", "a slice", "its views are made: choose their number by --views")
             return self._projected(slice_of(found, arrays, self.row, self.pixel))
         self._refuse(OF_SLICES, "slices", "a scan", "its views were measured: choose among them by --every")

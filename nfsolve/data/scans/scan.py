@@ -19,7 +19,8 @@ from nfsolve.data.scans.angles import angles_of, arc_of, in_arc, once_around
 from nfsolve.data.scans.axis import axis_of, disagreement
 from nfsolve.data.scans.files import check_keys, kind_of, number, numbers, open_arrays
 from nfsolve.data.scans.integrals import measured, without_drift
-from nfsolve.data.scans.layout import DISTANCES, MEANING, general_layout
+from nfsolve.data.scans.layout import DISTANCES, MEANING, axes_of, general_layout
+from nfsolve.data.scans.roll import unrolled
 from nfsolve.data.scans.stripes import without_stripes
 from nfsolve.forward.counts import counted_anew
 from nfsolve.forward.radon import FanBeam, ParallelBeam, PixelGrid
@@ -167,6 +168,7 @@ class Reading:
         pixel: Width of a bin in mm, where the file does not say it; 0 counts in bins.
         turn: Degrees over which the views of a stack without angles are spread evenly, the first at 0; 0 where it has
             angles.
+        roll: Degrees by which the panel is turned in its own plane, counter-clockwise; see `roll.unrolled`.
     """
 
     row: int = 0
@@ -179,6 +181,7 @@ class Reading:
     rings: int = 0
     pixel: float = 0.0
     turn: float = 0.0
+    roll: float = 0.0
 
 
 def read_scan(path: str | Path, reading: Reading = Reading()) -> Scan:
@@ -228,7 +231,7 @@ def scan_of(found: Path, arrays: dict[str, Any], reading: Reading = Reading()) -
     known = _completed(found, general_layout(found, arrays), reading)
     check_keys(found, known, {k: MEANING[k] for k in ("flat" if "counts" in known else "sinogram", "angles_deg")})
     degrees = angles_of(found, known, reading.angle_unit)
-    data = measured(found, known, reading.row, len(degrees), reading.mask_bad, reading.axes)
+    data = _row(found, known, reading, len(degrees))
     if reading.air:
         data |= without_drift(found, data, reading.air)
     if reading.rings:
@@ -247,6 +250,15 @@ def scan_of(found: Path, arrays: dict[str, Any], reading: Reading = Reading()) -
         **_reference(found, known),
     }
     return Scan(found.stem, geometry=geometry, **data, **about).subset(once_around(degrees))
+
+
+def _row(path: Path, known: dict[str, Any], reading: Reading, views: int) -> dict[str, Any]:
+    """Return what was measured in the row that is asked for, of a panel that may be turned."""
+    key = "counts" if "counts" in known else "sinogram"
+    names, shape = axes_of(path, known, key, views, reading.axes or known.get("axes", ""))
+    rows = shape[names.index("rows")] if "rows" in names else 1
+    read = lambda row: measured(path, known, row, views, reading.mask_bad, reading.axes)  # noqa: E731
+    return unrolled(path, read, reading.row, rows, reading.roll)
 
 
 def _completed(path: Path, known: dict[str, Any], reading: Reading) -> dict[str, Any]:
