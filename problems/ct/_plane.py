@@ -33,7 +33,7 @@ from nfsolve.reconstruct import (
 from problems.ct._coarsened import Coarsened, Loss, Measured, check_at_least
 from problems.ct._picture import tomography_picture, with_errors
 from problems.ct._primal_dual import CONVEX, FINER, RISING, Corrected, Correction, PrimalDualSteps
-from problems.ct._prior import OF_FIELD, USUAL, WHOLE, judged, ray_precision
+from problems.ct._prior import OF_FIELD, USUAL, WHOLE, is_short, judged, ray_precision
 from problems.ct._tomography import Tomography
 
 if TYPE_CHECKING:
@@ -146,9 +146,9 @@ class PlaneTomography(Tomography):
             return self.classical_tv
         if self.held_out is None:
             return USUAL
-        # views of a short arc do not tell of those that are missing: at 60 and 90 degrees, of three discs with holes,
-        # the usual weight was better than that of views that are left out, which were smaller
-        return max(USUAL, self.held_out.weight) if self.one_material else self.held_out.weight
+        # views of a short arc do not tell of those that are missing: at 60 and 90 degrees, of three discs with holes and
+        # an object of boxes, the usual weight was better than the smaller one that views which are left out ask for
+        return max(USUAL, self.held_out.weight) if is_short(self.scan.geometry) else self.held_out.weight
 
     @property
     def classical_weight(self) -> float:
@@ -175,7 +175,7 @@ class PlaneTomography(Tomography):
                 f"the weight of the total variation is a guess, {USUAL:g} of the contrast: of {few} views none can be "
                 "left out to choose it; give --classical-tv"
             ]
-        if not self.held_out.bounded:
+        if not self.held_out.bounded and self.fine_weight == self.held_out.weight:
             return [
                 f"the weight of the total variation, {self.held_out.weight:.2g} of the contrast, is the last that was "
                 "tried, and the best: views that are left out do not bound it; compare --classical-tv of other sizes"

@@ -6,12 +6,14 @@ inverse of the variance of counts, 1 / N, and of what pixels cannot fit: without
 much that edges of pixels in them decide, and the error of the image rose by 2 to 3 dB.
 """
 
+import itertools
+import math
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from nfsolve.forward.radon import PixelGrid
+from nfsolve.forward.radon import FanBeam, ParallelBeam, PixelGrid
 from nfsolve.reconstruct import FEWEST, HeldOut, weight_by_views
 from problems.ct._coarsened import merged
 
@@ -23,6 +25,7 @@ HALVES = 2  # pixels along each side of one of those
 USUAL = 3e-4  # of the contrast, where there are too few views to leave some out
 WHOLE = 2.0  # the best weight on whole pixels over that on halves: what wider pixels cannot fit is noise to them
 OF_FIELD = 250.0  # weight of the total variation of the field over that of the last steps, on 128 pixels
+SHORT = 150.0  # degrees of an arc, below which views are missing that none of the others resembles
 UNFITTED = 2e-3  # of the largest line integral: the error of pixels
 
 
@@ -50,6 +53,14 @@ def judged(problem: "PlaneTomography") -> HeldOut | None:
     scale = side / HALVES / problem.contrast
     tried = {weight * scale: error for weight, error in found.tried.items()}
     return HeldOut(found.weight * scale, tried, found.views)
+
+
+def is_short(geometry: ParallelBeam | FanBeam) -> bool:
+    """Tell whether the views are those of a short arc, with a gap that leaves less than `SHORT` degrees."""
+    period = 180.0 if isinstance(geometry, ParallelBeam) else 360.0
+    turned = sorted(math.degrees(angle) % period for angle in geometry.angles)
+    gaps = [b - a for a, b in itertools.pairwise([*turned, turned[0] + period])]
+    return period - max(gaps) < SHORT
 
 
 def ray_precision(sinogram: Tensor, known: Tensor | None, counts: Tensor | None) -> Tensor:

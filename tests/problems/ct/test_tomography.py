@@ -23,7 +23,7 @@ from nfsolve.reconstruct import HeldOut, cgls, sirt, total_variation
 from nfsolve.reconstruct.total_variation import EDGE
 from problems.ct._coarsened import PRODUCTS, Checked
 from problems.ct._plane import LENGTH, PlaneTomography
-from problems.ct._prior import UNFITTED, USUAL, WHOLE, ray_precision
+from problems.ct._prior import UNFITTED, USUAL, WHOLE, is_short, ray_precision
 from problems.ct._tomography import Tomography
 from problems.ct.limited import CTLimited
 from problems.ct.phantom import CTPhantom
@@ -300,6 +300,27 @@ def test_a_weight_at_the_end_of_those_that_were_tried_is_said():
     problem = CTPhantom(views=12, size=32)
     problem.held_out = HeldOut(2.5e-5, {5e-5: 0.2, 2.5e-5: 0.1}, 1)
     assert "is the last that was tried" in problem.cautions()[0]
+
+
+@pytest.mark.parametrize(
+    ("beam", "arc", "short"),
+    [
+        ("parallel", 180, False),
+        ("parallel", 90, True),
+        ("parallel", 360, False),
+        ("fan", 200, False),
+        ("fan", 90, True),
+    ],
+)
+def test_short_arcs_are_told_and_their_prior_is_not_weaker_than_usual(beam, arc, short):
+    angles = tuple(math.radians(arc * i / 20) for i in range(20))
+    geometry = ParallelBeam(angles, 8, 1.0) if beam == "parallel" else FanBeam(angles, 8, 1.0, 20.0, 30.0)
+    assert is_short(geometry) == short
+    if beam == "parallel" and arc < 360:
+        problem = given(projected(replace(geometry, n_bins=32, spacing=2 / 32), 32))
+        problem.held_out = HeldOut(1e-5, {1e-4: 0.2, 1e-5: 0.1}, 1)
+        assert problem.fine_weight == (USUAL if short else 1e-5)
+        assert bool(problem.cautions()) != short  # a weight that nothing bounds is said where it is taken
 
 
 def test_rays_are_weighed_by_counts_and_by_what_pixels_cannot_fit():
