@@ -3,9 +3,9 @@
 Random ellipses and rectangles in a body, piecewise constant, shaded, or with a fine texture; projected at four times
 the resolution, with photons. The field chooses its own weight; that of total variation on the pixels of the image is
 the best of WEIGHTS by the PSNR itself. Objects of other seeds (below 100) were looked at while the field's defaults
-were chosen, those of CASES were not, but for the arc of 90 degrees: the field was 2.1 dB behind there, which is why the
-weight of short arcs has a least value now; the arc of 75 degrees was added after that. Rows go to benchmarks/ct_made.json, the table to benchmarks/ct_made.md; the
-command goes on where it stopped.
+were chosen, those of CASES were not, but for the arc of 90 degrees: the field was 2.1 dB behind there, which is why
+the weight of short arcs has a least value now; the arc of 75 degrees was added after that. Rows go to
+benchmarks/ct_made.json, the table to benchmarks/ct_made.md; the command goes on where it stopped.
 
     python -m scripts.ct_made
 """

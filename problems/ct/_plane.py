@@ -146,8 +146,8 @@ class PlaneTomography(Tomography):
             return self.classical_tv
         if self.held_out is None:
             return USUAL
-        # views of a short arc do not tell of those that are missing: at 60 and 90 degrees, of three discs with holes and
-        # an object of boxes, the usual weight was better than the smaller one that views which are left out ask for
+        # views of a short arc do not tell of those that are missing: at 60 and 90 degrees, of three discs with holes
+        # and an object of boxes, the usual weight was better than the smaller one that left-out views ask for
         return max(USUAL, self.held_out.weight) if is_short(self.scan.geometry) else self.held_out.weight
 
     @property
