@@ -34,8 +34,8 @@ def test_every_case_is_a_problem_with_these_options(name):
 
 def test_fields_are_averaged_over_seeds_and_classical_rows_stand_beside(rows):
     rows(
-        row("field", 0, psnr=36.0, cpu_seconds=40.0),
-        row("field", 1, psnr=38.0, cpu_seconds=44.0),
+        row("field", 0, psnr=36.0, cpu_seconds=40.0, weight=3e-4),
+        row("field", 1, psnr=38.0, cpu_seconds=44.0, weight=3e-4),
         row("fbp", psnr=22.0, cpu_seconds=None, seconds=0.25),
         row("tv", psnr=37.25, psnr_inside=38.5, unseen=0.0235, weight=2e-4, gap=3.2e-3),
         row("field", case="limited", psnr=20.0, matthews=0.9871),
@@ -43,10 +43,15 @@ def test_fields_are_averaged_over_seeds_and_classical_rows_stand_beside(rows):
     lines = [line for line in table().splitlines() if line.startswith("| ")]
     title, goal = CASES["phantom"].title, CASES["phantom"].goal
     assert lines[0] == "| case | method | PSNR / dB | inside / dB | SSIM | Matthews | unseen / % | seconds | goal |"
-    assert f"| {title} | field | 37.00 +- 1.41 |  | 0.900 +- 0.000 |  |  | 42.0 | {goal} |" in lines
+    assert f"| {title} | field, weight 0.0003 | 37.00 +- 1.41 |  | 0.900 +- 0.000 |  |  | 42.0 | {goal} |" in lines
     assert f"| {title} | fbp | 22.00 |  | 0.900 |  |  | 0.2 | {goal} |" in lines
     assert f"| {title} | TV, weight 0.0002, gap 3e-03 | 37.25 | 38.50 | 0.900 |  | 2.35 | 10.0 | {goal} |" in lines
-    assert any(line.startswith(f"| {CASES['limited'].title} | field | 20.00 |  | 0.900 | 0.987 |") for line in lines)
+    assert any(
+        line.startswith(
+            f"| {CASES['limited'].title} | field of an older recipe, weight by hand | 20.00 |  | 0.900 | 0.987 |"
+        )
+        for line in lines
+    )
     assert len(lines) == 2 + 4
 
 
