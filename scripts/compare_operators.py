@@ -42,6 +42,7 @@ X = np.linspace(0, 1, 101)
 FIRST, DAMPED = (1e-3, 3.16e-3, 1e-2, 3.16e-2), (1e-3, 1e-1, 1e1)
 SINES = {"activation": Sine(2.0), "init": WeightScaling(alpha=1.5)}
 RWF = RandomWeightFactorization(mean=0.5, std=0.1)
+SPECTRAL = partial(FNO, width=32, depth=4, modes=16)
 GN = partial(GaussNewton, form="samples", momentum=0.9)
 
 
@@ -79,14 +80,18 @@ METHODS = {
     "Adam, RWF": Method(Adam, factorization=RWF),
     "Muon": Method(Muon),
     "Gauss-Newton": Method(GN, "damping", DAMPED, problem={"batch": 8, "n_points": 32}),
-    "FNO, SOAP": Method(partial(SOAP, max_size=256), field=partial(FNO, width=32, depth=4, modes=16)),
+    "FNO, SOAP": Method(partial(SOAP, max_size=256), field=partial(SPECTRAL, start=None)),
     "FNO, SOAP, then last layer": Method(
         partial(SOAP, max_size=256),
-        field=partial(FNO, width=32, depth=4, modes=16),
+        field=partial(SPECTRAL, start=None),
         last=(partial(OutputLayer, batches=32), "head"),
     ),
+    "FNO from a kernel regression, SOAP": Method(
+        partial(SOAP, max_size=256, eps=1e-15, relative_eps=1e-5), field=SPECTRAL
+    ),
 }
-PHYSICS = ("FNO, SOAP, then last layer",)  # whose outputs do not enter residuals one by one
+# whose outputs do not enter residuals one by one, or that start from labels
+PHYSICS = ("FNO, SOAP, then last layer", "FNO from a kernel regression, SOAP")
 PLANE = (*PHYSICS, "FNO, SOAP")  # and whose grids are too large for these budgets
 DEEP = partial(DeepONet, width=64, depth=4, latent=64, activation=GELU(), branch=Skip(activation=GELU()))  # of pairs
 SMALL = {"batch": 32, "n_points": 64, "n_tests": 50}
@@ -181,10 +186,11 @@ one thread, and a rate of its own (for Gauss-Newton its first damping), tuned in
 own: those of tuning runs, for training and for tests, are drawn by another seed than the reported ones. A seed is that
 of weights, mini-batches and functions. Rates fall as a cosine. The first three cases learn from equations, the last
 one from 900 pairs at 101 points. The field is the problem's own, of pairs a DeepONet of four layers of 64 with a linear
-part in its branch, unless a row says FNO. "then last layer" keeps a fifth of the seconds for least squares: `LastLayer`
-for the branch of a DeepONet, `OutputLayer` for the projection of a FNO. Gauss-Newton is that of the sample space with
-momentum 0.9 on mini-batches of 8 functions at 32 points. RWF has mean 0.5 and deviation 0.1 in all linear layers; "WS
-sines" are sin(2 z) with weight-scaling initialisation, alpha = 1.5. Runs are short, so this says who is ahead early.
+part in its branch, unless a row says FNO; this one starts from a kernel regression only where a row says so. "then last
+layer" keeps a fifth of the seconds for least squares: `LastLayer` for the branch of a DeepONet, `OutputLayer` for the
+projection of a FNO. Gauss-Newton is that of the sample space with momentum 0.9 on mini-batches of 8 functions at 32
+points. RWF has mean 0.5 and deviation 0.1 in all linear layers; "WS sines" are sin(2 z) with weight-scaling
+initialisation, alpha = 1.5. Runs are short, so this says who is ahead early.
 Made by `python -m scripts.compare_operators`; methods and seeds that are missing were not measured.
 """
 
