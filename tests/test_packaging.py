@@ -14,6 +14,7 @@ import yaml
 import nfsolve as nf
 from nfsolve import MissingExtra
 from nfsolve._core.version import VERSION
+from nfsolve.cli.view import view_command
 from nfsolve.data.scans.files import open_arrays as open_scan
 from nfsolve.functions.stored import open_arrays
 from nfsolve.plot.problem import show
@@ -67,6 +68,7 @@ def actions(folder):
         "plot": ("matplotlib", lambda: show(Poisson())),
         "nerf": ("nerfacc", lambda: nf.require_extra("nerfacc", extra="nerf", purpose="rendering")),
         "video": ("imageio_ffmpeg", lambda: write_frames(folder / "a.mp4", [])),
+        "viewer": ("viser", lambda: view_command([str(folder)])),
         "ct": ("h5py", lambda: open_scan(folder / "a.h5")),
         "operators": ("zarr", lambda: open_arrays(folder / "a.zarr")),
         "mesh": ("trimesh", lambda: nf.Solid(folder / "a.stl")),

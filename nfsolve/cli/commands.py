@@ -37,6 +37,7 @@ usage: nfsolve COMMAND ...
                           write a page about a run: how good it is, what to try, maps with sliders, curves, scores
   render DIR [--path orbit|spiral|FILE.json] [--out FILE]
                           render a trained radiance field as a video or as images
+  view DIR [--port N]     look at a trained radiance field in a browser, through viser
   compare DIR DIR ... [--out FILE.html]
                           show the metrics of several runs side by side, and write a page about them
   compare WHAT --axis A V1 V2 ... [--axis ...]
@@ -58,6 +59,7 @@ COMMANDS = {
     "eval": "nfsolve.cli.run:eval_command",
     "report": "nfsolve.cli.report:report_command",
     "render": "nfsolve.cli.render:render_command",
+    "view": "nfsolve.cli.view:view_command",
     "compare": "nfsolve.cli.compare:compare_command",
     "cite": "nfsolve.cli.cite:cite_command",
     "doctor": "nfsolve.cli.doctor:doctor_command",

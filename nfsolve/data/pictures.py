@@ -25,6 +25,17 @@ REC709 = (0.2126, 0.7152, 0.0722)
 REC601 = (0.299, 0.587, 0.114)
 DIRECT = {"1": "L", "L": "L", "LA": "LA", "La": "LA", "P": "RGB", "PA": "RGBA", "RGB": "RGB", "RGBA": "RGBA"}
 DIRECT |= {"RGBa": "RGBA", "RGBX": "RGB", "CMYK": "RGB", "YCbCr": "RGB", "HSV": "RGB"}  # mode -> mode of 8 bits
+ORIENTATION = 0x0112  # tag of EXIF
+STORED = {  # its value -> from the upright picture back to the pixels as they are stored (EXIF 2.3, table 6)
+    1: lambda picture: picture,
+    2: lambda picture: picture.flip(1),
+    3: lambda picture: picture.flip(0, 1),
+    4: lambda picture: picture.flip(0),
+    5: lambda picture: picture.transpose(0, 1),
+    6: lambda picture: picture.rot90(1, (0, 1)),
+    7: lambda picture: picture.transpose(0, 1).flip(0, 1),
+    8: lambda picture: picture.rot90(-1, (0, 1)),
+}
 
 
 def read(name: str, gray: bool, owner: type | None = None, luma: tuple[float, float, float] = REC709) -> Tensor:
@@ -110,6 +121,15 @@ def decode(content: bytes, what: str) -> Tensor:
         ) from error
     values = to_values(upright, what, bits, image.format or "")
     return 1 - values if inverted else values
+
+
+def orientation(content: bytes) -> int:
+    """Return how a viewer turns the stored pixels of a picture, the orientation of EXIF, 1 (not at all) to 8."""
+    with Image.open(io.BytesIO(content)) as image:
+        if image.format == "PNG" and "exif" not in image.info:  # Pillow would decode it to look behind its pixels
+            return 1
+        said = image.getexif().get(ORIENTATION, 1)
+    return said if said in STORED else 1
 
 
 def from_pillow(image: Image.Image, what: str = "the picture") -> Tensor:

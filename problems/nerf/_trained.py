@@ -98,6 +98,23 @@ class TrainedScene(nn.Module):
         seen = (self.renderer.render_view(views, i, show == "normals") for i in range(len(views.cameras)))
         return pictures.write_frames(out, (pictures.SHOWS[show](view) for view in seen))
 
+    def view(self, host: str = "localhost", port: int = 8080, longest: int = 400, show: str = "rgb") -> None:
+        """Show the scene in browsers until the program is interrupted.
+
+        Args:
+            host: Address at which browsers find it; ``"0.0.0.0"`` lets other machines see it too.
+            port: Port; the next free one where it is taken.
+            longest: Longest side of the finest picture, pixels.
+            show: ``rgb``, ``depth``, ``normals`` or ``opacity``.
+
+        Raises:
+            InputError: The size cannot be, or nothing of this name can be shown.
+            MissingExtra: viser is not installed.
+        """
+        from problems.nerf._viewer import serve
+
+        serve(self, host, port, longest, show)
+
     def mesh(self, n: int = 192, level: float | None = None, largest: bool = False) -> ColouredMesh:
         """Extract the surface, with the colours that it has seen from outside; without floaters and cavities.
 

@@ -15,7 +15,18 @@ import torch
 from PIL import Image, ImageOps
 
 from nfsolve._core.errors import InputError
-from nfsolve.data.pictures import REC601, crop, decode, from_pillow, read, shrink, squeeze, to_values
+from nfsolve.data.pictures import (
+    REC601,
+    STORED,
+    crop,
+    decode,
+    from_pillow,
+    orientation,
+    read,
+    shrink,
+    squeeze,
+    to_values,
+)
 
 
 def noise(*shape: int) -> torch.Tensor:
@@ -346,3 +357,13 @@ def test_bombs_of_text_end_in_a_sentence():
     chunk = struct.pack(">I", len(text) - 4) + text + struct.pack(">I", zlib.crc32(text))
     with pytest.raises(InputError, match="could not be decoded"):
         decode(content[:33] + chunk + content[33:], "a")
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_pixels_as_they_are_stored_come_back_from_the_upright_picture(turn: int):
+    stored = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    said, file = Image.Exif(), io.BytesIO()
+    said[0x0112] = turn
+    Image.fromarray(stored).save(file, "PNG", exif=said)
+    back = STORED[orientation(file.getvalue())](decode(file.getvalue(), "it"))
+    assert torch.equal((back * 255).round().byte(), torch.from_numpy(stored))

@@ -14,12 +14,13 @@ from scipy.spatial.transform import Rotation
 
 from nfsolve._core.arrays import reason
 from nfsolve._core.errors import InputError, unknown
-from nfsolve.data.photos.finding import with_pictures
-from nfsolve.data.photos.frames import Bounds, Frame, Layout, Root, check_inside, hold_out_some, read_bytes
+from nfsolve.data.photos.finding import say_unused, with_pictures
+from nfsolve.data.photos.frames import Bounds, Frame, Layout, Root, check_inside, hold_out_some, read_bytes, say
 from nfsolve.data.photos.intrinsics import FISHEYE
 from nfsolve.forward.cameras.lenses import COEFFICIENTS
 
-FOLDERS = ("", "sparse/0", "sparse", "colmap/sparse/0", "colmap/sparse")
+FOLDERS = ("", "sparse/0", "sparse", "colmap/sparse/0", "colmap/sparse", "colmap_text", "distorted/sparse/0")
+UNDISTORTED = ("dense", "undistorted")  # folders of scenes of their own, which COLMAP's image_undistorter writes
 MODELS = {  # in the order of their numbers, with their parameters; f is f_x = f_y
     "SIMPLE_PINHOLE": "f cx cy",
     "PINHOLE": "fx fy cx cy",
@@ -47,13 +48,36 @@ class View:
     shift: np.ndarray
 
 
-def find_model(root: Root) -> Root | None:
-    """Return the folder of a model in the folder of a scene, or None."""
-    for folder in FOLDERS:
-        place = root / folder if folder else root
-        if any((place / f"cameras.{kind}").is_file() for kind in ("bin", "txt")):
-            return place
+def find_model(root: Root) -> tuple[Root, Root] | None:
+    """Return the folder of a scene, which may be one in the given one, and in it that of the largest model; or None."""
+    for scene in (root, *(root / name for name in UNDISTORTED)):
+        for folder in FOLDERS:
+            place = scene / folder if folder else scene
+            if _has(place, "cameras"):
+                return scene, _largest(place)
     return None
+
+
+def _has(place: Root, name: str) -> bool:
+    return any((place / f"{name}.{kind}").is_file() for kind in ("bin", "txt"))
+
+
+def _largest(model: Root) -> Root:
+    """Return the model with the most photographs of those that COLMAP numbers: ``0``, ``1``, ... in one folder."""
+    if model.name != "0":
+        return model
+    folder: Any = model.parent
+    rivals = [place for place in folder.iterdir() if place.name.isdigit() and _has(place, "images")]
+    if len(rivals) < 2:
+        return model
+    sizes = {place: len(_views(place)) for place in sorted(rivals, key=lambda place: int(place.name))}
+    best = max(sizes, key=lambda place: sizes[place])
+    counts = ", ".join(f"{n} in '{place.name}'" for place, n in sizes.items())
+    say(
+        f"COLMAP has made {len(rivals)} models that have no common coordinates, of {counts} photographs; '{best.name}' "
+        "is used; for more of them, match the photographs anew"
+    )
+    return best
 
 
 def read_colmap(root: Root, model: Root, hold_out: int, allow_outside: bool) -> Layout:
@@ -72,7 +96,7 @@ def read_colmap(root: Root, model: Root, hold_out: int, allow_outside: bool) -> 
         InputError: A file is damaged, or a camera is of a model that cannot be computed.
     """
     lenses = _read(root, model, "cameras", allow_outside, _cameras_of_text, _cameras_of_bytes)
-    views = _read(root, model, "images", allow_outside, _views_of_text, _views_of_bytes)
+    views = _views(model, root, allow_outside)
     if not views:
         raise InputError(f"the model '{model}' must have images, but it has none", do="let COLMAP register some")
     lost = [view for view in views if view.camera not in lenses]
@@ -89,12 +113,13 @@ def read_colmap(root: Root, model: Root, hold_out: int, allow_outside: bool) -> 
     poses[:, :3] = turn @ poses[:, :3]
     # The plain name first: the folder of pictures is found where it is.
     frames = [Frame(f"images/{v.name}", pose, lenses[v.camera][1], None) for v, pose in zip(views, poses, strict=True)]
-    has_points = any((model / f"points3D.{kind}").is_file() for kind in ("bin", "txt"))
     points = np.zeros((0, 3))
-    if has_points:
+    if _has(model, "points3D"):
         points = _read(root, model, "points3D", allow_outside, _points_of_text, _points_of_bytes)
+    found = with_pictures(root, frames, allow_outside, stored=True)
+    say_unused(root, found)
     return Layout(
-        hold_out_some(with_pictures(root, frames, allow_outside), hold_out),
+        hold_out_some(found, hold_out),
         fisheye=kinds.pop(),
         bounds=box_of_points(points @ turn.T),
         captured=True,
@@ -116,6 +141,10 @@ def box_of_points(points: np.ndarray) -> Bounds | None:
     low, high = np.quantile(points, [OUTLIERS, 1 - OUTLIERS], axis=0)
     pad = MARGIN * (high - low).max()
     return tuple(zip((low - pad).tolist(), (high + pad).tolist(), strict=True))
+
+
+def _views(model: Root, root: Root | None = None, allow_outside: bool = False) -> list[View]:
+    return _read(root or model, model, "images", allow_outside, _views_of_text, _views_of_bytes)
 
 
 def _read(root: Root, model: Root, name: str, allow_outside: bool, of_text: Callable, of_bytes: Callable) -> Any:

@@ -5,29 +5,31 @@ A file may name pictures without their ending, on another machine, or in a folde
 (``masks/1.png``) and instant-ngp (``dynamic_mask_1.png``, white where others are black) have them.
 """
 
+import os
 import posixpath
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from torch import Tensor
 
 from nfsolve._core.errors import InputError
-from nfsolve.data.photos.frames import ENDINGS, Frame, Root, check_inside, is_inside, read_picture, say
+from nfsolve.data.photos.frames import ENDINGS, Frame, PictureFile, Root, check_inside, is_inside, say
 
 IMAGES = ("images", "input", "rgb", "images_2", "images_4", "images_8")  # folders of the same pictures
+DEEP = 4  # folders below the scene's in which pictures are looked for that nothing names
 MASKS = "masks"
 MOVING = "dynamic_mask_"
 
 
-def with_pictures(root: Root, frames: Sequence[Frame], allow_outside: bool) -> list[Frame]:
+def with_pictures(root: Root, frames: Sequence[Frame], allow_outside: bool, stored: bool = False) -> list[Frame]:
     """Find the pictures of frames, and masks of those that have none, and say once what is not where it should be.
 
     Args:
         root: The folder of the scene.
         frames: Frames without pictures.
         allow_outside: Whether pictures may lie outside of ``root``.
+        stored: Whether cameras are for pixels as they are stored, whatever EXIF says.
 
     Returns:
         The frames; one whose file is missing has no picture.
@@ -51,11 +53,56 @@ def with_pictures(root: Root, frames: Sequence[Frame], allow_outside: bool) -> l
     return [
         replace(
             frame,
-            image=None if file is None else partial(read_picture, file),
+            image=None if file is None else PictureFile(file, _size(frame), stored),
             mask=frame.mask or _reader(masks.get(frame.name)),
         )
         for frame, file in pairs
     ]
+
+
+def say_unused(root: Root, frames: Sequence[Frame]) -> None:
+    """Say once which pictures in the folder of a scene no frame uses, such as views without a pose, or masks.
+
+    Smaller copies of what is used (``images_2``) are not counted.
+    """
+    if not frames or any(frame.image is None for frame in frames):
+        return  # which is an error of its own
+    used = [reader.file for frame in frames for reader in (frame.image, frame.mask) if isinstance(reader, PictureFile)]
+    names = {_relative(root, file) for file in used}
+    names |= {_within(root, file) for file in used if isinstance(root, Path) and isinstance(file, Path)}
+    plain = {_without_folder(name) for name in names}
+    left: dict[str, list[str]] = {}
+    for name in _pictures(root):
+        if name not in names and _without_folder(name) not in plain:
+            left.setdefault(posixpath.dirname(name), []).append(posixpath.basename(name))
+    if left:
+        kinds = [f"{len(some)} in '{folder or '.'}' (such as '{min(some)}')" for folder, some in sorted(left.items())]
+        more = f" and in {len(kinds) - 4} more folders" if len(kinds) > 4 else ""
+        say(
+            f"pictures that no frame names are not used: {', '.join(kinds[:4])}{more}; masks are found as mask_path or "
+            "as masks/NAME.png"
+        )
+
+
+def _pictures(root: Root) -> list[str]:
+    """Return the names of all pictures in the folder of a scene, or in those of its folders down to `DEEP`."""
+    found, places = [], [(root, 0)]
+    while places:
+        place, depth = places.pop()
+        for entry in place.iterdir():
+            if entry.name.startswith((".", "__MACOSX")):
+                continue
+            if entry.is_dir() and depth < DEEP:
+                places.append((entry, depth + 1))
+            elif posixpath.splitext(entry.name)[1] in ENDINGS:
+                found.append(_relative(root, entry))
+    return found
+
+
+def _without_folder(name: str) -> str:
+    """Return a name without its ending, and without that one of its folders which smaller copies have another of."""
+    parts = _stem(name).split("/")
+    return "/".join("" if part in IMAGES else part for part in parts)
 
 
 def locate(root: Root, name: str, allow_outside: bool) -> Root | None:
@@ -81,7 +128,7 @@ def named_mask(root: Root, where: str, name: str, allow_outside: bool) -> Callab
     found = locate(root, name, allow_outside)
     if found is None:
         raise InputError(f"the mask '{name}' of {where} must be a picture, but there is none", do="correct mask_path")
-    return partial(read_picture, found)
+    return PictureFile(found)
 
 
 def _places(name: str) -> Iterator[str]:
@@ -125,12 +172,11 @@ def _reader(mask: tuple[Root, bool] | None) -> Callable[[], Tensor] | None:
     if mask is None:
         return None
     file, inverted = mask
-    return partial(_inverted, file) if inverted else partial(read_picture, file)
+    return PictureFile(file, inverted=inverted)
 
 
-def _inverted(file: Root) -> Tensor:
-    picture = read_picture(file)
-    return (picture[..., :3].amax(-1, keepdim=True) == 0).to(picture)
+def _size(frame: Frame) -> tuple[float, float] | None:
+    return (frame.lens["w"], frame.lens["h"]) if {"w", "h"} <= frame.lens.keys() else None
 
 
 def _check_distinct(frames: Sequence[Frame], found: Sequence[Root | None]) -> None:
@@ -151,6 +197,11 @@ def _is_named(root: Root, name: str, file: Root) -> bool:
 
 def _relative(root: Root, file: Root) -> str:
     return str(file).replace("\\", "/").removeprefix(str(root).replace("\\", "/")).lstrip("/")
+
+
+def _within(root: Path, file: Path) -> str:
+    """Return the name of a file in a folder, also where it was named through another one."""
+    return posixpath.join(*os.path.relpath(file.resolve(), root.resolve()).split(os.sep))
 
 
 def _count(rows: Sequence[object]) -> str:

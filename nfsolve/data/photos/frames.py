@@ -14,7 +14,7 @@ from torch import Tensor
 from nfsolve._core.arrays import reason
 from nfsolve._core.errors import InputError
 from nfsolve.data.photos.intrinsics import focal_lengths
-from nfsolve.data.pictures import decode
+from nfsolve.data.pictures import STORED, decode, orientation
 
 Root = Path | zipfile.Path
 Bounds = tuple[tuple[float, float], ...]
@@ -171,9 +171,52 @@ def read_json(file: Root, do: str) -> Any:
         raise InputError(f"'{file}' must be valid JSON, but it is not ({str(error)[:200]})", do=do) from error
 
 
-def read_picture(file: Root) -> Tensor:
-    """Decode the picture in a file."""
-    return decode(read_bytes(file), f"image '{file}'")
+@dataclass(frozen=True)
+class PictureFile:
+    """A picture in a file, which is decoded when it is called.
+
+    Programs that find cameras, COLMAP among them, take pixels as they are stored, and do not turn them as EXIF says.
+
+    Attributes:
+        file: The file.
+        size: Width and height that its lens is said for, if any; of the upright and the stored pixels, those that fit
+            are taken.
+        stored: Whether the stored ones are taken where both fit.
+        inverted: Whether it is a mask that is white where others are black.
+    """
+
+    file: Root
+    size: tuple[float, float] | None = None
+    stored: bool = False
+    inverted: bool = False
+
+    def __call__(self) -> Tensor:
+        """Return the pixels ``(height, width, channels)`` in [0, 1]."""
+        content = read_bytes(self.file)
+        picture = decode(content, f"image '{self.file}'")
+        if self.inverted:
+            return (picture[..., :3].amax(-1, keepdim=True) == 0).to(picture)
+        turn = orientation(content) if self.size else 1
+        if turn == 1 or not self._as_stored(STORED[turn](picture), picture):
+            return picture
+        say(
+            "photographs are taken as their pixels are stored, not turned as EXIF says, since the cameras are for those"
+        )
+        return STORED[turn](picture)
+
+    def _as_stored(self, stored: Tensor, upright: Tensor) -> bool:
+        assert self.size is not None
+        width, height = self.size
+        fits = [
+            abs(rows * width - columns * height) <= width + height
+            for rows, columns in (stored.shape[:2], upright.shape[:2])
+        ]
+        if all(fits) and not self.stored:
+            say(
+                "EXIF turns some photographs, and they are taken as they are seen, upright; where cameras were found "
+                "for the pixels as they are stored, remove the orientation from the files"
+            )
+        return fits[0] and (self.stored or not fits[1])
 
 
 def say(text: str) -> None:

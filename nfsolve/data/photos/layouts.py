@@ -54,8 +54,8 @@ def read_layout(path: str | Path, hold_out: int, allow_outside: bool = False) ->
 
 def _read_capture(root: Root, where: str, hold_out: int, allow_outside: bool) -> Layout:
     """Read what no file of ours describes: a model of COLMAP, or the export of a telephone."""
-    if model := find_model(root):
-        return read_colmap(root, model, hold_out, allow_outside)
+    if found := find_model(root):
+        return read_colmap(*found, hold_out, allow_outside)
     if keyframes := find_polycam(root):
         return read_polycam(root, keyframes, hold_out, allow_outside)
     if is_record3d(root):

@@ -14,12 +14,12 @@ from nfsolve.data.photos.frames import (
     ENDINGS,
     Frame,
     Layout,
+    PictureFile,
     Root,
     check_inside,
     check_pose,
     hold_out_some,
     read_bytes,
-    read_picture,
 )
 
 
@@ -42,7 +42,7 @@ def read_llff(root: Root, hold_out: int, allow_outside: bool) -> Layout:
             f"'{root / 'poses_bounds.npy'}' must be an array (n, 17), but it could not be read ({reason(error)})",
             do="copy it again",
         ) from error
-    return read_rows(rows, [(file.name, partial(read_picture, file)) for file in files], str(root), hold_out)
+    return read_rows(rows, [(file.name, PictureFile(file)) for file in files], str(root), hold_out)
 
 
 def read_rows(

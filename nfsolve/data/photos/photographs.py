@@ -282,6 +282,13 @@ def _check_sizes(frames: list[Frame], sizes: list[list[int]]) -> None:
         if abs(width / said[0] * said[1] - height) > 1:
             raise InputError(sentence, do="correct w, h, focal lengths and principal point, all in the same pixels")
         scaled.append(sentence)
+    if len({tuple(size) for size in sizes}) > 1 and any(
+        "fl_x" in frame.lens and not {"w", "h"} & frame.lens.keys() for frame in frames
+    ):
+        say(
+            "photographs have several sizes, and focal lengths in pixels without w and h, which are taken to be in the "
+            "pixels of each photograph; write w and h of the image that a lens is for"
+        )
     if scaled:
         others = f", and {len(scaled) - 1} more have other sizes than said" if len(scaled) > 1 else ""
         say(f"{scaled[0]}{others}; focal length and principal point are scaled to the picture")

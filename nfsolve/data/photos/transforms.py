@@ -14,7 +14,7 @@ import numpy as np
 
 from nfsolve._core.errors import InputError
 from nfsolve.data.photos.extent import cameras_of
-from nfsolve.data.photos.finding import named_mask, with_pictures
+from nfsolve.data.photos.finding import named_mask, say_unused, with_pictures
 from nfsolve.data.photos.frames import SPLITS, Bounds, Frame, Layout, Root, hold_out_some, read_json, say
 from nfsolve.data.photos.intrinsics import is_fisheye, merged, numbers, read_lens
 from nfsolve.forward.cameras import Cameras
@@ -62,6 +62,7 @@ def read_transforms(root: Root, files: Mapping[str, Root], hold_out: int, allow_
             f"frames of '{root}' must have one camera model, but some have fisheye lenses and others have not",
             do="make a scene of each",
         )
+    everyone = [frame for some in splits.values() for frame in some]
     boxes = {key: _aabb(files[key].name, head) for key, head in heads.items()}
     if len(set(boxes.values())) > 1:
         raise InputError(
@@ -75,6 +76,8 @@ def read_transforms(root: Root, files: Mapping[str, Root], hold_out: int, allow_
         if one not in splits and other in splits:
             splits[one] = splits[other]
     _check_leakage(splits)
+    if splits.get("train"):
+        say_unused(root, everyone)
     for key, head in heads.items():
         _say_unused(files[key].name, head)
     angle_only = all("camera_angle_x" in h and "fl_x" not in h for h in heads.values())
@@ -215,9 +218,18 @@ def _listed(file: str, head: dict[str, Any], frames: list[Frame]) -> dict[str, l
             )
         chosen = {id(find(name)) for name in map(_name, names)}
         splits[key] = [frame for frame in frames if id(frame) in chosen]
-    left = len(frames) - len({id(frame) for some in splits.values() for frame in some})
-    if splits and left:
-        say(f"'{file}': {left} of {len(frames)} frames are in none of the lists of names and are not used")
+    listed = {id(frame) for some in splits.values() for frame in some}
+    left = [frame for frame in frames if id(frame) not in listed]
+    if not splits or not left:
+        return splits
+    found = f"'{file}': {len(left)} of {len(frames)} frames are in none of the lists of names"
+    if not splits.get("train"):
+        say(f"{found}, and are trained on, since there is no list for training")
+        return splits | {"train": left}
+    if len(splits) == 1:
+        say(f"{found}, and are held out, since there is only a list for training")
+        return splits | {"test": left}
+    say(f"{found} and are not used")
     return splits
 
 

@@ -3,6 +3,7 @@
 import json
 import struct
 import zipfile
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from scipy.spatial.transform import Rotation
 
 from nfsolve._core.errors import InputError
@@ -102,7 +104,7 @@ def _write_bytes(folder: Path, model: str, values: list[float], rows: list[Any],
 
 
 @pytest.mark.parametrize("kind", ["txt", "bin"])
-@pytest.mark.parametrize("at", ["sparse/0", "sparse", "colmap/sparse/0", ""])
+@pytest.mark.parametrize("at", ["sparse/0", "sparse", "colmap/sparse/0", "colmap_text", "distorted/sparse/0", ""])
 def test_a_model_of_colmap_is_the_cameras_that_it_came_from(tmp_path: Path, kind: str, at: str):
     train = read_photographs(colmap(tmp_path / "scene", kind, at=at), unbounded=False)
     assert train.names == tuple(f"images/view {i}.png" for i in range(1, N))
@@ -163,6 +165,45 @@ def test_photographs_of_a_model_are_found_where_they_are(tmp_path: Path, images:
         return
     with pytest.warns(UserWarning, match="6 pictures are not where the file says: 'images/view 0.png' is read from"):
         assert len(read_photographs(folder).names) == N - 1
+
+
+def test_an_undistorted_scene_brings_its_own_photographs(tmp_path: Path):
+    colmap(tmp_path, "bin", at="dense/sparse", images="dense/images")
+    for i in range(N):  # those before they were undistorted, of another brightness
+        (tmp_path / "images").mkdir(exist_ok=True)
+        iio.imwrite(tmp_path / "images" / f"view {i}.png", 255 - picture(i))
+    assert torch.equal((read_photographs(tmp_path).image(0) * 255).round().byte(), torch.from_numpy(picture(1)))
+
+
+def test_of_several_models_the_largest_is_taken(tmp_path: Path):
+    colmap(tmp_path, "txt")
+    few = tmp_path / "sparse/0/images.txt"
+    (tmp_path / "sparse/1").mkdir()
+    for file in (tmp_path / "sparse/0").iterdir():
+        (tmp_path / "sparse/1" / file.name).write_text(file.read_text())
+    few.write_text("\n".join(few.read_text().splitlines()[:4]))
+    with pytest.warns(UserWarning, match=rf"{N} in '1' photographs; '1' is used"):
+        assert len(read_photographs(tmp_path).names) == N - 1
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_cameras_of_colmap_are_for_stored_pixels_whatever_exif_says(tmp_path: Path, turn: int):
+    colmap(tmp_path, "txt")
+    for i in range(N):
+        said = Image.Exif()
+        said[0x0112] = turn
+        Image.fromarray(picture(i)).save(tmp_path / "images" / f"view {i}.png", exif=said)
+    with nullcontext() if turn == 1 else pytest.warns(UserWarning, match="as their pixels are stored"):
+        train = read_photographs(tmp_path)
+    assert torch.equal((train.image(0) * 255).round().byte(), torch.from_numpy(picture(1)))
+
+
+def test_photographs_without_a_pose_and_masks_of_other_names_are_said(tmp_path: Path):
+    colmap(tmp_path, "txt")
+    pictures(tmp_path, ["images/view 77.png", "images/view 78.png", "segments/view 0.png", "images_2/view 0.png"])
+    with pytest.warns(UserWarning, match=r"not used: 2 in 'images' \(such as 'view 77.png'\), 1 in 'segments'") as said:
+        read_photographs(tmp_path)
+    assert not any("images_2" in str(one.message) for one in said)
 
 
 def test_a_zip_of_a_model_is_read(tmp_path: Path):

@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -387,3 +388,45 @@ def test_masks_are_read_however_they_are_drawn(tmp_path: Path, way: str):
         iio.imwrite(tmp_path / "masks" / f"m{i}.png", drawn)
     mask = read_photographs(scene(tmp_path, None, frame)).mask(0)
     assert mask.all(0).tolist() == [True] * (WIDTH // 2) + [False] * (WIDTH // 2)
+
+
+@pytest.mark.parametrize(
+    ("lists", "train", "test", "word"),
+    [
+        ({"val_filenames": ["images/0.png"]}, 5, 1, "trained on"),
+        ({"test_filenames": ["images/0.png", "images/3.png"]}, 4, 2, "trained on"),
+        ({"train_filenames": ["images/0.png", "images/3.png"]}, 2, 4, "held out"),
+        ({"train_filenames": ["images/0.png"], "test_filenames": ["images/3.png"]}, 1, 1, "not used"),
+    ],
+)
+def test_frames_in_no_list_train_or_are_held_out(tmp_path: Path, lists: Any, train: int, test: int, word: str):
+    scene(tmp_path / "s", BASE | lists)
+    with pytest.warns(UserWarning, match=f"in none of the lists of names.*{word}"):
+        found = [len(read_photographs(tmp_path / "s", split).names) for split in ("train", "test")]
+    assert found == [train, test]
+
+
+@pytest.mark.parametrize(("turn", "stored"), [(6, True), (8, True), (6, False), (3, False)])
+def test_of_turned_and_stored_pixels_those_that_fit_the_lens_are_taken(tmp_path: Path, turn: int, stored: bool):
+    scene(tmp_path / "s")
+    turns = {
+        3: lambda image: image[::-1, ::-1],
+        6: lambda image: np.rot90(image, 1),
+        8: lambda image: np.rot90(image, -1),
+    }
+    for i in range(N):
+        said = Image.Exif()
+        said[0x0112] = turn
+        kept = pixels(i) if stored else turns[turn](pixels(i))
+        Image.fromarray(np.ascontiguousarray(kept)).save(tmp_path / "s" / "images" / f"{i}.png", exif=said)
+    match = "as their pixels are stored" if stored else "upright; where cameras were found"
+    with nullcontext() if not stored and turn != 3 else pytest.warns(UserWarning, match=match):
+        train = read_photographs(tmp_path / "s")
+    assert torch.equal((train.image(0) * 255).round().byte(), torch.from_numpy(pixels(1)))
+
+
+def test_one_focal_length_for_photographs_of_several_sizes_is_said(tmp_path: Path):
+    scene(tmp_path / "s", {"fl_x": 20.0})
+    iio.imwrite(tmp_path / "s" / "images" / "2.png", pixels(2).repeat(2, 0).repeat(2, 1))
+    with pytest.warns(UserWarning, match="several sizes, and focal lengths in pixels"):
+        read_photographs(tmp_path / "s")
