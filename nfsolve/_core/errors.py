@@ -60,7 +60,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     Returns:
         ``"did you mean 'burgers'?"``, or ``"choose one of burgers, poisson"`` when nothing is close.
     """
-    names = sorted(known)
+    names = sorted(set(known))
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     return f"did you mean '{close[0]}'?" if close else f"choose one of {', '.join(names)}" if names else "there is none"
 

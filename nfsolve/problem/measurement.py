@@ -84,6 +84,7 @@ class Measurement(Problem):
     shape: ClassVar[tuple[int, ...]]
     unknowns = "u"
     resample_every = 0
+    stage_factors = ()
     score = "psnr"
 
     @abstractmethod

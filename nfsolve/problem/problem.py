@@ -28,6 +28,16 @@ FieldFunction = Callable[[Tensor], Tensor]
 """A field or anything that stands in for one: points (n, d) -> values (n, k)."""
 
 
+RENAMED = {
+    "draw": (("self", "data", "generator"), "sample(self, data, state, generator)"),
+    "redraw": (("self", "data", "generator", "field", "batch"), "sample(self, data, state, generator)"),
+    "transform": (("self",), "output_transform(self)"),
+    "companions": (("self", "seed"), "auxiliary_modules(self, seed)"),
+    "answers": (("self", "field", "functions", "points"), "predict(self, field, functions, points)"),
+}
+"""What problems overrode before 0.2: name -> its parameters then, and how it is written now."""
+
+
 @dataclass(frozen=True)
 class SamplerState:
     """What a draw depends on besides the data and chance.
@@ -61,12 +71,15 @@ class Problem(ABC):
         score: Key of ``metrics.json`` by which methods are compared and tuned.
         needs: What a run needs besides nfsolve itself, in words for ``nfsolve list``.
         pointwise: Whether row i of residual NAME depends on row i of ``batch[NAME]`` only.
+        stage_factors: Which of ``points``, ``faces`` and ``coarsen`` of a `Stage` its `sample` reads; others are
+            refused.
     """
 
     domain: ClassVar[Any]
     unknowns: ClassVar[str] = "u"
     resample_every: ClassVar[int] = 1
     pointwise: ClassVar[bool] = False
+    stage_factors: ClassVar[tuple[str, ...]] = ("points", "faces", "coarsen")
     score: ClassVar[str] = ""
     needs: ClassVar[str] = "nothing"
 
@@ -86,15 +99,17 @@ class Problem(ABC):
             value = getattr(self, f.name, None)
             if isinstance(value, float) and math.isnan(value) and repr(f.default) != "nan":
                 raise InputError(f"{f.name} of {type(self).__name__} must be a number, got nan")
-        own = next(
-            (vars(cls)["draw"] for cls in type(self).__mro__ if cls is not Problem and "draw" in vars(cls)), None
-        )
-        if own is not None:
-            raise InputError(
-                f"`draw(self, data, generator)` of {type(self).__name__} is never called, since points come from "
-                f"`sample`{place_of(own)}",
-                do="write def sample(self, data, state, generator), and call super().sample(data, state, generator)",
-            )
+        for cls in type(self).__mro__:
+            for name, (parameters, now) in RENAMED.items():
+                own = vars(cls).get(name) if cls is not Problem else None
+                if inspect.isfunction(own) and len(inspect.signature(own).parameters) == len(parameters):
+                    raise InputError(
+                        f"`{name}({', '.join(parameters)})` of {type(self).__name__} is never called, since it has "
+                        f"another name now{place_of(own)}",
+                        do=f"write def {now}, and the new name where it calls super()",
+                    )
+            if "redraw_every" in vars(cls):
+                raise InputError(f"`redraw_every` of {cls.__name__} is never read", do="write resample_every")
 
     def cautions(self) -> list[str]:
         """Return warnings, before training, of what a user may have forgotten; none by default."""

@@ -93,6 +93,7 @@ class Fit(Problem):
     names: tuple[str, ...] = ()
 
     pointwise = True
+    stage_factors = ()
     score = "rms_heldout"
 
     def __post_init__(self) -> None:

@@ -218,7 +218,21 @@ def make_plan(
     parts = {name: part for name, part in parts.items() if part is not None}
     if field is not None:  # the recipe's factorization belongs to the recipe's field
         parts = {"field": by_name("field", field), "factorization": None} | parts
-    return Plan.of(recipe, run, **parts)
+    plan = Plan.of(recipe, run, **parts)
+    _refuse_unread(problem, plan.stages)
+    return plan
+
+
+def _refuse_unread(problem: Problem, stages: tuple[Stage, ...]) -> None:
+    """Raise where a stage says what the problem does not read."""
+    read = problem.stage_factors
+    for stage in stages:
+        for name in ("points", "faces", "coarsen"):
+            if name not in read and getattr(stage, name) != getattr(Stage, name):
+                raise InputError(
+                    f"a stage of {type(problem).__name__} has no {name}, got Stage({name}={getattr(stage, name):g})",
+                    do=f"leave it out; a stage has {' and '.join(read)} here" if read else "leave it out",
+                )
 
 
 def _refuse_contradictions(field: Any, factorization: Any, stages: Any, optimizer: Any, run: RunOptions) -> None:

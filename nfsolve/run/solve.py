@@ -141,8 +141,9 @@ OTHER_NAMES = {
     **dict.fromkeys(("net", "network", "model"), "write field="),
     **dict.fromkeys(("folder", "path", "save"), "write out="),
     "scheduler": "write schedule=",
+    "redraw": "write resample=",
 }
-"""What other programs call an argument of `solve` -> what to do instead."""
+"""What other programs, or this one before 0.2, call an argument of `solve` -> what to do instead."""
 
 
 def resume(

@@ -56,6 +56,7 @@ class Tomography(Problem):
     unknowns = "f"
     score = "psnr"
     resample_every = 0
+    stage_factors = ("coarsen",)
 
     def __post_init__(self) -> None:
         for name in self.classical:

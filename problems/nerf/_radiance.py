@@ -106,6 +106,7 @@ class Radiance(Problem):
     """engine of the integrator: auto, nerfacc or torch"""
 
     score = "psnr_heldout"
+    stage_factors = ()
     surfaces = True  # whether depth and normals mean something
 
     def __post_init__(self) -> None:

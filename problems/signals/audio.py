@@ -64,6 +64,7 @@ class AudioFit(Problem):
 
     domain = Box(t=(-1, 1))
     pointwise = True
+    stage_factors = ()
 
     def __post_init__(self) -> None:
         check_least(vars(self), {"seconds": 0, "reduce": 1, "stride": 1, "batch": 0, "start": 0, "channel": -2})

@@ -77,6 +77,8 @@ class ImageFit(Problem):
     bits: int = 0
     """compress: store the weights of a small field with so many bits, and compare with JPEG; 0 does not"""
 
+    stage_factors = ()
+
     def __post_init__(self) -> None:
         if self.protocol not in PROTOCOLS:
             raise unknown_name("protocol", self.protocol, PROTOCOLS)

@@ -125,6 +125,7 @@ class Occupancy(Problem):
     domain = Box(x=(-1, 1), y=(-1, 1), z=(-1, 1))
     unknowns = "o"
     pointwise = True
+    stage_factors = ()
     score = "iou_near"
     needs = "nothing; the extra 'mesh' for --mesh and for the extracted mesh"
 

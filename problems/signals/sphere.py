@@ -63,6 +63,7 @@ class SphereFit(Problem):
     domain = Box(x=(-1, 1), y=(-1, 1), z=(-1, 1))
     unknowns = "v"
     pointwise = True
+    stage_factors = ()
 
     def __post_init__(self) -> None:
         check_least(vars(self), {"stride": 1, "batch": 0, "rows": 2 * FEWEST, "spacing": 0.05})

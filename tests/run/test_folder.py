@@ -41,7 +41,7 @@ def run(out: Path, **options):
 def state(folder: Path) -> dict:
     saved = RunFolder(folder).load_checkpoint()
     assert saved is not None
-    for name in ("seconds", "cpu_seconds", "elapsed", "began", "parts"):
+    for name in ("seconds", "cpu_seconds", "elapsed", "began", "parts", "peak_bytes"):
         saved.pop(name)
     for row in saved["history"]:
         row.pop("seconds")

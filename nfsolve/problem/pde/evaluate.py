@@ -167,6 +167,12 @@ def call(
     """Call a residual method with the columns that its signature names; arguments as for `values`."""
     if isinstance(rows, IntegralRows):
         return rows.add_up(call(method, function, rows.flat(), outputs, coordinates, space))
+    if not isinstance(rows, Rows):
+        name = getattr(method, "__name__", "residual")
+        raise InputError(
+            f"the points of residual '{name}' must be Rows, got a {type(rows).__name__}",
+            do="write Rows(points), from nfsolve.problem.rows",
+        )
     wanted = arguments(method)
     found = (values if rows.partners is None else _pairs)(wanted, function, rows, outputs, coordinates, space)
     residual = method(*(found[name] for name in wanted))

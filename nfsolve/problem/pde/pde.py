@@ -73,6 +73,7 @@ class PDE(Problem):
     exact_error: ClassVar[float] = 1e-15
     evaluation: ClassVar[tuple[int, ...] | None] = None
     resample_every: ClassVar[int] = 10
+    stage_factors: ClassVar[tuple[str, ...]] = ("points", "faces")
     pointwise: ClassVar[bool] = True
     score: ClassVar[str] = "relative_l2"
     lives: ClassVar[dict[str, tuple[str, ...]]] = {}
