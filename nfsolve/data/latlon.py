@@ -95,6 +95,61 @@ def legendre(x: np.ndarray, degree: int) -> Iterator[tuple[int, int, np.ndarray]
             yield n, m, now
 
 
+def fit_harmonics(
+    lat: np.ndarray, lon: np.ndarray, values: np.ndarray, lat_out: np.ndarray, lon_out: np.ndarray
+) -> tuple[np.ndarray, int] | None:
+    """Continue a map by spherical harmonics, fitted by least squares weighted by area.
+
+    The degree is the one of least generalised cross-validation, RSS / (n - number of coefficients)^2 (Golub, Heath &
+    Wahba, Technometrics 21, 1979). A Fourier transform along longitude leaves one small least-squares problem in the
+    associated Legendre functions for each order, whose QR factorization has the sum of squares of every degree.
+
+    Args:
+        lat: Latitudes ``(n_lat,)``, degrees, rising.
+        lon: Longitudes ``(n_lon,)``, degrees.
+        values: ``(n_lat, n_lon)``.
+        lat_out: Latitudes at which the map is wanted.
+        lon_out: Longitudes at which it is wanted.
+
+    Returns:
+        Values ``(len(lat_out), len(lon_out))`` and the degree; None where longitudes do not go evenly all around.
+    """
+    n_lat, n_lon = values.shape
+    if not np.allclose(np.diff(lon), 360 / n_lon, atol=1e-3):
+        return None
+    largest = min(n_lat, (n_lon + 1) // 2) - 1
+    root = np.sqrt(band_areas(lat))[:, None]
+    rows, wanted = (_by_order(np.sin(np.radians(x)), largest) for x in (lat, lat_out))
+    spectrum = root * np.fft.rfft(values, axis=1) / n_lon
+    orders, explained, count = [], np.zeros(largest + 1), np.zeros(largest + 1)
+    for m in range(largest + 1):
+        q, r = np.linalg.qr(root * rows[m])
+        shares = q.T @ spectrum[:, m]
+        twice = 1 if m == 0 else 2  # real and imaginary part, or m and -m
+        explained[m:] += twice * np.cumsum(np.abs(shares) ** 2)
+        count[m:] += twice * np.arange(1, largest + 2 - m)
+        orders.append((r, shares))
+    rest = (root**2 * values**2).sum() / n_lon - explained
+    with np.errstate(divide="ignore"):
+        scores = np.where(count < values.size, rest.clip(0) / (values.size - count) ** 2, np.inf)
+    degree = int(scores.argmin())
+    theta = np.radians(lon_out - lon[0])
+    found = np.zeros((len(lat_out), len(lon_out)))
+    for m, (r, shares) in enumerate(orders[: degree + 1]):
+        n = degree + 1 - m
+        along = wanted[m][:, :n] @ np.linalg.lstsq(r[:n, :n], shares[:n], rcond=None)[0]
+        found += (1 if m == 0 else 2) * np.real(along[:, None] * np.exp(1j * m * theta))
+    return found, degree
+
+
+def _by_order(x: np.ndarray, degree: int) -> list[np.ndarray]:
+    """Return the Legendre functions of each order, ``(len(x), degree + 1 - m)``, degrees rising."""
+    columns: list[list[np.ndarray]] = [[] for _ in range(degree + 1)]
+    for _, m, values in legendre(x, degree):
+        columns[m].append(values)
+    return [np.stack(some, -1) for some in columns]
+
+
 def read_map(
     path: Path, variable: str = "", indices: Mapping[str, int] | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -32,6 +32,7 @@ from nfsolve.forward.rendering import (
     Rendering,
     Samples,
     composite,
+    distortion,
     engine,
     spherical_harmonics,
 )
@@ -52,6 +53,7 @@ LOOKS = 2  # points inside each cell at which a trained field is asked for densi
 QUICK, FITTED = 2**11, 2**14  # pixels that are scored for the progress line, and of the training views at the end
 FLOATER = 0.01  # area of a part of the mesh, in parts of the largest, below which it is left out
 CLEARED, EMPTY_WEIGHT = 1 / 32, 0.1  # points in empty cells, in parts of the samples, and weight of their residual
+SPREAD = 1e-8  # added to the spread along rays, since a root has no slope at 0
 EMPTY = 1e-3  # mean opacity below which a scene has no density
 
 
@@ -94,6 +96,8 @@ class Radiance(Problem):
     """degree of the spherical harmonics by which colours depend on the viewing direction, 0 (not at all) to 3"""
     colour: str = "harmonics"
     """model of colours: harmonics, whose coefficients the field gives, or a network that reads its features"""
+    distortion: float = 0.0
+    """weight of the spread of what a ray loses (mip-NeRF 360), against floaters and fog; 0 for none"""
     refine_poses: bool = False
     """correct the poses of the training views; held-out views keep theirs, at a cost in score if all others drift"""
     frames: int = 40
@@ -110,7 +114,7 @@ class Radiance(Problem):
     surfaces = True  # whether depth and normals mean something
 
     def __post_init__(self) -> None:
-        least = {"points": 1, "samples": 2, "cells": 1, "frames": 0, "video": 16, "mesh": 0}
+        least = {"distortion": 0, "points": 1, "samples": 2, "cells": 1, "frames": 0, "video": 16, "mesh": 0}
         for name, low in least.items():
             if getattr(self, name) < low:
                 raise InputError(f"{name} must be at least {low}, got {getattr(self, name)}")
@@ -255,14 +259,18 @@ class Radiance(Problem):
         if rows.uncorrected is not None:
             poses = auxiliary.poses(field, rows.uncorrected)[rows.views]
             rays = self.photographs["train"].cut(*aim(poses, rows.towards))
-        found = {"colour": self.integrate(field, rays, rows.samples).before(self.background_colour) - rows.rgb}
+        seen = self.integrate(field, rays, rows.samples)
+        found = {"colour": seen.before(self.background_colour) - rows.rgb}
+        if self.distortion:
+            spread = distortion(rows.samples, seen.weights, self.step * self.samples, engine=self.backend)
+            found["distortion"] = (spread + SPREAD).sqrt()  # so that the mean of its squares is the mean of the spread
         if len(batch.get("empty", ())):
             found["empty"] = -torch.expm1(-self.step * field(batch["empty"])[:, :1])
         return found
 
     def weights(self) -> dict[str, float]:
         """Keep the emptiness of cells from competing with the photographs."""
-        return {"empty": EMPTY_WEIGHT}
+        return {"empty": EMPTY_WEIGHT} | ({"distortion": self.distortion} if self.distortion else {})
 
     def integrate(self, field: FieldFunction, rays: Rays, samples: Samples) -> Rendering:
         """Integrate the density and the colours of a field along rays."""

@@ -19,7 +19,7 @@ import torch
 from torch import Generator, Tensor
 
 from nfsolve import MLP, Box, InputError, Problem, Recipe, RunOptions, Sine, Stage, main, weight_scaling
-from nfsolve.data.latlon import band_areas, random_harmonics, read_map, unit_vectors
+from nfsolve.data.latlon import band_areas, fit_harmonics, random_harmonics, read_map, unit_vectors
 from nfsolve.data.tables import find_file
 from nfsolve.metrics import psnr
 from nfsolve.plot import panels
@@ -141,7 +141,7 @@ class SphereFit(Problem):
         return {"field": off if rows.weights is None else rows.weights.sqrt() * off}
 
     def metrics(self, field: FieldFunction, data: Batch) -> dict[str, Any]:
-        """Score given and held-out points by area, and a bicubic spline through the given ones.
+        """Score given and held-out points by area, and two classical maps: a bicubic spline, and spherical harmonics.
 
         The peak of PSNR is the range of the whole field, max - min; rmse is in the unit of the data.
         `psnr_unweighted` counts all points alike, so the poles too much.
@@ -152,7 +152,11 @@ class SphereFit(Problem):
         if self.of("stride") == 1:
             return scores | NONE_HELD_OUT
         rest = ~data["mask"]
-        return scores | {"psnr_heldout_spline": _weighted(self.spline(data)[rest], data, rest)}
+        scores["psnr_heldout_spline"] = _weighted(self.spline(data)[rest], data, rest)
+        if (fitted := self.harmonics(data)) is not None:
+            scores["psnr_heldout_harmonics"] = _weighted(fitted[0][rest], data, rest)
+            scores["degree_harmonics"] = fitted[1]
+        return scores
 
     def quick_metrics(self, field: FieldFunction, data: Batch) -> dict[str, Any]:
         """Score some thousand points."""
@@ -173,6 +177,13 @@ class SphereFit(Problem):
         around = np.concatenate([columns - 360, columns, columns + 360])
         fitted = RectBivariateSpline(rows, around, np.tile(given, 3), s=0)
         return torch.from_numpy(fitted(lat.clip(rows[0], rows[-1]), lon).reshape(-1, 1)).to(data["values"])
+
+    def harmonics(self, data: Batch) -> tuple[Tensor, int] | None:
+        """Fit spherical harmonics to the given rows and columns; see `fit_harmonics`."""
+        k, lat, lon = self.of("stride"), data["lat"], data["lon"]
+        given = panels.array(data["values"]).astype(np.float64).reshape(len(lat), len(lon))[::k, ::k]
+        fitted = fit_harmonics(lat[::k], lon[::k], given, lat, lon)
+        return fitted and (torch.from_numpy(fitted[0].reshape(-1, 1)).to(data["values"]), fitted[1])
 
     def on_grid(self, field: FieldFunction, data: Batch, lat: np.ndarray, lon: np.ndarray) -> np.ndarray:
         """Evaluate the field in the unit of the data on latitudes and longitudes, (n_lat, n_lon)."""

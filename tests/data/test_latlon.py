@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.special import lpmv
 
-from nfsolve.data.latlon import band_areas, legendre, random_harmonics, read_map, unit_vectors
+from nfsolve.data.latlon import band_areas, fit_harmonics, legendre, random_harmonics, read_map, unit_vectors
 
 LAT, LON = np.linspace(-90, 90, 13), np.arange(24) * 15.0
 
@@ -183,3 +183,27 @@ def test_bad_maps_are_worded(tmp_path):
     (tmp_path / "text.npz").write_text("words")
     with pytest.raises(ValueError, match=r"text.npz' could not be read \(not a zip archive\)"):
         read_map(tmp_path / "text.npz")
+
+
+@pytest.mark.parametrize("poles", [True, False])
+def test_harmonics_continue_a_map_of_few_degrees_exactly(poles: bool):
+    lat = np.linspace(-90, 90, 37) if poles else np.linspace(-87.5, 87.5, 36)
+    lon = 5.0 + np.arange(72) * 5.0
+    truth = 3.0 + random_harmonics(lat, lon, 9)
+    found = fit_harmonics(lat[::2], lon[::2], truth[::2, ::2], lat, lon)
+    assert found is not None and found[1] >= 9
+    np.testing.assert_allclose(found[0], truth, atol=1e-9)
+
+
+def test_harmonics_leave_noise_out_by_the_degree_that_they_choose():
+    lat, lon = np.linspace(-90, 90, 37), np.arange(72) * 5.0
+    truth = random_harmonics(lat, lon, 4)
+    noisy = truth + 0.1 * truth.std() * np.random.default_rng(0).standard_normal(truth.shape)
+    found = fit_harmonics(lat, lon, noisy, lat, lon)
+    assert found is not None and 4 <= found[1] <= 8
+    assert np.sqrt(np.mean((found[0] - truth) ** 2)) < 0.5 * np.sqrt(np.mean((noisy - truth) ** 2))
+
+
+def test_a_part_of_the_sphere_has_no_harmonics():
+    lat, lon = np.linspace(30, 60, 13), np.linspace(0, 90, 19)
+    assert fit_harmonics(lat, lon, np.outer(lat, lon), lat, lon) is None

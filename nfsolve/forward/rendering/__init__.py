@@ -3,7 +3,7 @@
 from nfsolve.forward.rendering.contraction import Contraction
 from nfsolve.forward.rendering.engines import engine
 from nfsolve.forward.rendering.harmonics import spherical_harmonics
-from nfsolve.forward.rendering.integral import Rendering, accumulate, composite
+from nfsolve.forward.rendering.integral import Rendering, accumulate, composite, distortion
 from nfsolve.forward.rendering.occupancy import OccupancyGrid
 from nfsolve.forward.rendering.rays import Rays
 from nfsolve.forward.rendering.samples import Samples, box_intersection, importance, stratified
@@ -17,6 +17,7 @@ __all__ = [
     "accumulate",
     "box_intersection",
     "composite",
+    "distortion",
     "engine",
     "importance",
     "spherical_harmonics",

@@ -100,6 +100,29 @@ def composite(
     return Rendering(summed[:, :-2], summed[:, -1:], summed[:, -2:-1], weights, chosen)
 
 
+def distortion(samples: Samples, weights: Tensor, length: float, *, engine: str | None = None) -> Tensor:
+    """Measure how far the light that a ray loses is spread along it, which floaters and fog make large.
+
+    sum_ij w_i w_j |m_i - m_j| + 1/3 sum_i w_i^2 d_i, with the middles m and the lengths d of the intervals, in parts
+    of ``length`` (Barron et al., "Mip-NeRF 360", CVPR 2022, eq. 15). Since samples rise along a ray, the double sum is
+    one exclusive sum.
+
+    Args:
+        samples: Where the rays are sampled.
+        weights: Share of the light that each sample absorbs ``(n, 1)``, see `Rendering`.
+        length: Unit of distances, such as the diagonal of the box.
+        engine: Engine, see `nfsolve.forward.rendering.engine`.
+
+    Returns:
+        Of each ray ``(n_rays, 1)``, without unit; 0 where all light is lost at one place.
+    """
+    chosen = choose(engine, weights if samples.each is None else None)
+    middle, width = 0.5 * (samples.t0 + samples.t1) / length, samples.dt / length
+    before = exclusive_sum(weights, samples, chosen)
+    moment = exclusive_sum(weights * middle, samples, chosen)
+    return accumulate(samples, 2 * weights * (middle * before - moment) + weights**2 * width / 3)
+
+
 def accumulate(samples: Samples, values: Tensor) -> Tensor:
     """Sum over the samples of each ray; ``accumulate(samples, f * samples.dt)`` is the line integral of f.
 

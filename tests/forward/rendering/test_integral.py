@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from nfsolve._core.errors import InputError
 from nfsolve.forward.radon import ParallelBeam, line_integrals
-from nfsolve.forward.rendering import accumulate, box_intersection, composite, stratified
+from nfsolve.forward.rendering import accumulate, box_intersection, composite, distortion, stratified
 from tests.forward.rendering.cases import ENGINES, even, generator, loop_oracle, ragged, values
 
 
@@ -135,3 +135,18 @@ def test_wrong_shapes_are_named():
         composite(samples, density[:, 0], channels)
     with pytest.raises(InputError, match=r"channels at 17 samples must have shape \(17, k\), got \(16, 3\)"):
         composite(samples, density, channels[1:])
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("samples", [ragged(), even(4, 6)], ids=["ragged", "even"])
+def test_the_spread_of_light_along_rays_is_the_double_sum_of_its_definition(engine: str, samples):
+    weights = torch.rand(samples.t.shape, dtype=torch.float64, generator=generator())
+    found = distortion(samples, weights, 2.5, engine=engine)
+    assert found.shape == (samples.n_rays, 1)
+    for ray in range(samples.n_rays):
+        mine = samples.ray == ray
+        w, middle = weights[mine], (0.5 * (samples.t0 + samples.t1) / 2.5)[mine]
+        double = (w * w.T * (middle - middle.T).abs()).sum() + (w**2 * samples.dt[mine] / 2.5).sum() / 3
+        torch.testing.assert_close(found[ray, 0], double)
+    weights = weights.requires_grad_()
+    assert torch.autograd.gradgradcheck(lambda w: distortion(samples, w, 2.5, engine=engine).sum(), (weights,))

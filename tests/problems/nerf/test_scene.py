@@ -237,3 +237,23 @@ def test_bad_parameters_are_named():
         NeRFScene(sh_degree=4)
     with pytest.raises(InputError, match="unknown rendering engine 'cuda'"):
         NeRFScene(backend="cuda")
+
+
+def test_the_spread_along_rays_is_a_residual_where_it_is_wanted(monkeypatch: pytest.MonkeyPatch):
+    """The mean of its squares is the mean spread; in empty space its gradient is finite."""
+    problem = NeRFScene(size=12, views=3, points=400, samples=24, cells=1, frames=0, mesh=0, distortion=0.02)
+    assert problem.weights()["distortion"] == 0.02 and "distortion" not in NeRFScene(size=12).weights()
+    data = problem.load("cpu", torch.float64)
+    batch = problem.sample(data, SamplerState(), torch.Generator().manual_seed(0))
+    thickness = torch.tensor(0.0, dtype=torch.float64, requires_grad=True)
+
+    def fog(x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([thickness.expand(len(x), 1), torch.zeros(len(x), 27, dtype=x.dtype)], -1)
+
+    empty = problem.residuals(fog, batch)["distortion"]
+    assert float(empty.detach().square().mean()) < 1e-7 and torch.autograd.grad(empty.sum(), thickness)[0].isfinite()
+    with torch.no_grad():
+        thickness += 1.0
+        assert float(problem.residuals(fog, batch)["distortion"].square().mean()) > 0.01
+    with pytest.raises(InputError, match="distortion must be at least 0, got -1"):
+        NeRFScene(distortion=-1.0)
