@@ -77,6 +77,13 @@ def _log(z: Tensor, order: int) -> list[Tensor]:
     ]
 
 
+def _atan(z: Tensor, order: int) -> list[Tensor]:
+    """With y = atan z: (m - 1)! cos(y)^m sin(m (y + pi / 2))."""
+    y = torch.atan(z)
+    slope = torch.cos(y)
+    return [y, *(math.factorial(m - 1) * slope**m * torch.sin(m * (y + math.pi / 2)) for m in range(1, order + 1))]
+
+
 def _sinh(z: Tensor, order: int) -> list[Tensor]:
     return [(torch.sinh(z), torch.cosh(z))[m % 2] for m in range(order + 1)]
 
@@ -272,6 +279,8 @@ METHODS |= {
     "cos": _elementwise(_cos),
     "exp": _elementwise(_exp),
     "log": _elementwise(_log),
+    "atan": _elementwise(_atan),
+    "arctan": _elementwise(_atan),
     "sinh": _elementwise(_sinh),
     "cosh": _elementwise(_cosh),
     "erf": _elementwise(_erf),

@@ -6,6 +6,7 @@ from nfsolve.domains.domain import Domain
 from nfsolve.domains.polygon import Polygon
 from nfsolve.domains.shapes import Cylinder, Disk, Ellipse, Extrusion, Sphere
 from nfsolve.domains.solid import Solid
+from nfsolve.domains.stretch import Front, Stretch
 
 __all__ = [
     "Box",
@@ -14,6 +15,7 @@ __all__ = [
     "Domain",
     "Ellipse",
     "Extrusion",
+    "Front",
     "Interval",
     "Parameter",
     "Periodic",
@@ -22,6 +24,7 @@ __all__ = [
     "Rectangle",
     "Solid",
     "Sphere",
+    "Stretch",
     "parameter",
     "periodic",
 ]

@@ -108,7 +108,7 @@ class Box(Domain):
         return list(zip(self.names, self.periodic, strict=True))
 
     def _key(self) -> tuple[object, ...]:
-        return self.names, self.bounds, self.periodic, self.parameters
+        return self.names, self.bounds, self.periodic, self.parameters, self.stretch
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Box) and self._key() == other._key()
@@ -243,6 +243,8 @@ class Product(Domain):
 
     def scale(self, unit: Tensor) -> Tensor:
         """Map points of the unit cube into the bounds; as in `Domain`."""
+        if self.stretch is not None:
+            return super().scale(unit)
         first, second = self._split(unit)
         return torch.cat([self.box.scale(first), self.shape.scale(second)], 1)
 

@@ -18,6 +18,7 @@ from nfsolve._core.coordinates import TIMES
 from nfsolve._core.errors import InputError, unknown
 from nfsolve.domains.pieces import Mask, Piece, UnitSampler, accepted, on_pieces
 from nfsolve.domains.quadrature import Rule, on_box, on_region
+from nfsolve.domains.stretch import Front, Stretch
 
 NUDGE = 1e-6  # of the size: how far from a point of the boundary both sides are looked at
 
@@ -68,6 +69,21 @@ class Domain(ABC):
         self.periodic = periodic or (False,) * len(names)
         self.boundary_dims = boundary_dims or max(1, len(names) - 1)
         self.label = ""
+        self.stretch: Stretch | None = None
+
+    def stretched(self, fronts: tuple[Front, ...]) -> Self:
+        """Return the same domain, in which points and random features concentrate where a solution is steep.
+
+        Args:
+            fronts: Where that is.
+
+        Returns:
+            A copy.
+        """
+        other = copy.copy(self)
+        time = self.names.index("t") if "t" in self.names else None
+        other.stretch = Stretch(tuple(fronts), self.periodic, time) if fronts else None
+        return other
 
     @property
     def size(self) -> float:
@@ -225,6 +241,8 @@ class Domain(ABC):
         """
         low = unit.new_tensor([b[0] for b in self.bounds])
         high = unit.new_tensor([b[1] for b in self.bounds])
+        if self.stretch is not None:
+            unit = (self.stretch.even(2 * unit - 1) + 1) / 2
         return low + unit * (high - low)
 
     def contains(self, points: Tensor, slack: float = 0.0) -> Tensor:

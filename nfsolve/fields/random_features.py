@@ -6,7 +6,8 @@ Methods Appl. Mech. Eng. 387 (2021) 114129). u is linear in what is trained: a l
 
 Around a hole of the domain a solution is seldom the restriction of one that is smooth inside the hole too: a Laurent
 series has powers of 1 / r, and log r. Half of the features are therefore functions of log r and of the direction as
-seen from the middle of the hole, in which both are smooth.
+seen from the middle of the hole, in which both are smooth. Where the domain is stretched (`Domain.stretched`), the
+other features are functions of its stretched coordinates.
 """
 
 import math
@@ -90,6 +91,7 @@ class RandomFeatures(Field):
         super().__init__(_Open(domain), outputs, **made, **options)
         like = self.coordinates.matrix
         self.activation = activation
+        self.stretch = getattr(domain, "stretch", None)
         holes = _holes(domain)
         share = round(around_holes * width / max(len(holes), 1))
         holes = holes if share else ()
@@ -124,7 +126,8 @@ class RandomFeatures(Field):
 
     def hidden(self, features: Tensor) -> Tensor:
         """Evaluate all features at normalised coordinates ``(n, d)``, ``(n, width)``."""
-        values = [self.features(features)]
+        stretched = features if self.stretch is None else self.stretch(features)
+        values = [self.features(stretched)]
         values += [layer(view(features)) for view, layer in zip(self.views, self.around, strict=True)]
         return self.activation(torch.cat(values, -1) if len(values) > 1 else values[0], 0)
 

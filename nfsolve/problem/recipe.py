@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from nfsolve._core.device import choose_dtype
 from nfsolve._core.errors import InputError, unknown
+from nfsolve.domains import Front
 from nfsolve.fields import Factorization
 from nfsolve.weighting import Constant, Weighting
 
@@ -301,9 +302,11 @@ class Marched:
         fields: What builds the field of each window.
         points: Factor on the points of each window.
         faces: The same for points on each side of its domain; empty where these follow the points inside.
+        fronts: Where the solution is steep in each window; empty where no coordinates are stretched.
     """
 
     ends: tuple[float, ...]
     fields: tuple[Any, ...]
     points: tuple[float, ...]
     faces: tuple[float | None, ...] = ()
+    fronts: tuple[tuple[Front, ...], ...] = ()

@@ -17,6 +17,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from nfsolve._core.random import generator
+from nfsolve.domains import Front
 from nfsolve.fields import Windows
 from nfsolve.problem import Marched, Recipe, RunOptions, window_of
 from nfsolve.run.estimate import ErrorEstimate, correct, correctable, default_width, distance, judged
@@ -26,18 +28,24 @@ from nfsolve.run.march import March
 from nfsolve.run.plan import Plan
 from nfsolve.run.relative import RelativeResidual
 from nfsolve.run.solution import Solution
+from nfsolve.run.steep import CLOSE, State
 
 BEST = 1e-10  # held-out residual of a window, relative to that of zero, that is asked for at first
 RELAXED = 10.0  # factor by which more is allowed where there is no time for less
-HOPELESS = 1e-3  # a first window that leaves more is better left to a network
+HOPELESS = 1e-3  # a window that leaves more is better left to a network
+EARLY = 0.5  # of the time of the march, that must be left for that
 WIDER = 1.5  # factor on the bandwidth in space
 RICHER = 1.2  # factor on the bandwidth of corrections, which have WIDER times as many features
+SLOWER = 0.5  # factor on the bandwidth in time
 SHORTER = 0.7  # factor on the bandwidth in time of half a window
 LONGER = 1.5  # factor on the length of a window after one that left far less than allowed
 EASY = 20.0  # factor by which it must, squared where there is no space, so that a shorter window costs little
 HELPED = 5.0  # factor that half a window must bring to be worth twice as many of them
 SHARE = 0.7  # of the time that is left, that all further windows may take with another choice
-TOO_LONG = 10.0  # times what is left, that all further windows would take
+GRACE = 0.3  # of the time that it may take, that a march may go on for where it ends with that
+TOO_LONG = 4.0  # times what is left, that all further windows would take
+CHEAP = 800  # columns, up to which the time of a window grows no faster than they do
+NOISE = 1.0  # times what the window before leaves, that a state need not be resolved better than
 TURNS = 8  # changes of one window
 TINY = 1e-4  # shortest window, as a part of all times
 LOW = 1e-3  # part of the largest zero residual of the windows so far, to which residuals are related at least
@@ -51,11 +59,13 @@ class Choice:
         length: Its length in time.
         width: Number of features.
         scales: Bandwidth for each coordinate.
+        fronts: By which the coordinates of space are stretched.
     """
 
     length: float
     width: int
     scales: tuple[float, ...]
+    fronts: tuple[Front, ...] = ()
 
 
 @dataclass
@@ -106,7 +116,7 @@ class AdaptiveMarch:
         self.choice = Choice(length, first.width, first.scales)
         if first.windows == 1:  # which was not good enough
             self.choice = self._halved(self._halved(self.choice))
-        self._view: tuple[tuple[float, float], Any, RelativeResidual] | None = None
+        self._view: tuple[tuple[float, float, tuple[Front, ...]], Any, RelativeResidual] | None = None
         self._zero = 0.0
         self._first: Piece | None = None
 
@@ -128,8 +138,11 @@ class AdaptiveMarch:
         at = self.start
         while at < self.end - 1e-12 * (self.end - self.start):
             piece, self._first = self._first or self._window(at), None
-            hopeless = piece.relative > HOPELESS
-            if hopeless or piece.run.failed or piece.run.interrupted or self.left() <= 0:
+            much = self.left() > EARLY * self.seconds  # of its time, for something else
+            hopeless = piece.relative > (HOPELESS if much else RELAXED * HOPELESS)
+            rest = (self.end - piece.end) / piece.choice.length * piece.seconds
+            late = self.left() < min(rest - GRACE * self.seconds, 0.0)
+            if hopeless or piece.run.failed or piece.run.interrupted or late:
                 self.tell(f"gave up marching at t = {at:g}: {_words(piece)}")
                 return False
             self._accept(piece)
@@ -142,7 +155,7 @@ class AdaptiveMarch:
     def _is_too_slow(self, piece: Piece) -> bool:
         """Whether windows like the last one, of which no more can be allowed, would take far too long."""
         left = (self.end - piece.end) / piece.choice.length * piece.seconds
-        return self.tolerance >= HOPELESS / RELAXED and left > TOO_LONG * self.left()
+        return self.tolerance >= HOPELESS / RELAXED and left > TOO_LONG * max(self.left(), GRACE * self.seconds)
 
     def _accept(self, piece: Piece) -> None:
         factor = EASY if len(piece.choice.scales) > 1 else EASY**2
@@ -161,6 +174,8 @@ class AdaptiveMarch:
 
     def _window(self, at: float) -> Piece:
         """Solve the next window, with other choices where its residual is too large."""
+        if self.pieces and len(self.choice.scales) > 1:
+            self.choice = self._resolving(at, self.choice)
         best = self._solve(at, self.choice)
         for _ in range(TURNS):
             if best.relative <= self.tolerance or self.left() <= 0 or best.run.interrupted:
@@ -173,6 +188,24 @@ class AdaptiveMarch:
             self.tolerance = min(GAIN * best.relative, HOPELESS)
         return best
 
+    def _resolving(self, at: float, choice: Choice) -> Choice:
+        """Return a choice with coordinates, a bandwidth and as many features as resolve the state at the start."""
+        last = self.pieces[-1]
+        chance = generator(self.plan.run.seed, "state")
+        slopes = "handover_t" in window_of(self.problem, at, self.end, last.run.field).conditions()
+        state = State(self.problem, last.run.field, at, at + choice.length, chance, slopes)
+        wanted = max(BEST, NOISE * last.relative)
+        fit = state.fit(choice.width, choice.scales, wanted)
+        while fit.error > max(wanted, CLOSE * self.tolerance):
+            more = self._more(choice.width)
+            if more is None or not self._is_time_for(self._cost(last, more), at, choice.length, last.relative):
+                break
+            finer = state.fit(more, choice.scales, wanted)
+            if finer.error > fit.error / HELPED:
+                break
+            fit, choice = finer, dataclasses.replace(choice, width=more)
+        return dataclasses.replace(choice, fronts=fit.fronts, scales=fit.scales)
+
     def _better(self, at: float, now: Piece) -> Piece | None:
         """Return the first change of a window that helps, or None."""
         choice = now.choice
@@ -181,8 +214,18 @@ class AdaptiveMarch:
             if wider.relative < now.relative / GAIN:
                 return wider
             now = min(now, wider, key=lambda piece: piece.relative)
+            if choice.fronts:  # whose many modes in space leave few for time
+                slower = self._solve(at, dataclasses.replace(choice, scales=self._scaled(choice.scales, SLOWER, 1.0)))
+                if slower.relative < now.relative / GAIN:
+                    return slower
+        more = self._more(choice.width)
+        cheap = more is not None and more * len(self.problem.outputs) <= CHEAP and len(choice.scales) > 1
+        if cheap and now.relative < UNSEEN and (found := self._larger(at, now)) is not None:
+            return found
         shorter = self._halved(now.choice)
-        while shorter.length > TINY * (self.end - self.start) and self._is_time_for(2 * now.seconds, at, now):
+        while shorter.length > TINY * (self.end - self.start) and self._is_time_for(
+            2 * now.seconds, at, now.choice.length, now.relative
+        ):
             half = self._solve(at, shorter)
             helped = half.relative < now.relative / (HELPED if now.relative <= HOPELESS else 1.0)
             if helped or half.relative <= self.tolerance:
@@ -190,16 +233,23 @@ class AdaptiveMarch:
             if now.relative <= HOPELESS:
                 break
             shorter = self._halved(shorter)
-        more = self._more(choice.width)
-        if more is not None and self._is_time_for(self._cost(now, more), at, now):
-            larger = [self._solve(at, dataclasses.replace(now.choice, width=more))]
-            if larger[0].relative > self.tolerance and self._is_time_for(larger[0].seconds, at, now):
-                scales = self._wider(now.choice.scales)
-                larger.append(self._solve(at, dataclasses.replace(now.choice, width=more, scales=scales)))
-            found = min(larger, key=lambda piece: piece.relative)
-            if found.relative < now.relative / GAIN:
-                return found
+        if (found := self._larger(at, now)) is not None:
+            return found
         return None if now.choice == choice else now
+
+    def _larger(self, at: float, now: Piece) -> Piece | None:
+        """Return a window with more features where these fit and help, or None."""
+        more = self._more(now.choice.width)
+        if more is None or not self._is_time_for(self._cost(now, more), at, now.choice.length, now.relative):
+            return None
+        larger = [self._solve(at, dataclasses.replace(now.choice, width=more))]
+        if larger[0].relative > self.tolerance and self._is_time_for(
+            larger[0].seconds, at, now.choice.length, now.relative
+        ):
+            scales = self._wider(now.choice.scales)
+            larger.append(self._solve(at, dataclasses.replace(now.choice, width=more, scales=scales)))
+        found = min(larger, key=lambda piece: piece.relative)
+        return found if found.relative < now.relative / GAIN else None
 
     def _more(self, width: int) -> int | None:
         """Return the next larger number of features that fits, or None."""
@@ -207,13 +257,15 @@ class AdaptiveMarch:
         limit = COLUMNS // len(self.problem.outputs)
         return next((size for size in (*sizes, 2 * sizes[-1]) if 1.4 * width < size <= limit), None)
 
-    def _is_time_for(self, seconds: float, at: float, piece: Piece) -> bool:
+    def _is_time_for(self, seconds: float, at: float, length: float, relative: float) -> bool:
         """Whether as many windows as are left could take so long each; what does not work yet may take most of it."""
-        windows = max((self.end - at) / (piece.end - at), 1.0) if piece.relative <= HOPELESS else 2.0
+        windows = max((self.end - at) / length, 1.0) if relative <= HOPELESS else 2.0
         return seconds < self.left() and seconds * windows < SHARE * (self.left() + self.later)
 
     def _cost(self, piece: Piece, width: int) -> float:
-        return piece.seconds * (width / piece.choice.width) ** COST
+        """Return about how many seconds a window with another number of features takes."""
+        columns, now = width * len(self.problem.outputs), piece.choice.width * len(self.problem.outputs)
+        return piece.seconds * min(columns, max(CHEAP, now)) / now * (max(columns, CHEAP) / max(now, CHEAP)) ** COST
 
     def _scaled(self, scales: tuple[float, ...], in_time: float, in_space: float) -> tuple[float, ...]:
         return tuple(s * (in_time if i == self.column else in_space) for i, s in enumerate(scales))
@@ -233,21 +285,21 @@ class AdaptiveMarch:
         if end + 0.3 * choice.length > self.end:
             end = self.end
         choice = dataclasses.replace(choice, length=end - at)
-        view, measure = self._on(at, end)
-        plan = self._plan_of(choice, max(self.left(), 0.1))
+        view, measure = self._on(at, end, choice.fronts)
+        plan = self._plan_of(choice, max(self.left() + GRACE * self.seconds, 0.1))
         run = Run(view, plan, coupled=measure.coupled)
         run.train(silent=True)
         relative = measure.size(run.field) / max(measure.zero, LOW * self._zero) if not run.failed else math.inf
         relative = relative if math.isfinite(relative) else math.inf
         return Piece(choice, at, end, run, relative, time.perf_counter() - begun)
 
-    def _on(self, start: float, end: float) -> tuple[Any, RelativeResidual]:
+    def _on(self, start: float, end: float, fronts: tuple[Front, ...]) -> tuple[Any, RelativeResidual]:
         """The problem on a window, and its measure."""
-        if self._view is None or self._view[0] != (start, end):
+        if self._view is None or self._view[0] != (start, end, fronts):
             previous = self.pieces[-1].run.field if self.pieces else None
-            view = window_of(self.problem, start, end, previous)
+            view = window_of(self.problem, start, end, previous, fronts)
             data = view.load(self.plan.run.device, torch.float64)
-            self._view = (start, end), view, RelativeResidual(view, data, self.plan.run.seed)
+            self._view = (start, end, fronts), view, RelativeResidual(view, data, self.plan.run.seed)
             self._zero = max(self._zero, self._view[2].zero)
         return self._view[1], self._view[2]
 
@@ -273,21 +325,23 @@ class AdaptiveMarch:
             fields=tuple(recipe.field for recipe in recipes),
             points=tuple(recipe.stages[0].points for recipe in recipes),
             faces=tuple(recipe.stages[0].faces for recipe in recipes),
+            fronts=tuple(piece.choice.fronts for piece in self.pieces),
         )
         plan = dataclasses.replace(self._plan_of(self.pieces[-1].choice, None), field=each)
         plan = plan.with_run(windows=len(self.pieces))
         return March(self.problem, plan, folder, report).finished([piece.run for piece in self.pieces])
 
     def costs(self) -> float:
-        """Return about how many seconds an estimate takes."""
-        return sum(piece.seconds for piece in self.pieces) * WIDER**COST
+        """Return about how many seconds an estimate takes: one step with more features in each window."""
+        return sum(piece.seconds / max(piece.run.steps, 1) for piece in self.pieces) * WIDER**COST
 
     def estimate(self) -> ErrorEstimate:
         """Estimate the error of the whole by a linearised correction in each window, handed over to the next."""
         boths: list[nn.Module] = []
         before = after = zero = 0.0
         for piece in self.pieces:
-            view = window_of(self.problem, piece.start, piece.end, boths[-1] if boths else None)
+            before_it = boths[-1] if boths else None
+            view = window_of(self.problem, piece.start, piece.end, before_it, piece.choice.fronts)
             data = view.load(self.plan.run.device, torch.float64)
             measure = RelativeResidual(view, data, self.plan.run.seed, "estimate")
             width = max(default_width(self.problem) // 2, round(WIDER * piece.choice.width))
@@ -312,7 +366,9 @@ class AdaptiveMarch:
 def _words(piece: Piece) -> str:
     choice = piece.choice
     scales = ", ".join(f"{s:.3g}" for s in choice.scales)
+    fronts = len(choice.fronts)
+    stretched = f", stretched at {fronts} front{'s' * (fronts > 1)}" if fronts else ""
     return (
-        f"window to t = {piece.end:g}: {choice.width} features, bandwidth {scales}: held-out residual "
+        f"window to t = {piece.end:g}: {choice.width} features, bandwidth {scales}{stretched}: held-out residual "
         f"{piece.relative:.1e} times that of the zero field"
     )

@@ -43,7 +43,7 @@ ESTIMATE = 0.15  # of the time limit that the estimate may add
 NO_TIME = ErrorEstimate({}, False, "not available: there was no time for a second solution", math.nan)
 PROBE = 0.3  # of what is left, that the first of several windows may take
 POOR = 1e-5  # held-out residual of it, relative to that of the zero field, above which a network comes first
-MARCH = 0.8  # of what is left, that all windows may take
+MARCH = 0.9  # of what is left, that all windows may take: a network needs more than the rest
 NETWORK = 0.2  # of the time limit that must be left for a network to be tried
 GOOD_NETWORK = 0.4  # the same where it must be good to be of use
 FAIR = 1e-4  # held-out residual, relative to that of the zero field, below which it must
@@ -121,7 +121,11 @@ class Automatic:
         self.decisions: dict[str, Any] = {"trials": [], "chosen": []}
         self._last: Run | March | None = None
         self.report = reporter(_without_bar(report), 0, None)
-        self.ladder = Ladder(problem, plan.run.seed, SHARE * self.limit, plan.run.device, self._tell)
+        self.even = problem
+        if problem.adapts:
+            self.even = problem.with_(adaptive="none")
+            self._tell(f"adaptive={problem.adaptive} is for networks: points of least squares are drawn once, evenly")
+        self.ladder = Ladder(self.even, plan.run.seed, SHARE * self.limit, plan.run.device, self._tell)
         if folder is not None:
             folder.start(plan.config(problem), environment(choose_device(plan.run.device)))
 
@@ -164,7 +168,7 @@ class Automatic:
         self._tell("marching in windows of time that find their own features")
         left, entries = self.left(), self.ladder.measure().entries
         later = (MARCH - PROBE) * left
-        march = AdaptiveMarch(self.problem, trial, self.plan, PROBE * left, self._tell, entries, later)
+        march = AdaptiveMarch(self.even, trial, self.plan, PROBE * left, self._tell, entries, later)
         first = march.probe()
         network = None
         if first > POOR:
@@ -288,6 +292,8 @@ class Automatic:
         return error_estimate(problem, solution.field, solution.data, seed, bases)
 
     def _estimate_march(self, march: AdaptiveMarch) -> ErrorEstimate:
+        if not self._is_time_for(march.costs()):
+            return NO_TIME
         march.seconds = time.perf_counter() - march.began + self.left() + ESTIMATE * self.limit
         return march.estimate()
 

@@ -10,7 +10,7 @@ from nfsolve._core.errors import InputError
 from nfsolve._core.random import generator
 from nfsolve._core.ranks import ALONE, Ranks
 from nfsolve.fields import Windows
-from nfsolve.problem import Marched, Problem, check_windows, cuts_of, window_of
+from nfsolve.problem import PDE, Marched, Problem, check_windows, cuts_of, window_of
 from nfsolve.run.folder import RunFolder, SaveError, check_same_problem, environment, load_weights
 from nfsolve.run.heldout import diverged, held_out, mean_rms, row_before, warnings
 from nfsolve.run.loop import Run, finish
@@ -114,7 +114,7 @@ class March:
         """Make the run of the current window, new or restored."""
         w = len(self.done)
         previous = self.fields[-1] if self.fields else None
-        view = window_of(self.problem, self.cuts[w], self.cuts[w + 1], previous)
+        view = self._view(w, previous)
         plan, used = self._plan_of(w), sum(window["elapsed"] for window in self.done)
         field = make_field(view, plan)
         if previous is not None and plan.run.carry and self._current is None:
@@ -124,6 +124,12 @@ class March:
         part = dataclasses.replace(plan, field=field).with_run(windows=1, time_limit=limit)
         folder = _Part(self, self.folder) if self.folder is not None else None
         return Run(view, part, folder, self._tell, self._current, self.ranks)
+
+    def _view(self, w: int, previous: nn.Module | None = None) -> PDE:
+        """Return the problem on a window."""
+        each = self.plan.field
+        fronts = each.fronts[w] if isinstance(each, Marched) and each.fronts else ()
+        return window_of(self.problem, self.cuts[w], self.cuts[w + 1], previous, fronts)
 
     def _plan_of(self, w: int) -> Plan:
         """Return the plan of a window."""
@@ -181,7 +187,7 @@ class March:
     def _restore(self, state: dict[str, Any]) -> None:
         check_same_problem(state, self.problem)
         for w, window in enumerate(state["windows"]):
-            field = make_field(window_of(self.problem, self.cuts[w], self.cuts[w + 1]), self._plan_of(w))
+            field = make_field(self._view(w), self._plan_of(w))
             load_weights(field, window["field"])
             self.fields.append(field.requires_grad_(False))
             self.done.append(window)

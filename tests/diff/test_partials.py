@@ -24,6 +24,7 @@ FUNCTIONS = {
     "cos": torch.cos,
     "exp": torch.exp,
     "log": lambda z: torch.log(z * z + 2),
+    "atan": torch.atan,
     "sinh": torch.sinh,
     "cosh": torch.cosh,
     "erf": torch.erf,

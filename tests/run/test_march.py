@@ -32,10 +32,10 @@ def march(out=None, **options):
 
 
 def plain(value):
-    """The checkpoint without the seconds of wall clock."""
+    """The checkpoint without what was measured: seconds and memory."""
     if isinstance(value, dict):
-        clocks = ("seconds", "cpu_seconds", "elapsed", "began", "parts")
-        return {key: plain(item) for key, item in value.items() if key not in clocks}
+        measured = ("seconds", "cpu_seconds", "elapsed", "began", "parts", "peak_bytes")
+        return {key: plain(item) for key, item in value.items() if key not in measured}
     return [plain(item) for item in value] if isinstance(value, list) else value
 
 

@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_map
 
 from nfsolve._core.errors import InputError
 from nfsolve.diff import parse
-from nfsolve.domains import Box, periodic
+from nfsolve.domains import Box, Front, periodic
 from nfsolve.domains.box import Product
 from nfsolve.problem.operator.pde import OperatorPDE
 from nfsolve.problem.pde.conditions import Condition, arguments, difference
@@ -105,7 +105,9 @@ class Window:
         return (points[:, column] >= low - slack) & (points[:, column] <= high + slack)
 
 
-def window_of(problem: PDE, start: float, end: float, previous: nn.Module | None = None) -> PDE:
+def window_of(
+    problem: PDE, start: float, end: float, previous: nn.Module | None = None, fronts: tuple[Front, ...] = ()
+) -> PDE:
     """Return a problem on a part of its time interval.
 
     It has the problem's parameters and residual methods, and a domain of its own. With ``previous``,
@@ -119,11 +121,14 @@ def window_of(problem: PDE, start: float, end: float, previous: nn.Module | None
         start: First time of the window.
         end: Last time of the window.
         previous: Trained field of the window before, which is evaluated but not trained; None in the first window.
+        fronts: Where the solution is steep: points and random features concentrate there.
 
     Returns:
         The problem on the window.
     """
-    part = _on(problem, _part(problem.domain, start, end)).with_(output_transform=problem.output_transform)
+    part = _on(problem, _part(problem.domain, start, end).stretched(fronts)).with_(
+        output_transform=problem.output_transform
+    )
     window = Window(problem, part, previous, {} if previous is None else _handovers(problem, start))
     return part.with_(conditions=window.conditions, load=window.load, method=window.method, sample_on=window.sample_on)
 

@@ -1,0 +1,219 @@
+"""What the state at the start of a window tells about its features: where it is steep, and what resolves it.
+
+A state is a function of space alone, so that a fit of it takes milliseconds where a window takes seconds. No shorter
+window, and no larger bandwidth in time, helps features that cannot represent even the state.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nfsolve.diff import partials
+from nfsolve.domains import Front
+from nfsolve.fields import RandomFeatures
+from nfsolve.sampling import sobol
+
+POINTS = 2**12  # at which slopes are compared
+BINS = {1: 1024, 2: 128}  # along each coordinate, by the number of coordinates of space
+FEW_BINS = 64
+MOST = 4  # fronts along a coordinate
+NARROW = 0.25  # half-width of a front at most, in normalised coordinates
+STEEP = 1.5  # times the mean slope, that the largest of a front is at least
+PART = 0.1  # of all changes along a coordinate, that a front has at least
+STEEPENS = 0.05  # growth of its slopes in a window, with which a front is stretched even where plain features fit it
+MOST_STEEPER = 0.5  # growth that is allowed for
+AROUND = 2.0  # times its half-width, that a front reaches to either side
+SHARPER = (1.0, 0.65)  # factors on the widths of fronts that are tried, for one may become steeper in the window
+TIMES = 8  # features of a window for one that a fit of the state has
+FEWEST = 20
+LOWEST, RUNG, RUNGS = 2.0, 1.3, 20  # bandwidths that are tried
+MODES = 0.5  # of a window, for each of its features at most
+WORSE = 100.0  # times the best error, at which larger bandwidths are not tried any more
+ENOUGH = 2.0  # times the best error, that a smaller bandwidth may leave
+CLOSE = 1e-2  # part of the error that is asked for, that a fit may leave
+ROWS = 4  # points for each feature of a fit, half of them held out
+RIDGE = 1e-14
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Features that fit a state.
+
+    Attributes:
+        fronts: By which coordinates are stretched.
+        scales: Bandwidth for each coordinate.
+        error: Largest relative L2 error of an unknown, on points held out.
+    """
+
+    fronts: tuple[Front, ...]
+    scales: tuple[float, ...]
+    error: float
+
+
+class State:
+    """The values of a field at a time, and its slopes in time where these are handed over as well.
+
+    Args:
+        problem: Has the domain.
+        field: The field.
+        start: The time, at which a window begins.
+        end: Where that ends, for the speed of the fronts.
+        generator: Draws the points.
+        slopes: Whether slopes are handed over: the equations are of second order in time.
+    """
+
+    def __init__(
+        self,
+        problem: Any,
+        field: nn.Module,
+        start: float,
+        end: float,
+        generator: torch.Generator,
+        slopes: bool = False,
+    ):
+        self.domain, self.field, self.start, self.generator = problem.domain, field, start, generator
+        self.slopes = slopes
+        self.length = end - start
+        self.t = self.domain.index("t")
+        self.space = tuple(i for i in range(len(self.domain.names)) if i != self.t)
+
+    def fit(self, width: int, scales: tuple[float, ...], error: float) -> Fit:
+        """Find stretched coordinates and bandwidths in space with which features fit the state.
+
+        Args:
+            width: Number of features of a window; a fit has an eighth of them.
+            scales: Bandwidth for each coordinate, of which those in space are changed by a common factor.
+            error: Relative error that a window is to have.
+
+        Returns:
+            The smallest bandwidth whose fit leaves a hundredth of that, or twice what the best leaves.
+        """
+        few = max(width // TIMES, FEWEST)
+        middle = math.exp(sum(math.log(scales[i]) for i in self.space) / len(self.space))
+        fronts, steepen = self.fronts()
+        kinds = [tuple(replace(f, width=by * f.width) for f in fronts) for by in SHARPER if fronts]
+        kinds += [] if steepen else [()]
+        tried: list[Fit] = []
+        for kind in kinds:
+            least = math.inf
+            for rung in range(RUNGS):
+                factor = LOWEST * RUNG**rung / middle
+                each = tuple(s if i == self.t else factor * s for i, s in enumerate(scales))
+                modes = math.prod(2 * scale / math.pi + 2 for scale in each)
+                if (modes > MODES * width and tried) or least * WORSE < (tried[-1].error if tried else 0.0):
+                    break
+                tried.append(Fit(kind, each, self._error(kind, few, each)))
+                least = min(least, tried[-1].error)
+        best = min(fit.error for fit in tried)
+        return next(fit for fit in tried if fit.error <= max(ENOUGH * best, CLOSE * error))
+
+    @torch.no_grad()
+    def _values(self, points: Tensor, *along: tuple[int, ...]) -> list[Tensor]:
+        """Return derivatives of the state along columns at points ``(n, d)``: of raw outputs, then of their slopes."""
+        orders = [tuple(sorted((*more, *each))) for each in along for more in ((), (self.t,))[: 1 + self.slopes]]
+        device = next((p.device for p in self.field.parameters()), points.device)
+        found = partials(getattr(self.field, "raw", self.field), points.to(device), set(orders))
+        parts = [found[order].double().cpu() for order in orders]
+        return [torch.cat(parts[i : i + 1 + self.slopes], 1) for i in range(0, len(parts), 1 + self.slopes)]
+
+    @torch.no_grad()
+    def _error(self, fronts: tuple[Front, ...], width: int, scales: tuple[float, ...]) -> float:
+        """Fit features to the state at some points, and return the error at others."""
+        domain = self.domain.stretched(tuple(replace(front, speed=0.0) for front in fronts))
+        points = domain.interior(ROWS * width, lambda n, d: sobol(n, d, self.generator))
+        points[:, self.t] = self.start
+        (values,) = self._values(points, ())
+        flat = tuple(s if i in self.space else 1e-6 for i, s in enumerate(scales))
+        features = RandomFeatures(domain, width=width, scale=flat, around_holes=0.0, dtype=torch.float64)
+        matrix = features.hidden(features.encode(points))
+        matrix = torch.cat([matrix, matrix.new_ones(len(matrix), 1)], 1)
+        half = len(points) // 2
+        ridge = RIDGE * half**0.5 * torch.eye(matrix.shape[1], dtype=torch.float64)
+        right = torch.cat([values[:half], values.new_zeros(len(ridge), values.shape[1])])
+        found = torch.linalg.lstsq(torch.cat([matrix[:half], ridge]), right, driver="gels").solution
+        left = (matrix[half:] @ found - values[half:]).square().mean(0).sqrt()
+        size = (values - values.mean(0)).square().mean(0).sqrt()
+        error = float((left / size.clamp(min=1e-6 * float(values.abs().max()) + 1e-300)).max())
+        return error if math.isfinite(error) else math.inf
+
+    def fronts(self) -> tuple[tuple[Front, ...], bool]:
+        """Return where the state is steep along each coordinate of space, and whether some front becomes steeper.
+
+        The width of a front is the one that it has at the end of the window if its slopes grow as at the start.
+        """
+        low, high = torch.tensor(self.domain.bounds, dtype=torch.float64).T
+        half = (high - low) / 2
+        points = self.domain.interior(POINTS, lambda n, d: sobol(n, d, self.generator))
+        points[:, self.t] = self.start
+        d = len(low)
+        values, *rows = self._values(points, (), *((i,) for i in range(d)), *((self.t, i) for i in range(d)))
+        size = (values.amax(0) - values.amin(0)).clamp(min=1e-6 * float(values.abs().max()) + 1e-300)
+        slopes = torch.stack(rows[:d], 2) / size[:, None] * half  # (n, k, d), in normalised coordinates
+        growth = torch.stack(rows[d:], 2) / size[:, None] * half * self.length  # of the slopes in the window
+        drift = slopes[:, :, self.t] / half[self.t] * self.length / 2
+        z = (points - low) / half - 1
+        bins = BINS.get(len(self.space), FEW_BINS)
+        found = [
+            _along(i, z[:, i], slopes[:, :, i], drift, growth[:, :, i], bins, self.domain.periodic[i])
+            for i in self.space
+            if i in self.domain.space
+        ]
+        flat = [each for fronts in found for each in fronts]
+        return tuple(front for front, _ in flat), any(steepens for _, steepens in flat)
+
+
+def _along(
+    column: int, z: Tensor, slopes: Tensor, drift: Tensor, growth: Tensor, bins: int, wraps: bool
+) -> list[tuple[Front, bool]]:
+    """Find the fronts along a coordinate, and whether they steepen: where the mean slope over the others has a peak.
+
+    Args:
+        column: Column of the coordinate.
+        z: The coordinate, normalised, ``(n,)``.
+        slopes: Derivatives of the unknowns along it ``(n, k)``.
+        drift: The same along the normalised time of the window.
+        growth: How much the slopes change in the window, if they go on as they do at its start.
+        bins: Number of intervals in which slopes are averaged.
+        wraps: Whether the coordinate is periodic.
+    """
+    where = ((z + 1) / 2 * bins).long().clamp(0, bins - 1)
+    count = torch.zeros(bins, dtype=z.dtype).index_add_(0, where, torch.ones_like(z)).clamp(min=1)
+    mean = torch.zeros(bins, dtype=z.dtype).index_add_(0, where, slopes.abs().mean(1)) / count
+    middles = (torch.arange(bins, dtype=z.dtype) + 0.5) * 2 / bins - 1
+    total, left, found = float(mean.sum()), mean.clone(), []
+    for _ in range(MOST):
+        top = int(left.argmax())
+        peak = float(left[top])
+        after, before = _reach(left, top, 1, wraps), _reach(left, top, -1, wraps)
+        width = (after + before + 1) / bins
+        if peak < STEEP * total / bins or width > NARROW:
+            break
+        centre = float(middles[top]) + (after - before) / bins
+        near = _away(middles, centre, wraps).abs() <= AROUND * width
+        mass = float(left[near].sum())
+        left[near] = 0
+        shoulder = peak < max(float(mean[(top + 1) % bins]), float(mean[top - 1]))  # of a front that was found before
+        if shoulder or mass < PART * total:
+            continue
+        here = _away(z, centre, wraps).abs() <= AROUND * width
+        square = slopes[here].square().sum().clamp(min=1e-300)
+        speed = -float((slopes[here] * drift[here]).sum() / square)
+        steeper = float((slopes[here] * growth[here]).sum() / square)
+        width *= math.exp(-min(max(steeper, 0.0), MOST_STEEPER))
+        found.append((Front(column, centre, width, speed), steeper > STEEPENS))
+    return found
+
+
+def _away(z: Tensor, centre: float, wraps: bool) -> Tensor:
+    return (z - centre + 1) % 2 - 1 if wraps else z - centre
+
+
+def _reach(values: Tensor, top: int, step: int, wraps: bool) -> int:
+    """Count the bins beside the highest, in one direction, that are at least half as high."""
+    order = torch.arange(1, len(values)) * step + top
+    order = order % len(values) if wraps else order[(order >= 0) & (order < len(values))]
+    below = (values[order] < values[top] / 2).nonzero()
+    return int(below[0]) if len(below) else len(order)
