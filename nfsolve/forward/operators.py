@@ -70,6 +70,11 @@ def measure_with(
 
 def real(values: Any) -> Tensor:
     """Return values of any shape as a real column ``(m, 1)``, of complex ones the real and then the imaginary parts."""
+    if not isinstance(values, Tensor):
+        raise InputError(
+            f"an operator must return a tensor of torch, got {type(values).__name__}",
+            do="use functions of torch, or give a matrix or a LinearOperator of scipy",
+        )
     flat = torch.cat([values.real.reshape(-1), values.imag.reshape(-1)]) if values.is_complex() else values.reshape(-1)
     return flat[:, None]
 

@@ -1,9 +1,9 @@
 """A field seen through a measurement operator: find u with A(u) = data, up to noise."""
 
-import math
 import time
+import warnings
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar
@@ -24,6 +24,9 @@ from nfsolve.reconstruct import Reconstruction, classical_images, compared, root
 
 SMALL = 1024  # points of a grid up to which the default is a small network under Gauss-Newton
 DENSE = 1500  # rows or columns up to which the rank of an operator is computed
+UNITS = 1e6  # factor by which the size of the field may differ from 1 before a user is told
+DROWNED = 1e3  # size of the noise in units of the data, from which on a user is told
+ROUNDING = 1e14  # size of the data in units of the noise, above which it is below rounding
 SSIM_FROM = 11  # pixels along each side
 
 
@@ -106,9 +109,10 @@ class Measurement(Problem):
     @property
     def domain(self) -> Box:  # type: ignore[override]
         """A box of cells of equal sides."""
-        if not 1 <= len(self.shape) <= 4 or min(self.shape) < 1:
+        shape = getattr(self, "shape", None)
+        if not isinstance(shape, Sequence) or not 1 <= len(shape) <= 4 or min(shape) < 1:
             raise InputError(
-                f"the shape of a grid must have 1 to 4 positive numbers, got {self.shape}",
+                f"the shape of a grid must have 1 to 4 positive numbers, got {shape}",
                 do="write shape = (64, 64), or a domain and points() of your own",
             )
         return Box(**{name: (0.0, n / max(self.shape)) for name, n in zip("xyzw", self.shape, strict=False)})
@@ -129,24 +133,36 @@ class Measurement(Problem):
         if not 0 < self.tv_power <= 1:
             raise InputError(f"tv_power must be above 0 and at most 1, got {self.tv_power:g}", do="write 1, or 0.75")
         observed, points = self.observe(), self.points().to(device, dtype)
+        if not isinstance(observed, Observed):
+            raise InputError(
+                f"observe() of {type(self).__name__} must return an Observed, got {type(observed).__name__}",
+                do="write return nf.Observed(operator, data, noise=...)",
+            )
         data = _array(observed.data, "data")
         measure = measure_with(observed.operator, self.shape, data.shape, dtype, device)
         values, kept = real(data).to(device, dtype), _kept(observed.mask, data).to(device)
-        found = measure(torch.rand(len(points), len(self.unknowns.split()), dtype=dtype, device=device))
+        trial = torch.rand(len(points), len(self.unknowns.split()), dtype=dtype, device=device)
+        found = _tried(measure, trial, self.shape)
         if found.numel() != values.numel():
+            raise InputError(_lengths(found.numel(), data, self.shape), do=_remedy(found.numel(), data))
+        if not bool(torch.isfinite(found).all()):
+            bad = int((~torch.isfinite(found)).sum())
             raise InputError(
-                f"the operator gives {found.numel()} values for a grid of shape {self.shape}, but the data "
-                f"{tuple(data.shape)} have {values.numel()}",
-                do="give data in the shape that the operator gives",
+                f"the operator must give finite values, but for random values between 0 and 1 {bad} of {found.numel()} "
+                "are NaN or infinite",
+                do="look for NaN in its matrix, or for roots and logarithms of negative values",
             )
         if not found.abs().max() > 0:
             raise InputError("the operator must see the field, but it gives 0 for random values", do="check its matrix")
+        scale = _scale(observed.noise, data, values, kept)
+        for text in _absurd(found[kept], values[kept], scale, observed.noise is not None):
+            warnings.warn(text, stacklevel=2)
         return {
             "points": points,
             "measure": measure,
             "kept": kept,
             "values": values[kept],
-            "scale": _scale(observed.noise, data, values, kept),
+            "scale": scale,
             "observed": observed,
             "classical": {},
             **({} if observed.truth is None else {"truth": self._truth(observed.truth).to(device, dtype)}),
@@ -238,7 +254,7 @@ class Measurement(Problem):
         from nfsolve.fields import MLP, pixel_grid
         from nfsolve.optim import GaussNewton
 
-        if math.prod(self.shape) <= SMALL:
+        if len(self.points()) <= SMALL:
             net = partial(MLP, width=16, depth=2)
             return Recipe(net, (Stage(GaussNewton, steps=100),), run=RunOptions(dtype="float64", log_every=10))
         adam = partial(torch.optim.Adam, lr=1e-2)
@@ -264,7 +280,13 @@ def _misfit(values: Tensor, data: Batch) -> Tensor:
 
 def _kept(mask: Any, data: Tensor) -> Tensor:
     """Return the indices of the real values that count."""
-    table = torch.ones(data.shape, dtype=torch.bool) if mask is None else torch.as_tensor(np.asarray(mask)).bool()
+    given = torch.ones(data.shape, dtype=torch.bool) if mask is None else _array(mask, "the mask")
+    if not bool(((given == 0) | (given == 1)).all()):
+        raise InputError(
+            "the mask must hold True and False, or 1 and 0, got other values",
+            do="give True for each entry that was measured, not its index",
+        )
+    table = given.bool()
     if table.shape != data.shape:
         raise InputError(
             f"the mask must have the shape {tuple(data.shape)} of the data, got {tuple(table.shape)}",
@@ -282,6 +304,10 @@ def _scale(noise: Any, data: Tensor, values: Tensor, kept: Tensor) -> Tensor:
         size = float(values[kept].double().square().mean().sqrt())
         return torch.full_like(values[kept], 1 / (size or 1.0))
     spread = _array(noise, "noise")
+    if spread.is_complex():
+        raise InputError(
+            "noise must be real, got complex numbers", do="give the standard deviation of each part, real and imaginary"
+        )
     if spread.dim() and spread.shape != data.shape:
         raise InputError(
             f"noise must be a number, or have the shape {tuple(data.shape)} of the data, got {tuple(spread.shape)}"
@@ -294,6 +320,65 @@ def _scale(noise: Any, data: Tensor, values: Tensor, kept: Tensor) -> Tensor:
             do="leave it out if it is not known",
         )
     return 1 / used
+
+
+def _tried(measure: Any, values: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Return what an operator gives for some values, and refuse one from which nothing can be learned."""
+    if isinstance(measure, LinearMap):
+        return measure(values)
+    try:
+        measure(values)  # where it takes no tensor, this says it in plainer words than the next line would
+        found = measure(values.requires_grad_())
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"the operator failed for values on a grid of shape {shape}: {type(error).__name__}: {error}",
+            do="write it with functions of torch, or give a matrix or a LinearOperator of scipy",
+        ) from error
+    if not found.requires_grad:
+        raise InputError(
+            "the operator must be differentiable, but what it gives does not depend on its argument",
+            do="use functions of torch without detach(), item() or numpy()",
+        )
+    return found.detach()
+
+
+def _lengths(m: int, data: Tensor, shape: tuple[int, ...]) -> str:
+    kind, size = ("complex ", 2 * data.numel()) if data.is_complex() else ("", data.numel())
+    return (
+        f"the operator gives {m} real numbers for a grid of shape {shape}, but the {kind}data {tuple(data.shape)} have "
+        f"{size}"
+    )
+
+
+def _remedy(m: int, data: Tensor) -> str:
+    if data.is_complex() and m == data.numel():
+        return "a real operator has real data: give their real part, or an operator with complex values"
+    if not data.is_complex() and m == 2 * data.numel():
+        return "a complex operator has complex data: give both of their parts, or the real part of the operator"
+    return "give data in the shape that the operator gives"
+
+
+def _absurd(found: Tensor, values: Tensor, scale: Tensor, known: bool) -> list[str]:
+    """Say where units or the noise cannot be meant: `found` are the measurements of values between 0 and 1."""
+    seen, size = float(found.double().square().mean().sqrt()), float(values.double().square().mean().sqrt())
+    if not seen > 0 or not size > 0:
+        return []
+    said = []
+    if not 1 / UNITS < size / seen < UNITS:
+        said.append(
+            f"data of size {size:.1e} and an operator that takes values of order 1 to {seen:.1e} mean a field of order "
+            f"{size / seen:.0e}, which a network finds badly: choose units in which it is of order 1"
+        )
+    ratio = float((scale * values).double().square().mean().sqrt())
+    if known and ratio < 1 / DROWNED:
+        said.append(
+            f"the noise is {1 / ratio:.1e} times as large as the data, which then say next to nothing: check its units"
+        )
+    if known and ratio > ROUNDING:
+        said.append(f"the noise is {1 / ratio:.0e} of the data, below the rounding of numbers: check its units")
+    return said
 
 
 def _rank(measure: Any, kept: Tensor, like: Tensor) -> int | None:

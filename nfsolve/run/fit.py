@@ -111,9 +111,9 @@ class Fit(Problem):
         if len(names) != d:
             raise InputError(f"{d} coordinates need {d} names, got {', '.join(names)}", do="give one for each")
         kept = np.ones(n, dtype=bool) if self.mask is None else np.ravel(self.mask).astype(bool)
-        if len(kept) != n:
+        if len(kept) != n or (self.mask is not None and np.shape(self.mask) not in ((n,), (n, 1))):
             raise InputError(
-                f"the mask must have one entry for each of {n} values, got {len(kept)}",
+                f"the mask must have one entry for each of {n} values, got shape {np.shape(self.mask if self.mask is not None else ())}",
                 do="give True for each value that counts",
             )
         bad = ~np.isfinite(self.values[kept]).all(1)
@@ -158,7 +158,7 @@ class Fit(Problem):
         if self.noise is None:
             seen = self.values[self._kept]
             return np.full(self.values.shape, 1 / (seen.std() or abs(seen).max() or 1.0))
-        noise = np.asarray(self.noise, dtype=np.float64)
+        noise = _real(self.noise, "noise")
         noise = noise[:, None] if noise.shape == self.values.shape[:1] else noise
         if not (np.isfinite(noise) & (noise > 0)).all():
             raise InputError(

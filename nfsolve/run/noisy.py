@@ -1,7 +1,7 @@
 """The rows of a least-squares problem of which some are measured, and what they say of its unknown scalars."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -112,7 +112,14 @@ class NoisyRows:
                 )
         parts = []
         for name, shape in self.shapes.items():
-            value = torch.as_tensor(noise[name] if isinstance(noise, Mapping) else noise).to(self.residual)
+            given = noise[name] if isinstance(noise, Mapping) else noise
+            try:
+                value = torch.as_tensor(given)
+            except (TypeError, ValueError, RuntimeError) as error:
+                raise InputError(f"the noise of '{name}' must be a number or an array, got {given!r}") from error
+            if value.is_complex():
+                raise InputError(f"the noise of '{name}' must be real, got complex numbers")
+            value = value.to(self.residual)
             if not bool((torch.isfinite(value) & (value > 0)).all()):
                 raise InputError(
                     f"the noise of '{name}' must be positive, got {float(value.min()):g}",
@@ -172,15 +179,26 @@ def scalars(objective: Objective, root: Tensor) -> Tensor:
     return torch.stack([slope * root[places[n]] for n, slope in slopes.items()]) if slopes else root[:0]
 
 
-def not_identified(objective: Objective, made: Tensor) -> list[str]:
-    """Name the directions of the unknown scalars that the data do not determine."""
+def without_effect(objective: Objective, rows: NoisyRows) -> list[str]:
+    """Return the unknown scalars on which no residual depends."""
+    raw = objective.system.unknowns.raw
+    places = {name: rows.jacobian.shape[1] - len(raw) + i for i, name in enumerate(raw)}
+    return [name for name, place in places.items() if not bool(rows.jacobian[:, place].any())]
+
+
+def not_identified(objective: Objective, made: Tensor, idle: Sequence[str] = ()) -> list[str]:
+    """Name the ``idle`` unknown scalars, and the directions of the others that are not determined."""
     values = objective.unknown_values()
     if not values:
         return []
     sizes = torch.tensor([abs(v) or 1.0 for v in values.values()]).to(made)
-    said = []
+    said = [
+        f"'{name}' changes no residual here, so its value is only its start: use it, or leave it out" for name in idle
+    ]
     for deviation, direction in weak_directions(made, sizes, WEAK):
         direction = direction * direction[direction.abs().argmax()].sign()
+        if list(values)[int(direction.abs().argmax())] in idle:
+            continue
         terms = [(name, float(c)) for name, c in zip(values, direction, strict=True) if abs(c) > NAMED]
         along = " ".join(f"{c:+.2f} {name}/{abs(values[name]) or 1:.3g}" for name, c in terms).removeprefix("+")
         size = "not at all" if deviation > FLAT**0.5 else f"only to {deviation:.0%}"

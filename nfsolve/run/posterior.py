@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from scipy import special
 from torch import Tensor, nn
 from torch.func import functional_call, jacrev
 
@@ -27,7 +28,7 @@ from nfsolve._core.errors import InputError, unknown
 from nfsolve._core.random import generator
 from nfsolve.domains import Domain
 from nfsolve.linalg.propagation import Propagation, correlations
-from nfsolve.problem import PDE, Objective, Problem, Unknown
+from nfsolve.problem import PDE, Measurement, Objective, Problem, Unknown
 from nfsolve.problem.pde.sample import evaluation_points
 from nfsolve.run.design import NextMeasurement, remaining_share
 from nfsolve.run.noisy import (
@@ -38,6 +39,7 @@ from nfsolve.run.noisy import (
     not_identified,
     prior_deviations,
     scalars,
+    without_effect,
 )
 from nfsolve.run.solution import Solution, columns_of
 from nfsolve.weighting import Constant, Weights
@@ -230,11 +232,13 @@ class Posterior:
             return ""
         net = self._objective.system.field
         names = getattr(net, "inputs", None) or [f"x{i}" for i in range(points.shape[1])]
+        smooth = isinstance(self._objective.problem, Measurement)
+        remedy = "say that it is smooth or made of bodies, by slopes= or tv=" if smooth else "say what it is"
         ends = zip(names, points[weak].amin(0).tolist(), points[weak].amax(0).tolist(), strict=True)
         where = ", ".join(f"{name} from {low:.3g} to {high:.3g}" for name, low, high in ends)
         return (
             f"'{of}' is not identifiable at {float(weak.double().mean()):.0%} of the points, which lie in {where}: "
-            "there its standard error is above its own size; measure more there, or say what it is"
+            f"there its standard error is above its own size; measure more there, or {remedy}"
         )
 
     def _points(self, points: Any) -> Tensor:
@@ -285,9 +289,7 @@ class Posterior:
     def _quantile(self, level: float | None) -> float:
         level = self.level if level is None else check_level(level)
         tail = 0.5 + level / 2
-        from scipy import stats  # takes 0.4 s
-
-        return float(stats.norm.ppf(tail) if math.isinf(self.freedom) else stats.t.ppf(tail, self.freedom))
+        return float(special.ndtri(tail) if math.isinf(self.freedom) else special.stdtrit(self.freedom, tail))
 
     def _estimate(self, value: Tensor, error: Tensor, level: float | None) -> Estimate:
         width = self._quantile(level) * error
@@ -368,8 +370,9 @@ def posterior_of(
     typical = float(sizes.square().mean().sqrt())  # of the scaled rows
     if not typical > 0:
         raise InputError(
-            f"the measured residuals ({', '.join(rows.names)}) are exactly 0, so their noise cannot be estimated",
-            do="give noise=, its standard deviation",
+            f"the measured residuals ({', '.join(rows.names)}) are exactly 0 or have weight 0, so their noise "
+            "cannot be estimated",
+            do="give them a positive weight, and noise=, its standard deviation, if they are exact",
         )
     pull = typical / prior_deviations(objective, prior)
     solved = Propagation(rows.exact, rows.uncertain, pull)
@@ -387,15 +390,16 @@ def posterior_of(
         noise=rows.noise_of(known),
         freedom=freedom,
         level=level,
-        warnings=not_identified(objective, made),
+        warnings=not_identified(objective, made, without_effect(objective, rows)),
         root=root,
         _objective=objective,
     )
     if not found.warnings:
         found.warnings += not_converged(objective, solved, rows, root)
         found.warnings += lightly_weighed(objective, rows, pull, widths, spread)
-    if isinstance(objective.problem, PDE) and _coarse(objective.problem, objective.data) is not None:
-        found.warnings += [text for name in objective.problem.outputs if (text := found.not_determined(name))]
+    if isinstance(objective.problem, PDE | Measurement) and _coarse(objective.problem, objective.data) is not None:
+        outputs = getattr(objective.problem, "outputs", None) or objective.problem.unknowns.split()
+        found.warnings += [text for name in outputs if (text := found.not_determined(name))]
     return found
 
 
@@ -448,8 +452,8 @@ class _At(Problem):
 
 def check_level(level: float) -> float:
     """Return the probability of an interval; refuse one that is none."""
-    if not 0 < level < 1:
-        raise InputError(f"level must be between 0 and 1, got {level:g}", do="give 0.95, say")
+    if not isinstance(level, int | float) or not 0 < level < 1:
+        raise InputError(f"level must be a number between 0 and 1, got {level!r}", do="give 0.95, say")
     return level
 
 

@@ -115,10 +115,27 @@ MISTAKES = {
     r"noise must be a number, or have the shape \(30,\) of the data": {"noise": np.ones(3)},
     "truth must have the shape": {"truth": np.ones(3)},
     "takes 36 values to 30, but the grid": {"data": np.ones(29)},
-    "the operator gives 1 values for a grid": {"operator": torch.sum},
+    "the operator gives 1 real numbers for a grid": {"operator": torch.sum},
     "the operator must see the field": {"operator": 0 * MATRIX},
     "data must hold at least one number": {"data": []},
     "data must be an array of numbers": {"data": object()},
+    "noise must be positive, because misfits are divided by it, got -1": {"noise": -1.0},
+    "noise must be positive, because misfits are divided by it, got nan": {"noise": float("nan")},
+    "noise must be real, got complex": {"noise": 1j},
+    "noise must be an array of numbers": {"noise": "much"},
+    "the mask must hold True and False, or 1 and 0": {"mask": np.arange(30)},
+    "the mask must be an array of numbers": {"mask": ["yes"] * 30},
+    "random values between 0 and 1 30 of 30 are NaN or infinite": {"operator": np.full((30, 36), np.nan)},
+    r"30 real numbers .* but the complex data \(30,\) have 60. A real operator has real data": {
+        "data": 1j * np.ones(30)
+    },
+    r"60 real numbers .* but the data \(30,\) have 30. A complex operator": {"operator": 1j * MATRIX},
+    "must return a tensor of torch, got ndarray": {"operator": lambda u: MATRIX @ u.numpy().ravel()},
+    "must return a tensor of torch, got tuple": {"operator": lambda u: (u, u)},
+    "must be differentiable, but what it gives does not depend": {"operator": lambda u: u.detach().reshape(-1)[:30]},
+    r"the operator failed for values on a grid of shape \(6, 6\): RuntimeError": {
+        "operator": lambda u: u @ torch.ones(7)
+    },
 }
 
 
@@ -128,6 +145,40 @@ def test_what_cannot_be_meant_is_refused(message):
         Seen(MISTAKES[message]).load("cpu", torch.float64)
 
 
+UNITS = {
+    "which a network finds badly: choose units": {"data": 1e12 * np.ones(30), "noise": None},
+    "times as large as the data, which then say next to nothing": {"noise": 1e9},
+    "below the rounding of numbers: check its units": {"noise": 1e-30},
+}
+
+
+@pytest.mark.parametrize("message", UNITS)
+def test_units_that_cannot_be_meant_are_said(message):
+    with pytest.warns(UserWarning, match=message):
+        Seen(UNITS[message]).load("cpu", torch.float64)
+
+
+def test_what_observe_must_return():
+    @dataclass
+    class Forgotten(Seen):
+        def observe(self):
+            return MATRIX, np.ones(30)
+
+    with pytest.raises(InputError, match=r"observe\(\) of Forgotten must return an Observed, got tuple"):
+        nf.solve(Forgotten(), steps=1, report=None)
+
+
+def test_values_that_data_do_not_determine_are_named():
+    blurred = np.exp(-(np.subtract.outer(np.linspace(0, 1, 30), np.linspace(0, 1, 36)) ** 2) / 0.5) / 36
+    change = {"operator": blurred, "data": blurred @ SHARP.ravel(), "noise": 0.01, "truth": None}
+    solution = nf.solve(Seen(change), steps=20, report=None)
+    said = " ".join(nf.posterior(solution, noise=1.0).warnings)
+    assert "'u' is not identifiable at" in said
+    assert "by slopes= or tv=" in said
+    clear = Seen({"operator": np.eye(36), "data": SHARP.ravel(), "noise": 0.01})
+    assert "not identifiable" not in str(nf.posterior(nf.solve(clear, steps=40, report=None), noise=1.0))
+
+
 def test_a_grid_needs_a_shape():
     @dataclass
     class None_(Seen):
@@ -135,3 +186,10 @@ def test_a_grid_needs_a_shape():
 
     with pytest.raises(InputError, match="shape of a grid must have 1 to 4 positive numbers"):
         None_().domain  # noqa: B018
+
+    @dataclass
+    class Number(Seen):
+        shape = 36
+
+    with pytest.raises(InputError, match="1 to 4 positive numbers, got 36"):
+        nf.solve(Number(), steps=1, report=None)

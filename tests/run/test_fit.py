@@ -142,6 +142,8 @@ MISTAKES = {
     "got 0 values that count": {"mask": np.zeros(150)},
     "150 of them not finite": {"values": np.full(150, np.nan)},
     "noise must be positive": {"noise": 0},
+    "noise must be an array of real numbers": {"noise": "much"},
+    r"one entry for each of 150 values, got shape \(15, 10\)": {"mask": np.ones((15, 10))},
     r"noise must be a number or one for each of \(150, 1\)": {"noise": np.ones(3)},
     r"values must have shape \(n,\) or \(n, k\)": {"values": np.ones((3, 3, 3))},
     "values must be an array of real numbers": {"values": ["a"]},

@@ -183,6 +183,26 @@ def test_scalars_that_only_act_together_are_named():
     assert found.standard_errors["start"] < 0.1
 
 
+def test_a_scalar_in_no_residual_is_named():
+    @dataclass
+    class Idle(Decay):
+        other: Unknown = Unknown(1.0)  # noqa: RUF009
+
+    said = nf.posterior(nf.solve(Idle(n_points=60), steps=2, report=None)).warnings
+    assert [text for text in said if "'other' changes no residual" in text]
+    assert not [text for text in said if "other" in text and "identifiable" in text]
+
+
+def test_measurements_of_weight_0_are_said():
+    @dataclass
+    class Weightless(Decay):
+        def weights(self):
+            return super().weights() | {"probes": 0.0}
+
+    with pytest.raises(InputError, match="exactly 0 or have weight 0"):
+        nf.posterior(nf.solve(Weightless(n_points=60), steps=2, report=None))
+
+
 def test_a_run_that_has_not_converged_says_so():
     assert any("has not converged" in text for text in nf.posterior(solved(Decay(n_points=60), steps=5)).warnings)
 
@@ -351,7 +371,10 @@ MISTAKES = {
     "unknown measured residual 'law'": {"noise": {"law": 1.0}},
     "got shape": {"noise": torch.ones(7, 1)},
     "unknown residual 'probe'": {"data": "probe"},
-    "level must be between 0 and 1": {"level": 95},
+    "level must be a number between 0 and 1, got 95": {"level": 95},
+    "level must be a number between 0 and 1, got '95%'": {"level": "95%"},
+    "noise of 'probes' must be a number or an array, got 'a'": {"noise": "a"},
+    "noise of 'probes' must be real": {"noise": 1j},
     "prior must be a positive": {"prior": 0.0},
 }
 
