@@ -113,7 +113,8 @@ class Fit(Problem):
         kept = np.ones(n, dtype=bool) if self.mask is None else np.ravel(self.mask).astype(bool)
         if len(kept) != n or (self.mask is not None and np.shape(self.mask) not in ((n,), (n, 1))):
             raise InputError(
-                f"the mask must have one entry for each of {n} values, got shape {np.shape(self.mask if self.mask is not None else ())}",
+                f"the mask must have one entry for each of {n} values, got shape "
+                f"{np.shape(self.mask) if self.mask is not None else ()}",
                 do="give True for each value that counts",
             )
         bad = ~np.isfinite(self.values[kept]).all(1)
