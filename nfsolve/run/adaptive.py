@@ -45,7 +45,8 @@ SHARE = 0.7  # of the time that is left, that all further windows may take with 
 GRACE = 0.3  # of the time that it may take, that a march may go on for where it ends with that
 TOO_LONG = 4.0  # times what is left, that all further windows would take
 CHEAP = 800  # columns, up to which the time of a window grows no faster than they do
-NOISE = 1.0  # times what the window before leaves, that a state need not be resolved better than
+NOISE = 0.1  # times what the window before leaves, that a state need not be resolved better than
+UNLIKE = 100.0  # factor by which the state must be fitted better for other coordinates than in the window before
 TURNS = 8  # changes of one window
 TINY = 1e-4  # shortest window, as a part of all times
 LOW = 1e-3  # part of the largest zero residual of the windows so far, to which residuals are related at least
@@ -174,9 +175,13 @@ class AdaptiveMarch:
 
     def _window(self, at: float) -> Piece:
         """Solve the next window, with other choices where its residual is too large."""
+        choices = [self.choice]
         if self.pieces and len(self.choice.scales) > 1:
-            self.choice = self._resolving(at, self.choice)
-        best = self._solve(at, self.choice)
+            choices = self._resolving(at, self.choice)
+        best = self._solve(at, choices[0])
+        for choice in choices[1:]:
+            if best.relative > self.tolerance and self.left() > 0:
+                best = min(best, self._solve(at, choice), key=lambda piece: piece.relative)
         for _ in range(TURNS):
             if best.relative <= self.tolerance or self.left() <= 0 or best.run.interrupted:
                 break
@@ -188,23 +193,30 @@ class AdaptiveMarch:
             self.tolerance = min(GAIN * best.relative, HOPELESS)
         return best
 
-    def _resolving(self, at: float, choice: Choice) -> Choice:
-        """Return a choice with coordinates, a bandwidth and as many features as resolve the state at the start."""
+    def _resolving(self, at: float, choice: Choice) -> list[Choice]:
+        """Return choices whose features resolve the state at the start: in plain coordinates, and in stretched ones.
+
+        Where a front becomes steeper, stretched ones come first; else the kind of the window before, except where the
+        other one fits the state far better.
+        """
         last = self.pieces[-1]
         chance = generator(self.plan.run.seed, "state")
         slopes = "handover_t" in window_of(self.problem, at, self.end, last.run.field).conditions()
         state = State(self.problem, last.run.field, at, at + choice.length, chance, slopes)
         wanted = max(BEST, NOISE * last.relative)
-        fit = state.fit(choice.width, choice.scales, wanted)
-        while fit.error > max(wanted, CLOSE * self.tolerance):
+        fits = state.fits(choice.width, choice.scales, wanted)
+        while (left := min(fit.error for fit in fits)) > max(wanted, CLOSE * self.tolerance):
             more = self._more(choice.width)
             if more is None or not self._is_time_for(self._cost(last, more), at, choice.length, last.relative):
                 break
-            finer = state.fit(more, choice.scales, wanted)
-            if finer.error > fit.error / HELPED:
+            finer = state.fits(more, choice.scales, wanted)
+            if min(fit.error for fit in finer) > left / HELPED:
                 break
-            fit, choice = finer, dataclasses.replace(choice, width=more)
-        return dataclasses.replace(choice, fronts=fit.fronts, scales=fit.scales)
+            fits, choice = finer, dataclasses.replace(choice, width=more)
+        like = state.steepens or bool(last.choice.fronts)
+        unlike = math.inf if state.steepens else UNLIKE
+        fits.sort(key=lambda fit: max(fit.error, CLOSE * wanted) * (1 if bool(fit.fronts) == like else unlike))
+        return [dataclasses.replace(choice, fronts=fit.fronts, scales=fit.scales) for fit in fits]
 
     def _better(self, at: float, now: Piece) -> Piece | None:
         """Return the first change of a window that helps, or None."""
@@ -222,7 +234,7 @@ class AdaptiveMarch:
         cheap = more is not None and more * len(self.problem.outputs) <= CHEAP and len(choice.scales) > 1
         if cheap and now.relative < UNSEEN and (found := self._larger(at, now)) is not None:
             return found
-        shorter = self._halved(now.choice)
+        shorter, last = self._halved(now.choice), now.relative
         while shorter.length > TINY * (self.end - self.start) and self._is_time_for(
             2 * now.seconds, at, now.choice.length, now.relative
         ):
@@ -230,9 +242,9 @@ class AdaptiveMarch:
             helped = half.relative < now.relative / (HELPED if now.relative <= HOPELESS else 1.0)
             if helped or half.relative <= self.tolerance:
                 return half
-            if now.relative <= HOPELESS:
-                break
-            shorter = self._halved(shorter)
+            if now.relative <= HOPELESS or (self.pieces and half.relative > GAIN * max(last, now.relative)):
+                break  # a shorter window still would be no better
+            shorter, last = self._halved(shorter), half.relative
         if (found := self._larger(at, now)) is not None:
             return found
         return None if now.choice == choice else now

@@ -23,7 +23,7 @@ MOST = 4  # fronts along a coordinate
 NARROW = 0.25  # half-width of a front at most, in normalised coordinates
 STEEP = 1.5  # times the mean slope, that the largest of a front is at least
 PART = 0.1  # of all changes along a coordinate, that a front has at least
-STEEPENS = 0.05  # growth of its slopes in a window, with which a front is stretched even where plain features fit it
+STEEPENS = 0.05  # growth of the slopes in a window, with which a front becomes steeper
 MOST_STEEPER = 0.5  # growth that is allowed for
 AROUND = 2.0  # times its half-width, that a front reaches to either side
 SHARPER = (1.0, 0.65)  # factors on the widths of fronts that are tried, for one may become steeper in the window
@@ -63,6 +63,9 @@ class State:
         end: Where that ends, for the speed of the fronts.
         generator: Draws the points.
         slopes: Whether slopes are handed over: the equations are of second order in time.
+
+    Attributes:
+        steepens: Whether a front becomes steeper in the window, which a fit of the state does not see.
     """
 
     def __init__(
@@ -75,13 +78,13 @@ class State:
         slopes: bool = False,
     ):
         self.domain, self.field, self.start, self.generator = problem.domain, field, start, generator
-        self.slopes = slopes
+        self.slopes, self.steepens = slopes, False
         self.length = end - start
         self.t = self.domain.index("t")
         self.space = tuple(i for i in range(len(self.domain.names)) if i != self.t)
 
-    def fit(self, width: int, scales: tuple[float, ...], error: float) -> Fit:
-        """Find stretched coordinates and bandwidths in space with which features fit the state.
+    def fits(self, width: int, scales: tuple[float, ...], error: float) -> list[Fit]:
+        """Find bandwidths in space with which features of plain coordinates, and of stretched ones, fit the state.
 
         Args:
             width: Number of features of a window; a fit has an eighth of them.
@@ -89,26 +92,35 @@ class State:
             error: Relative error that a window is to have.
 
         Returns:
-            The smallest bandwidth whose fit leaves a hundredth of that, or twice what the best leaves.
+            The fit in plain coordinates and, where there are fronts, the one in stretched ones: each with the
+            smallest bandwidth that leaves a hundredth of that error, or twice what the best leaves.
         """
+        fronts, self.steepens = self.fronts()
+        plain = self._rungs((), width, scales)
+        stretched = [
+            fit
+            for sharper in SHARPER
+            for fit in self._rungs(tuple(replace(f, width=sharper * f.width) for f in fronts), width, scales)
+        ]
+        found = []
+        for tried in (plain, stretched if fronts else []):
+            best = min((fit.error for fit in tried), default=math.inf)
+            found += [fit for fit in tried if fit.error <= max(ENOUGH * best, CLOSE * error)][:1]
+        return found
+
+    def _rungs(self, fronts: tuple[Front, ...], width: int, scales: tuple[float, ...]) -> list[Fit]:
+        """Fit the state with growing bandwidth, as long as that helps and the window has the features for it."""
         few = max(width // TIMES, FEWEST)
         middle = math.exp(sum(math.log(scales[i]) for i in self.space) / len(self.space))
-        fronts, steepen = self.fronts()
-        kinds = [tuple(replace(f, width=by * f.width) for f in fronts) for by in SHARPER if fronts]
-        kinds += [] if steepen else [()]
         tried: list[Fit] = []
-        for kind in kinds:
-            least = math.inf
-            for rung in range(RUNGS):
-                factor = LOWEST * RUNG**rung / middle
-                each = tuple(s if i == self.t else factor * s for i, s in enumerate(scales))
-                modes = math.prod(2 * scale / math.pi + 2 for scale in each)
-                if (modes > MODES * width and tried) or least * WORSE < (tried[-1].error if tried else 0.0):
-                    break
-                tried.append(Fit(kind, each, self._error(kind, few, each)))
-                least = min(least, tried[-1].error)
-        best = min(fit.error for fit in tried)
-        return next(fit for fit in tried if fit.error <= max(ENOUGH * best, CLOSE * error))
+        for rung in range(RUNGS):
+            factor = LOWEST * RUNG**rung / middle
+            each = tuple(s if i == self.t else factor * s for i, s in enumerate(scales))
+            modes = math.prod(2 * scale / math.pi + 2 for scale in each)
+            if tried and (modes > MODES * width or tried[-1].error > WORSE * min(fit.error for fit in tried)):
+                break
+            tried.append(Fit(fronts, each, self._error(fronts, few, each)))
+        return tried
 
     @torch.no_grad()
     def _values(self, points: Tensor, *along: tuple[int, ...]) -> list[Tensor]:
@@ -140,7 +152,7 @@ class State:
         return error if math.isfinite(error) else math.inf
 
     def fronts(self) -> tuple[tuple[Front, ...], bool]:
-        """Return where the state is steep along each coordinate of space, and whether some front becomes steeper.
+        """Return where the state is steep, at most four fronts along each coordinate, and whether one becomes steeper.
 
         The width of a front is the one that it has at the end of the window if its slopes grow as at the start.
         """
@@ -153,6 +165,9 @@ class State:
         size = (values.amax(0) - values.amin(0)).clamp(min=1e-6 * float(values.abs().max()) + 1e-300)
         slopes = torch.stack(rows[:d], 2) / size[:, None] * half  # (n, k, d), in normalised coordinates
         growth = torch.stack(rows[d:], 2) / size[:, None] * half * self.length  # of the slopes in the window
+        ends = rows[self.t].gather(0, torch.stack([values.argmax(0), values.argmin(0)]))
+        rate = (ends[0] - ends[1]) / size * self.length
+        growth = growth - rate[:, None] * slopes  # what only becomes larger does not become steeper
         drift = slopes[:, :, self.t] / half[self.t] * self.length / 2
         z = (points - low) / half - 1
         bins = BINS.get(len(self.space), FEW_BINS)
@@ -161,14 +176,14 @@ class State:
             for i in self.space
             if i in self.domain.space
         ]
-        flat = [each for fronts in found for each in fronts]
-        return tuple(front for front, _ in flat), any(steepens for _, steepens in flat)
+        both = [each for fronts in found for each in fronts]
+        return tuple(front for front, _ in both), any(steeper for _, steeper in both)
 
 
 def _along(
     column: int, z: Tensor, slopes: Tensor, drift: Tensor, growth: Tensor, bins: int, wraps: bool
 ) -> list[tuple[Front, bool]]:
-    """Find the fronts along a coordinate, and whether they steepen: where the mean slope over the others has a peak.
+    """Find where the mean slope over the other coordinates has a narrow peak, and whether that becomes steeper.
 
     Args:
         column: Column of the coordinate.
