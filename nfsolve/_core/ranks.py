@@ -258,7 +258,7 @@ def join(device: str | torch.device = "cpu") -> Ranks:
     Raises:
         InputError: The processes cannot be joined.
     """
-    on_gpu = torch.device(device).type == "cuda"
+    on_gpu = str(device).startswith("cuda")  # whatever else it is, is refused where it is used
     if launched() and on_gpu:
         local, found = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
         if local >= found:

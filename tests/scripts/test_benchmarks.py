@@ -160,7 +160,7 @@ def test_a_timed_refresh_is_a_refresh_and_a_plain_step_is_none():
 
 
 SCRIPTS = {
-    "ct_table": lambda module, said: module._measure_fields("phantom", module.CASES["phantom"], 1),
+    "ct_table": lambda module, said: module._measure_field("phantom", module.CASES["phantom"], 0),
     "nerf_table": lambda module, said: module.measure("scene", module.CASES["scene"], said),
     "operators_table": lambda module, said: module.measure("antiderivative", 0, said),
     "pairs_table": lambda module, said: module.measure("heat", "DeepONet", 0, 1.0),

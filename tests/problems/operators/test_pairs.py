@@ -18,6 +18,7 @@ from nfsolve.problem.registry import find
 from nfsolve.run.solve import reopen
 from problems.operators._form import grid_sizes
 from problems.operators.pairs import PairsOperator
+from tests.problems.operators.shared import parts_of
 
 COUNT, SENSORS = 23, 6
 
@@ -114,15 +115,17 @@ def test_a_run_has_scores_pictures_and_arrays_and_goes_on(kind, tmp_path):
     assert set(whole.metrics) >= {"relative_l2", "relative_l2_max", "relative_l2/s1", "relative_l2/s2"}
     assert not any("floor" in name for name in whole.metrics)
     figure = picture(whole)
-    panels = {ax.get_title(): ax for ax in figure.axes}
-    assert any("best of 4: relative L2 error" in title and "(largest of s1, s2)" in title for title in panels)
-    drawn = [panels[f"worst: {what}"] for what in ("reference s1", "operator s1", "operator - reference")]
+    parts = parts_of(figure)
+    assert "best of 4 test functions: relative L2 error" in parts["best"].get_suptitle()
+    assert "(largest of s1, s2)" in parts["best"].get_suptitle()
+    panels = {ax.get_title(): ax for ax in parts["worst"].axes}
+    drawn = [panels[what] for what in ("reference s1", "operator s1", "operator - reference")]
     scales = [(ax.images or ax.collections)[0].get_clim() for ax in drawn]
     assert scales[0] == scales[1] and scales[2][0] == -scales[2][1]
     if kind != "grid":
         reference, operator, apart = (ax.collections[0].get_array() for ax in drawn)
         np.testing.assert_allclose(apart, operator - reference, rtol=1e-12)
-        comparison = panels["worst: operator against reference"]
+        comparison = panels["operator against reference"]
         np.testing.assert_array_equal(comparison.lines[1].get_xydata(), np.stack([reference, operator], 1))
         assert comparison.get_xlabel() == "s1, reference" and comparison.get_aspect() == 1
     problem.export(whole.field, whole.data, tmp_path)

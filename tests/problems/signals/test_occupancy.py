@@ -242,8 +242,8 @@ def test_the_picture_shows_solid_and_field(tmp_path):
     figure = problem.picture(lambda x: -gyroid_ball(x), data, history)
     titles = [axes.get_title() for axes in figure.axes]
     assert "solid: gyroid ball" in titles
-    assert "field: IoU 1.0000, near the surface 1.0000" in titles
-    assert "wrong: 0.00 % (red: too much)" in titles
+    assert "field: IoU 1.0000,\nnear the surface 1.0000" in titles
+    assert "wrong: 0.00 %\n(red: too much)" in titles
     figure.savefig(tmp_path / "solution.png", dpi=30)
 
 
