@@ -19,7 +19,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from scipy import special
 from torch import Tensor, nn
 from torch.func import functional_call, jacrev
 
@@ -287,6 +286,8 @@ class Posterior:
         return "\n".join(lines + [f"warning: {text}" for text in self.warnings])
 
     def _quantile(self, level: float | None) -> float:
+        from scipy import special  # of which a start of the command line needs nothing
+
         level = self.level if level is None else check_level(level)
         tail = 0.5 + level / 2
         return float(special.ndtri(tail) if math.isinf(self.freedom) else special.stdtrit(self.freedom, tail))
