@@ -136,18 +136,19 @@ class RandomFeatures(Field):
         return self.last(self.hidden(features))
 
     @torch.no_grad()
-    def fit(self, points: Tensor, values: Tensor) -> None:
+    def fit(self, points: Tensor, values: Tensor, ridge: float = RIDGE) -> None:
         """Set the last layer so that raw outputs come close to given values, by least squares.
 
         Args:
             points: Points ``(n, d)``, more than there are features.
             values: What raw outputs should be there, ``(n, k)``.
+            ridge: Weight of the coefficients, relative to that of the values: the closer the fit, the larger they are.
         """
         hidden = self.hidden(self.encode(self.cast(points))).double()
         matrix = torch.cat([hidden, hidden.new_ones(len(hidden), 1)], 1)
-        ridge = RIDGE * len(matrix) ** 0.5 * torch.eye(matrix.shape[1]).to(matrix)
-        right = torch.cat([values.double(), values.new_zeros(len(ridge), values.shape[1]).double()])
-        found = torch.linalg.lstsq(torch.cat([matrix, ridge]), right, driver="gels").solution.T
+        small = ridge * len(matrix) ** 0.5 * torch.eye(matrix.shape[1]).to(matrix)
+        right = torch.cat([values.double(), values.new_zeros(len(small), values.shape[1]).double()])
+        found = torch.linalg.lstsq(torch.cat([matrix, small]), right, driver="gels").solution.T
         self.last.weight.copy_(found[:, :-1])
         self.last.bias.copy_(found[:, -1])
 

@@ -20,7 +20,7 @@ from torch import nn
 from nfsolve._core.random import generator
 from nfsolve.domains import Front
 from nfsolve.fields import Windows
-from nfsolve.problem import Marched, Recipe, RunOptions, window_of
+from nfsolve.problem import Marched, Recipe, RunOptions, hands_over_slopes, window_of
 from nfsolve.run.estimate import ErrorEstimate, correct, correctable, default_width, distance, judged
 from nfsolve.run.ladder import COLUMNS, COST, GAIN, UNSEEN, WIDTHS, Trial, recipe_of
 from nfsolve.run.loop import Run
@@ -117,6 +117,7 @@ class AdaptiveMarch:
         self.choice = Choice(length, first.width, first.scales)
         if first.windows == 1:  # which was not good enough
             self.choice = self._halved(self._halved(self.choice))
+        self._slopes = hands_over_slopes(problem)
         self._view: tuple[tuple[float, float, tuple[Front, ...]], Any, RelativeResidual] | None = None
         self._zero = 0.0
         self._first: Piece | None = None
@@ -141,8 +142,7 @@ class AdaptiveMarch:
             piece, self._first = self._first or self._window(at), None
             much = self.left() > EARLY * self.seconds  # of its time, for something else
             hopeless = piece.relative > (HOPELESS if much else RELAXED * HOPELESS)
-            rest = (self.end - piece.end) / piece.choice.length * piece.seconds
-            late = self.left() < min(rest - GRACE * self.seconds, 0.0)
+            late = self.left() < min(self._rest(piece) - GRACE * self.seconds, 0.0)
             if hopeless or piece.run.failed or piece.run.interrupted or late:
                 self.tell(f"gave up marching at t = {at:g}: {_words(piece)}")
                 return False
@@ -155,8 +155,13 @@ class AdaptiveMarch:
 
     def _is_too_slow(self, piece: Piece) -> bool:
         """Whether windows like the last one, of which no more can be allowed, would take far too long."""
-        left = (self.end - piece.end) / piece.choice.length * piece.seconds
-        return self.tolerance >= HOPELESS / RELAXED and left > TOO_LONG * max(self.left(), GRACE * self.seconds)
+        return self.tolerance >= HOPELESS / RELAXED and self._rest(piece) > TOO_LONG * max(
+            self.left(), GRACE * self.seconds
+        )
+
+    def _rest(self, piece: Piece) -> float:
+        """Seconds that windows like one take to the end of time."""
+        return (self.end - piece.end) / piece.choice.length * piece.seconds
 
     def _accept(self, piece: Piece) -> None:
         factor = EASY if len(piece.choice.scales) > 1 else EASY**2
@@ -201,8 +206,7 @@ class AdaptiveMarch:
         """
         last = self.pieces[-1]
         chance = generator(self.plan.run.seed, "state")
-        slopes = "handover_t" in window_of(self.problem, at, self.end, last.run.field).conditions()
-        state = State(self.problem, last.run.field, at, at + choice.length, chance, slopes)
+        state = State(self.problem, last.run.field, at, at + choice.length, chance, self._slopes)
         wanted = max(BEST, NOISE * last.relative)
         fits = state.fits(choice.width, choice.scales, wanted)
         while (left := min(fit.error for fit in fits)) > max(wanted, CLOSE * self.tolerance):

@@ -65,6 +65,8 @@ class State:
         slopes: Whether slopes are handed over: the equations are of second order in time.
 
     Attributes:
+        fronts: Where the state is steep, at most four fronts along each coordinate of space; the width of a front is
+            the one that it has at the end of the window if its slopes grow as at the start.
         steepens: Whether a front becomes steeper in the window, which a fit of the state does not see.
     """
 
@@ -78,10 +80,11 @@ class State:
         slopes: bool = False,
     ):
         self.domain, self.field, self.start, self.generator = problem.domain, field, start, generator
-        self.slopes, self.steepens = slopes, False
+        self.slopes = slopes
         self.length = end - start
         self.t = self.domain.index("t")
         self.space = tuple(i for i in range(len(self.domain.names)) if i != self.t)
+        self.fronts, self.steepens = self._fronts()
 
     def fits(self, width: int, scales: tuple[float, ...], error: float) -> list[Fit]:
         """Find bandwidths in space with which features of plain coordinates, and of stretched ones, fit the state.
@@ -95,15 +98,11 @@ class State:
             The fit in plain coordinates and, where there are fronts, the one in stretched ones: each with the
             smallest bandwidth that leaves a hundredth of that error, or twice what the best leaves.
         """
-        fronts, self.steepens = self.fronts()
+        kinds = [tuple(replace(f, width=sharper * f.width) for f in self.fronts) for sharper in SHARPER if self.fronts]
         plain = self._rungs((), width, scales)
-        stretched = [
-            fit
-            for sharper in SHARPER
-            for fit in self._rungs(tuple(replace(f, width=sharper * f.width) for f in fronts), width, scales)
-        ]
+        stretched = [fit for kind in kinds for fit in self._rungs(kind, width, scales)]
         found = []
-        for tried in (plain, stretched if fronts else []):
+        for tried in (plain, stretched):
             best = min((fit.error for fit in tried), default=math.inf)
             found += [fit for fit in tried if fit.error <= max(ENOUGH * best, CLOSE * error)][:1]
         return found
@@ -112,6 +111,10 @@ class State:
         """Fit the state with growing bandwidth, as long as that helps and the window has the features for it."""
         few = max(width // TIMES, FEWEST)
         middle = math.exp(sum(math.log(scales[i]) for i in self.space) / len(self.space))
+        domain = self.domain.stretched(tuple(replace(front, speed=0.0) for front in fronts))
+        points = domain.interior(ROWS * few, lambda n, d: sobol(n, d, self.generator))
+        points[:, self.t] = self.start
+        (values,) = self._values(points, ())
         tried: list[Fit] = []
         for rung in range(RUNGS):
             factor = LOWEST * RUNG**rung / middle
@@ -119,7 +122,7 @@ class State:
             modes = math.prod(2 * scale / math.pi + 2 for scale in each)
             if tried and (modes > MODES * width or tried[-1].error > WORSE * min(fit.error for fit in tried)):
                 break
-            tried.append(Fit(fronts, each, self._error(fronts, few, each)))
+            tried.append(Fit(fronts, each, self._error(domain, few, each, points, values)))
         return tried
 
     @torch.no_grad()
@@ -132,30 +135,21 @@ class State:
         return [torch.cat(parts[i : i + 1 + self.slopes], 1) for i in range(0, len(parts), 1 + self.slopes)]
 
     @torch.no_grad()
-    def _error(self, fronts: tuple[Front, ...], width: int, scales: tuple[float, ...]) -> float:
-        """Fit features to the state at some points, and return the error at others."""
-        domain = self.domain.stretched(tuple(replace(front, speed=0.0) for front in fronts))
-        points = domain.interior(ROWS * width, lambda n, d: sobol(n, d, self.generator))
-        points[:, self.t] = self.start
-        (values,) = self._values(points, ())
+    def _error(self, domain: Any, width: int, scales: tuple[float, ...], points: Tensor, values: Tensor) -> float:
+        """Fit features to the values at half of some points, and return the error at the others."""
+        outputs = tuple(f"u{i}" for i in range(values.shape[1]))
         flat = tuple(s if i in self.space else 1e-6 for i, s in enumerate(scales))
-        features = RandomFeatures(domain, width=width, scale=flat, around_holes=0.0, dtype=torch.float64)
-        matrix = features.hidden(features.encode(points))
-        matrix = torch.cat([matrix, matrix.new_ones(len(matrix), 1)], 1)
+        made = {"width": width, "scale": flat, "around_holes": 0.0, "dtype": torch.float64}
+        features = RandomFeatures(domain, outputs, **made)
         half = len(points) // 2
-        ridge = RIDGE * half**0.5 * torch.eye(matrix.shape[1], dtype=torch.float64)
-        right = torch.cat([values[:half], values.new_zeros(len(ridge), values.shape[1])])
-        found = torch.linalg.lstsq(torch.cat([matrix[:half], ridge]), right, driver="gels").solution
-        left = (matrix[half:] @ found - values[half:]).square().mean(0).sqrt()
+        features.fit(points[:half], values[:half], RIDGE)
+        left = (features.raw(points[half:]) - values[half:]).square().mean(0).sqrt()
         size = (values - values.mean(0)).square().mean(0).sqrt()
         error = float((left / size.clamp(min=1e-6 * float(values.abs().max()) + 1e-300)).max())
         return error if math.isfinite(error) else math.inf
 
-    def fronts(self) -> tuple[tuple[Front, ...], bool]:
-        """Return where the state is steep, at most four fronts along each coordinate, and whether one becomes steeper.
-
-        The width of a front is the one that it has at the end of the window if its slopes grow as at the start.
-        """
+    def _fronts(self) -> tuple[tuple[Front, ...], bool]:
+        """Return where the state is steep, and whether one of these becomes steeper."""
         low, high = torch.tensor(self.domain.bounds, dtype=torch.float64).T
         half = (high - low) / 2
         points = self.domain.interior(POINTS, lambda n, d: sobol(n, d, self.generator))

@@ -133,6 +133,16 @@ def window_of(
     return part.with_(conditions=window.conditions, load=window.load, method=window.method, sample_on=window.sample_on)
 
 
+def hands_over_slopes(problem: PDE) -> bool:
+    """Return whether a window hands over slopes in time besides values: the equations are of second order in time.
+
+    Args:
+        problem: The whole problem, which `check_windows` accepts.
+    """
+    start = problem.domain.bounds[problem.domain.index("t")][0]
+    return f"{HANDOVER}_t" in _handovers(problem, start)
+
+
 def _on(problem: PDE, domain: Any) -> PDE:
     """Return a problem on another domain, also where its class computes the domain from parameters."""
     cls = type(problem)
