@@ -120,12 +120,13 @@ def kind_of(found: Affine | Kernel) -> str:
     return "affine" if isinstance(found, Affine) else "kernel"
 
 
-def nearest(x: Tensor, y: Tensor) -> Affine | Kernel | None:
+def nearest(x: Tensor, y: Tensor, enough: float = NEARLY) -> Affine | Kernel | None:
     """Return the affine map or the kernel regression that misses less of functions left out, if that is little.
 
     Args:
         x: Input functions ``(n, m)``, float64.
         y: Output functions ``(n, p)``, float64.
+        enough: Error, relative to the deviation of y, below which it is.
     """
-    found = [start for start in (affine(x, y), kernel(x, y)) if start is not None and start.error < NEARLY]
+    found = [start for start in (affine(x, y), kernel(x, y)) if start is not None and start.error < enough]
     return min(found, key=lambda start: start.error, default=None)

@@ -27,7 +27,7 @@ from nfsolve import Box, InputError, OperatorPDE, Recipe, RunOptions, Stage, mai
 from nfsolve import generator as seeded
 from nfsolve.data.tables import find_file
 from nfsolve.fields import FNO, ScatteredOperator
-from nfsolve.fields.affine import affine
+from nfsolve.fields.start import NEARLY
 from nfsolve.functions import Pairs, check_leakage, read_pairs
 from nfsolve.functions.pairs import has_test
 from nfsolve.functions.stored import rows_of
@@ -43,7 +43,7 @@ LEAST = 1e-3  # of the deviation of all s: labels smaller than that count as if 
 UNRESOLVED = 100.0  # deviation of s in units of the rounding of its mean, below which nothing can be learned
 MOST = 4096  # points of a function in a mini-batch, unless more are asked for
 MOST_PLACES, LEAST_PLACES = 2000, 20  # common points, not on a grid, between which values are interpolated
-EXACT = 1e-3  # error of an affine map, relative to the deviation of labels, that makes it a start for series
+EXACT = 1e-3  # the same for series, whose steps are small
 SMALL = {"eps": 1e-15, "relative_eps": 1e-5}  # of SOAP, for what a network adds to a good map has tiny gradients
 LARGEST_GRID = 2**15  # points of a grid on which a Fourier neural operator is the default
 NAMES = ("x", "y", "z")
@@ -302,11 +302,14 @@ class PairsOperator(OperatorPDE):
         return self._form.layout()
 
     def on_layout(self, grid):
-        """Return the first training pairs, functions as they are read ``(n, m)``, raw labels on a grid ``(n, p)``.
+        """Return training pairs from which a network may start, and how good a map must be for that.
 
         None where a run folder is opened: what a field made of them is among its weights. Of series in time it is one
-        pair of each, since times beside the one that is left out would flatter a map, and only where an affine map
-        has them nearly exactly.
+        pair of each, since times beside the one that is left out would flatter a map.
+
+        Returns:
+            The first functions as they are read ``(n, m)``, raw labels on a grid ``(n, p)``, and the error below which
+            a map is a start, relative to the deviation of the labels.
         """
         if self._kept is not None:
             return None
@@ -321,9 +324,7 @@ class PairsOperator(OperatorPDE):
         laid = ((truth - mean) / size).unflatten(1, self._form.sizes)
         for i, count in enumerate(grid):
             laid = laid.narrow(i + 1, 0, count)
-        given, laid = torch.cat(several(seen), 1), laid.flatten(1)
-        linear = affine(given.double(), laid.double()) if each > 1 else None
-        return None if each > 1 and (linear is None or linear.error > EXACT) else (given, laid)
+        return torch.cat(several(seen), 1), laid.flatten(1), EXACT if each > 1 else NEARLY
 
     def on_places(self):
         """Return points that no grid has, the first training pairs as they are read, and raw labels ``(n, p, k)``.
