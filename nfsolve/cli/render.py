@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from nfsolve._core.errors import InputError
+from nfsolve.cli.words import options_after
 from nfsolve.meshes.mesh import WRITTEN
 from nfsolve.run.solve import load
 
@@ -48,21 +49,35 @@ def render_command(words: list[str]) -> int:
     Raises:
         InputError: No folder is named, or its solution is nothing that cameras can see.
     """
-    import tyro
-
-    asks_help = bool({"-h", "--help"} & set(words))
-    if not asks_help and (not words or words[0].startswith("-")):
-        raise InputError("render needs the folder of a run", do="write nfsolve render DIR")
-    said = tyro.cli(RenderOptions, args=["--help"] if asks_help else words[1:], prog="nfsolve render DIR")
-    scene: Any = load(words[0], trust=said.trust)
-    if not hasattr(scene, "render_path"):
-        raise InputError(
-            f"'{words[0]}' must hold a scene that cameras can see, but its problem has none", do="render a run of nerf"
-        )
+    said = options_after(
+        words, RenderOptions, "nfsolve render DIR", "render needs the folder of a run", "write nfsolve render DIR"
+    )
+    scene = scene_of(words[0], said.trust, "render_path", "render")
     out = said.out or Path(words[0]) / f"{Path(said.path).stem}.gif"
     for path in _write(scene, said, out):
         print(f"wrote {path}", file=sys.stderr)
     return 0
+
+
+def scene_of(folder: str, trust: bool, method: str, command: str) -> Any:
+    """Load a run whose solution cameras can see.
+
+    Args:
+        folder: The run folder.
+        trust: As for `nfsolve.load`.
+        method: What the solution must have.
+        command: Name of the command, for the message.
+
+    Raises:
+        InputError: The solution has no such method.
+    """
+    scene: Any = load(folder, trust=trust)
+    if not hasattr(scene, method):
+        raise InputError(
+            f"'{folder}' must hold a scene that cameras can see, but its problem has none",
+            do=f"{command} a run of nerf",
+        )
+    return scene
 
 
 def _write(scene: Any, said: RenderOptions, out: Path) -> list[Path]:

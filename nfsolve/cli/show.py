@@ -4,7 +4,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from nfsolve._core.errors import InputError
+from nfsolve.cli.words import options_after
 from nfsolve.plot.panels import styled
 from nfsolve.plot.problem import show
 from nfsolve.problem.registry import find
@@ -32,12 +32,13 @@ def show_command(words: list[str]) -> int:
     Raises:
         InputError: No problem is named, or it cannot be shown.
     """
-    import tyro
-
-    asks_help = bool({"-h", "--help"} & set(words))
-    if not asks_help and (not words or words[0].startswith("-")):
-        raise InputError("show needs a problem", do="write nfsolve show WHAT with a name that nfsolve list shows")
-    said = tyro.cli(ShowOptions, args=["--help"] if asks_help else words[1:], prog="nfsolve show WHAT")
+    said = options_after(
+        words,
+        ShowOptions,
+        "nfsolve show WHAT",
+        "show needs a problem",
+        "write nfsolve show WHAT with a name that nfsolve list shows",
+    )
     problem = find(words[0])()
     path = said.out or Path(f"{Path(words[0]).stem.replace(':', '.')}.png")
     with styled():

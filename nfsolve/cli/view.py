@@ -1,10 +1,10 @@
 """``nfsolve view DIR``: a trained scene in a browser, from wherever one likes."""
 
 from dataclasses import dataclass
-from typing import Any
 
-from nfsolve._core.errors import InputError, require
-from nfsolve.run.solve import load
+from nfsolve._core.errors import require
+from nfsolve.cli.render import scene_of
+from nfsolve.cli.words import options_after
 
 
 @dataclass
@@ -36,17 +36,9 @@ def view_command(words: list[str]) -> int:
         InputError: No folder is named, or its solution is nothing that cameras can see.
         MissingExtra: viser is not installed.
     """
-    import tyro
-
-    asks_help = bool({"-h", "--help"} & set(words))
-    if not asks_help and (not words or words[0].startswith("-")):
-        raise InputError("view needs the folder of a run", do="write nfsolve view DIR")
-    said = tyro.cli(ViewOptions, args=["--help"] if asks_help else words[1:], prog="nfsolve view DIR")
+    said = options_after(
+        words, ViewOptions, "nfsolve view DIR", "view needs the folder of a run", "write nfsolve view DIR"
+    )
     require("viser", "viewer", "looking at a scene in a browser")
-    scene: Any = load(words[0], trust=said.trust)
-    if not hasattr(scene, "view"):
-        raise InputError(
-            f"'{words[0]}' must hold a scene that cameras can see, but its problem has none", do="view a run of nerf"
-        )
-    scene.view(said.host, said.port, said.size, said.show)
+    scene_of(words[0], said.trust, "view", "view").view(said.host, said.port, said.size, said.show)
     return 0
