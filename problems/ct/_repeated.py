@@ -1,5 +1,7 @@
 """Runs that repeat one that has ended, in folders of their own inside it; the same command resumes them."""
 
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -48,3 +50,16 @@ def repeated(problem: Problem, plan: Plan, folder: Path, report: Any) -> nn.Modu
 def has_ended(state: dict[str, Any] | None) -> bool:
     """Tell whether a run has come to its end."""
     return state is not None and state["stopped"] not in ("", "stopped by user")
+
+
+def exit_code(command: Callable[[], None]) -> int:
+    """Do what a command is for, and say in words why it ended early: 0 done, 2 wrong usage, 130 interrupted (saved)."""
+    try:
+        command()
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on", file=sys.stderr)
+        return 130
+    return 0

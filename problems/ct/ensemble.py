@@ -31,7 +31,7 @@ from nfsolve.metrics import psnr
 from nfsolve.plot import panels
 from nfsolve.problem import Batch
 from nfsolve.run.loop import Run
-from problems.ct._repeated import ended_run, repeated
+from problems.ct._repeated import ended_run, exit_code, repeated
 from problems.ct._tomography import Tomography
 
 if TYPE_CHECKING:
@@ -165,18 +165,14 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, help="folder of a run of ct_phantom, ct_scan, ct_limited or ct_cone")
     parser.add_argument("--members", type=int, default=3, help="number of fields, that of the run among them")
     said = parser.parse_args(words)
-    try:
+
+    def write() -> None:
         found = ensemble_of_run(said.folder, said.members, "auto")
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on", file=sys.stderr)
-        return 130
-    for name, value in found.metrics().items():
-        print(f"{name:<20}  {value:.4g}")
-    print(f"wrote {said.folder / 'ensemble.npz'}, ensemble.png, ensemble.json")
-    return 0
+        for name, value in found.metrics().items():
+            print(f"{name:<20}  {value:.4g}")
+        print(f"wrote {said.folder / 'ensemble.npz'}, ensemble.png, ensemble.json")
+
+    return exit_code(write)
 
 
 if __name__ == "__main__":

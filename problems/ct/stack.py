@@ -24,7 +24,7 @@ import torch
 
 from nfsolve import InputError
 from nfsolve.problem import Batch
-from problems.ct._repeated import ended_run, repeated
+from problems.ct._repeated import ended_run, exit_code, repeated
 from problems.ct.scan import CTScan
 
 ROLLED = 0.5  # bins by which the axis may lie elsewhere in the last row than in the first
@@ -120,16 +120,12 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, help="folder of a run of ct_scan")
     parser.add_argument("--rows", required=True, help="rows of the detector, FIRST:END or FIRST:END:STEP")
     said = parser.parse_args(words)
-    try:
+
+    def write() -> None:
         stack = stack_of_run(said.folder, rows_of(said.rows), "auto")
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on", file=sys.stderr)
-        return 130
-    print(f"wrote {len(stack)} slices to {said.folder / 'stack.tif'} and stack.npz")
-    return 0
+        print(f"wrote {len(stack)} slices to {said.folder / 'stack.tif'} and stack.npz")
+
+    return exit_code(write)
 
 
 if __name__ == "__main__":
