@@ -24,6 +24,7 @@ import torch
 import nfsolve as nf
 from nfsolve import Measurement, Observed
 from nfsolve.forward.radon import ParallelBeam, PixelGrid, Projector
+from nfsolve.problem.registry import find
 from scripts.measuring import FOLDER, Row, markdown, read_rows, stamp, whole_scores, write_rows
 
 LEVEL = 0.95
@@ -50,16 +51,9 @@ class Case:
     options: dict[str, Any] = field(default_factory=dict)
 
 
-def inverse_diffusivity(seed: int | None) -> Any:
-    from problems.pde.inverse_diffusivity import InverseDiffusivity
-
-    return InverseDiffusivity(noise=0.0) if seed is None else InverseDiffusivity(noise_seed=seed)
-
-
-def lorenz(seed: int | None) -> Any:
-    from problems.pde.lorenz_inverse import LorenzInverse
-
-    return LorenzInverse(noise=0.0) if seed is None else LorenzInverse(noise_seed=seed)
+def noisy(name: str, seed: int | None) -> Any:
+    """Return a problem of the gallery with noise of a seed, or without noise."""
+    return find(name)(noise=0.0) if seed is None else find(name)(noise_seed=seed)
 
 
 @dataclass
@@ -96,42 +90,6 @@ def tomography(seed: int | None) -> Any:
     return SmoothTomography(noise=0.0) if seed is None else SmoothTomography(noise_seed=seed)
 
 
-def heat_source(seed: int | None) -> Any:
-    from problems.measurements.heat_source import HeatSource
-
-    return HeatSource(noise_seed=seed or 0)
-
-
-def impedance(seed: int | None) -> Any:
-    from problems.measurements.impedance import Impedance
-
-    return Impedance(noise_seed=seed or 0)
-
-
-def unknown_flux(seed: int | None) -> Any:
-    from problems.pde.unknown_flux import UnknownFlux
-
-    return UnknownFlux(noise_seed=seed or 0)
-
-
-def layers(seed: int | None) -> Any:
-    from problems.pde.layers import Layers
-
-    return Layers(noise_seed=seed or 0)
-
-
-def pinv(seed: int | None) -> Any:
-    from problems.pinnacle.pinv import PInv
-
-    return PInv(noise_seed=seed or 0)
-
-
-def hinv(seed: int | None) -> Any:
-    from problems.pinnacle.hinv import HInv
-
-    return HInv(noise_seed=seed or 0)
-
-
 NETWORK = {
     "field": partial(nf.MLP, width=16, depth=2),
     "optimizer": nf.optim.GaussNewton,
@@ -140,15 +98,17 @@ NETWORK = {
 }
 
 CASES = {
-    "inverse_diffusivity": Case(inverse_diffusivity, {}, lambda p: p.domain.grid(26, 26), 20),
-    "lorenz_inverse": Case(lorenz, {"sigma": 10.0, "rho": 15.0, "beta": 8 / 3}, lambda p: p.domain.grid(61), 25),
+    "inverse_diffusivity": Case(partial(noisy, "inverse_diffusivity"), {}, lambda p: p.domain.grid(26, 26), 20),
+    "lorenz_inverse": Case(
+        partial(noisy, "lorenz_inverse"), {"sigma": 10.0, "rho": 15.0, "beta": 8 / 3}, lambda p: p.domain.grid(61), 25
+    ),
     "tomography": Case(tomography, {}, lambda p: p.points(), 0),
-    "unknown_flux": Case(unknown_flux, {}, lambda p: p.domain.grid(41, 7), 0),
-    "layers": Case(layers, {}, lambda p: p.domain.grid(101), 0),
-    "heat_source": Case(heat_source, {}, lambda p: p.points(), 0),
-    "impedance": Case(impedance, {}, lambda p: p.points(), 0),
-    "pinnacle_pinv": Case(pinv, {}, lambda p: p.domain.grid(26, 26), 0, NETWORK),
-    "pinnacle_hinv": Case(hinv, {}, lambda p: p.domain.grid(5, 13, 13), 0, NETWORK),
+    "unknown_flux": Case(partial(noisy, "unknown_flux"), {}, lambda p: p.domain.grid(41, 7), 0),
+    "layers": Case(partial(noisy, "layers"), {}, lambda p: p.domain.grid(101), 0),
+    "heat_source": Case(partial(noisy, "heat_source"), {}, lambda p: p.points(), 0),
+    "impedance": Case(partial(noisy, "impedance"), {}, lambda p: p.points(), 0),
+    "pinnacle_pinv": Case(partial(noisy, "pinnacle_pinv"), {}, lambda p: p.domain.grid(26, 26), 0, NETWORK),
+    "pinnacle_hinv": Case(partial(noisy, "pinnacle_hinv"), {}, lambda p: p.domain.grid(5, 13, 13), 0, NETWORK),
 }
 
 
