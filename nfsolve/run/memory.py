@@ -17,6 +17,8 @@ def peak_bytes(device: torch.device) -> int:
     """Return the most memory that this process has had: of a GPU what PyTorch took there; 0 where nobody counts it."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
+    with contextlib.suppress(OSError, StopIteration):  # getrusage also counts the program that started this one
+        return _listed("/proc/self/status", "VmHWM:")
     with contextlib.suppress(ImportError):
         import resource
 
@@ -38,8 +40,7 @@ def free_bytes(device: torch.device) -> int | None:
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     with contextlib.suppress(OSError, StopIteration):
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        return 1024 * int(next(line.split()[1] for line in lines if line.startswith("MemAvailable:")))
+        return _listed("/proc/meminfo", "MemAvailable:")
     return None
 
 
@@ -102,6 +103,12 @@ def said(needed: int | None, device: torch.device, count: int = 1) -> tuple[str,
         f"the run will take about {_size(count * needed)} more memory, and {_size(free)} are free: choose fewer points "
         "or a smaller field, or let several machines share the points (torchrun)"
     )
+
+
+def _listed(path: str, name: str) -> int:
+    """Return the bytes that a file of Linux lists in kB under a name."""
+    lines = Path(path).read_text().splitlines()
+    return 1024 * int(next(line.split()[1] for line in lines if line.startswith(name)))
 
 
 def _size(n: float) -> str:

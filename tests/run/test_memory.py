@@ -39,6 +39,14 @@ def test_what_is_foretold_is_taken(case):
     assert 0.6 < said / peak < 1.6
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the memory of a process as Linux tells it")
+def test_the_memory_of_the_program_that_started_a_run_is_not_counted():
+    program = "import torch; from nfsolve.run import memory; print(memory.peak_bytes(torch.device('cpu')))"
+    large = f"x = bytearray(1_500_000_000); import subprocess, sys; subprocess.run([sys.executable, '-c', {program!r}])"
+    done = subprocess.run([sys.executable, "-c", large], capture_output=True, text=True, check=True)
+    assert 1e7 < int(done.stdout) < 1e9
+
+
 def test_what_does_not_fit_is_said_before_the_run(monkeypatch, tmp_path):
     rows = []
     monkeypatch.setattr(memory, "free_bytes", lambda device: 1000)
