@@ -116,7 +116,7 @@ class Field(OnArrays, ABC):
         transformable: Whether a field without a transform takes that of a problem.
 
     Raises:
-        InputError: A size that is not positive, outputs without names, or an argument that the subclass lacks.
+        InputError: No domain, a size that is not positive, outputs without names, or an argument that the subclass lacks.
     """
 
     __signature__: ClassVar[Any] = MergedSignature()
@@ -140,6 +140,11 @@ class Field(OnArrays, ABC):
         name = type(self).__name__
         self.check_options(options)
         check_counts(name, **{k: v for k, v in options.items() if k in SIZES})
+        if not (hasattr(domain, "names") and hasattr(domain, "bounds")):
+            raise InputError(
+                f"the first argument of {name} must be a domain, got {type(domain).__name__}",
+                do=f"write {name}(nfsolve.Box(x=(0, 1))), for example",
+            )
         self.inputs = tuple(domain.names)
         self.outputs, self.depends = output_names(outputs), dependences(outputs, self.inputs)
         self._fixed = _fixed(domain, self.outputs, self.depends)

@@ -104,10 +104,10 @@ class Stage:
             The optimizer.
 
         Raises:
-            InputError: It refuses its options.
+            InputError: It refuses its options, or what is made takes no steps.
         """
         try:
-            return self.optimizer(parameters)
+            made = self.optimizer(parameters)
         except InputError:
             raise
         except (ValueError, TypeError) as error:  # the wording of torch's own optimizers
@@ -116,6 +116,12 @@ class Stage:
                 f"the optimizer {getattr(maker, '__name__', '')} refuses one of its options: {error}",
                 do="give a value that it accepts",
             ) from error
+        if not callable(getattr(made, "step", None)):
+            raise InputError(
+                f"the optimizer of a stage must have a method step(), got {type(made).__name__}",
+                do="write Stage(nfsolve.optim.Adam, steps)",
+            )
+        return made
 
     def rate(self, step: int, used: float = 0.0) -> float:
         """Return the factor on the learning rate.

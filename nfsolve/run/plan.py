@@ -111,7 +111,7 @@ class Plan(Recipe):
                 factorization=build(config["factorization"], trusted),
                 stages=tuple(_recorded_stage(stage, trusted) for stage in config["stages"]),
                 weighting=build(config["weighting"], trusted),
-                run=RunOptions(**config["run"]),
+                run=RunOptions(**config["run"]).over(DEFAULTS),
             )
             if not isinstance(problem, Problem):
                 parameters = dict(build(described["parameters"], trusted))

@@ -298,3 +298,8 @@ def test_a_complex_network_is_what_its_complex_formula_says():
     width = h.shape[1]
     outward = torch.complex(last.weight[:, :width], -last.weight[:, width:])
     assert torch.allclose(field(points()), (h @ outward.T).real + last.bias, rtol=1e-12)
+
+
+def test_a_field_on_what_is_no_domain_is_refused():
+    with pytest.raises(InputError, match="must be a domain, got list"):
+        nf.MLP([torch.zeros(2)])

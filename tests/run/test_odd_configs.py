@@ -72,6 +72,31 @@ def folder(tmp_path_factory):
 @settings(max_examples=15, deadline=None)
 @given(path=st.sampled_from(PLACES), odd=st.sampled_from(ODD))
 def test_a_config_with_an_odd_value_ends_in_a_run_or_a_sentence(folder, path, odd):
+    _check(folder, path, odd)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", PLACES, ids=lambda path: "-".join(map(str, path)))
+def test_each_odd_value_in_each_place_of_a_config_ends_in_a_run_or_a_sentence(folder, path):
+    for odd in ODD:
+        _check(folder, path, odd)
+
+
+@pytest.mark.parametrize(
+    ("path", "odd"),
+    [
+        (("stages", 0, "optimizer"), {"partial": "nfsolve.fields.mlp:MLP"}),
+        (("stages", 1, "optimizer"), {"partial": "nfsolve.fields.mlp:MLP"}),
+        (("stages", 0, "optimizer"), {"partial": "torch.nn:Tanh"}),
+        (("run", "log_every"), REMOVED),
+        (("run", "log_every"), None),
+    ],
+)
+def test_odd_values_that_once_ended_in_a_traceback(folder, path, odd):
+    _check(folder, path, odd)
+
+
+def _check(folder, path, odd):
     run = Path(tempfile.mkdtemp(dir=folder))
     (run / "config.json").write_text(json.dumps(_put(BASE, path, odd)))
     with contextlib.suppress(InputError):
