@@ -1,8 +1,10 @@
 """How one run scales over processes: seconds and bytes of a step, and a model of the cost that is fitted to them.
 
 Writes the part ``speed`` of ``benchmarks/scaling.json``; `scripts.measure_agreement` writes the other one. Processes
-have one thread each; on a machine that does other work, processor seconds of a step are what counts, as waiting for
-others does not enter them. On a quiet machine this command redoes the wall-clock figures too, and says so::
+have one thread each. Rows ``apart`` are runs side by side that share no work and never speak: what the machine itself
+loses to one memory and one clock, which no program gets back. On a machine that does other work, processor seconds of
+a step are what counts, as waiting for others does not enter them. On a quiet machine this command redoes the wall-
+clock figures too, and says so::
 
     python -m scripts.measure_scaling --processes 1 2
 """
@@ -12,6 +14,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,8 +29,8 @@ from scripts.measuring import ONE_THREAD, Row, stamp, whole_scores
 
 GN = partial(nf.optim.GaussNewton, form="parameters", acceleration=0.0, corrections=0)
 SCALED: dict[str, dict[str, Any]] = {
-    "gauss_newton": {"optimizer": GN, "field": partial(nf.MLP, width=20, depth=3), "n_points": 6000, "steps": 3},
-    "adam": {"optimizer": "adam", "field": partial(nf.MLP, width=64, depth=4), "n_points": 12000, "steps": 3},
+    "gauss_newton": {"optimizer": GN, "field": partial(nf.MLP, width=20, depth=3), "n_points": 6000, "steps": 20},
+    "adam": {"optimizer": "adam", "field": partial(nf.MLP, width=64, depth=4), "n_points": 12000, "steps": 20},
 }
 
 
@@ -38,10 +41,13 @@ def timed(kind: str, factor: int) -> dict[str, float]:
     problem = make(n_points=factor * case.pop("n_points"), n_face=100)
     steps = case.pop("steps")
     nf.solve(problem.with_(n_points=200), steps=2, dtype="float64", report=None, **case)  # first calls are slow
-    solution = nf.solve(problem, steps=steps, dtype="float64", report=None, seed=0, log_every=10**6, **case)
-    return {
-        "seconds": solution.seconds / steps,
-        "cpu_seconds": whole_scores(solution)["cpu_seconds"] / steps,
+    short, solution = (
+        nf.solve(problem, steps=n, dtype="float64", report=None, seed=0, log_every=10**6, **case)
+        for n in (steps, 3 * steps)
+    )
+    return {  # of a step alone: loading and scores, which one process does, are in both runs
+        "seconds": (solution.seconds - short.seconds) / (2 * steps),
+        "cpu_seconds": (whole_scores(solution)["cpu_seconds"] - whole_scores(short)["cpu_seconds"]) / (2 * steps),
         "parameters": solution.metrics["parameters"],
         "points": problem.n_points,
         "peak_bytes": solution.metrics["peak_bytes"],
@@ -66,6 +72,16 @@ def launch(count: int, kind: str, factor: int, folder: Path) -> dict[str, Any]:
     return torch.load(file, weights_only=True)
 
 
+def side_by_side(count: int, kind: str, folder: Path) -> dict[str, Any]:
+    """Start runs of one process each at the same time; return the means of what they found."""
+    with ThreadPoolExecutor(count) as pool:
+        places = [folder / f"apart{i}" for i in range(count)]
+        for place in places:
+            place.mkdir(exist_ok=True)
+        found = list(pool.map(lambda place: launch(1, kind, 1, place), places))
+    return {key: sum(one[key] for one in found) / count for key in found[0]}
+
+
 def measured(counts: list[int], folder: Path) -> list[Row]:
     """Return rows of the table: the speed of each number of processes beside that of one."""
     rows = list[Row]()
@@ -73,10 +89,15 @@ def measured(counts: list[int], folder: Path) -> list[Row]:
         one = launch(1, kind, 1, folder)
         rows.append({"case": kind, "scaling": "strong", "processes": 1, **one})
         for count in counts:
-            for scaling, factor in (("strong", 1), ("weak", count)):
-                row = {"case": kind, "scaling": scaling, "processes": count, **launch(count, kind, factor, folder)}
+            found = {
+                "strong": (1 / count, launch(count, kind, 1, folder)),
+                "weak": (1.0, launch(count, kind, count, folder)),
+                "apart": (1.0, side_by_side(count, kind, folder)),
+            }
+            for scaling, (ideal, figures) in found.items():
+                row: Row = {"case": kind, "scaling": scaling, "processes": count, **figures}
                 for clock in ("seconds", "cpu_seconds"):
-                    row[f"efficiency_{clock}"] = one[clock] / row[clock] * factor / count
+                    row[f"efficiency_{clock}"] = one[clock] / row[clock] * ideal
                 rows.append(row)
                 print(row, flush=True)
     return rows
@@ -102,7 +123,7 @@ def model(rows: list[Row]) -> dict[str, Row]:
     """
     fitted: dict[str, Row] = {}
     for kind in SCALED:
-        mine = [row for row in rows if row["case"] == kind]
+        mine = [row for row in rows if row["case"] == kind and row["scaling"] != "apart"]
         if len(mine) < 2:
             continue
         matrix = torch.tensor([[1.0, row["points"] / row["processes"]] for row in mine], dtype=torch.float64)

@@ -116,7 +116,8 @@ class Field(OnArrays, ABC):
         transformable: Whether a field without a transform takes that of a problem.
 
     Raises:
-        InputError: No domain, a size that is not positive, outputs without names, or an argument that the subclass lacks.
+        InputError: No domain, a size that is not positive, outputs without names, or an argument that the subclass
+            lacks.
     """
 
     __signature__: ClassVar[Any] = MergedSignature()

@@ -106,6 +106,15 @@ class Objective(LeastSquares):
         self._drawn_from = self.generator.get_state()
         self._use(problem.sample(data, self._sampler, generator))
 
+    def _sizes_at(self, name: str, rows: Any) -> Tensor:
+        """Return the norm of one residual at each of many points (n,), of which each rank evaluates a part."""
+        n = leading(rows)
+        divides = self.problem.pointwise and name not in self.coupled and n >= self.ranks.count
+        mine = self.ranks.block(n) if divides else slice(0, n)
+        found = self._evaluated(None, {name: part_of(rows, mine.start, mine.stop)}, eagerly=True)[name]
+        sizes = torch.linalg.vector_norm(found, dim=1)
+        return sizes if len(sizes) == n else self.ranks.scatter(sizes, mine, n)
+
     def choose(self, only: str) -> None:
         """Train only the parameters of the field whose names begin with ``only``; empty takes all."""
         super().choose(only)
@@ -119,7 +128,7 @@ class Objective(LeastSquares):
     def resample(self) -> None:
         """Draw new points, rays or a mini-batch."""
         self._drawn_from = self.generator.get_state()
-        state = replace(self._sampler, field=self.system.field, batch=self.batch)
+        state = replace(self._sampler, field=self.system.field, batch=self.batch, sizes=self._sizes_at)
         self._use(self.bound().sample(self.data, state, self.generator))
 
     @contextmanager

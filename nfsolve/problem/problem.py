@@ -48,6 +48,8 @@ class SamplerState:
         points: Factor on the number of points inside the domain (`Stage.points`).
         faces: Factor on the number of points on each side of the domain (`Stage.faces`).
         coarsen: Pixels, voxels or bins that are merged along each side (`Stage.coarsen`).
+        sizes: Residual name, its points (n of them) -> the norm of the residual of the field at each, ``(n,)``, where
+            several processes or little memory ask for more than one evaluation; None leaves it to the problem.
     """
 
     batch: Any = None
@@ -55,6 +57,7 @@ class SamplerState:
     points: float = 1.0
     faces: float | None = None
     coarsen: int = 1
+    sizes: Callable[[str, Any], Tensor] | None = None
 
 
 @dataclass

@@ -439,13 +439,14 @@ class PDE(Problem):
         drawn: Rows,
     ) -> Rows:
         """Choose the points of one residual (RAD), add to those before (RAR-D), or renew the unneeded ones (R3)."""
-        field, before = state.field, state.batch[name]
+        field, before, n = state.field, state.batch[name], len(drawn)
         assert field is not None
 
         def size(rows: Rows) -> Tensor:
+            if state.sizes is not None:
+                return state.sizes(name, rows)
             return torch.linalg.vector_norm(self.residuals(field, {name: rows})[name], dim=1)
 
-        n = len(drawn)
         if self.adaptive == "r3":
             keep = _rows(before, retained(size(before)))
             order = torch.randperm(n, generator=generator)  # faces follow each other in `drawn`
