@@ -7,7 +7,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -86,8 +86,16 @@ class Problem(ABC):
     score: ClassVar[str] = ""
     needs: ClassVar[str] = "nothing"
 
+    def __init_subclass__(cls) -> None:
+        """Give a new default of an inherited parameter its type, without which ``@dataclass`` would not see it."""
+        super().__init_subclass__()
+        inherited = getattr(cls, "__dataclass_fields__", {})
+        for name in vars(cls).keys() & inherited.keys() - inspect.get_annotations(cls).keys():
+            cls.__annotations__ = {**inspect.get_annotations(cls), name: inherited[name].type}
+
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        """Refuse a parameter that the class does not have, in words."""
+        """Refuse a parameter that the class does not have, and a default that would have no effect, in words."""
+        _check_defaults(cls)
         if kwargs:
             check_parameters(cls, kwargs)
         return super().__new__(cls)
@@ -372,6 +380,22 @@ class Problem(ABC):
     def unknown_scalars(self) -> dict[str, Unknown]:
         """Return the parameters that are learned together with the field."""
         return {name: value for name, value in vars(self).items() if isinstance(value, Unknown)}
+
+
+@cache
+def _check_defaults(cls: type[Problem]) -> None:
+    """Refuse new defaults of inherited parameters in a class without ``@dataclass``, where they have no effect."""
+    maker = next(base for base in cls.__mro__ if "__init__" in vars(base))
+    if "__dataclass_params__" not in vars(maker):  # an __init__ of the user's own
+        return
+    for base in cls.__mro__:
+        set_here = [f.name for f in fields(cls) if f.init and f.name in vars(base)]
+        if set_here and "__dataclass_params__" not in vars(base):
+            raise InputError(
+                f"`{base.__name__}` sets {', '.join(set_here)} but is no dataclass, so that this would have no effect"
+                f"{place_of(base)}",
+                do=f"write @dataclass in the line above class {base.__name__}",
+            )
 
 
 def check_parameters(cls: type[Problem], given: Iterable[str] = ()) -> None:

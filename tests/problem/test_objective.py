@@ -1,11 +1,14 @@
 """The objective: what an optimizer sees of a problem and a field."""
 
+from dataclasses import dataclass
+
 import nfsolve as nf
 
 
 def test_candidates_of_adaptive_points_are_evaluated_in_pieces(monkeypatch):
     lengths = []
 
+    @dataclass
     class Heat(nf.PDE):
         domain = nf.Box(t=(0, 1), x=(0, 1))
         unknowns = "u"
