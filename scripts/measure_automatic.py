@@ -45,9 +45,9 @@ def problem_of(case: str, gallery: bool) -> Any:
 
 
 def _own() -> list[Any]:
-    from tests.automatic import cases, more_cases
+    from tests.automatic import cases, later_cases, more_cases
 
-    return [*cases.CASES, *more_cases.CASES]
+    return [*cases.CASES, *more_cases.CASES, *later_cases.CASES]
 
 
 def table(rows: list[Row]) -> str:

@@ -21,6 +21,7 @@ from nfsolve._core.random import generator
 from nfsolve.domains import Front
 from nfsolve.fields import Windows
 from nfsolve.problem import Marched, Recipe, RunOptions, hands_over_slopes, window_of
+from nfsolve.run.beginning import initial_state
 from nfsolve.run.estimate import ErrorEstimate, correct, correctable, default_width, distance, judged
 from nfsolve.run.ladder import COLUMNS, COST, GAIN, UNSEEN, WIDTHS, Trial, recipe_of
 from nfsolve.run.loop import Run
@@ -42,11 +43,13 @@ LONGER = 1.5  # factor on the length of a window after one that left far less th
 EASY = 20.0  # factor by which it must, squared where there is no space, so that a shorter window costs little
 HELPED = 5.0  # factor that half a window must bring to be worth twice as many of them
 SHARE = 0.7  # of the time that is left, that all further windows may take with another choice
+PLENTY = 0.5  # of the time that is left, below which all further windows leave some for a smaller residual
 GRACE = 0.3  # of the time that it may take, that a march may go on for where it ends with that
 TOO_LONG = 4.0  # times what is left, that all further windows would take
 CHEAP = 800  # columns, up to which the time of a window grows no faster than they do
 NOISE = 0.1  # times what the window before leaves, that a state need not be resolved better than
 UNLIKE = 100.0  # factor by which the state must be fitted better for other coordinates than in the window before
+STATED = 1e-4  # error of a fit of the initial state, up to which it says something of the first window
 TURNS = 8  # changes of one window
 TINY = 1e-4  # shortest window, as a part of all times
 LOW = 1e-3  # part of the largest zero residual of the windows so far, to which residuals are related at least
@@ -111,7 +114,7 @@ class AdaptiveMarch:
         self.column = problem.domain.index("t")
         self.start, self.end = problem.domain.bounds[self.column]
         self.tolerance = BEST
-        self.interactions = first.interactions
+        self.interactions, self._trial = first.interactions, first
         self.pieces: list[Piece] = []
         length = (self.end - self.start) / max(first.windows, 1)
         self.choice = Choice(length, first.width, first.scales)
@@ -120,6 +123,7 @@ class AdaptiveMarch:
         self._slopes = hands_over_slopes(problem)
         self._view: tuple[tuple[float, float, tuple[Front, ...]], Any, RelativeResidual] | None = None
         self._zero = 0.0
+        self._took = 0.0  # seconds of the last window with all that was tried
         self._first: Piece | None = None
 
     def left(self) -> float:
@@ -139,7 +143,9 @@ class AdaptiveMarch:
         """March to the end of time; return whether that was reached."""
         at = self.start
         while at < self.end - 1e-12 * (self.end - self.start):
+            begun = time.perf_counter()
             piece, self._first = self._first or self._window(at), None
+            self._took = time.perf_counter() - begun
             much = self.left() > EARLY * self.seconds  # of its time, for something else
             hopeless = piece.relative > (HOPELESS if much else RELAXED * HOPELESS)
             late = self.left() < min(self._rest(piece) - GRACE * self.seconds, 0.0)
@@ -161,7 +167,7 @@ class AdaptiveMarch:
 
     def _rest(self, piece: Piece) -> float:
         """Seconds that windows like one take to the end of time."""
-        return (self.end - piece.end) / piece.choice.length * piece.seconds
+        return (self.end - piece.end) / self.choice.length * (self._took if self.pieces else piece.seconds)
 
     def _accept(self, piece: Piece) -> None:
         factor = EASY if len(piece.choice.scales) > 1 else EASY**2
@@ -173,16 +179,16 @@ class AdaptiveMarch:
         if easy:
             scales = self._scaled(piece.choice.scales, LONGER**0.5, 1.0)
             self.choice = dataclasses.replace(piece.choice, length=LONGER * piece.choice.length, scales=scales)
-        done = (piece.end - self.start) / (self.end - self.start)
-        spent = time.perf_counter() - self.began
-        if spent * (1 - done) / done > self.left() and self.tolerance < HOPELESS / RELAXED:
+        rest = self._rest(piece)
+        if rest > self.left() and self.tolerance < HOPELESS / RELAXED:
             self.tolerance *= RELAXED  # or the end is not reached
+        elif rest < PLENTY * self.left():
+            largest = max(done.relative for done in self.pieces)
+            self.tolerance = min(self.tolerance, max(self.tolerance / RELAXED, largest, BEST))
 
     def _window(self, at: float) -> Piece:
         """Solve the next window, with other choices where its residual is too large."""
-        choices = [self.choice]
-        if self.pieces and len(self.choice.scales) > 1:
-            choices = self._resolving(at, self.choice)
+        choices = self._resolving(at, self.choice) if len(self.choice.scales) > 1 else [self.choice]
         best = self._solve(at, choices[0])
         for choice in choices[1:]:
             if best.relative > self.tolerance and self.left() > 0:
@@ -202,25 +208,43 @@ class AdaptiveMarch:
         """Return choices whose features resolve the state at the start: in plain coordinates, and in stretched ones.
 
         Where a front becomes steeper, stretched ones come first; else the kind of the window before, except where the
-        other one fits the state far better.
+        other one fits the state far better. What has done well for the window before is kept
+        where nothing is stretched or becomes steeper.
         """
-        last = self.pieces[-1]
-        chance = generator(self.plan.run.seed, "state")
-        state = State(self.problem, last.run.field, at, at + choice.length, chance, self._slopes)
-        wanted = max(BEST, NOISE * last.relative)
+        last, chance = self.pieces[-1] if self.pieces else None, generator(self.plan.run.seed, "state")
+        field = last.run.field if last else self._initial(at, choice)
+        if field is None:
+            return [choice]
+        state = State(self.problem, field, at, at + choice.length, chance, self._slopes)
+        if last and last.relative <= self.tolerance and not (state.steepens or last.choice.fronts):
+            return [choice]
+        relative, fronts = (last.relative, last.choice.fronts) if last else (BEST, ())
+        wanted = max(BEST, NOISE * relative)
         fits = state.fits(choice.width, choice.scales, wanted)
         while (left := min(fit.error for fit in fits)) > max(wanted, CLOSE * self.tolerance):
             more = self._more(choice.width)
-            if more is None or not self._is_time_for(self._cost(last, more), at, choice.length, last.relative):
+            if more is None or not self._is_time_for(
+                self._cost(last or self._trial, more), at, choice.length, relative
+            ):
                 break
             finer = state.fits(more, choice.scales, wanted)
             if min(fit.error for fit in finer) > left / HELPED:
                 break
             fits, choice = finer, dataclasses.replace(choice, width=more)
-        like = state.steepens or bool(last.choice.fronts)
+        if not last and min(fit.error for fit in fits) > STATED:  # as it is for few features
+            return [choice]
+        like = state.steepens or bool(fronts)
         unlike = math.inf if state.steepens else UNLIKE
         fits.sort(key=lambda fit: max(fit.error, CLOSE * wanted) * (1 if bool(fit.fronts) == like else unlike))
-        return [dataclasses.replace(choice, fronts=fit.fronts, scales=fit.scales) for fit in fits]
+        found = [dataclasses.replace(choice, fronts=fit.fronts, scales=fit.scales) for fit in fits]
+        return found if last else [*found, self.choice]
+
+    def _initial(self, at: float, choice: Choice) -> nn.Module | None:
+        """Return what the initial conditions say of the first state, where space has one dimension."""
+        if len(choice.scales) != 2:
+            return None
+        view, _ = self._on(at, at + choice.length, ())
+        return initial_state(view, view.load(self.plan.run.device, torch.float64), self.plan.run.seed, choice.scales)
 
     def _better(self, at: float, now: Piece) -> Piece | None:
         """Return the first change of a window that helps, or None."""
@@ -278,9 +302,10 @@ class AdaptiveMarch:
         windows = max((self.end - at) / length, 1.0) if relative <= HOPELESS else 2.0
         return seconds < self.left() and seconds * windows < SHARE * (self.left() + self.later)
 
-    def _cost(self, piece: Piece, width: int) -> float:
+    def _cost(self, piece: Piece | Trial, width: int) -> float:
         """Return about how many seconds a window with another number of features takes."""
-        columns, now = width * len(self.problem.outputs), piece.choice.width * len(self.problem.outputs)
+        k, before = len(self.problem.outputs), piece.choice.width if isinstance(piece, Piece) else piece.width
+        columns, now = width * k, before * k
         return piece.seconds * min(columns, max(CHEAP, now)) / now * (max(columns, CHEAP) / max(now, CHEAP)) ** COST
 
     def _scaled(self, scales: tuple[float, ...], in_time: float, in_space: float) -> tuple[float, ...]:

@@ -1,4 +1,4 @@
-"""Where least squares on random features begins: at the initial values, at all times."""
+"""Where least squares on random features begins: at the initial values, at all times, or at the boundary values."""
 
 import math
 from typing import Any
@@ -9,7 +9,7 @@ from torch import Tensor
 from nfsolve._core.random import generator
 from nfsolve.fields import RandomFeatures
 from nfsolve.optim import LinearLeastSquares
-from nfsolve.problem import PDE, Objective
+from nfsolve.problem import PDE, Objective, SamplerState
 from nfsolve.problem.rows import part_of
 from nfsolve.sampling import sobol
 
@@ -17,6 +17,12 @@ ROWS = 3  # for each feature
 RIDGE = 1e-8
 SOME = 64  # rows of each residual that show whether a problem is linear
 SAME = 1e-10
+FEATURES = 200  # of a fit of the initial conditions
+LOWEST, RUNG, RUNGS = 2.0, 1.4, 16  # bandwidths in space that are tried for it
+FEW = 10  # points inside, which it does not need
+RESOLVED = 1e-10  # residual, relative to that of zero, with which it is done
+WORSE = 100.0  # times the best, at which larger bandwidths are not tried any more
+POWER = 4  # of inverse distances
 EXACT = 1e-3  # part of the loss of zero that initial values may leave
 
 
@@ -25,8 +31,9 @@ def start_at_rest(objective: Objective, seed: int) -> None:
     """Let random features begin with what the conditions at the start of time say, as if nothing moved.
 
     Newton's method from zero may end in a local minimum of a nonlinear problem, or where the equations are at rest
-    whatever the initial values are. Other fields, linear problems, and those without initial conditions, stay as they
-    are.
+    whatever the initial values are; and it cannot begin where they are not finite, as with 1 / u. There, without
+    initial conditions, the features begin with what all faces say. Other fields, linear problems, and those without
+    initial conditions that are finite at zero, stay as they are.
 
     Args:
         objective: Problem, field and points.
@@ -36,11 +43,10 @@ def start_at_rest(objective: Objective, seed: int) -> None:
     field = objective.system.field
     if not (isinstance(field, RandomFeatures) and isinstance(problem, PDE) and problem.pointwise):
         return
-    if "t" not in problem.domain.names:
-        return
-    start = problem.domain.bounds[problem.domain.index("t")][0]
-    faces = {name: c for name, c in problem.conditions().items() if c.kind == "face"}
-    names = [name for name, c in faces.items() if math.isclose(_single(c.sides.get("t")), start, abs_tol=1e-12)]
+    start, names = initial_conditions(problem)
+    at_rest = bool(names)
+    if not at_rest and not is_finite(objective):
+        names = [name for name, c in problem.conditions().items() if c.kind == "face"]
     if not names or is_linear(objective, seed):
         return
     before = objective.theta()
@@ -54,9 +60,79 @@ def start_at_rest(objective: Objective, seed: int) -> None:
     chance = generator(seed, "beginning")
     points = problem.domain.interior(ROWS * field.last.in_features, lambda n, d: sobol(n, d, chance))
     points = points.to(before)
-    still = points.clone()
-    still[:, problem.domain.index("t")] = start
-    field.fit(points, field.raw(still))
+    if at_rest:
+        still = points.clone()
+        still[:, problem.domain.index("t")] = start
+        field.fit(points, field.raw(still))
+    else:
+        sides = torch.cat([objective.batch[name].points for name in names])
+        values = field.raw(sides)
+        field.fit(torch.cat([points, sides]), torch.cat([_between(problem.domain, points, sides, values), values]))
+
+
+def initial_conditions(problem: PDE) -> tuple[float, list[str]]:
+    """Return the start of time, nan where there is no time, and the names of the conditions on it."""
+    if "t" not in problem.domain.names:
+        return math.nan, []
+    start = problem.domain.bounds[problem.domain.index("t")][0]
+    faces = {name: c for name, c in problem.conditions().items() if c.kind == "face"}
+    return start, [n for n, c in faces.items() if math.isclose(_single(c.sides.get("t")), start, abs_tol=1e-12)]
+
+
+@torch.no_grad()
+def initial_state(problem: Any, data: Any, seed: int, scales: tuple[float, ...]) -> RandomFeatures | None:
+    """Fit the conditions at the start of time, and nothing else, to see what features they need.
+
+    Args:
+        problem: The problem, pointwise, with one coordinate besides t.
+        data: What ``problem.load`` gave.
+        seed: Seed of points and features.
+        scales: Bandwidth for each coordinate; that of time is kept.
+
+    Returns:
+        Features of the bandwidth in space that leaves least on other points, or None where none of them leaves little:
+        without initial conditions, or where these are not linear.
+    """
+    _, names = initial_conditions(problem)
+    if not names:
+        return None
+    time = problem.domain.index("t")
+    like, best, found = data["like"], math.inf, None
+    faces = ROWS * FEATURES / problem.n_face
+    for rung in range(RUNGS):
+        scale = tuple(s if i == time else LOWEST * RUNG**rung for i, s in enumerate(scales))
+        made = {"seed": seed, "dtype": like.dtype, "device": like.device}
+        field = RandomFeatures.for_problem(problem, width=FEATURES, scale=scale, **made)
+        objective = Objective(problem, field, data, generator(seed, "initial state"), coupled=frozenset())
+        objective.sample_as(SamplerState(points=FEW / problem.n_points, faces=faces))
+        objective.resample()
+        with objective.restricted(names):
+            zero = float(objective.loss())
+            LinearLeastSquares(objective.parameters).step(objective)
+        objective.resample()
+        with objective.restricted(names):
+            left = (float(objective.loss()) / max(zero, 1e-300)) ** 0.5
+        if left < best:
+            best, found = left, field
+        if best <= RESOLVED or left > WORSE * best:
+            break
+    return found if best <= EXACT else None
+
+
+def _between(domain: Any, points: Tensor, sides: Tensor, values: Tensor) -> Tensor:
+    """Interpolate values at the sides to points inside by inverse distances, so that none leaves their range.
+
+    Shepard, A two-dimensional interpolation function for irregularly-spaced data, Proc. ACM National Conf. (1968) 517.
+    """
+    low, high = torch.tensor(domain.bounds).to(points).T
+    away = torch.cdist((points - low) / (high - low), (sides - low) / (high - low)).clamp(min=1e-9) ** -POWER
+    return (away / away.sum(1, keepdim=True)) @ values
+
+
+@torch.no_grad()
+def is_finite(objective: Objective) -> bool:
+    """Return whether all residuals of a field are finite at the points of the objective."""
+    return all(bool(torch.isfinite(r).all()) for r in objective.residuals().values())
 
 
 @torch.no_grad()
@@ -82,7 +158,7 @@ def is_linear(objective: Objective, seed: int) -> bool:
     one, other, both, none = at(a), at(b), at(a + b), at(torch.zeros_like(a))
     objective.assign(before)
     gap, size = both + none - one - other, one.abs() + other.abs() + none.abs()
-    return bool((gap.abs() <= SAME * size.max()).all())
+    return bool(torch.isfinite(size).all() and (gap.abs() <= SAME * size.max()).all())
 
 
 def _single(value: Any) -> float:

@@ -35,10 +35,12 @@ SPECTRAL = 30.0  # the same where windows of time can be tried instead
 LINEAR = 3  # most steps that a linear problem takes
 STEEP = 5.0  # factor that the last features brought, for which more of them are worth more time
 COST = 2.4  # power of the number of features with which the time of a trial grows
+CHEAP = 0.1  # of the time that is left, up to which trials need no reason
+WELL_ENOUGH = 1e-9  # held-out residual, relative to that of the zero field, from which they do
 RESERVE = 16.0  # times what a trial took, that must be left for larger ones while each axis is tried for itself
 COLUMNS = 3000  # most columns of a least-squares problem
 WIDTHS = {
-    1: (40, 80, 160, 320),
+    1: (40, 80, 160, 320, 640),
     2: (200, 400, 800, 1600, 2400),
     3: (400, 800, 1600, 2400),
     MANY: (400, 800, 1600, 2400),
@@ -210,20 +212,27 @@ class Ladder:
             near: A trial that suggests the bandwidth.
         """
         best: Trial | None = None
-        few = 2 if windows == 1 and not self.interactions else 1
+        few, gained_much = 2 if windows == 1 and not self.interactions else 1, False
         for tried, width in enumerate(WIDTHS.get(self.d, WIDTHS[MANY])):
             if best is not None and (width * self.k > COLUMNS or not self._affordable(best, width)):
                 break
-            if best is not None and cautious and tried >= few and best.relative > SEEN:
+            promising = gained_much or (best is not None and self._is_cheap(best, width))
+            if best is not None and cautious and tried >= few and best.relative > SEEN and not promising:
                 break
             found = self._bandwidth(width, windows, best or near)
             if found is None:
                 continue
-            factor = SPECTRAL if cautious and tried and self.d > 1 and not self.interactions else GAIN
+            factor = GAIN
+            if cautious and tried and self.d > 1 and not self.interactions:
+                factor = SPECTRAL if found.relative <= SEEN else STEEP
             gained = best is None or found.relative < best.relative / factor
+            gained_much = best is not None and found.relative < best.relative / STEEP
             if best is None or found.relative < best.relative:
                 best = found
-            if best.relative <= self.goal or not (gained or best.relative > UNSEEN):
+            if best.relative <= self.goal:
+                break
+            poor = best.relative > UNSEEN or (best.relative > WELL_ENOUGH and self._is_cheap(best, 2 * width))
+            if not (gained or poor):
                 break
         return best
 
@@ -231,6 +240,10 @@ class Ladder:
         """Whether the trials of a width fit, and all windows after them."""
         one = last.seconds * (width / last.width) ** COST
         return (self.tries + (last.windows if last.windows > 1 else 0)) * one < self.left()
+
+    def _is_cheap(self, last: Trial, width: int) -> bool:
+        """Whether the trials of a width take so little that they need no reason."""
+        return last.windows == 1 and self.tries * last.seconds * (width / last.width) ** COST < CHEAP * self.left()
 
     def _bandwidth(self, width: int, windows: int, near: Trial | None) -> Trial | None:
         """Try bandwidths upwards from the smallest, or from that of a smaller trial, then each axis for itself."""
@@ -242,7 +255,8 @@ class Ladder:
         found = self._first_minimum([(s,) * self.d for s in scales], width, windows)
         if self.d == 1 or self.interactions:
             return found
-        if found is None or found.relative > UNSEEN:
+        fewest = self.d > 2 and width == WIDTHS[self.d][0]  # which see little in space, whatever their bandwidth
+        if (found is None or found.relative > UNSEEN) and not fewest:
             found = self._one_fine_axis(width, windows, found)
         return found if found is None or found.relative > UNSEEN else self._by_axis(found)
 

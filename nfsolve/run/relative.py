@@ -13,6 +13,7 @@ from nfsolve._core.random import generator
 from nfsolve.fields import RandomFeatures
 from nfsolve.problem import PDE, Objective
 from nfsolve.problem.rows import leading
+from nfsolve.run.beginning import is_finite, start_at_rest
 from nfsolve.run.heldout import held_out
 from nfsolve.weighting import NTK, Constant, Weighting
 
@@ -41,7 +42,8 @@ class RelativeResidual:
         weights: Weight of each residual.
         coupled: Residuals that couple their points.
         entries: Residual name -> its number of entries at each point.
-        zero: Root of the weighted sum of squares that zero leaves, at least 1e-300.
+        zero: Root of the weighted sum of squares that zero leaves, at least 1e-300; where the equations are not finite
+            at zero, that of a field that only satisfies initial or boundary conditions.
     """
 
     def __init__(self, problem: Any, data: Any, seed: int, stream: str = "trial"):
@@ -51,6 +53,8 @@ class RelativeResidual:
         made = {"seed": seed, "dtype": like.dtype, "device": like.device}
         some = RandomFeatures.for_problem(problem, width=WIDTH, scale=SCALE, **made)
         objective = Objective(problem, some, data, generator(seed, "balance"), weighting=balance(problem))
+        if not is_finite(objective):
+            start_at_rest(objective, seed)
         objective.reweigh(0)
         self.coupled = objective.coupled
         self.entries = {name: n // max(leading(objective.batch[name]), 1) for name, n in objective.sizes.items()}

@@ -155,23 +155,31 @@ class State:
         points = self.domain.interior(POINTS, lambda n, d: sobol(n, d, self.generator))
         points[:, self.t] = self.start
         d = len(low)
-        values, *rows = self._values(points, (), *((i,) for i in range(d)), *((self.t, i) for i in range(d)))
+        values, *rows = self._values(points, (), *((i,) for i in range(d)))
         size = (values.amax(0) - values.amin(0)).clamp(min=1e-6 * float(values.abs().max()) + 1e-300)
-        slopes = torch.stack(rows[:d], 2) / size[:, None] * half  # (n, k, d), in normalised coordinates
-        growth = torch.stack(rows[d:], 2) / size[:, None] * half * self.length  # of the slopes in the window
+        slopes = torch.stack(rows, 2) / size[:, None] * half  # (n, k, d), in normalised coordinates
+        z = (points - low) / half - 1
+        bins = BINS.get(len(self.space), FEW_BINS)
+        along = [i for i in self.space if i in self.domain.space]
+        if not any(_peaks(i, z, slopes, bins, self.domain.periodic) for i in along):
+            return (), False
+        mixed = self._values(points, *((self.t, i) for i in range(d)))
+        growth = torch.stack(mixed, 2) / size[:, None] * half * self.length  # of the slopes in the window
         ends = rows[self.t].gather(0, torch.stack([values.argmax(0), values.argmin(0)]))
         rate = (ends[0] - ends[1]) / size * self.length
         growth = growth - rate[:, None] * slopes  # what only becomes larger does not become steeper
         drift = slopes[:, :, self.t] / half[self.t] * self.length / 2
-        z = (points - low) / half - 1
-        bins = BINS.get(len(self.space), FEW_BINS)
         found = [
-            _along(i, z[:, i], slopes[:, :, i], drift, growth[:, :, i], bins, self.domain.periodic[i])
-            for i in self.space
-            if i in self.domain.space
+            _along(i, z[:, i], slopes[:, :, i], drift, growth[:, :, i], bins, self.domain.periodic[i]) for i in along
         ]
         both = [each for fronts in found for each in fronts]
         return tuple(front for front, _ in both), any(steeper for _, steeper in both)
+
+
+def _peaks(column: int, z: Tensor, slopes: Tensor, bins: int, periodic: tuple[bool, ...]) -> bool:
+    """Whether a state is steep anywhere along a coordinate, before it is asked where that goes."""
+    still = torch.zeros_like(slopes[:, :, column])
+    return bool(_along(column, z[:, column], slopes[:, :, column], still, still, bins, periodic[column]))
 
 
 def _along(

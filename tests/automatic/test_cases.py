@@ -5,10 +5,10 @@ import torch
 
 from nfsolve._core.random import generator
 from nfsolve.problem.problem import SamplerState
-from tests.automatic import cases, more_cases
+from tests.automatic import cases, later_cases, more_cases
 from tests.automatic.trajectories import RIGHT
 
-CASES = [*cases.CASES, *more_cases.CASES]
+CASES = [*cases.CASES, *more_cases.CASES, *later_cases.CASES]
 BY_SCIPY = {
     "VanDerPol": "van_der_pol",
     "Predators": "predators",

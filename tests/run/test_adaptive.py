@@ -83,3 +83,30 @@ def test_windows_of_their_own_are_plain_data():
 @pytest.mark.parametrize(("width", "more"), [(40, 80), (100, 160), (320, 640), (3000, None)])
 def test_the_next_number_of_features_is_larger_and_fits(width, more):
     assert march(SwitchesLate(), width=width)[0]._more(width) == more
+
+
+@dataclass
+class Ripples(PDE):
+    domain = Box(t=(0, 1), x=(0, 1))
+    unknowns = "u"
+
+    @interior
+    def waves(self, u_tt, u_xx):
+        return u_tt - u_xx
+
+    @face(t=0)
+    def start(self, u, u_t, x):
+        return torch.cat([u - torch.sin(9.42477796076938 * x), u_t], -1)
+
+    @face(x=(0, 1))
+    def ends(self, u):
+        return u
+
+
+def test_a_window_keeps_the_bandwidth_that_did_well_where_nothing_becomes_steeper():
+    plan = Plan.of(Ripples().recipe(), RunOptions(seed=0, device="cpu"))
+    marching = AdaptiveMarch(Ripples(), Trial(200, (4.0, 8.0), 4, 0, 1e-3, 1, 0.1), plan, 300.0, lambda _: None)
+    marching.tolerance = 1e-6
+    assert marching.go()
+    assert len(marching.pieces) > 2
+    assert len({piece.choice.scales[1] for piece in marching.pieces}) == 1

@@ -17,7 +17,7 @@ from nfsolve.run.relative import RelativeResidual
 from problems.pde.convection import Convection
 from problems.pde.poisson import Poisson
 from problems.signals.image import ImageFit
-from tests.automatic import cases
+from tests.automatic import cases, later_cases
 
 
 @dataclass
@@ -248,3 +248,9 @@ def test_the_estimate_of_an_unknown_that_is_zero_is_absolute():
     solution = nf.solve(WithoutSecond(), report=None, time_limit=60)
     assert solution.metrics["error_estimate"] < 1e-9
     assert solution.metrics["error_estimate/v"] < 1e-12
+
+
+def test_features_are_not_given_up_where_more_of_them_cost_nothing():
+    solution = nf.solve(later_cases.InnerLayer(), time_limit=300, report=None)
+    assert solution.decisions[-1].startswith("least squares on")
+    assert solution.metrics["relative_l2"] < 1e-9
