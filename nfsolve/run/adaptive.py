@@ -372,12 +372,16 @@ class AdaptiveMarch:
         plan = plan.with_run(windows=len(self.pieces))
         return March(self.problem, plan, folder, report).finished([piece.run for piece in self.pieces])
 
-    def costs(self) -> float:
+    def costs(self, more: float = WIDER) -> float:
         """Return about how many seconds an estimate takes: one step with more features in each window."""
-        return sum(piece.seconds / max(piece.run.steps, 1) for piece in self.pieces) * WIDER**COST
+        return sum(piece.seconds / max(piece.run.steps, 1) for piece in self.pieces) * more**COST
 
-    def estimate(self) -> ErrorEstimate:
-        """Estimate the error of the whole by a linearised correction in each window, handed over to the next."""
+    def estimate(self, more: float = WIDER) -> ErrorEstimate:
+        """Estimate the error of the whole by a linearised correction in each window, handed over to the next.
+
+        Args:
+            more: How many times the features of a window its correction has; 1.5 or less.
+        """
         boths: list[nn.Module] = []
         before = after = zero = 0.0
         for piece in self.pieces:
@@ -385,7 +389,7 @@ class AdaptiveMarch:
             view = window_of(self.problem, piece.start, piece.end, before_it, piece.choice.fronts)
             data = view.load(self.plan.run.device, torch.float64)
             measure = RelativeResidual(view, data, self.plan.run.seed, "estimate")
-            width = max(default_width(self.problem) // 2, round(WIDER * piece.choice.width))
+            width = max(default_width(self.problem) // 2, round(more * piece.choice.width))
             scales = self._scaled(piece.choice.scales, RICHER, RICHER)
             basis = {"width": width, "scale": scales, "interactions": self.interactions}
             both = correctable(view, piece.run.field, data, self.plan.run.seed, basis)

@@ -40,6 +40,8 @@ MORE = 0.5  # and of what is left where more features bring much
 GOAL = 1e-12  # held-out residual, relative to that of the zero field, at which nothing is left to gain
 GOOD = 1e-6  # held-out residual, relative to that of the zero field, of a solution that needs no network
 ESTIMATE = 0.15  # of the time limit that the estimate may add
+CORRECTIONS = (1.5, 1.2, 1.0)  # times the features of a window, that its correction has, where there is the time
+SURE = 1.4  # times what a correction is foretold to take
 NO_TIME = ErrorEstimate({}, False, "not available: there was no time for a second solution", math.nan)
 PROBE = 0.3  # of what is left, that the first of several windows may take
 POOR = 1e-5  # held-out residual of it, relative to that of the zero field, above which a network comes first
@@ -292,10 +294,11 @@ class Automatic:
         return error_estimate(problem, solution.field, solution.data, seed, bases)
 
     def _estimate_march(self, march: AdaptiveMarch) -> ErrorEstimate:
-        if not self._is_time_for(march.costs()):
+        more = next((factor for factor in CORRECTIONS if self._is_time_for(SURE * march.costs(factor))), None)
+        if more is None:
             return NO_TIME
         march.seconds = time.perf_counter() - march.began + self.left() + ESTIMATE * self.limit
-        return march.estimate()
+        return march.estimate(more)
 
     def _is_time_for(self, seconds: float) -> bool:
         """Whether an estimate fits in what is left of the limit, and what it may add to it."""
