@@ -12,6 +12,7 @@ from nfsolve.domains import Domain
 from nfsolve.plot.measurement import named
 from nfsolve.plot.panels import array
 from nfsolve.plot.pde import bound, living, residual_size
+from nfsolve.plot.resolved import axis_label, resolved_bounds
 from nfsolve.plot.views import View, across_and_fixed
 from nfsolve.problem import PDE, Measurement, OperatorPDE
 from nfsolve.problem.operator.families import as_read, several
@@ -151,8 +152,13 @@ def _pde(solution: Solution) -> Explorer:
     reference: Reference | None = data.get("reference")
     stored = reference is not None and bool(reference.sizes) and not hasattr(problem, "exact")
     counts, note = _counts(domain, axes, fixed)
+    bounds = list(domain.bounds)
+    if not stored:
+        drawn = [lambda points: in_pieces(solution.field, points.to(data["like"]))]
+        ends = resolved_bounds(domain, drawn, {i: counts[i] for i in axes})
+        bounds = [ends.get(i, known) for i, known in enumerate(bounds)]
     lines, places = [], []
-    for i, (low, high) in enumerate(domain.bounds):
+    for i, (low, high) in enumerate(bounds):
         size = reference.sizes[i] if stored and reference is not None and reference.sizes else counts[i]
         place = np.unique(np.linspace(0, size - 1, min(counts[i], size)).round().astype(int))
         place = np.array([size // 2]) if counts[i] == 1 else place
@@ -162,7 +168,7 @@ def _pde(solution: Solution) -> Explorer:
     grid = np.stack(np.meshgrid(*lines, indexing="ij"), -1).reshape(-1, len(lines))
     points = torch.from_numpy(grid)
     inside = domain.contains(points)
-    view = View(points[inside], tuple(range(len(lines))), "", tuple(map(len, lines)), inside)
+    view = View(points[inside], tuple(range(len(lines))), "", tuple(bounds), tuple(map(len, lines)), inside)
 
     def table(values: np.ndarray) -> np.ndarray:
         whole = values.reshape(view.shape or ())
@@ -192,7 +198,7 @@ def _pde(solution: Solution) -> Explorer:
             size = residual_size(solution, with_values, name, view)
             if size is not None:
                 quantities.append(Quantity(f"|residual {name}|", table(size), "log"))
-    named_axes = [Axis(domain.names[i], lines[i]) for i in range(len(lines))]
+    named_axes = [Axis(axis_label(domain, i, bounds[i]), lines[i]) for i in range(len(lines))]
     return Explorer([named_axes[i] for i in axes], [named_axes[i] for i in order if i in fixed], quantities, note)
 
 

@@ -16,10 +16,11 @@ WORDS = {
     "cgls": "CGLS",
     "wiener": "Wiener filter",
     "tikhonov": "Tikhonov",
-    "gauss": "Gauss",
-    "newton": "Newton",
+    "gauss newton": "Gauss-Newton",
+    "zero filled": "zero-filled",
+    "input output": "hybrid input-output",
 }
-"""words of the keys of classical methods that pictures write in another way"""
+"""Keys of classical methods, or words in them, that pictures write in another way."""
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,7 +36,7 @@ def measurement_picture(solution: Any) -> "Figure":
         Images above their errors; of a line curves, of a volume the middle slice, of several unknowns the first.
     """
     problem, data = solution.problem, solution.data
-    images = {"field": problem.on_grid(solution.field, data)}
+    images = {"neural field": problem.on_grid(solution.field, data)}
     images |= {named(name): other.image for name, other in classical_images(data).items()}
     truth = data.get("truth")
     across = len(images) + 1
@@ -56,12 +57,27 @@ def measurement_picture(solution: Any) -> "Figure":
             _draw(axes[1, column], errors[name], f"error of\n{name}", None, colours)
     if true is not None:
         _draw(axes[0, 0], true, "truth", None)
+    _label(axes, problem, planes["neural field"].ndim, true is not None)
     return figure
+
+
+def _label(axes: Any, problem: Any, dimensions: int, known: bool) -> None:
+    """Name the unknown at the last colour bar of each row, and the coordinates at its first image."""
+    names, first = problem.domain.names, axes[0, 0 if known else 1]
+    if dimensions == 1:
+        for panel in axes.flat:
+            if panel.get_title() and panel.get_title() != "history":
+                panel.set(xlabel=f"cell along {names[0]}", ylabel=problem.unknowns.split()[0])
+        return
+    first.set(ylabel=names[-2], xlabel=names[-1])
+    for panel, what in zip(axes[:, -1], ("", "error of "), strict=False):
+        panel.child_axes[-1].set_ylabel(what + problem.unknowns.split()[0])
 
 
 def named(key: str) -> str:
     """Return the name of a classical method."""
-    return " ".join(WORDS.get(word, word) for word in key.split("_"))
+    words = key.replace("_", " ")
+    return WORDS.get(words) or " ".join(WORDS.get(word, word) for word in words.split())
 
 
 def _plane(image: Tensor, shape: tuple[int, ...]) -> np.ndarray:

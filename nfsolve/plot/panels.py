@@ -231,7 +231,8 @@ def phase_panel(
     axes.set(title="phase space", xlabel=names[0], ylabel=names[1])
     if len(names) == 3:
         axes.set_zlabel(names[2])
-    axes.legend(fontsize="small")
+    # beside the panel, where it covers no path
+    axes.legend(fontsize="small", loc="center left", bbox_to_anchor=(1.25 if len(names) == 3 else 1.02, 0.5))
 
 
 def history_panel(axes: "Axes", history: list[dict[str, Any]], score: str | None = None) -> None:

@@ -24,6 +24,7 @@ from nfsolve.plot.panels import (
     slices_panel,
     streamlines_panel,
 )
+from nfsolve.plot.resolved import axis_label
 from nfsolve.plot.views import View, line, time_of, views
 from nfsolve.problem.pde.conditions import arguments
 from nfsolve.problem.pde.evaluate import in_pieces
@@ -56,9 +57,13 @@ def pde_picture(solution: Solution) -> "Figure":
     """
     problem = solution.problem
     assert isinstance(problem, PDE)
-    shown = views(problem, solution.data)
     like = solution.data["like"]
-    values = [living(problem, view, in_pieces(solution.field, view.points.to(like)).cpu()) for view in shown]
+
+    def field(points: Tensor) -> Tensor:
+        return in_pieces(solution.field, points.to(like)).cpu()
+
+    shown = views(problem, solution.data, field)
+    values = [living(problem, view, field(view.points)) for view in shown]
     rows = [row for i in range(len(problem.outputs)) for row in _unknown(solution, i, shown, values)]
     sizes, end = (
         _phases(problem, shown, values) + _flow(problem, shown, values) + _residuals(solution, shown),
@@ -162,10 +167,14 @@ def _timed(problem: PDE, view: View) -> bool:
     return view.axes[0] not in problem.domain.space
 
 
+def _named(problem: PDE, view: View) -> list[str]:
+    """Return the labels of the axes of a view."""
+    return [axis_label(problem.domain, i, ends) for i, ends in zip(view.axes, view.bounds, strict=True)]
+
+
 def _slices(axes: "Axes", problem: PDE, view: View, name: str, u: np.ndarray, v: np.ndarray | None) -> None:
-    domain = problem.domain
-    names, bounds = ([known[i] for i in view.axes] for known in (domain.names, domain.bounds))
-    slices_panel(axes, u, v, bounds, names, name)
+    names = [problem.domain.names[view.axes[0]], _named(problem, view)[1]]  # the first is named in a legend
+    slices_panel(axes, u, v, view.bounds, names, name)
 
 
 def _curve_panel(axes: "Axes", problem: PDE, view: View, name: str, u: np.ndarray, v: np.ndarray | None) -> None:
@@ -174,7 +183,7 @@ def _curve_panel(axes: "Axes", problem: PDE, view: View, name: str, u: np.ndarra
     if v is not None:
         axes.plot(x, v[order], "k", lw=4, alpha=0.3, ls=style["ls"], marker=style["marker"], label="reference")
     axes.plot(x, u[order], "C3", lw=1.2, label="solution", **style)
-    axes.set(title=name, xlabel=problem.domain.names[view.axes[0]], ylabel=name)
+    axes.set(title=name, xlabel=_named(problem, view)[0], ylabel=name)
     if v is not None:
         axes.legend(fontsize="small")
 
@@ -186,7 +195,7 @@ def _log_curve_panel(axes: "Axes", problem: PDE, view: View, curves: dict[str, n
     for name, values in known.items():
         axes.semilogy(x, np.where(values[order] > 0, values[order], np.nan), label=name, lw=1.2, **style)
     zero = ", ".join(name for name in curves if name not in known)
-    axes.set(title=f"{title} (zero: {zero})" if zero else title, xlabel=problem.domain.names[view.axes[0]])
+    axes.set(title=f"{title} (zero: {zero})" if zero else title, xlabel=_named(problem, view)[0])
     if len(known) > 1:
         legend_below(axes)
 
@@ -204,7 +213,7 @@ def _along(view: View) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
 def _values_panel(axes: Any, problem: PDE, view: View, values: np.ndarray, title: str, scale: dict[str, Any]) -> None:
     """Draw values over a plane, or at scattered points of a plane or of space."""
     domain = problem.domain
-    names, bounds = ([known[i] for i in view.axes] for known in (domain.names, domain.bounds))
+    names, bounds = _named(problem, view), view.bounds
     if view.shape is not None:
         extent = (*bounds[0], *bounds[1])
         shown = axes.imshow(values.T, origin="lower", extent=extent, aspect="auto", **scale)
@@ -253,10 +262,12 @@ def _flow(problem: PDE, shown: list[View], values: list[Tensor]) -> "list[Panel]
             together = problem.lives.get(u) == problem.lives.get(v)
             if together and {u, v} <= set(outputs) and any({f"{u}_{x}", f"{v}_{y}"} <= wanted for wanted in methods):
                 flow = [view.arrange(table[:, outputs.index(name)]) for name in (u, v)]
-                bounds = [problem.domain.bounds[i] for i in view.axes]
                 said = f"streamlines of ({u}, {v})" + (f", {view.label}" if view.label else "")
                 found.append(
-                    (partial(streamlines_panel, u=flow[0], v=flow[1], bounds=bounds, names=(x, y), title=said), None)
+                    (
+                        partial(streamlines_panel, u=flow[0], v=flow[1], bounds=view.bounds, names=(x, y), title=said),
+                        None,
+                    )
                 )
     return found
 

@@ -1,5 +1,6 @@
 """Where a solution is drawn: the line or plane of its domain, slices of it at stated places, or its points."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from nfsolve._core.coordinates import TIMES
 from nfsolve._core.random import generator
 from nfsolve.domains import Domain
 from nfsolve.plot.panels import array
+from nfsolve.plot.resolved import resolved_bounds
 from nfsolve.problem.pde.evaluate import as_field
 from nfsolve.problem.pde.pde import PDE
 from nfsolve.problem.pde.sample import Reference
@@ -29,6 +31,7 @@ class View:
         points: Points ``(n, d)`` in the domain, float64.
         axes: Columns of the coordinates along the axes of the picture, one to three.
         label: Where the other coordinates are, in words; empty where there are no others.
+        bounds: Bounds along the axes, closer than the domain's where waves are short (`resolved_bounds`).
         shape: Points along each axis of a grid, or None for scattered points.
         inside: For each point of the grid whether it is one of ``points``, bool ``(prod(shape),)``.
         reference: Reference values ``(n, k)``, or None.
@@ -37,6 +40,7 @@ class View:
     points: Tensor
     axes: tuple[int, ...]
     label: str
+    bounds: tuple[tuple[float, float], ...]
     shape: tuple[int, ...] | None = None
     inside: Tensor | None = None
     reference: Tensor | None = None
@@ -55,21 +59,27 @@ def time_of(domain: Domain) -> int | None:
     return next((i for i, name in enumerate(domain.names) if name in TIMES), None)
 
 
-def views(problem: PDE, data: dict[str, Any]) -> list[View]:
+def views(problem: PDE, data: dict[str, Any], field: Callable[[Tensor], Tensor] | None = None) -> list[View]:
     """Choose where to draw a solution.
 
     Args:
         problem: A PDE.
         data: What it loaded, with its reference.
+        field: Points ``(n, d)``, float64, to values ``(n, k)``, to see whether its waves can be shown.
 
     Returns:
         A line or a plane of one or two coordinates; of more, planes through the domain: two coordinates of space (or
         time and space) run, time is at its start, middle and end or a third coordinate at three places, and the
-        others are in their middle. Of a cloud its points.
+        others are in their middle. Of a cloud its points. Where waves are too short for the points of a grid, the
+        middle of a coordinate.
     """
     domain: Domain = problem.domain
     reference: Reference | None = data.get("reference")
     axes, fixed = across_and_fixed(domain)
+    drawn = [] if field is None else [field]
+    if reference is not None and (known := getattr(problem, "exact", None)) is not None:
+        drawn.append(as_field(known, domain.names))
+    ends: dict[int, tuple[float, float]] | None = None
     found = []
     for at in _values(domain, fixed):
         if not domain.solid:
@@ -77,7 +87,8 @@ def views(problem: PDE, data: dict[str, Any]) -> list[View]:
         elif reference is not None and reference.sizes and not hasattr(problem, "exact"):
             found.append(_stored(domain, axes, at, reference))
         else:
-            found.append(_grid(domain, axes, at))
+            ends = ends or resolved_bounds(domain, drawn, dict.fromkeys(axes, ALONG[len(axes)]))
+            found.append(_grid(domain, axes, at, ends))
     found = [view for view in found if len(view.points)]
     if reference is not None and (known := getattr(problem, "exact", None)) is not None:
         exact = as_field(known, domain.names)
@@ -135,17 +146,23 @@ def _label(domain: Domain, at: dict[int, float]) -> str:
     return ", ".join(f"{domain.names[i]} = {value:.4g}" for i, value in at.items())
 
 
-def _grid(domain: Domain, axes: tuple[int, ...], at: dict[int, float]) -> View:
-    """Lay a grid over the axes at fixed values of the others."""
-    n = ALONG[len(axes)]
-    runs = [torch.linspace(*domain.bounds[i], n, dtype=torch.float64) for i in axes]
+def _whole(domain: Domain, axes: tuple[int, ...]) -> tuple[tuple[float, float], ...]:
+    return tuple(domain.bounds[i] for i in axes)
+
+
+def _grid(
+    domain: Domain, axes: tuple[int, ...], at: dict[int, float], ends: dict[int, tuple[float, float]] | None = None
+) -> View:
+    """Lay a grid over the axes, or the part of them between their ends, at fixed values of the others."""
+    n, bounds = ALONG[len(axes)], tuple(ends[i] for i in axes) if ends else _whole(domain, axes)
+    runs = [torch.linspace(*part, n, dtype=torch.float64) for part in bounds]
     over = torch.stack(torch.meshgrid(*runs, indexing="ij"), -1).reshape(-1, len(axes))
     points = torch.empty(len(over), len(domain.names), dtype=torch.float64)
     points[:, list(axes)] = over
     for i, value in at.items():
         points[:, i] = value
     inside = domain.contains(points)
-    return View(points[inside], axes, _label(domain, at), (n,) * len(axes), inside)
+    return View(points[inside], axes, _label(domain, at), bounds, (n,) * len(axes), inside)
 
 
 def _stored(domain: Domain, axes: tuple[int, ...], at: dict[int, float], reference: Reference) -> View:
@@ -164,7 +181,8 @@ def _stored(domain: Domain, axes: tuple[int, ...], at: dict[int, float], referen
     inside = table.reshape(-1) >= 0
     rows = table.reshape(-1)[inside]
     grid, exact = reference.points.cpu().double(), reference.values.cpu()
-    return View(grid[rows], axes, _label(domain, at), tuple(table.shape), inside, exact[rows])
+    label, bounds = _label(domain, at), _whole(domain, axes)
+    return View(grid[rows], axes, label, bounds, tuple(table.shape), inside, exact[rows])
 
 
 def _scattered(domain: Domain, axes: tuple[int, ...], at: dict[int, float]) -> View:
@@ -173,4 +191,4 @@ def _scattered(domain: Domain, axes: tuple[int, ...], at: dict[int, float]) -> V
     points = domain.interior(SCATTERED, lambda n, d: sobol(n, d, chance)).unique(dim=0)
     for i, value in at.items():
         points[:, i] = value
-    return View(points.unique(dim=0), axes, _label(domain, at))
+    return View(points.unique(dim=0), axes, _label(domain, at), _whole(domain, axes))

@@ -46,7 +46,8 @@ def cone_picture(volumes: dict[str, Tensor], grid: VoxelGrid) -> "Figure":
             if column == 0:
                 axes[row, 0].set(xlabel=names[0], ylabel=names[1])
             if row == 2 and options is not shown[column - 1][2]:
-                figure.colorbar(image, ax=axes[2, column], location="bottom", shrink=0.9)
+                bar = figure.colorbar(image, ax=axes[2, column], location="bottom", shrink=0.9)
+                bar.set_label("per unit of length")
     return figure
 
 

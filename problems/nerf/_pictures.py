@@ -119,7 +119,8 @@ def _view_panels(axes: list[Any], renderer: Renderer, test: Photographs, view: i
         shown = ax.imshow(panels.array(values), **options)
         ax.set(title=title, xticks=[], yticks=[])
         if options:
-            ax.figure.colorbar(shown, ax=ax, shrink=0.7, location="bottom", pad=0.02)
+            what = "mean of the channels" if title.startswith("colour") else "distance along the ray"
+            ax.figure.colorbar(shown, ax=ax, shrink=0.7, location="bottom", pad=0.02, label=what)
 
 
 def depth_as_gray(seen: Seen) -> Tensor:

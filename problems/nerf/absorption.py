@@ -101,10 +101,11 @@ class NeRFAbsorption(Radiance):
         seen = self.trained_renderer(field, data).render_view(data["test"], 0).rgb[..., 0]
         exact = data["test"].image(0)[..., 0]
         score = f"rendered, {psnr(seen, exact):.1f} dB"
-        self._row([axes[name] for name in "abc"], exact, seen, "held-out view 1", score)
+        self._row([axes[name] for name in "abc"], exact, seen, "held-out view 1", score, "share of light")
         points, size = self._cut(data)
         mu, truth = (plane.reshape(size) for plane in (field(points), phantom_values(SHEPP_LOGAN_3D, points)))
-        self._row([axes[name] for name in "def"], truth, mu, "attenuation, cut at z = 0", "field")
+        attenuation = "attenuation, cut at z = 0"
+        self._row([axes[name] for name in "def"], truth, mu, attenuation, "field", "per unit of length")
         panels.history_panel(axes["k"], history, "psnr_heldout")
         return figure
 
@@ -116,7 +117,7 @@ class NeRFAbsorption(Radiance):
         points = torch.stack([columns, rows, torch.zeros_like(rows)], -1).reshape(-1, 3)
         return points.to(data["volume"]["points"]), rows.shape
 
-    def _row(self, axes: list[Any], exact: Tensor, found: Tensor, title: str, score: str) -> None:
+    def _row(self, axes: list[Any], exact: Tensor, found: Tensor, title: str, score: str, unit: str) -> None:
         off = (found - exact).abs()
         limits = {"vmin": 0, "vmax": float(exact.max()), "cmap": "gray"}
         shown = (
@@ -127,7 +128,7 @@ class NeRFAbsorption(Radiance):
         for ax, (values, name, options) in zip(axes, shown, strict=True):
             image = ax.imshow(panels.array(values), **options)
             ax.set(title=name, xticks=[], yticks=[])
-            ax.figure.colorbar(image, ax=ax, shrink=0.8)
+            ax.figure.colorbar(image, ax=ax, shrink=0.8, label=unit)
 
     def recipe(self) -> Recipe:
         """A small network on trainable grids."""

@@ -171,7 +171,7 @@ class AudioFit(Problem):
         axes[0, 0].plot(seconds, wave, "k", lw=0.6, alpha=0.4, label="clip")
         axes[0, 0].plot(seconds, sound, "C0", lw=0.6, label="field")
         axes[0, 0].set(title=f"waveform{channel},\n{given.sum()} of {len(wave)} samples given", ylim=(-1.2, 1.2))
-        axes[0, 0].legend(loc="upper right", fontsize="small")
+        panels.legend_below(axes[0, 0])
         axes[0, 1].plot(seconds, sound - wave, "C3", lw=0.6)
         names = {"psnr": "given", "psnr_heldout": "held-out"}
         said = ", ".join(f"{label} {scores[key]:.1f} dB" for key, label in names.items() if key in scores)
