@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -24,7 +25,7 @@ from problems.pde.burgers import Burgers
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
-PLACEHOLDERS = re.compile(r"\b(DIR|FOLDER|FILE|NAME|VALUE|WHAT)\b|mine\.|scan\.npz|my_burgers|my_problem|\.\.\.")
+UNFINISHED = re.compile(r"\b(NAME|VALUE|WHAT|N)\b|\.\.\.| [a-z]*\||^nfsolve (eval|show|compare)$")  # forms of one
 
 
 def blocks(document: Path) -> list[tuple[int, str]]:
@@ -34,19 +35,18 @@ def blocks(document: Path) -> list[tuple[int, str]]:
     return [(text[: match.start(1)].count("\n"), match[1]) for match in found]
 
 
-def commands() -> Iterator[str]:
-    """Yield the commands of all documents, lines and inline code, without comments and placeholders."""
+def commands(programs: str) -> Iterator[str]:
+    """Yield the commands of all documents that begin with one of some programs, lines and inline code."""
     for document in DOCUMENTS:
         if document.parent.name == "gallery":  # made from docstrings, and from commands that were run
             continue
         text = document.read_text()
         fenced = "\n".join(re.findall(r"^```bash\n(.*?)^```", text, re.M | re.S))
-        lines = re.findall(r"^    (nfsolve [^\n]*)", text, re.M) + re.findall(r"^(nfsolve [^\n]*)", fenced, re.M)
-        lines += re.findall(r"`(nfsolve [^`]*)`", text)
-        for line in lines:
-            plain = line.partition("#")[0].strip()
-            if not PLACEHOLDERS.search(plain):
-                yield " ".join(plain.split())
+        for place, where in ((r"^    (%s)", text), (r"^(%s)", fenced), (r"`(%s)`", text)):
+            for line in re.findall(place % rf"(?:NFSOLVE_DATA=\S+ )?(?:{programs}) [^\n`]*", where, re.M):
+                plain = line.partition("#")[0].strip().rstrip(";")
+                if not UNFINISHED.search(plain):
+                    yield " ".join(plain.split())
 
 
 @pytest.fixture
@@ -86,17 +86,96 @@ def test_code_runs_as_printed(document, quick, monkeypatch):
 
 def test_documents_with_code_are_found():
     assert {"README.md", "contract.md"} <= {document.name for document in WITH_CODE}
-    assert len(set(commands())) > 15
+    assert len(set(commands("nfsolve"))) > 60
 
 
-@pytest.mark.parametrize("command", sorted(set(commands())))
-def test_commands_are_understood(command):
+def test_the_readme_is_one_page():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """Make a folder with all that the commands of the documents name: problems, data, finished runs."""
+    folder = tmp_path_factory.mktemp("place")
+    assert run_cli(["new", str(folder / "my_problem.py")]) == 0
+    (folder / "my_burgers.py").write_text(first_block())
+    (folder / "my_script.py").write_text("")
+    x = np.linspace(0, 1, 8)
+    np.savez(folder / "mine.npz", f=np.outer(np.arange(40), x), x=x, s=np.outer(np.arange(40), x**2))
+    blur = blocks(ROOT / "docs" / "tutorials" / "measurement.md")[0][1].partition("solution =")[0]
+    (folder / "my_blur.py").write_text(blur)
+    torch.save({"x": torch.rand(40, 8), "y": torch.rand(40, 8)}, folder / "mine.pt")
+    few = ["--steps", "2", "--device", "cpu"]
+    for name in ("DIR", "A", "B", "burgers"):
+        words = ["burgers", "--n-points", "60", *few] if name == "burgers" else ["poisson", "--n-points", "20", *few]
+        assert run_cli(["run", *words, "--out", str(folder / "runs" / name)]) == 0
+    return folder
+
+
+COMMANDS = sorted(set(commands("nfsolve")))
+RUNS = [c for c in COMMANDS if c.startswith("nfsolve run ") and "--resume" not in c]
+READS = [
+    c for c in COMMANDS if c.split()[1] in ("list", "doctor", "new", "show", "report", "eval", "cite", "completion")
+]
+READS += [c for c in COMMANDS if c.startswith("nfsolve compare") and "--axis" not in c]
+
+
+@pytest.mark.parametrize("command", RUNS)
+def test_commands_are_understood(command, place, monkeypatch):
+    monkeypatch.chdir(place)
+    _, _, what, *words = shlex.split(command.replace("--pairs FILE", "--pairs mine.npz"))
+    _, words = take_log(words)
+    if what == "--help" or "--help" in words:
+        return
+    request = read_request(find(what), words, "nfsolve run")
+    assert request.options["run"]
+
+
+@pytest.mark.parametrize("command", READS)
+def test_commands_that_do_not_train_do_what_they_say(command, place, monkeypatch, tmp_path):
+    (tmp_path / "runs").symlink_to(place / "runs")
+    for file in place.glob("*.*"):
+        (tmp_path / file.name).symlink_to(file)
+    monkeypatch.chdir(tmp_path)
+    verb, *words = shlex.split(command)[1:]
+    words = ["runs/DIR" if word == "DIR" else word for word in words]
+    if verb == "new":
+        (tmp_path / words[0]).unlink(missing_ok=True)
+        monkeypatch.delitem(sys.modules, Path(words[0]).stem, raising=False)
+    assert run_cli([verb, *words]) == 0
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c not in RUNS and c not in READS])
+def test_other_commands_have_the_options_that_they_are_given(command):
     _, verb, *words = shlex.split(command)
-    assert f"  {verb}" in importlib.import_module("nfsolve.cli.commands").__dict__["USAGE"]
-    if verb == "run" and words and not words[0].startswith("-") and "--help" not in words:
-        _, words = take_log(words)
-        request = read_request(find(words[0]), words[1:], "nfsolve run")
-        assert request.options["run"]
+    usage = importlib.import_module("nfsolve.cli.commands").__dict__["USAGE"]
+    assert f"  {verb}" in usage
+    places = [*(ROOT / "nfsolve/cli").glob("*.py"), *(ROOT / "problems/nerf").glob("*.py")]
+    places += [ROOT / "nfsolve/options/request.py", *(ROOT / "nfsolve/studies").rglob("*.py")]
+    known = {name.replace("_", "-") for path in places for name in re.findall(r"\w[\w-]*", path.read_text())}
+    given = [word.lstrip("-").partition(".")[0] for word in words if word.startswith("--")]
+    assert set(given) <= known
+
+
+@pytest.mark.parametrize("command", sorted(set(commands("make|bash|python -m|torchrun"))))
+def test_programs_of_the_repository_exist_with_their_options(command):
+    words = [word for word in shlex.split(command) if not word.startswith("NFSOLVE_DATA=")]
+    if words[0] == "make":
+        assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.M)
+        return
+    if words[0] == "bash":
+        assert (ROOT / words[1]).is_file()
+        return
+    if words[0] == "torchrun":
+        words = words[words.index("-m") - 1 :]
+    module = words[2]
+    if module in ("nfsolve", "http.server", "pip", "pytest"):
+        return
+    source = (ROOT / (module.replace(".", "/") + ".py")).read_text()
+    if "measuring" in source:  # the options that all measurements share
+        source += (ROOT / "scripts" / "measuring.py").read_text()
+    missing = [word for word in words[3:] if word.startswith("--") and f'"{word}"' not in source]
+    assert not missing
 
 
 LINKED = re.compile(r"\]\(((?!\w+:|#)[^)\s]+?)(?:#[^)]*)?\)")
@@ -133,7 +212,7 @@ def test_a_new_pde_runs_as_a_file(tmp_path):
 def test_a_command_is_recorded_as_it_was_given(tmp_path):
     out = tmp_path / "run"
     words = "run burgers --nu 0.02 --field.activation sine --field.init ws --field.init.alpha 1.5 --optimizer esgd"
-    assert f"nfsolve {words}" in set(commands())
+    assert f"nfsolve {words}" in set(commands("nfsolve"))
     assert run_cli([*words.split(), "--steps", "2", "--out", str(out)]) == 0
     config = nf.RunFolder(out).config()
     assert config["problem"]["parameters"]["nu"] == 0.02

@@ -65,7 +65,7 @@ def analyze_command(words: list[str], analyses: Mapping[str, Any] = ANALYSES) ->
         subject = Subject.of_folder(what, trust=trust)
     elif Path(what).is_dir():
         raise InputError(
-            f"folder '{what}' holds no run, for it has no {CONFIG}", do="give another folder, or name a problem"
+            f"folder '{what}' holds no run, because it has no {CONFIG}", do="give another folder, or name a problem"
         )
     else:
         subject, out = _of_problem(what, rest, every)

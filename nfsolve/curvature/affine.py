@@ -76,8 +76,7 @@ def last_affine(parts: Callable[[], list[Tensor]], parameters: Iterable[Tensor])
     if found.call is None:
         raise InputError(
             "The branch must end in a linear layer without a factorization that reads one input function a row, "
-            "and none of "
-            f"{len(known)} parameters is its weight",
+            f"and none of {len(known)} parameters is the weight of one",
             do="choose the parameters of the branch, as in Stage(..., only='branches')",
         )
     inputs, weight, bias = found.call
@@ -124,8 +123,7 @@ def _check(layer: AffineLayer, by_outputs: Tensor, by_weights: Tensor) -> None:
 
 def _entangled(count: int) -> InputError:
     return InputError(
-        f"Each {count}th of the residuals must depend on one of the {count} rows that the last linear layer reads, "
-        "got one "
-        "that couples them",
+        f"The residuals of each of the {count} rows that the last linear layer reads must depend on that row alone, "
+        "got residuals that couple them",
         do="choose the parameters of the branch, as in Stage(..., only='branches'); for other fields use GaussNewton",
     )

@@ -211,9 +211,7 @@ class FNO(Operator):
     def _bring_to(self, old: "FNO", domain: Domain) -> None:
         """Keep how functions on this grid are brought to the one of the map that an operator starts from, and back."""
         if SPREAD in old._buffers:
-            raise InputError(
-                "this operator was brought to another grid already", do="bring the one that was trained there"
-            )
+            raise InputError("this operator was moved to another grid already", do="move the one that was trained")
         closed = self.config["closed"] or (False,) * len(self.shapes)
         for j, (new, before) in enumerate(zip(self.shapes, old.shapes, strict=True)):
             for i, (m, n) in enumerate(zip(new, before, strict=True)):

@@ -31,8 +31,8 @@ class Interpolation(nn.Module):
         for name, axis in zip(domain.names, axes, strict=True):
             if len(axis) < 2 or not bool((axis.diff() > 0).all()):
                 raise InputError(
-                    f"The grid needs at least 2 points along {name}, in ascending order, got {len(axis)} that are "
-                    "not, or too few",
+                    f"The grid needs at least 2 points along {name}, in ascending order, got {len(axis)}"
+                    + (" in another order" if len(axis) > 1 else ""),
                     do="sort them, and leave out repeated ones",
                 )
             self.register_buffer(f"along_{name}", axis)

@@ -91,14 +91,14 @@ class GaussNewton(OneGroup):
     ):
         if not (damping > 0 and acceleration >= 0 and corrections >= 0 and max_bytes > 0 and 0 <= momentum < 1):
             raise InputError(
-                "GaussNewton needs damping, max_bytes > 0, acceleration, corrections >= 0 and 0 <= momentum < 1, "
+                "GaussNewton needs damping and max_bytes > 0, acceleration and corrections >= 0 and 0 <= momentum < 1, "
                 f"got {damping=}, {acceleration=}, {corrections=}, {momentum=}, {max_bytes=}"
             )
         if form not in FORMS:
             raise unknown("form", form, FORMS)
         if not (0 < cg_tolerance < 1 and cg_steps >= 1):
             raise InputError(
-                "GaussNewton needs a cg_tolerance between 0 and 1 and at least 1 of cg_steps, "
+                "GaussNewton needs a cg_tolerance between 0 and 1 and cg_steps of at least 1, "
                 f"got {cg_tolerance=}, {cg_steps=}"
             )
         defaults = {"damping": damping, "acceleration": acceleration, "corrections": corrections}

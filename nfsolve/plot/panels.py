@@ -264,9 +264,16 @@ def history_panel(axes: "Axes", history: list[dict[str, Any]], score: str | None
         other = axes.twinx()
         other.plot(seconds, [row.get(key, np.nan) for row in history], color="C3")
         unit = " / dB" if key.startswith(("psnr", "snr")) else ""
-        other.set_ylabel(key.replace("_", " ").replace("psnr", "PSNR").replace("snr", "SNR") + unit, color="C3")
+        other.set_ylabel(_worded(key) + unit, color="C3")
     if len(axes.lines) > 1:  # the label of the axis says what one line is
         legend_below(axes)
+
+
+def _worded(key: str) -> str:
+    """Word the key of a score."""
+    name, _, rest = key.partition("_")
+    name = name.capitalize() if name == "matthews" else name.upper()
+    return f"{name}, {rest.replace('heldout', 'held out').replace('_', ' ')}" if rest else name
 
 
 def head(figure: "Figure", words: str) -> None:

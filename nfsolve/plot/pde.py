@@ -290,7 +290,8 @@ def _residuals(solution: Solution, shown: list[View]) -> "list[Panel]":
         if size is None:
             continue
         view = chosen[i]
-        title = f"|residual {name}| between trained points" + (f"\n{view.label}" if view.label else "")
+        said = f"|residual {name}|{chr(10) if len(name) > 9 else ' '}between trained points"
+        title = said + (f"\n{view.label}" if view.label else "")
         draw = partial(_values_panel, problem=problem, view=view, values=size, title=title, scale=log_scale(size))
         found.append((draw, _space(view)))
     return found

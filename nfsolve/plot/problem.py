@@ -47,7 +47,7 @@ def show(problem: Problem, field: nn.Module | None = None, *, seed: int = 0) -> 
     """
     if not isinstance(problem, PDE):
         raise InputError(
-            f"show draws a PDE, whose conditions hold on parts of a domain, but {type(problem).__name__} is none",
+            f"show draws a PDE, whose conditions hold on parts of a domain, but {type(problem).__name__} is not one",
             do="run it and look at the picture of its solution",
         )
     conditions: dict[str, Condition] = problem.conditions()

@@ -249,7 +249,7 @@ class Objective(LeastSquares):
         """
         if self.coupled:
             raise InputError(
-                "Kronecker factors need residuals of which each depends on its own point, and "
+                "Kronecker factors need residuals that depend on their own points alone, and "
                 f"{', '.join(map(repr, sorted(self.coupled)))} couples the points",
                 do="use gauss_newton, ssbroyden, lbfgs or adam",
             )

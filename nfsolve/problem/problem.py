@@ -415,7 +415,7 @@ def check_parameters(cls: type[Problem], given: Iterable[str] = ()) -> None:
         declared = [n for n, kind in annotated.items() if n not in facts and "ClassVar" not in str(kind)]
         if base not in ours and declared and "__dataclass_params__" not in vars(base):
             raise InputError(
-                f"`{base.__name__}` declares {', '.join(declared)} but is no dataclass{place_of(base)}",
+                f"`{base.__name__}` declares {', '.join(declared)} but is not a dataclass{place_of(base)}",
                 do=f"write @dataclass in the line above class {base.__name__}",
             )
     parameters = inspect.signature(cls.__init__).parameters

@@ -296,7 +296,9 @@ class Recipe:
             )
         said = [name for name in OF_STAGES if name in self.run.said()]
         if said:
-            raise InputError(f"run= of a recipe leaves {said[0]} to its stages", do="put it into the stages")
+            raise InputError(
+                f"{said[0]} belongs to the stages of a recipe, got it in run=", do="put it into the stages"
+            )
 
 
 @dataclass(frozen=True)

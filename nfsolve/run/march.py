@@ -52,8 +52,8 @@ class March:
         pde = check_windows(problem)
         if isinstance(plan.field, nn.Module):
             raise InputError(
-                f"windows={plan.run.windows} needs a class of fields, for each window builds its own, got a field that "
-                "is built",
+                f"windows={plan.run.windows} needs a class of fields, since each window builds its own, got a field "
+                "that is built",
                 do="give a class or a partial of one, such as nfsolve.MLP",
             )
         self.problem = pde

@@ -115,7 +115,7 @@ class NeRFScene(Radiance):
             raise InputError(f"pose_noise must be at least 0 and less than 45 degrees, got {self.pose_noise:g}")
         if self.pose_noise and self.views < 3:
             raise InputError(
-                f"wrong poses can be compared with the exact ones from 3 views on, got views={self.views}",
+                f"comparing wrong poses with the exact ones takes at least 3 views, got views={self.views}",
                 do="choose more views, or no pose_noise",
             )
 

@@ -117,7 +117,7 @@ class Form:
         names = self.domain.names
         if not self.sizes:
             raise InputError(
-                "a Fourier neural operator needs points x of a uniform grid, but these are none", do="use DeepONet"
+                "a Fourier neural operator needs points x of a uniform grid, which these are not", do="use DeepONet"
             )
         ends = dict(zip(names, zip(self.domain.bounds, self.domain.periodic, strict=True), strict=True))
         repeats = {n: wraps and self.highest[n] == high for n, ((_, high), wraps) in ends.items()}

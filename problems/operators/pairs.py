@@ -294,7 +294,7 @@ class PairsOperator(OperatorPDE):
         _, points, truth = self._known.first
         sizes = self._form.sizes
         if not sizes:
-            raise InputError("modes of labels need points x of a uniform grid, but these are none", do="use DeepONet")
+            raise InputError("modes of labels need points x of a uniform grid, which these are not", do="use DeepONet")
         return axes_of(points, sizes), truth.unflatten(1, sizes)
 
     def layout(self):

@@ -138,7 +138,7 @@ def test_an_operator_from_a_file_shows_one_function_of_two_coordinates():
 
 
 def test_a_problem_that_is_no_pde_is_worded(monkeypatch):
-    with pytest.raises(InputError, match="show draws a PDE, .* but ImageFit is none"):
+    with pytest.raises(InputError, match="show draws a PDE, .* but ImageFit is not one"):
         show(ImageFit())
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)

@@ -70,7 +70,7 @@ def read_record3d(root: Root, hold_out: int, allow_outside: bool) -> Layout:
     head = _entries(file)
     missing = [key for key in RECORD3D if key not in head]
     if missing:
-        raise InputError(f"'{file}' must have '{missing[0]}', but it has not", do="export it from Record3D again")
+        raise InputError(f"'{file}' must have '{missing[0]}', but it does not", do="export it from Record3D again")
     matrix, rows = numbers(f"'K' of '{file}'", head["K"]).reshape(-1), numbers(f"'poses' of '{file}'", head["poses"], 2)
     if len(matrix) != 9 or rows.shape[1] != 7:
         raise InputError(
@@ -102,7 +102,7 @@ def _say_unread(where: str, keys: set[str]) -> None:
 
 def _number(file: Root, entry: dict[str, Any], key: str) -> float:
     if key not in entry:
-        raise InputError(f"'{file}' must have '{key}', but it has not", do="export the capture again")
+        raise InputError(f"'{file}' must have '{key}', but it does not", do="export the capture again")
     return float(numbers(f"'{key}' of '{file}'", entry[key], 0))
 
 

@@ -59,7 +59,7 @@ def read_transforms(root: Root, files: Mapping[str, Root], hold_out: int, allow_
     models = {is_fisheye(head | entry) for head in heads.values() for entry in head["frames"]}
     if len(models) > 1:
         raise InputError(
-            f"frames of '{root}' must have one camera model, but some have fisheye lenses and others have not",
+            f"frames of '{root}' must have one camera model, but some have fisheye lenses and others do not",
             do="make a scene of each",
         )
     everyone = [frame for some in splits.values() for frame in some]
@@ -156,7 +156,7 @@ def _frame(
     """Read a frame but for its picture; note by which factor its rotation is scaled."""
     for key in ("file_path", "transform_matrix"):
         if key not in entry:
-            raise InputError(f"{where} must have '{key}', but it has not", do="write it in each frame")
+            raise InputError(f"{where} must have '{key}', but it does not", do="write it in each frame")
     pose = _pose(f"'transform_matrix' of {where}", entry["transform_matrix"])
     factor = float(np.linalg.norm(pose[:3, :3], axis=0).mean())
     stretched.append(factor)
@@ -239,7 +239,7 @@ def _check_leakage(splits: dict[str, list[Frame]]) -> None:
         both = [frame.name for frame in splits.get(key, []) if frame.name in trained]
         if both:
             raise InputError(
-                f"'{both[0]}' is a view for training and for {key}, so that held-out scores would be of trained pixels",
+                f"'{both[0]}' is a view for training and for {key}, so held-out scores would come from trained pixels",
                 do="keep each view in one split",
             )
 

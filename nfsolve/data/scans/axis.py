@@ -44,8 +44,7 @@ def axis_of(sinogram: np.ndarray, geometry: ParallelBeam | FanBeam) -> float:
     costs = [_disagreement(views, turned, geometry, axis) for axis in coarse]
     if not np.isfinite(costs).any():
         raise InputError(
-            "the rotation axis is estimated from rays that run along each other, but hardly any line is measured from "
-            "both sides",
+            "the rotation axis is estimated from lines that are measured from both sides, but hardly any line is",
             do="give the axis in bins, counted from the middle of the first bin",
         )
     best, step = float(coarse[int(np.nanargmin(costs))]), float(coarse[1] - coarse[0]) if len(coarse) > 1 else 1.0

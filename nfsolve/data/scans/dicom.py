@@ -68,7 +68,7 @@ def read_series(folder: Path) -> dict[str, Any]:
     if len(known) < len(places) or len(set(known)) < len(places):
         raise InputError(
             f"the images in '{folder}' are ordered by 'ImagePositionPatient', but {len(places) - len(known)} of "
-            f"{len(places)} lack it, and {len(known) - len(set(known))} lie where another one does",
+            f"{len(places)} lack it, and {len(known) - len(set(known))} have the position of another one",
             do="add the positions, or take repeated images out",
         )
     images.sort(key=lambda entry: entry[0])

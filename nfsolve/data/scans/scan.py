@@ -266,12 +266,12 @@ def _completed(path: Path, known: dict[str, Any], reading: Reading) -> dict[str,
     if reading.pixel:
         if known.get("unit") != "bin" and "spacing" in known:
             raise InputError(
-                f"'{path}' says the width of a bin itself, got pixel = {reading.pixel:g}", do="leave out --pixel"
+                f"'{path}' gives the width of a bin already, got pixel = {reading.pixel:g}", do="leave out --pixel"
             )
         known = known | {"spacing": reading.pixel, "unit": "mm"}
     if "stack" not in known:
         if reading.turn:
-            raise InputError(f"'{path}' says its angles itself, got turn = {reading.turn:g}", do="leave out --turn")
+            raise InputError(f"'{path}' gives its angles already, got turn = {reading.turn:g}", do="leave out --turn")
         return known
     if ("angles_deg" in known) == bool(reading.turn):
         raise InputError(

@@ -42,7 +42,7 @@ def check_detector(n_bins: int, spacing: float, centre: float) -> None:
         raise InputError(
             f"a detector needs at least one bin, a positive bin width and a finite centre, got {n_bins} bins of width "
             f"{spacing} at {centre}",
-            do="correct the number that is not so",
+            do="correct the one that is wrong",
         )
 
 

@@ -81,7 +81,7 @@ def test_bad_series_are_worded(folder):
     with pytest.raises(InputError, match=r"must be evenly spaced, but their distances go from 1 to 2.5 mm"):
         open_arrays(folder)
     write(folder / "3.dcm", np.zeros((6, 6)), (0, 0, 3.0))
-    with pytest.raises(InputError, match=r"0 of 4 lack it, and 1 lie where another one does"):
+    with pytest.raises(InputError, match=r"0 of 4 lack it, and 1 have the position of another one"):
         open_arrays(folder)
     write(folder / "3.dcm", np.zeros((6, 6)))
     with pytest.raises(InputError, match=r"1 of 4 lack it"):

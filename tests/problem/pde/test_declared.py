@@ -344,7 +344,9 @@ class Undecorated(PDE):
 
 def test_parameters_without_dataclass_are_refused():
     for make_it in (lambda: Undecorated(nu=0.3), lambda: Undecorated().check()):
-        with pytest.raises(InputError, match="`Undecorated` declares nu but is no dataclass .*line.*Write @dataclass"):
+        with pytest.raises(
+            InputError, match="`Undecorated` declares nu but is not a dataclass .*line.*Write @dataclass"
+        ):
             make_it()
 
     class Facts(PDE):

@@ -164,5 +164,5 @@ def test_mistakes_are_named():
         NeRFScene(colour="net")
     with pytest.raises(InputError, match="X-ray views have no colours, got colour=network. Leave it out"):
         NeRFAbsorption(colour="network")
-    with pytest.raises(InputError, match="from 3 views on, got views=2. Choose more views"):
+    with pytest.raises(InputError, match="at least 3 views, got views=2. Choose more views"):
         NeRFScene(pose_noise=1.0, views=2)

@@ -471,7 +471,7 @@ def test_an_operator_that_is_nearly_linear_starts_from_its_affine_map(tmp_path):
     assert torch.allclose(
         finer.table([torch.ones(1, 59)])[:, ::2], solution.field.table([torch.ones(1, 30)]), atol=1e-3
     )
-    with pytest.raises(InputError, match="was brought to another grid already"):
+    with pytest.raises(InputError, match="was moved to another grid already"):
         finer.on(problem.domain, (60,), ((60,),))
     assert small.func.for_problem(problem, start=None, width=8).start is None
 
