@@ -272,7 +272,7 @@ def history_panel(axes: "Axes", history: list[dict[str, Any]], score: str | None
 def _worded(key: str) -> str:
     """Word the key of a score."""
     name, _, rest = key.partition("_")
-    name = name.capitalize() if name == "matthews" else name.upper()
+    name = {"iou": "IoU", "matthews": "Matthews"}.get(name, name.upper())
     return f"{name}, {rest.replace('heldout', 'held out').replace('_', ' ')}" if rest else name
 
 
