@@ -26,6 +26,7 @@ from tests.devices import standin
 FEW = {"n_points": 40, "n_face": 8}
 SMALL: dict[str, dict[str, Any]] = {
     "burgers": FEW,
+    "lshape": {"n_points": 40},
     "inverse_diffusivity": {},
     "oscillator_eigen": {},
     "deeponet_antiderivative": {"n_functions": 10, "n_tests": 2, "batch": 4, "n_points": 10},
@@ -36,7 +37,15 @@ SMALL: dict[str, dict[str, Any]] = {
     "nerf_scene": {"size": 16, "views": 6, "frames": 0, "mesh": 0, "cells": 16, "samples": 24},
 }
 """Problem of each kind -> what makes it small."""
-QUICK = ("burgers", "inverse_diffusivity", "oscillator_eigen", "deeponet_antiderivative", "deconvolution", "nerf_scene")
+QUICK = (
+    "burgers",
+    "lshape",
+    "inverse_diffusivity",
+    "oscillator_eigen",
+    "deeponet_antiderivative",
+    "deconvolution",
+    "nerf_scene",
+)
 NEEDS_FILES = ("ct_scan", "deeponet_pairs", "nerf", "wake")
 OPTIMIZERS: dict[str, Any] = {
     "adam": torch.optim.Adam,

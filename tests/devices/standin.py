@@ -34,6 +34,9 @@ _pointer.restype, _pointer.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes
 
 def _under(tensor: Tensor, kind: int) -> Tensor:
     """Return the same memory as a tensor of another device."""
+    for is_lazy, other in ((tensor.is_conj(), torch.conj), (tensor.is_neg(), torch._neg_view)):
+        if is_lazy:  # DLPack knows no numbers that stand for their conjugates or negatives
+            return other(_under(other(tensor), kind))
     capsule = torch._C._to_dlpack(tensor)  # type: ignore[attr-defined]
     header = _Header.from_address(_pointer(capsule, b"dltensor"))
     header.device_type, header.device_id = kind, 0
@@ -138,6 +141,8 @@ def register() -> None:
     everything.fallback(_do, "PrivateUse1")
     some.impl("convolution_overrideable", partial(_do, torch.ops.aten.convolution.default), "PrivateUse1")
     some.impl("convolution_backward_overrideable", _convolved_back, "PrivateUse1")
+    for lazy in ("Conjugate", "Negative"):  # which PyTorch resolves by a copy, and a copy by resolving, without end
+        some.impl("_copy_from", torch.library.fallthrough_kernel, lazy)
     _LIBRARIES.extend((everything, some))
 
 
