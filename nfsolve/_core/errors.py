@@ -39,6 +39,12 @@ def shortened(text: str, most: int = 80) -> str:
     return text if len(text) <= most else f"{text[: most // 2]}...{text[-most // 4 :]}"
 
 
+def size_in_words(n: float) -> str:
+    """Return a number of bytes with a unit."""
+    unit, size = next((u, s) for u, s in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3), ("bytes", 1.0)) if n >= s or s == 1.0)
+    return f"{n / size:.{1 if unit == 'GB' else 0}f} {unit}"
+
+
 def place_of(thing: Any) -> str:
     """Return where a function or class of the user stands, as " (file, line 12)"; empty where that is unknown."""
     try:

@@ -131,8 +131,16 @@ class Ranks:
     def show(self, tensor: Tensor, rank: int) -> Tensor:
         """Fill a tensor with that of a rank, which has the same shape there."""
         held = tensor.contiguous()
+        if not self:
+            return held
         _collect(dist.broadcast, held, src=rank)
         return held
+
+    def collect(self, tensor: Tensor, rank: int) -> Tensor:
+        """Add up a contiguous tensor of all ranks in place on one of them; on the others it is left undefined."""
+        if self and tensor.numel():
+            _collect(dist.reduce, tensor, dst=rank)
+        return tensor
 
     def scatter(self, local: Tensor, places: Tensor | slice, n: int) -> Tensor:
         """Return all n rows, of which this rank gives those at some places; without a graph."""

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from nfsolve._core.ranks import ALONE, Ranks
 from nfsolve.linalg.dense import gram
+from nfsolve.linalg.sharded import ShardedMatrix
 
 Blocks = Callable[[], Iterable[Tensor]]
 
@@ -80,6 +81,32 @@ class Jacobian:
             shown = self.ranks.show(own if mine else own.new_empty(len(theirs), own.shape[1]), rank)
             kernel[places[:, None], theirs.to(places.device)] = own @ shown.T
         return self.ranks.total(kernel)
+
+    def sharded_normal(self, gradient: Tensor) -> ShardedMatrix:
+        """Return J^T J, of which each process has some columns, for the J^T w that all have."""
+        product = ShardedMatrix(len(gradient), gradient, self.ranks)
+        for parts in product.parts():
+            for made in self.blocks():
+                rows = made.double()
+                for (start, stop, _), part in parts.values():
+                    part.addmm_(rows[:, start:].T, rows[:, start:stop])
+        return product
+
+    def sharded_kernel(self, scaling: Tensor) -> ShardedMatrix:
+        """Return J D^-1 J^T, of which each process has some columns, for diag(D) ``(P,)``.
+
+        Processes show each other the rows of a block of columns at a time.
+        """
+        own = self.own / scaling.sqrt()
+        places = torch.arange(self.count, device=own.device)[self.places]
+        kernel = ShardedMatrix(self.count, own, self.ranks)
+        for parts in kernel.parts():
+            for (start, stop, _), part in parts.values():
+                below = places >= start
+                within = below & (places < stop)
+                shown = self.ranks.scatter(own[within], places[within] - start, stop - start)
+                part[places[below] - start] = own[below] @ shown.T
+        return kernel
 
     def _sum(self, of: Callable[[Tensor, Tensor], tuple[Tensor, ...]], rows: Tensor) -> list[Tensor]:
         """Add up what blocks of rows give with their entries of a vector, over blocks and processes."""

@@ -6,13 +6,15 @@ preconditioned conjugate gradients (Hestenes & Stiefel, 1952), and trees of tens
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from nfsolve._core.errors import InputError
+
+T = TypeVar("T")
 
 GROWTH = 10.0  # factor on the damping after a failed factorization
 ATTEMPTS = 12
@@ -77,22 +79,50 @@ def damped_cholesky(matrix: Tensor, damping: float, scale: Tensor | None = None)
         SingularMatrix: The matrix is not finite, or stays indefinite after the last attempt.
     """
     scale = matrix.new_ones(matrix.shape[0]) if scale is None else scale
-    used = damping
-    for _ in range(ATTEMPTS):
+
+    def factored(used: float) -> Tensor | None:
         damped = matrix.clone()
         damped.diagonal().add_(scale, alpha=used)
         factor, info = torch.linalg.cholesky_ex(damped)
         if int(info) == 0 and bool(torch.isfinite(factor.diagonal()).all()):
-            return factor, used
+            return factor
         if not torch.isfinite(damped.tril()).all():
             raise SingularMatrix(
                 f"a {_shape(matrix)} matrix with entries that are not finite: finite entries were expected. "
                 "Look for NaN or infinity in the residuals"
             )
-        smallest = torch.finfo(matrix.dtype).eps * _relative_size(matrix, scale)
+        return None
+
+    return enough_damping(factored, damping, matrix.diagonal(), scale)
+
+
+def enough_damping(
+    factored: Callable[[float], T | None], damping: float, diagonal: Tensor, scale: Tensor
+) -> tuple[T, float]:
+    """Factor a matrix with a damping, or with more of it where rounding made the matrix indefinite.
+
+    Args:
+        factored: Damping -> factor of matrix + damping diag(scale), None where that is not positive definite.
+        damping: The first one, not negative.
+        diagonal: That of the matrix ``(p,)``.
+        scale: Positive ``(p,)``.
+
+    Returns:
+        The factor and the damping it was made with.
+
+    Raises:
+        SingularMatrix: None was found after the last attempt.
+    """
+    used = damping
+    for _ in range(ATTEMPTS):
+        factor = factored(used)
+        if factor is not None:
+            return factor, used
+        smallest = torch.finfo(diagonal.dtype).eps * _relative_size(diagonal, scale)
         used = max(used * GROWTH, smallest)
+    n = len(diagonal)
     raise SingularMatrix(
-        f"a {_shape(matrix)} matrix that is not positive definite with damping {damping:.1e} to {used / GROWTH:.1e}: "
+        f"a {n} x {n} matrix that is not positive definite with damping {damping:.1e} to {used / GROWTH:.1e}: "
         "a positive semidefinite one was expected. Use a larger damping, or float64"
     )
 
@@ -204,9 +234,9 @@ def real(tensor: Tensor) -> Tensor:
     return torch.view_as_real(tensor) if tensor.is_complex() else tensor
 
 
-def _relative_size(matrix: Tensor, scale: Tensor) -> float:
-    """Size of the matrix in units of the scale, so that eps times it is the first damping that rounds to anything."""
-    size = float((matrix.diagonal() / scale.clamp_min(torch.finfo(scale.dtype).tiny)).abs().max())
+def _relative_size(diagonal: Tensor, scale: Tensor) -> float:
+    """Size of a matrix in units of the scale, so that eps times it is the first damping that rounds to anything."""
+    size = float((diagonal / scale.clamp_min(torch.finfo(scale.dtype).tiny)).abs().max())
     return size if math.isfinite(size) and size > 0.0 else 1.0
 
 

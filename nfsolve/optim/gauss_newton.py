@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Generator, Tensor
 
-from nfsolve._core.errors import InputError, unknown
+from nfsolve._core.errors import InputError, size_in_words, unknown
 from nfsolve.linalg.dense import SingularMatrix
 from nfsolve.optim.linearized import (
     Clock,
@@ -23,6 +23,7 @@ from nfsolve.optim.linearized import (
     OrthogonalForm,
     ParameterForm,
     SampleForm,
+    ShardedForm,
     at_once,
     memory,
 )
@@ -38,8 +39,16 @@ SHRINKS = 0.75  # largest ratio of a correction to the change before it
 ENOUGH = 0.9  # a correction that leaves more than this of the loss is the last one
 LEAST_GAIN = 1e-4  # part of the predicted decrease that an accepted step must bring
 TRIALS = 12  # dampings that one step tries before it gives up
-DENSE = {"parameters": ParameterForm, "blocks": ParameterForm, "qr": OrthogonalForm, "samples": SampleForm}
-FORMS = ("auto", "parameters", "qr", "samples", "blocks", "matrix_free")
+DENSE = {
+    "parameters": ParameterForm,
+    "blocks": ParameterForm,
+    "qr": OrthogonalForm,
+    "samples": SampleForm,
+    "sharded": ShardedForm,
+    "sharded_blocks": ShardedForm,
+}
+FORMS = ("auto", "parameters", "qr", "samples", "blocks", "sharded", "matrix_free")
+AGAIN = {"parameters": "blocks", "sharded": "sharded_blocks"}  # the same step without a Jacobian that is held
 
 
 class GaussNewton(OneGroup):
@@ -56,8 +65,11 @@ class GaussNewton(OneGroup):
             Levenberg-Marquardt.
         form: ``parameters`` (the P x P matrix J^T J), ``qr`` (triangularization of J, twice as many digits at two to
             four times the cost of a step), ``samples`` (N x N), ``blocks`` (J^T J from some rows of J at a time, which
-            are made again for each product), ``matrix_free`` (conjugate gradients), or ``auto``: the smaller matrix, qr
-            once J^T J makes no more progress, blocks where J does not fit, and matrix_free where no matrix fits.
+            are made again for each product), ``sharded`` (the smaller matrix and its Cholesky factor, of which each
+            process has some columns; the rows of J as in ``parameters`` or, where they do not fit, as in ``blocks``),
+            ``matrix_free`` (conjugate gradients), or ``auto``: the smaller matrix, qr once J^T J makes no more
+            progress, blocks where J does not fit, sharded where the matrix of several processes does not, and
+            matrix_free where nothing else fits.
         cg_tolerance: Relative residual of conjugate gradients in the matrix-free form.
         cg_steps: Largest number of products for one solve in the matrix-free form.
         max_bytes: Largest memory for the Jacobian and its Gram matrix.
@@ -175,7 +187,7 @@ class GaussNewton(OneGroup):
             shared["generator"] = generator.get_state()
             self.clock.count("jacobian")
         else:
-            rows = {"at_once": at_once(theta.numel())} if form == "blocks" else {}
+            rows = {"at_once": at_once(theta.numel())} if form in AGAIN.values() else {}
             residual, jacobian = objective.jacobian_rows(theta, **rows)
             self.clock.count("jacobian")
             model = DENSE[form](residual.double(), jacobian, before)
@@ -278,8 +290,9 @@ class GaussNewton(OneGroup):
         if form is None:
             raise InputError(
                 f"form '{group['form']}' for {n} residuals and {p} parameters takes "
-                f"{memory(group['form'], n, p, count) / 1e9:.1f} GB, and max_bytes allows {limit / 1e9:.1f} GB",
-                do=f"use form '{smaller}', which fits, fewer points or a smaller field, or raise max_bytes",
+                f"{size_in_words(memory(group['form'], n, p, count))}, and max_bytes allows {size_in_words(limit)}",
+                do=f"use form '{smaller.removesuffix('_blocks')}', which fits, fewer points or a smaller field, or "
+                "raise max_bytes",
             )
         return form
 
@@ -290,18 +303,44 @@ class GaussNewton(OneGroup):
         def fits(form: str) -> bool:
             return memory(form, n, p, count) <= group["max_bytes"]
 
-        forms = (dense, "blocks") if p <= n else ("samples",)
+        shared = ("sharded", "sharded_blocks") if p <= n else ("sharded",)
+        forms = ((dense, "blocks") if p <= n else ("samples",)) + (shared if count > 1 else ())
         smaller = next((form for form in forms if fits(form)), "matrix_free")
-        if group["form"] == "auto":
+        asked = group["form"]
+        if asked == "auto":
             return smaller, smaller
-        if group["form"] == "parameters" and not fits("parameters") and fits("blocks"):
-            return "blocks", smaller
-        return group["form"] if fits(group["form"]) else None, smaller
+        again = AGAIN.get(asked, asked) if p <= n or asked == "parameters" else asked
+        return next((form for form in (asked, again) if fits(form)), None), smaller
 
     def needed_bytes(self, n: int, p: int, count: int = 1) -> int:
         """Return the memory of a step for n residuals and p parameters, of each of ``count`` processes."""
         form, smaller = self._chosen(n, p, count)
         return memory(form or smaller, n, p, count)
+
+    def choice(self, n: int, p: int, count: int = 1) -> str:
+        """Say which form is taken because another one does not fit, for n residuals, p parameters, some processes.
+
+        Returns:
+            A sentence; empty where the form asked for fits, or the first one that ``auto`` tries.
+        """
+        asked = self.param_groups[0]["form"]
+        first = asked if asked != "auto" else "parameters" if p <= n else "samples"
+        form, q = self._chosen(n, p, count)[0], min(n, p)
+        if form in (None, first):
+            return ""
+        matrix = f"the {q} x {q} matrix"
+        does = {
+            "blocks": f"makes the Jacobian again for each product, {at_once(p)} rows at a time",
+            "sharded": f"keeps {matrix} in columns that {count} processes share",
+            "sharded_blocks": f"keeps {matrix} in columns that {count} processes share, and makes the Jacobian again "
+            f"for each product, {at_once(p)} rows at a time",
+            "matrix_free": "forms no matrix, but solves by conjugate gradients",
+        }
+        whole, limit = memory(first, n, p, count), self.param_groups[0]["max_bytes"]
+        return (
+            f"Gauss-Newton {does[str(form)]}: form '{first}' would take {size_in_words(whole)}, and max_bytes allows "
+            f"{size_in_words(limit)}"
+        )
 
 
 class _Trial(NamedTuple):

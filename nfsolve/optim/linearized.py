@@ -4,7 +4,8 @@ D = diag(J^T J) or a running maximum of it (Marquardt, 1963; More, 1978); s is 0
 (SPRING: Goldshlager, Abrahamsen & Lin, arXiv 2401.10190). Four forms of the same step: P x P (J^T J), orthogonal
 triangularization of J, which keeps the digits that J^T J loses (Golub & Van Loan, Matrix Computations, 5.3), N x N by
 Woodbury's identity (the kernel form of energy natural gradient, Guzman-Cordero et al., arXiv 2505.12149), and conjugate
-gradients on products with J, which never form it.
+gradients on products with J, which never form it. The first and the third can be shared by processes, each with some
+columns of the matrix.
 """
 
 import time
@@ -17,6 +18,7 @@ from torch import Generator, Tensor
 from nfsolve.curvature import Jacobian
 from nfsolve.linalg.dense import SingularMatrix, cholesky_solve, damped_cholesky, pcg
 from nfsolve.linalg.qr import TallQR
+from nfsolve.linalg.sharded import sharded_numbers
 
 FLOOR = 1e-8  # smallest entry of D, relative to its largest: directions that the residual does not see
 PROBES = 16  # products with J^T that estimate diag(J^T J) where J is not formed
@@ -28,7 +30,8 @@ def memory(form: str, n: int, p: int, count: int = 1) -> int:
     """Return the bytes that a form takes at the most for n residuals and p parameters, in float64.
 
     Args:
-        form: The form; ``blocks`` is ``parameters`` with a Jacobian that is made again for each product.
+        form: The form; ``blocks`` is ``parameters`` with a Jacobian that is made again for each product, and
+            ``sharded_blocks`` is that of ``sharded``.
         n: Residuals.
         p: Parameters.
         count: Processes that share the rows.
@@ -37,11 +40,14 @@ def memory(form: str, n: int, p: int, count: int = 1) -> int:
         Bytes of one process.
     """
     own = -(-n // count)
+    some = 2 * min(at_once(p), own) * p
     counts = {
         "matrix_free": 0,
-        "blocks": 2 * at_once(p) * p + 3 * p**2,
+        "blocks": some + 3 * p**2,
         "parameters": own * p + 2 * p**2,
         "samples": 2 * (own * p + n**2),
+        "sharded": own * p + sharded_numbers(p, count) if p <= n else 2 * own * p + sharded_numbers(n, count),
+        "sharded_blocks": some + sharded_numbers(p, count),
         "qr": 2 * own * p + (3 + count * (count > 1)) * p**2,
     }
     return 8 * counts[form]
@@ -191,6 +197,37 @@ class SampleForm(Linearized):
     def invert(self, rows: Tensor) -> Tensor:
         """D^-1 J^T (J D^-1 J^T + mu)^-1 rows."""
         return self.jacobian.adjoint(cholesky_solve(self._lower, rows)) / self.scaling
+
+
+class ShardedForm(Linearized):
+    """As `ParameterForm`, or for N < P `SampleForm`, with a matrix of which each process has some columns."""
+
+    def __init__(self, residual: Tensor, jacobian: Jacobian, before: Tensor | None = None):
+        self.jacobian = jacobian
+        gradient = jacobian.adjoint(residual)
+        self._by_samples = len(residual) < len(gradient)
+        if self._by_samples:
+            super().__init__(residual, *jacobian.columns(residual), before)
+            self._matrix, self._scale = jacobian.sharded_kernel(self.scaling), torch.ones_like(residual)
+        else:
+            self._matrix = jacobian.sharded_normal(gradient)
+            super().__init__(residual, gradient, self._matrix.diagonal, before)
+            self._scale = self.scaling
+
+    def forward(self, step: Tensor) -> Tensor:
+        """J d."""
+        return self.jacobian.forward(step)
+
+    def factor(self, damping: float) -> float:
+        """Cholesky factor of J^T J + mu D, or of J D^-1 J^T + mu."""
+        self._factor, damping = self._matrix.factor(damping, self._scale)
+        return damping
+
+    def invert(self, rows: Tensor) -> Tensor:
+        """Two triangular solves, in which all processes take part."""
+        if self._by_samples:
+            return self.jacobian.adjoint(self._factor.solve(rows)) / self.scaling
+        return self._factor.solve(self.jacobian.adjoint(rows))
 
 
 class MatrixFreeForm(Linearized):

@@ -20,7 +20,7 @@ from nfsolve.run.estimate import affordable_estimate
 from nfsolve.run.folder import METRICS, RunFolder, SaveError, check_same_problem, environment, load_weights
 from nfsolve.run.heldout import diverged, held_out, rms, row_before, warnings
 from nfsolve.run.interrupt import Interrupt
-from nfsolve.run.memory import needed_bytes, peak_bytes, said
+from nfsolve.run.memory import choices, needed_bytes, peak_bytes, said
 from nfsolve.run.plan import Plan, check_finite, make_field
 from nfsolve.run.posterior import places, posterior
 from nfsolve.run.report import StopRun, note, reporter
@@ -155,7 +155,9 @@ class Run:
             self.report({"warning": text})
 
     def _foretell(self) -> None:
-        """Say before training how much memory it takes."""
+        """Say before training how much memory it takes, and what optimizers choose for lack of it."""
+        for text in choices(self.objective, self.plan.stages):
+            note(self.report, text)
         shown, caution = said(needed_bytes(self.objective, self.plan.stages), self.device, self.ranks.count)
         if shown:
             note(self.report, shown)

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from nfsolve._core.errors import size_in_words
 from nfsolve.problem import Objective, Stage
 
 COPIES = 4  # of the parameters that an optimizer keeps at the most, where it does not say
@@ -79,6 +80,17 @@ def needed_bytes(objective: Objective, stages: tuple[Stage, ...]) -> int | None:
     return max(found)
 
 
+def choices(objective: Objective, stages: tuple[Stage, ...]) -> list[str]:
+    """Return what optimizers choose because matrices do not fit, in words: those with a ``choice(n, p, count)``."""
+    n, count = objective.count(), objective.ranks.count
+    p = sum(parameter.numel() for parameter in objective.parameters)
+    said = (
+        getattr(stage.make(list(objective.parameters)), "choice", lambda *_: "")(round(n * stage.points), p, count)
+        for stage in stages
+    )
+    return list(dict.fromkeys(filter(None, said)))
+
+
 def said(needed: int | None, device: torch.device, count: int = 1) -> tuple[str, str]:
     """Say how much memory a run will take, and warn where less is free.
 
@@ -94,14 +106,14 @@ def said(needed: int | None, device: torch.device, count: int = 1) -> tuple[str,
         return "", ""
     free, each = free_bytes(device), " for each process" if count > 1 else ""
     whole = held_bytes(device) + needed
-    shown = f"the run takes about {_size(whole)} of memory{each}" + (
-        f"; {_size(free)} are free" if free is not None else ""
+    shown = f"the run takes about {size_in_words(whole)} of memory{each}" + (
+        f"; {size_in_words(free)} are free" if free is not None else ""
     )
     if free is None or count * needed <= free:
         return shown, ""
     return shown, (
-        f"the run will take about {_size(count * needed)} more memory, and {_size(free)} are free: choose fewer points "
-        "or a smaller field, or let several machines share the points (torchrun)"
+        f"the run will take about {size_in_words(count * needed)} more memory, and {size_in_words(free)} are free: "
+        "choose fewer points or a smaller field, or let several machines share the points (torchrun)"
     )
 
 
@@ -109,7 +121,3 @@ def _listed(path: str, name: str) -> int:
     """Return the bytes that a file of Linux lists in kB under a name."""
     lines = Path(path).read_text().splitlines()
     return 1024 * int(next(line.split()[1] for line in lines if line.startswith(name)))
-
-
-def _size(n: float) -> str:
-    return f"{n / 1e9:.1f} GB" if n >= 1e9 else f"{n / 1e6:.0f} MB"

@@ -8,7 +8,10 @@ import torch
 
 import nfsolve as nf
 from nfsolve._core.ranks import join
+from nfsolve.optim import linearized
 from nfsolve.problem.registry import find
+
+linearized.BLOCK_BYTES = 0.0  # the fewest rows at once, so that small runs have several blocks
 
 FEW = {"n_points": 60, "n_face": 11}
 MLP = partial(nf.MLP, width=8, depth=2)
@@ -22,6 +25,9 @@ CASES: dict[str, dict[str, Any]] = {
     "samples": BURGERS | {"optimizer": partial(GN, form="samples"), "field": DEEP, "steps": 6},
     "matrix_free": BURGERS | {"optimizer": partial(GN, form="matrix_free", cg_steps=8), "steps": 2},
     "blocks": BURGERS | {"optimizer": partial(GN, form="blocks"), "steps": 4},
+    "many": BURGERS
+    | {"problem": {"n_points": 400, "n_face": 11}, "optimizer": partial(GN, form="parameters"), "steps": 6},
+    "sharded_samples": BURGERS | {"optimizer": partial(GN, form="sharded"), "field": DEEP, "steps": 6},
     "windows": BURGERS | {"optimizer": GN, "windows": 2, "steps": 3},
     "lbfgs": BURGERS | {"optimizer": "lbfgs", "steps": 6},
     "kfac": BURGERS | {"optimizer": "kfac", "field": DEEP, "steps": 4},
@@ -58,6 +64,7 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
+SHARDED = {"sharded": 3e5, "sharded_blocks": 2e5}  # what two processes take in so many bytes -> for case "many"
 ROUNDING = {"finite_difference": 1e-8}  # differences of gradients lose half the digits; 1e-10 elsewhere
 
 
@@ -77,6 +84,8 @@ def reached(solution: nf.Solution) -> torch.Tensor:
 def main(path: str, folder: str) -> None:
     """Run all cases, save one to a folder, continue those that are there, and write what all reach."""
     found: dict[str, Any] = {name: reached(run(name)) for name in CASES}
+    for form, most in SHARDED.items():
+        found[form] = reached(run("many", optimizer=partial(GN, max_bytes=most)))
     found["saved"] = reached(run("parameters", out=f"{folder}/two"))
     found["resumed"] = reached(nf.resume(f"{folder}/one", steps=12, report=None))
     found["adaptive resumed"] = reached(nf.resume(f"{folder}/adaptive", steps=8, report=None))

@@ -52,7 +52,7 @@ def test_what_does_not_fit_is_said_before_the_run(monkeypatch, tmp_path):
     monkeypatch.setattr(memory, "free_bytes", lambda device: 1000)
     solution = nf.solve(Burgers(n_points=30, n_face=5), nf.MLP, "adam", steps=1, report=rows.append, out=tmp_path / "a")
     [told] = [row["warning"] for row in rows if "more memory" in row.get("warning", "")]
-    assert told.endswith("and 0 MB are free: choose fewer points or a smaller field, or let several machines share the "
+    assert told.endswith("and 1 kB are free: choose fewer points or a smaller field, or let several machines share the "
                          "points (torchrun)")  # fmt: skip
     assert rows.index({"warning": told}) < next(i for i, row in enumerate(rows) if "step" in row)
     assert solution.metrics["peak_bytes"] > 1e7

@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves
 
 import nfsolve as nf
 from tests.run import elastic
-from tests.run.shared import CASES, ROUNDING, reached, run
+from tests.run.shared import CASES, ROUNDING, SHARDED, reached, run
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -46,6 +46,18 @@ def shared(folder):
 def test_two_processes_reach_what_one_reaches(name, shared):
     alone = reached(run(name))
     assert float((shared[name] - alone).abs().max() / alone.abs().max()) < ROUNDING.get(name, 1e-10)
+
+
+@pytest.mark.parametrize("form", SHARDED)
+def test_a_matrix_that_does_not_fit_is_shared_and_said(form, shared):
+    alone = reached(run("many"))
+    assert float((shared[form] - alone).abs().max() / alone.abs().max()) < 1e-10
+    newton = nf.optim.GaussNewton([torch.zeros(105)], max_bytes=SHARDED[form])
+    again = ", and makes the Jacobian again for each product, 64 rows at a time" * (form == "sharded_blocks")
+    assert newton.choice(433, 105, 2) == (
+        f"Gauss-Newton keeps the 105 x 105 matrix in columns that 2 processes share{again}: form 'parameters' would "
+        f"take 359 kB, and max_bytes allows {SHARDED[form] / 1e3:.0f} kB"
+    )
 
 
 def test_a_run_goes_on_with_another_number_of_processes(shared, folder):
