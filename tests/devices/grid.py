@@ -72,7 +72,7 @@ class Mixed(Burgers):
 def problem_of(name: str) -> nf.Problem:
     """Return a problem of the grid."""
     make: Any = Mixed if name == "mixed" else find(name)
-    sizes = {field.name: field.default for field in dataclasses.fields(make) if field.init}
+    sizes: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(make) if field.init}
     less = {key: n for key, n in LESS.items() if isinstance(sizes.get(key), int) and sizes[key] > n}
     return make(**less | SMALL.get(name, {}))
 
