@@ -8,6 +8,7 @@ takes its own gradients on the way back. Each is the other's derivative, so that
 
 import atexit
 import os
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -235,7 +236,7 @@ def _collect(operation: Any, *arguments: Any, **options: Any) -> None:
     except RuntimeError as error:
         raise RankLost(
             f"rank {dist.get_rank()} cannot go on, because another process of this run has ended or cannot be reached "
-            f"({str(error).splitlines()[0]})"
+            f"({re.sub(r'^[[][^]]*[]] *', '', str(error).splitlines()[0])})"  # without the place in the sources of gloo
         ) from error
 
 

@@ -133,6 +133,8 @@ class Run:
                 self.log()
             if not self._over:
                 self._run_stages(interrupt)
+        if self.interrupted and not silent:  # before saving and scoring, for which torchrun gives half a minute
+            note(self.report, f"{self.stopped} after {self.steps} steps; saving and scoring what was trained")
         self.peak = int(self.ranks.largest(max(self.peak, peak_bytes(self.device)))[0])
 
     def _run_stages(self, interrupt: Interrupt) -> None:
