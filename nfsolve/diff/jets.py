@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nfsolve._core.errors import InputError
+
 # sorted columns of the coordinates, one entry for each differentiation; where the entries are negative, the sum of
 # the second derivatives along the columns -1 - entry
 Index = tuple[int, ...]
@@ -22,6 +24,21 @@ Index = tuple[int, ...]
 # filled by rules.py; a function without a rule is `Unsupported`
 RULES: dict[Any, Callable[..., Any]] = {}  # torch function -> its rule
 METHODS: dict[str, Callable[..., Any]] = {}  # method of a tensor -> its rule
+
+
+# begin the names of functions whose derivatives torch takes for zero without a word
+FLAT = (
+    "special_bessel_",
+    "special_modified_bessel_",
+    "special_scaled_modified_bessel_",
+    "special_spherical_bessel_",
+    "special_airy_",
+    "special_hermite_",
+    "special_laguerre_",
+    "special_legendre_",
+    "special_chebyshev_",
+    "special_shifted_chebyshev_",
+)
 
 
 class Unsupported(TypeError):
@@ -146,7 +163,13 @@ class Jet:
     ) -> Any:
         rule = RULES.get(func)
         if rule is None:
-            raise Unsupported(f"no Taylor rule for {getattr(func, '__name__', func)}")
+            name = getattr(func, "__name__", str(func))
+            if name.startswith(FLAT):
+                raise InputError(
+                    f"torch knows no derivative of {name.replace('special_', 'torch.special.')}, and takes it for zero",
+                    do="write it with functions that have one",
+                )
+            raise Unsupported(f"no Taylor rule for {name}")
         return rule(*args, **(kwargs or {}))
 
     def map(self, linear: Callable[[Tensor], Tensor]) -> "Jet":

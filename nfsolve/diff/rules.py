@@ -2,15 +2,19 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nfsolve._core.errors import InputError
 from nfsolve.diff.jets import METHODS, RULES, Jet, Unsupported
 
 Rule = Callable[..., Any]
+SMALL, LARGE = 1.0, 25.0  # arguments of Bessel functions between which a backward recurrence serves
+MILLER, TERMS = 80, 12  # the order at which it begins, and terms of the series below
 
 
 def _chain_polynomials(slope: tuple[float, ...], order: int) -> list[list[float]]:
@@ -114,6 +118,53 @@ def _erf(z: Tensor, order: int) -> list[Tensor]:
     # erf(z) = 2 Phi(sqrt2 z) - 1
     density = _normal_density(math.sqrt(2) * z, max(order - 1, 0))
     return [torch.erf(z), *(2 * math.sqrt(2) ** m * density[m - 1] for m in range(1, order + 1))]
+
+
+def _bessel(n: int, z: Tensor, order: int) -> list[Tensor]:
+    """Derivatives of J_n: 2^m J_n^(m) = sum_i (-1)^i C(m, i) J_(n - m + 2i) (DLMF 10.6.7)."""
+    if z.requires_grad:
+        raise InputError(
+            f"torch knows no derivative of torch.special.bessel_j{n}, so that nothing can be trained through it",
+            do="apply it to coordinates only, or write it with functions that have a derivative",
+        )
+    known = _bessels(z, n + order)
+    values = {k: known[abs(k)] * (-1 if k < 0 and k % 2 else 1) for k in range(-order, n + order + 1)}
+    return [
+        sum(((-1) ** i * math.comb(m, i) * values[n - m + 2 * i] for i in range(m + 1)), torch.zeros_like(z)) / 2**m
+        for m in range(order + 1)
+    ]
+
+
+def _bessels(z: Tensor, last: int) -> list[Tensor]:
+    """Return J_0, ..., J_last.
+
+    For arguments up to 1 by their power series (DLMF 10.2.2), up to 25 by Miller's backward recurrence (3.6(v), 10.6.1,
+    normalised by 10.12.4), as torch.special.bessel_j0 and bessel_j1 of torch 2.13 are wrong by up to 2e-7 between 2
+    and 8; above that from these by forward recurrence.
+    """
+    far, small = z.abs() > LARGE, z.abs() <= SMALL
+    near = torch.where(far | small, SMALL, z)
+    above, now = torch.zeros_like(z), torch.full_like(z, 1e-250)
+    whole, kept = torch.zeros_like(z), dict[int, Tensor]()
+    for n in range(MILLER, 0, -1):
+        above, now = now, 2 * n / near * now - above
+        if n - 1 <= last:
+            kept[n - 1] = now
+        if n % 2:  # now is of even order
+            whole = whole + (now if n == 1 else 2 * now)
+    large = torch.where(far, z, 1.0)
+    forward = [torch.special.bessel_j0(large), torch.special.bessel_j1(large)]
+    for n in range(1, last):
+        forward.append(2 * n / large * forward[n] - forward[n - 1])
+    half = torch.where(small, z, 0.0) / 2
+    found = []
+    for n in range(last + 1):
+        term = series = half**n / math.factorial(n)
+        for i in range(1, TERMS):
+            term = -term * half**2 / (i * (i + n))
+            series = series + term
+        found.append(torch.where(far, forward[n], torch.where(small, series, kept[n] / whole)))
+    return found
 
 
 def _relu(z: Tensor, order: int) -> list[Tensor]:
@@ -314,6 +365,8 @@ METHODS |= {
 }
 
 RULES |= {
+    torch.special.bessel_j0: _elementwise(partial(_bessel, 0)),
+    torch.special.bessel_j1: _elementwise(partial(_bessel, 1)),
     F.linear: _linear,
     F.softplus: _elementwise(_softplus),
     F.gelu: _elementwise(_gelu),

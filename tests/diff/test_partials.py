@@ -1,6 +1,7 @@
 import itertools
 
 import pytest
+import scipy.special
 import torch
 import torch.nn.functional as F
 
@@ -76,6 +77,25 @@ def test_every_function_agrees_with_nested_reverse_mode(name, engine):
     for along in ORDERS:
         expected = derivative(composed, x, along)
         assert torch.allclose(result[along], expected, rtol=1e-9, atol=1e-10), (name, along)
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_bessel_functions_have_derivatives_that_torch_lacks(n):
+    x = torch.tensor([0.0, 1e-3, 0.7, 2.0, 3.9, 6.0, 25.0], dtype=torch.float64)[:, None]
+    function = (torch.special.bessel_j0, torch.special.bessel_j1)[n]
+    found = partials(function, x, {(0,) * m for m in range(5)})
+    for m in range(5):
+        expected = torch.from_numpy(scipy.special.jvp(n, x.numpy(), m))
+        torch.testing.assert_close(found[(0,) * m], expected, rtol=1e-11, atol=1e-13)
+
+
+def test_a_function_whose_derivative_torch_takes_for_zero_is_refused():
+    x = torch.ones(3, 1, dtype=torch.float64)
+    with pytest.raises(InputError, match="torch knows no derivative of torch.special.airy_ai, and takes it for zero"):
+        partials(torch.special.airy_ai, x, {(0,)})
+    assert partials(torch.special.airy_ai, x, {()})[()].shape == (3, 1)
+    with pytest.raises(InputError, match="nothing can be trained through it"):
+        partials(lambda z: torch.special.bessel_j0(z * x.requires_grad_()), x.detach(), {(0,)})
 
 
 def test_only_what_is_asked_for_is_given():
