@@ -217,7 +217,7 @@ def figure(result: HessianAnalysis) -> "Figure":
     names = list(dict.fromkeys(h.name for h in result.hessians))
     columns = {name: [h for h in result.hessians if h.name == name] for name in names}
     shown = {name: [rows[0], rows[-1]] if len(rows) > 1 else rows for name, rows in columns.items()}
-    drawn = new_figure(3.4 * len(names), 6.4)
+    drawn = new_figure(3.4 * len(names), 10.4)
     axes = drawn.subplots(2, len(names), squeeze=False, sharey=True)
     styles = (("H", "plain", "k:"), ("D^E", "equilibrated", "C0-"), ("D^J", "jacobi", "C1-"))
     for j, name in enumerate(names):
@@ -233,12 +233,13 @@ def figure(result: HessianAnalysis) -> "Figure":
                 told = f"{label}: {c.condition[QUOTED]:.1e} ({c.kept[QUOTED]})"
                 cell.semilogy(index, (c.spectrum / c.largest).clamp_min(1e-20), style, lw=1.2, label=told)
             cell.axhline(QUOTED, color="0.8", lw=0.8)
-            cell.set(title=f"{name}, {h.moment}, loss {h.loss:.2g}", ylim=(1e-18, 3))
+            cell.set(title=f"{name},\n{h.moment},\nloss {h.loss:.2g}", ylim=(1e-18, 3))
             cell.title.set_fontsize("small")
-            cell.legend(fontsize=7, title=f"kappa above {QUOTED:g} (kept)", title_fontsize=7, loc="lower left")
+            beside = {"fontsize": 7, "title_fontsize": 7, "loc": "upper center", "borderaxespad": 6.0}
+            cell.legend(title=f"kappa above {QUOTED:g} (kept)", bbox_to_anchor=(0.5, 0.0), **beside)
     axes[0, 0].set_ylabel("|eigenvalue| / largest")
     axes[1, 0].set_ylabel("|eigenvalue| / largest")
-    for cell in axes[1]:
+    for cell in axes.flat:
         cell.set_xlabel("index / parameters")
     head(drawn, f"Hessian spectra: {result.task}")
     return drawn

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from nfsolve.fields import Sine
 from nfsolve.fields.layers import Dense
-from nfsolve.plot.panels import head, new_figure
+from nfsolve.plot.panels import head, legend_below, new_figure
 from nfsolve.studies.analysis.subject import NotApplicable, Subject
 
 if TYPE_CHECKING:
@@ -205,7 +205,7 @@ def figure(result: SignalAnalysis) -> "Figure":
     Returns:
         The figure.
     """
-    drawn = new_figure(9.0, 6.4)
+    drawn = new_figure(9.0, 8.2)
     spread, gradient, gain, weight = drawn.subplots(2, 2).flat
     for i, (step, layers) in enumerate(result.moments.items()):
         index = range(1, len(layers) + 1)
@@ -226,6 +226,6 @@ def figure(result: SignalAnalysis) -> "Figure":
     weight.set(title="rms dL/dW", xlabel="layer")
     for axes in (spread, gradient, gain, weight):
         axes.set_xticks(list(index))
-        axes.legend()
+        legend_below(axes)
     head(drawn, f"layers: {result.loss}")
     return drawn
