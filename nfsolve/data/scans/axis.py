@@ -1,4 +1,4 @@
-"""Where the rotation axis of a scan falls on its detector, from rays that run along each other.
+"""Where the rotation axis of a scan falls on its detector, from lines that are measured from both sides.
 
 Of a parallel beam, a view and the one from the opposite side are mirror images, a(i) = b(2 c - i) with the axis at bin
 c, so that their convolution peaks at 2 c. Of a fan, or where the detector does not hold the whole object, the axis is
