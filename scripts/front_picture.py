@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 import nfsolve as nf
+from nfsolve.plot.panels import colour_bar, styled
 from nfsolve.reconstruct import classical_images
 from problems.ct.phantom import CTPhantom
 from problems.pde.burgers import cole_hopf
@@ -45,8 +46,8 @@ def burgers(axes: Any, module: Any) -> None:
     error = float((values - exact).norm() / exact.norm())
     values = values.reshape(201, 201)
     shown = axes.imshow(values.T, origin="lower", extent=(0, 1, -1, 1), aspect="auto", cmap="RdBu_r", vmin=-1, vmax=1)
-    axes.figure.colorbar(shown, ax=axes)
-    axes.set(title=f"u(t, x), error {error:.0e}", xlabel="t", ylabel="x")
+    colour_bar(axes, shown, "u")
+    axes.set(title=f"Burgers' equation,\nerror {error:.0e}", xlabel="t", ylabel="x")
 
 
 def logistic(axes: Any, module: Any) -> None:
@@ -57,7 +58,7 @@ def logistic(axes: Any, module: Any) -> None:
     axes.plot(at, band.value.ravel(), "C0", label="solution")
     axes.plot(module.t, module.u, "k.", ms=4, label="data")
     low, high = module.posterior.interval("rate")
-    axes.set(title=f"rate {low:.2f} to {high:.2f} (true: 2)", xlabel="t", ylabel="u")
+    axes.set(title=f"growth, its rate {low:.2f}\nto {high:.2f} (true: 2)", xlabel="t", ylabel="u")
     axes.legend(frameon=False, loc="lower right")
 
 
@@ -66,18 +67,18 @@ def head(left: Any, right: Any) -> None:
     problem = CTPhantom(classical=("fbp",))
     solution = nf.solve(problem, seed=0)
     classical = classical_images(solution.data)["fbp"].image
-    images = {"filtered back-projection": classical, "neural field": problem.image(solution.field, solution.data)}
+    images = {"back-projection": classical, "neural field": problem.image(solution.field, solution.data)}
     for axes, (name, image) in zip((left, right), images.items(), strict=True):
         axes.imshow(image.detach(), cmap="gray", vmin=0, vmax=0.5)
         psnr = problem.scores(image, solution.data)["psnr"]
-        axes.set(title=f"{name}\n{psnr:.1f} dB", xticks=[], yticks=[])
+        axes.set(title=f"40 X-ray views,\n{name}\n{psnr:.1f} dB", xticks=[], yticks=[])
 
 
 def main() -> None:
     """Solve the three problems and write the picture."""
     torch.set_num_threads(1)
-    with rc_context({"font.size": 8, "axes.titlesize": 8}):
-        figure = Figure(figsize=(8, 2.2), layout="constrained")
+    with styled(), rc_context({"font.size": 9}):
+        figure = Figure(figsize=(8.8, 2.5), layout="constrained")
         panels = figure.subplots(1, 4, width_ratios=(1.2, 1.2, 1, 1))
         module = examples()
         burgers(panels[0], module)
@@ -86,7 +87,7 @@ def main() -> None:
         picture = io.BytesIO()
         figure.savefig(picture, dpi=125)
     PICTURE.parent.mkdir(exist_ok=True)
-    Image.open(picture).convert("RGB").quantize(128).save(PICTURE, optimize=True)
+    Image.open(picture).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(PICTURE, optimize=True)
 
 
 if __name__ == "__main__":

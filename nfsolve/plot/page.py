@@ -226,7 +226,7 @@ def verdict(metrics: dict[str, Any], folder: str) -> list[str]:
     if not metrics:
         return [f"The run has not ended. Continue it: nfsolve run --resume {folder}"]
     stopped = str(metrics.get("stopped", ""))
-    said = [_quality(metrics), f"It ended because of this: {stopped}." if stopped else ""]
+    said = [_quality(metrics), f"Why it ended: {stopped}." if stopped else ""]
     if any(word in stopped for word in ("diverge", "non-finite")):
         return [*said, "The result cannot be used. Try a smaller learning rate, or another optimizer, as gauss_newton."]
     grown = [
