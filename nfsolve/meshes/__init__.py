@@ -3,7 +3,7 @@
 from nfsolve.meshes.implicit import Implicit
 from nfsolve.meshes.levelset import grid_values, level_set
 from nfsolve.meshes.mesh import Mesh, write_points
-from nfsolve.meshes.samples import Solid, around, read_points, root_cross_entropy
+from nfsolve.meshes.samples import Solid, around, chamfer, read_points, root_cross_entropy
 from nfsolve.meshes.view import View, draw_mesh
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "Solid",
     "View",
     "around",
+    "chamfer",
     "draw_mesh",
     "grid_values",
     "level_set",

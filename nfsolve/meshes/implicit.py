@@ -1,18 +1,24 @@
 """Solids as functions: f < 0 inside, so that inside and outside are known exactly."""
 
 from collections.abc import Callable
+from functools import cached_property
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from scipy.spatial import cKDTree
 from torch import Generator, Tensor
 
 from nfsolve._core.errors import InputError
+from nfsolve._core.random import generator
 from nfsolve.meshes.levelset import level_set
 from nfsolve.meshes.mesh import Mesh
 
 BAND = 0.03  # half the thickness of the layer around the surface whose points are moved onto it
 NEWTON = 6  # steps onto the surface
 CHUNK = 2**17  # points tried at once
+SURFACE = 2**17  # points of the surface from which the nearest one is looked for
+CLOSER = 8  # steps from there to the nearest one of all
 
 
 class Implicit:
@@ -60,14 +66,54 @@ class Implicit:
             missing -= len(found[-1])
         return torch.cat(found)
 
-    def _project(self, points: Tensor) -> Tensor:
-        """Move points onto the surface; those that do not arrive are left out."""
-        start = points
+    @cached_property
+    def _surface(self) -> tuple[cKDTree, Tensor]:
+        points = self.sample(SURFACE, generator(0, "surface"))
+        return cKDTree(points.numpy()), points
+
+    def distance(self, points: Tensor) -> Tensor:
+        """Return signed distances to the surface, negative inside.
+
+        The nearest of `SURFACE` points of the surface is moved to where the line to it is along the normal: towards
+        the foot on its tangent plane, and from there by Newton's iteration onto the surface. A step that leads further
+        away, as it may at an edge, is not taken, and the next one is half as long; so no distance is larger than that
+        to the nearest of those points.
+
+        Args:
+            points: ``(n, 3)``.
+
+        Returns:
+            ``(n, 1)``, float64, on the CPU.
+
+        Raises:
+            InputError: The cube holds no surface.
+        """
+        tree, surface = self._surface
+        points = points.detach().double().cpu()
+        away, index = tree.query(points.numpy())
+        nearest, away = surface[torch.from_numpy(index)], torch.from_numpy(away)[:, None]
+        step = torch.ones_like(away)
+        for _ in range(CLOSER):
+            normal, offset = F.normalize(self._slope(nearest)[1], dim=1), points - nearest
+            along = offset - (offset * normal).sum(1, keepdim=True) * normal
+            tried, arrived = self._newton(nearest + step * along)
+            found = (points - tried).norm(dim=1, keepdim=True)
+            closer = arrived & (found < away)
+            nearest, away = torch.where(closer, tried, nearest), torch.where(closer, found, away)
+            step = torch.where(closer, step, step / 2)
+        return torch.where(self.contains(points), -away, away)
+
+    def _newton(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Move points along the gradient towards the surface, and tell which ones arrive ``(n, 1)``."""
         for _ in range(NEWTON):
             value, slope = self._slope(points)
             points = points - value * slope / slope.square().sum(1, keepdim=True).clamp_min(1e-12)
-        arrived = (self.function(points).abs() < 1e-9) & ((points - start).norm(dim=1, keepdim=True) < 2 * BAND)
-        return points[arrived[:, 0]]
+        return points, self.function(points).abs() < 1e-9
+
+    def _project(self, points: Tensor) -> Tensor:
+        """Move points onto the surface; those that do not arrive are left out."""
+        moved, arrived = self._newton(points)
+        return moved[(arrived & ((moved - points).norm(dim=1, keepdim=True) < 2 * BAND))[:, 0]]
 
     def _slope(self, points: Tensor) -> tuple[Tensor, Tensor]:
         with torch.enable_grad():

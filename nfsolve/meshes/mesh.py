@@ -171,6 +171,26 @@ class Mesh:
         winding = igl.fast_winding_number(np.ascontiguousarray(self.vertices), np.ascontiguousarray(self.faces), where)
         return torch.from_numpy(winding > 0.5)[:, None]
 
+    def distance(self, points: Tensor) -> Tensor:
+        """Return signed distances to the surface, negative where the winding number is above 1/2.
+
+        Args:
+            points: ``(n, 3)``.
+
+        Returns:
+            ``(n, 1)``, float64, on the CPU.
+
+        Raises:
+            MissingExtra: libigl is not installed.
+        """
+        igl = require("igl", extra="mesh", purpose="distances to a mesh")
+        where = np.ascontiguousarray(points.detach().double().cpu().numpy())
+        squared, _, _ = igl.point_mesh_squared_distance(
+            where, np.ascontiguousarray(self.vertices), np.ascontiguousarray(self.faces)
+        )
+        away = torch.from_numpy(np.sqrt(squared))[:, None]
+        return torch.where(self.contains(points), -away, away)
+
     def sample(self, n: int, generator: Generator) -> Tensor:
         """Draw points on the surface, uniform in area.
 
@@ -188,6 +208,11 @@ class Mesh:
         face = torch.searchsorted(rise, u[:, 0] * rise[-1]).clamp_max(len(areas) - 1)
         root = u[:, 1:2].sqrt()  # Osada et al. 2002, "Shape distributions", equation (1)
         return (1 - root) * a[face] + root * (1 - u[:, 2:]) * b[face] + root * u[:, 2:] * c[face]
+
+    @property
+    def parts(self) -> int:
+        """Number of connected bodies, the walls of cavities among them."""
+        return int(body_labels(self.faces).max()) + 1
 
     def large_parts(self, share: float) -> "Mesh":
         """Return the connected parts whose area is at least this share of the largest one's."""

@@ -4,7 +4,12 @@ Labelled points near the surface and in the cube are given, others score the fie
 networks", CVPR 2019; the sampling is that of Hertz et al., "SAPE", NeurIPS 2021). Without --mesh the solid is a ball
 cut to a gyroid's wall, |sin kx cos ky + sin ky cos kz + sin kz cos kx| < c, whose labels are exact.
 
+With --sdf the unknown is the signed distance d to the surface instead, negative inside: its values are given at the
+same points, and |grad d| = 1 is a residual (the eikonal equation; Gropp et al., "Implicit geometric regularization for
+learning shapes", ICML 2020, eq. 2).
+
     nfsolve run occupancy
+    nfsolve run occupancy --sdf --mesh bunny.obj
     nfsolve run occupancy --mesh mesh_armadillo.npz --points occ_points_armadillo.npz --protocol preconditioners
 """
 
@@ -36,6 +41,7 @@ from nfsolve import (
     weight_scaling,
 )
 from nfsolve.data.tables import find_file
+from nfsolve.diff import partials
 from nfsolve.fields import Gaussian, ReLU
 from nfsolve.meshes import (
     Implicit,
@@ -43,6 +49,7 @@ from nfsolve.meshes import (
     Solid,
     View,
     around,
+    chamfer,
     draw_mesh,
     level_set,
     read_points,
@@ -62,6 +69,10 @@ WAVE, WALL, RADIUS = 7.0, 0.5, 0.85  # of the gyroid ball: k, c, and the ball's 
 NEAR, WIDE = 0.01, 0.1  # standard deviations of the points near the surface
 SLICE = 192  # pixels along a side of the slice that is drawn
 PROBABILITY = 0.5  # a point is inside where its occupancy is above
+COMPARED = 30_000  # points of each surface from which the chamfer distance is taken
+EIKONAL = 0.1  # weight of the eikonal equation, in parts of that of the distances, as in Gropp et al. 2020
+FLAT = 1e-12  # added to the square of a slope, whose root has no derivative at 0
+SLOPES = 4  # times fewer points for it than in a mini-batch
 
 
 @dataclass(frozen=True)
@@ -117,13 +128,18 @@ class Occupancy(Problem):
     """points in a mini-batch; 0 takes the whole pool; default the protocol's"""
     pool: int | None = None
     """labelled training points, drawn once; default the protocol's"""
+    sdf: bool = False
+    """find the signed distance to the surface, negative inside, instead of the occupancy"""
+    eikonal: float | None = None
+    """weight of |grad d| = 1, with sdf; default 0.1"""
     resolution: int = 128
     """points along each axis for the mesh that is extracted"""
+    smallest: float = 0.01
+    """area of a part of that mesh, in parts of the largest one's, below which it is left out; 0 keeps all"""
     azimuth: float = 210.0
     """side from which the picture shows the solid, degrees around the y axis"""
 
     domain = Box(x=(-1, 1), y=(-1, 1), z=(-1, 1))
-    unknowns = "o"
     pointwise = True
     stage_factors = ()
     score = "iou_near"
@@ -134,9 +150,18 @@ class Occupancy(Problem):
             if getattr(self, name) not in known:
                 raise unknown_name(name, str(getattr(self, name)), [k for k in known if k])
         pool, batch = self._setting("pool"), self._setting("batch")
-        check_least(
-            {"pool": pool, "batch": batch, "resolution": self.resolution}, {"pool": 1, "batch": 0, "resolution": 8}
-        )
+        least = {"pool": 1, "batch": 0, "resolution": 8, "smallest": 0, "eikonal": 0}
+        check_least(vars(self) | {"pool": pool, "batch": batch}, least)
+        if self.smallest > 1:
+            raise InputError(f"smallest must be at most 1, the largest part, got {self.smallest:g}")
+        if self.eikonal is not None and not self.sdf:
+            raise InputError("eikonal is for distances, but the occupancy is sought", do="give --sdf, or leave it out")
+        if self.sdf and (self.loss or self.protocol != "default"):
+            raise InputError(
+                "a signed distance has no logit and no protocol, got "
+                + (f"loss = {self.loss}" if self.loss else f"protocol = {self.protocol}"),
+                do="leave it out, or leave sdf out",
+            )
         if batch > pool:
             raise InputError(
                 f"batch must be at most {pool}, the number of points in the pool, got {batch}",
@@ -148,6 +173,15 @@ class Occupancy(Problem):
                 do="give --mesh, the solid of the points",
             )
 
+    @property
+    def unknowns(self) -> str:  # type: ignore[override]
+        """Occupancy, or distance."""
+        return "d" if self.sdf else "o"
+
+    def weights(self) -> dict[str, float]:
+        """Return the weight of the eikonal equation."""
+        return {"eikonal": EIKONAL if self.eikonal is None else self.eikonal} if self.sdf else {}
+
     def _setting(self, name: str) -> Any:
         """Return a parameter, or the protocol's value where it is None."""
         own = getattr(self, name, None)
@@ -155,7 +189,9 @@ class Occupancy(Problem):
 
     @property
     def level(self) -> float:
-        """The field's value at which the occupancy is PROBABILITY."""
+        """The field's value on the surface: distance 0, or that at which the occupancy is PROBABILITY."""
+        if self.sdf:
+            return 0.0
         return PROBABILITY if self._setting("loss") == "mse" else math.log(PROBABILITY / (1 - PROBABILITY))
 
     def load(self, device: str | torch.device, dtype: torch.dtype) -> Batch:
@@ -172,6 +208,9 @@ class Occupancy(Problem):
         data = {name: Given(x, values=solid.contains(x).double()) for name, x in sets.items()}
         if self.points:
             data |= self._held_out(solid, centre, scale)
+        if self.sdf:
+            held_out = torch.cat([data[name].points[:COMPARED] for name in ("uniform", "near")])
+            data |= {"pool": self._measured(solid, data["pool"].points), "distances": self._measured(solid, held_out)}
         return tree_map(lambda column: column.to(device, dtype), data)
 
     def solid(self) -> tuple[Mesh | Implicit, np.ndarray, float]:
@@ -181,6 +220,10 @@ class Occupancy(Problem):
         mesh = Mesh.read(find_file(self.mesh, type(self)))
         centre, scale = mesh.frame(self._setting("fit"), self._setting("reach"))
         return mesh.moved(centre, scale), centre, scale
+
+    @staticmethod
+    def _measured(solid: Solid, points: Tensor) -> Given:
+        return Given(points, values=solid.distance(points))
 
     def _held_out(self, solid: Solid, centre: np.ndarray, scale: float) -> Batch:
         """Read labelled points, bring them into the cube, and try a few of them on the mesh."""
@@ -199,21 +242,51 @@ class Occupancy(Problem):
 
     def sample(self, data: Batch, state: SamplerState, generator: Generator) -> Batch:
         """Pick points at random out of the pool."""
-        return {"occupancy": data["pool"].sample(self._setting("batch"), generator)}
+        batch = self._setting("batch")
+        some = data["pool"].sample(batch, generator)
+        if not self.sdf:
+            return {"occupancy": some}
+        return {"distance": some, "eikonal": data["pool"].sample(-(-batch // SLOPES), generator)}
 
     def fresh(self, data: Batch, generator: Generator, batch: Batch) -> Batch:
         """Return the held-out points, uniform ones and those near the surface."""
+        if self.sdf:
+            return {"distance": data["distances"], "eikonal": data["distances"]}
         return {"occupancy": tree_map(lambda *columns: torch.cat(columns), data["uniform"], data["near"])}
 
     def residuals(self, field: FieldFunction, batch: Batch) -> dict[str, Tensor]:
-        """Difference to the label, or the signed root of the cross-entropy."""
+        """Difference to the label, or the signed root of the cross-entropy; or to the distance, and |grad d| - 1."""
+        if self.sdf:
+            found = {}
+            if (rows := batch.get("distance")) is not None:
+                found["distance"] = field(rows.points) - rows.values
+            if (rows := batch.get("eikonal")) is not None:
+                found["eikonal"] = slope(field, rows.points) - 1
+            return found
         values, labels = field(batch["occupancy"].points), batch["occupancy"].values
         mse = self._setting("loss") == "mse"
         return {"occupancy": values - labels if mse else root_cross_entropy(values, labels)}
 
     def metrics(self, field: FieldFunction, data: Batch) -> dict[str, Any]:
-        """Score held-out points, uniform and near the surface, and points of the pool."""
-        return self._scores(field, data, ALL)
+        """Score held-out points, uniform and near the surface, points of the pool, and the extracted surface.
+
+        `chamfer` and `distance_error` are in the unit of the cube, whose side is 2; `slope_error` is the root mean
+        square of |grad d| - 1 on held-out points.
+        """
+        scores: dict[str, Any] = self._scores(field, data, ALL)
+        try:
+            whole = self.whole_surface(field, data)
+            mesh = whole.large_parts(self.smallest)
+            scores["chamfer"] = chamfer(mesh, self.solid()[0], COMPARED, generator(0, "chamfer"))
+            scores |= {"parts": mesh.parts, "parts_left_out": whole.parts - mesh.parts}
+        except (MissingExtra, InputError) as error:
+            scores["surface"] = f"none: {error}"
+        if self.sdf:
+            rows = data["distances"]
+            scores["distance_error"] = float((in_pieces(field, rows.points) - rows.values).abs().mean())
+            off = in_pieces(lambda points: slope(field, points), rows.points) - 1
+            scores["slope_error"] = float(off.square().mean().sqrt())
+        return scores
 
     def quick_metrics(self, field: FieldFunction, data: Batch) -> dict[str, Any]:
         """Score a part of the same points."""
@@ -223,22 +296,41 @@ class Occupancy(Problem):
         scores = {}
         for key, name in (("iou", "uniform"), ("iou_near", "near"), ("iou_train", "pool")):
             some = data[name][:: -(-len(data[name]) // most)]
-            scores[key] = iou((in_pieces(field, some.points) > self.level).to(some.values), some.values)
+            inside = (in_pieces(field, some.points) - self.level) * self._inwards > 0
+            truth = (some.values < 0).to(some.values) if self.sdf and name == "pool" else some.values
+            scores[key] = iou(inside.to(truth), truth)
         return scores
 
-    def surface(self, field: FieldFunction, data: Batch) -> Mesh:
-        """Extract the field's surface by marching cubes, in the cube."""
+    @property
+    def _inwards(self) -> int:
+        """Sign of what the field does towards the inside: distances fall."""
+        return -1 if self.sdf else 1
+
+    def whole_surface(self, field: FieldFunction, data: Batch) -> Mesh:
+        """Extract the field's surface by marching cubes, in the cube, with all of its parts."""
 
         def value(points: np.ndarray) -> np.ndarray:
-            return panels.array(in_pieces(field, torch.from_numpy(points).to(data["near"].points))).reshape(-1)
+            values = panels.array(in_pieces(field, torch.from_numpy(points).to(data["near"].points)))
+            return self._inwards * values.reshape(-1)
 
-        return level_set(value, self.resolution, self.level)
+        return level_set(value, self.resolution, self._inwards * self.level)
+
+    def surface(self, field: FieldFunction, data: Batch) -> Mesh:
+        """Extract the field's surface, without parts that are smaller than `smallest`."""
+        return self.whole_surface(field, data).large_parts(self.smallest)
 
     def export(self, field: FieldFunction, data: Batch, folder: Path) -> None:
         """Write the field's surface as PLY, in the coordinates of the mesh that was given."""
         try:
             _, centre, scale = self.solid()
-            self.surface(field, data).moved(-centre / scale, 1 / scale).write(folder / "surface.ply")
+            whole = self.whole_surface(field, data)
+            mesh = whole.large_parts(self.smallest)
+            if len(mesh.faces) < len(whole.faces):
+                left, faces = whole.parts - mesh.parts, len(whole.faces) - len(mesh.faces)
+                print(
+                    f"mesh: left out {left} small parts, {faces} of {len(whole.faces)} triangles (--smallest 0 keeps)"
+                )
+            mesh.moved(-centre / scale, 1 / scale).write(folder / "surface.ply")
         except (MissingExtra, InputError) as error:
             print(f"no mesh: {error}")
 
@@ -254,6 +346,8 @@ class Occupancy(Problem):
             lambda: solid if isinstance(solid, Mesh) else solid.mesh(self.resolution),
         )
         title = f"field: IoU {scores['iou']:.4f},\nnear the surface {scores['iou_near']:.4f}"
+        if "chamfer" in scores:
+            title += f", chamfer {scores['chamfer']:.2g}"
         self._view(axes[0, 1], title, lambda: self.surface(field, data))
         self._slices(axes[1], solid, field, data["near"].points)
         labels = {"iou": "uniform", "iou_near": "near the surface", "iou_train": "training points"}
@@ -274,13 +368,20 @@ class Occupancy(Problem):
         points = torch.stack([x, y, torch.zeros_like(x)], -1).reshape(-1, 3)
         truth = solid.contains(points).reshape(SLICE, SLICE).numpy()
         values = panels.array(in_pieces(field, points.to(like))).reshape(SLICE, SLICE)
-        occupancy = values if self.level else 1 / (1 + np.exp(-values.clip(-50, 50)))
-        wrong = (values > self.level).astype(float) - truth
+        wrong = (self._inwards * (values - self.level) > 0).astype(float) - truth
         shown = {"origin": "lower", "extent": (-1, 1, -1, 1)}
         axes[0].imshow(truth, cmap="gray_r", **shown)
         axes[0].set(title="solid, cut at z = 0", xlabel="x", ylabel="y")
-        axes[1].imshow(occupancy, cmap="gray_r", vmin=0, vmax=1, **shown)
-        axes[1].set(title="occupancy of the field", xlabel="x", ylabel="y")
+        if self.sdf:
+            limit = float(np.abs(values).max())
+            image = axes[1].imshow(values, cmap="RdBu_r", vmin=-limit, vmax=limit, **shown)
+            axes[1].contour(line, line, values, [0.0], colors="k", linewidths=0.8)
+            panels.colour_bar(axes[1], image)
+            axes[1].set(title="distance of the field\n(line: 0)", xlabel="x", ylabel="y")
+        else:
+            occupancy = values if self.level else 1 / (1 + np.exp(-values.clip(-50, 50)))
+            axes[1].imshow(occupancy, cmap="gray_r", vmin=0, vmax=1, **shown)
+            axes[1].set(title="occupancy of the field", xlabel="x", ylabel="y")
         axes[2].imshow(wrong, cmap="RdBu_r", vmin=-1, vmax=1, **shown)
         axes[2].set(title=f"wrong: {100 * abs(wrong).mean():.2f} %\n(red: too much)", xlabel="x", ylabel="y")
 
@@ -301,6 +402,12 @@ class Occupancy(Problem):
             field=partial(MLP, width=128, depth=4, activation=Sine(30.0), init=weight_scaling(alpha=1.25)),
             stages=(Stage(partial(adam, lr=1e-3), steps=1000, schedule="cosine"),),
         )
+
+
+def slope(field: FieldFunction, points: Tensor) -> Tensor:
+    """Return |grad d| at points ``(n, 3)`` -> ``(n, 1)``."""
+    found = partials(field, points, [(axis,) for axis in range(points.shape[1])])
+    return (sum(part.square() for part in found.values()) + FLAT).sqrt()
 
 
 def gyroid_ball(x: Tensor) -> Tensor:

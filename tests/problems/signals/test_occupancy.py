@@ -1,5 +1,6 @@
 """The occupancy problem: exact solids, points, both losses, protocols, outputs, bad input."""
 
+import dataclasses
 import math
 import os
 from functools import partial
@@ -18,6 +19,7 @@ from nfsolve.problem import SamplerState
 from problems.signals.occupancy import PROBABILITY, SETTINGS, Occupancy, gyroid_ball
 
 SMALL = {"pool": 3000, "batch": 500}
+COARSE = SMALL | {"resolution": 16}
 TETRA = np.array([[10, 0, 0], [14, 0, 0], [10, 4, 0], [10, 0, 4]], float)
 SIDES = np.array([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]])
 
@@ -29,6 +31,8 @@ def few_tests(monkeypatch):
     for name, setting in few.items():
         monkeypatch.setitem(SETTINGS, name, setting)
     monkeypatch.setattr("nfsolve.meshes.implicit.CHUNK", 2**13)
+    monkeypatch.setattr("nfsolve.meshes.implicit.SURFACE", 2**13)
+    monkeypatch.setattr("problems.signals.occupancy.COMPARED", 3000)
     monkeypatch.setattr("problems.signals.occupancy.SLICE", 40)
 
 
@@ -37,6 +41,9 @@ def tetra_file(tmp_path):
     path = tmp_path / "tetra.npz"
     np.savez(path, vertices=TETRA, faces=SIDES)
     return str(path)
+
+
+IOUS = ("iou", "iou_near", "iou_train")
 
 
 def tetra(x):
@@ -50,16 +57,17 @@ def exact(x):
 
 
 def test_the_exact_solid_has_no_residual_and_perfect_scores():
-    problem = Occupancy(**SMALL)
+    problem = Occupancy(**COARSE)
     data = problem.load("cpu", torch.float32)
     batch = problem.sample(data, SamplerState(), torch.Generator().manual_seed(0))
     assert batch["occupancy"].points.shape == (500, 3)
     assert batch["occupancy"].values.shape == (500, 1)
     assert problem.residuals(lambda x: exact(x.double()).float(), batch)["occupancy"].abs().max() == 0
     scores = problem.metrics(lambda x: exact(x.double()).float(), data)
-    assert scores == {"iou": 1.0, "iou_near": 1.0, "iou_train": 1.0}
+    assert {key: scores[key] for key in IOUS} == dict.fromkeys(IOUS, 1.0)
     empty = problem.metrics(lambda x: 0 * x[:, :1], data)
-    assert set(empty.values()) == {0.0}
+    assert {key: empty[key] for key in IOUS} == dict.fromkeys(IOUS, 0.0)
+    assert "nowhere" in empty["surface"]
     full = problem.metrics(lambda x: 0 * x[:, :1] + 1, data)
     assert full["iou"] == pytest.approx(data["uniform"].values.mean().item())
     assert problem.quick_metrics(lambda x: exact(x.double()).float(), data)["iou_near"] == 1
@@ -179,7 +187,7 @@ def test_the_root_of_the_cross_entropy_has_exact_derivatives_everywhere():
 
 def test_three_steps_follow_the_seed():
     field = partial(MLP, width=8, depth=2)
-    runs = [nfsolve.solve(Occupancy(**SMALL), field, steps=3, seed=s, report=None) for s in (3, 3, 4)]
+    runs = [nfsolve.solve(Occupancy(**COARSE), field, steps=3, seed=s, report=None) for s in (3, 3, 4)]
     losses = [run.history[-1]["loss"] for run in runs]
     assert math.isfinite(losses[0])
     assert losses[0] == losses[1] != losses[2]
@@ -188,7 +196,7 @@ def test_three_steps_follow_the_seed():
 @pytest.mark.parametrize("loss", ["mse", "bce"])
 def test_gauss_newton_fits_a_ball(monkeypatch, loss):
     monkeypatch.setattr("problems.signals.occupancy.gyroid_ball", lambda x: x.norm(dim=1, keepdim=True) - 0.6)
-    problem = Occupancy(pool=400, batch=0, loss=loss)
+    problem = Occupancy(pool=400, batch=0, loss=loss, resolution=16)
     field = partial(MLP, width=6, depth=1)
     solution = nfsolve.solve(problem, field, nfsolve.optim.GaussNewton, steps=12, dtype="float64", report=None)
     assert solution.history[-1]["loss"] < 0.65 * solution.history[0]["loss"]
@@ -242,9 +250,66 @@ def test_the_picture_shows_solid_and_field(tmp_path):
     figure = problem.picture(lambda x: -gyroid_ball(x), data, history)
     titles = [axes.get_title() for axes in figure.axes]
     assert "solid: gyroid ball" in titles
-    assert "field: IoU 1.0000,\nnear the surface 1.0000" in titles
+    assert any(title.startswith("field: IoU 1.0000,\nnear the surface 1.0000, chamfer 0.00") for title in titles)
     assert "wrong: 0.00 %\n(red: too much)" in titles
     figure.savefig(tmp_path / "solution.png", dpi=30)
+
+
+def ball(x):
+    return x.norm(dim=1, keepdim=True) - 0.6
+
+
+def test_the_exact_distance_has_no_residual_and_no_chamfer_distance(monkeypatch):
+    monkeypatch.setattr("problems.signals.occupancy.gyroid_ball", ball)
+    problem = Occupancy(sdf=True, resolution=65, **SMALL)
+    data = problem.load("cpu", torch.float64)
+    batch = problem.sample(data, SamplerState(), torch.Generator().manual_seed(0))
+    assert (len(batch["distance"]), len(batch["eikonal"])) == (500, 125)
+    off = problem.residuals(ball, batch)
+    assert off["distance"].abs().max() < 5e-4  # near the centre, where all of the 2^13 points are about as near
+    assert off["eikonal"].abs().max() < 1e-6
+    scores = problem.metrics(ball, data)
+    assert {key: scores[key] for key in IOUS} == dict.fromkeys(IOUS, 1.0)
+    assert (scores["parts"], scores["parts_left_out"]) == (1, 0)
+    assert scores["chamfer"] < 5e-4  # chords of cells of 1/32: 1/32^2 / (8 * 0.6) = 2e-4
+    assert scores["distance_error"] < 5e-5
+    twice = problem.residuals(lambda x: 2 * ball(x), batch)
+    assert twice["eikonal"] == pytest.approx(1, abs=1e-6)
+    shifted = problem.metrics(lambda x: ball(x) - 0.1, data)
+    assert shifted["chamfer"] == pytest.approx(0.1, abs=1e-3)
+    assert shifted["distance_error"] == pytest.approx(0.1, abs=1e-4)
+
+
+def test_a_distance_is_learned_and_its_slope_is_one_by_the_eikonal_equation(monkeypatch):
+    monkeypatch.setattr("problems.signals.occupancy.gyroid_ball", ball)
+    found = {}
+    for weight in (0.0, 0.1):
+        problem = Occupancy(sdf=True, eikonal=weight, resolution=33, pool=400, batch=0)
+        field = partial(MLP, width=10, depth=1)
+        run = nfsolve.solve(problem, field, nfsolve.optim.GaussNewton, steps=60, dtype="float64", report=None)
+        found[weight] = run.metrics
+        assert found[weight]["iou"] > 0.95
+        assert found[weight]["chamfer"] < 0.02
+    assert found[0.1]["slope_error"] < 0.9 * found[0.0]["slope_error"]
+
+
+def test_several_bodies_stay_apart_and_specks_are_left_out_in_words(tmp_path, capsys):
+    centres = torch.tensor([[-0.5, 0, 0], [0.5, 0, 0], [0, 5 / 6, 0]], dtype=torch.float64)
+    radii = torch.tensor([0.35, 0.3, 0.03], dtype=torch.float64)
+
+    def field(x):
+        balls = [(x - c).norm(dim=1, keepdim=True) - float(r) for c, r in zip(centres, radii, strict=True)]
+        return torch.cat(balls, 1).amin(1, keepdim=True)
+
+    problem = Occupancy(sdf=True, resolution=97, **SMALL)
+    data = problem.load("cpu", torch.float64)
+    assert problem.surface(field, data).parts == 2
+    scores = problem.metrics(field, data)
+    assert (scores["parts"], scores["parts_left_out"]) == (2, 1)
+    problem.export(field, data, tmp_path)
+    assert "mesh: left out 1 small parts" in capsys.readouterr().out
+    assert Mesh.read(tmp_path / "surface.ply").parts == 2
+    assert dataclasses.replace(problem, smallest=0.0).surface(field, data).parts == 3
 
 
 def test_protocols_set_up_what_their_papers_say():
@@ -300,6 +365,10 @@ def test_the_command_line_knows_the_parameters(tetra_file, tmp_path, capsys):
         ({"batch": -1}, "batch must be at least 0, got -1"),
         ({"resolution": 3}, "resolution must be at least 8, got 3"),
         ({"pool": 100, "batch": 101}, "batch must be at most 100, .* got 101.*--batch 0 takes the whole"),
+        ({"smallest": 2.0}, "smallest must be at most 1, the largest part, got 2"),
+        ({"eikonal": 0.5}, "eikonal is for distances, but the occupancy is sought. Give --sdf"),
+        ({"sdf": True, "loss": "bce"}, "no logit and no protocol, got loss = bce. Leave it out"),
+        ({"sdf": True, "protocol": "ws"}, "no logit and no protocol, got protocol = ws"),
         ({"points": "p.npz"}, "'p.npz' was given without one. Give --mesh"),
     ],
 )
