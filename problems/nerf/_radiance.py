@@ -35,6 +35,7 @@ from nfsolve.forward.rendering import (
     distortion,
     engine,
     spherical_harmonics,
+    thinned,
 )
 from nfsolve.problem import Batch, FieldFunction, SamplerState, in_pieces
 from problems.nerf import _auxiliary as auxiliary
@@ -90,6 +91,8 @@ class Radiance(Problem):
     """approximate number of samples in a mini-batch; the more space is found empty, the more rays share them"""
     samples: int = 96
     """steps along the diagonal of the box"""
+    importance: int = 0
+    """most samples on a training ray, placed by densities that the occupancy grid remembers; 0: all occupied steps"""
     cells: int = 48
     """cells of the occupancy grid along each side of the box; with 1 nothing is left out"""
     sh_degree: int = 2
@@ -114,7 +117,16 @@ class Radiance(Problem):
     surfaces = True  # whether depth and normals mean something
 
     def __post_init__(self) -> None:
-        least = {"distortion": 0, "points": 1, "samples": 2, "cells": 1, "frames": 0, "video": 16, "mesh": 0}
+        least = {
+            "importance": 0,
+            "distortion": 0,
+            "points": 1,
+            "samples": 2,
+            "cells": 1,
+            "frames": 0,
+            "video": 16,
+            "mesh": 0,
+        }
         for name, low in least.items():
             if getattr(self, name) < low:
                 raise InputError(f"{name} must be at least {low}, got {getattr(self, name)}")
@@ -241,8 +253,21 @@ class Radiance(Problem):
         views, pixels = photographs.cameras.locate(index)
         rays = photographs.rays(views, pixels, poses)
         samples = sample_rays(rays, grid, self.step, generator)
+        if self.importance and grid.calls:
+            samples = self._thinned(rays, samples, grid, generator)
         towards = photographs.cameras.towards(views, pixels)
         return PixelRays(photographs.colours[index], rays, samples, views, towards)
+
+    def _thinned(self, rays: Rays, samples: Samples, grid: OccupancyGrid, generator: Generator) -> Samples:
+        """Place fewer samples on rays that have many, where the grid says that light is lost."""
+        if grid.contraction is not None:
+            raise InputError(
+                "importance is for straight rays in a box, but this scene is contracted",
+                do="give unbounded False, or leave importance out",
+            )
+        known = grid.remembered_at(samples.points(rays.origins, rays.directions))
+        weights = composite(samples, known, engine=self.backend).weights
+        return thinned(samples, weights, self.importance, generator)
 
     def done(self, batch: Batch) -> dict[str, int]:
         """Count the rays."""

@@ -6,7 +6,7 @@ from nfsolve.forward.rendering.harmonics import spherical_harmonics
 from nfsolve.forward.rendering.integral import Rendering, accumulate, composite, distortion
 from nfsolve.forward.rendering.occupancy import OccupancyGrid
 from nfsolve.forward.rendering.rays import Rays
-from nfsolve.forward.rendering.samples import Samples, box_intersection, importance, stratified
+from nfsolve.forward.rendering.samples import Samples, box_intersection, importance, stratified, thinned
 
 __all__ = [
     "Contraction",
@@ -22,4 +22,5 @@ __all__ = [
     "importance",
     "spherical_harmonics",
     "stratified",
+    "thinned",
 ]

@@ -120,6 +120,10 @@ class OccupancyGrid:
         """Tell whether points ``(n, d)`` of the box lie in occupied cells, ``(n, 1)``."""
         return self.occupied[self._cells(points.unbind(-1))]
 
+    def remembered_at(self, points: Tensor) -> Tensor:
+        """Return the density that the cells of points ``(n, d)`` of the box remember, ``(n, 1)``, 1/length."""
+        return self.density[self._cells(points.unbind(-1))].to(points)
+
     def _cells(self, columns: Sequence[Tensor]) -> Tensor:
         """Return the numbers of the cells that points of the box lie in, from one tensor for each coordinate."""
         cells = torch.zeros_like(columns[0], dtype=torch.int32)

@@ -165,6 +165,50 @@ def importance(samples: Samples, weights: Tensor, n_samples: int, generator: Gen
     return _place(t0.gather(1, index) + part * dt.gather(1, index), generator)
 
 
+@torch.no_grad()
+def thinned(samples: Samples, weights: Tensor, most: int, generator: Generator | None = None) -> Samples:
+    """Cut rays of too many samples anew by `importance`, and leave the others as they are.
+
+    Half of the new samples follow the weights and half are even over what was sampled, so that nothing that the weights
+    do not know of is passed over.
+
+    Args:
+        samples: An earlier cut, with distances along straight rays.
+        weights: Weights of its samples ``(n, 1)``, not negative.
+        most: Samples that a ray has at most.
+        generator: CPU generator of the positions; None places samples in the middle of their intervals.
+
+    Returns:
+        The samples.
+
+    Raises:
+        InputError: ``most`` is below 1, or there is not one weight for each sample.
+    """
+    counts = samples.counts()
+    crowded = counts > most
+    if not bool(crowded.any()):
+        return samples
+    of_crowded = crowded[samples.ray]
+    number = crowded.cumsum(0) - 1
+    part = Samples(
+        samples.t0[of_crowded],
+        samples.t1[of_crowded],
+        samples.t[of_crowded],
+        number[samples.ray[of_crowded]],
+        int(crowded.sum()),
+    )
+    known = weights[of_crowded]
+    total = known.new_zeros(part.n_rays, 1).index_add_(0, part.ray, known)[part.ray]
+    even = 1 / counts[crowded].to(known)[part.ray][:, None]
+    fair = torch.where(total > 0, known / torch.where(total > 0, total, 1.0), even) + even
+    cut = importance(part, fair, most, generator)
+    rest = samples.keep(~of_crowded[:, None])
+    ray = torch.cat([rest.ray, crowded.nonzero()[:, 0][cut.ray]])
+    order = ray.argsort(stable=True)
+    t0, t1, t = (torch.cat(ends)[order] for ends in zip(rest[:3], cut[:3], strict=True))
+    return Samples(t0, t1, t, ray[order], samples.n_rays)
+
+
 def _levels(like: Tensor, n_samples: int) -> Tensor:
     """Edges ``(1, n + 1)`` of equal cells of [0, 1]."""
     if n_samples < 1:

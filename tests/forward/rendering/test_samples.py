@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nfsolve._core.errors import InputError
-from nfsolve.forward.rendering import Samples, accumulate, box_intersection, composite, importance, stratified
+from nfsolve.forward.rendering import Samples, accumulate, box_intersection, composite, importance, stratified, thinned
 from tests.forward.rendering.cases import COUNTS, even, generator, ragged
 
 
@@ -128,3 +128,38 @@ def test_samples_are_a_plain_tuple_of_what_a_batch_can_hold():
     again = Samples(*even(2, 3))
     assert again.each == 3
     assert torch.equal(again.points(torch.zeros(2, 3).double(), torch.ones(2, 3).double())[:, 1:2], again.t)
+
+
+def test_rays_of_many_samples_are_cut_anew_and_others_stay():
+    """Three rays of 3, 0 and 12 samples; the last one's weights are all in its interval from 5 to 6."""
+    ray = torch.tensor([0] * 3 + [2] * 12)
+    t0 = torch.cat([torch.arange(3.0), torch.arange(12.0)])[:, None]
+    samples = Samples(t0, t0 + 1, t0 + 0.5, ray, 3)
+    weights = torch.zeros(15, 1)
+    weights[3 + 5] = 0.7
+    cut = thinned(samples, weights, 6)
+    assert cut.counts().tolist() == [3, 0, 6]
+    assert torch.equal(cut.t[:3], samples.t[:3])
+    new = cut.t0[3:, 0]
+    assert float(new[0]) == 0
+    assert float(cut.t1[-1]) == pytest.approx(12)
+    assert torch.equal(cut.t1[3:-1, 0], new[1:])
+    assert 2 <= int(((cut.t[3:] > 5) & (cut.t[3:] < 6)).sum()) <= 4, "half of them"
+    assert thinned(samples, weights, 12) is samples
+    even = thinned(samples, torch.zeros(15, 1), 6)
+    assert even.t0[3:, 0].tolist() == pytest.approx([0, 2, 4, 6, 8, 10])
+
+
+def test_an_integral_over_fewer_samples_is_that_over_all_in_the_mean():
+    rays, steps = 2000, 64
+    cut = stratified(torch.zeros(rays, 1), torch.ones(rays, 1), steps)
+
+    def density(samples: Samples) -> torch.Tensor:
+        return 3 * torch.exp(-200 * (samples.t - 0.4) ** 2)
+
+    fine = accumulate(cut, density(cut) * cut.dt)
+    few = thinned(cut, density(cut), 8, generator(0))
+    assert int(few.counts().max()) == 8
+    coarse = accumulate(few, density(few) * few.dt)
+    error = float((coarse - fine).std()) / rays**0.5
+    assert abs(float((coarse - fine).mean())) < 4 * error

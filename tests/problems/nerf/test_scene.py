@@ -111,6 +111,22 @@ def test_resamples_prune_by_the_field_and_keep_the_number_of_samples(data: dict)
     assert float((scene(points)[:, 0] > 0).double().mean()) > 0.5
 
 
+def test_samples_by_importance_are_few_and_give_the_same_colours(data: dict):
+    few, all_ = (NeRFScene(**(SMALL | {"points": 6000, "samples": 200, "importance": k})) for k in (12, 0))
+    colours = {}
+    for problem in (few, all_):
+        random = generator(0, "points")
+        batch = problem.sample(data, SamplerState(), random)
+        for _ in range(3):
+            batch = problem.sample(data, SamplerState(batch, scene), random)
+        colours[problem.importance] = batch
+        residual = problem.residuals(scene, batch)["colour"]
+        assert float(residual.square().mean().sqrt()) < 0.06
+    rows = colours[12]["colour"]
+    assert int(rows.samples.counts().max()) == 12
+    assert len(rows.rgb) > 1.5 * len(colours[0]["colour"].rgb), "what is saved pays for more rays"
+
+
 def test_fog_in_empty_cells_is_a_residual(data: dict):
     problem, random = NeRFScene(**SMALL), generator(0, "points")
     batch = problem.sample(data, SamplerState(), random)
