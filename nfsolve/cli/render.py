@@ -1,4 +1,4 @@
-"""``nfsolve render DIR``: a trained scene as a video, images, a mesh or a point cloud."""
+"""``nfsolve render DIR``: a trained scene as a video, images, a mesh, a point cloud or a program."""
 
 import sys
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class RenderOptions:
     path: str = "orbit"
     """orbit, spiral, or a file: camera_path.json of nerfstudio's viewer, or frames as in transforms.json"""
     out: Path | None = None
-    """.gif or .mp4, a folder for PNG images, or a mesh .ply, .glb, .obj, .off or .stl; default DIR/PATH.gif"""
+    """.gif, .mp4, a folder for PNG, a mesh .ply, .glb, .obj, .off, .stl, or a program .pt2; default DIR/PATH.gif"""
     show: str = "rgb"
     """what the images show: rgb, depth, normals or opacity"""
     frames: int = 60
@@ -85,6 +85,8 @@ def _write(scene: Any, said: RenderOptions, out: Path) -> list[Path]:
         if said.cloud < 1:
             raise InputError(f"cloud must be at least 1, got {said.cloud}", do="choose a number of points")
         return [scene.point_cloud(said.cloud).write(out if said.out else out.with_name("points.ply"))]
+    if out.suffix.lower() == ".pt2":
+        return [scene.export_scene(out)]
     if out.suffix.lower() in WRITTEN:
         return [scene.mesh(said.mesh, said.level, said.largest).write(out)]
     return scene.render_path(said.path, out, said.frames, said.size, said.show)

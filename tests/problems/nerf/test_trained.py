@@ -1,5 +1,6 @@
 """A trained scene in a user's hands: views from anywhere, paths, and the command that writes videos."""
 
+import dataclasses
 import json
 import math
 import subprocess
@@ -239,3 +240,45 @@ def test_an_exported_field_runs_without_nfsolve(tmp_path: Path, encoding: str):
     done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     torch.testing.assert_close(torch.tensor(json.loads(done.stdout)), expected)
+
+
+RENDERED = """
+import runpy, sys
+sys.argv = ["render_exported.py", "scene.pt2", "view.ppm", "--size", "12", "--around", "20", "--above", "40"]
+runpy.run_path(SCRIPT, run_name="__main__")
+assert not any(name.split(".")[0] in ("nfsolve", "problems") for name in sys.modules)
+"""
+
+
+@pytest.mark.parametrize("colour", ["harmonics", "network"])
+def test_an_exported_scene_is_rendered_without_nfsolve(tmp_path: Path, colour: str):
+    problem = NeRFScene(**(SMALL | {"sh_degree": 2, "colour": colour, "cells": 1}))
+    field = nf.MLP.for_problem(problem, width=8, depth=1, seed=3)
+    if modules := problem.auxiliary_modules(0):
+        field.auxiliary = torch.nn.ModuleDict(modules)
+    with torch.no_grad():
+        list(field.body.parameters())[-1][0] += 4  # dense enough to be seen
+    trained = problem.trained(field)
+    trained.export_scene(tmp_path / "scene.pt2")
+    script = Path(__file__).parents[3] / "scripts" / "render_exported.py"
+    words = [sys.executable, "-c", RENDERED.replace("SCRIPT", repr(str(script)))]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    head, content = (tmp_path / "view.ppm").read_bytes().split(b"255\n", 1)
+    assert head == b"P6 12 12 "
+    found = torch.frombuffer(bytearray(content), dtype=torch.uint8).reshape(12, 12, 3) / 255
+    middle = torch.tensor(problem.domain.bounds, dtype=torch.float64).mean(1)
+    views = trained.photographs.cameras
+    distance = float((views.poses[0, :3, 3].double() - middle).norm())
+    pose = orbit(1, distance, math.radians(40), start=math.radians(20), target=tuple(middle.tolist()))
+    angle = 2 * math.atan(0.5 * float(views.sizes[0, 0] / views.focals[0, 0]))
+    seen = trained.render(Cameras.with_angle(pose, 12, 12, angle), normals=False)
+    assert float(seen.opacity.max()) > 0.3
+    torch.testing.assert_close(found, seen.rgb.float(), atol=0.02, rtol=0)
+
+
+def test_scenes_whose_rays_are_not_straight_are_not_exported(tmp_path: Path):
+    trained = NeRFScene(**SMALL).trained(Exact())
+    trained.photographs = dataclasses.replace(trained.photographs, ndc=(1.0, 1.0))
+    with pytest.raises(InputError, match="straight rays in a box, but this one is in NDC"):
+        trained.export_scene(tmp_path / "scene.pt2")
