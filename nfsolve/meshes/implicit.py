@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 from torch import Generator, Tensor
 
 from nfsolve._core.errors import InputError
@@ -67,9 +67,9 @@ class Implicit:
         return torch.cat(found)
 
     @cached_property
-    def _surface(self) -> tuple[cKDTree, Tensor]:
+    def _surface(self) -> tuple[KDTree, Tensor]:
         points = self.sample(SURFACE, generator(0, "surface"))
-        return cKDTree(points.numpy()), points
+        return KDTree(points.numpy()), points
 
     def distance(self, points: Tensor) -> Tensor:
         """Return signed distances to the surface, negative inside.

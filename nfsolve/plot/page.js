@@ -129,8 +129,8 @@ function choice(words, names, change) {
   return { label: element("label", {}, words, select), select };
 }
 
-function slider(words, count, say, change) {
-  const input = element("input", { type: "range", min: 0, max: count - 1, value: Math.floor((count - 1) / 2), step: 1 });
+function slider(words, count, say, change, first = Math.floor((count - 1) / 2)) {
+  const input = element("input", { type: "range", min: 0, max: count - 1, value: first, step: 1 });
   const output = element("output", {}, say(Number(input.value)));
   input.oninput = () => { output.textContent = say(Number(input.value)); change(); };
   return { label: element("label", {}, words, input, output), at: () => Number(input.value) };
@@ -227,6 +227,13 @@ function explore(host, given) {
       const panel = { q, canvas, read };
       return panel;
     });
+    const before = given.image && quantities.find(q => q.like === quantities[0].name && q.colours === quantities[0].colours);
+    if (before) { // of an image and its truth, each on its side of a line
+      const say = column => `${quantities[0].name} | ${before.name} from ${column}`;
+      const edge = slider("compare", sizes[0] + 1, say, () => draw());
+      panels[0].wipe = { q: before, at: edge.at };
+      boxes.firstChild.firstChild.append(edge.label);
+    }
     const cutAt = slider(`cut at ${axes[0].name} =`, sizes[0], i => number(axes[0].values[i]), () => draw());
     const cutPlace = element("div");
     if (root(quantities[0]).colours !== "rgb") host.append(element("div", { class: "controls" }, cutAt.label), cutPlace);
@@ -257,7 +264,7 @@ function explore(host, given) {
   }
 
   function paint(panel, cursor, cutColumn) {
-    const { q, canvas, read } = panel, ratio = window.devicePixelRatio || 1;
+    const { q, canvas, read, wipe } = panel, ratio = window.devicePixelRatio || 1;
     const [nx, ny] = sizes, left = 58, bottom = 44, top = 8, bar = 74;
     const width = canvas.parentElement.clientWidth || 440;
     const spans = axes.map(a => Math.abs(a.values.at(-1) - a.values[0]) || 1), timed = /^(t|time)$/.test(axes[0].name);
@@ -274,11 +281,12 @@ function explore(host, given) {
       const at = Math.min(0.999999, Math.max(0, share)) * (table.length - 1), k = Math.floor(at);
       return table[k].map((c, i) => c + (at - k) * (table[k + 1][i] - c));
     };
+    const edge = wipe && q === quantities[0] ? wipe.at() : nx, seen = i => i < edge ? q : wipe.q;
     const pixels = new ImageData(nx, ny);
     for (let i = 0; i < nx; i++) for (let j = 0; j < ny; j++) {
       const row = given.image ? j : ny - 1 - j, at = from + i * ny + j, to = 4 * (row * nx + i);
-      if (!rgb && q.steps[at] === MISSING) continue;
-      const colour = rgb ? [0, 1, 2].map(k => q.steps[3 * at + k]) : tint((value(q, at) - low) / (high - low || 1));
+      if (!rgb && seen(i).steps[at] === MISSING) continue;
+      const colour = rgb ? [0, 1, 2].map(k => seen(i).steps[3 * at + k]) : tint((value(seen(i), at) - low) / (high - low || 1));
       pixels.data.set([...colour.map(Math.round), 255], to);
     }
     const small = new OffscreenCanvas(nx, ny);
@@ -307,14 +315,15 @@ function explore(host, given) {
     const cx = left + (cutColumn + 0.5) / nx * w;
     pen.strokeStyle = "#fff"; pen.lineWidth = 3; pen.beginPath(); pen.moveTo(cx, top); pen.lineTo(cx, top + h); pen.stroke();
     pen.strokeStyle = "#222"; pen.lineWidth = 1; pen.setLineDash([4, 3]); pen.stroke(); pen.setLineDash([]);
+    if (edge < nx) { pen.beginPath(); pen.moveTo(left + edge / nx * w, top); pen.lineTo(left + edge / nx * w, top + h); pen.lineWidth = 2; pen.strokeStyle = "#d55e00"; pen.stroke(); }
     canvas.onpointermove = event => {
       const box = canvas.getBoundingClientRect();
       const i = Math.floor((event.clientX - box.left - left) / w * nx), up = Math.floor((event.clientY - box.top - top) / h * ny);
       if (i < 0 || i >= nx || up < 0 || up >= ny) return;
       cursor.i = i; cursor.j = given.image ? up : ny - 1 - up;
       const at = start() + i * ny + cursor.j;
-      const say = rgb ? `rgb ${[0, 1, 2].map(k => q.steps[3 * at + k]).join(" ")}` : q.colours === "log" ? number(10 ** value(q, at)) : number(value(q, at));
-      read.textContent = `${axes[0].name} ${number(axes[0].values[i])}, ${axes[1].name} ${number(axes[1].values[cursor.j])}: ${q.name} ${say}`;
+      const say = rgb ? `rgb ${[0, 1, 2].map(k => seen(i).steps[3 * at + k]).join(" ")}` : q.colours === "log" ? number(10 ** value(q, at)) : number(value(seen(i), at));
+      read.textContent = `${axes[0].name} ${number(axes[0].values[i])}, ${axes[1].name} ${number(axes[1].values[cursor.j])}: ${seen(i).name} ${say}`;
     };
   }
 }

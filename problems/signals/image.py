@@ -325,25 +325,26 @@ class ImageFit(Problem):
         cut = (slice(top, top + ZOOM), slice(left, left + ZOOM))
         ends = [slice(4 * part.start, 4 * part.stop) for part in cut]
         rival = next((name for name, other in data.get("classical", {}).items() if other is not None), "")
+        shown: list[tuple[Tensor, str]] = []
         if self.task:
             given = data["seen"] if self.scale == 1 else data["seen"].repeat_interleave(self.scale, 0)
             given = given if self.scale == 1 else given.repeat_interleave(self.scale, 1)
-            _show(axes[1, 0], given[cut].clamp(0, 1), {"mask": "given", "noise": "noisy", "scale": "coarse"}[self.task])
-        elif step > 1:
-            _show(axes[1, 0], truth[cut][::step, ::step], f"given, 1 pixel of {step**2}")
-        else:
-            axes[1, 0].axis("off")  # what is given is the photograph
-        if not rival and (self.task or step == 1):
-            axes[1, 1].axis("off")
-        else:
+            name = {"mask": "given", "noise": "noisy", "scale": "coarse"}[self.task]
+            shown.append((given[cut].clamp(0, 1), name))
+        elif step > 1:  # else what is given is the photograph
+            shown.append((truth[cut][::step, ::step], f"given, 1 pixel of {step**2}"))
+        if rival or (step > 1 and not self.task):
             name, key = rival or "bicubic", "psnr_heldout" if "psnr_heldout" in scores else "psnr"
             found = scores.get(f"{key}_{name}")
             label = f"\n{found:.2f} dB" if found is not None else ""
-            _show(axes[1, 1], (data["classical"][name] if rival else self.bicubic(truth))[cut], f"{name}{label}")
+            shown.append(((data["classical"][name] if rival else self.bicubic(truth))[cut], f"{name}{label}"))
         held_out = scores.get("psnr_heldout")
         label = f"\nheld-out {held_out:.2f} dB" if held_out is not None else ""
-        _show(axes[1, 2], fine[ends[0], ends[1]], f"field at 4 x resolution{label}")
-        _show(axes[1, 3], truth[cut], "photograph")
+        shown += [(fine[ends[0], ends[1]], f"field at 4 x resolution{label}"), (truth[cut], "photograph")]
+        for panel in axes[1, len(shown) :]:
+            panel.axis("off")
+        for panel, (values, title) in zip(axes[1], shown, strict=False):
+            _show(panel, values, title)
         box = {"fill": False, "edgecolor": "red", "linewidth": 1.5}
         rectangle = require_extra("matplotlib.patches", extra="plot", purpose="drawing a picture").Rectangle
         axes[0, 0].add_patch(rectangle((left - 0.5, top - 0.5), ZOOM, ZOOM, **box))

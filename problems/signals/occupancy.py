@@ -407,7 +407,7 @@ class Occupancy(Problem):
 def slope(field: FieldFunction, points: Tensor) -> Tensor:
     """Return |grad d| at points ``(n, 3)`` -> ``(n, 1)``."""
     found = partials(field, points, [(axis,) for axis in range(points.shape[1])])
-    return (sum(part.square() for part in found.values()) + FLAT).sqrt()
+    return (torch.cat(list(found.values()), 1).square().sum(1, keepdim=True) + FLAT).sqrt()
 
 
 def gyroid_ball(x: Tensor) -> Tensor:
