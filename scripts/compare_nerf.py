@@ -1,16 +1,19 @@
 """Which optimizer for inverse rendering? Adam, ESGD and Muon on sine and Gaussian fields, with tuned rates.
 
+And which samples: every occupied step, or few by importance, with the default field and its own rate.
+
     python -m scripts.compare_nerf
-    NFSOLVE_DATA=... python -m scripts.compare_nerf --only lego
+    NFSOLVE_DATA=... python -m scripts.compare_nerf --only lego sampling_fern
 
 The scene of nerf_scene is its own ground truth and needs no data; Lego is left out without them. Hessian-vector
 products go through the same renderer as the gradient. The occupancy grid follows each field as it trains.
 """
 
 from nfsolve.studies.comparison import Settings, Words
-from scripts.reproducing import Table, found, parser, reproduce
+from scripts.reproducing import Table, found, method, parser, reproduce
 
-LEGO = "nerf_lego_200.npz"
+LEGO, FERN = "nerf_lego_200.npz", "nerf_llff_fern_8.npz"
+FEW = "24"  # samples on a ray
 FIELDS = {
     "sine": ("sine", "--field.init", "siren"),
     "gaussian": ("gaussian",),
@@ -47,7 +50,21 @@ def main() -> None:
         Table(name, f"{name}: field x optimizer", what, methods, settings, [*options, *net])
         for name, (what, options) in tasks.items()
     ]
-    reproduce("nerf_optimizers", INTRO, tables, said)
+    reproduce("nerf_optimizers", INTRO, [*tables, *_sampled(said.scale)], said)
+
+
+def _sampled(scale: float) -> list[Table]:
+    tasks = {"scene": ("nerf_scene", ["--size", str(round(192 * scale))])}
+    small = ["--downscale", str(1 / scale), "--samples", "96"]
+    tasks |= {
+        name: ("nerf", ["--data", data, *small]) for name, data in (("lego", LEGO), ("fern", FERN)) if found(data)
+    }
+    methods = [method("every occupied step"), method(f"at most {FEW} samples", "--importance", FEW)]
+    steps = Settings(steps=200, budgets=("seconds",))
+    return [
+        Table(f"sampling_{name}", f"{name}: samples on training rays", what, methods, steps, options)
+        for name, (what, options) in tasks.items()
+    ]
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
 """Fields over latitudes and longitudes: reading, points on the sphere, areas, and random ones to try things on."""
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from nfsolve._core.arrays import read_arrays, real_numbers
+from nfsolve._core.arrays import read_arrays, real_numbers, reason
 from nfsolve._core.errors import InputError, unknown
 
 MISSING = (-999.0, -9999.0, -32767.0, -32768.0, -99999.0, -999999.0)  # what files hold in place of missing values
@@ -198,6 +200,54 @@ def read_map(
     lat, values = _once(path, "latitude", lat, values)
     lon, values = _once(path, "longitude", np.round(lon % 360, 9) % 360, values.T)
     return lat, lon, values.T
+
+
+def read_lines(path: Path) -> list[np.ndarray]:
+    """Read lines over longitudes and latitudes, such as coasts.
+
+    Args:
+        path: GeoJSON (RFC 7946): lines and polygons, alone, in collections or in features; points are left out.
+
+    Returns:
+        Longitudes in [0, 360) and latitudes in degrees, ``(n, 2)`` for each line; a row of NaN where it passes 0.
+
+    Raises:
+        InputError: The file cannot be read, or has no line.
+    """
+    try:
+        found = _lines(json.loads(path.read_text("utf-8-sig")))
+        lines = [np.array([place[:2] for place in line], dtype=np.float64) for line in found]
+        if not lines or not all(np.isfinite(line).all() for line in lines):
+            raise ValueError("it has no line" if not lines else "it has numbers that are not finite")
+    except (OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
+        raise InputError(
+            f"lines over a map must be GeoJSON of lines or polygons, but '{path}' could not be read ({reason(error)})",
+            do="give such a file, as that of the coasts from naturalearthdata.com",
+        ) from error
+    return [_unwrapped(line) for line in lines]
+
+
+def _lines(shape: Any) -> Iterator[Any]:
+    """Yield the lists of positions of a GeoJSON object."""
+    kind = shape["type"]
+    if kind in ("FeatureCollection", "GeometryCollection"):
+        for part in shape["features" if kind == "FeatureCollection" else "geometries"]:
+            yield from _lines(part)
+    elif kind == "Feature":
+        yield from _lines(shape["geometry"]) if shape["geometry"] else ()
+    elif kind == "LineString":
+        yield shape["coordinates"]
+    elif kind in ("MultiLineString", "Polygon"):
+        yield from shape["coordinates"]
+    elif kind == "MultiPolygon":
+        for polygon in shape["coordinates"]:
+            yield from polygon
+
+
+def _unwrapped(line: np.ndarray) -> np.ndarray:
+    """Bring longitudes into [0, 360), and break a line where it leaves on one side and comes back on the other."""
+    line = np.stack([line[:, 0] % 360, line[:, 1]], 1)
+    return np.insert(line, 1 + np.flatnonzero(np.abs(np.diff(line[:, 0])) > 180), np.nan, axis=0)
 
 
 def _axis(path: Path, name: str, array: np.ndarray) -> np.ndarray:

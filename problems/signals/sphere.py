@@ -19,7 +19,7 @@ import torch
 from torch import Generator, Tensor
 
 from nfsolve import MLP, Box, InputError, Problem, Recipe, RunOptions, Sine, Stage, main, weight_scaling
-from nfsolve.data.latlon import band_areas, fit_harmonics, random_harmonics, read_map, unit_vectors
+from nfsolve.data.latlon import band_areas, fit_harmonics, random_harmonics, read_lines, read_map, unit_vectors
 from nfsolve.data.tables import find_file
 from nfsolve.metrics import psnr
 from nfsolve.plot import panels
@@ -59,6 +59,8 @@ class SphereFit(Problem):
     """points in a mini-batch; 0 takes all that are given; default the protocol's (default 2048, ws 0)"""
     spacing: float = 1.0
     """degrees between the points of the exported map"""
+    coastlines: str = ""
+    """GeoJSON of lines that are drawn over the maps, a path or a name under $NFSOLVE_DATA; default none"""
 
     domain = Box(x=(-1, 1), y=(-1, 1), z=(-1, 1))
     unknowns = "v"
@@ -82,6 +84,7 @@ class SphereFit(Problem):
 
     def load(self, device: str | torch.device, dtype: torch.dtype) -> Batch:
         """Read the field (n_lat, n_lon), scale it to [-1, 1], and take the given points out of it."""
+        self._coasts()  # what is wrong with the file is said before training
         if self.data:
             path = find_file(self.data, type(self), ("", ".npz"))
             lat, lon, values = read_map(path, self.variable, {"time": self.time, "level": self.level})
@@ -210,11 +213,18 @@ class SphereFit(Problem):
         _map(axes[0, 2], lat, lon, values - truth, f"error, rms by area:\n{said}", error)
         labels = {"psnr": "PSNR given", "psnr_heldout": "PSNR held-out"}
         panels.score_panel(axes[1, 0], history, labels)
+        for line in self._coasts():
+            for panel in axes[0]:
+                panel.plot(*line.T, color="k", lw=0.5)
         for panel, side, name in ((axes[1, 1], 1, "north"), (axes[1, 2], -1, "south")):
             disk = self.from_above(field, data, side)
             panel.imshow(disk, origin="lower", extent=(-side, side, -1, 1), interpolation="nearest", **span)
             panel.set(title=f"field from above the {name} pole", xlabel="x", ylabel="y", aspect="equal")
         return figure
+
+    def _coasts(self) -> list[np.ndarray]:
+        """Read the lines that are drawn over the maps."""
+        return read_lines(find_file(self.coastlines, type(self))) if self.coastlines else []
 
     def from_above(self, field: FieldFunction, data: Batch, side: int, size: int = 240) -> np.ndarray:
         """Evaluate the field on the half of the sphere around a pole as seen from outside, NaN beside it."""

@@ -4,13 +4,23 @@ Kinds of fault of the reader: axes that fall, jump, repeat, run from -180 or to 
 dimensions, complex or text; variables of other axes or types; missing values by NaN, by fill values and by codes.
 """
 
+import json
 import math
 
 import numpy as np
 import pytest
 from scipy.special import lpmv
 
-from nfsolve.data.latlon import band_areas, fit_harmonics, legendre, random_harmonics, read_map, unit_vectors
+from nfsolve._core.errors import InputError
+from nfsolve.data.latlon import (
+    band_areas,
+    fit_harmonics,
+    legendre,
+    random_harmonics,
+    read_lines,
+    read_map,
+    unit_vectors,
+)
 
 LAT, LON = np.linspace(-90, 90, 13), np.arange(24) * 15.0
 
@@ -207,3 +217,28 @@ def test_harmonics_leave_noise_out_by_the_degree_that_they_choose():
 def test_a_part_of_the_sphere_has_no_harmonics():
     lat, lon = np.linspace(30, 60, 13), np.linspace(0, 90, 19)
     assert fit_harmonics(lat, lon, np.outer(lat, lon), lat, lon) is None
+
+
+def test_lines_of_geojson_are_read_and_broken_at_the_edge_of_the_map(tmp_path):
+    ring = [[0, 10], [20, 10], [20, 30], [0, 10]]
+    shapes = [
+        {"type": "LineString", "coordinates": [[-10, 5], [10, 6, 99]]},
+        {"type": "MultiPolygon", "coordinates": [[ring], [ring, ring]]},
+        {"type": "Point", "coordinates": [1, 2]},
+    ]
+    features = [{"type": "Feature", "geometry": shape} for shape in [*shapes, None]]
+    path = tmp_path / "coast.geojson"
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    lines = read_lines(path)
+    assert len(lines) == 4
+    np.testing.assert_array_equal(lines[0], [[350, 5], [np.nan, np.nan], [10, 6]])
+    np.testing.assert_array_equal(lines[3], ring)
+
+
+@pytest.mark.parametrize("content", ["no json", "[]", '{"type": "Point", "coordinates": [1, 2]}',
+                                     '{"type": "LineString", "coordinates": 3}'])  # fmt: skip
+def test_what_is_no_map_of_lines_is_said(tmp_path, content):
+    path = tmp_path / "coast.geojson"
+    path.write_text(content)
+    with pytest.raises(InputError, match=r"lines over a map must be GeoJSON .*coast.geojson' could not be read"):
+        read_lines(path)

@@ -176,6 +176,19 @@ def test_the_picture_shows_scores_and_both_poles(map_file):
     assert east == [True, False]  # from below, x points to the left
 
 
+def test_coasts_are_drawn_over_the_maps(map_file, tmp_path):
+    path = tmp_path / "coast.json"
+    path.write_text('{"type": "LineString", "coordinates": [[10, 20], [30, 40]]}')
+    problem = small(map_file, coastlines=str(path))
+    data = problem.load("cpu", torch.float64)
+    figure = problem.picture(lambda x: x[:, :1], data, [])
+    drawn = [len(axes.lines) for axes in figure.axes[:3]]
+    assert drawn == [1, 1, 1]
+    path.write_text("{}")
+    with pytest.raises(ValueError, match="must be GeoJSON"):
+        problem.load("cpu", torch.float64)
+
+
 def test_the_ws_protocol_takes_all_points():
     problem = SphereFit(protocol="ws")
     assert [problem.of(name) for name in ("stride", "batch")] == [1, 0]
