@@ -27,6 +27,7 @@ from nfsolve.fields.factorize import (
 )
 from nfsolve.fields.field import Domain, Field
 from nfsolve.fields.fno import FNO
+from nfsolve.fields.gathered import GatheredDeepONet
 from nfsolve.fields.grids import FeatureGrid
 from nfsolve.fields.init import (
     FrequencyScaling,
@@ -76,6 +77,7 @@ __all__ = [
     "FrequencyScaling",
     "Gabor",
     "GaborFilterNetwork",
+    "GatheredDeepONet",
     "Gaussian",
     "GaussianFourier",
     "Glorot",

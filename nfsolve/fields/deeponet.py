@@ -4,17 +4,15 @@ Lu, Jin, Pang, Zhang & Karniadakis, Nature Machine Intelligence 3 (2021), arXiv 
 bias). The branch sees f through its values at fixed sensors.
 """
 
-from collections.abc import Sequence
 from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
 
-from nfsolve._core.errors import InputError
 from nfsolve.fields.branches import PLAIN, Branch
 from nfsolve.fields.field import Domain
 from nfsolve.fields.network import Network
-from nfsolve.fields.operators import Separable, joined, make_branches, make_trunk
+from nfsolve.fields.operators import Separable, make_branches, make_trunk
 from nfsolve.fields.start import Start, nearest
 
 
@@ -33,7 +31,8 @@ class DeepONet(Separable, Network):
         bias: Whether a trained constant is added to each output.
         start: A map to raw outputs at points of its own, to which the network, zero at first, is added; None starts
             without. `for_problem` fits an affine map and a kernel regression to labels at common points that are no
-            grid, and takes the better one where it misses few of their deviation. It has no derivatives by Taylor jets.
+            grid, or to solutions of the equations, and takes the better one where it misses few of their deviation.
+            From labels it has no derivatives by Taylor jets.
     """
 
     def __init__(
@@ -61,9 +60,7 @@ class DeepONet(Separable, Network):
         else:
             self.register_buffer("bias", zero)
         if start is not None:
-            self.start = start.to(like.device)
-            for p in [m for m in self.trunk.modules() if isinstance(m, nn.Linear)][-1].parameters():
-                nn.init.zeros_(p)
+            self.begin(start)
 
     @classmethod
     def for_problem(cls, problem: Any, **options: Any) -> Self:
@@ -85,24 +82,11 @@ class DeepONet(Separable, Network):
         """Evaluate the trunk, and give the bias."""
         return self.trunk(self.encode(x)), self.bias
 
-    def images(self, x: Tensor, functions: Sequence[Tensor]) -> Tensor:
-        """Multiply coefficients and basis row by row, and add the map."""
-        return self._added(x, functions, super().images(x, functions))
+    @property
+    def small(self) -> float:
+        """Size of a product, of which there are so many in a sum."""
+        return self.config["latent"] ** -0.5
 
-    def crossed(self, x: Tensor, functions: Sequence[Tensor]) -> Tensor:
-        """Combine the basis by the coefficients of all functions, and add the map."""
-        return self._added(x, functions, super().crossed(x, functions))
-
-    def _added(self, x: Tensor, functions: Sequence[Tensor], found: Tensor) -> Tensor:
-        if self.start is None:
-            return found
-        if type(x) is not Tensor:
-            raise InputError(
-                "this DeepONet is added to a map between scattered points, which has no derivatives by Taylor jets",
-                do="build it with start=None",
-            )
-        near = self.start(joined(functions)).unflatten(1, (-1, len(self.outputs)))
-        more = self.start.scale.to(found) * self.config["latent"] ** -0.5 * found  # a sum of so many products
-        if found.ndim == 2:  # one function for each point
-            return self.start.between(x[None], near.expand(len(x), -1, -1))[0] + more
-        return self.start.between(x, near) + more
+    def last(self) -> list[nn.Module]:
+        """Return the last layer of the trunk."""
+        return [[m for m in self.trunk.modules() if isinstance(m, nn.Linear)][-1]]

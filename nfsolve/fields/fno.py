@@ -98,9 +98,7 @@ class FNO(Operator):
         self._lay_out(domain, laid["grid"])
         self._build(activation)
         if start is not None:
-            self.start = Start(start, like=self.points)
-            for p in self.head[-1].parameters():  # the network has nothing to add to it at first
-                nn.init.zeros_(p)
+            self.begin(Start(start))
 
     def _checked(self, grid: tuple[int, ...], shapes: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, ...], ...]:
         d = len(self.inputs)
@@ -204,7 +202,7 @@ class FNO(Operator):
         found.sensors = tuple(math.prod(s) for s in shapes)
         found.shapes = found._checked(grid, shapes)
         found._lay_out(domain, grid)
-        if self.start is not None:
+        if self.start is not None and not self.start.based:
             found._bring_to(self, domain)
         return found
 
@@ -250,9 +248,17 @@ class FNO(Operator):
             if index < len(self.local) - 1:
                 h = self.activation(h, index)
         found = self.head(h).flatten(1, -2)
-        if self.start is None:
+        if self.start is None or self.start.based:
             return found
         return self._near(functions, len(found)) + self.start.scale.to(found) * found
+
+    def last(self) -> list[nn.Module]:
+        """Return the last projection."""
+        return [self.head[-1]]
+
+    def added(self, x: Tensor, functions: Sequence[Tensor], found: Tensor) -> Tensor:
+        """Add the map to what the network gives, where that was not done on the grid."""
+        return found if self.start is None or not self.start.based else super().added(x, functions, found)
 
     def _channels(self, functions: Sequence[Tensor]) -> Tensor:
         """Lay input functions and coordinates out on the grid: ``(n, *grid, channels)``."""

@@ -62,6 +62,10 @@ class NonlinearDeepONet(Separable, Network):
         """Number of sums: one for each feature."""
         return self.config["features"]
 
+    def last(self) -> list[nn.Module]:
+        """Return the last layer of the decoder."""
+        return [[m for m in self.decoder.modules() if isinstance(m, nn.Linear)][-1]]
+
     def basis(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Evaluate the trunk, and give the bias of the sums."""
         return self.trunk(self.encode(x)), self.bias

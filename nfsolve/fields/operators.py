@@ -70,12 +70,29 @@ class Operator(Field):
         self.start = Start() if f"{prefix}start.scale" in state_dict else None
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
+    def begin(self, start: Start) -> None:
+        """Add the network, zero at first where its last layer is known, to a map."""
+        self.start = start.to(self.coordinates.matrix.device)
+        for layer in self.last():
+            for p in layer.parameters():
+                nn.init.zeros_(p)
+
+    def last(self) -> list[nn.Module]:
+        """Return the layers with whose parameters the network is zero."""
+        return []
+
+    @property
+    def small(self) -> float:
+        """By what the network is multiplied, beside the error of the map, where it is added to one."""
+        return 1.0
+
     @classmethod
     def for_problem(cls, problem: Any, **options: Any) -> Self:
         """Build the field for a problem; as for `Field`.
 
         Args:
-            problem: As for `Field`; ``sensors`` are its ``sensor_counts`` where they are not given.
+            problem: As for `Field`; ``sensors`` are its ``sensor_counts`` where they are not given, and a method
+                ``on_equations`` gives a map to coefficients in a basis to start from, or None.
             **options: Arguments of the constructor.
 
         Returns:
@@ -85,10 +102,14 @@ class Operator(Field):
         if own and not cls.reads_places:
             raise InputError(
                 f"each function has sensors of its own for '{own[0]}', and {cls.__name__} reads values at common ones",
-                do="use ScatteredOperator, or interpolate to common sensors",
+                do="use GatheredDeepONet or ScatteredOperator",
             )
         counts = getattr(problem, "sensor_counts", None)
-        return super().for_problem(problem, **({} if counts is None else {"sensors": counts}) | options)
+        field = super().for_problem(problem, **({} if counts is None else {"sensors": counts}) | options)
+        given = problem.on_equations() if "start" not in options and hasattr(problem, "on_equations") else None
+        if given is not None:
+            field.begin(Start(given[0], basis=given[1]))
+        return field
 
     @abstractmethod
     def images(self, x: Tensor, functions: Sequence[Tensor]) -> Tensor:
@@ -130,7 +151,7 @@ class Operator(Field):
                     f"field(x, f) takes one function for each of {x.shape[-2]} points, or one for all, got {len(g)}",
                     do="call field.on_grid(f, x) for all functions at all points",
                 )
-        return self.finish(x, self.images(x, functions))
+        return self.finish(x, self.added(x, functions, self.images(x, functions)))
 
     def across(self, functions: Functions, x: Tensor) -> Tensor:
         """Evaluate the images of all functions at all points, in the form that `nfsolve.diff.partials` takes.
@@ -148,7 +169,7 @@ class Operator(Field):
         """
         x = self.cast(x)
         own, given = x.ndim == 3, self.sensor_values(functions)
-        values = self.images(x, given) if own else self.crossed(x, given)
+        values = self.added(x, given, self.images(x, given) if own else self.crossed(x, given))
         if getattr(self.output_transform, "broadcasts", False):
             values = self.finish(x if own else x[:, None], values)
         elif self.output_transform is not None:
@@ -177,6 +198,16 @@ class Operator(Field):
     def crossed(self, x: Tensor, functions: Sequence[Tensor]) -> Tensor:
         """Evaluate every function at every point, without the transform: ``(n_points, n_functions, k)``."""
         return self.images(x[:, None], functions)
+
+    def added(self, x: Tensor, functions: Sequence[Tensor], found: Tensor) -> Tensor:
+        """Add the map to what the network gives, ``(..., k)`` as it."""
+        if self.start is None:
+            return found
+        near = self.start(joined(functions)).unflatten(1, (-1, len(self.outputs)))
+        more = self.start.scale.to(self.coordinates.matrix) * self.small * found
+        if found.ndim == 2:  # one function for each point
+            return self.start.between(x[None], near.expand(len(x), -1, -1))[0] + more
+        return self.start.between(x, near) + more
 
     def sensor_values(self, functions: Functions) -> tuple[Tensor, ...]:
         """Check sensor values and cast them to the type of the parameters."""

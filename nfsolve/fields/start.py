@@ -3,14 +3,18 @@
 from typing import Any, Self
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nfsolve._core.errors import InputError
 from nfsolve.fields.affine import Affine, affine
 from nfsolve.fields.kernel import KERNELS, Kernel, answers, evaluate, kernel, solver
+from nfsolve.fields.tensor_basis import Side, tensor_basis
 
 NEARLY = 0.05  # error of a map, relative to the deviation of the labels, from which a network starts
 PARTS = {"affine": ("weight", "bias"), "kernel": ("centre", "metric", "known", "weight", "mean", "alone")}
 PLACES = "places_centre", "places_metric", "places_known", "places_solver"
+BOX, SIZES = "basis_box", "basis_sizes"
 LEAST = 1e-7  # of the deviation of labels, what float32 resolves
 
 
@@ -22,6 +26,7 @@ class Start(nn.Module):
         points: The points ``(p, d)`` where values elsewhere are wanted and these are no grid; float64.
         labels: Raw outputs there ``(n, p, k)``, by which it is chosen how to interpolate.
         like: Type and device of the field.
+        basis: Box and sizes of the basis of `tensor_basis` where the map gives coefficients in it, not raw outputs.
     """
 
     scale: Tensor
@@ -32,6 +37,7 @@ class Start(nn.Module):
         points: Tensor | None = None,
         labels: Tensor | None = None,
         like: Tensor | None = None,
+        basis: tuple[tuple[Side, ...], tuple[int, ...]] | None = None,
     ):
         super().__init__()
         if found is None:
@@ -42,6 +48,8 @@ class Start(nn.Module):
             held["kernel"] = torch.tensor(list(KERNELS).index(found.name))
         if points is not None and labels is not None:
             held |= interpolant(points, labels)
+        if basis is not None:
+            held |= {BOX: torch.tensor(basis[0], dtype=torch.float64), SIZES: torch.tensor(basis[1])}
         for name, value in held.items():
             self.register_buffer(name, value.to(device))
         self.register_buffer("scale", torch.tensor(max(found.size, LEAST), dtype=torch.float64).to(device))
@@ -56,9 +64,20 @@ class Start(nn.Module):
         """Whether it gives values between its points."""
         return PLACES[0] in self._buffers
 
+    @property
+    def based(self) -> bool:
+        """Whether it gives values everywhere with all derivatives, as sums of a basis."""
+        return BOX in self._buffers
+
     def remark(self) -> str:
         """Say what it is and how good."""
         name = "an affine map" if self.kind == "affine" else "a kernel regression"
+        if self.based:
+            return (
+                f"the network is added to {name} fitted to solutions of the equations, in a basis of "
+                f"{' x '.join(map(str, self.get_buffer(SIZES).tolist()))}, which misses {float(self.scale):.1e} of "
+                "functions left out"
+            )
         missed = f"misses {float(self.scale):.1e} of functions left out, in units of the field's raw outputs"
         return f"the network is added to {name} fitted to training pairs, which {missed}"
 
@@ -87,15 +106,22 @@ class Start(nn.Module):
         return evaluate(name, [self.get_buffer(part) for part in PARTS["kernel"]], rows).to(rows)
 
     def between(self, x: Tensor, values: Tensor) -> Tensor:
-        """Interpolate.
+        """Interpolate, or add up the basis.
 
         Args:
             x: Points ``(n, d)``, or ``(n, B, d)`` where each function has its own.
-            values: Raw outputs of B functions at the points of the map, ``(B, p, k)``.
+            values: Raw outputs of B functions at the points of the map, or their coefficients, ``(B, p, k)``.
 
         Returns:
             Values ``(n, B, k)``.
         """
+        if self.based:
+            return self._sums(x, values)
+        if type(x) is not Tensor:
+            raise InputError(
+                "this operator is added to a map between scattered points, which has no derivatives by Taylor jets",
+                do="build it with start=None",
+            )
         centre, metric, known, solve = (self.get_buffer(name) for name in PLACES)
         name = list(KERNELS)[int(self.get_buffer("places_kernel"))]
         mean = values.double().mean(1)
@@ -103,6 +129,13 @@ class Start(nn.Module):
         weights = answers(name, (x.double() - centre) @ metric, known)
         found = torch.einsum("np,bpk->nbk" if x.ndim == 2 else "nbp,bpk->nbk", weights, near)
         return (found + mean).to(values)
+
+    def _sums(self, x: Tensor, values: Tensor) -> Tensor:
+        sides = [(low, high, bool(wraps)) for low, high, wraps in self.get_buffer(BOX).tolist()]
+        basis = tensor_basis(x, sides, self.get_buffer(SIZES).tolist())
+        if x.ndim == 2:
+            return F.linear(basis, values.transpose(1, 2).flatten(0, 1)).unflatten(-1, (-1, values.shape[2]))
+        return torch.matmul(basis[..., None, :], values)[..., 0, :]
 
 
 def interpolant(points: Tensor, labels: Tensor) -> dict[str, Tensor]:

@@ -26,7 +26,7 @@ from torch import Tensor
 from nfsolve import Box, InputError, OperatorPDE, Recipe, RunOptions, Stage, main, periodic
 from nfsolve import generator as seeded
 from nfsolve.data.tables import find_file
-from nfsolve.fields import FNO, ScatteredOperator
+from nfsolve.fields import FNO, GELU, GatheredDeepONet, ScatteredOperator, Skip
 from nfsolve.fields.start import NEARLY
 from nfsolve.functions import Pairs, check_leakage, read_pairs
 from nfsolve.functions.pairs import has_test
@@ -43,6 +43,7 @@ LEAST = 1e-3  # of the deviation of all s: labels smaller than that count as if 
 UNRESOLVED = 100.0  # deviation of s in units of the rounding of its mean, below which nothing can be learned
 MOST = 4096  # points of a function in a mini-batch, unless more are asked for
 MOST_PLACES, LEAST_PLACES = 2000, 20  # common points, not on a grid, between which values are interpolated
+MOST_SENSORS = 400  # of a function that has its own, which a Gaussian regression brings to common places
 EXACT = 1e-3  # the same for series, whose steps are small
 SMALL = {"eps": 1e-15, "relative_eps": 1e-5}  # of SOAP, for what a network adds to a good map has tiny gradients
 LARGEST_GRID = 2**15  # points of a grid on which a Fourier neural operator is the default
@@ -144,7 +145,11 @@ class PairsOperator(OperatorPDE):
     def _chosen(self) -> tuple[str, str]:
         """Which field is the default, and why in words; grid, places or plain."""
         if any(map(self.own_sensors, self.inputs)):
-            return "places", "each function has sensors of its own: the default field is attention"
+            widest = max(self._form.widths[n] // (1 + self.sensor_points(n).shape[1]) for n in self._form.own)
+            if widest > MOST_SENSORS:
+                why = f"each function has up to {widest} sensors of its own: the default field is attention"
+                return "places", why
+            return "gathered", "each function has sensors of its own: the default field brings it to common places"
         try:
             grid = self.layout()["grid"]
         except InputError as error:
@@ -343,10 +348,33 @@ class PairsOperator(OperatorPDE):
         mean, size = (torch.tensor(part, dtype=torch.float64) for part in self._scales)
         return points.double(), torch.cat(several(seen), 1), (truth - mean) / size
 
+    def on_sensors(self):
+        """Return the first training functions as they are read, points of the outputs, and raw labels ``(n, p, k)``.
+
+        None where a run folder is opened. The points, with the labels, are None where functions have points of their
+        own, labels are missing or series are learned step by step, and of a large set of points some are taken.
+        """
+        if self._kept is not None or not self._form.own:
+            return None
+        inputs, points, truth = self._known.first
+        seen = several(self.seen(dict(zip(self.inputs, inputs, strict=True))))
+        apt = self._known.pairs.aligned and self._known.pairs.group == 1 and len(points) >= LEAST_PLACES
+        if not apt or not bool(truth.isfinite().all()):
+            return seen, None, None
+        some = torch.randperm(len(points), generator=seeded(0, "places"))[:SOME] if len(points) > SOME else slice(None)
+        mean, size = (torch.tensor(part, dtype=torch.float64) for part in self._scales)
+        return seen, points[some].double(), (truth[:, some] - mean) / size
+
     def recipe(self):
-        """A Fourier neural operator on grids, attention where each function has its own sensors, else a DeepONet."""
+        """A Fourier neural operator on grids, common places where functions have their own sensors, else a DeepONet."""
         kind = self._chosen[0] if self._kept is not None or self.pairs else "plain"
         recipe = super().recipe()
+        if kind == "gathered":
+            field = partial(
+                GatheredDeepONet, width=64, depth=4, latent=64, activation=GELU(), branch=Skip(activation=GELU())
+            )
+            stages = (Stage(partial(SOAP, lr=3e-3, **SMALL), steps=3000, schedule="cosine"),)
+            return replace(recipe, field=field, stages=stages)
         if kind == "places":
             return replace(recipe, field=partial(ScatteredOperator, width=64, depth=2, slices=32))
         if kind == "plain":

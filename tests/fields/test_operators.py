@@ -39,6 +39,8 @@ OPERATORS = {
     "pod, two functions": (nf.PODDeepONet, {"sensors": (9, 4)}),
     "fno": (nf.FNO, {"grid": (8, 6), "shapes": ((9, 1),), "modes": 3, "latent": None}),
     "fno, two functions": (nf.FNO, {"sensors": (9, 4), "grid": (7, 5), "shapes": ((1, 9), (4, 1)), "latent": None}),
+    "gathered": (nf.GatheredDeepONet, {"dims": (2,), "counts": (4,)}),
+    "gathered, two functions": (nf.GatheredDeepONet, {"sensors": (9, 4), "dims": (2, 0), "counts": (4, 0)}),
     "scattered": (nf.ScatteredOperator, {"slices": 3, "latent": None}),
     "scattered, two functions": (
         nf.ScatteredOperator,

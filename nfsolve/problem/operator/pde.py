@@ -5,12 +5,13 @@ physics-informed DeepONets", Science Advances 7 (2021) eabi8605. The field's der
 computed once for all functions (Leng, Shankar & Thiyagalingam, arXiv 2311.00860, has the same aim).
 """
 
+import warnings
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -40,7 +41,7 @@ from nfsolve.problem.pde.pde import PDE
 from nfsolve.problem.pde.sample import box_grid
 from nfsolve.problem.problem import Batch, SamplerState
 from nfsolve.problem.recipe import Recipe, RunOptions, Stage
-from nfsolve.problem.rows import FunctionRows
+from nfsolve.problem.rows import FunctionRows, Rows
 
 QUICK_POINTS = 1000  # of the evaluation grid, for the progress line
 MOST_ALONG = 64  # points along a coordinate of the grid of a Fourier neural operator, by default
@@ -66,6 +67,9 @@ class OperatorPDE(PDE):
         n_points: Points in a mini-batch, which its functions share; of the evaluation grid for labels.
         n_face: Points for each `face`, `boundary` or `paired` residual.
         data_seed: Seed of the functions; test functions have a stream of their own.
+        solved: Number of functions for which the equations are solved before the training: the field starts from a
+            regression on these solutions. The first training functions, or as many drawn where ``n_functions`` is 0;
+            0 starts from nothing.
         inputs: Input function -> the coordinates on which it depends, separated by spaces; none for a number.
     """
 
@@ -79,14 +83,16 @@ class OperatorPDE(PDE):
     n_points: int = field(default=256, kw_only=True)
     n_face: int = field(default=64, kw_only=True)
     data_seed: int = field(default=0, kw_only=True)
+    solved: int = field(default=0, kw_only=True)
 
     inputs: ClassVar[dict[str, str]] = {"f": "x"}
     resample_every: ClassVar[int] = 1
+    _opened: ClassVar[bool] = False
     pointwise: ClassVar[bool] = False  # a row belongs to a point and to a function
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, low in {"sensors": 1, "n_functions": 0, "n_tests": 2, "batch": 1}.items():
+        for name, low in {"sensors": 1, "n_functions": 0, "n_tests": 2, "batch": 1, "solved": 0}.items():
             if getattr(self, name) < low:
                 raise InputError(f"{name} must be at least {low}, got {getattr(self, name)}")
         if not (self.physics or self.data):
@@ -310,12 +316,7 @@ class OperatorPDE(PDE):
         batch: Batch = {}
         for name, condition in self.conditions().items():
             drawn = self.rows_on(name, condition, self._count(condition, state), generator)
-            # the functions themselves are there even where only D has them, which refuses them
-            wanted = dict.fromkeys((*arguments(self.method(name)), *self.inputs))
-            inputs = input_columns(tuple(wanted), self.inputs, self.domain, self.spaces(), coefficients, drawn.points)
-            drawn = tree_map(partial(self.as_points, like=data["like"]), drawn)
-            inputs = {key: column.to(data["like"]) for key, column in inputs.items()}
-            batch[name] = FunctionRows(drawn.points, drawn.normals, drawn.partners, inputs=inputs, **common)
+            batch[name] = self.with_functions(name, drawn, coefficients, functions, data["like"], data["lifting"])
         if self.data:
             grid = data["grid"].points
             places = torch.randperm(len(grid), generator=generator)[: self.n_points]
@@ -325,6 +326,63 @@ class OperatorPDE(PDE):
                 grid[places], train.truth[rows[:, None], places], train.size[rows], data["like"], **common
             )
         return batch
+
+    def with_functions(
+        self,
+        name: str,
+        drawn: Rows,
+        coefficients: Coefficients,
+        functions: Any,
+        like: Tensor,
+        lifting: dict[str, Tensor],
+    ) -> FunctionRows:
+        """Return the points of a residual with the input functions there.
+
+        Args:
+            name: The residual.
+            drawn: Its points, float64.
+            coefficients: B functions.
+            functions: What the field reads of them.
+            like: Type and device of the field.
+            lifting: As in `FunctionRows`.
+        """
+        # the functions themselves are there even where only D has them, which refuses them
+        wanted = dict.fromkeys((*arguments(self.method(name)), *self.inputs))
+        inputs = input_columns(tuple(wanted), self.inputs, self.domain, self.spaces(), coefficients, drawn.points)
+        drawn = tree_map(partial(self.as_points, like=like), drawn)
+        inputs = {key: column.to(like) for key, column in inputs.items()}
+        return FunctionRows(
+            drawn.points, drawn.normals, drawn.partners, inputs=inputs, functions=functions, lifting=lifting
+        )
+
+    def to_solve(self, count: int) -> Coefficients:
+        """Return functions whose equations are solved before the training: the first of it, or drawn where it has none.
+
+        Args:
+            count: How many, at most.
+        """
+        stream, n = ("train", self.n_functions) if self.n_functions else ("solved", count)
+        chance = seeded(self.data_seed, stream)
+        return {name: space.sample(n, chance)[:count] for name, space in self.spaces().items()}
+
+    def on_equations(self) -> Any:
+        """Return a map, to coefficients in a basis, from which a field starts, and box and sizes of the basis; or None.
+
+        It is an affine map or a kernel regression, fitted to solutions of the equations of ``solved`` functions.
+        """
+        if not self.solved or not self.physics or self._opened:
+            return None
+        from nfsolve.problem.operator.solved import start
+
+        found = start(self, self.solved)
+        if isinstance(found, str):
+            warnings.warn(f"the equations are not solved before the training: {found}", stacklevel=2)
+            return None
+        return found
+
+    def with_given(self, stored: dict[str, Any]) -> Self:
+        """Return this problem as a run folder kept it: what a field starts from is among its weights."""
+        return super().with_given(stored).with_(_opened=True)
 
     def share(self, batch: Batch, rank: int, count: int) -> Batch:
         """Divide the functions among processes."""

@@ -10,7 +10,7 @@ import torch
 
 import nfsolve as nf
 from nfsolve._core.errors import InputError
-from nfsolve.fields import FNO, DeepONet, PODDeepONet, ScatteredOperator
+from nfsolve.fields import FNO, DeepONet, GatheredDeepONet, PODDeepONet, ScatteredOperator
 from nfsolve.options.request import read_request
 from nfsolve.plot.solution import picture
 from nfsolve.problem import SamplerState
@@ -265,11 +265,12 @@ def ragged(folder: Path) -> tuple[Path, dict[str, np.ndarray]]:
     return folder / "ragged.npz", arrays
 
 
-def test_functions_with_sensors_of_their_own(tmp_path):
+@pytest.mark.parametrize(("field", "name"), [(None, "GatheredDeepONet"), ("attention", "ScatteredOperator")])
+def test_functions_with_sensors_of_their_own(field, name, tmp_path):
     path, arrays = ragged(tmp_path)
     problem = problem_of(path, batch=16, n_points=0)
-    solution = nf.solve(problem, steps=150, seed=0, report=None, out=tmp_path / "run", log_every=150)
-    assert type(solution.field).__name__ == "ScatteredOperator" and solution.metrics["relative_l2"] < 0.8
+    solution = nf.solve(problem, field, steps=150, seed=0, report=None, out=tmp_path / "run", log_every=150)
+    assert type(solution.field).__name__ == name and solution.metrics["relative_l2"] < 0.8
     assert any("s is NaN at" in text for text in problem.cautions()) and picture(solution) is not None
     trained = nf.load(tmp_path / "run")
     x, few = torch.linspace(0.1, 0.9, 7)[:, None], slice(0, 14)
@@ -349,6 +350,7 @@ SMALL_FIELDS = {
     "FNO": partial(FNO, width=6, depth=1),
     "DeepONet": partial(DeepONet, width=6, depth=1, latent=4),
     "attention": partial(ScatteredOperator, width=6, depth=1, slices=2),
+    "gathered": partial(GatheredDeepONet, width=6, depth=1, latent=4),
 }
 
 
@@ -358,8 +360,8 @@ def test_a_trained_operator_needs_its_file_no_longer(kind, field, tmp_path):
     path = tmp_path / "pairs.npz"
     if kind == "ragged":
         path, _ = ragged(tmp_path)
-        if field != "attention":
-            pytest.skip("only attention reads functions with sensors of their own")
+        if field not in ("attention", "gathered"):
+            pytest.skip("it does not read functions with sensors of their own")
     elif kind == "images":
         chance = np.random.default_rng(0)
         np.savez(path, a=chance.normal(size=(20, 5, 6)), u=chance.normal(size=(20, 5, 6)))
@@ -527,3 +529,16 @@ def test_symmetries_that_the_grid_lacks_are_refused(symmetry, tmp_path):
     np.savez(tmp_path / "a.npz", **square(20, 6, True))
     with pytest.raises(InputError, match=r"symmetries must be swaps, x=y, or mirrors, -x, of x, y that map"):
         nf.solve(problem_of(tmp_path / "a.npz", symmetries=symmetry), SMALL_FIELDS["FNO"], steps=1, report=None)
+
+
+def test_sensors_of_their_own_start_from_a_regression_at_common_places(tmp_path):
+    chance = np.random.default_rng(0)
+    n, m, x = 150, 30, np.linspace(0, 1, 26)
+    c, z = chance.normal(size=(n, 3)), chance.random((n, m))
+    k = np.pi * np.arange(1, 4)
+    f = np.einsum("nj,nmj->nm", c, np.cos(k * z[..., None]))
+    np.savez(tmp_path / "own.npz", f=f, f_sensors=z[..., None], x=x, s=(c @ np.sin(np.outer(k, x))) ** 2)
+    solution = nf.solve(problem_of(tmp_path / "own.npz", batch=16), steps=2, seed=0, report=None)
+    said = " ".join(solution.field.remarks)
+    assert solution.metrics["relative_l2"] < 0.05, said
+    assert "is brought to 64 common places by Gaussian regression" in said and "kernel regression" in said
