@@ -102,7 +102,7 @@ def start(problem: Any, count: int) -> tuple[Affine | Kernel, tuple[tuple[Side, 
     if isinstance(found, str):
         return found
     targets = found.coefficients.flatten(1) @ found.weigh
-    near = nearest(found.functions, targets)
+    near = nearest(found.functions.float().double(), targets)  # with the rounding that a field's inputs may have
     if near is None:
         return f"neither an affine map nor a kernel regression of {len(targets)} solutions is near enough"
     back = torch.linalg.pinv(found.weigh)
