@@ -58,6 +58,13 @@ def test_a_missing_optional_library_comes_with_the_way_to_install_it(library, ex
     assert f"{library} is missing" in line and line.endswith(f": pip install 'nfsolve[{extra}]'")
 
 
+def test_an_extra_that_is_newer_than_the_installation_is_said(monkeypatch, capsys):
+    known = [line for line in importlib.metadata.requires("nfsolve") or () if "plot" not in line]
+    monkeypatch.setattr(importlib.metadata, "requires", lambda name: known)
+    line = next(line for line in shown(capsys, 0).splitlines() if line.startswith("  plot "))
+    assert "older than its code: install it again (pictures of" in line
+
+
 def test_an_old_optional_library_is_no_better(versions, capsys):
     versions["matplotlib"] = "2.0"
     assert "matplotlib 2.0, but >=3.9 is needed" in (text := shown(capsys, 0)) and "'nfsolve[plot]'" in text
