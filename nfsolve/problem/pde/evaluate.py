@@ -42,7 +42,10 @@ def as_field(function: Callable[..., Any], coordinates: tuple[str, ...], outputs
     """
     if isinstance(function, nn.Module):
         return function
-    names = tuple(inspect.signature(function).parameters)
+    try:
+        names = tuple(inspect.signature(function).parameters)
+    except ValueError:  # of a function that is written in C, such as torch.sin
+        return function
     if not names or not set(names) <= set(coordinates):
         return function
 

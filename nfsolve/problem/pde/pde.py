@@ -480,12 +480,26 @@ class PDE(Problem):
 
         Returns:
             Residual name -> ``(n, k)``.
+
+        Raises:
+            InputError: An unknown scalar has no number.
         """
         names, space = self.domain.names, self.domain.space
         function = as_field(field, names, self.outputs)
-        found = {
-            name: call(self.method(name), function, rows, self.outputs, names, space) for name, rows in batch.items()
-        }
+        try:
+            found = {
+                name: call(self.method(name), function, rows, self.outputs, names, space)
+                for name, rows in batch.items()
+            }
+        except TypeError as error:
+            unknown_scalars = self.unknown_scalars()
+            if not unknown_scalars:
+                raise
+            first = next(iter(unknown_scalars))
+            raise InputError(
+                f"residuals need a number for each unknown scalar, got an Unknown for {', '.join(unknown_scalars)}",
+                do=f"write problem.with_({first}=0.5).residuals(...), for example",
+            ) from error
         conditions = self.conditions() if any(isinstance(rows, IntegralRows) for rows in batch.values()) else {}
         for name, rows in batch.items():
             if isinstance(rows, IntegralRows):
