@@ -41,7 +41,7 @@ def argument_texts(maker: Any) -> dict[str, str]:
         doc = inspect.cleandoc(cls.__doc__ or "")
         for name, text in re.findall(r"^ {4}(\w+)(?: \(.*?\))?:(.*(?:\n {8}.+)*)", doc, re.M):
             plain = re.sub(r"\s*\(default: (\([^)]*\)|[^()]*)\)", "", " ".join(text.split()))
-            texts.setdefault(name, plain)
+            texts.setdefault(name, _plain(plain))
     return texts
 
 
@@ -84,4 +84,9 @@ def attribute_texts(cls: type) -> dict[str, str]:
                 text = match[2] or "".join(re.findall(r'^    """(.+?)"""$', below))
                 if text:
                     texts[match[1]] = text
-    return texts
+    return {name: _plain(text) for name, text in texts.items()}
+
+
+def _plain(text: str) -> str:
+    """Return a text without the marks of code, which a terminal does not draw."""
+    return text.replace("``", "").replace("`", "")

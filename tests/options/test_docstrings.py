@@ -66,3 +66,8 @@ def test_texts_come_from_the_class_itself_before_those_that_it_names_and_its_bas
 def test_texts_of_attributes_are_the_comments_and_docstrings_beside_them():
     assert attribute_texts(RunOptions)["seed"] == "Seed of weights and points."
     assert attribute_texts(RunOptions)["recipe"].endswith("are given.")  # the whole text, over several lines
+
+
+def test_texts_for_a_terminal_have_no_marks_of_code():
+    text = argument_texts(optim.GaussNewton)["form"]
+    assert text.startswith("parameters (the P x P matrix J^T J), qr (") and "`" not in text
