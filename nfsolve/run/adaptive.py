@@ -32,6 +32,7 @@ from nfsolve.run.solution import Solution
 from nfsolve.run.steep import CLOSE, State
 
 BEST = 1e-10  # held-out residual of a window, relative to that of zero, that is asked for at first
+ENOUGH = 4.0  # times the tolerance, that a window may leave before something else is tried
 RELAXED = 10.0  # factor by which more is allowed where there is no time for less
 HOPELESS = 1e-3  # a window that leaves more is better left to a network
 EARLY = 0.5  # of the time of the march, that must be left for that
@@ -191,10 +192,10 @@ class AdaptiveMarch:
         choices = self._resolving(at, self.choice) if len(self.choice.scales) > 1 else [self.choice]
         best = self._solve(at, choices[0])
         for choice in choices[1:]:
-            if best.relative > self.tolerance and self.left() > 0:
+            if best.relative > ENOUGH * self.tolerance and self.left() > 0:
                 best = min(best, self._solve(at, choice), key=lambda piece: piece.relative)
         for _ in range(TURNS):
-            if best.relative <= self.tolerance or self.left() <= 0 or best.run.interrupted:
+            if best.relative <= ENOUGH * self.tolerance or self.left() <= 0 or best.run.interrupted:
                 break
             better = self._better(at, best)
             if better is None:
@@ -249,7 +250,8 @@ class AdaptiveMarch:
     def _better(self, at: float, now: Piece) -> Piece | None:
         """Return the first change of a window that helps, or None."""
         choice = now.choice
-        if now.relative < UNSEEN and len(choice.scales) > 1:
+        may = self._is_time_for(now.seconds, at, choice.length, now.relative)
+        if may and now.relative < UNSEEN and len(choice.scales) > 1:
             wider = self._solve(at, dataclasses.replace(choice, scales=self._wider(choice.scales)))
             if wider.relative < now.relative / GAIN:
                 return wider
