@@ -311,10 +311,18 @@ def test_errors_of_a_measurement_are_drawn_in_the_same_colours():
             return nf.Observed(np.eye(16), np.arange(16.0) / 16, truth=np.arange(16.0).reshape(4, 4) / 16)
 
         def rivals(self, observed, measure):
-            return {"ones": lambda: np.ones((4, 4))}
+            return {"gauss_newton": lambda: np.ones((4, 4))}
 
     figure = picture(nf.solve(Seen(), steps=2, report=None, device="cpu"))
     errors = [axes.images[0] for axes in figure.axes if axes.get_title().startswith("error of")]
+    assert [axes.get_title() for axes in figure.axes if axes.get_title().startswith("error of")][1].endswith(
+        "Gauss-Newton"
+    )
     assert len(errors) == 2
     assert errors[0].get_clim() == errors[1].get_clim()
     assert errors[0].get_clim()[1] >= 0.9  # the error of ones
+    bars = {axes.get_ylabel() for axes in figure.axes if axes.get_label() == "<colorbar>"}
+    bars |= {inset.get_ylabel() for axes in figure.axes for inset in axes.child_axes}
+    assert {"u", "error of u"} <= bars
+    [truth] = [axes for axes in figure.axes if axes.get_title() == "truth"]
+    assert (truth.get_ylabel(), truth.get_xlabel()) == ("x", "y")  # rows along the first coordinate
