@@ -1,11 +1,14 @@
 """Rates of a device for `scripts.gpu_check`: matmuls, Gram matrices, rays, and steps replayed as CUDA graphs."""
 
+import importlib
+import itertools
 import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import torch
+from torch import Tensor
 
 import nfsolve as nf
 from nfsolve.linalg.dense import gram
@@ -69,12 +72,64 @@ def objective_of(name: str, device: str, dtype: str, **changes: Any) -> Objectiv
     return Objective(problem, make_field(problem, plan), data, nf.generator(0, "points"))
 
 
+def scene(device: str, small: bool) -> Objective:
+    """Return the objective of the scene of balls in float32."""
+    return objective_of("nerf_scene", device, "float32", **({"size": 16, "views": 6} if small else {}))
+
+
 def rays(device: str, small: bool, seconds: float) -> Row:
-    """Return the rays a second of Adam on a scene in float32; nerfacc does the sums where it is installed."""
-    objective = objective_of("nerf_scene", device, "float32", **({"size": 16, "views": 6} if small else {}))
+    """Return the rays a second of Adam on a scene; nerfacc does the sums where it is installed."""
+    objective = scene(device, small)
     count = objective.problem.done(objective.batch)["rays"]
     adam = torch.optim.Adam(objective.parameters, lr=1e-3)
     return {"method": "rays", "rays_per_second": count / seconds_of(partial(adam.step, objective), device, seconds)}
+
+
+def nerfacc_rays(device: str, small: bool, seconds: float) -> Row:
+    """Return the rays a second of the same field on the same rays by nerfacc alone, used as its README shows.
+
+    Its occupancy grid is updated as it trains and chooses the samples; on a CPU, for which that has no kernels, as many
+    samples as the scene has steps lie evenly on each ray (Li et al., NerfAcc, arXiv 2305.04966).
+    """
+    nerfacc: Any = importlib.import_module("nerfacc")
+    objective = scene(device, small)
+    problem: Any = objective.problem
+    field, drawn, step, count = objective.system.field, objective.batch["colour"], problem.step, itertools.count()
+    origins, directions = drawn.rays.origins, drawn.rays.directions
+    near, far = drawn.rays.near, drawn.rays.far
+    bounds = [end for ends in zip(*problem.domain.bounds, strict=True) for end in ends]
+    grid = nerfacc.OccGridEstimator(roi_aabb=bounds, resolution=problem.cells, levels=1).to(device)
+    white, adam = torch.ones(3, device=device), torch.optim.Adam(objective.parameters, lr=1e-3)
+    on_gpu = device.startswith("cuda")
+
+    def values(t0: Tensor, t1: Tensor, ray: Tensor | None) -> tuple[Tensor, Tensor]:
+        start, towards = (x[:, None] if ray is None else x[ray] for x in (origins, directions))
+        points = start + (t0 + t1)[..., None] / 2 * towards
+        found = field(points.reshape(-1, 3)).reshape(*points.shape[:-1], -1)
+        return found[..., 1:], found[..., 0]
+
+    def intervals() -> tuple[Tensor | None, Tensor, Tensor]:
+        if not on_gpu:
+            edges = near + (far - near) * torch.linspace(0, 1, problem.samples + 1)
+            return None, edges[:, :-1], edges[:, 1:]
+        grid.update_every_n_steps(step=next(count), occ_eval_fn=lambda x: step * field(x)[:, :1])
+        return grid.sampling(
+            origins, directions, lambda *at: values(*at)[1], t_min=near[:, 0], t_max=far[:, 0],
+            render_step_size=step, stratified=True,
+        )  # fmt: skip
+
+    def once() -> None:
+        ray, t0, t1 = intervals()
+        colours = nerfacc.rendering(t0, t1, ray, n_rays=len(origins), rgb_sigma_fn=values, render_bkgd=white)[0]
+        adam.zero_grad()
+        (colours - drawn.rgb).square().mean().backward()
+        adam.step()
+
+    samples = "its occupancy grid" if on_gpu else "even samples, as its grid needs a GPU"
+    return {
+        "method": f"rays, nerfacc alone: {samples}",
+        "rays_per_second": len(origins) / seconds_of(once, device, seconds),
+    }
 
 
 def graphed_step(device: str, small: bool, seconds: float) -> Row:
@@ -108,7 +163,7 @@ def rates(device: str, small: bool, seconds: float) -> list[Row]:
         seconds: How long each timing goes on.
     """
     rows = []
-    for measure in (wide_network, gram_matrix, rays, graphed_step):
+    for measure in (wide_network, gram_matrix, rays, nerfacc_rays, graphed_step):
         try:
             rows.append(measure(device, small, seconds))
         except Exception as error:

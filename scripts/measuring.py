@@ -1,6 +1,7 @@
 """What the benchmarks share: rows in a JSON file, runs in processes, the machine in words, and DeepXDE if installed."""
 
 import argparse
+import dataclasses
 import datetime
 import importlib.metadata
 import json
@@ -20,7 +21,23 @@ INSTALL = """DeepXDE is not installed, and nothing but this benchmark uses it.
 Install it beside the PyTorch that is there, so that pip does not fetch another one:
     pip install --no-deps deepxde scikit-optimize scikit-learn narwhals joblib threadpoolctl pyaml PyYAML cloudpickle"""
 
+NEEDS_FILES = ("ct_scan", "deeponet_pairs", "nerf", "wake")  # problems that are nothing without data
+LESS = {"n_points": 40, "n_face": 8, "n_functions": 10, "n_tests": 2, "batch": 4, "size": 16, "views": 6}
+SMALL: dict[str, dict[str, Any]] = {
+    "ImageFit": {"size": 32},
+    "CTPhantom": {"classical": ()},
+    "NeRFScene": {"frames": 0, "mesh": 0, "cells": 16, "samples": 24},
+}
+"""Class of a problem -> what makes it small beside `LESS`."""
+
 Row = dict[str, Any]
+
+
+def smaller(problem: Any) -> dict[str, Any]:
+    """Return what makes a problem of a class small: sizes that it has and that are larger than in `LESS`."""
+    sizes: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(problem) if field.init}
+    less = {key: n for key, n in LESS.items() if isinstance(sizes.get(key), int) and sizes[key] > n}
+    return less | SMALL.get(problem.__name__, {})
 
 
 def machine(threads: int) -> str:

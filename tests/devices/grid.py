@@ -21,16 +21,9 @@ from nfsolve.forward.radon import projector
 from nfsolve.problem.registry import find, names
 from nfsolve.run import plan, solve
 from problems.pde.burgers import Burgers
+from scripts.measuring import NEEDS_FILES, smaller
 from tests.devices import standin
 
-LESS = {"n_points": 40, "n_face": 8, "n_functions": 10, "n_tests": 2, "batch": 4, "size": 16, "views": 6}
-"""What makes problems small, where they have it and it is larger."""
-SMALL: dict[str, dict[str, Any]] = {
-    "image": {"size": 32},
-    "ct_phantom": {"classical": ()},
-    "nerf_scene": {"frames": 0, "mesh": 0, "cells": 16, "samples": 24},
-}
-"""Problem -> what makes it small beside that."""
 QUICK = (
     "burgers",
     "lshape",
@@ -40,7 +33,6 @@ QUICK = (
     "deconvolution",
     "nerf_scene",
 )
-NEEDS_FILES = ("ct_scan", "deeponet_pairs", "nerf", "wake")
 OPTIMIZERS: dict[str, Any] = {
     "adam": torch.optim.Adam,
     "lbfgs": nf.optim.LBFGS,
@@ -72,9 +64,7 @@ class Mixed(Burgers):
 def problem_of(name: str) -> nf.Problem:
     """Return a problem of the grid."""
     make: Any = Mixed if name == "mixed" else find(name)
-    sizes: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(make) if field.init}
-    less = {key: n for key, n in LESS.items() if isinstance(sizes.get(key), int) and sizes[key] > n}
-    return make(**less | SMALL.get(name, {}))
+    return make(**smaller(make))
 
 
 def options_of(name: str, optimizer: str, dtype: str) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Memory is foretold before a run, warned of, and counted."""
 
 import json
+import re
 import subprocess
 import sys
 from functools import partial
@@ -13,6 +14,7 @@ import nfsolve as nf
 from nfsolve.run import memory
 from nfsolve.run.loop import Run
 from nfsolve.run.plan import make_plan
+from problems.ct.phantom import CTPhantom
 from problems.pde.burgers import Burgers
 
 ADAM = {"n_points": 30_000, "width": 32, "optimizer": "adam"}
@@ -59,6 +61,25 @@ def test_what_does_not_fit_is_said_before_the_run(monkeypatch, tmp_path):
     assert "GB of memory" in str(solution)
     assert json.loads((tmp_path / "a" / "metrics.json").read_text())["peak_bytes"] == solution.metrics["peak_bytes"]
     assert nf.reopen(tmp_path / "a").metrics["peak_bytes"] == solution.metrics["peak_bytes"]
+
+
+def test_what_a_large_projector_takes_is_said_before_the_run(monkeypatch):
+    rows = []
+    monkeypatch.setattr("nfsolve.forward.radon.projector.memory", lambda: 1e6)
+    nf.solve(CTPhantom(size=16, classical=()), steps=1, report=rows.append)
+    said = (
+        "line integrals in 40 views of 16 x 16 pixels are computed without a matrix, in about .* a matrix takes .* GiB"
+    )
+    told = next(i for i, row in enumerate(rows) if re.search(said, row.get("warning", "")))
+    assert told < next(i for i, row in enumerate(rows) if "step" in row)
+
+
+def test_what_gauss_newton_does_for_lack_of_memory_is_said_before_the_run(capsys):
+    newton = partial(nf.optim.GaussNewton, max_bytes=5e4)
+    nf.solve(Burgers(n_points=200, n_face=5), partial(nf.MLP, width=8, depth=2), newton, steps=1, report="lines")
+    shown = capsys.readouterr()
+    told = "Gauss-Newton forms no matrix, but solves by conjugate gradients: form 'parameters' would take 353 kB, and "
+    assert told + "max_bytes allows 50 kB\n" in shown.out + shown.err
 
 
 def test_each_part_of_what_is_needed_is_counted():
