@@ -28,6 +28,7 @@ MOST = 1000  # unknowns of one function
 FIRST = {False: 8, True: 9}  # functions along a coordinate at first; True is a periodic one
 LARGER = 1.4  # by which factor their number grows along a coordinate
 ENOUGH = 1e-5  # by how much, relative to the solutions, the last growth changes them where it was not needed
+FINER = 1.5  # the same where solutions are compared
 OVER = 1.3  # points along a coordinate for each function
 PROBES = 6  # functions by which the sizes are chosen
 STEPS, HALVINGS = 12, 5  # of Gauss-Newton
@@ -265,9 +266,14 @@ class _Solver:
 
     def weigh(self, drawn: Coefficients) -> Tensor:
         """Return the matrix of `Solved`, for solutions near those of the raw outputs zero."""
-        spread = torch.linspace(0, 1, 30 if len(self.sides) > 1 else 200, dtype=torch.float64)
-        axes = [low + (high - low) * spread for low, high, _ in self.sides]
-        at = torch.cartesian_prod(*axes).reshape(-1, len(axes))
+        counts = [math.ceil(FINER * n) for n in self.sizes]
+        at = nodes(self.sides, counts)
+        shares = [
+            torch.ones(n, dtype=torch.float64) if wraps else torch.sin(math.pi * (torch.arange(n) + 0.5) / n).double()
+            for n, (*_, wraps) in zip(counts, self.sides, strict=True)
+        ]
+        share = torch.cartesian_prod(*shares).reshape(-1, len(shares)).prod(1)  # where nodes are dense, each has less
+        share = (share / share.sum()).sqrt()[:, None, None, None]
         one = {name: c[:1] for name, c in drawn.items()}
         zero = torch.zeros(1, self.m, self.k, dtype=torch.float64)
         functions = self.problem.read(self.problem.at_sensors(one), self.like)[0]
@@ -285,8 +291,8 @@ class _Solver:
             direction[..., j] = 1.0
             slope = torch.func.jvp(values, (start,), (direction,))[1]  # (n, k)
             parts.append(slope[..., None] * basis[:, None])
-        table = torch.stack(parts, -1).flatten(0, 1).flatten(1)  # (n k, m k)
-        return torch.linalg.qr(table / math.sqrt(len(at)), mode="r")[1].T if len(table) >= table.shape[1] else table.T
+        table = (share * torch.stack(parts, -1)).flatten(0, 1).flatten(1)  # (n k, m k)
+        return torch.linalg.qr(table, mode="r")[1].T
 
     def solve(self, drawn: Coefficients, start: Tensor | None) -> Tensor:
         """Solve for functions, from coefficients ``(B, m, k)`` or from nothing; not finite where that failed."""

@@ -81,6 +81,19 @@ def test_the_jacobian_is_that_of_autograd():
                 torch.testing.assert_close(mine[b], whole[b, :, b].flatten(1))
 
 
+def test_distances_of_coefficients_are_those_of_solutions():
+    problem = Burger()
+    solver = _Solver(problem, ((0, 0.2, False), (0, 1, True)), (4, 41))
+    drawn = problem.to_solve(2)
+    weigh = solver.weigh(drawn)
+    c = torch.randn(2, solver.m, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close((c.flatten(1) @ weigh @ torch.linalg.pinv(weigh))[..., None], c)  # nothing is lost
+    t, x = torch.linspace(0, 0.2, 401, dtype=torch.float64), torch.arange(100, dtype=torch.float64) / 100
+    same = {"u": drawn["u"][:1].expand(2, -1)}
+    gap = solver.values(same, c, torch.cartesian_prod(t, x)).diff(dim=0).square().mean().sqrt()
+    torch.testing.assert_close(((c[0] - c[1]).T @ weigh).norm(), gap, rtol=0.03, atol=0)
+
+
 def test_equations_are_solved():
     problem = Growth()
     found = solved(problem, 130)  # more than are solved for from nothing
