@@ -12,6 +12,7 @@ test functions; Darcy flow has one set of functions, which is shipped.
 import argparse
 import dataclasses
 import statistics
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,7 @@ def measure(name: str, seed: int, said: argparse.Namespace) -> Row:
     options: dict[str, Any] = dict(request.options)
     stages = options["stages"]
     options["stages"] = tuple(dataclasses.replace(s, steps=round(s.steps * said.scale)) for s in stages)
+    begin = time.process_time()
     out = said.runs and said.runs / f"{name}_{seed}_{said.device}_{said.scale:g}"
     if out is not None and (out / "config.json").exists():
         solution = nf.resume(out, report=None)
@@ -73,6 +75,8 @@ def measure(name: str, seed: int, said: argparse.Namespace) -> Row:
         solution = nf.solve(request.problem, **options, out=out, report=None)
     row = {"case": name, "seed": seed, "scale": said.scale, "words": " ".join(words), "goal": case.goal}
     row |= {"field": type(solution.field).__name__} | whole_scores(solution)
+    if "--solved" in case.words:  # the clock of a run begins when its field has been made
+        row["cpu_seconds"] = round(time.process_time() - begin, 1)
     return row | {"device": said.device, "threads": said.threads, **stamp(said.threads)}
 
 
@@ -112,7 +116,7 @@ default of each problem but for the words in operators.json; a seed is that of w
 what the authors name for their own functions and budgets: Wang, Wang & Perdikaris (Science Advances 2021; J. Sci.
 Comput. 2022) and Lu et al. (CMAME 2022). "other functions" have another correlation length than those of the training.
 Rows called "solved" have no training: the equations are solved for some functions (`--solved`), and a regression on
-these solutions is all that there is.
+these solutions is all that there is; their seconds are those of all of it, with the test functions and the scores.
 Made by `python -m scripts.operators_table`.
 """
 

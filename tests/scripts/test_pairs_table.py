@@ -30,6 +30,13 @@ def test_pairs_are_solutions(case):
         np.testing.assert_allclose(np.sort(s).max(1), np.sort(f).max(1), rtol=0.02)
 
 
+def test_functions_at_places_of_their_own_are_the_same():
+    (f, _), (own, at) = CASES["burgers_own"](), pairs_table.own_places()
+    assert own.shape == at.shape[:2] == (33, 60)
+    found = [np.interp(z, X, row) for z, row in zip(at[..., 0], f, strict=True)]
+    np.testing.assert_allclose(own, found, atol=0.01 * np.abs(f).max())
+
+
 def test_a_row_and_the_table(tmp_path, monkeypatch):
     words = ["--only", "heat", "--fields", "default", "--seeds", "1", "--seconds", "0.5", "--folder", str(tmp_path)]
     monkeypatch.setattr(sys, "argv", ["pairs_table", *words])
