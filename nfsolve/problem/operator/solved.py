@@ -208,10 +208,11 @@ class _Table:
         """Evaluate all functions at points, a jet with its derivatives; as in `Operator`."""
         first = self.calls == len(self.seen)
         if first:
+            given: Any = x  # a jet stands in for points
             plain = x.channels if isinstance(x, Jet) else x
             if torch._C._functorch.is_functorch_wrapped_tensor(plain):  # type: ignore[attr-defined]
                 raise Unsupported("a residual differentiates a composite term")
-            basis: Any = tensor_basis(x, self.solver.sides, self.solver.sizes)
+            basis: Any = tensor_basis(given, self.solver.sides, self.solver.sizes)
             self.seen.append(basis.channels if isinstance(basis, Jet) else basis[None])
         columns = self.coefficients.permute(1, 0, 2).flatten(1)
         values = self.seen[self.calls] @ columns
@@ -340,18 +341,19 @@ class _Solver:
         A matrix of earlier steps serves again where these went well.
         """
         size = self.m * self.k
-        gram = torch.zeros(len(found), size, size, dtype=torch.float64) if known is None else None
+        kept = size if known is None else 0
+        gram = torch.zeros(len(found), kept, kept, dtype=torch.float64)
         gradient = torch.zeros(len(found), size, 1, dtype=torch.float64)
         for name, rows in batch.items():
             residual, jacobian = self._linearised(name, rows, found)
             gradient.baddbmm_(jacobian.mT, residual[..., None])
-            if gram is not None:
+            if known is None:
                 gram.baddbmm_(jacobian.mT, jacobian)
-        scale, factor = _factored(gram) if gram is not None else known
+        scale, factor = matrix = _factored(gram) if known is None else known
         gradient /= scale[..., None]
         step = torch.cholesky_solve(gradient, factor)
         gain = (step * gradient).flatten(1).sum(1)
-        return -(step[..., 0] / scale).unflatten(1, (self.m, self.k)), gain, (scale, factor)
+        return -(step[..., 0] / scale).unflatten(1, (self.m, self.k)), gain, matrix
 
     def _linearised(self, name: str, rows: FunctionRows, found: Tensor) -> tuple[Tensor, Tensor]:
         """Return the residuals ``(B, n q)`` of a name and their Jacobian ``(B, n q, m k)``."""
