@@ -4,6 +4,7 @@ f is a Gaussian random field (Lu et al., "Learning nonlinear operators via DeepO
 (2021), 1-D dynamic systems). The operator is linear, so the branch is one matrix, ``--field.branch`` aside.
 
     nfsolve run deeponet_antiderivative
+    nfsolve run deeponet_antiderivative --solved 500 --steps 2  # the equations of 500 functions solved first
     nfsolve run deeponet_antiderivative --no-physics --data --length 0.1
 """
 

@@ -5,6 +5,7 @@ Perdikaris, Science Advances 7 (2021) eabi8605, where 5,000 functions give a mea
 residual and 9.7e-3 from labels).
 
     nfsolve run deeponet_diffusion_reaction
+    nfsolve run deeponet_diffusion_reaction --solved 300 --steps 2  # the equations of 300 functions solved first
     nfsolve run deeponet_diffusion_reaction --no-physics --data
 """
 
