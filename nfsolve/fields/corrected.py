@@ -62,3 +62,34 @@ def without_output_transform(field: nn.Module) -> tuple[nn.Module, OutputTransfo
     if transform is not None:
         setattr(raw, "output_transform", None)  # noqa: B010  # which its class may not declare
     return raw, transform
+
+
+def transformed_ends(
+    transform: OutputTransform, points: Tensor, raw: Tensor, width: Tensor
+) -> tuple[Tensor, Tensor] | None:
+    """Return the ends of intervals that are symmetric in raw outputs.
+
+    Args:
+        transform: The output transform, which must rise or fall with each raw output.
+        points: Points ``(n, d)``.
+        raw: Raw outputs ``(n, k)``.
+        width: Half widths of their intervals ``(n, k)``.
+
+    Returns:
+        Lower and upper ends ``(n, k)``; None where an output depends on the raw value of another one, so that it has no
+        interval of its own.
+    """
+    with torch.no_grad():
+        ends: tuple[list[Tensor], list[Tensor]] = ([], [])
+        value = transform(points, raw)
+        for i in range(raw.shape[1]):
+            unit = torch.zeros_like(raw)
+            unit[:, i] = width[:, i]
+            for end, sign in zip(ends, (-1, 1), strict=True):
+                moved = transform(points, raw + sign * unit)
+                others = torch.arange(raw.shape[1]) != i
+                if not torch.equal(moved[:, others], value[:, others]):
+                    return None
+                end.append(moved[:, i])
+        first, last = (torch.stack(end, 1) for end in ends)
+    return torch.minimum(first, last), torch.maximum(first, last)

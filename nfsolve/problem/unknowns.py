@@ -64,6 +64,20 @@ class Unknowns(nn.Module):
             for name, unknown in self.specifications.items()
         }
 
+    def interval(self, name: str, width: float) -> tuple[float, float]:
+        """Return the ends of an interval around a value, symmetric in what is trained.
+
+        Args:
+            name: Name of the unknown.
+            width: Half of the width that the interval has to first order, in units of the value.
+        """
+        raw, size = self.raw[name].detach().double(), _scale(self.specifications[name])
+        if not self.specifications[name].positive:
+            return size * float(raw) - width, size * float(raw) + width
+        step = width / (size * torch.sigmoid(raw))  # the slope of softplus
+        low, high = (size * float(F.softplus(end)) for end in (raw - step, raw + step))
+        return low, high
+
 
 class NoNumbers(TorchFunctionMode):
     """Refuses that a tensor with a gradient becomes a Python number, as in ``math.exp(k)``: the gradient is lost."""

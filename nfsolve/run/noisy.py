@@ -16,7 +16,10 @@ FLAT = 1e6  # prior deviation of unknown scalars, in units of their start value:
 LIGHTER = 10.0  # times smaller weight of the measurements, to see what that would bring
 GAIN = 1.25  # times narrower intervals, from which on a user is told
 UNCONVERGED = 0.5  # standard errors that one more step may move a scalar, or the field where it was measured
+BIASED = 1.0  # standard errors that more weight of the equations may move them
 WEAK = 1.0  # relative standard deviation from which on a direction is not identifiable
+ROUNDS = 30  # fixed-point iterations of the width of the prior
+SETTLED = 0.01  # relative change of the width at which they end
 NAMED = 0.2  # component of a weak direction from which on its scalar is named
 
 Noise = float | Tensor | Mapping[str, float | Tensor] | None
@@ -170,6 +173,37 @@ def prior_deviations(objective: Objective, prior: float) -> Tensor:
     return torch.cat(parts)
 
 
+def prior_factor(rows: NoisyRows, sizes: Tensor, noise: float, scalars: int) -> float:
+    """Return the prior deviation of the field's weights, in units of their size, that the evidence asks for.
+
+    With f directions that the equations leave free, of which the data determine g, the weights move by |w|^2 = f along
+    the free ones, in units of their size, and the evidence is largest for a prior variance of |w|^2 / g: that of f / g
+    (D. MacKay, Neural Computation 4 (1992) 415, equation 4.8, where the equations are given). The size of the weights
+    itself would do only where the data determined every direction.
+
+    Args:
+        rows: All rows.
+        sizes: Size of each parameter ``(P,)``.
+        noise: Standard deviation of the noise of the scaled rows.
+        scalars: Number of unknown scalars, which have no prior, and count as determined by the data.
+
+    Returns:
+        A factor, at least 1.
+    """
+    scaled = rows.jacobian * sizes
+    exact = scaled[~(rows.noisy | rows.prior)]
+    squares = [torch.linalg.eigvalsh(part.T @ part).clamp_min(0) for part in (exact, scaled)]
+    factor = 1.0
+    for _ in range(ROUNDS):
+        least = (noise / factor) ** 2
+        by_equations, by_all = (float((s / (s + least)).sum()) for s in squares)
+        free, found = len(sizes) - by_equations - scalars, by_all - by_equations - scalars
+        before, factor = factor, math.sqrt(max(1.0, free / max(1.0, found)))
+        if abs(factor - before) < SETTLED * before:
+            break
+    return factor
+
+
 def scalars(objective: Objective, root: Tensor) -> Tensor:
     """Return the rows of the root that belong to the values of the unknown scalars ``(s, P)``."""
     unknowns = objective.system.unknowns
@@ -210,16 +244,36 @@ def not_identified(objective: Objective, made: Tensor, idle: Sequence[str] = ())
 def not_converged(objective: Objective, solved: Propagation, rows: NoisyRows, root: Tensor) -> list[str]:
     """Say how far one more Gauss-Newton step would move what was found, where that is not little."""
     step = solved.solve(rows.jacobian.T @ rows.residual)
+    return [
+        f"the run has not converged: one more step would move {what} by {share:.1f} standard errors, so train longer"
+        for what, share in _moved(objective, rows, root, step).items()
+        if share > UNCONVERGED
+    ]
+
+
+def violated(objective: Objective, solved: Propagation, rows: NoisyRows, root: Tensor) -> list[str]:
+    """Say where what is left of the equations is a bias: how far a larger weight of theirs would move what was found.
+
+    With the logarithm of that weight the solution moves by -H^-1 J_e^T r_e.
+    """
+    exact = ~(rows.noisy | rows.prior)
+    step = math.log(LIGHTER) * solved.solve(rows.jacobian[exact].T @ rows.residual[exact])
+    return [
+        f"the equations do not hold well enough: with {LIGHTER:g} times their weight {what} would move by about "
+        f"{share:.1f} standard errors, a bias that the intervals do not know; give the field more parameters or steps, "
+        "or the measurements less weight"
+        for what, share in _moved(objective, rows, root, step).items()
+        if share > BIASED
+    ]
+
+
+def _moved(objective: Objective, rows: NoisyRows, root: Tensor, step: Tensor) -> dict[str, float]:
+    """Return by how many standard errors a step moves the field where it was measured, and the scalars."""
     measured = rows.jacobian[rows.noisy]
     moved = {"the field where it was measured": (measured @ step).norm() / (measured @ root).norm()}
     shifts, spread = scalars(objective, step[:, None])[:, 0].abs(), scalars(objective, root).norm(dim=1)
     moved |= {f"'{name}'": s / e for name, s, e in zip(objective.unknown_values(), shifts, spread, strict=True)}
-    return [
-        f"the run has not converged: one more step would move {what} by {float(share):.1f} standard errors, so "
-        "train longer"
-        for what, share in moved.items()
-        if share > UNCONVERGED
-    ]
+    return {what: float(share) for what, share in moved.items()}
 
 
 def lightly_weighed(objective: Objective, rows: NoisyRows, pull: Tensor, widths: Tensor, spread: Tensor) -> list[str]:

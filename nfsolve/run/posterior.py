@@ -5,8 +5,9 @@ solution. Linearised there, the solution moves by -H^-1 J_n^T e with the noise e
 rows as they are weighed, and this gives the covariance (see `nfsolve.linalg.propagation`). Where the equations are
 enforced it is that of classical nonlinear least squares for the map from parameters to observations (Seber & Wild,
 Nonlinear Regression, 1989, section 2.1); where they are weighed lightly it is wider, as the estimate then is. Weights
-of the field have a prior of their own size about where they are, so that what the data do not see stays finite, as in
-the Laplace approximation of D. MacKay, Neural Computation 4 (1992) 448; unknown scalars have none. Residuals that are a
+of the field have a prior about where they are, so that what the data do not see stays finite, as in the Laplace
+approximation of D. MacKay, Neural Computation 4 (1992) 448; its width follows from their size and from how many
+directions the data determine (`noisy.prior_factor`). Unknown scalars have none. Residuals that are a
 prior, as the slopes of a smooth field, are drawn as well: without that, bands have no part for the bias that smoothing
 brings (G. Wahba, J. R. Stat. Soc. B 45 (1983) 133).
 """
@@ -14,7 +15,7 @@ brings (G. Wahba, J. R. Stat. Soc. B 45 (1983) 133).
 import copy
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,6 +27,7 @@ from nfsolve._core.device import in_double
 from nfsolve._core.errors import InputError, unknown
 from nfsolve._core.random import generator
 from nfsolve.domains import Domain
+from nfsolve.fields.corrected import transformed_ends, without_output_transform
 from nfsolve.linalg.propagation import Propagation, correlations
 from nfsolve.problem import PDE, Measurement, Objective, Problem, Unknown
 from nfsolve.problem.pde.sample import evaluation_points
@@ -37,9 +39,12 @@ from nfsolve.run.noisy import (
     not_converged,
     not_identified,
     prior_deviations,
+    prior_factor,
     scalars,
+    violated,
     without_effect,
 )
+from nfsolve.run.saturated import over_their_width
 from nfsolve.run.solution import Solution, columns_of
 from nfsolve.weighting import Constant, Weights
 
@@ -75,6 +80,7 @@ class Posterior:
         noise: Standard deviation of the noise by measured residual, one for each of its columns.
         freedom: Degrees of freedom from which it was estimated; infinite where it was given.
         level: Default probability of the intervals.
+        prior: Prior standard deviation of the field's weights, relative to the root mean square of their tensor.
         warnings: Sentences about doubts, such as a direction that the data do not determine.
         root: C ``(P, P)``, with the covariance C C^T of all parameters.
     """
@@ -85,12 +91,16 @@ class Posterior:
     noise: dict[str, tuple[float, ...]]
     freedom: float
     level: float
+    prior: float
     warnings: list[str]
     root: Tensor = field(repr=False)
     _objective: Objective = field(repr=False)
+    _bent: bool = field(repr=False, default=False)
 
     def interval(self, name: str, level: float | None = None) -> tuple[float, float]:
-        """Return the interval of an unknown scalar; that of a positive one begins at 0 or above.
+        """Return the interval of an unknown scalar.
+
+        That of a positive one is symmetric in what was trained, of which it is the softplus, so that it stays positive.
 
         Args:
             name: Its name.
@@ -98,12 +108,14 @@ class Posterior:
         """
         if name not in self.values:
             raise unknown("unknown scalar", name, self.values)
-        specification = self._objective.system.unknowns.specifications[name]
-        value, width = self.values[name], self._quantile(level) * self.standard_errors[name]
-        return (max(value - width, 0.0) if specification.positive else value - width), value + width
+        width = self._quantile(level) * self.standard_errors[name]
+        return self._objective.system.unknowns.interval(name, width)
 
     def band(self, points: Any, of: str = "", level: float | None = None) -> Estimate:
         """Return the field with its pointwise band.
+
+        The interval of an unknown that a field gives through a transform, as one that is kept positive, is symmetric
+        before the transform; its standard error is then half of the interval of one standard deviation.
 
         Args:
             points: Points ``(n, d)``, an array or a tensor.
@@ -119,11 +131,33 @@ class Posterior:
         net = self._objective.system.field
         like = next(net.parameters())
         table = torch.as_tensor(points).to(like.device, torch.float64)
-        evaluate = columns_of(self._objective.problem, net, of) if of else lambda net, part: net(part)
-        parts = [self._propagated(evaluate, part) for part in table.split(PIECE)]
-        value, error = (torch.cat(columns) for columns in zip(*parts, strict=True))
-        found = self._estimate(value, error, level)
+        names = tuple(getattr(net, "outputs", None) or ())
+        chosen = slice(names.index(of), names.index(of) + 1) if of in names else slice(None)
+        evaluate = columns_of(self._objective.problem, net, of) if of and of not in names else None
+        parts = [self._band_at(part, chosen, evaluate, level) for part in table.split(PIECE)]
+        found = Estimate(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
         return found if isinstance(points, Tensor) else Estimate(*(part.cpu().numpy() for part in found))
+
+    def _band_at(self, points: Tensor, chosen: slice, evaluate: Any, level: float | None) -> Estimate:
+        """Return the band of some outputs of the field, or of a function of it, at points."""
+        net = self._objective.system.field
+        raw, transform = without_output_transform(net) if evaluate is None else (net, None)
+        if transform is None or isinstance(transform, nn.Module):  # which may have parameters of its own
+            value, error = self._propagated(net, evaluate or (lambda net, part: net(part)[:, chosen]), points)
+            return self._estimate(value, error, level)
+        before, spread = self._propagated(raw, lambda net, part: net(part), points)
+        with torch.no_grad():
+            value = net(points)
+        one = transformed_ends(transform, points, before, spread)
+        wide = transformed_ends(transform, points, before, self._quantile(level) * spread)
+        if one is None or wide is None:
+            value, error = self._propagated(net, lambda net, part: net(part)[:, chosen], points)
+            return self._estimate(value, error, level)
+        error, (low, high) = (one[1] - one[0]) / 2, wide
+        if self._bent:  # by a normal distribution of the values, in the range of the transform
+            width = self._quantile(level) * error
+            low, high = torch.maximum(low, value - width), torch.minimum(high, value + width)
+        return Estimate(*(part[:, chosen] for part in (value, error, low, high)))
 
     def table(self, points: Tensor) -> dict[str, np.ndarray]:
         """Return coordinates, values, standard errors and intervals of every unknown at points, by name, ``(n,)`` each.
@@ -296,18 +330,25 @@ class Posterior:
         width = self._quantile(level) * error
         return Estimate(value, error, value - width, value + width)
 
-    def _propagated(self, evaluate: Callable[[Any, Tensor], Tensor], points: Tensor) -> tuple[Tensor, Tensor]:
-        """Values of a function of the field at points, and their standard deviations, ``(n, k)``."""
+    def _propagated(
+        self, net: nn.Module, evaluate: Callable[[Any, Tensor], Tensor], points: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Values of a function of a field at points, and their standard deviations, ``(n, k)``."""
         with torch.no_grad():
-            value = evaluate(self._objective.system.field, points)
-        return value, self._rows(evaluate, points).norm(dim=1).reshape(value.shape)
+            value = evaluate(net, points)
+        return value, self._rows(evaluate, points, net).norm(dim=1).reshape(value.shape)
 
-    def _rows(self, evaluate: Callable[[Any, Tensor], Tensor], points: Tensor) -> Tensor:
-        """Return the Jacobian of a function of the field at points, times the root of the covariance ``(n k, P)``."""
-        net = self._objective.system.field
-        objective = Objective(_At(evaluate), net, {"values": {"points": points}}, generator(0, "band"))
-        scaled, rows = objective.jacobian(objective.theta())
-        return math.sqrt(len(scaled)) * rows @ self.root[: rows.shape[1]]
+    def _rows(self, evaluate: Callable[[Any, Tensor], Tensor], points: Tensor, net: nn.Module | None = None) -> Tensor:
+        """Return the Jacobian of a function of a field at points, times the root of the covariance ``(n k, P)``.
+
+        Args:
+            evaluate: The function.
+            points: Points ``(n, d)``.
+            net: The field, default the trained one; another has parameters in the same order.
+        """
+        net = self._objective.system.field if net is None else net
+        rows = jacobian_at(evaluate, points, net)
+        return rows @ self.root[: rows.shape[1]]
 
 
 def posterior(
@@ -315,7 +356,7 @@ def posterior(
     noise: Noise = None,
     *,
     data: str | tuple[str, ...] = (),
-    prior: float = 1.0,
+    prior: float | None = None,
     level: float = 0.95,
     seed: int = 0,
 ) -> Posterior:
@@ -328,7 +369,8 @@ def posterior(
         data: Names of the residuals that hold noisy measurements; default those marked `measured`, or named by
             `Problem.noisy_residuals`. All others are taken as equations that hold exactly.
         prior: Prior standard deviation of the field's weights about their present values, relative to the root mean
-            square of their tensor. It bounds the uncertainty of directions that the data do not determine.
+            square of their tensor. It bounds the uncertainty of directions that the data do not determine. None finds
+            it from how many directions the data determine (see `nfsolve.run.noisy.prior_factor`).
         level: Probability of the intervals.
         seed: Seed of the points of the equations.
 
@@ -356,12 +398,12 @@ def posterior_of(
     noise: Noise = None,
     *,
     data: str | tuple[str, ...] = (),
-    prior: float = 1.0,
+    prior: float | None = None,
     level: float = 0.95,
 ) -> Posterior:
     """Return the same for an objective at its current parameters and points; the arguments are those of `posterior`."""
     check_level(level)
-    if not prior > 0:
+    if prior is not None and not prior > 0:
         raise InputError(
             f"prior must be a positive factor, got {prior:g}", do="give 1, or a larger one to trust it less"
         )
@@ -375,13 +417,21 @@ def posterior_of(
             "cannot be estimated",
             do="give them a positive weight, and noise=, its standard deviation, if they are exact",
         )
+    if prior is None:
+        prior = prior_factor(rows, prior_deviations(objective, 1.0), typical, len(objective.unknown_values()))
     pull = typical / prior_deviations(objective, prior)
     solved = Propagation(rows.exact, rows.uncertain, pull)
     freedom = math.inf
     if known is None:
         known, freedom = rows.estimated(solved)
-    widths = rows.widths(known, typical)
-    root = solved.root(widths, typical)
+    widths = rows.widths(known, float(known.square().mean().sqrt()))
+    tangent = solved.root(widths, typical)
+
+    def of_jacobian(jacobian: Tensor) -> Tensor:
+        other = replace(rows, jacobian=jacobian)
+        return Propagation(other.exact, other.uncertain, pull).root(widths, typical)
+
+    root, bent = over_their_width(objective, tangent, jacobian_at, of_jacobian)
     made = scalars(objective, root)
     spread, names = made.norm(dim=1), list(objective.unknown_values())
     found = Posterior(
@@ -391,17 +441,28 @@ def posterior_of(
         noise=rows.noise_of(known),
         freedom=freedom,
         level=level,
+        prior=prior,
         warnings=not_identified(objective, made, without_effect(objective, rows)),
         root=root,
         _objective=objective,
+        _bent=bent,
     )
     if not found.warnings:
-        found.warnings += not_converged(objective, solved, rows, root)
+        found.warnings += not_converged(objective, solved, rows, tangent)
+    if not found.warnings:
+        found.warnings += violated(objective, solved, rows, tangent)
         found.warnings += lightly_weighed(objective, rows, pull, widths, spread)
     if isinstance(objective.problem, PDE | Measurement) and _coarse(objective.problem, objective.data) is not None:
         outputs = getattr(objective.problem, "outputs", None) or objective.problem.unknowns.split()
         found.warnings += [text for name in outputs if (text := found.not_determined(name))]
     return found
+
+
+def jacobian_at(evaluate: Callable[[Any, Tensor], Tensor], points: Tensor, net: nn.Module) -> Tensor:
+    """Return the Jacobian of a function of a field at points, by the parameters of the field ``(n k, p)``."""
+    objective = Objective(_At(evaluate), net, {"values": {"points": points}}, generator(0, "band"))
+    scaled, rows = objective.jacobian(objective.theta())
+    return math.sqrt(len(scaled)) * rows
 
 
 def check_uncertainty(problem: Problem, windows: int = 1) -> None:

@@ -3,6 +3,7 @@
 from nfsolve.weighting.balance import NTK, GradientNorm
 from nfsolve.weighting.causal import Causal
 from nfsolve.weighting.discrepancy import Discrepancy
+from nfsolve.weighting.evidence import Evidence
 from nfsolve.weighting.points import RBA, SelfAdaptive
 from nfsolve.weighting.scheme import Constant, Terms, Weighting, Weights
 
@@ -12,6 +13,7 @@ __all__ = [
     "Causal",
     "Constant",
     "Discrepancy",
+    "Evidence",
     "GradientNorm",
     "SelfAdaptive",
     "Terms",
@@ -35,4 +37,5 @@ def named() -> dict[str, type[Weighting]]:
         "rba": RBA,
         "causal": Causal,
         "discrepancy": Discrepancy,
+        "evidence": Evidence,
     }

@@ -46,6 +46,14 @@ class Terms(Protocol):
         """Evaluate the residuals, without weights, at the current parameters."""
         ...
 
+    def theta(self) -> Tensor:
+        """Return the trained parameters as a vector ``(P,)``."""
+        ...
+
+    def jacobian(self, theta: Tensor) -> tuple[Tensor, Tensor]:
+        """Return all residuals as they are weighed ``(N,)``, in the order of `sizes`, and their Jacobian ``(N, P)``."""
+        ...
+
     def some_rows(self, name: str, most: int) -> Tensor:
         """Return the Jacobian of up to ``most`` rows of one residual, without weight, ``(m, P)``."""
         ...

@@ -6,17 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 
-from nfsolve import MLP, Box, FeatureGrid, InputError, Recipe, RunOptions, Stage
+from nfsolve import MLP, Box, FeatureGrid, InputError, Recipe, RunOptions, Stage, generator
 from nfsolve.data.scans.scan import Scan
 from nfsolve.fields import ReLU
-from nfsolve.forward.radon import PixelGrid
+from nfsolve.forward.radon import PixelGrid, Projector
 from nfsolve.metrics import matthews, otsu, psnr, relative_l2, ssim
 from nfsolve.plot import panels
 from nfsolve.plot.measurement import named
@@ -90,6 +90,25 @@ class PlaneTomography(Tomography):
                 do="give --loss gaussian, or a scan with counts",
             )
         return scan
+
+    def twin(self, image: Tensor, seed: int) -> Self:
+        """Scan a known image anew: with photons where they were counted, else with the misfit's size of noise."""
+        scan, table = self.scan, image.double().reshape(-1, 1)
+        exact = Projector(scan.geometry, self.grid, torch.float64)(table).reshape(scan.geometry.shape)
+        chance = generator(seed, "twin")
+        known = {"name": f"twin of {scan.name}", "reference": image.numpy(), "grid": self.grid, "segmentation": None}
+        if scan.counts is not None and scan.I0 is not None:
+            beam = torch.as_tensor(scan.I0).double()
+            counts = torch.poisson(beam * (-exact).exp(), generator=chance)
+            values = -(counts.clamp(min=1) / beam.clamp(min=1)).log()
+            again = replace(scan, sinogram=values.numpy(), counts=counts.numpy(), **known)
+        else:
+            spread = (torch.as_tensor(scan.sinogram) - exact).square().mean().sqrt()
+            noise = spread * torch.randn(exact.shape, generator=chance, dtype=torch.float64)
+            again = replace(scan, sinogram=(exact + noise).numpy(), **known)
+        other = replace(self)
+        vars(other)["scan"] = again  # in place of what `measure` would make or read
+        return other
 
     @property
     def grid(self) -> PixelGrid:

@@ -12,7 +12,7 @@ from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Generator, Tensor
@@ -76,6 +76,15 @@ class Tomography(Problem):
     @abstractmethod
     def contrast(self) -> float:
         """A typical large attenuation."""
+
+    @abstractmethod
+    def twin(self, image: Tensor, seed: int) -> Self:
+        """Return the problem of an object that is known, scanned as this one was, with new noise of the same size.
+
+        Args:
+            image: The object, in the shape of `image`.
+            seed: Number that is added to the seed of the noise.
+        """
 
     @property
     def precision(self) -> float:

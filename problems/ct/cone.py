@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -124,6 +124,14 @@ class CTCone(Tomography):
             do = f"views are truncated. Give a larger --panel than {self.panel:g}"
             warnings.warn(f"the panel is too small: {reach}, so that {do}", stacklevel=2)
         return projections
+
+    def twin(self, image: Tensor, seed: int) -> Self:
+        """Scan a known volume anew."""
+        other = replace(self, noise_seed=self.noise_seed + seed)
+        table = image.double().reshape(-1, 1)
+        projector = Projector(self.geometry, self.body.grid, torch.float64, "cpu", self.projector)
+        vars(other)["clean"] = projector(table).reshape(self.geometry.shape).to(self.clean)
+        return other
 
     @cached_property
     def counted(self) -> tuple[Tensor, Tensor]:

@@ -2,10 +2,10 @@
 
 The temperature is read at a few places and times, with noise. Data come from a fine grid, and the operator from a
 coarse one: each is a sine series, exact in time. Such a smoothing map has no stable inverse. The weight of the field's
-squared slopes is therefore found while it is trained, such that the misfit is nearly that of the noise (Morozov's
-principle: Engl, Hanke & Neubauer, Regularization of Inverse Problems, 1996, section 4.3). Classical methods have the
-same: Tikhonov's with the square of the source, and with the squares of its slopes, once of any sign and once not
-negative, as the field is.
+squared slopes is therefore found while it is trained, as the evidence says (`nfsolve.weighting.Evidence`). Tikhonov's
+method with the squares of the slopes has it by the same rule; with the square of the source, and with the slopes of a
+source of any sign and of one that is not negative, as the field is, by the misfit, nearly that of the noise (Morozov's
+principle: Engl, Hanke & Neubauer, Regularization of Inverse Problems, 1996, section 4.3).
 
     nfsolve run heat_source
     nfsolve run heat_source --sensors 4 --noise 0.05 --uncertainty
@@ -18,16 +18,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.linalg import eigh
 from scipy.optimize import brentq, nnls
 from torch.nn.functional import softplus
 
 from nfsolve import InputError, Measurement, Observed, RandomFeatures, Recipe, RunOptions, Stage, generator, main
 from nfsolve.optim import GaussNewton
-from nfsolve.weighting import Discrepancy
+from nfsolve.weighting import Evidence
 from problems.measurements._grid import differences
 
 FINE = 3  # times as many cells along each side where the data are made
-TARGET = 0.93  # misfit in units of the noise, of the field and of its rivals: a fit takes up some of the noise
+TARGET = 0.93  # misfit in units of the noise, of the rivals that have it: a fit takes up some of the noise
 
 
 @dataclass
@@ -43,7 +44,7 @@ class HeatSource(Measurement):
     noise: float = 0.02
     """standard deviation of the noise, relative to the largest temperature"""
     slopes: float = 0.01
-    """weight of the squared slopes of the source at the start; then `--weighting` finds it"""
+    """weight of the squared slopes of the source at the start; then the evidence finds it"""
     noise_seed: int = 0
     """seed of the noise; the data do not depend on the seed of the run"""
 
@@ -85,12 +86,13 @@ class HeatSource(Measurement):
         return Observed(self.matrix(side), exact + spread * noise.numpy(), noise=spread, truth=self.truth(side))
 
     def rivals(self, observed, measure):
-        """Tikhonov's method with the source, and with its slopes, of any sign and not negative."""
+        """Tikhonov's method with the source, and with its slopes, of any sign, not negative, and by the evidence."""
         A, data, misfit = observed.operator, observed.data, TARGET * observed.noise
         return {
             "tikhonov": lambda: tikhonov(A, data, misfit, np.eye(A.shape[1])),
             "smooth_tikhonov": lambda: tikhonov(A, data, misfit, differences(self.shape[0])),
             "nonnegative_tikhonov": lambda: tikhonov(A, data, misfit, differences(self.shape[0]), True),
+            "evident_tikhonov": lambda: by_evidence(A, data, observed.noise, differences(self.shape[0])),
         }
 
     def output_transform(self):
@@ -98,11 +100,11 @@ class HeatSource(Measurement):
         return lambda points, raw: softplus(raw, beta=10.0)
 
     def recipe(self):
-        """Random features under Gauss-Newton in float64, with the weight of the slopes by the noise."""
+        """Random features under Gauss-Newton in float64, with the weight of the slopes by the evidence."""
         return Recipe(
             partial(RandomFeatures, width=150, scale=12.0),
             (Stage(GaussNewton, steps=80),),
-            weighting=Discrepancy(penalty="slopes", target=TARGET, rate=0.3, every=1, after=15),
+            weighting=Evidence(noise=1.0),
             run=RunOptions(dtype="float64", log_every=5),
         )
 
@@ -136,6 +138,29 @@ def tikhonov(A: np.ndarray, data: np.ndarray, misfit: float, L: np.ndarray, nonn
     low, high = -25.0, 10.0
     root: Any = brentq(excess, low, high, xtol=0.05) if excess(low) < 0 < excess(high) else low
     return minimum(root)
+
+
+def by_evidence(A: np.ndarray, data: np.ndarray, noise: float, L: np.ndarray, rounds: int = 100) -> np.ndarray:
+    """Minimize |A s - data|^2 / noise^2 + weight |L s|^2, with the weight of the largest evidence.
+
+    Args:
+        A: Matrix ``(m, n)``.
+        data: Measurements ``(m,)``.
+        noise: Their standard deviation.
+        L: What is small ``(l, n)``.
+        rounds: Steps of MacKay's fixed-point iteration (Neural Computation 4 (1992) 415, equation 4.8).
+
+    Returns:
+        s ``(n,)``.
+    """
+    bend = L.T @ L
+    near = bend + 1e-9 * np.trace(bend) / len(bend) * np.eye(len(bend))  # of full rank
+    sizes, vectors = eigh(A.T @ A / noise**2, near)
+    seen, weight = vectors.T @ (A.T @ data) / noise**2, 1.0
+    for _ in range(rounds):
+        found = vectors @ (seen / (sizes + weight))
+        weight = (sizes / (sizes + weight)).sum() / ((L @ found) ** 2).sum()
+    return found
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@ Currents are driven through pairs of electrodes, and the voltages at all of them
 Isaacson & Newell, SIAM Review 41 (1999) 85). As in difference imaging, the data are changes against a plate of
 conductivity 1. They come from bilinear finite elements on a fine grid, and are inverted with finite volumes on a
 coarse one. The operator is not linear; it is a torch function that knows its own derivative. The classical rival is
-the Gauss-Newton method for the logarithm of the conductivity on the grid, with the squares of its slopes. Both find
-their weight from the noise (Morozov's principle).
+the Gauss-Newton method for the logarithm of the conductivity on the grid, with the squares of its slopes, whose weight
+leaves the misfit of the noise (Morozov's principle); that of the field is found by the evidence.
 
     nfsolve run impedance
     nfsolve run impedance --noise 0.02 --uncertainty
@@ -23,12 +23,12 @@ from scipy.sparse.linalg import splu
 
 from nfsolve import InputError, Measurement, Observed, RandomFeatures, Recipe, RunOptions, Stage, generator, main
 from nfsolve.optim import GaussNewton
-from nfsolve.weighting import Discrepancy
+from nfsolve.weighting import Evidence
 from problems.measurements._grid import differences
 
 ELECTRODES = 16  # four on each side, without gaps
 FINE = 80  # elements along each side where the data are made
-TARGET = 0.95  # misfit in units of the noise, of the field and of its rival
+TARGET = 0.95  # misfit in units of the noise, of the rival
 
 
 @dataclass
@@ -40,7 +40,7 @@ class Impedance(Measurement):
     contrast: float = 1.0
     """how much better one body conducts than the plate, of conductivity 1; another conducts less by half of it"""
     slopes: float = 1.0
-    """weight of the squared slopes of the logarithm at the start; then `--weighting` finds it"""
+    """weight of the squared slopes of the logarithm at the start; then the evidence finds it"""
     noise_seed: int = 0
     """seed of the noise; the data do not depend on the seed of the run"""
 
@@ -75,11 +75,11 @@ class Impedance(Measurement):
         return {"gauss_newton": lambda: gauss_newton(observed.operator, observed.data, TARGET * observed.noise)}
 
     def recipe(self):
-        """Random features under Gauss-Newton in float64, with the weight of the slopes by the noise."""
+        """Random features under Gauss-Newton in float64, with the weight of the slopes by the evidence."""
         return Recipe(
             partial(RandomFeatures, width=120, scale=8.0),
             (Stage(GaussNewton, steps=80),),
-            weighting=Discrepancy(penalty="slopes", target=TARGET, rate=0.3, every=1, after=15),
+            weighting=Evidence(noise=1.0),
             run=RunOptions(dtype="float64", log_every=5),
         )
 

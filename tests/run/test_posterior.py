@@ -322,6 +322,100 @@ def test_slopes_are_the_prior_of_the_band():
     assert band.standard_error[:, 0].numpy() == pytest.approx(expected, rel=0.02)
 
 
+def test_the_prior_is_as_wide_as_the_evidence_asks():
+    field = partial(nf.RandomFeatures, width=30, scale=2.0)  # more than 60 noisy values tell apart
+    solution = nf.solve(Straight(), field, GaussNewton, steps=20, dtype="float64", report=None)
+    found = nf.posterior(solution, data="misfit")
+    params = {n: p.detach() for n, p in solution.field.named_parameters() if p.requires_grad}
+    x = solution.data["misfit"]["points"]
+    columns = torch.func.jacrev(lambda p: torch.func.functional_call(solution.field, p, (x,)))(params)
+    sizes = [p.square().mean().sqrt() for p in params.values()]
+    A = torch.cat([c.reshape(len(x), -1) * s for c, s in zip(columns.values(), sizes, strict=True)], 1)
+    misfit = (solution.predict(x) - solution.data["misfit"]["values"]).square().mean()
+    determined = torch.linalg.eigvalsh(A.T @ A).clamp_min(0)
+    count = float((determined / (determined + misfit / found.prior**2)).sum())
+    assert count < 15
+    assert found.prior == pytest.approx(math.sqrt(A.shape[1] / count), rel=0.02)
+    narrow = nf.posterior(solution, data="misfit", prior=1.0)
+    assert bool((found.band(x).standard_error > narrow.band(x).standard_error).all())
+
+
+def test_a_field_that_is_kept_positive_has_a_band_that_is():
+    @dataclass
+    class Positive(Smooth):
+        slopes: float = 0.05
+
+        def observe(self):
+            return nf.Observed(np.eye(12), np.exp(np.sin(np.arange(12) / 2)), noise=0.1)
+
+        def output_transform(self):
+            return lambda points, raw: torch.exp(raw)
+
+    field = partial(nf.RandomFeatures, width=30, scale=10.0)
+    solution = nf.solve(Positive(), field, GaussNewton, steps=20, dtype="float64", report=None)
+    band = nf.posterior(solution, noise=1.0).band(solution.problem.points())
+    assert bool((band.low > 0).all())
+    torch.testing.assert_close(band.low * band.high, band.value.square())  # symmetric in the logarithm
+
+
+def test_a_positive_field_near_0_has_the_band_of_its_measurement():
+    @dataclass
+    class Dark(nf.Measurement):
+        shape = (4,)
+
+        def observe(self):
+            return nf.Observed(np.eye(4), np.array([-0.3, 3.0, 2.0, -0.2]), noise=0.1)
+
+        def output_transform(self):
+            return lambda points, raw: torch.nn.functional.softplus(raw, beta=10.0)
+
+    field = partial(nf.RandomFeatures, width=40, scale=12.0)
+    solution = nf.solve(Dark(), field, GaussNewton, steps=60, dtype="float64", report=None)
+    found = nf.posterior(solution, noise=1.0)
+    band = found.band(solution.problem.points())
+    assert found._objective.system.field.output_transform is not None  # as it was
+    assert bool((band.value[[0, 3]] < 0.01).all()) and bool((band.low >= 0).all())
+    assert bool(((band.high > 0.1) & (band.high < 0.5))[[0, 3]].all())  # two deviations of the measurement are 0.2
+    assert band.standard_error[[1, 2], 0].numpy() == pytest.approx([0.1, 0.1], rel=0.1)
+
+
+def test_outputs_that_a_transform_mixes_have_the_band_of_the_delta_method():
+    @dataclass
+    class Mixed(PDE):
+        domain = Box(x=(0, 1))
+        unknowns = "u v"
+
+        @interior
+        def line(self, u_xx, v_xx):
+            return torch.cat([u_xx, v_xx], 1)
+
+        def observe(self):
+            x = np.linspace(0, 1, 20)
+            return {"x": x, "u": 1 + x + 0.01 * np.random.default_rng(0).standard_normal(20), "v": 1 - x}
+
+        @measured(observe)
+        def probes(self, u, v, u_data, v_data):
+            return torch.cat([u - u_data, v - v_data], 1)
+
+        def ansatz(self, u, v):
+            return u + v, u - v
+
+    field = partial(nf.MLP, width=6, depth=1)
+    solution = nf.solve(Mixed(n_points=30), field, GaussNewton, steps=15, dtype="float64", report=None)
+    band = nf.posterior(solution, noise=0.01).band(torch.rand(5, 1).double())
+    torch.testing.assert_close((band.low + band.high) / 2, band.value)
+
+
+def test_the_interval_of_a_positive_scalar_stays_positive(decayed):
+    found = nf.posterior(decayed, noise=1.0)  # far too much
+    low, high = found.interval("rate")
+    assert 0 < low < found.values["rate"] < high
+    assert found.values["rate"] - low < high - found.values["rate"]
+    low, high = nf.posterior(decayed, noise=1e-4).interval("rate")  # where it is that of the delta method
+    error = nf.posterior(decayed, noise=1e-4).standard_errors["rate"]
+    assert high - low == pytest.approx(2 * 1.95996 * error, rel=1e-4)
+
+
 @dataclass
 class Rest(PDE):
     """k u' = p with p = 0 beyond the middle, so that nothing is known of k there."""

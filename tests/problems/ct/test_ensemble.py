@@ -13,7 +13,8 @@ from nfsolve import MLP
 from nfsolve.metrics import psnr
 from problems.ct import ensemble as tomography_ensemble
 from problems.ct.cone import CTCone
-from problems.ct.ensemble import Ensemble, ensemble, ensemble_of_run, main
+from problems.ct.ensemble import Ensemble, ensemble, ensemble_of_run, main, warn_of_short_arcs, with_intervals
+from problems.ct.limited import CTLimited
 from problems.ct.phantom import CTPhantom
 from problems.pde.poisson import Poisson
 
@@ -42,6 +43,44 @@ def test_an_ensemble_gives_the_mean_and_what_differs_between_seeds(problem):
     assert torch.allclose(found.mean, (one + two) / 2)
     assert torch.allclose(found.spread, (one - two).abs() / math.sqrt(2), atol=1e-6)
     assert found.reference.shape == found.mean.shape == one.shape
+
+
+def test_intervals_hold_the_truth_where_it_errs_as_its_twin_does():
+    chance = torch.Generator().manual_seed(1)
+    truth = (torch.linspace(-1, 1, 60)[:, None].square() + torch.linspace(-1, 1, 50) ** 2 < 0.5).float()
+    size = 0.01 + 0.2 * torch.stack(torch.gradient(truth)).norm(dim=0)
+    one, two = (size * torch.randn(60, 50, generator=chance) for _ in range(2))
+    found = with_intervals(Ensemble(truth + one, 0.2 * size, truth), truth + one + two)
+    scores = found.metrics()
+    assert 0.93 < scores["ensemble_coverage"] < 0.97  # of the error itself, which was not calibrated on
+    edges = size > 0.05
+    assert 0.9 < float((one.abs() <= found.half_width)[edges].double().mean()) < 0.99
+    assert float(found.half_width[edges].mean()) > 4 * float(found.half_width[~edges].mean())
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        CTPhantom(**SMALL),
+        CTPhantom(counts=1e4, loss="poisson", **SMALL),
+        CTCone(views=4, size=12, counts=1e4, classical=()),
+    ],
+    ids=["plane", "counts", "cone"],
+)
+def test_a_twin_is_scanned_as_its_object_was(problem):
+    image = problem.scan.reference if hasattr(problem, "scan") else problem.body.truth().numpy()
+    twins = [problem.twin(torch.as_tensor(2 * image), seed).measured for seed in (1, 2)]
+    assert all(twin.sinogram.shape == problem.measured.sinogram.shape for twin in twins)
+    assert float((twins[0].sinogram - twins[1].sinogram).abs().max()) > 0  # of its noise
+    ratio = float(twins[0].sinogram.sum() / problem.measured.sinogram.sum())
+    assert ratio == pytest.approx(2, rel=0.05)
+    assert (twins[0].counts is None) == (problem.measured.counts is None)
+
+
+def test_intervals_of_a_short_arc_are_not_to_be_trusted():
+    with pytest.warns(UserWarning, match="views are those of a short arc"):
+        warn_of_short_arcs(CTLimited(size=16, step=10.0))
+    warn_of_short_arcs(CTPhantom(**SMALL))
 
 
 def test_one_seed_twice_has_no_spread():
@@ -87,7 +126,7 @@ def test_a_run_is_repeated_with_all_that_was_said(run, capsys):
     with torch.no_grad():
         images = torch.stack([problem.image(member, data) for member in members])
     arrays = np.load(run / "ensemble.npz")
-    assert set(arrays) == {"mean", "spread"}
+    assert set(arrays) == {"mean", "spread", "half_width"}
     assert np.allclose(arrays["mean"], images.mean(0), atol=1e-6)
     assert np.allclose(arrays["spread"], images.std(0), atol=1e-6) and arrays["spread"].max() > 0
     scores = json.loads((run / "ensemble.json").read_text())

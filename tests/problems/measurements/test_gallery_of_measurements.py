@@ -7,7 +7,7 @@ import torch
 import nfsolve as nf
 from nfsolve import InputError
 from problems.measurements.deconvolution import Deconvolution
-from problems.measurements.heat_source import HeatSource, tikhonov
+from problems.measurements.heat_source import HeatSource, by_evidence, tikhonov
 from problems.measurements.impedance import Impedance, Voltages, elements, gauss_newton
 from problems.measurements.mri import MRI, Lines, lowest_and_random
 from problems.measurements.phase_retrieval import PhaseRetrieval, aligned, sizes
@@ -133,3 +133,13 @@ def test_the_weight_of_the_variation_follows_the_noise():
     assert solution.history[-1]["weight/variation"] != pytest.approx(MRI().tv)
     fixed = nf.solve(MRI(size=32, noise=0.05), steps=300, weighting="constant", report=None)
     assert abs(solution.metrics["misfit"] - 0.87) < abs(fixed.metrics["misfit"] - 0.87)
+
+
+def test_tikhonov_by_evidence_has_the_variance_of_what_was_drawn():
+    chance = np.random.default_rng(0)
+    A, noise, size = chance.standard_normal((300, 200)), 0.5, 3.0
+    truth = size * chance.standard_normal(200)
+    found = by_evidence(A, A @ truth + noise * chance.standard_normal(300), noise, np.eye(200))
+    expected = np.linalg.solve(A.T @ A + (noise / size) ** 2 * np.eye(200), A.T @ (A @ truth))
+    assert ((found - truth) ** 2).mean() < 0.2
+    assert found == pytest.approx(expected, abs=0.2)
