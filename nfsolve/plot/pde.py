@@ -1,6 +1,7 @@
 """The picture of a PDE's solution: fields, references and errors, residuals on fresh points, and the history."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -121,6 +122,7 @@ def _unknown(solution: Solution, i: int, shown: list[View], values: list[Tensor]
     along = problem.depends.get(name) or problem.domain.names
     if len(along) == 1 < len(problem.domain.names):
         view = line(problem, problem.domain.index(along[0]), shown[0].reference is not None)
+        view = replace(view, label="")  # it is the same wherever the others are
         like = solution.data["like"]
         shown, values = [view], [in_pieces(solution.field, view.points.to(like)).cpu()]
     for view, found in zip(shown, values, strict=True):

@@ -326,3 +326,22 @@ def test_errors_of_a_measurement_are_drawn_in_the_same_colours():
     assert {"u", "error of u"} <= bars
     [truth] = [axes for axes in figure.axes if axes.get_title() == "truth"]
     assert (truth.get_ylabel(), truth.get_xlabel()) == ("x", "y")  # rows along the first coordinate
+
+
+def test_an_unknown_of_one_coordinate_is_drawn_along_it_without_a_place_of_the_others():
+    @dataclass
+    class Moving(PDE):
+        domain = Box(t=(0, 1), x=(0, 1))
+        unknowns = "u s(t)"
+
+        @interior
+        def balance(self, u, s):
+            return u - s
+
+        def exact(self, t, x):
+            return t * x, t
+
+    _, titles = drawn(solved(Moving()))
+    assert "s" in titles
+    [error] = [title for title in titles if title.startswith("|s - reference|")]
+    assert error.startswith("|s - reference|\nrelative L2 error")
