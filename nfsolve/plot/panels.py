@@ -232,7 +232,7 @@ def phase_panel(
     if len(names) == 3:
         axes.set_zlabel(names[2])
     # beside the panel, where it covers no path
-    axes.legend(fontsize="small", loc="center left", bbox_to_anchor=(1.25 if len(names) == 3 else 1.02, 0.5))
+    axes.legend(fontsize="small", loc="center left", bbox_to_anchor=(1.55 if len(names) == 3 else 1.02, 0.5))
 
 
 def history_panel(axes: "Axes", history: list[dict[str, Any]], score: str | None = None) -> None:
