@@ -176,7 +176,8 @@ def table(rows: list[Row]) -> str:
             error = covered.std(ddof=1) / len(covered) ** 0.5 if len(covered) > 1 else np.nan
             of = f"{len(covered)}{'' if len(covered) >= WANTED else ' (partial)'}"
             lines.append([name, RULES[rule], what, of, f"{covered.mean():.1%}", f"{error:.1%}", off])
-        if cold and mine and rule == RULE:
+        newer = any(r["case"] == name and r["start"] == COLD and r.get("rule", 1) > rule for r in rows)
+        if cold and mine and not newer:
             share = np.median([r["posterior_seconds"] / r["seconds"] for r in cold.values()])
             gaps = [
                 abs(r["judged"][q]["z"] - mine[seed]["judged"][q]["z"])
