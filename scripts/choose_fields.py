@@ -19,6 +19,9 @@ tuned: each kind of field has the learning rates that its row says, Adam and a c
 `python -m scripts.choose_fields`.
 """
 
+ALONE = ("--eikonal", "0")  # no residual besides the distances
+SOLID = "The default field for all. The score is the chamfer distance of the extracted surface from the mesh."
+
 
 def main() -> None:
     """Make the tables that are asked for."""
@@ -46,7 +49,15 @@ def main() -> None:
         )
         for name, (what, options, finest, steps) in tasks.items()
     ]
-    reproduce("fields", INTRO, tables, said)
+    solid = [*tasks["occupancy"][1], "--batch", "2048"]
+    kinds = [
+        method("occupancy"),
+        method("distance", "--sdf", "True"),
+        method("distance alone", "--sdf", "True", *ALONE),
+    ]
+    settings = Settings(steps=max(1, round(150 * said.scale)), budgets=("seconds",), score="chamfer")
+    what = Table("solid", "solid: occupancy or signed distance", "occupancy", kinds, settings, solid, note=SOLID)
+    reproduce("fields", INTRO, [*tables, what], said)
 
 
 def _fields(finest: int) -> list[Words]:

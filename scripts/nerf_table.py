@@ -10,7 +10,9 @@ the table made from them. Data are found under $NFSOLVE_DATA; a case without its
 
 import argparse
 import dataclasses
+import math
 import os
+import statistics
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +55,8 @@ CASES = {
     "lego_100_mlp": Case("nerf", ("--downscale", "2", *MLP), 80, 2150, 26, LEGO),
     "lego_100_grid": Case("nerf", ("--downscale", "2"), 80, 2400, 29, LEGO),
     "lego_200_grid": Case("nerf", ("--samples", "192", "--field.encoding.finest", "160"), 600, 10000, 29, LEGO),
+    "lego_50_grid": Case("nerf", ("--downscale", "4", "--samples", "96"), 20, 600, 0, LEGO),  # reduced, for more seeds
+    "fern_94": Case("nerf", ("--downscale", "4", "--samples", "96"), 20, 600, 0, FERN),
     "fern": Case("nerf", ("--samples", "192", "--field.encoding.finest", "160"), 600, 10000, 21, FERN),
     "lego_400_mlp": Case("nerf", (*BIG, *WIDE), 300, 12000, 33.5, LARGE, gpu=True),
     "lego_400_grid": Case("nerf", (*BIG, *FINE), 300, 15000, 33.5, LARGE, gpu=True),
@@ -93,7 +97,7 @@ def table(rows: list[Row]) -> str:
     """Lay the rows out as Markdown."""
     header = ["case", "seed", "budget", "goal / dB", "held out / dB", "SSIM", "trained / dB", "depth error", "steps"]
     header += ["seconds", "processor seconds", "threads"]
-    header += ["rays / s", "evaluations saved", "without grid / dB", "renderer"]
+    header += ["rays / s", "evaluations saved", "without grid / dB", "renderer", "measured"]
     lines = []
     for row in sorted(rows, key=lambda row: (list(CASES).index(row["case"]), row["seed"])):
         depth, without = row.get("depth_error"), row.get("psnr_heldout_without_grid")
@@ -103,10 +107,26 @@ def table(rows: list[Row]) -> str:
             "-" if depth is None else f"{100 * depth:.2f} %", str(row["steps"]), f"{row['seconds']:.0f}",
             f"{row['cpu_seconds']:.0f}", str(row["threads"]), f"{row['rays_per_second']:.0f}",
             f"{100 * row['evaluations_saved']:.0f} %", "-" if without is None else f"{without:.2f}",
-            f"{row['device']}, {row['renderer']}",
+            f"{row['device']}, {row['renderer']}", row["date"],
         ])  # fmt: skip
-    about = f"{rows[-1]['machine']}; {rows[-1]['version']}; {rows[-1]['date']}." if rows else ""
-    return f"# Inverse rendering, as measured\n\n{about}\n\n{markdown(header, lines)}"
+    about = f"The last row: {rows[-1]['machine']}; {rows[-1]['version']}; {rows[-1]['date']}." if rows else ""
+    return f"# Inverse rendering, as measured\n\n{about}\n\n{markdown(header, lines)}\n{_over_seeds(rows)}"
+
+
+def _over_seeds(rows: list[Row]) -> str:
+    """Lay out the mean and the standard error of cases that have several seeds, beside when they were measured."""
+    lines = []
+    for name in CASES:
+        own = [row for row in rows if row["case"] == name]
+        if len(own) > 1:
+            scores = [row["psnr_heldout"] for row in own]
+            error = statistics.stdev(scores) / math.sqrt(len(scores))
+            seconds = statistics.mean(row["cpu_seconds"] for row in own)
+            dates = ", ".join(dict.fromkeys(row["date"] for row in own))
+            count = str(len(own))
+            lines.append([name, count, f"{statistics.mean(scores):.2f} +- {error:.2f}", f"{seconds:.0f}", dates])
+    header = ["case", "seeds", "held out / dB (mean +- s.e.)", "processor seconds", "measured"]
+    return f"\nOver seeds:\n\n{markdown(header, lines)}" if lines else ""
 
 
 def main() -> None:
