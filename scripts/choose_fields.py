@@ -52,8 +52,8 @@ def main() -> None:
     solid = [*tasks["occupancy"][1], "--batch", "2048"]
     kinds = [
         method("occupancy"),
-        method("distance", "--sdf", "True"),
-        method("distance alone", "--sdf", "True", *ALONE),
+        method("distance", "--sdf"),
+        method("distance alone", "--sdf", *ALONE),
     ]
     settings = Settings(steps=max(1, round(150 * said.scale)), budgets=("seconds",), score="chamfer")
     what = Table("solid", "solid: occupancy or signed distance", "occupancy", kinds, settings, solid, note=SOLID)

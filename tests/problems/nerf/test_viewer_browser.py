@@ -65,7 +65,7 @@ async def photograph(page: str, address: str, shown: threading.Event) -> np.ndar
         for _ in range(PATIENCE // 2):
             shot = base64.b64decode((await call("Page.captureScreenshot", format="png"))["data"])
             seen = iio.imread(shot)[..., :3].astype(int)
-            if red(seen) > 0.01:
+            if red(seen) > 0.002:
                 return seen
             await asyncio.sleep(2)
         return seen
@@ -92,6 +92,6 @@ def test_a_browser_shows_the_scene(page: str):
 
         viewer.pictures = counted
         seen = asyncio.run(photograph(page, f"http://127.0.0.1:{server.get_port()}", shown))
-        assert red(seen) > 0.01, "the red ball is seen"
+        assert red(seen) > 0.002, "the red ball is seen"
     finally:
         server.stop()
