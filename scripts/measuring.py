@@ -24,6 +24,7 @@ Install it beside the PyTorch that is there, so that pip does not fetch another 
 NEEDS_FILES = ("ct_scan", "deeponet_pairs", "nerf", "wake")  # problems that are nothing without data
 LESS = {"n_points": 40, "n_face": 8, "n_functions": 10, "n_tests": 2, "batch": 4, "size": 16, "views": 6}
 SMALL: dict[str, dict[str, Any]] = {
+    "Darcy": {"n_functions": 30},  # of which eight symmetries each make enough for its latent columns
     "ImageFit": {"size": 32},
     "CTPhantom": {"classical": ()},
     "NeRFScene": {"frames": 0, "mesh": 0, "cells": 16, "samples": 24},

@@ -157,7 +157,9 @@ class Run:
             self.report({"warning": text})
 
     def _foretell(self) -> None:
-        """Say before training how much memory it takes, and what optimizers choose for lack of it."""
+        """Say before training who takes part, how much memory it takes, and what optimizers choose for lack of it."""
+        if self.ranks:
+            note(self.report, f"{self.ranks.count} processes share the points; rank 0 writes and reports")
         for text in choices(self.objective, self.plan.stages):
             note(self.report, text)
         shown, caution = said(needed_bytes(self.objective, self.plan.stages), self.device, self.ranks.count)

@@ -75,6 +75,7 @@ def test_the_command_line_is_shared(tmp_path):
     done = torchrun("-m", "nfsolve", "run", *words, str(out), count=3)
     assert (out / "metrics.json").exists(), done.stderr[-3000:]
     assert done.stdout.count("relative_l2 ") <= 1
+    assert (done.stdout + done.stderr).count("3 processes share the points; rank 0 writes and reports") == 1
     assert json.loads((out / "metrics.json").read_text())["steps"] == 3
     again = torchrun("-m", "nfsolve", "run", *words, str(out))
     assert again.returncode != 0
