@@ -21,11 +21,15 @@ INSTALL = """DeepXDE is not installed, and nothing but this benchmark uses it.
 Install it beside the PyTorch that is there, so that pip does not fetch another one:
     pip install --no-deps deepxde scikit-optimize scikit-learn narwhals joblib threadpoolctl pyaml PyYAML cloudpickle"""
 
-NEEDS_FILES = ("ct_scan", "deeponet_pairs", "nerf", "wake")  # problems that are nothing without data
+NEEDS_FILES = (
+    *("ct_scan", "deeponet_pairs", "nerf", "wake"),
+    *("pinnacle_heat2d_vc", "pinnacle_poisson2d_ms", "pinnacle_wave2d_cg"),
+)
+"""Problems that are nothing without data."""
 LESS = {"n_points": 40, "n_face": 8, "n_functions": 10, "n_tests": 2, "batch": 4, "size": 16, "views": 6}
 SMALL: dict[str, dict[str, Any]] = {
     "Darcy": {"n_functions": 30},  # of which eight symmetries each make enough for its latent columns
-    "ImageFit": {"size": 32},
+    **{name: {"size": 32} for name in ("ImageFit", "MRI", "Deconvolution")},
     "CTPhantom": {"classical": ()},
     "NeRFScene": {"frames": 0, "mesh": 0, "cells": 16, "samples": 24},
 }
