@@ -31,7 +31,7 @@ from scripts.measuring import NEEDS_FILES, smaller
 ROOT = Path(__file__).resolve().parent.parent
 TOLERANCE = {"float32": 2e-3, "float64": 1e-7}
 COMPILED = ("burgers", "deeponet_antiderivative", "image")  # whose steps are timed compiled too, at the end
-LIMIT = 440  # seconds; what has not ended by then is left out and said so
+LIMIT = 420  # seconds; what has not ended by then is left out and said so
 
 
 class OutOfTime(BaseException):
