@@ -124,6 +124,7 @@ class AdaptiveMarch:
         self._slopes = hands_over_slopes(problem)
         self._view: tuple[tuple[float, float, tuple[Front, ...]], Any, RelativeResidual] | None = None
         self._zero = 0.0
+        self._plain = False  # whether plain coordinates did better where both kinds were tried
         self._took = 0.0  # seconds of the last window with all that was tried
         self._first: Piece | None = None
 
@@ -194,6 +195,7 @@ class AdaptiveMarch:
         for choice in choices[1:]:
             if best.relative > ENOUGH * self.tolerance and self.left() > 0:
                 best = min(best, self._solve(at, choice), key=lambda piece: piece.relative)
+                self._plain = not best.choice.fronts
         for _ in range(TURNS):
             if best.relative <= ENOUGH * self.tolerance or self.left() <= 0 or best.run.interrupted:
                 break
@@ -208,9 +210,9 @@ class AdaptiveMarch:
     def _resolving(self, at: float, choice: Choice) -> list[Choice]:
         """Return choices whose features resolve the state at the start: in plain coordinates, and in stretched ones.
 
-        Where a front becomes steeper, stretched ones come first; else the kind of the window before, except where the
-        other one fits the state far better. What has done well for the window before is kept
-        where nothing is stretched or becomes steeper.
+        Where a front becomes steeper, stretched ones come first, unless plain ones did better where both were tried;
+        else the kind of the window before, except where the other one fits the state far better. What has done well for
+        the window before is kept where nothing is stretched or becomes steeper.
         """
         last, chance = self.pieces[-1] if self.pieces else None, generator(self.plan.run.seed, "state")
         field = last.run.field if last else self._initial(at, choice)
@@ -234,8 +236,8 @@ class AdaptiveMarch:
             fits, choice = finer, dataclasses.replace(choice, width=more)
         if not last and min(fit.error for fit in fits) > STATED:  # as it is for few features
             return [choice]
-        like = state.steepens or bool(fronts)
-        unlike = math.inf if state.steepens else UNLIKE
+        steepens = state.steepens and not self._plain  # unless that was no help in the window before
+        like, unlike = steepens or bool(fronts), math.inf if steepens else UNLIKE
         fits.sort(key=lambda fit: max(fit.error, CLOSE * wanted) * (1 if bool(fit.fronts) == like else unlike))
         found = [dataclasses.replace(choice, fronts=fit.fronts, scales=fit.scales) for fit in fits]
         return found if last else [*found, self.choice]
