@@ -4,7 +4,7 @@ from nfsolve.reconstruct.filtered import fdk, filtered_back_projection, ramp_fil
 from nfsolve.reconstruct.held_out import FEWEST, HeldOut, weight_by_views
 from nfsolve.reconstruct.iterative import cgls, sirt
 from nfsolve.reconstruct.reconstruction import Linear, Reconstruction, classical_images, compared
-from nfsolve.reconstruct.total_variation import Iterate, PrimalDual, root_gradient, total_variation
+from nfsolve.reconstruct.total_variation import Iterate, PrimalDual, root_gradient, step_for, total_variation
 
 __all__ = [
     "FEWEST",
@@ -21,6 +21,7 @@ __all__ = [
     "ramp_filter",
     "root_gradient",
     "sirt",
+    "step_for",
     "total_variation",
     "weight_by_views",
 ]

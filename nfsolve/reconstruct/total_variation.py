@@ -19,6 +19,9 @@ from nfsolve.reconstruct.reconstruction import Linear, Reconstruction, check_sys
 # tau and the shares of the data and of TV in tau sigma ||K||^2 < 1. On Shepp-Logan, 40 views of 128 bins, the gap
 # after 300 iterations was 0.009; 0.1 with tau = 3, 0.03 with 30, and 0.007 with the best diagonal preconditioning.
 PRIMAL_STEP = 10.0
+# The best tau grows as the weight falls, for the dual of TV is as large as the weight: with 1e-4 of the contrast, 16
+# views of 64 bins, 200 iterations came to 3.2 dB below the minimum with tau = 10, and to 0.2 dB with 40 and with 160.
+USUAL_WEIGHT, LONGEST_STEP = 1e-3, 100.0
 DATA_SHARE, TV_SHARE = 0.79, 0.2  # 0.01 is left for the error of the norm
 POWER_ITERATIONS = 40
 EDGE = 1e-3  # of the contrast: smaller differences count quadratically in the total variation of the field
@@ -94,6 +97,7 @@ class PrimalDual:
         nonnegative: Whether the image is kept at or above 0.
         largest: Upper bound of the image.
         squared_norm: ||W^(1/2) A||^2, where it is known; None computes it.
+        step: The step tau of the image, which changes how soon the minimum is reached, and not the minimum.
 
     Attributes:
         squared_norm: ||W^(1/2) A||^2.
@@ -109,12 +113,13 @@ class PrimalDual:
         nonnegative: bool = True,
         largest: float = math.inf,
         squared_norm: float | None = None,
+        step: float = PRIMAL_STEP,
     ):
         if not 0 <= weight < math.inf:
             raise InputError(
                 f"weight must be a finite number of at least 0, got {weight}", do="begin at 3e-4 of the contrast"
             )
-        self.A, self.shape, self.weight = A, tuple(shape), weight
+        self.A, self.shape, self.weight, self.step = A, tuple(shape), weight, step
         self.nonnegative, self.largest = nonnegative, largest
         weights = _checked_weights(y, weights)
         self.squared_norm = _squared_norm(A, y, math.prod(shape), weights) if squared_norm is None else squared_norm
@@ -139,13 +144,13 @@ class PrimalDual:
             Where it is then; with an attraction, near a local minimum that depends on the start.
         """
         x, p, q = iterate.x, iterate.p, iterate.q
-        low, weight = 0.0 if self.nonnegative else -math.inf, self.weight
-        sigma, sigma_tv = DATA_SHARE / PRIMAL_STEP, TV_SHARE / PRIMAL_STEP / (4 * len(self.shape))
+        low, weight, step = 0.0 if self.nonnegative else -math.inf, self.weight, self.step
+        sigma, sigma_tv = DATA_SHARE / step, TV_SHARE / step / (4 * len(self.shape))
         for _ in range(iterations):
             slope = self._adjoint(p, q)
             if attraction:
                 slope = slope + attraction * (1 - 2 * x / self.largest)
-            before, x = x, (x - PRIMAL_STEP * slope).clamp(low, self.largest)
+            before, x = x, (x - step * slope).clamp(low, self.largest)
             ahead = 2 * x - before
             p = (p + sigma * (self._forward(ahead) - self.b)) / (1 + sigma)
             q = q + sigma_tv * differences(ahead)
@@ -163,6 +168,11 @@ class PrimalDual:
 
     def _adjoint(self, p: Tensor, q: Tensor) -> Tensor:
         return self.A.adjoint(self.root * p).reshape(self.shape) + differences_adjoint(q)
+
+
+def step_for(weight: float) -> float:
+    """Return a good step tau for a weight in units of the contrast."""
+    return min(PRIMAL_STEP * max(1.0, USUAL_WEIGHT / max(weight, 1e-12)), LONGEST_STEP)
 
 
 def differences(image: Tensor) -> Tensor:

@@ -32,8 +32,8 @@ from nfsolve.reconstruct import (
 )
 from problems.ct._coarsened import Coarsened, Loss, Measured, check_at_least
 from problems.ct._picture import tomography_picture, with_errors
-from problems.ct._primal_dual import CONVEX, FINER, RISING, Corrected, Correction, PrimalDualSteps
-from problems.ct._prior import OF_FIELD, USUAL, WHOLE, is_short, judged, ray_precision
+from problems.ct._primal_dual import CONVEX, FINER, MOST, RISING, Corrected, Correction, PrimalDualSteps
+from problems.ct._prior import OF_FIELD, USUAL, WHOLE, attenuation_of_one_material, is_short, judged, ray_precision
 from problems.ct._tomography import Tomography
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class PlaneTomography(Tomography):
     peak: float = 0.0
     """largest possible attenuation, if known, for the field and the classical methods; 0 if it is not known"""
     one_material: bool = False
-    """whether the object is of one material, whose attenuation is the peak, and air"""
+    """whether the object is of one material and air; its attenuation is the peak, or estimated where that is 0"""
     classical: tuple[str, ...] = CLASSICAL
     """classical methods to compare with, of fbp, sirt, tv"""
     tv: float | None = None
@@ -70,11 +70,6 @@ class PlaneTomography(Tomography):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_at_least(self, peak=0, **({} if self.classical_tv is None else {"classical_tv": 0}))
-        if self.one_material and not self.peak:
-            raise InputError(
-                "the attenuation of an object of one material must be known, got peak = 0",
-                do="give --peak, its attenuation per unit of length",
-            )
 
     @abstractmethod
     def measure(self) -> Scan:
@@ -186,6 +181,13 @@ class PlaneTomography(Tomography):
         return [*super().cautions(), *self._doubts()]
 
     def _doubts(self) -> list[str]:
+        unit = f" / {self.scan.unit}" if self.scan.unit else " per unit of length"
+        guess = (
+            f"the attenuation of the one material is estimated from the data, {self.largest:.4g}{unit}; if it is known"
+        )
+        return [f"{guess}, give --peak"] * (self.one_material and not self.peak) + self._doubts_of_the_weight()
+
+    def _doubts_of_the_weight(self) -> list[str]:
         if self.classical_tv is not None or self.loss != "filtered" or self.tv == 0:
             return []
         if self.held_out is None:
@@ -208,11 +210,19 @@ class PlaneTomography(Tomography):
     @property
     def largest(self) -> float:
         """Largest attenuation that can occur."""
-        return self.peak or math.inf
+        if not self.one_material or self.peak:
+            return self.peak or math.inf
+        return self.material
+
+    @cached_property
+    def material(self) -> float:
+        """Attenuation of the one material of the object, estimated from its line integrals."""
+        return attenuation_of_one_material(self)
 
     def output_transform(self) -> Callable[[Tensor, Tensor], Tensor]:
         """Attenuations are not negative: a softplus, in units of the contrast; or a sigmoid up to a known peak."""
-        return (lambda x, raw: self.peak * torch.sigmoid(raw)) if self.peak else super().output_transform()
+        largest = self.largest
+        return super().output_transform() if math.isinf(largest) else (lambda x, raw: largest * torch.sigmoid(raw))
 
     def load(self, device: str | torch.device, dtype: torch.dtype) -> Batch:
         """Make the data, and what to compare with."""
@@ -338,7 +348,7 @@ class PlaneTomography(Tomography):
                 *((Stage(adam, coarse, schedule="cosine", coarsen=2),) if coarse else ()),
                 Stage(adam, fine, schedule="cosine"),
                 *(
-                    (Stage(PrimalDualSteps, CONVEX + 2 * RISING if self.one_material else 10),)
+                    (Stage(PrimalDualSteps, CONVEX + 2 * RISING if self.one_material else MOST),)
                     if self.tv != 0 and self.loss == "filtered"
                     else ()
                 ),

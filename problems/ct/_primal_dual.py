@@ -7,6 +7,7 @@ correction. The pixels of half the side bring most of what is gained on tuned to
 `problems.ct._prior` the rest; the field is where it starts.
 """
 
+import math
 from typing import Any
 
 import torch
@@ -14,10 +15,12 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, grid_sample
 
 from nfsolve.problem import in_pieces
-from nfsolve.reconstruct import Iterate, PrimalDual
+from nfsolve.reconstruct import Iterate, PrimalDual, step_for
 
 FINER = 2  # pixels of the correction along each side of a pixel of the image
 ITERATIONS = 20  # in one step of the optimizer
+ENOUGH = 0.01  # relative duality gap at which the minimum is reached
+MOST = 40  # steps
 ATTRACTION = 2.0  # to the values of air and material, in units of the weight of the total variation
 CONVEX, RISING = 10, 15  # steps of one material without it, and those over which it rises
 
@@ -81,10 +84,15 @@ class PrimalDualSteps(torch.optim.Optimizer):
 
     Args:
         params: Parameters of the field, which are not changed.
+
+    Attributes:
+        stop_reason: Why no further step is of use, in words; empty before. Objects of one material have none: what
+            draws their pixels to two values is not convex, and there is no gap.
     """
 
     def __init__(self, params: Any):
         super().__init__(params, {})
+        self.stop_reason = ""
 
     @torch.no_grad()
     def step(self, closure: Any) -> Tensor:  # type: ignore[override]
@@ -110,6 +118,7 @@ class PrimalDualSteps(torch.optim.Optimizer):
             *(scan.projector, scan.sinogram, scan.shape, weight, problem.fine_precision(scan)),
             largest=problem.largest,
             squared_norm=norm,
+            step=step_for(weight / problem.contrast),
         )
         before = Iterate(state["x"], state["p"], state["q"]) if "x" in state else method.start(state["field"])
         done = int(state.get("done", 0))
@@ -118,4 +127,7 @@ class PrimalDualSteps(torch.optim.Optimizer):
         state.update(x=now.x, p=now.p, q=now.q, done=torch.tensor(done + 1))
         state["squared_norm"] = torch.tensor(method.squared_norm, dtype=torch.float64)
         field.auxiliary["correction"].values.copy_(now.x - state["field"])
+        gap = math.inf if problem.one_material else method.relative_gap(now)
+        if gap < ENOUGH:
+            self.stop_reason = f"converged: the last steps are within {gap:.1%} of the minimum (duality gap)"
         return closure.eager_loss().detach()

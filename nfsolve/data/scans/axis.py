@@ -19,6 +19,8 @@ CUT = 0.05  # of the largest line integral, at a border of the detector: the obj
 FEWEST = 0.02  # of the rays that must have a partner
 IN_AIR = 0.05  # of the mean square of all rays: those that are compared must have met the object
 SEARCHED = 120  # views that are compared
+SPAN = np.radians(150)  # of views, below which their centres of mass do not tell the axis
+FEWEST_VIEWS = 8  # whose centres of mass are compared
 
 
 def axis_of(sinogram: np.ndarray, geometry: ParallelBeam | FanBeam) -> float:
@@ -36,7 +38,14 @@ def axis_of(sinogram: np.ndarray, geometry: ParallelBeam | FanBeam) -> float:
     """
     border = float(np.median(np.maximum(sinogram[:, 0], sinogram[:, -1])))
     if isinstance(geometry, ParallelBeam) and border < CUT * sinogram.max():
-        return rotation_axis(sinogram, np.asarray(geometry.angles))
+        angles = np.asarray(geometry.angles)
+        try:
+            return rotation_axis(sinogram, angles)
+        except InputError:
+            by_mass = axis_by_mass(sinogram, angles)
+            if by_mass is None:
+                raise
+            return by_mass[0]
     order = np.argsort(np.asarray(geometry.angles) % (2 * math.pi), kind="stable")
     turned, views = (np.asarray(geometry.angles) % (2 * math.pi))[order], sinogram[order]
     n = sinogram.shape[1]
@@ -131,6 +140,29 @@ def rotation_axis(sinogram: np.ndarray, angles: np.ndarray) -> float:
     if np.ptp(gap) < 1e-6:
         return float(axes.mean())
     return float(np.polynomial.polynomial.polyfit(gap, axes, 1)[0])
+
+
+def axis_by_mass(sinogram: np.ndarray, angles: np.ndarray) -> tuple[float, float] | None:
+    """Estimate the axis of a parallel-beam scan by the centres of mass of its views, c + x cos t + y sin t.
+
+    Args:
+        sinogram: Line integrals (views, bins), of an object inside the detector in every view.
+        angles: Angle of each view, (views,), in radians.
+
+    Returns:
+        The axis in bins from the middle of the first bin, and its standard error; None where the views span less than
+        `SPAN` or are too few, so that a sine and a constant can hardly be told apart.
+    """
+    mass = sinogram.sum(1)
+    turned = np.sort(angles % np.pi)
+    gaps = np.diff(turned, append=turned[0] + np.pi)
+    if len(angles) < FEWEST_VIEWS or np.pi - gaps.max() < SPAN or not (mass > 0).all():
+        return None
+    centres = sinogram @ np.arange(sinogram.shape[1]) / mass
+    columns = np.stack([np.ones_like(angles), np.cos(angles), np.sin(angles)], 1)
+    found, *_ = np.linalg.lstsq(columns, centres, rcond=None)
+    variance = np.square(columns @ found - centres).sum() / (len(angles) - 3)
+    return float(found[0]), float(np.sqrt(variance * np.linalg.inv(columns.T @ columns)[0, 0]))
 
 
 def _mirror(a: np.ndarray, b: np.ndarray) -> float:

@@ -67,7 +67,12 @@ def read_hdf5(path: Path) -> dict[str, Any]:
         if "exchange/data" in file:
             found = _data_exchange(path, file)
         else:
-            entry = next((name for name in file if f"{name}/instrument/detector/image_key" in file), None)
+            # older files have an entry inside the entry
+            places = [
+                *file,
+                *(f"{name}/{inner}" for name in file if hasattr(file[name], "keys") for inner in file[name]),
+            ]
+            entry = next((name for name in places if f"{name}/instrument/detector/image_key" in file), None)
             if entry is None:
                 raise InputError(
                     f"'{path}' must hold {NAMES}, but it holds {', '.join(file) or 'nothing'}",
@@ -80,14 +85,16 @@ def read_hdf5(path: Path) -> dict[str, Any]:
 
 def _data_exchange(path: Path, file: Any) -> dict[str, Any]:
     stack = file["exchange/data"]
-    for key, what in (("data_white", "the bare beam"), ("theta", "the angles of the views")):
-        if f"exchange/{key}" not in file:
-            raise InputError(f"'{path}' lacks 'exchange/{key}', {what}", do="add it to the file")
-    found = {
+    if "exchange/data_white" not in file:
+        raise InputError(f"'{path}' lacks 'exchange/data_white', the bare beam", do="add it to the file")
+    found: dict[str, Any] = {
         "counts": Frames(path, "exchange/data", np.arange(len(stack)), stack.shape, stack.dtype),
         "flat": _mean(file["exchange/data_white"]),
-        "angles_deg": _degrees(file["exchange/theta"]),
     }
+    if "exchange/theta" in file:
+        found["angles_deg"] = _degrees(file["exchange/theta"])
+    else:
+        found["stack"] = len(stack)  # so that the turn is asked for
     if "exchange/data_dark" in file:
         found["dark"] = _mean(file["exchange/data_dark"])
     return found | _spacing(file, "measurement/instrument/detector/pixel_size_x")

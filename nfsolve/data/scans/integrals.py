@@ -1,5 +1,6 @@
 """Line integrals of a measured scan, from the sinogram or the counts of a file, checked for being what they claim."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -7,13 +8,16 @@ import numpy as np
 import torch
 
 from nfsolve._core.errors import InputError
+from nfsolve.data.scans.doubts import OPAQUE, Doubt
 from nfsolve.data.scans.files import numbers
 from nfsolve.data.scans.layout import axes_of, like_counts
 from nfsolve.forward.counts import air_normalised, line_integrals_of_counts
 
 NOT_AIR = 0.05  # of the largest line integral, on average over the views: the object reaches into the bin
 TRANSMITTED = 0.9, 1.1  # I / I0 of air
-OPAQUE = 15.0  # a line integral of exp(-15) = 3e-7 of the beam: no detector tells it from larger ones
+BRIGHTER = 1.05  # times as bright as in its middle is what a detector sees at its ends, of transmissions
+SATURATED = 1e-3  # of the counts that are the largest number that their type can hold
+SILENT = 0.02  # of the largest line integral: a bin of zeros between two that have measured more
 
 
 def measured(
@@ -51,8 +55,9 @@ def measured(
         values = values.T
     if key == "sinogram":
         _check_integrals(path, values, stored)
-        sinogram, weights = _filled(path, key, values, ~np.isfinite(values) | stuck(values), mask_bad)
+        sinogram, weights = _filled(path, key, values, ~np.isfinite(values) | stuck(values) | silent(values), mask_bad)
         return {"sinogram": sinogram, "weights": weights}
+    _check_saturation(path, values, stored)
     negative = int((values < 0).sum())
     if negative and not mask_bad:
         raise InputError(
@@ -88,6 +93,30 @@ def stuck(values: np.ndarray) -> np.ndarray:
     return np.broadcast_to(still & beside, values.shape)
 
 
+def silent(integrals: np.ndarray) -> np.ndarray:
+    """Return where bins (views, bins) of a sinogram hold zeros in all views, between bins that have measured more."""
+    sizes = np.median(np.abs(np.nan_to_num(integrals)), 0)
+    zero = (np.nan_to_num(integrals) == 0).all(0)
+    found = np.zeros(integrals.shape[1], bool)
+    found[1:-1] = zero[1:-1] & (np.minimum(sizes[:-2], sizes[2:]) > SILENT * sizes.max(initial=0))
+    return np.broadcast_to(found, integrals.shape)
+
+
+def _check_saturation(path: Path, counts: np.ndarray, stored: np.dtype) -> None:
+    """Warn where many counts are the largest number that their type holds."""
+    if stored.kind not in "iu" or stored.itemsize > 2:
+        return
+    most = np.iinfo(stored).max
+    full = float((counts == most).mean())
+    if full > SATURATED:
+        warnings.warn(
+            f"{full:.1%} of the counts of '{path.name}' are {most}, the largest number of {stored}: the detector was "
+            "overexposed there, and line integrals come out too large; measure with less beam",
+            Doubt,
+            stacklevel=2,
+        )
+
+
 def _check_integrals(path: Path, values: np.ndarray, stored: np.dtype) -> None:
     """Refuse numbers that are no line integrals: intensities, transmissions, or logarithms of the wrong sign."""
     known = values[np.isfinite(values)]
@@ -117,6 +146,15 @@ def _check_integrals(path: Path, values: np.ndarray, stored: np.dtype) -> None:
                 "intensities, not line integrals",
                 do=counted,
             )
+    inside = float(np.nanmedian(values[:, values.shape[1] // 4 : -(values.shape[1] // 4) or None]))
+    if known.min() > 0 and largest < TRANSMITTED[1] and border > BRIGHTER * inside:
+        warnings.warn(
+            f"'sinogram' of '{path.name}' is larger at the ends of the detector than in its middle, and between 0 and "
+            "1, as are transmissions I / I0 of an object wider than the detector; if they are, store them as 'counts' "
+            "with flat=1",
+            Doubt,
+            stacklevel=2,
+        )
     if mean < 0:
         raise InputError(
             f"line integrals are -log(I / I0), and those of '{path}' are negative on average ({mean:.3g})",

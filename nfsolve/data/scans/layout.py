@@ -1,5 +1,6 @@
 """Layouts of the arrays of a measured scan: the names that files give them, and which of their axes is which."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,33 @@ CHALLENGE = {
     "effectivePixelSizePost": ("pixel", "width of a bin at the rotation axis, in mm"),
 }
 SYNONYMS = {"source": "source_origin", "detector": "source_detector_distance"}
+OTHER_NAMES = {  # that users and other programs give, and what they may mean here
+    "angles_deg": ("theta", "thetas", "angles", "angle", "theta_deg", "angles_rad", "rotation_angle"),
+    "sinogram": ("sino", "data", "projections", "proj", "p", "integrals"),
+    "counts": ("data", "projections", "proj", "raw", "intensity"),
+    "flat": ("flats", "white", "whites", "data_white", "open_beam", "i0", "flat_field"),
+    "dark": ("darks", "data_dark", "dark_field"),
+    "centre": (
+        "center",
+        "cor",
+        "rotation_center",
+        "rotation_centre",
+        "centre_of_rotation",
+        "center_of_rotation",
+        "axis",
+    ),
+    "source_origin": ("dso", "sod", "distance_source_origin", "source_axis"),
+    "source_detector_distance": ("dsd", "sdd", "distance_source_detector"),
+    "spacing": ("pixel_size", "detector_pixel_size", "bin_width", "du", "det_spacing", "detector_spacing"),
+    "geometry": ("beam", "type"),
+    "limited_angles_deg": ("limited_angles", "arc"),
+}
+USED = {*MEANING, *DISTANCES, "counts", "dark", "centre", "axes", "unit", "bins", "pixel"}
+USED |= {"limited_angles_deg", "reference", "segmentation"}
+IN_WORDS = {
+    "centre": "the position of the middle of the detector, in mm from the axis; or give the axis in bins by axis= "
+    "(--axis)",
+}
 STEADIER = 4.0  # times as steady as over views are the sums over bins of an array that lies on its side
 
 
@@ -69,6 +97,53 @@ def general_layout(path: Path, arrays: dict[str, Any]) -> dict[str, Any]:
     return known
 
 
+def check_known(path: Path, known: dict[str, Any], keys: Iterable[str]) -> None:
+    """Refuse a file without keys of `MEANING` and `DISTANCES`, and point to other names under which they may be there.
+
+    Raises:
+        InputError: Some are missing.
+    """
+    for key in keys:
+        also = [name for name in known if name.lower() in OTHER_NAMES.get(key, ()) and name not in USED]
+        if key not in known and also:
+            meaning = (MEANING | DISTANCES)[key]
+            raise InputError(
+                f"'{path}' lacks '{key}' ({meaning}); is it '{also[0]}'?", do=f"store it under the name '{key}' if so"
+            )
+    check_keys(path, known, {key: (MEANING | DISTANCES)[key] for key in keys})
+
+
+def unused(path: Path, arrays: dict[str, Any]) -> list[str]:
+    """Say which arrays of a file in the general layout are not used, and what they may have been meant for.
+
+    Args:
+        path: The file.
+        arrays: What it holds.
+
+    Returns:
+        At most one sentence; none for the known layouts of others, which hold more than is needed.
+    """
+    others = ("CtDataFull", "CtDataLimited", "sino", "stack", "find_axis", "geom_distanceSourceOrigin")
+    if any(name in arrays for name in others):
+        return []
+    left = [name for name in arrays if SYNONYMS.get(name, name) not in USED and not name.startswith("__")]
+    if not left:
+        return []
+    meant = [
+        f"'{name}' may be '{key}', {IN_WORDS.get(key, (MEANING | DISTANCES).get(key, ''))}".rstrip(", ")
+        for name in left
+        for key, names in OTHER_NAMES.items()
+        if name.lower() in names and key not in arrays
+    ]
+    listed = ", ".join(f"'{name}'" for name in left[:8])
+    return [
+        f"of '{path.name}' {listed} "
+        + ("is" if len(left) == 1 else "are")
+        + " not used"
+        + "".join(f"; {m}" for m in meant)
+    ]
+
+
 def axes_of(
     path: Path, known: dict[str, Any], key: str, n_views: int, stated: str
 ) -> tuple[tuple[str, ...], tuple[int, ...]]:
@@ -99,11 +174,12 @@ def axes_of(
         orders = [names]
     elif len(shape) == 3:
         orders = [("views", "rows", "bins"), ("rows", "views", "bins"), ("rows", "bins", "views")]
-        if bins is not None:
-            orders += [("views", "bins", "rows"), ("bins", "views", "rows"), ("bins", "rows", "views")]
+        orders += [("views", "bins", "rows"), ("bins", "views", "rows"), ("bins", "rows", "views")]
     else:
         orders = [("views", "bins"), ("bins", "views")]
     fits = [names for names in orders if len(names) == len(shape) and _fits(names, shape, n_views, bins)]
+    if not stated and len(shape) == 3 and len(fits) > 1:
+        fits = _of_rows_and_bins(known[key], shape, fits)
     if len(shape) == 2 and len(fits) == 2 and not _on_its_side(known[key]):
         fits = fits[:1]
     if len(fits) == 1:
@@ -124,6 +200,28 @@ def axes_of(
 def _fits(names: tuple[str, ...], shape: tuple[int, ...], n_views: int, bins: int | None) -> bool:
     sizes = dict(zip(names, shape, strict=True))
     return sizes["views"] == n_views and bins in (None, sizes["bins"])
+
+
+def _of_rows_and_bins(values: Any, shape: tuple[int, ...], fits: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """Choose between orders that differ in rows and bins: a detector has more than one bin, and views alike in mass."""
+    fits = [names for names in fits if shape[names.index("bins")] > 1]
+    usual = [names for names in fits if names.index("rows") < names.index("bins")]
+    if len(usual) != 1 or len(fits) != 2:
+        return usual or fits
+    other = fits[1 - fits.index(usual[0])]
+    whole = np.asarray(values, np.float64)
+    if whole.min() > 1:  # counts
+        whole = -np.log(whole / whole.max())
+    spreads = {}
+    for names in fits:
+        mass = np.nansum(whole, names.index("bins"))  # over views and rows
+        views = names.index("views") - (names.index("views") > names.index("bins"))
+        spreads[names] = float(np.std(mass, views).mean() / max(abs(float(mass.mean())), 1e-300))
+    if spreads[other] * STEADIER < spreads[usual[0]]:
+        return [other]
+    if spreads[usual[0]] * STEADIER < spreads[other] or shape[usual[0].index("rows")] <= shape[usual[0].index("bins")]:
+        return usual
+    return fits
 
 
 def _on_its_side(values: Any) -> bool:

@@ -16,18 +16,17 @@ import torch
 
 from nfsolve._core.errors import InputError, unknown
 from nfsolve.data.scans.angles import angles_of, arc_of, in_arc, once_around
-from nfsolve.data.scans.axis import axis_of, disagreement
+from nfsolve.data.scans.axis import axis_of
+from nfsolve.data.scans.doubts import Doubt, doubts
 from nfsolve.data.scans.files import check_keys, kind_of, number, numbers, open_arrays
 from nfsolve.data.scans.integrals import measured, without_drift
-from nfsolve.data.scans.layout import DISTANCES, MEANING, axes_of, general_layout
+from nfsolve.data.scans.layout import DISTANCES, axes_of, check_known, general_layout, unused
 from nfsolve.data.scans.roll import unrolled
 from nfsolve.data.scans.stripes import without_stripes
 from nfsolve.forward.counts import counted_anew
 from nfsolve.forward.radon import FanBeam, ParallelBeam, PixelGrid
 
 SMALLEST, LARGEST = 1e-8, 1e8  # line integrals: far beyond these no detector measures
-OFF_AXIS = 1.0  # bins by which the estimate of the rotation axis may differ from what a file says
-DOUBTFUL = 1e-3  # relative squared difference of opposite rays that a true axis hardly leaves
 AngleUnit = Literal["", "degrees", "radians"]
 
 
@@ -229,7 +228,7 @@ def scan_of(found: Path, arrays: dict[str, Any], reading: Reading = Reading()) -
         kind = kind_of(arrays)
         raise InputError(f"'{found}' holds a {kind}, not a sinogram", do=f"read it by read_{kind}, and project it")
     known = _completed(found, general_layout(found, arrays), reading)
-    check_keys(found, known, {k: MEANING[k] for k in ("flat" if "counts" in known else "sinogram", "angles_deg")})
+    check_known(found, known, ("flat" if "counts" in known else "sinogram", "angles_deg"))
     degrees = angles_of(found, known, reading.angle_unit)
     data = _row(found, known, reading, len(degrees))
     if reading.air:
@@ -242,14 +241,17 @@ def scan_of(found: Path, arrays: dict[str, Any], reading: Reading = Reading()) -
             do="leave one of them out",
         )
     geometry = _geometry(found, known, np.radians(degrees), data["sinogram"].shape[1], reading.axis)
-    if reading.axis is None:
-        geometry = _about_its_axis(found, known, data["sinogram"], geometry, reading.find_axis)
+    find = reading.axis is None and bool(reading.find_axis or known.get("find_axis", False))
+    geometry = _about_its_axis(data["sinogram"], geometry, find)
     about = {
         "unit": str(known.get("unit", "mm")),
         "arc": arc_of(found, known, reading.angle_unit),
         **_reference(found, known),
     }
-    return Scan(found.stem, geometry=geometry, **data, **about).subset(once_around(degrees))
+    scan = Scan(found.stem, geometry=geometry, **data, **about)
+    for sentence in [*unused(found, arrays), *doubts(found.name, scan.sinogram, geometry, stated=not find)]:
+        warnings.warn(sentence, Doubt, stacklevel=3)
+    return scan.subset(once_around(degrees))
 
 
 def _row(path: Path, known: dict[str, Any], reading: Reading, views: int) -> dict[str, Any]:
@@ -269,32 +271,49 @@ def _completed(path: Path, known: dict[str, Any], reading: Reading) -> dict[str,
                 f"'{path}' gives the width of a bin already, got pixel = {reading.pixel:g}", do="leave out --pixel"
             )
         known = known | {"spacing": reading.pixel, "unit": "mm"}
+    if "angles_deg" in known and reading.turn:
+        raise InputError(f"'{path}' gives its angles already, got turn = {reading.turn:g}", do="leave out --turn")
+    if "stack" not in known and reading.turn:
+        known = known | {"angles_deg": np.arange(views := _views(path, known, reading)) * reading.turn / views}
     if "stack" not in known:
-        if reading.turn:
-            raise InputError(f"'{path}' gives its angles already, got turn = {reading.turn:g}", do="leave out --turn")
         return known
-    if ("angles_deg" in known) == bool(reading.turn):
+    if "angles_deg" not in known and not reading.turn:
         raise InputError(
-            f"the angles of the {known['stack']} projections of '{path}' must be given once, but "
-            + ("its file of angles gives them, and so does turn" if reading.turn else "they are not given"),
-            do="give angles.txt (NAME_angles.txt beside a file of many pages), in degrees, or --turn 180 for views "
-            "spread evenly over half a turn",
+            f"the angles of the {known['stack']} projections of '{path}' must be given once, but they are not given",
+            do="give angles.txt (NAME_angles.txt beside a file of many pages; 'exchange/theta' in an HDF5 file), in "
+            "degrees, or --turn 180 for views spread evenly over half a turn",
         )
     if reading.turn:
         known = known | {"angles_deg": np.arange(known["stack"]) * reading.turn / known["stack"]}
     return known if "spacing" in known else known | {"spacing": 1.0, "unit": "bin"}
 
 
+def _views(path: Path, known: dict[str, Any], reading: Reading) -> int:
+    """Return the number of views of a file without angles: views come first, where the axes are not named."""
+    key = "counts" if "counts" in known else "sinogram"
+    check_known(path, known, (key,))
+    shape = np.shape(known[key])
+    names = (reading.axes or str(known.get("axes", ""))).replace(",", " ").split()
+    return shape[names.index("views") if "views" in names and len(names) == len(shape) else 0]
+
+
 def _geometry(
     path: Path, known: dict[str, Any], angles: np.ndarray, n_bins: int, axis: float | None
 ) -> ParallelBeam | FanBeam:
-    check_keys(path, known, {key: MEANING[key] for key in ("geometry", "spacing")})
-    beam = "".join(np.ravel(known["geometry"]).astype(str))
+    check_known(path, known, ("geometry", "spacing"))
+    beam = "".join(np.ravel(known["geometry"]).astype(str)).strip().lower()
     if beam not in ("parallel", "fan"):
         raise unknown("geometry", beam, ("parallel", "fan"))
     if beam == "fan":
-        check_keys(path, known, DISTANCES)
+        check_known(path, known, DISTANCES)
     lengths = {key: number(path, known, key, True) for key in ("spacing", *(DISTANCES if beam == "fan" else ()))}
+    if beam == "fan" and lengths["source_detector_distance"] < lengths["source_origin"]:
+        raise InputError(
+            f"the detector of '{path}' must lie beyond the rotation axis, but the source is "
+            f"{lengths['source_detector_distance']:g} from it and {lengths['source_origin']:g} from the axis",
+            do="give 'source_detector_distance' from the source: the distance from source to axis and that from there "
+            "to the detector together",
+        )
     middle = (n_bins - 1) / 2
     if axis is None:
         centre = number(path, known, "centre") if "centre" in known else 0.0
@@ -308,30 +327,12 @@ def _geometry(
     return FanBeam(**placed) if beam == "fan" else ParallelBeam(**placed)
 
 
-def _about_its_axis(
-    path: Path, known: dict[str, Any], sinogram: np.ndarray, geometry: ParallelBeam | FanBeam, find: bool
-) -> ParallelBeam | FanBeam:
-    """Estimate the rotation axis where that is asked for or the file does not say it; else warn where they differ."""
-    find = find or known.get("find_axis", False)
-    try:
-        axis = axis_of(sinogram, geometry)
-    except InputError:
-        if find:
-            raise
-        return geometry  # no line is measured twice: what the file says cannot be checked
-    middle = (geometry.n_bins - 1) / 2
-    if find:
-        return replace(geometry, centre=(middle - axis) * geometry.spacing)
-    stated = middle - geometry.centre / geometry.spacing
-    there, here = (disagreement(sinogram, geometry, place) for place in (axis, stated))
-    if abs(axis - stated) > OFF_AXIS and here > max(DOUBTFUL, 4 * there):
-        says = f"'centre' of '{path}' puts" if "centre" in known else f"'{path}' says no 'centre', which puts"
-        warnings.warn(
-            f"{says} the rotation axis on bin {stated:.2f}, but opposite rays agree best about bin {axis:.2f}; give "
-            "find_axis=True to take that",
-            stacklevel=2,
-        )
-    return geometry
+def _about_its_axis(sinogram: np.ndarray, geometry: ParallelBeam | FanBeam, find: bool) -> ParallelBeam | FanBeam:
+    """Estimate the rotation axis where that is asked for or the file does not say it."""
+    if not find:
+        return geometry
+    axis = axis_of(sinogram, geometry)
+    return replace(geometry, centre=((geometry.n_bins - 1) / 2 - axis) * geometry.spacing)
 
 
 def _reference(path: Path, known: dict[str, Any]) -> dict[str, Any]:

@@ -88,7 +88,14 @@ def read_stack(path: Path) -> dict[str, Any]:
             f"the folder '{path}' holds no projections: none of its {sum(map(len, files.values()))} TIFF files is one",
             do="name flat fields with 'flat' or 'white', dark fields with 'dark', and projections without these words",
         )
+    _check_names(path, files["projection"])
     pages = Pages(files["projection"])
+    if pages.shape[0] == 1:
+        raise InputError(
+            f"'{path}' holds one image, and a scan needs a projection for each view",
+            do="if it is a sinogram (views, bins), save it as an .npz with 'sinogram', 'angles_deg', 'geometry' and "
+            "'spacing'",
+        )
     known: dict[str, Any] = {
         "geometry": "parallel",
         "axes": "views rows bins",
@@ -111,6 +118,20 @@ def read_stack(path: Path) -> dict[str, Any]:
         except ValueError as error:
             raise InputError(f"'{angles}' must hold one angle to a line ({reason(error)})", do="correct it") from error
     return known
+
+
+def _check_names(path: Path, files: list[Path]) -> None:
+    """Refuse projections of several kinds of names: some may be flat or dark fields under other words."""
+    names = [re.sub(r"\d+", "", file.stem.lower()).strip("_-. ") for file in files]
+    kinds = {name: names.count(name) for name in names}
+    most = max(kinds, key=lambda name: kinds[name])
+    others = [f"{count} named '{name}...'" for name, count in kinds.items() if name != most]
+    if others and kinds[most] > 1:
+        raise InputError(
+            f"the projections in '{path}' must have names alike but for numbers, but beside {kinds[most]} named "
+            f"'{most}...' there are {', '.join(others[:4])}",
+            do="put 'flat' or 'dark' into the names of flat and dark fields, and take files of other kinds out",
+        )
 
 
 def _in_order(path: Path) -> list[Any]:

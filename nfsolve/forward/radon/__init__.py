@@ -5,7 +5,7 @@ through any field, and bin averages on a grid of pixels or voxels, by a sparse m
 """
 
 from nfsolve.forward.radon.cone import ConeBeam
-from nfsolve.forward.radon.conventions import from_astra, from_skimage
+from nfsolve.forward.radon.conventions import from_astra, from_odl, from_skimage, from_tigre, from_tomopy
 from nfsolve.forward.radon.fan import FanBeam
 from nfsolve.forward.radon.grids import PixelGrid, VoxelGrid
 from nfsolve.forward.radon.linear import LinearMap, as_physics, wrap_operator
@@ -26,7 +26,10 @@ __all__ = [
     "VoxelGrid",
     "as_physics",
     "from_astra",
+    "from_odl",
     "from_skimage",
+    "from_tigre",
+    "from_tomopy",
     "line_integrals",
     "wrap_operator",
 ]

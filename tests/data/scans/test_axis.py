@@ -67,7 +67,7 @@ def write(tmp_path):
 def test_an_axis_that_the_views_contradict_is_told_and_can_be_estimated(write, beam):
     geometry = geometry_of(beam, 0.08)
     path = write(geometry)
-    with pytest.warns(UserWarning, match=r"says no 'centre', .* on bin 49\.50, but .* about bin 45\.[45]"):
+    with pytest.warns(UserWarning, match=r"puts the rotation axis on bin 49\.50 .*, but .* about bin 45\.[45]"):
         read_scan(path)
     found = read_scan(path, Reading(find_axis=True))
     assert found.axis == pytest.approx(axis_in_bins(geometry), abs=0.1)

@@ -84,7 +84,7 @@ def no(kind):
     ("write", "options", "words"),
     [
         (data_exchange, {"leave_out": "data_white"}, "lacks 'exchange/data_white', the bare beam"),
-        (data_exchange, {"leave_out": "theta"}, "lacks 'exchange/theta', the angles of the views"),
+        (data_exchange, {"leave_out": "theta"}, "angles of the .* projections .* 'exchange/theta' in an HDF5 file"),
         (
             data_exchange,
             {"leave_out": "data"},

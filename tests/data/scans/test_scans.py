@@ -32,6 +32,9 @@ PARAMETERS = {
     "numDetectorsPost": 5,
 }
 
+# arrays of arbitrary numbers are no scans; what is said of scans is tested in test_doubts
+pytestmark = pytest.mark.filterwarnings("ignore::nfsolve.data.scans.doubts.Doubt")
+
 
 def general(**changes):
     n = np.arange(12.0)

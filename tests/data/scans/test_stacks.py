@@ -75,7 +75,7 @@ def test_bad_stacks_are_worded(tmp_path):
     with pytest.raises(InputError, match=r"angles.txt' must hold one angle to a line"):
         read_scan(folder)
     np.savetxt(folder / "angles.txt", DEGREES)
-    with pytest.raises(InputError, match=r"must be given once, but its file of angles gives them, and so does turn"):
+    with pytest.raises(InputError, match=r"gives its angles already, got turn = 180. Leave out --turn"):
         read_scan(folder, Reading(turn=180.0))
     Image.fromarray(COUNTS[0][:2]).save(folder / "view_7.tif")
     with pytest.raises(

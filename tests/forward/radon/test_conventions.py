@@ -7,7 +7,18 @@ from skimage.data import shepp_logan_phantom
 from skimage.transform import iradon, radon, resize
 
 from nfsolve._core.errors import InputError
-from nfsolve.forward.radon import FanBeam, ParallelBeam, PixelGrid, Projector, from_astra, from_skimage
+from nfsolve.forward.radon import (
+    FanBeam,
+    ParallelBeam,
+    PixelGrid,
+    Projector,
+    VoxelGrid,
+    from_astra,
+    from_odl,
+    from_skimage,
+    from_tigre,
+    from_tomopy,
+)
 from nfsolve.metrics import psnr
 from nfsolve.reconstruct import filtered_back_projection
 
@@ -52,6 +63,72 @@ def test_geometries_of_astra_become_ours():
     found = from_astra(np.ones((2, 5)), fan, volume | {"option": window})
     assert found.geometry == FanBeam((0.0, 7.0 % (2 * np.pi)), 5, 1.5, 200.0, 300.0)
     assert found.grid == PixelGrid(6, 8, 0.5, (2.0, 0.5))
+
+
+def test_an_array_of_tomopy_has_its_centre_from_the_edge_of_the_first_bin():
+    stack = np.arange(24.0).reshape(2, 3, 4)
+    found = from_tomopy(stack, [0.0, 7.0], row=1)
+    assert found.geometry == ParallelBeam((0.0, 7.0 % (2 * np.pi)), 4, 1.0) and found.grid == PixelGrid(4, 4, 1.0)
+    assert np.array_equal(found.sinogram, stack[:, 1])
+    shifted = from_tomopy(stack[:, 0], [0.0, 7.0], center=2.5).geometry
+    assert (shifted.n_bins - 1) / 2 - shifted.centre == 2.0  # the middle of the third bin
+    with pytest.raises(InputError, match="has rows 0 to 2, got 3"):
+        from_tomopy(stack, [0.0, 7.0], row=3)
+    with pytest.raises(InputError, match=r"tomopy keeps a sinogram with the views first, and \(2, 4\) .* 3 angles"):
+        from_tomopy(stack, [0.0, 1.0, 2.0])
+
+
+def odl(kind, curved=None):
+    from types import SimpleNamespace
+
+    detector = SimpleNamespace(min_pt=[-3.0], max_pt=[5.0])
+    radii = {"src_radius": 20.0, "det_radius": 10.0, "det_curvature_radius": curved} if kind == "fan" else {}
+    geometry = SimpleNamespace(angles=np.array([0.0, 1.0]), det_partition=detector, **radii)
+    return geometry, SimpleNamespace(shape=(6, 4), min_pt=[-3.0, 0.0], max_pt=[3.0, 4.0])
+
+
+def test_geometries_of_odl_become_ours():
+    found = from_odl(np.ones((2, 4)), *odl("parallel"))
+    assert found.geometry == ParallelBeam((0.0, 1.0), 4, 2.0, 1.0) and found.grid == PixelGrid(4, 6, 1.0, (0.0, 2.0))
+    assert from_odl(np.ones((2, 4)), *odl("fan")).geometry == FanBeam((0.0, 1.0), 4, 2.0, 20.0, 30.0, 1.0)
+    with pytest.raises(InputError, match="this one of ODL is curved"):
+        from_odl(np.ones((2, 4)), *odl("fan", curved=(30.0,)))
+    geometry, space = odl("parallel")
+    space.max_pt = [3.0, 5.0]
+    with pytest.raises(InputError, match=r"pixels must be square, but ODL's are 1 x 1\.25"):
+        from_odl(np.ones((2, 4)), geometry, space)
+
+
+def tigre(**changes):
+    from types import SimpleNamespace
+
+    arrays = {"nDetector": (5, 7), "dDetector": (0.5, 0.6), "nVoxel": (2, 4, 6), "dVoxel": (0.1, 0.1, 0.1)}
+    return SimpleNamespace(**{"DSO": 4.0, "DSD": 6.0, "mode": "cone", "offDetector": [0.25, 0.0], **arrays} | changes)
+
+
+def test_the_source_of_tigre_begins_on_the_x_axis_and_turns_towards_y():
+    found = from_tigre(np.ones((2, 5, 7)), tigre(offDetector=None), [0.0, np.pi / 2])
+    feet, directions = found.geometry.rays()
+    feet, directions = (z.reshape(2, 5, 7, 3) for z in (feet, directions))
+    for view, source in enumerate(torch.tensor([[4.0, 0.0, 0.0], [0.0, 4.0, 0.0]], dtype=torch.float64)):
+        assert float(torch.linalg.cross(feet[view] - source, directions[view]).abs().max()) < 1e-12
+    assert directions[0, 2, 6, 1] > 0 > directions[0, 2, 0, 1] and directions[0, 4, 3, 2] > 0  # columns along y, rows z
+    assert found.grid == VoxelGrid((2, 4, 6), 0.1)
+    assert from_tigre(np.ones((2, 5, 7)), tigre(), [0.0, 1.0]).geometry.centre == (0.25, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"mode": "parallel"}, "mode of TIGRE's geometry 'parallel'"),
+        ({"rotDetector": [0.0, 0.1, 0.0]}, "not taken over from TIGRE, got rotDetector"),
+        ({"dVoxel": (0.1, 0.1, 0.2)}, "voxels must be cubes"),
+        ({"nDetector": (7, 5)}, r"have shape \(2, 5, 7\), and TIGRE's geometry \(2, 7, 5\)"),
+    ],
+)
+def test_a_geometry_of_tigre_that_is_not_taken_over_is_worded(changes, words):
+    with pytest.raises(InputError, match=words):
+        from_tigre(np.ones((2, 5, 7)), tigre(**changes), [0.0, 1.0])
 
 
 def test_what_does_not_fit_is_worded():

@@ -1,6 +1,7 @@
 """Limited arcs: the disc and its holes, its segmentation and score, the scanner, bad input."""
 
 import math
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -78,6 +79,14 @@ def test_a_short_run_is_scored_by_its_segmentation():
     assert CTLimited(**SMALL, peak=0.0, one_material=False).peak == 0
 
 
+@pytest.mark.parametrize("arc", [90.0, 357.0])
+def test_the_attenuation_of_one_material_is_estimated_where_it_is_not_given(arc):
+    problem = CTLimited(size=64, arc=arc, step=3.0, peak=0.0, classical=())
+    assert problem.one_material and problem.largest == pytest.approx(ACRYLIC, rel=0.03)
+    assert any("one material is estimated from the data, 0.0" in words for words in problem.cautions())
+    assert not any("one material is" in words for words in replace(problem, peak=ACRYLIC).cautions())
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -89,7 +98,6 @@ def test_a_short_run_is_scored_by_its_segmentation():
         ({"holes": -1}, "holes must .* got -1"),
         ({"counts": -1.0}, "counts must .* got -1"),
         ({"tv": -1.0}, "tv must .* got -1"),
-        ({"peak": 0.0}, "of one material must be known, got peak = 0"),
     ],
 )
 def test_bad_parameters_are_worded(options, words):

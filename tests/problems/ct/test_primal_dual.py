@@ -10,7 +10,7 @@ import torch
 
 import nfsolve
 from nfsolve import Stage
-from nfsolve.reconstruct import PrimalDual, total_variation
+from nfsolve.reconstruct import PrimalDual, step_for, total_variation
 from problems.ct import _plane
 from problems.ct._primal_dual import CONVEX, RISING, Correction, PrimalDualSteps
 from problems.ct.limited import CTLimited
@@ -34,6 +34,28 @@ def test_the_error_of_the_head_falls():
     assert nfsolve.solve(problem, stages=(adam, *STEPS), **OPTIONS).metrics["psnr"] > before + 0.5
 
 
+def test_the_last_steps_end_near_the_minimum_and_say_so():
+    problem = CTPhantom(**SMALL, classical_tv=1e-3)
+    solution = nfsolve.solve(problem, stages=(Stage(PrimalDualSteps, 200),), **OPTIONS)
+    assert solution.stopped.startswith("converged: the last steps are within 1.0% of the minimum"), solution.stopped
+    data = solution.data
+    long = problem.load("cpu", torch.float64)["coarsened"][0.5]
+    method = PrimalDual(
+        *(long.projector, long.sinogram, long.shape, 2 * problem.contrast * 1e-3),
+        step=step_for(2e-3),
+    )
+    least = method.advanced(method.start(), 2000)
+    assert method.relative_gap(least) < 1e-3
+    mean = torch.nn.functional.avg_pool2d(least.x[None, None], 2)[0, 0]
+    with torch.no_grad():
+        image = problem.image(solution.field, data)
+    assert float((image - mean).norm() / mean.norm()) < 0.05
+
+
+def test_small_weights_take_longer_steps():
+    assert [round(step_for(weight)) for weight in (1.0, 1e-3, 2e-4, 0.0)] == [10, 10, 50, 100]
+
+
 @pytest.mark.parametrize("most", [10**8, 1], ids=["half pixels", "whole pixels"])
 def test_the_result_is_that_of_least_variation_from_the_field_and_its_correction_what_changed(most, monkeypatch):
     monkeypatch.setattr(_plane, "MOST_ENTRIES", most)
@@ -44,7 +66,8 @@ def test_the_result_is_that_of_least_variation_from_the_field_and_its_correction
     scan = solution.data["coarsened"][1 / problem.finer]
     weight = problem.contrast * (2 * problem.fine_weight if most > 1 else problem.classical_weight)
     assert problem.classical_weight == 2 * problem.fine_weight > 0
-    method = PrimalDual(scan.projector, scan.sinogram, scan.shape, weight, scan.known)
+    step = step_for(weight / problem.contrast)
+    method = PrimalDual(scan.projector, scan.sinogram, scan.shape, weight, scan.known, step=step)
     with torch.no_grad():
         start = bare.field(scan.points).reshape(scan.shape)
         found = method.advanced(method.start(start), 80).x

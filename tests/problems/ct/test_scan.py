@@ -132,6 +132,7 @@ def test_air_takes_the_drift_of_the_beam_away(write):
     assert np.allclose(scan.sinogram, sinogram[:-1:4], atol=1e-12)
 
 
+@pytest.mark.filterwarnings("ignore::nfsolve.data.scans.doubts.Doubt")
 def test_what_not_every_view_sees_is_left_out_of_the_score_inside(write):
     narrow = replace(FAN, n_bins=40, spacing=1.0)  # sees a circle of 26.5 mm, in an image of 40 mm
     arrays = fan_arrays(sinogram=phantom_projections(DISC, narrow).numpy(), spacing=narrow.spacing)
@@ -164,6 +165,7 @@ def test_a_segmentation_alone_keeps_its_pixels(write):
     assert psnr(torch.from_numpy(scan.reference), phantom_image(DISC, scan.grid), 0.03) > 20
 
 
+@pytest.mark.filterwarnings("ignore::nfsolve.data.scans.doubts.Doubt")
 def test_a_synchrotron_sinogram_has_its_axis_and_no_view_twice(write):
     geometry = ParallelBeam(tuple(np.radians(np.arange(0.0, 181.0, 5.0))), 48, 1.0, 1.5)
     arrays = {"sino": phantom_projections(DISC, geometry).numpy(), "theta_deg": np.arange(0.0, 181.0, 5.0)}
@@ -232,9 +234,10 @@ def test_the_command_line_runs_a_file(write, tmp_path):
     }
 
 
+@pytest.mark.filterwarnings("ignore::nfsolve.data.scans.doubts.Doubt")
 def test_a_scan_that_is_not_explained_is_told(write):
     right = CTScan(data=write(fan_arrays()), **QUICK)
-    truth = phantom_image(DISC, right.grid)
+    truth = phantom_image(DISC, right.grid)  # the scan is read here
 
     def field(points, factor=1.0):
         pixels = ((points.T / (right.grid.pixel) * points.new_tensor([[1], [-1]])) + right.size / 2).long()
@@ -255,6 +258,7 @@ def test_a_scan_that_is_not_explained_is_told(write):
         "flat": 10.0,
     }
     noisy = CTScan(data=write(fan_arrays(**few)), mask_bad=True, **QUICK)
+    assert noisy.scan.weights is not None
     with warnings.catch_warnings():  # noise that is known is not held against the field
         warnings.simplefilter("error")
         assert noisy.metrics(field, noisy.load("cpu", torch.float64))["residual"] > 0.25

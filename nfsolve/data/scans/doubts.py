@@ -1,0 +1,229 @@
+"""What speaks against a scan that was read: angles, axis, beam and bins that its own line integrals contradict.
+
+Nothing is changed here; each doubt is a sentence for the user. Line integrals of one object are bound to each other: of
+a parallel beam each view holds the same mass, and the centre of that mass moves as c + x cos t + y sin t about the axis
+at c (F. Natterer, "The Mathematics of Computerized Tomography", 1986, section II.4, the first two of the range
+conditions); and rays along one line measure the same, whatever the beam.
+"""
+
+import math
+
+import numpy as np
+
+from nfsolve._core.errors import InputError
+from nfsolve.data.scans.axis import axis_by_mass, axis_of, disagreement
+from nfsolve.forward.radon import FanBeam, ParallelBeam
+
+OFF_AXIS = 0.3  # bins by which the estimate of the rotation axis may differ from what a file says
+DOUBTFUL = 1e-3  # relative squared difference of rays on one line that a true axis hardly leaves
+DISAGREE = 2e-3  # the same, whatever the axis: then it is not the axis that is wrong
+OTHER_WAY, CLEARLY = 2e-4, 8.0  # how much rays differ, and how many times less if the turn is reversed
+OPAQUE = 15.0  # a line integral of exp(-15) = 3e-7 of the beam: no detector tells it from larger ones
+NOT_AIR = 0.04  # of the largest line integral, at the border of the detector
+FLAT = 0.15  # of its level: air changes less over the bins at the border
+UNLIKE = 0.1  # relative difference of the mass of a view, or of the mean of a bin, from its neighbours'
+OUTLYING = 8.0  # typical deviations beyond which something does not belong to the others
+FEWEST = 8  # views of which some can be unlike the others
+SPIKE = 0.15  # of the largest line integral
+LISTED = 6
+MEDIAN_OF_SQUARES = 0.4549  # of a normal variable of variance 1
+
+
+class Doubt(UserWarning):
+    """A scan was read, but something speaks against it."""
+
+
+def doubts(name: str, sinogram: np.ndarray, geometry: ParallelBeam | FanBeam, stated: bool) -> list[str]:
+    """Say what speaks against a scan.
+
+    Args:
+        name: Of the file.
+        sinogram: Line integrals (views, bins).
+        geometry: Views and detector, as they were read.
+        stated: Whether the rotation axis is what the file or the user says, and not an estimate.
+
+    Returns:
+        Sentences; none where all is well.
+    """
+    air, level = _air(sinogram, geometry)
+    found = [_of_size(name, sinogram), level and f"of '{name}' {level}", _of_views(name, sinogram, geometry, air)]
+    found += [_of_bins(name, sinogram), _of_spikes(name, sinogram), _of_lines(name, sinogram, geometry, air, stated)]
+    return [sentence for sentence in found if sentence]
+
+
+def _of_size(name: str, sinogram: np.ndarray) -> str:
+    largest = float(sinogram.max())
+    if largest <= OPAQUE:
+        return ""
+    return (
+        f"line integrals -log(I / I0) of '{name}' reach {largest:.4g}, and no detector measures exp(-{largest:.3g}) of "
+        "its beam: if they were scaled, the image is scaled likewise"
+    )
+
+
+def _air(sinogram: np.ndarray, geometry: ParallelBeam | FanBeam) -> tuple[bool, str]:
+    """Tell whether the borders of the detector see air, and say it where they do not."""
+    n, largest = sinogram.shape[1], float(sinogram.max())
+    width = max(4, n // 16)
+    if n < 4 * width:
+        return True, ""
+    borders = {1: sinogram[:, -width:], -1: sinogram[:, :width]}
+    levels = {side: float(np.quantile(np.abs(strip.mean(1)), 0.9)) for side, strip in borders.items()}
+    if max(levels.values()) < NOT_AIR * largest:
+        return True, ""
+    flat = [abs(np.ptp(np.median(strip, 0))) < FLAT * abs(np.median(strip)) for strip in borders.values()]
+    level = float(np.median(np.concatenate(list(borders.values()), 1)))
+    if all(flat) and min(levels.values()) > NOT_AIR * largest:
+        return True, (
+            f"the line integrals stay at {level:.3g} at both borders of the detector ({abs(level) / largest:.0%} of "
+            f"the largest), as if the beam were not that of the flat field; if these bins see air, give air={width} "
+            "(--air), which takes the beam from them"
+        )
+    far = [side for side in borders if side * geometry.centre > -geometry.spacing / 2]  # the other is seen from there
+    cut = max(levels[side] for side in (far if _whole(geometry) else borders))
+    if cut < 2 * NOT_AIR * largest:
+        return False, ""
+    return False, (
+        f"line integrals reach {cut:.3g} at the border of the detector ({cut / largest:.0%} of the largest): the "
+        "object is wider than what is seen, so values near the border of the image are not to be trusted"
+    )
+
+
+def _whole(geometry: ParallelBeam | FanBeam) -> bool:
+    turned = np.sort(np.asarray(geometry.angles) % (2 * math.pi))
+    gaps = np.diff(turned, append=turned[0] + 2 * math.pi)
+    return bool(gaps.max() < math.radians(40))
+
+
+def _of_views(name: str, sinogram: np.ndarray, geometry: ParallelBeam | FanBeam, air: bool) -> str:
+    """Say which views hold another mass than those beside them."""
+    if len(sinogram) < FEWEST or not air:
+        return ""
+    period = math.pi if isinstance(geometry, ParallelBeam) else 2 * math.pi
+    order = np.argsort(np.asarray(geometry.angles) % period, kind="stable")
+    mass = sinogram.sum(1)[order]
+    beside = _running_median(mass, 7)
+    away = mass / np.maximum(beside, 1e-12 * np.abs(mass).max()) - 1
+    typical = 1.4826 * float(np.median(np.abs(away)))
+    odd = np.flatnonzero(np.abs(away) > max(UNLIKE, OUTLYING * typical))
+    if len(odd):
+        views = _listed(sorted(order[odd].tolist()))
+        return (
+            f"the attenuation in some views of '{name}' is up to {np.abs(away[odd]).max():.0%} off that in those "
+            f"beside them, as if the beam had changed: view {views}; leave them out, or give --air"
+        )
+    spread = float(np.std(mass) / np.mean(mass))
+    if isinstance(geometry, ParallelBeam) and spread > UNLIKE / 2:
+        return (
+            f"every view of a parallel beam measures the same mass, but that of '{name}' changes by {spread:.0%} "
+            "(standard deviation) from view to view: the beam may drift (--air), or the object not be seen whole"
+        )
+    return ""
+
+
+def _of_bins(name: str, sinogram: np.ndarray) -> str:
+    """Say which bins answer unlike their neighbours in all views: they leave rings."""
+    if len(sinogram) < FEWEST or sinogram.shape[1] < 16:
+        return ""
+    mean = np.median(sinogram, 0)
+    away = np.abs(mean - _running_median(mean, 5))
+    typical = 1.4826 * float(np.median(away[mean > 0.1 * mean.max()])) if (mean > 0).any() else 0.0
+    odd = np.flatnonzero(away > max(UNLIKE * float(mean.max()), OUTLYING * typical))
+    if not len(odd):
+        return ""
+    return (
+        f"some bins of '{name}' answer unlike their neighbours in most views, which leaves rings in the image: bin "
+        f"{_listed(odd.tolist())}; give rings=9 (--rings), which removes them"
+    )
+
+
+def _of_spikes(name: str, sinogram: np.ndarray) -> str:
+    """Say where single line integrals stand out of their view and of the views beside it."""
+    if len(sinogram) < FEWEST or sinogram.shape[1] < 16:
+        return ""
+    along = np.abs(sinogram - _running_median(sinogram, 5))
+    across = np.abs(sinogram - _running_median(sinogram.T, 5).T)
+    away = np.minimum(along, across)
+    levels = np.quantile(sinogram, (0.25, 0.5, 0.75, 0.9))
+    parts = [along[sinogram >= level] for level in levels]  # where less of the beam is left, there is more noise
+    typical = 1.4826 * max(float(np.median(part)) for part in parts)
+    odd = np.argwhere(away > max(SPIKE * float(np.quantile(sinogram, 0.99)), OUTLYING * typical))
+    if not 0 < len(odd) < len(sinogram) / 2:  # a wire stands out in every view
+        return ""
+    places = _listed([f"{bin_} of view {view}" for view, bin_ in odd.tolist()])
+    return (
+        f"{len(odd)} line integrals of '{name}' stand out of all about them, such as bin {places}: a particle hit the "
+        "detector there, or a mark for missing values; write NaN in their place, and give mask_bad=True (--mask-bad)"
+    )
+
+
+def _of_lines(name: str, sinogram: np.ndarray, geometry: ParallelBeam | FanBeam, air: bool, stated: bool) -> str:
+    """Say where rays along one line, or the centres of mass of views, contradict axis or angles."""
+    middle = (geometry.n_bins - 1) / 2
+    here = middle - geometry.centre / geometry.spacing
+    try:
+        axis = axis_of(sinogram, geometry)
+    except InputError:
+        return ""  # no line is measured twice, and the arc is short: what the file says cannot be checked
+    least = disagreement(sinogram, geometry, axis)
+    if math.isnan(least):  # hardly any rays lie on one line; centres of mass tell of the axis alone
+        by_mass = (
+            axis_by_mass(sinogram, np.asarray(geometry.angles)) if isinstance(geometry, ParallelBeam) and air else None
+        )
+        if stated and by_mass is not None and abs(by_mass[0] - here) > max(OFF_AXIS, OUTLYING * by_mass[1]):
+            return _axis_in_words(name, here, by_mass[0], "the centres of mass of the views move about")
+        return ""
+    noise = 2 * _variance(sinogram) / float(np.square(sinogram).mean())
+    if isinstance(geometry, FanBeam) and air and least > OTHER_WAY + noise:
+        turned = _of_the_turn(name, sinogram, geometry, least)
+        if turned:
+            return turned
+    if least > DISAGREE + 2 * noise and air:
+        distances = ", and the distances of source and detector" if isinstance(geometry, FanBeam) else ""
+        return (
+            f"rays of '{name}' that run along one line differ by {math.sqrt(least):.0%}, wherever the axis is; check "
+            f"the angles, their unit and order{distances}"
+        )
+    if not stated or abs(axis - here) <= OFF_AXIS:
+        return ""
+    if disagreement(sinogram, geometry, here) <= max(DOUBTFUL, 4 * least):
+        return ""
+    return _axis_in_words(name, here, axis, "opposite rays agree best about")
+
+
+def _axis_in_words(name: str, here: float, axis: float, why: str) -> str:
+    return (
+        f"'{name}' puts the rotation axis on bin {here:.2f} (the middle of the detector, where it says nothing), but "
+        f"{why} bin {axis:.2f}; give find_axis=True (--find-axis) to take that"
+    )
+
+
+def _of_the_turn(name: str, sinogram: np.ndarray, geometry: FanBeam, least: float) -> str:
+    """Say that rays along one line differ less, were the turn the other way round."""
+    flipped = sinogram[:, ::-1]
+    try:
+        other = disagreement(flipped, geometry, axis_of(flipped, geometry))
+    except InputError:
+        return ""
+    if not other < least / CLEARLY:
+        return ""
+    return (
+        f"rays of '{name}' that run along one line differ by {math.sqrt(least):.1%}, and by {math.sqrt(other):.1%} if "
+        "the object turns the other way; negate the angles, or reverse the bins, if that is so"
+    )
+
+
+def _variance(sinogram: np.ndarray) -> float:
+    """Estimate the variance of the noise, from second differences along the bins, robustly."""
+    return float(np.median(np.square(np.diff(sinogram, 2, 1)))) / (6 * MEDIAN_OF_SQUARES)
+
+
+def _running_median(values: np.ndarray, width: int) -> np.ndarray:
+    """Return the median of ``width`` neighbours along the last axis, reflected at the ends."""
+    pad = [(0, 0)] * (values.ndim - 1) + [(width // 2, width // 2)]
+    windows = np.lib.stride_tricks.sliding_window_view(np.pad(values, pad, mode="reflect"), width, -1)
+    return np.median(windows, -1)
+
+
+def _listed(items: list) -> str:
+    return ", ".join(map(str, items[:LISTED])) + (", ..." if len(items) > LISTED else "")
