@@ -220,7 +220,7 @@ def from_tigre(projections: Any, geo: Any, angles: Any) -> Converted:
     return Converted(values, geometry, VoxelGrid((nz, ny, nx), float(voxels[0])))
 
 
-def _distances(source_origin: float, source_detector_distance: float) -> dict[str, float]:
+def _distances(source_origin: float, source_detector_distance: float) -> dict[str, Any]:
     return {"source_origin": source_origin, "source_detector_distance": float(source_detector_distance)}
 
 
