@@ -23,9 +23,10 @@ NOT_AIR = 0.04  # of the largest line integral, at the border of the detector
 FLAT = 0.15  # of its level: air changes less over the bins at the border
 UNLIKE = 0.1  # relative difference of the mass of a view, or of the mean of a bin, from its neighbours'
 OUTLYING = 8.0  # typical deviations beyond which something does not belong to the others
-FEWEST = 8  # views of which some can be unlike the others
 SPIKE = 0.15  # of the largest line integral
 LISTED = 6
+MANY_VIEWS, MANY_BINS = 48, 64  # in fewer, sound objects are as sudden as faults
+BESIDE = 3.0  # bins from the axis
 MEDIAN_OF_SQUARES = 0.4549  # of a normal variable of variance 1
 
 
@@ -47,7 +48,11 @@ def doubts(name: str, sinogram: np.ndarray, geometry: ParallelBeam | FanBeam, st
     """
     air, level = _air(sinogram, geometry)
     found = [_of_size(name, sinogram), level and f"of '{name}' {level}", _of_views(name, sinogram, geometry, air)]
-    found += [_of_bins(name, sinogram), _of_spikes(name, sinogram), _of_lines(name, sinogram, geometry, air, stated)]
+    found += [
+        _of_bins(name, sinogram, geometry),
+        _of_spikes(name, sinogram),
+        _of_lines(name, sinogram, geometry, air, stated),
+    ]
     return [sentence for sentence in found if sentence]
 
 
@@ -97,7 +102,7 @@ def _whole(geometry: ParallelBeam | FanBeam) -> bool:
 
 def _of_views(name: str, sinogram: np.ndarray, geometry: ParallelBeam | FanBeam, air: bool) -> str:
     """Say which views hold another mass than those beside them."""
-    if len(sinogram) < FEWEST or not air:
+    if len(sinogram) < MANY_VIEWS or not air:
         return ""
     period = math.pi if isinstance(geometry, ParallelBeam) else 2 * math.pi
     order = np.argsort(np.asarray(geometry.angles) % period, kind="stable")
@@ -121,14 +126,20 @@ def _of_views(name: str, sinogram: np.ndarray, geometry: ParallelBeam | FanBeam,
     return ""
 
 
-def _of_bins(name: str, sinogram: np.ndarray) -> str:
-    """Say which bins answer unlike their neighbours in all views: they leave rings."""
-    if len(sinogram) < FEWEST or sinogram.shape[1] < 16:
+def _of_bins(name: str, sinogram: np.ndarray, geometry: ParallelBeam | FanBeam) -> str:
+    """Say which bins answer unlike their neighbours in all views: they leave rings.
+
+    Near the axis what is small and does not move looks the same, so that nothing is said of bins there; nor where there
+    are so few bins that objects are as sharp as rings.
+    """
+    if len(sinogram) < MANY_VIEWS or sinogram.shape[1] < MANY_BINS:
         return ""
     mean = np.median(sinogram, 0)
     away = np.abs(mean - _running_median(mean, 5))
     typical = 1.4826 * float(np.median(away[mean > 0.1 * mean.max()])) if (mean > 0).any() else 0.0
-    odd = np.flatnonzero(away > max(UNLIKE * float(mean.max()), OUTLYING * typical))
+    axis = (geometry.n_bins - 1) / 2 - geometry.centre / geometry.spacing
+    apart = np.abs(np.arange(len(mean)) - axis) > BESIDE
+    odd = np.flatnonzero(apart & (away > max(UNLIKE * float(mean.max()), OUTLYING * typical)))
     if not len(odd):
         return ""
     return (
@@ -139,7 +150,7 @@ def _of_bins(name: str, sinogram: np.ndarray) -> str:
 
 def _of_spikes(name: str, sinogram: np.ndarray) -> str:
     """Say where single line integrals stand out of their view and of the views beside it."""
-    if len(sinogram) < FEWEST or sinogram.shape[1] < 16:
+    if len(sinogram) < MANY_VIEWS or sinogram.shape[1] < MANY_BINS:
         return ""
     along = np.abs(sinogram - _running_median(sinogram, 5))
     across = np.abs(sinogram - _running_median(sinogram.T, 5).T)

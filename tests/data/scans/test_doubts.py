@@ -78,7 +78,7 @@ FAULTS = {
     "transmissions": ({"sinogram": np.exp(-parallel(n_bins=60))}, r"as are transmissions I / I0 of an object wider"),
     "scaled": ({"sinogram": 200 * parallel()}, r"-log\(I / I0\) .* reach .*, and no detector measures exp"),
     "blank view": ({"sinogram": with_value(parallel(), 0.0, 20)}, r"some views .* 100% off .*: view 20;"),
-    "ring": ({"sinogram": parallel() * (1 + 0.3 * (np.arange(100) == 47))}, r"unlike their neighbours .*: bin 47;"),
+    "ring": ({"sinogram": parallel() * (1 + 0.3 * (np.arange(100) == 41))}, r"unlike their neighbours .*: bin 41;"),
     "mark": ({"sinogram": with_value(parallel(), -1.0, 9, 8)}, r"1 line integrals .* such as bin 8 of view 9"),
     "gradians": ({"sinogram": parallel(), "angles_deg": HALF / 0.9}, r"along one line differ by .*; check the angles"),
     "other name": (

@@ -43,6 +43,7 @@ def test_a_row_is_that_of_a_panel_that_is_not_turned(roll, tmp_path):
     assert max(apart) > 0.1
 
 
+@pytest.mark.filterwarnings("ignore::nfsolve.data.scans.doubts.Doubt")  # the axis of a turned panel moves with rows
 def test_counts_are_taken_between_rows_and_what_lies_beyond_the_panel_is_unknown(tmp_path):
     file = tmp_path / "counts.npz"
     counts, flat = 1e4 * np.exp(-panel(8.0)), np.full((ROWS, BINS), 1e4)

@@ -48,6 +48,7 @@ def test_rows_are_reconstructed_like_the_first_and_not_again(run, capsys, tmp_pa
     assert iio.imread(folder / "stack.tif").reshape(-1, 24, 24).shape == (1, 24, 24)
 
 
+@pytest.mark.filterwarnings("ignore::nfsolve.data.scans.doubts.Doubt")  # rows of a turned panel are not of one slice
 def test_an_axis_that_moves_between_rows_tells_the_roll_of_the_detector(run, tmp_path):
     run(6.0)
     folder = tmp_path / "run"
