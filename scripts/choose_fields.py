@@ -19,9 +19,6 @@ tuned: each kind of field has the learning rates that its row says, Adam and a c
 `python -m scripts.choose_fields`.
 """
 
-ALONE = ("--eikonal", "0")  # no residual besides the distances
-SOLID = "The default field for all. The score is the chamfer distance of the extracted surface from the mesh."
-
 
 def main() -> None:
     """Make the tables that are asked for."""
@@ -49,15 +46,7 @@ def main() -> None:
         )
         for name, (what, options, finest, steps) in tasks.items()
     ]
-    solid = [*tasks["occupancy"][1], "--batch", "2048"]
-    kinds = [
-        method("occupancy"),
-        method("distance", "--sdf"),
-        method("distance alone", "--sdf", *ALONE),
-    ]
-    settings = Settings(steps=max(1, round(150 * said.scale)), budgets=("seconds",), score="chamfer")
-    what = Table("solid", "solid: occupancy or signed distance", "occupancy", kinds, settings, solid, note=SOLID)
-    reproduce("fields", INTRO, [*tables, what], said)
+    reproduce("fields", INTRO, tables, said)
 
 
 def _fields(finest: int) -> list[Words]:

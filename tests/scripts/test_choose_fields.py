@@ -13,7 +13,7 @@ def test_the_words_of_every_method_are_understood(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("sys.argv", ["choose_fields"])
     monkeypatch.delenv("NFSOLVE_DATA", raising=False)
     choose_fields.main()
-    assert [table.name for table in made] == ["image", "pixels", "audio", "sphere", "occupancy", "solid"]
+    assert [table.name for table in made] == ["image", "pixels", "audio", "sphere", "occupancy"]
     for table in made:
         assert len({method.words for method in table.methods}) == len(table.methods)
         for method in table.methods:
