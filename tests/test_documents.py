@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.io import wavfile
 
 import nfsolve as nf
 from nfsolve.cli import run_cli
@@ -102,6 +103,7 @@ def place(tmp_path_factory):
     (folder / "my_script.py").write_text("")
     x = np.linspace(0, 1, 8)
     np.savez(folder / "mine.npz", f=np.outer(np.arange(40), x), x=x, s=np.outer(np.arange(40), x**2))
+    wavfile.write(folder / "mine.wav", 8000, np.sin(np.arange(4000) / 5).astype(np.float32))
     blur = blocks(ROOT / "docs" / "tutorials" / "measurement.md")[0][1].partition("solution =")[0]
     (folder / "my_blur.py").write_text(blur)
     torch.save({"x": torch.rand(40, 8), "y": torch.rand(40, 8)}, folder / "mine.pt")
@@ -123,7 +125,8 @@ READS += [c for c in COMMANDS if c.startswith("nfsolve compare") and "--axis" no
 @pytest.mark.parametrize("command", RUNS)
 def test_commands_are_understood(command, place, monkeypatch):
     monkeypatch.chdir(place)
-    _, _, what, *words = shlex.split(command.replace("--pairs FILE", "--pairs mine.npz"))
+    command = command.replace("--pairs FILE", "--pairs mine.npz").replace("--audio FILE", "--audio mine.wav")
+    _, _, what, *words = shlex.split(command)
     _, words = take_log(words)
     if what == "--help" or "--help" in words:
         return
