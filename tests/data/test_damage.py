@@ -37,7 +37,12 @@ FRAMES = [
     {"file_path": f"{i}.png", "transform_matrix": pose.tolist()} for i, pose in enumerate(dome(3, 4.0, (0.1, 1.2)))
 ]
 SCENE = {"fl_x": 50.0, "w": 48, "h": 36, "k1": 0.01, "frames": FRAMES}
-SCAN = {"sinogram": 1 + STEPS[:, None] + np.arange(5), "angles_deg": 15 * STEPS, "geometry": "parallel", "spacing": 0.5}
+SCAN = {
+    "sinogram": 0.1 * (1 + STEPS[:, None] + np.arange(5)),
+    "angles_deg": 15 * STEPS,
+    "geometry": "parallel",
+    "spacing": 0.5,
+}
 PAIRS = {"f": np.outer(STEPS, STEPS), "x": STEPS, "s": np.outer(STEPS, STEPS[:12])}
 
 

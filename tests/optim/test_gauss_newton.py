@@ -140,7 +140,7 @@ def test_reasons_and_errors_are_worded():
         GaussNewton(goal.parameters, form="sample")
     with pytest.raises(InputError, match="an objective with other parameters"):
         GaussNewton(flat.parameters).step(goal)
-    with pytest.raises(InputError, match="damping, max_bytes > 0"):
+    with pytest.raises(InputError, match="needs damping and max_bytes > 0"):
         GaussNewton(goal.parameters, damping=-1.0)
     with pytest.raises(InputError, match="needs one parameter group"):
         GaussNewton([{"params": [nn.Parameter(torch.ones(1))]}, {"params": [nn.Parameter(torch.ones(1))]}])

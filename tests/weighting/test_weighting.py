@@ -334,9 +334,9 @@ def test_an_interrupted_run_resumes_bit_identically(tmp_path, monkeypatch, name,
 
 
 def test_schemes_are_described_and_chosen_on_the_command_line(tmp_path, capsys):
-    for scheme in SCHEMES.values():
+    for scheme in (*SCHEMES.values(), weighting.Evidence(noise=0.1)):  # which needs measurements: test_evidence
         assert build(describe(scheme)) == scheme
-    assert set(weighting.named()) == set(SCHEMES)
+    assert set(weighting.named()) == {*SCHEMES, "evidence"}
     words = "run burgers --n-points 20 --n-face 8 --field.width 5 --optimizer adam --steps 3"
     code = run_cli([*words.split(), "--weighting", "rba", "--weighting.rate", "0.5", "--out", str(tmp_path / "run")])
     assert code == 0
