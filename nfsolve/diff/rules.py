@@ -127,7 +127,7 @@ def _bessel(n: int, z: Tensor, order: int) -> list[Tensor]:
             f"torch knows no derivative of torch.special.bessel_j{n}, so that nothing can be trained through it",
             do="apply it to coordinates only, or write it with functions that have a derivative",
         )
-    known = _bessels(z, n + order)
+    known = [value.to(z.dtype) for value in _bessels(z.double(), n + order)]  # the recurrence leaves float32's range
     values = {k: known[abs(k)] * (-1 if k < 0 and k % 2 else 1) for k in range(-order, n + order + 1)}
     return [
         sum(((-1) ** i * math.comb(m, i) * values[n - m + 2 * i] for i in range(m + 1)), torch.zeros_like(z)) / 2**m
