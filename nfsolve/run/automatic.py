@@ -24,7 +24,7 @@ from nfsolve.run.estimate import (
     foretold,
 )
 from nfsolve.run.folder import METRICS, RunFolder, environment
-from nfsolve.run.ladder import COST, UNSEEN, Ladder, Trial
+from nfsolve.run.ladder import COST, UNSEEN, WELL_ENOUGH, Ladder, Trial
 from nfsolve.run.loop import Run
 from nfsolve.run.march import March, going_on, run_or_march
 from nfsolve.run.plan import Plan
@@ -53,7 +53,6 @@ FEW_WINDOWS = 5.0  # times what a trial took, which windows take that may be bet
 MANY_WINDOWS = 12.0  # times what a trial took, which windows in its place may take
 WORTHWHILE = 0.1  # of what it took, that more time for a network must be
 KEPT = 3.0  # times what a trial took, for taking its features after all
-WELL_ENOUGH = 1e-9  # held-out residual, relative to that of the zero field, that no windows need to lower
 NETWORK_POINTS = {1: 100, 2: 1500, 3: 3000}
 NETWORK_WIDTH = {1: 16, 2: 24, 3: 28}
 

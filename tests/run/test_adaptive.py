@@ -11,6 +11,7 @@ from nfsolve.problem import Marched, RunOptions
 from nfsolve.run.adaptive import AdaptiveMarch
 from nfsolve.run.ladder import Trial
 from nfsolve.run.plan import Plan
+from tests.automatic.more_cases import LongWave
 
 
 @dataclass
@@ -87,22 +88,8 @@ def test_the_next_number_of_features_is_larger_and_fits(width, more):
     assert march(SwitchesLate(), width=width)[0]._more(width) == more
 
 
-@dataclass
-class Ripples(PDE):
+class Ripples(LongWave):
     domain = Box(t=(0, 1), x=(0, 1))
-    unknowns = "u"
-
-    @interior
-    def waves(self, u_tt, u_xx):
-        return u_tt - u_xx
-
-    @face(t=0)
-    def start(self, u, u_t, x):
-        return torch.cat([u - torch.sin(9.42477796076938 * x), u_t], -1)
-
-    @face(x=(0, 1))
-    def ends(self, u):
-        return u
 
 
 def test_a_window_keeps_the_bandwidth_that_did_well_where_nothing_becomes_steeper():
