@@ -1,5 +1,6 @@
 """Arrays of numbers by name from .npz and .csv files, and one array from .npy."""
 
+import codecs
 import csv
 import os
 import re
@@ -12,6 +13,7 @@ import numpy as np
 from nfsolve._core.errors import InputError
 
 TABLES = (".csv", ".tsv", ".txt", ".dat")
+DECIMAL_COMMA = r"[-+]?\d+,\d+([eE][-+]?\d+)?"
 COMMENTS = ("#", "%")  # numpy.savetxt writes the first, MATLAB and COMSOL the second
 SMALLEST, LARGEST = 1e-15, 1e15  # of a positive number, such as a length: its square is far from the limits of float32
 
@@ -142,19 +144,20 @@ def _check_claims(path: Path) -> None:
 def _read_table(path: Path) -> dict[str, np.ndarray]:
     """Read columns separated by commas, semicolons, tabs or blanks; empty cells are NaN, and ``#`` begins a comment.
 
-    The header is the first line that is no comment; of numbers alone, a comment above them without a colon.
+    The header is the first line that is no comment; if there are only numbers, it is a comment above them that has no
+    colon. A column without a single number, such as remarks or dates, is kept as text.
     """
-    text = path.read_text(encoding="utf-8-sig")  # spreadsheets put a byte order mark before the first name
     lines, comments = [], []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(_decoded(path.read_bytes()).splitlines(), 1):
         if line.lstrip().startswith(COMMENTS):
             comments += [] if lines or ":" in line else [line.lstrip("".join(COMMENTS) + " ").rstrip()]
-        elif line.partition("#")[0].strip():
-            lines.append((number, line.partition("#")[0].strip(" \r\n")))
+        elif line.strip():
+            lines.append((number, line.strip(" \r\n")))
     if not lines:
         raise ValueError("it has a header and no rows" if comments else "it is empty")
-    mark = _mark(lines[0][1])
-    names = _cells(lines[0][1], mark)
+    header = lines[0][1].partition("#")[0]
+    mark = _mark(header)
+    names = _cells(header, mark)
     if all(map(_is_number, names)):
         fitting = [cells for c in comments if len(cells := _cells(c, _mark(c))) == len(names) and any(cells)]
         if len(fitting) > 1:
@@ -168,16 +171,24 @@ def _read_table(path: Path) -> dict[str, np.ndarray]:
     for number, line in lines[1:]:
         cells = _cells(line, mark)
         if len(cells) != len(names):
+            cells = _cells(line.partition("#")[0], mark)
+        if len(cells) != len(names):
             raise ValueError(f"line {number} has {len(cells)} cells, and the header has {len(names)}")
-        rows.append([_number(cell, number, name) for cell, name in zip(cells, names, strict=True)])
+        rows.append((number, cells))
     if not rows:
         raise ValueError("it has a header and no rows")
-    columns = np.array(rows, np.float64).reshape(-1, len(names)).T
-    table = dict(zip(names, columns, strict=True))
+    table = {name: _column(name, [(line, cells[i]) for line, cells in rows]) for i, name in enumerate(names)}
     index = table.pop("", None)  # pandas writes the numbers of the rows under no name
-    if index is not None and not np.array_equal(index, np.arange(len(index))):
+    if index is not None and not any(np.array_equal(index, np.arange(len(index)) + first) for first in (0, 1)):
         raise ValueError("a column has no name")
     return table
+
+
+def _decoded(content: bytes) -> str:
+    """Decode a text by its byte order mark, which spreadsheets write; without one it is UTF-8."""
+    marks = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32"}  # the first begins as one of UTF-16 does
+    marks |= {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+    return content.decode(next((marks[mark] for mark in marks if content.startswith(mark)), "utf-8-sig"))
 
 
 def _mark(line: str) -> str:
@@ -195,8 +206,25 @@ def _cells(line: str, mark: str) -> list[str]:
     return [cell.strip() for cell in next(csv.reader([line], delimiter=mark, skipinitialspace=True))]
 
 
+def _column(name: str, cells: list[tuple[int, str]]) -> np.ndarray:
+    """Return the numbers of a column, or its texts where no cell is meant as a number."""
+    plain = [(line, cell.partition("#")[0].strip()) for line, cell in cells]
+    filled = [cell for _, cell in plain if cell]
+    if filled and not any(map(_can_be_number, filled)):
+        return np.array([cell for _, cell in cells])
+    return np.array([_number(cell, line, name) for line, cell in plain], np.float64)
+
+
+def _can_be_number(cell: str) -> bool:
+    try:
+        complex(cell)  # which real columns refuse with the line
+    except ValueError:
+        return bool(re.fullmatch(DECIMAL_COMMA, cell))
+    return True
+
+
 def _number(cell: str, line: int, name: str) -> float:
-    if re.fullmatch(r"[-+]?\d+,\d+([eE][-+]?\d+)?", cell):
+    if re.fullmatch(DECIMAL_COMMA, cell):
         raise ValueError(f"'{cell}' of column '{name}' in line {line} has a decimal comma; a point is needed")
     try:
         if "_" in cell:  # Python takes 1_5 for 15

@@ -170,10 +170,25 @@ def eval_command(words: list[str]) -> int:
     trust, words = "--trust" in words, [word for word in words if word != "--trust"]
     if len(words) != 1:
         raise InputError(f"eval needs one run folder, got {len(words)}", do="write nfsolve eval DIR")
+    folder = RunFolder(words[0])
     solution = reopen(words[0], trust=trust, report=_progress())
-    solution.interrupted = solution.failed = False
-    RunFolder(words[0]).write_json("metrics.json", in_words(solution.metrics))
+    if not solution.stopped:
+        _say_unfinished(solution, folder)
+    solution.interrupted = False  # it may be continued, but what eval is for is done
+    folder.write_json("metrics.json", in_words(solution.metrics))
     return _tell(solution)
+
+
+def _say_unfinished(solution: Solution, folder: RunFolder) -> None:
+    """Say that the scores are of a checkpoint from before the end of a run; a failed run saves none after it."""
+    try:
+        ended = str(folder.metrics().get("stopped", ""))
+    except InputError:  # there are none, or they are damaged: they are made anew
+        ended = ""
+    solution.failed = "non-finite" in ended
+    why = ended.partition(" (the scores")[0] if solution.failed else "not ended"
+    solution.stopped = f"{why} (the scores are those of the checkpoint at step {solution.steps})"
+    solution.metrics["stopped"] = solution.stopped
 
 
 def _folder_name(cls: type) -> str:

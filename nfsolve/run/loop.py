@@ -19,7 +19,7 @@ from nfsolve.run.clock import Deadline, OutOfTime, Stopwatch
 from nfsolve.run.estimate import affordable_estimate
 from nfsolve.run.folder import METRICS, RunFolder, SaveError, check_same_problem, environment, load_weights
 from nfsolve.run.heldout import diverged, held_out, rms, row_before, warnings
-from nfsolve.run.interrupt import Interrupt
+from nfsolve.run.interrupt import STOPPED, Interrupt
 from nfsolve.run.memory import choices, needed_bytes, peak_bytes, said
 from nfsolve.run.plan import Plan, check_finite, make_field
 from nfsolve.run.posterior import places, posterior
@@ -218,14 +218,14 @@ class Run:
             if due:
                 self._save()
 
-    def _agreed(self, asked: bool) -> tuple[bool, bool]:
-        """Let all ranks see the same clock; return whether any was asked to stop, and whether a checkpoint is due."""
+    def _agreed(self, asked: int) -> tuple[int, bool]:
+        """Let all ranks see the same clock; return the signal that asked any to stop, and if a checkpoint is due."""
         due = time.perf_counter() - self._saved_at > CHECKPOINT_SECONDS
         if not self.ranks:
             return asked, due
         clock = (due, self.watch.elapsed) if self.ranks.first else (False, 0.0)
         asked_by_any, due_to_all, self._now = self.ranks.largest(asked, *clock)
-        return bool(asked_by_any), bool(due_to_all)
+        return int(asked_by_any), bool(due_to_all)
 
     @property
     def _elapsed(self) -> float:
@@ -259,14 +259,14 @@ class Run:
         hard = self.failed or self.interrupted or reason.startswith(("time limit", "converged: loss"))
         return hard or self.stage == self._last
 
-    def _reason(self, optimizer: Any, loss: float, stalled: int, asked: bool) -> str:
+    def _reason(self, optimizer: Any, loss: float, stalled: int, asked: int) -> str:
         """Say in words why to stop, or give an empty string."""
         if not math.isfinite(loss):
             self.failed = True
             return self._where_not_finite()
         if asked:
             self.interrupted = True
-            return "stopped by user"
+            return STOPPED[asked]
         if self.plan.run.tolerance is not None and loss <= self.plan.run.tolerance:
             return f"converged: loss {loss:.3e} is within the tolerance {self.plan.run.tolerance:g}"
         if self.plan.run.time_limit is not None and self._elapsed >= self.plan.run.time_limit:

@@ -9,6 +9,7 @@ from torch import nn
 
 from nfsolve import InputError, Problem
 from nfsolve.run.folder import RunFolder
+from nfsolve.run.interrupt import STOPPED
 from nfsolve.run.loop import Run
 from nfsolve.run.plan import Plan
 
@@ -49,7 +50,7 @@ def repeated(problem: Problem, plan: Plan, folder: Path, report: Any) -> nn.Modu
 
 def has_ended(state: dict[str, Any] | None) -> bool:
     """Tell whether a run has come to its end."""
-    return state is not None and state["stopped"] not in ("", "stopped by user")
+    return state is not None and state["stopped"] not in ("", *STOPPED.values())
 
 
 def exit_code(command: Callable[[], None]) -> int:

@@ -1,7 +1,10 @@
 """Exit codes over kinds of ends: 0 finished, 1 failed, 2 wrong usage; test_folder has 130, test_streams the streams."""
 
+import re
+
 import pytest
 
+import nfsolve as nf
 from nfsolve.cli import run_cli
 
 SMALL = ["--n-points", "20", "--n-face", "4", "--field.width", "4"]
@@ -88,3 +91,37 @@ def test_wrong_usage_of_any_command_ends_with_2(words, capsys, tmp_path, monkeyp
     got, said = ends(words, capsys)
     assert got == 2 and len(said) > 10, said
     assert LONG not in said
+
+
+def test_eval_of_a_run_that_diverged_ends_as_the_run_did(capsys, tmp_path):
+    out = str(tmp_path / "run")
+    assert run_cli(["run", "poisson", *SMALL, *FAILED["diverged"], "--out", out]) == 1
+    code, said = ends(["eval", out], capsys)
+    assert code == 1 and "diverged: the loss grew" in said
+
+
+def test_eval_of_a_run_that_became_non_finite_says_which_checkpoint_it_scores(capsys, tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    monkeypatch.setattr("nfsolve.run.loop.CHECKPOINT_SECONDS", 0.0)
+    words = [*SGD, "--optimizer.lr", "1e-6", "--optimizer.momentum", "1e99", "--steps", "9"]
+    assert run_cli(["run", "poisson", *SMALL, *words, "--out", str(out)]) == 1
+    ended = nf.RunFolder(out).metrics()["stopped"]
+    assert ended.startswith("non-finite")
+    for _ in range(2):  # the second finds what the first wrote
+        code, said = ends(["eval", str(out)], capsys)
+        assert code == 1
+        assert re.search(rf"stopped +{re.escape(ended)} \(the scores are those of the checkpoint at step \d\)\n", said)
+
+
+def test_eval_of_a_run_that_was_killed_says_so_and_ends_with_0(capsys, tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    monkeypatch.setattr("nfsolve.run.loop.CHECKPOINT_SECONDS", 0.0)
+
+    def die(*_):
+        raise MemoryError
+
+    monkeypatch.setattr("nfsolve.run.loop.Run._keep", die)
+    with pytest.raises(MemoryError):
+        run_cli(["run", "poisson", *SMALL, *FINISHED["steps"], "--out", str(out)])
+    code, said = ends(["eval", str(out)], capsys)
+    assert code == 0 and re.search(r"not ended \(the scores are those of the checkpoint at step \d\)", said)

@@ -5,6 +5,7 @@ decimal commas, ragged rows, headers without rows, complex values, text, axes th
 members of one name, archives that unpack to more than memory, cut-off files, folders.
 """
 
+import codecs
 import io
 import zipfile
 
@@ -59,7 +60,7 @@ def test_tables(tmp_path, text):
         ("x,u\n# nothing\n", "it has a header and no rows"),
         ("x,u\n1,2,3\n", "line 2 has 3 cells, and the header has 2"),
         ("x,u\n1,1_5\n", "'1_5' of column 'u' in line 2 is no real number"),
-        ("x,u\n1,two\n", "'two' of column 'u' in line 2 is no real number"),
+        ("x,u\n1,two\n2,3\n", "'two' of column 'u' in line 2 is no real number"),
         ("x\tu\n1\t2,5\n", "has a decimal comma"),
         ("x u v\n1 2\n", "line 2 has 2 cells"),
         ("# x u\n# m s\n1 2\n", "2 comments could be its header line"),
@@ -74,12 +75,49 @@ def test_faulty_tables_are_worded(tmp_path, text, words):
         read_arrays(path)
 
 
-@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
+@pytest.mark.parametrize("encoding", ["utf-16-le", "latin-1"])  # without a byte order mark
 def test_other_encodings_end_in_a_sentence(tmp_path, encoding):
     path = tmp_path / "a.csv"
     path.write_bytes("x,µ\n1,2\n".encode(encoding))
     with pytest.raises(InputError, match=r"could not be read \('utf-8' codec"):
         read_arrays(path)
+
+
+@pytest.mark.parametrize(
+    ("mark", "encoding"),
+    [
+        (codecs.BOM_UTF8, "utf-8"),
+        (codecs.BOM_UTF16_LE, "utf-16-le"),
+        (codecs.BOM_UTF16_BE, "utf-16-be"),
+        (codecs.BOM_UTF32_LE, "utf-32-le"),
+        (codecs.BOM_UTF32_BE, "utf-32-be"),
+    ],
+)
+def test_a_byte_order_mark_says_the_encoding(tmp_path, mark, encoding):
+    path = tmp_path / "a.csv"
+    path.write_bytes(mark + "x,µ\n1,2\n".encode(encoding))
+    assert {name: column.tolist() for name, column in read_arrays(path).items()} == {"x": [1], "µ": [2]}
+
+
+def test_remarks_and_dates_are_kept_as_text_and_refused_only_where_they_are_used(tmp_path):
+    path = tmp_path / "a.csv"
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame(
+        {"t": [0, 1], "u": [2, 3], "note": ["probe, moved", "bad #3"], "day": ["2026-01-02", None]}
+    )
+    table.to_csv(path)
+    assert read_arrays(path)["note"].tolist() == ["probe, moved", "bad #3"]
+    assert read_columns(str(path), object, ("t",), ("u",))["u"].tolist() == [2, 3]
+    with pytest.raises(InputError, match="'note' of data file '.*' must hold real numbers, not text"):
+        read_columns(str(path), object, ("t",), ("note",))
+
+
+@pytest.mark.parametrize("label", ["", "#"])
+def test_row_numbers_may_begin_at_one(tmp_path, label):
+    path = tmp_path / "a.csv"
+    pandas = pytest.importorskip("pandas")
+    pandas.DataFrame({"x": [5, 6]}, index=[1, 2]).to_csv(path, index_label=label)
+    assert {name: column.tolist() for name, column in read_arrays(path).items()} == {"x": [5, 6]}
 
 
 @pytest.mark.parametrize("ending", [".csv", ".CSV", ".tsv", ".txt", ".dat"])

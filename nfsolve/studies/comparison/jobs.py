@@ -20,6 +20,7 @@ from nfsolve._core.spec import describe
 from nfsolve.problem import Problem
 from nfsolve.problem.registry import find, where
 from nfsolve.run.folder import CHECKPOINT, CONFIG, FIELD, HISTORY, METRICS, RunFolder
+from nfsolve.run.interrupt import STOPPED
 from nfsolve.run.solve import resume, solve
 from nfsolve.studies.comparison.executors import executor_of
 from nfsolve.studies.comparison.methods import Method, Start, Tuned
@@ -200,7 +201,7 @@ def read(folder: Path) -> Outcome | None:
             history = [{k: float(v) for k, v in row.items() if _number(v)} for row in csv.DictReader(file)]
     except (OSError, ValueError):
         return None
-    return None if metrics.get("stopped") == "stopped by user" else Outcome(metrics, history)
+    return None if metrics.get("stopped") in STOPPED.values() else Outcome(metrics, history)
 
 
 def _number(text: str | None) -> bool:
