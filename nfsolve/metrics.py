@@ -35,7 +35,7 @@ def relative_l2(u: Tensor, reference: Tensor) -> float:
     norm = _norm(reference)
     if norm == 0:
         raise InputError(
-            "A relative error needs a reference that is not zero everywhere, and this one is zero everywhere",
+            "A relative error needs a reference that is not zero everywhere, but this one is",
             do="use max_error",
         )
     return _norm(u - reference) / norm

@@ -108,7 +108,7 @@ def by_density(magnitude: Tensor, n: int, generator: Generator, power: float = 1
     raised = magnitude.detach().to("cpu", torch.float64) ** power
     if not torch.isfinite(raised).all():
         raise InputError(
-            "Residuals must be finite to choose points by them, and some are not finite at candidate points",
+            "Residuals must be finite to choose points by them, but some are not finite at candidate points",
             do="look for a logarithm, a root or a division in the residual",
         )
     mean = raised.mean()

@@ -127,7 +127,7 @@ def _check_claims(path: Path) -> None:
             raise ValueError(f"it unpacks to {size / 2**30:.3g} GiB, and this machine has {memory() / 2**30:.3g} GiB")
         for member in members:
             if not member.filename.endswith(".npy"):
-                raise ValueError(f"its member '{member.filename}' is no array")
+                raise ValueError(f"its member '{member.filename}' is not an array")
             with archive.open(member) as file:
                 version = np.lib.format.read_magic(file)
                 read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
@@ -137,7 +137,7 @@ def _check_claims(path: Path) -> None:
                 claimed, held = int(dtype.itemsize * np.prod([*shape, 1], dtype=object)), member.file_size - file.tell()
             if claimed != held or min(shape, default=0) < 0:
                 raise ValueError(
-                    f"its array '{member.filename[:-4]}' claims shape {shape}, {claimed} bytes, and holds {held} bytes"
+                    f"its array '{member.filename[:-4]}' claims shape {shape}, {claimed} bytes, but holds {held} bytes"
                 )
 
 
@@ -231,4 +231,4 @@ def _number(cell: str, line: int, name: str) -> float:
             raise ValueError
         return float(cell) if cell else np.nan
     except ValueError:
-        raise ValueError(f"'{cell}' of column '{name}' in line {line} is no real number") from None
+        raise ValueError(f"'{cell}' of column '{name}' in line {line} is not a real number") from None

@@ -97,7 +97,7 @@ def _take_only(words: list[str], analyses: Mapping[str, Any]) -> tuple[list[str]
     start = words.index("--only") + 1
     end = next((i for i in range(start, len(words)) if words[i].startswith("-")), len(words))
     if start == end:
-        raise InputError("--only needs the name of an analysis", do=f"choose some of {', '.join(analyses)}")
+        raise InputError("--only needs the name of an analysis", do=f"choose from {', '.join(analyses)}")
     return words[start:end], words[: start - 1] + words[end:]
 
 

@@ -146,7 +146,7 @@ def _worded(command: Callable[[], int]) -> int:
         return WRONG_USAGE
     except RankLost as error:
         print(
-            f"error: {error}. Look for what the other one said; --resume continues from the last checkpoint",
+            f"error: {error}. Look at the output of that process; --resume continues from the last checkpoint",
             file=sys.stderr,
         )
         return FAILED

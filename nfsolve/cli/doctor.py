@@ -48,7 +48,7 @@ def doctor_command(words: list[str]) -> int:
         InputError: Words are given.
     """
     if words:
-        raise InputError(f"doctor takes no words, got '{' '.join(words)}'", do="write nfsolve doctor")
+        raise InputError(f"doctor takes no arguments, got '{' '.join(words)}'", do="write nfsolve doctor")
     needed = _requirements()
     always = [r for r in needed if r.marker is None or r.marker.evaluate({"extra": ""})]
     optional = {
@@ -65,9 +65,7 @@ def doctor_command(words: list[str]) -> int:
         width = max((len(name) for name, _ in rows), default=0)
         print("\n".join([title, *(f"  {name:<{width}}  {text}" for name, text in rows)]), end="\n\n")
     wrong = " ".join(f"'{r.name}{r.specifier}'" for r in always if not fits(r))
-    print(
-        f"Mend the required libraries: pip install {wrong}" if wrong else "Everything that nfsolve requires is there."
-    )
+    print(f"Repair the required libraries: pip install {wrong}" if wrong else "All required libraries are installed.")
     return 1 if wrong else 0
 
 

@@ -45,7 +45,7 @@ def _check(path: Path) -> None:
     names = (path.stem, _class_name(path))
     if not all(map(str.isidentifier, names)) or any(map(keyword.iskeyword, names)):
         raise InputError(
-            f"the name of a problem file must consist of letters, digits and _, and be no word of Python, "
+            f"the name of a problem file must consist of letters, digits and _, and must not be a keyword of Python, "
             f"got '{path.name}'",
             do="choose a name such as my_problem.py",
         )

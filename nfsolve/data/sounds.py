@@ -78,16 +78,16 @@ def _check_size(path: Path) -> None:
             if name == b"data" and size == UNKNOWN:
                 return
             if held < size:
-                raise ValueError(f"a part claims {size} bytes, and {held} follow")
+                raise ValueError(f"a part claims {size} bytes, but {held} follow")
             start = file.tell()
             if name == b"fmt " and size >= 16:
                 channels, block, bits = struct.unpack(order + "2xH8xHH", file.read(16))
                 if block != channels * -(-bits // 8) or not block:
-                    raise ValueError(f"{channels} channels of {bits} bits are no samples of {block} bytes")
+                    raise ValueError(f"{channels} channels of {bits} bits do not make samples of {block} bytes")
             if name == b"data" and start > whole:
-                raise ValueError(f"it claims {whole} bytes, and its samples come after them")
+                raise ValueError(f"it claims {whole} bytes, but its samples come after them")
             if name == b"data" and size % block:
-                raise ValueError(f"{size} bytes are no whole number of samples of {block} bytes")
+                raise ValueError(f"{size} bytes are not a whole number of samples of {block} bytes")
             file.seek(start + size + size % 2)
     if names.count(b"data") > 1:
         raise ValueError("its samples lie in several parts")

@@ -24,7 +24,7 @@ class Periodic:
 
 @dataclass(frozen=True)
 class Parameter:
-    """Bounds of a coordinate that is no direction of space."""
+    """Bounds of a coordinate that is not a direction of space."""
 
     low: float
     high: float

@@ -61,7 +61,7 @@ class PointCloud(Domain):
                 )
             lengths = torch.linalg.vector_norm(directions, dim=-1, keepdim=True)
             if (lengths == 0).any():
-                raise InputError("The normals of a PointCloud are directions, but one has length 0")
+                raise InputError("The normals of a PointCloud are directions, but one of them has length 0")
             self.normals = directions / lengths
         self._region_of = _labels(regions, "regions", len(self.points), "points")
         self._part_of = _labels(parts, "parts", 0 if self.rim is None else len(self.rim), "boundary points")
@@ -163,5 +163,5 @@ def _table(values: Any, what: str, columns: int) -> Tensor:
             do="give names='x y z' for three columns",
         )
     if not torch.isfinite(table).all():
-        raise InputError(f"The {what} of a PointCloud must be finite numbers, and some are not")
+        raise InputError(f"The {what} of a PointCloud must be finite numbers, but some are not")
     return table

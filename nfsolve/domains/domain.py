@@ -47,7 +47,7 @@ class Domain(ABC):
         names: Coordinate names, in column order.
         bounds: ``(low, high)`` for each coordinate.
         periodic: For each coordinate, whether fields are periodic along it.
-        parameters: Names of the coordinates that are no directions of space, such as a material constant.
+        parameters: Names of the coordinates that are not directions of space, such as a material constant.
         boundary_dims: Unit coordinates that a point of the boundary needs.
         solid: Whether the domain has a volume, so that a grid of its bounds meets it.
     """
@@ -62,7 +62,7 @@ class Domain(ABC):
         boundary_dims: int | None = None,
     ):
         if len(set(names)) < len(names):
-            raise InputError(f"Each coordinate needs a name of its own, got {', '.join(names)}")
+            raise InputError(f"Each coordinate must have a different name, got {', '.join(names)}")
         self.names = names
         self.parameters: frozenset[str] = frozenset()
         self.bounds = bounds
@@ -402,7 +402,7 @@ class Domain(ABC):
         """Return a rule for integrals over the domain, or over its section where some coordinates are fixed.
 
         Args:
-            n: Nodes along each coordinate, of each panel where the domain is no box.
+            n: Nodes along each coordinate, of each panel where the domain is not a box.
             fixed: Coordinate -> its value; the integral runs over the others.
 
         Returns:

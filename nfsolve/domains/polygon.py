@@ -284,5 +284,5 @@ def _table(vertices: Any, ring: str) -> np.ndarray:
             f"A Polygon needs three or more pairs of numbers, got vertices{ring} of shape {corners.shape}", do=EXAMPLE
         )
     if not np.isfinite(corners).all():
-        raise InputError(f"The vertices of a Polygon{ring} must be finite numbers, and one is not")
+        raise InputError(f"The vertices of a Polygon{ring} must be finite numbers, but one of them is not")
     return corners

@@ -31,7 +31,7 @@ class Propagation:
     def __init__(self, exact: Tensor, noisy: Tensor, prior: Tensor):
         rows = torch.cat([exact, noisy])
         if not torch.isfinite(rows).all():
-            raise InputError("the Jacobian must be finite, and it is not", do="look where the residuals are not finite")
+            raise InputError("the Jacobian must be finite, but it is not", do="look where the residuals are not finite")
         self._unit = column_lengths(torch.cat([rows, prior.diag()]) if len(rows) < len(prior) else rows)
         scaled = exact / self._unit
         # the exact rows matter by their triangle alone, and they are the many

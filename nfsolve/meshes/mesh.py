@@ -297,7 +297,7 @@ def _arrays(path: Path) -> tuple[np.ndarray, np.ndarray]:
         vertices, faces = np.asarray(loaded.vertices), np.asarray(loaded.faces)
         for name, held in (("vertex", len(vertices)), ("face", len(faces))) if ending == ".ply" else ():
             if held < _claimed(path, name):
-                raise ValueError(f"it claims {_claimed(path, name)} rows of {name}, and holds {held}")
+                raise ValueError(f"it claims {_claimed(path, name)} rows of {name}, but holds {held}")
         return vertices, faces
     except Exception as error:  # parsers raise whatever they like, and guess the encoding of what is no text
         why = "its header and its size do not agree" if isinstance(error, ImportError) else reason(error)

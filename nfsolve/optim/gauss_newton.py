@@ -290,7 +290,7 @@ class GaussNewton(OneGroup):
         if form is None:
             raise InputError(
                 f"form '{group['form']}' for {n} residuals and {p} parameters takes "
-                f"{size_in_words(memory(group['form'], n, p, count))}, and max_bytes allows {size_in_words(limit)}",
+                f"{size_in_words(memory(group['form'], n, p, count))}, but max_bytes allows {size_in_words(limit)}",
                 do=f"use form '{smaller.removesuffix('_blocks')}', which fits, fewer points or a smaller field, or "
                 "raise max_bytes",
             )
@@ -338,7 +338,7 @@ class GaussNewton(OneGroup):
         }
         whole, limit = memory(first, n, p, count), self.param_groups[0]["max_bytes"]
         return (
-            f"Gauss-Newton {does[str(form)]}: form '{first}' would take {size_in_words(whole)}, and max_bytes allows "
+            f"Gauss-Newton {does[str(form)]}: form '{first}' would take {size_in_words(whole)}, but max_bytes allows "
             f"{size_in_words(limit)}"
         )
 

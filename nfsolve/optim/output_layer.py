@@ -83,7 +83,7 @@ class OutputLayer(OneGroup):
                 return torch.stack([r.square().sum() for r in objective.parts()]).sum()
             if layer.columns > MOST:
                 self.stop_reason = (
-                    f"the layer stays: it has {layer.columns} parameters, and at most {MOST} are solved for"
+                    f"the layer is kept: it has {layer.columns} parameters, and at most {MOST} are solved for"
                 )
                 return layer.residual.detach().square().sum()
             objective.evaluations += 1
@@ -108,7 +108,7 @@ class OutputLayer(OneGroup):
         best, before = min(left_out, key=lambda d: left_out[d]), first.loss + second.loss
         if not left_out[best] < (1 - GAIN) * before:
             ratio = max(left_out[best] / before, 0.0) ** 0.5
-            self.stop_reason = f"the layer stays: of functions left out, another one has {ratio:.4f} times the error"
+            self.stop_reason = f"the layer is kept: on held-out functions a new one has {ratio:.4f} times the error"
             return
         flat = whole.solve(best)
         step = flat.view(len(layer.weight), -1)
@@ -123,7 +123,7 @@ class OutputLayer(OneGroup):
         if abs(after - expected) > TOLERANCE * abs(expected - latest.loss) + rounding:
             for p, start in zip(trained, starts, strict=True):
                 p.copy_(start)
-            self.stop_reason = "the layer stays: the residuals are not linear in its outputs"
+            self.stop_reason = "the layer is kept: the residuals are not linear in its outputs"
 
 
 class _Quadratic:

@@ -84,7 +84,7 @@ def side_by_side(runs: list[RunFolder]) -> str:
     said = best_of(scores)
     if len({str(run.config()["problem"]) for run in runs}) > 1:
         said.append(
-            "The runs are not of the same problem with the same parameters, so their scores may mean different things."
+            "The runs are not of the same problem with the same parameters, so their scores may not be comparable."
         )
     parts = [
         "<h1>Comparison</h1>",
@@ -92,7 +92,7 @@ def side_by_side(runs: list[RunFolder]) -> str:
         *(["<h2>History</h2><div id='history'></div>"] if curves else []),
         "<h2>Scores</h2>",
         columns({name: in_words(values) for name, values in scores.items()}),
-        "<h2>In what the configurations differ</h2>",
+        "<h2>Where the configurations differ</h2>",
         columns({name: {key: config.get(key) for key in differ} for name, config in configs.items()}),
     ]
     return document("Comparison", parts, {"history": curves} if curves else {})
@@ -114,7 +114,7 @@ def best_of(scores: dict[str, dict[str, Any]]) -> list[str]:
             listed = ", ".join(f"{name} {values[name]:.3g}" for name in order)
             return [
                 f"By {curve_name(key)}, {order[0]} is best: {listed}.",
-                "One run of each says nothing of the spread over seeds; nfsolve compare WHAT --axis measures that.",
+                "One run of each says nothing about the spread over seeds; nfsolve compare WHAT --axis measures that.",
             ]
     return ["The runs have no score in common."]
 
@@ -228,7 +228,10 @@ def verdict(metrics: dict[str, Any], folder: str) -> list[str]:
     stopped = str(metrics.get("stopped", ""))
     said = [_quality(metrics), f"Why it ended: {stopped}." if stopped else ""]
     if any(word in stopped for word in ("diverge", "non-finite")):
-        return [*said, "The result cannot be used. Try a smaller learning rate, or another optimizer, as gauss_newton."]
+        return [
+            *said,
+            "The result cannot be used. Try a smaller learning rate, or another optimizer, such as gauss_newton.",
+        ]
     grown = [
         key[8:]
         for key, value in metrics.items()

@@ -369,7 +369,7 @@ def _absurd(found: Tensor, values: Tensor, scale: Tensor, known: bool) -> list[s
     if not 1 / UNITS < size / seen < UNITS:
         said.append(
             f"data of size {size:.1e} and an operator that takes values of order 1 to {seen:.1e} mean a field of order "
-            f"{size / seen:.0e}, which a network finds badly: choose units in which it is of order 1"
+            f"{size / seen:.0e}, which a network fits badly: choose units in which it is of order 1"
         )
     ratio = float((scale * values).double().square().mean().sqrt())
     if known and ratio < 1 / DROWNED:

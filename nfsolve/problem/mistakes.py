@@ -32,7 +32,7 @@ MEANINGS = (
     (
         ("'Tensor' object is not callable",),
         "an unknown is a column of its values at the points, not a function that can be evaluated elsewhere",
-        "compare two places with @paired, or write an integral(...) over others; a delay as in u(t - 1) cannot be said",
+        "compare two places with @paired, or write an integral(...) over others; a delay as in u(t - 1) has no form",
     ),
     (
         ("Boolean value of Tensor",),

@@ -93,7 +93,8 @@ def by_name(kind: str, value: Any, rate: float | None = None) -> Any:
     found: Any = choose(kind, value) if isinstance(value, str) else value
     if kind == "optimizer" and found is not None and not callable(found):
         name = type(found).__name__
-        came = f"{'an' if name[0] in 'AEIOUaeiou' else 'a'} {name}{' that is built' if hasattr(found, 'step') else ''}"
+        built = " that is built already" if hasattr(found, "step") else ""
+        came = f"{'an' if name[0] in 'AEIOUaeiou' else 'a'} {name}{built}"
         raise InputError(
             f"optimizer must be a class, a partial of one, or its name, got {came}",
             do=f"write functools.partial({name}, lr=1e-3): it is built for the parameters of the field",

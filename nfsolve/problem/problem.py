@@ -115,9 +115,9 @@ class Problem(ABC):
                 own = vars(cls).get(name) if cls is not Problem else None
                 if inspect.isfunction(own) and len(inspect.signature(own).parameters) == len(parameters):
                     raise InputError(
-                        f"`{name}({', '.join(parameters)})` of {type(self).__name__} is never called, since it has "
-                        f"another name now{place_of(own)}",
-                        do=f"write def {now}, and the new name where it calls super()",
+                        f"`{name}({', '.join(parameters)})` of {type(self).__name__} is never called, because "
+                        f"this method has been renamed{place_of(own)}",
+                        do=f"write def {now}, and use the new name in calls of super()",
                     )
             if "redraw_every" in vars(cls):
                 raise InputError(f"`redraw_every` of {cls.__name__} is never read", do="write resample_every")
@@ -392,7 +392,7 @@ def _check_defaults(cls: type[Problem]) -> None:
         set_here = [f.name for f in fields(cls) if f.init and f.name in vars(base)]
         if set_here and "__dataclass_params__" not in vars(base):
             raise InputError(
-                f"`{base.__name__}` sets {', '.join(set_here)} but is no dataclass, so that this would have no effect"
+                f"`{base.__name__}` sets {', '.join(set_here)} but is not a dataclass, so this would have no effect"
                 f"{place_of(base)}",
                 do=f"write @dataclass in the line above class {base.__name__}",
             )

@@ -297,7 +297,7 @@ class Recipe:
         said = [name for name in OF_STAGES if name in self.run.said()]
         if said:
             raise InputError(
-                f"{said[0]} belongs to the stages of a recipe, got it in run=", do="put it into the stages"
+                f"{said[0]} is an option of a stage, but it was given in run=", do="put it into the stages"
             )
 
 

@@ -99,7 +99,7 @@ def wants_automatic(problem: Problem, run: RunOptions, others: dict[str, Any]) -
     automatic = run.recipe is None and not given and is_automatic(problem)
     if run.accuracy is not None and not automatic:
         raise InputError(
-            f"accuracy belongs to the automatic recipe, got accuracy={run.accuracy:g} for another one",
+            f"accuracy is an option of the automatic recipe, got accuracy={run.accuracy:g} for another recipe",
             do="add recipe='auto', or give tolerance=, the loss at which a run ends",
         )
     return automatic

@@ -170,7 +170,7 @@ class Run:
 
     def _cautions(self) -> list[str]:
         """Return what the problem may lack and how its field was made, in words."""
-        text = "unknown scalar '{}' occurs in no residual, so it keeps its start value"
+        text = "unknown scalar '{}' does not occur in any residual, so it keeps its start value"
         return [
             *self.problem.cautions(),
             *getattr(self.field, "remarks", ()),

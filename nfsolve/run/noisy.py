@@ -260,8 +260,8 @@ def violated(objective: Objective, solved: Propagation, rows: NoisyRows, root: T
     step = math.log(LIGHTER) * solved.solve(rows.jacobian[exact].T @ rows.residual[exact])
     return [
         f"the equations do not hold well enough: with {LIGHTER:g} times their weight {what} would move by about "
-        f"{share:.1f} standard errors, a bias that the intervals do not know; give the field more parameters or steps, "
-        "or the measurements less weight"
+        f"{share:.1f} standard errors, a bias that the intervals do not include; give the field more parameters or "
+        "steps, or the measurements less weight"
         for what, share in _moved(objective, rows, root, step).items()
         if share > BIASED
     ]

@@ -207,7 +207,9 @@ def make_plan(
     run = run or RunOptions()
     _refuse_contradictions(field, factorization, stages, optimizer, run)
     if lr is not None and optimizer is None:
-        raise InputError(f"lr belongs to an optimizer, got lr={lr:g} alone", do="name it, as in optimizer='adam'")
+        raise InputError(
+            f"lr is an option of an optimizer, got lr={lr:g} without one", do="name it, as in optimizer='adam'"
+        )
     recipe, parts = problem.recipe(), {"stages": stages, "factorization": factorization, "weighting": weighting}
     for name in ("weighting", "factorization"):
         if isinstance(parts[name], str):

@@ -114,7 +114,7 @@ class CTCone(Tomography):
         projections = self.body.project(self.geometry)
         if not SMALLEST < float(projections.max()) < LARGEST:
             raise InputError(
-                f"line integrals are of order one, and the largest here is {float(projections.max()):.3g}",
+                f"line integrals are of order one, but the largest here is {float(projections.max()):.3g}",
                 do="scale the volume: its values are attenuations per mm, or per half of its longest side",
             )
         border = torch.cat([projections[:, [0, -1]].flatten(), projections[:, :, [0, -1]].flatten()])

@@ -42,7 +42,7 @@ def test_versions_threads_and_libraries_are_shown(capsys):
         "plot",
     ):
         assert word in text
-    assert text.endswith("Everything that nfsolve requires is there.\n")
+    assert text.endswith("All required libraries are installed.\n")
 
 
 def test_every_extra_has_a_purpose():
@@ -74,7 +74,7 @@ def test_an_old_optional_library_is_no_better(versions, capsys):
 def test_a_required_library_that_does_not_fit_is_a_failure(version, said, versions, capsys):
     versions["scipy"] = version
     text = shown(capsys, 1)
-    assert said in text and "Mend the required libraries: pip install 'scipy>=1.13'" in text
+    assert said in text and "Repair the required libraries: pip install 'scipy>=1.13'" in text
 
 
 def test_what_is_not_installed_is_said(monkeypatch, capsys):
@@ -85,11 +85,11 @@ def test_what_is_not_installed_is_said(monkeypatch, capsys):
     assert run_cli(["doctor"]) == 2
     assert "Install it: pip install ." in capsys.readouterr().err
     assert run_cli(["doctor", "please"]) == 2
-    assert "doctor takes no words, got 'please'" in capsys.readouterr().err
+    assert "doctor takes no arguments, got 'please'" in capsys.readouterr().err
 
 
 def test_a_missing_pytorch_is_shown_with_all_the_rest(versions, capsys, monkeypatch):
     versions["torch"] = None
     monkeypatch.setitem(sys.modules, "torch", None)
     text = shown(capsys, 1)
-    assert "cannot be imported" in text and "Mend the required libraries: pip install 'torch" in text
+    assert "cannot be imported" in text and "Repair the required libraries: pip install 'torch" in text

@@ -170,7 +170,7 @@ def test_a_product_lets_a_shape_stand_through_time():
     assert domain.face({"x": 1, "y": 0.5}) == [(2, 1.0, 1.0), (3, 0.5, 1.0)]
     with pytest.raises(InputError, match=r"@face\(x=1\) needs a domain with a volume"):
         PointCloud([[0, 0], [1, 1]]).face({"x": 1})
-    with pytest.raises(InputError, match="a name of its own, got x, x, y"):
+    with pytest.raises(InputError, match="must have a different name, got x, x, y"):
         Box(x=(0, 1)) * SQUARE
 
 

@@ -217,7 +217,7 @@ def test_the_axis_of_a_cylinder_is_where_it_is_written():
         (lambda: Extrusion(Disk(x=0, y=0, radius=1)), "Extrusion needs a shape and one coordinate"),
         (lambda: Extrusion(Disk(x=0, y=0, radius=1), z=(1, 0)), "the lower first"),
         (lambda: Extrusion(3, z=(0, 1)), "Extrusion needs a shape"),
-        (lambda: Extrusion(Rectangle(x=(0, 1), y=(0, 1)), x=(0, 1)), "a name of its own"),
+        (lambda: Extrusion(Rectangle(x=(0, 1), y=(0, 1)), x=(0, 1)), "must have a different name"),
         (lambda: Cylinder(x=0, y=0, z=(0, 1)), "Cylinder needs the position of its axis"),
         (lambda: Cylinder(x=0, y=0, z=0, radius=1), "Cylinder needs the position of its axis"),
         (lambda: Cylinder(x=0, y=(0, 1), z=0, radius=1), "the first or the last"),

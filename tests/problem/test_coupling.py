@@ -130,7 +130,7 @@ def test_every_optimizer_takes_a_coupled_residual_as_it_is_or_says_what_it_needs
     solution = nf.solve(problem, field, name, **options)
     fell = solution.history[-1]["loss"] <= solution.history[0]["loss"]
     if name == "output_layer":  # draws other points for its step, which such residuals do not allow it
-        assert solution.stopped == "the layer stays: the residuals are not linear in its outputs"
+        assert solution.stopped == "the layer is kept: the residuals are not linear in its outputs"
         return
     assert fell or solution.failed
     assert fell or name == "diag_gn"  # a diagonal is far from a curvature that all parameters share

@@ -146,7 +146,7 @@ def test_what_cannot_be_meant_is_refused(message):
 
 
 UNITS = {
-    "which a network finds badly: choose units": {"data": 1e12 * np.ones(30), "noise": None},
+    "which a network fits badly: choose units": {"data": 1e12 * np.ones(30), "noise": None},
     "times as large as the data, which then say next to nothing": {"noise": 1e9},
     "below the rounding of numbers: check its units": {"noise": 1e-30},
 }

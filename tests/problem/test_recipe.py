@@ -158,7 +158,7 @@ def test_an_option_is_given_once():
         nf.solve(Poisson(), SMALL, seed=2, run=options)
     with pytest.raises(InputError, match="unknown argument of solve 'log_evry'.*did you mean 'log_every'"):
         nf.solve(Poisson(), SMALL, log_evry=2)
-    with pytest.raises(InputError, match="steps belongs to the stages of a recipe, got it in run="):
+    with pytest.raises(InputError, match="steps is an option of a stage, but it was given in run="):
         nf.Recipe(SMALL, (Stage(optim.Adam, 9),), run=RunOptions(steps=3))
 
 

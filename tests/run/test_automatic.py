@@ -116,7 +116,7 @@ def test_a_problem_with_a_recipe_keeps_it_unless_auto_is_asked_for():
 
 def test_an_accuracy_that_nothing_would_hear_is_refused():
     for said in ({"recipe": "own"}, {"steps": 1}, {"field": nf.MLP}):
-        with pytest.raises(InputError, match="accuracy belongs to the automatic recipe, got accuracy=1e-06"):
+        with pytest.raises(InputError, match="accuracy is an option of the automatic recipe, got accuracy=1e-06"):
             nf.solve(Predators(n_points=20), **said, accuracy=1e-6, report=None)
 
 

@@ -56,7 +56,7 @@ def test_a_matrix_that_does_not_fit_is_shared_and_said(form, shared):
     again = ", and makes the Jacobian again for each product, 64 rows at a time" * (form == "sharded_blocks")
     assert newton.choice(433, 105, 2) == (
         f"Gauss-Newton keeps the 105 x 105 matrix in columns that 2 processes share{again}: form 'parameters' would "
-        f"take 359 kB, and max_bytes allows {SHARDED[form] / 1e3:.0f} kB"
+        f"take 359 kB, but max_bytes allows {SHARDED[form] / 1e3:.0f} kB"
     )
 
 

@@ -156,7 +156,7 @@ def test_names_choose_as_on_the_command_line():
         ({"optimizer": "adamm"}, "unknown optimizer 'adamm': did you mean 'adam'"),
         ({"field": "sirenn"}, "unknown field 'sirenn'"),
         ({"weighting": "ntkk"}, "unknown weighting 'ntkk'"),
-        ({"lr": 0.1}, "lr belongs to an optimizer, got lr=0.1 alone"),
+        ({"lr": 0.1}, "lr is an option of an optimizer, got lr=0.1 without one"),
         ({"optimizer": "gauss_newton", "lr": 0.1}, "'gauss_newton' has no learning rate, got lr=0.1"),
         ({"stages": (nf.Stage(torch.optim.Adam, 2),), "steps": 5}, "got steps= as well"),
         (

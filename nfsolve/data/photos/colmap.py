@@ -172,7 +172,7 @@ def _lens(model: str, width: float, height: float, values: Sequence[float]) -> t
         raise unknown("camera model of COLMAP", model, MODELS)
     names = MODELS[model].split()
     if len(values) != len(names):
-        raise ValueError(f"a camera {model} has {len(names)} parameters, and there are {len(values)}")
+        raise ValueError(f"a camera {model} has {len(names)} parameters, but there are {len(values)}")
     found = dict(zip(names, map(float, values), strict=True))
     found |= {"fx": found["f"], "fy": found["f"]} if "f" in found else {}
     odd = [name for name in names if name[0] in "dso" and found[name]]

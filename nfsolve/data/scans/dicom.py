@@ -92,7 +92,7 @@ def _arrays(image: Any) -> dict[str, Any]:
         return {"hu": hu}
     height, width = (float(side) for side in spacing)
     if abs(height - width) > 1e-6 * width:
-        raise ValueError(f"its pixels are {height} x {width} mm, and square ones are needed")
+        raise ValueError(f"its pixels are {height} x {width} mm, but square ones are needed")
     return {"hu": hu, "pixel_mm": width}
 
 

@@ -127,7 +127,7 @@ def _of_views(name: str, sinogram: np.ndarray, geometry: ParallelBeam | FanBeam,
 
 
 def _of_bins(name: str, sinogram: np.ndarray, geometry: ParallelBeam | FanBeam) -> str:
-    """Say which bins answer unlike their neighbours in all views: they leave rings.
+    """Say which bins respond unlike their neighbours in all views: they leave rings.
 
     Near the axis what is small and does not move looks the same, so that nothing is said of bins there; nor where there
     are so few bins that objects are as sharp as rings.
@@ -143,7 +143,7 @@ def _of_bins(name: str, sinogram: np.ndarray, geometry: ParallelBeam | FanBeam) 
     if not len(odd):
         return ""
     return (
-        f"some bins of '{name}' answer unlike their neighbours in most views, which leaves rings in the image: bin "
+        f"some bins of '{name}' respond unlike their neighbours in most views, which leaves rings in the image: bin "
         f"{_listed(odd.tolist())}; give rings=9 (--rings), which removes them"
     )
 

@@ -78,7 +78,7 @@ class Scan:
         largest = float(np.abs(self.sinogram).max())
         if not SMALLEST < largest < LARGEST:
             raise InputError(
-                f"line integrals are of order one, and the largest of '{self.name}' is {largest:.3g}",
+                f"line integrals are of order one, but the largest of '{self.name}' is {largest:.3g}",
                 do="check that it is not empty" if largest == 0 else "scale them to -log(I / I0)",
             )
 

@@ -1,4 +1,4 @@
-"""Ring artefacts: bins of a detector that answer unlike their neighbours leave stripes in the sinogram.
+"""Ring artefacts: bins of a detector that respond unlike their neighbours leave stripes in the sinogram.
 
 Source: N. T. Vo, R. C. Atwood, M. Drakopoulos, "Superior techniques for eliminating ring artifacts in X-ray
 micro-tomography", Optics Express 26(22), 2018, algorithm 3.

@@ -105,7 +105,7 @@ class OperatorPDE(PDE):
             )
         if self.adapts:
             raise InputError(
-                f"points that all functions share cannot follow one residual, got adaptive={self.adaptive}",
+                f"points that all functions share cannot adapt to the residual of one, got adaptive={self.adaptive}",
                 do="leave adaptive at none",
             )
         taken = set(self.inputs) & {*self.outputs, *self.domain.names}
@@ -219,7 +219,7 @@ class OperatorPDE(PDE):
         if given and set(given) != set(self.inputs):
             raise InputError(
                 f"spaces() must return one space for each of {', '.join(self.inputs)}, got {', '.join(given)}",
-                do="name them alike",
+                do="give them the same names",
             )
         for name, condition in self.conditions().items():
             if condition.kind == "integral":

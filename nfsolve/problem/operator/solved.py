@@ -118,13 +118,13 @@ def _unfit(problem: Any) -> str:
     """Say why the equations of a problem cannot be solved in this way."""
     domain = problem.domain
     if not isinstance(domain, Box):
-        return "the domain is no box"
+        return "the domain is not a box"
     if not problem.conditions():
         return "there are no equations"
     if not problem.spaces():
         return "functions are not drawn"
     if not getattr(problem.output_transform(), "broadcasts", True):
-        return "its hard constraint is no ansatz"
+        return "its hard constraint is not an ansatz"
     for name, condition in problem.conditions().items():
         if condition.kind not in ("interior", "face", "paired", "boundary"):
             return f"'{name}' is @{condition.kind}"

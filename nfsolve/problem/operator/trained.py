@@ -109,8 +109,9 @@ class TrainedOperator(nn.Module):
         outside = at.shape[1] != len(low) or ((at < low - 1e-6) | (at > high + 1e-6)).any()
         if len(names) != k or any(map(self.problem.own_sensors, names)) or outside or steps < 1:
             raise InputError(
-                f"a roll-out needs an operator that takes {k} functions to the same functions later, at common sensors "
-                f"among its points, and at least one step; this one reads {', '.join(names)}, and steps is {steps}",
+                f"a roll-out needs an operator that takes {k} functions to the same functions at a later time, at "
+                f"common sensors among its points, and at least one step; this one reads {', '.join(names)}, and "
+                f"steps is {steps}",
                 do="train on pairs of one time and the next, --times next",
             )
         now = torch.as_tensor(start, dtype=torch.float64)

@@ -24,7 +24,7 @@ def cautions(pde: Declaration) -> list[str]:
     found = []
     for out in pde.outputs:
         if out not in hard and not any(out in use.orders for use in used.values()):
-            found.append(f"unknown '{out}' occurs in no residual, so any values of it are a solution")
+            found.append(f"unknown '{out}' does not occur in any residual, so nothing determines it")
     if all(c.kind == "interior" for c in conditions.values()) and not hard and any(u.order for u in used.values()):
         found.append("no initial or boundary condition and no data: the equations alone have many solutions")
         return found + _unmarked(pde)
@@ -34,7 +34,7 @@ def cautions(pde: Declaration) -> list[str]:
             if out not in joined:
                 found.append(
                     f"no @interface names '{out}', which lives on {' and '.join(pde.lives[out])} only: "
-                    "nothing joins it to the parts beside"
+                    "nothing joins it to the parts next to it"
                 )
         elif out not in hard:
             found += _open_sides(pde, out, used)
@@ -120,6 +120,6 @@ def _unmarked(pde: Declaration) -> list[str]:
         wanted = list(inspect.signature(method).parameters)[1:]
         known = [m for text in wanted for m in meanings(text, "face", pde.outputs, pde.names)[:1]]
         if wanted and len(known) == len(wanted) and any(m.startswith(("the unknown", "the derivative")) for m in known):
-            found.append(f"method '{name}' takes {', '.join(wanted)} but has no mark, so it is no condition: "
+            found.append(f"method '{name}' takes {', '.join(wanted)} but has no mark, so it is not a condition: "
                          "mark it @interior, @face(...) or @boundary")  # fmt: skip
     return found

@@ -128,7 +128,7 @@ def _either(lower: Condition, upper: Condition, method: Method) -> Condition:
     raise InputError(
         f"two marks above one method '{method.__name__}', @{upper.kind} and @{lower.kind}, cannot be one condition"
         f"{place_of(method)}",
-        do="write a method for each; only sides (@face) and named parts (@boundary) of the same weight join",
+        do="write a method for each; only @face and named parts of @boundary with the same weight can be combined",
     )
 
 
@@ -435,7 +435,7 @@ def integral(
         'inflow'
     """
     if nodes is not None and (isinstance(nodes, bool) or not isinstance(nodes, Integral) or nodes < 1):
-        raise InputError(f"@integral needs nodes of at least 1, got {nodes!r}", do="choose a positive whole number")
+        raise InputError(f"@integral needs at least one node, got nodes={nodes!r}", do="choose a positive whole number")
     if isinstance(equals, bool) or not isinstance(equals, str | Real):
         raise InputError(
             f"@integral(equals=...) needs a number or the name of an attribute or method, got {equals!r}",

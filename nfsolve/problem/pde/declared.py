@@ -133,7 +133,7 @@ def check_parts(pde: Declaration) -> None:
         for part in parts:
             if part not in known:
                 raise InputError(
-                    f"The unknown '{out}' lives on '{part}', which is no part of {pde.domain!r}{where}",
+                    f"The unknown '{out}' lives on '{part}', which is not a part of {pde.domain!r}{where}",
                     do=f"make the domain a union of named parts, a.named({part!r}) | b.named(...)"
                     + (f"; {nearest(part, known)}" if known else ""),
                 )
@@ -155,7 +155,7 @@ def _check_interface(pde: Declaration, name: str, condition: Condition, known: d
     for part in condition.part:
         if part not in known:
             raise InputError(
-                f"@interface of `{name}` names '{part}', which is no part of {pde.domain!r}{where}",
+                f"@interface of `{name}` names '{part}', which is not a part of {pde.domain!r}{where}",
                 do="make the domain a union of named parts, a.named('a') | b.named('b')"
                 + (f"; {nearest(part, known)}" if known else ""),
             )
@@ -286,7 +286,7 @@ def _refuse_unknown(
         )
     if text == "field":
         raise InputError(
-            f"'field' in `{method}` is no value at a point; a method gets the unknowns and their derivatives{where}",
+            f"'field' in `{method}` is not a value at a point; a method gets the unknowns and their derivatives{where}",
             do=f"name {', '.join(outputs)}, or compare two places with @paired",
         )
     try:
@@ -336,13 +336,14 @@ def _check_laplacian(domain: Domain, text: str, where: str) -> None:
     curved = [name for name in space if name in CURVED or (name == "r" and len(space) > 1)]
     if curved:
         raise InputError(
-            f"'{text}' adds up second derivatives, which is no Laplacian in the coordinates {', '.join(space)}{where}",
+            f"'{text}' adds up second derivatives, which is not the Laplacian in the coordinates "
+            f"{', '.join(space)}{where}",
             do="write the derivatives of these coordinates out",
         )
     if odd and len(odd) < len(space):
         raise InputError(
             f"'{text}' would differentiate along {', '.join(odd)} as along {', '.join(set(space) - set(odd))}{where}",
-            do=f"if {odd[0]} is no direction of space write {odd[0]}=nf.parameter(low, high) in the domain, "
+            do=f"if {odd[0]} is not a direction of space write {odd[0]}=nf.parameter(low, high) in the domain, "
             "or else write the second derivatives out",
         )
 

@@ -242,7 +242,7 @@ class PDE(Problem):
         others = [name for name in stored if not _same(stored[name], now.get(name))]
         if not others:
             return self
-        text = f"the data of {', '.join(others)} in {type(self).__name__} are not those of the run, which are used"
+        text = f"the data of {', '.join(others)} in {type(self).__name__} differ from those of the run, which are used"
         warnings.warn(text, stacklevel=2)
         conditions = self.conditions()
         for name in set(others) & set(conditions):

@@ -181,7 +181,7 @@ class Subject:
         """
         read = inspect.signature(self.field.forward).parameters.values()
         if sum(p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD for p in read) != 1:
-            raise NotApplicable(f"a {type(self.field).__name__} reads more than points")
+            raise NotApplicable(f"a {type(self.field).__name__} takes more than points as input")
         found = _given(self.data) or self._domain()
         width = len(getattr(self.field, "inputs", ())) or found.points.shape[1]
         if found.points.shape[1] != width:

@@ -178,7 +178,7 @@ class Comparison:
         if not math.isfinite(gain):
             return head + "a run failed, no gain can be given."
         if not math.isfinite(error):
-            return head + f"gain {gain:+.3g} on one seed, which says nothing of its spread."
+            return head + f"gain {gain:+.3g} on one seed, which says nothing about its spread."
         if error == 0:
             return head + f"gain {gain:+.3g} on every seed."
         ratio = gain / error

@@ -262,7 +262,7 @@ BAD = [
     (general(sinogram=np.ones((1, 12, 5, 1))), r"shape \(1, 12, 5, 1\), and no axis of it fits 12 angles"),
     (challenge(geom_numDetectorsPost=6), r"shape \(25, 5\), and no axis of it fits 25 angles and 6 detector bins"),
     (general(sinogram=np.zeros((12, 5))), r"largest of 'scan' is 0\. Check that it is not empty"),
-    (general(sinogram=1e30 * general()["sinogram"]), r"of order one, and the largest .* is 1.14e\+31\. Scale them"),
+    (general(sinogram=1e30 * general()["sinogram"]), r"of order one, but the largest .* is 1.14e\+31\. Scale them"),
     (general(sinogram=-general()["sinogram"]), r"are negative on average .* Change their sign"),
     (
         general(angles_deg=np.linspace(0, 3, 12)),

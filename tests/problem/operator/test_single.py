@@ -102,7 +102,7 @@ def test_what_cannot_be_refined_is_said(tmp_path):
     with pytest.raises(InputError, match="must be a callable of its coordinates.*got Tensor"):
         single(operator, {"f": torch.ones(12), "k": 0.01})
     with pytest.raises(
-        InputError, match="a roll-out needs an operator that takes 1 functions to the same functions later"
+        InputError, match="a roll-out needs an operator that takes 1 functions to the same functions at a later time"
     ):
         operator.roll_out(torch.ones(12), 3)
     x = np.linspace(0, 1, 9)

@@ -214,7 +214,7 @@ def of_the_field(self, u, field):
         (normal, "is the normal, which exists only on faces"),
         (pair, "compares two places, which only @paired does"),
         (data, "is a measured value, which exists only for @measured"),
-        (of_the_field, "'field' in .* is no value at a point"),
+        (of_the_field, "'field' in .* is not a value at a point"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
@@ -377,8 +377,8 @@ def laplacian(self, lap_u):
     [
         (Box(x=(0, 1), k=(1, 3)), r"along k as along x.*k=nf.parameter"),
         (Box(s=(0, 1), x=(0, 1)), r"along s as along x.*s=nf.parameter"),
-        (Box(r=(0, 1), theta=(0, 1)), "no Laplacian in the coordinates r, theta"),
-        (Box(x=(0, 1), phi=(0, 1)), "no Laplacian in the coordinates x, phi"),
+        (Box(r=(0, 1), theta=(0, 1)), "not the Laplacian in the coordinates r, theta"),
+        (Box(x=(0, 1), phi=(0, 1)), "not the Laplacian in the coordinates x, phi"),
     ],
 )
 def test_a_laplacian_along_what_may_be_no_space_is_refused(domain, message):
@@ -587,7 +587,7 @@ def test_a_class_inside_a_module_of_the_library_is_a_users_class():
     assert "no initial or boundary condition" not in str(lonely().cautions())  # of first order nowhere
     slope = make(names="u v", balance=interior(free))
     slope.__module__ = "nfsolve.problem.pde.window"
-    assert any("unknown 'v' occurs in no residual" in text for text in slope().cautions())
+    assert any("unknown 'v' does not occur in any residual" in text for text in slope().cautions())
 
 
 @pytest.mark.parametrize(

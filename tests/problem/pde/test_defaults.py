@@ -20,7 +20,7 @@ class Plain(nf.PDE):
 
 
 def test_a_default_in_a_class_without_dataclass_is_refused():
-    with pytest.raises(InputError, match="`Plain` sets n_points, adaptive but is no dataclass.*[Ww]rite @dataclass"):
+    with pytest.raises(InputError, match="`Plain` sets n_points, adaptive but is not a dataclass.*[Ww]rite @dataclass"):
         Plain()
 
 

@@ -149,7 +149,9 @@ def test_data_stay_with_the_run_to_the_last_bit(tmp_path):
     assert found.conditions()["gap"] == problem.conditions()["gap"]  # the same: nothing is replaced
 
     other = type(problem_of(SOURCES["arrays"]() | {"u": flat(U) + 1}, POINTS[:2]))
-    with pytest.warns(UserWarning, match="the data of decay, gap in Probed are not those of the run, which are used"):
+    with pytest.warns(
+        UserWarning, match="the data of decay, gap in Probed differ from those of the run, which are used"
+    ):
         kept = nf.reopen(tmp_path / "whole", problem=other)
     assert np.array_equal(kept.data["measured"]["gap"].columns["u_data"][:, 0], flat(U))
     assert np.array_equal(kept.data["measured"]["decay"].points, POINTS)

@@ -336,7 +336,7 @@ def test_rays_are_weighed_by_counts_and_by_what_pixels_cannot_fit():
 @pytest.mark.parametrize("scale", [0.0, 1e30, 1e-30])
 def test_line_integrals_of_no_size_that_can_be_are_worded(scale):
     scan = projected(ParallelBeam.half_turn(8, 32), 32)
-    with pytest.raises(ValueError, match="line integrals are of order one, and the largest of 'head' is"):
+    with pytest.raises(ValueError, match="line integrals are of order one, but the largest of 'head' is"):
         replace(scan, sinogram=scale * scan.sinogram)
 
 

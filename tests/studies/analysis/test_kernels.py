@@ -99,7 +99,7 @@ def test_samples_are_thinned_evenly_or_at_random():
 def test_operators_are_not_looked_at_as_fields():
     problem = Antiderivative()
     subject = Subject.of_field(problem, problem.recipe().field.func.for_problem(problem, width=4, depth=1, latent=3))
-    with pytest.raises(NotApplicable, match="a DeepONet reads more than points"):
+    with pytest.raises(NotApplicable, match="a DeepONet takes more than points as input"):
         ntk.analyse(subject)
 
 

@@ -112,7 +112,7 @@ def test_numbers_are_values_too():
         (Poisson(), {"a": {"optimizer": "adan"}}, {}, "unknown optimizer 'adan': did you mean 'adam'"),
         (Poisson(), {"a": {"field": "mpl"}}, {}, "unknown field 'mpl': did you mean 'mlp'"),
         (Poisson(), {"a": {"field": MLP.for_problem(Poisson())}}, {}, "builds a field of its own, got one that is"),
-        (Poisson(), {"a": {"lr": 0.1}}, {}, "method 'a': lr belongs to an optimizer, got lr=0.1 alone"),
+        (Poisson(), {"a": {"lr": 0.1}}, {}, "method 'a': lr is an option of an optimizer, got lr=0.1 without one"),
         (Poisson(), {"a": {"seed": 3}}, {}, "all methods share seed=, got one for method 'a'"),
         (Poisson(), {"a": {"stages": Poisson().recipe().stages, "schedule": "cosine"}}, {}, "got schedule= as well"),
         (Poisson(), {"a": {}}, {"tune_with": "--x 1"}, "options of the command line.*Give tune_on="),
@@ -313,7 +313,7 @@ def test_the_rival_is_the_best_one_of_the_table():
     found = comparison({"a": [1.0], "b": [0.5], "c": [0.7]}, tuning={"a": 0.1, "b": 0.2, "c": 0.3})
     claims = found.claims()
     assert "optimizer c (c: 0.7) against the best without it (b: 0.5)" in claims[2]
-    assert "one seed, which says nothing of its spread" in claims[2]
+    assert "one seed, which says nothing about its spread" in claims[2]
 
 
 def test_a_failed_run_is_said():
