@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import json
 import math
 import re
 import shlex
@@ -19,9 +20,11 @@ from scipy.io import wavfile
 import nfsolve as nf
 from nfsolve.cli import run_cli
 from nfsolve.cli.log import take_log
+from nfsolve.data.photos import write_transforms
 from nfsolve.options.request import read_request
 from nfsolve.problem.registry import find
 from nfsolve.studies.comparison.jobs import Workers
+from problems.nerf.scene import NeRFScene
 from problems.pde.burgers import Burgers
 
 ROOT = Path(__file__).parent.parent
@@ -132,6 +135,61 @@ def test_commands_are_understood(command, place, monkeypatch):
         return
     request = read_request(find(what), words, "nfsolve run")
     assert request.options["run"]
+
+
+SHORT = ["--steps", "2", "--device", "cpu"]
+CASES_OF_SCANS = {"--axes": "stack", "--air": "air", "--limited": "arc"}  # options that need more than a plain sinogram
+
+
+def trained(command: str) -> list[str]:
+    """Return the words of a command with files of the test in the places of a user's, and with little training."""
+    words = shlex.split(command)[2:]
+    scan = next((CASES_OF_SCANS[word] for word in words if word in CASES_OF_SCANS), "scan")
+    files = {
+        "--pairs": "mine.npz", "--audio": "mine.wav", "--mesh": "bunny.obj", "--coastlines": "coast.geojson",
+        "--data": "scene" if words[0] == "nerf" else f"{scan}.npz",
+    }  # fmt: skip
+    for option, file in files.items():
+        if option in words and words[words.index(option) + 1].partition(".")[0] in ("FILE", "FOLDER", "scan", "bunny"):
+            words[words.index(option) + 1] = file
+    by_trials = words[0] in ("klein_gordon", "my_burgers.py", "my_problem.py") or "auto" in words
+    words += ["--time-limit", "4", "--device", "cpu"] if by_trials else SHORT
+    words += ["--pairs", "mine.npz"] if words[0] == "deeponet_pairs" and "--pairs" not in words else []
+    return words + ["--frames", "0", "--mesh", "0"] * (words[0].startswith("nerf") and words[0] != "nerf_absorption")
+
+
+@pytest.fixture(scope="module")
+def files(place):
+    """Add what only commands that train need: scans, a mesh, photographs, lines of a map."""
+    trimesh = pytest.importorskip("trimesh")
+    angles, bins = np.linspace(0, 180, 24, endpoint=False), np.linspace(-1, 1, 48)
+    chords = 2 * np.sqrt(np.clip(0.2 - (bins - 0.2 * np.cos(np.radians(angles))[:, None]) ** 2, 0, None))
+    known = {"angles_deg": angles, "geometry": "parallel", "spacing": 2 / 47}
+    np.savez(place / "scan.npz", sinogram=chords, **known)
+    np.savez(place / "stack.npz", sinogram=np.stack([chords] * 4, 1), **known)
+    wide = np.pad(chords, ((0, 0), (24, 24)))
+    np.savez(place / "air.npz", counts=np.round(1e4 * np.exp(-wide)), flat=1e4, **known)
+    np.savez(place / "arc.npz", sinogram=0.036 * chords, limited_angles_deg=angles[:12], **known)
+    trimesh.creation.icosphere(2, 0.7).export(place / "bunny.obj")
+    lines = {"type": "LineString", "coordinates": [[-10, 0], [20, 30], [50, -20]]}
+    (place / "coast.geojson").write_text(json.dumps(lines))
+    write_transforms(place / "scene", NeRFScene(size=12, views=9).load_split("train"))
+    return place
+
+
+@pytest.mark.slow  # minutes in all: every problem is loaded at its full size
+@pytest.mark.filterwarnings("ignore::UserWarning")  # after two steps there is much to warn of
+@pytest.mark.parametrize("command", [c for c in RUNS if "--help" not in c])
+def test_commands_that_train_do_so(command, files, monkeypatch, tmp_path):
+    for file in files.iterdir():
+        (tmp_path / file.name).symlink_to(file)
+    monkeypatch.chdir(tmp_path)
+    for module in ("my_problem", "my_burgers", "my_blur"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    if "wandb" in command or "tensorboard" in command:
+        pytest.importorskip("wandb" if "wandb" in command else "tensorboard")
+    assert run_cli(["run", *trained(command), "--out", "out"]) == 0
+    assert (tmp_path / "out" / "metrics.json").is_file()
 
 
 @pytest.mark.parametrize("command", READS)

@@ -125,6 +125,8 @@ def _unknown(solution: Solution, i: int, shown: list[View], values: list[Tensor]
         view = replace(view, label="")  # it is the same wherever the others are
         like = solution.data["like"]
         shown, values = [view], [in_pieces(solution.field, view.points.to(like)).cpu()]
+    elif {problem.domain.index(c) for c in along} <= set(shown[0].axes):  # as a coefficient at several times
+        shown, values = [replace(shown[0], label="")], values[:1]
     for view, found in zip(shown, values, strict=True):
         u = view.arrange(found[:, i])
         v = None if view.reference is None else view.arrange(view.reference[:, i])

@@ -345,3 +345,22 @@ def test_an_unknown_of_one_coordinate_is_drawn_along_it_without_a_place_of_the_o
     assert "s" in titles
     [error] = [title for title in titles if title.startswith("|s - reference|")]
     assert error.startswith("|s - reference|\nrelative L2 error")
+
+
+def test_a_coefficient_that_does_not_depend_on_time_is_drawn_once():
+    class Varied(PDE):
+        domain = Box(t=(0, 1), x=(0, 1), y=(0, 1))
+        unknowns = "u k(x, y)"
+
+        @interior
+        def heat(self, u_t, lap_u, k):
+            return u_t - k * lap_u
+
+        def exact(self, t, x, y):
+            return t * x, 1 + x
+
+    solution = nf.solve(Varied(n_points=20), steps=1, report=None)
+    titles = [axes.get_title() for axes in solution.plot().axes]
+    assert sum(title.startswith("u, t = ") for title in titles) == 3
+    assert titles.count("k") == titles.count("reference k") == 1
+    assert not any(title.startswith(("k, t", "reference k, t")) for title in titles)
