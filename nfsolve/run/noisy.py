@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from nfsolve._core.errors import InputError, unknown
-from nfsolve.linalg.propagation import Propagation, weak_directions
+from nfsolve.linalg.propagation import Propagation, Rows, weak_directions
 from nfsolve.problem import Objective
 
 MAX_BYTES = 4e9
@@ -89,6 +89,16 @@ class NoisyRows:
     def uncertain(self) -> Tensor:
         """The measured rows, and after them those of a prior ``(n, P)``."""
         return torch.cat([self.jacobian[self.noisy], self.jacobian[self.prior]])
+
+    def reduced(self) -> Rows:
+        """Return the rows by their triangles; each measured column is a group, and so are the rows of a prior."""
+        measured = int(self.noisy.sum())
+        prior = [slice(measured, measured + int(self.prior.sum()))] if bool(self.prior.any()) else []
+        return Rows(self.exact, self.uncertain, [*self.columns(), *prior])
+
+    def columns(self) -> list[slice]:
+        """Return the places of all measured columns among the noisy rows."""
+        return [column for columns in self.groups().values() for column in columns]
 
     def widths(self, known: Tensor, typical: float) -> Tensor:
         """Return the deviations of the uncertain rows ``(n,)``: a prior's follow from its weight."""
@@ -173,7 +183,7 @@ def prior_deviations(objective: Objective, prior: float) -> Tensor:
     return torch.cat(parts)
 
 
-def prior_factor(rows: NoisyRows, sizes: Tensor, noise: float, scalars: int) -> float:
+def prior_factor(rows: Rows, sizes: Tensor, noise: float, scalars: int) -> float:
     """Return the prior deviation of the field's weights, in units of their size, that the evidence asks for.
 
     With f directions that the equations leave free, of which the data determine g, the weights move by |w|^2 = f along
@@ -190,9 +200,7 @@ def prior_factor(rows: NoisyRows, sizes: Tensor, noise: float, scalars: int) -> 
     Returns:
         A factor, at least 1.
     """
-    scaled = rows.jacobian * sizes
-    exact = scaled[~(rows.noisy | rows.prior)]
-    squares = [torch.linalg.eigvalsh(part.T @ part).clamp_min(0) for part in (exact, scaled)]
+    squares = [_squares(part * sizes) for part in (rows.exact, rows.all)]
     factor = 1.0
     for _ in range(ROUNDS):
         least = (noise / factor) ** 2
@@ -202,6 +210,12 @@ def prior_factor(rows: NoisyRows, sizes: Tensor, noise: float, scalars: int) -> 
         if abs(factor - before) < SETTLED * before:
             break
     return factor
+
+
+def _squares(rows: Tensor) -> Tensor:
+    """Return the squared singular values of rows, but those that are 0 for want of rows."""
+    few = rows @ rows.T if len(rows) < rows.shape[1] else rows.T @ rows
+    return torch.linalg.eigvalsh(few).clamp_min(0)
 
 
 def scalars(objective: Objective, root: Tensor) -> Tensor:
@@ -246,7 +260,7 @@ def not_converged(objective: Objective, solved: Propagation, rows: NoisyRows, ro
     step = solved.solve(rows.jacobian.T @ rows.residual)
     return [
         f"the run has not converged: one more step would move {what} by {share:.1f} standard errors, so train longer"
-        for what, share in _moved(objective, rows, root, step).items()
+        for what, share in _moved(objective, rows, solved, root, step).items()
         if share > UNCONVERGED
     ]
 
@@ -262,26 +276,25 @@ def violated(objective: Objective, solved: Propagation, rows: NoisyRows, root: T
         f"the equations do not hold well enough: with {LIGHTER:g} times their weight {what} would move by about "
         f"{share:.1f} standard errors, a bias that the intervals do not include; give the field more parameters or "
         "steps, or the measurements less weight"
-        for what, share in _moved(objective, rows, root, step).items()
+        for what, share in _moved(objective, rows, solved, root, step).items()
         if share > BIASED
     ]
 
 
-def _moved(objective: Objective, rows: NoisyRows, root: Tensor, step: Tensor) -> dict[str, float]:
+def _moved(objective: Objective, rows: NoisyRows, solved: Propagation, root: Tensor, step: Tensor) -> dict[str, float]:
     """Return by how many standard errors a step moves the field where it was measured, and the scalars."""
-    measured = rows.jacobian[rows.noisy]
-    moved = {"the field where it was measured": (measured @ step).norm() / (measured @ root).norm()}
+    share = solved.rows.length(step[:, None], rows.columns()) / solved.rows.length(root, rows.columns())
+    moved = {"the field where it was measured": share}
     shifts, spread = scalars(objective, step[:, None])[:, 0].abs(), scalars(objective, root).norm(dim=1)
     moved |= {f"'{name}'": s / e for name, s, e in zip(objective.unknown_values(), shifts, spread, strict=True)}
     return {what: float(share) for what, share in moved.items()}
 
 
-def lightly_weighed(objective: Objective, rows: NoisyRows, pull: Tensor, widths: Tensor, spread: Tensor) -> list[str]:
+def lightly_weighed(objective: Objective, rows: Rows, pull: Tensor, widths: Tensor, spread: Tensor) -> list[str]:
     """Say where equations weigh so little against the measurements that intervals are wider than they need be."""
-    exact = rows.exact
-    if not len(exact) or not len(spread):
+    if not len(rows.exact) or not len(spread):
         return []
-    lighter = Propagation(math.sqrt(LIGHTER) * exact, rows.uncertain, pull)
+    lighter = Propagation(rows, pull, math.sqrt(LIGHTER))
     ratio = spread / scalars(objective, lighter.root(widths, 0.0)).norm(dim=1)
     worst = int(ratio.argmax())
     if not ratio[worst] > GAIN:

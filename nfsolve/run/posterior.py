@@ -16,6 +16,7 @@ import copy
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -138,10 +139,21 @@ class Posterior:
         found = Estimate(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
         return found if isinstance(points, Tensor) else Estimate(*(part.cpu().numpy() for part in found))
 
+    @cached_property
+    def _uncoupled(self) -> frozenset[str] | None:
+        """That the field does not couple its points, where residuals point by point have shown it; None to look."""
+        objective = self._objective
+        return frozenset() if objective.problem.pointwise and not objective.coupled else None
+
+    @cached_property
+    def _before_transform(self) -> tuple[nn.Module, Any]:
+        """A copy of the field that gives raw outputs, and its output transform."""
+        return without_output_transform(self._objective.system.field)
+
     def _band_at(self, points: Tensor, chosen: slice, evaluate: Any, level: float | None) -> Estimate:
         """Return the band of some outputs of the field, or of a function of it, at points."""
         net = self._objective.system.field
-        raw, transform = without_output_transform(net) if evaluate is None else (net, None)
+        raw, transform = self._before_transform if evaluate is None else (net, None)
         if transform is None or isinstance(transform, nn.Module):  # which may have parameters of its own
             value, error = self._propagated(net, evaluate or (lambda net, part: net(part)[:, chosen]), points)
             return self._estimate(value, error, level)
@@ -259,7 +271,22 @@ class Posterior:
         if grid is None:
             raise InputError(f"to look at {of} needs points, and the domain has no grid", do="give at=")
         points = self._points(grid)
-        band = self.band(points, of)
+        return self._weak_part(of, points, self.band(points, of))
+
+    def weak_parts(self) -> list[str]:
+        """Say where the data do not determine the unknowns, for each of them that has such a part."""
+        problem = self._objective.problem
+        grid = _coarse(problem, self._objective.data) if isinstance(problem, PDE | Measurement) else None
+        if grid is None:
+            return []
+        points = self._points(grid)
+        band = self.band(points)
+        outputs = getattr(problem, "outputs", None) or problem.unknowns.split()
+        parts = [(name, Estimate(*(part[:, i : i + 1] for part in band))) for i, name in enumerate(outputs)]
+        return [text for name, part in parts if (text := self._weak_part(name, points, part))]
+
+    def _weak_part(self, of: str, points: Tensor, band: Estimate) -> str:
+        """Say where the standard error in a band is above the size of its values; nothing where it is not."""
         weak = (band.standard_error > band.value.square().mean().sqrt()).any(1)
         if not bool(weak.any()):
             return ""
@@ -347,7 +374,7 @@ class Posterior:
             net: The field, default the trained one; another has parameters in the same order.
         """
         net = self._objective.system.field if net is None else net
-        rows = jacobian_at(evaluate, points, net)
+        rows = jacobian_at(evaluate, points, net, self._uncoupled)
         return rows @ self.root[: rows.shape[1]]
 
 
@@ -417,10 +444,11 @@ def posterior_of(
             "cannot be estimated",
             do="give them a positive weight, and noise=, its standard deviation, if they are exact",
         )
+    reduced = rows.reduced()
     if prior is None:
-        prior = prior_factor(rows, prior_deviations(objective, 1.0), typical, len(objective.unknown_values()))
+        prior = prior_factor(reduced, prior_deviations(objective, 1.0), typical, len(objective.unknown_values()))
     pull = typical / prior_deviations(objective, prior)
-    solved = Propagation(rows.exact, rows.uncertain, pull)
+    solved = Propagation(reduced, pull)
     freedom = math.inf
     if known is None:
         known, freedom = rows.estimated(solved)
@@ -428,8 +456,7 @@ def posterior_of(
     tangent = solved.root(widths, typical)
 
     def of_jacobian(jacobian: Tensor) -> Tensor:
-        other = replace(rows, jacobian=jacobian)
-        return Propagation(other.exact, other.uncertain, pull).root(widths, typical)
+        return Propagation(replace(rows, jacobian=jacobian).reduced(), pull).root(widths, typical)
 
     root, bent = over_their_width(objective, tangent, jacobian_at, of_jacobian)
     made = scalars(objective, root)
@@ -451,16 +478,16 @@ def posterior_of(
         found.warnings += not_converged(objective, solved, rows, tangent)
     if not found.warnings:
         found.warnings += violated(objective, solved, rows, tangent)
-        found.warnings += lightly_weighed(objective, rows, pull, widths, spread)
-    if isinstance(objective.problem, PDE | Measurement) and _coarse(objective.problem, objective.data) is not None:
-        outputs = getattr(objective.problem, "outputs", None) or objective.problem.unknowns.split()
-        found.warnings += [text for name in outputs if (text := found.not_determined(name))]
+        found.warnings += lightly_weighed(objective, reduced, pull, widths, spread)
+    found.warnings += found.weak_parts()
     return found
 
 
-def jacobian_at(evaluate: Callable[[Any, Tensor], Tensor], points: Tensor, net: nn.Module) -> Tensor:
+def jacobian_at(
+    evaluate: Callable[[Any, Tensor], Tensor], points: Tensor, net: nn.Module, coupled: frozenset[str] | None = None
+) -> Tensor:
     """Return the Jacobian of a function of a field at points, by the parameters of the field ``(n k, p)``."""
-    objective = Objective(_At(evaluate), net, {"values": {"points": points}}, generator(0, "band"))
+    objective = Objective(_At(evaluate), net, {"values": {"points": points}}, generator(0, "band"), coupled=coupled)
     scaled, rows = objective.jacobian(objective.theta())
     return math.sqrt(len(scaled)) * rows
 
