@@ -14,6 +14,7 @@ wait for PyTorch to list problems or to show its help.
 """
 
 import pkgutil
+import sys
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -70,13 +71,20 @@ def __getattr__(name: str) -> Any:
 def main(problem: "type[Problem]", arguments: list[str] | None = None) -> Any:
     """Run a problem from the command line: the last line of a problem file.
 
+    It does nothing where the file is imported, as by ``nfsolve run FILE.py``, even if the line is not under
+    ``if __name__ == "__main__":``.
+
     Args:
         problem: The class of the problem.
         arguments: Command-line arguments; None takes the program's own.
 
     Raises:
-        SystemExit: Always, with the exit code.
+        SystemExit: Always where it acts, with the exit code.
     """
+    caller = sys._getframe(1)
+    imported = caller.f_code.co_name == "<module>" and caller.f_globals.get("__name__") != "__main__"
+    if imported and arguments is None:
+        return
     from nfsolve.cli import run_problem  # the command line's library stays out of `import nfsolve`
 
     raise SystemExit(run_problem(problem, arguments))

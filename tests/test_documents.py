@@ -270,6 +270,13 @@ def test_a_new_pde_runs_as_a_file(tmp_path):
     assert nf.reopen(tmp_path / "two").steps == 2
 
 
+def test_a_file_whose_last_line_is_main_without_a_guard_runs_too(tmp_path):
+    head, _, _ = first_block().partition('if __name__ == "__main__":')
+    (tmp_path / "bare.py").write_text(f"{head}main(Burgers)\n")
+    assert run_cli(["run", str(tmp_path / "bare.py"), "--steps", "1", "--out", str(tmp_path / "run")]) == 0
+    assert nf.reopen(tmp_path / "run").steps == 1
+
+
 def test_a_command_is_recorded_as_it_was_given(tmp_path):
     out = tmp_path / "run"
     words = "run burgers --nu 0.02 --field.activation sine --field.init ws --field.init.alpha 1.5 --optimizer esgd"

@@ -119,6 +119,14 @@ class Problem(ABC):
                         f"this method has been renamed{place_of(own)}",
                         do=f"write def {now}, and use the new name in calls of super()",
                     )
+            methods = vars(cls).items() if cls.__module__.startswith("nfsolve.") else ()
+            hidden = [name for name, own in methods if inspect.isfunction(own) and not callable(getattr(self, name))]
+            if hidden:
+                raise InputError(
+                    f"'{hidden[0]}' of {type(self).__name__} has the name of a method of every {cls.__name__}"
+                    f"{place_of(type(self))}",
+                    do="choose another name for it",
+                )
             if "redraw_every" in vars(cls):
                 raise InputError(f"`redraw_every` of {cls.__name__} is never read", do="write resample_every")
 

@@ -643,3 +643,15 @@ def test_measured_data_may_depend_on_the_parameters():
 
     data = Probed(shift=3.0).load("cpu", torch.float64)
     assert data["measured"]["gap"].columns["u_data"].flatten().tolist() == [3.0, 2.0]
+
+
+@pytest.mark.parametrize("typed", [True, False])
+def test_a_parameter_with_the_name_of_a_method_is_refused(typed):
+    body = {"load": 10.0} | ({"__annotations__": {"load": float}} if typed else {})
+    beam = dataclass(type("Beam", (PDE,), {"domain": Box(x=(0, 1)), "unknowns": "w", "a": interior(value_of_w)} | body))
+    with pytest.raises(InputError, match="'load' of Beam has the name of a method of every PDE"):
+        nf.solve(beam(), report=None)
+
+
+def value_of_w(self, w):
+    return w
