@@ -40,17 +40,20 @@ class Case:
 LABELS, FAST = ("--no-physics", "--data"), ("--compile",)
 PLAIN = ("--field", "deeponet", "--field.latent", "128", "--steps", "14000")  # more seconds than the default
 SOLVED = ("--steps", "2")  # the start alone: two steps of a network of its size change nothing
+TRACED = ("--no-physics", "--data", "--solved", "6000", "--n-points", "256", "--steps", "14000")
 FRONTS = ("--nu", "0.001", "--field.features", "32")
 CASES = {
     "antiderivative": Case("deeponet_antiderivative", (), 1e-3, "2.5e-3"),
     "antiderivative_labels": Case("deeponet_antiderivative", LABELS, 1e-4, "5.0e-3"),
     "antiderivative_solved": Case("deeponet_antiderivative", ("--solved", "500", *SOLVED), 1e-6, "2.5e-3"),
     "diffusion_reaction_solved": Case("deeponet_diffusion_reaction", ("--solved", "300", *SOLVED), 1e-4, "5.33e-3"),
-    "burgers_solved": Case("deeponet_burgers", ("--solved", "400", *SOLVED), 1e-3, "1.42e-2"),
+    "burgers_solved": Case("deeponet_burgers", ("--solved", "500", *SOLVED), 1e-3, "1.42e-2"),
+    "burgers_001_solved": Case("deeponet_burgers", ("--nu", "0.001", "--solved", "1500", *SOLVED), 5e-3, "3.49e-2"),
     "diffusion_reaction": Case("deeponet_diffusion_reaction", (), 2e-3, "5.33e-3"),
     "diffusion_reaction_labels": Case("deeponet_diffusion_reaction", LABELS, 0, "9.71e-3"),
     "advection": Case("deeponet_advection", FAST, 5e-3, "2.39e-2, 9.50e-3"),
     "advection_deeponet": Case("deeponet_advection", PLAIN, 0, "2.39e-2"),
+    "advection_solved": Case("deeponet_advection", TRACED, 2e-3, "2.39e-2, 9.50e-3"),
     "burgers": Case("deeponet_burgers", FAST, 5e-3, "1.42e-2"),
     "burgers_001": Case("deeponet_burgers", (*FRONTS, *FAST), 2e-2, "3.49e-2"),
     "darcy": Case("deeponet_darcy", (), 2e-2, "2.32e-2 (POD), 2.41e-2 (FNO)", drawn=False),

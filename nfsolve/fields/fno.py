@@ -26,6 +26,7 @@ from nfsolve.fields.interpolation import Interpolation
 from nfsolve.fields.kernel import Kernel
 from nfsolve.fields.layers import Dense, Layers
 from nfsolve.fields.operators import Operator, joined
+from nfsolve.fields.phase import frame_of
 from nfsolve.fields.start import Start, nearest
 
 Gelu = GELU()
@@ -184,8 +185,10 @@ class FNO(Operator):
                 )
             options = problem.layout() | options
         if "start" not in options and hasattr(problem, "on_layout"):
-            labels = problem.on_layout(tuple(options["grid"]))
-            options["start"] = None if labels is None else nearest(*labels)
+            labels, grid = problem.on_layout(tuple(options["grid"])), tuple(options["grid"])
+            laid = options["shapes"], options.get("closed", ()), grid, len(problem.outputs)
+            frame = frame_of(problem.domain.periodic, *laid)
+            options["start"] = None if labels is None else nearest(*labels, frame=frame)
         return super().for_problem(problem, **options)
 
     def on(self, domain: Domain, grid: tuple[int, ...], shapes: tuple[tuple[int, ...], ...]) -> "FNO":

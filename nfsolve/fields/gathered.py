@@ -16,6 +16,7 @@ from nfsolve.fields.deeponet import DeepONet
 from nfsolve.fields.field import Domain
 from nfsolve.fields.kernel import KERNELS
 from nfsolve.fields.operators import Functions
+from nfsolve.fields.places import checked_dims, counted, own_dims
 from nfsolve.fields.start import Start, nearest
 
 LENGTHS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)  # in units of the half-interval
@@ -67,18 +68,17 @@ class GatheredDeepONet(DeepONet):
         **options: Any,
     ):
         rows = tuple(sensors) if isinstance(sensors, tuple | list) else (sensors,)
-        dims = tuple(dims) or (0,) * len(rows)
+        dims = checked_dims(dims, rows)
         counts = tuple(counts) or tuple(COUNTS.get(d, 6) ** d if d else 0 for d in dims)
-        if not len(dims) == len(counts) == len(rows) or any(d and m % (1 + d) for d, m in zip(dims, rows, strict=True)):
+        if len(counts) != len(rows):
             raise InputError(
-                f"dims and counts must have an entry for each of {len(rows)} input functions, and rows of value and "
-                f"place a multiple of 1 + dims columns, got dims={dims}, counts={counts}, sensors={rows}",
-                do="write value and place of one sensor after the other",
+                f"counts must have an entry for each of {len(rows)} input functions, got {counts}",
+                do="give the number of common places of each, 0 where sensors are common already",
             )
         common = tuple(c if d else m for d, c, m in zip(dims, counts, rows, strict=True))
         super().__init__(domain, outputs, common, **options)
         self.config |= {"sensors": rows, "dims": dims, "counts": counts}
-        self.common, self.sensors, self.dims = self.sensors, rows, dims
+        self.sensors, self.dims = rows, dims
         for i, (d, count) in enumerate(zip(dims, counts, strict=True)):
             found = (gathers[i] if i < len(gathers) else None) or Gather(_lattice(d, count), 0, 0.4, 1e-6, math.nan)
             settings = torch.tensor([float(found.kernel), found.length, found.damping, found.error])
@@ -115,11 +115,7 @@ class GatheredDeepONet(DeepONet):
                 ``on_sensors`` gives training functions as they are read, with labels to start from, or None.
             **options: Arguments of the constructor.
         """
-        names = tuple(problem.inputs)
-        own = [getattr(problem, "own_sensors", lambda _: False)(name) for name in names]
-        options.setdefault(
-            "dims", tuple(problem.sensor_points(n).shape[1] if o else 0 for n, o in zip(names, own, strict=True))
-        )
+        options.setdefault("dims", own_dims(problem))
         given = problem.on_sensors() if hasattr(problem, "on_sensors") else None
         if given is None:
             return super().for_problem(problem, **options)
@@ -134,27 +130,15 @@ class GatheredDeepONet(DeepONet):
 
     def sensor_values(self, functions: Functions) -> tuple[Tensor, ...]:
         """Bring functions to common places; rows with places may have any number of them."""
-        given = (functions,) if isinstance(functions, Tensor) else tuple(functions)
-        if len(given) != len(self.dims):
-            return super().sensor_values(given)
+        rows = self.checked(functions, counted(functions, self.sensors, self.dims))
         found = []
-        for i, (f, d) in enumerate(zip(given, self.dims, strict=True)):
-            if not d:
-                found.append(f)
-                continue
-            if f.ndim != 2 or f.shape[1] % (1 + d):
-                raise InputError(
-                    f"rows of value and place must have a multiple of {1 + d} columns, got {tuple(f.shape)}",
-                    do="write value and place of one sensor after the other",
-                )
-            number, length, damping, error = self.get_buffer(f"gather_{i}").tolist()
-            how = Gather(self.get_buffer(f"gather_at_{i}"), int(number), length, damping, error)
-            found.append(gathered(how, f).to(f))
-        self.sensors = self.common
-        try:
-            return super().sensor_values(tuple(found))
-        finally:
-            self.sensors = tuple(self.config["sensors"])
+        for i, (f, d) in enumerate(zip(rows, self.dims, strict=True)):
+            if d:
+                number, length, damping, error = self.get_buffer(f"gather_{i}").tolist()
+                how = Gather(self.get_buffer(f"gather_at_{i}"), int(number), length, damping, error)
+                f = gathered(how, f).to(f)
+            found.append(f)
+        return tuple(found)
 
 
 def _lattice(d: int, count: int, low: Tensor | None = None, high: Tensor | None = None) -> Tensor:

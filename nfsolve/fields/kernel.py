@@ -13,6 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from nfsolve.fields.phase import Frame
+
 LENGTHS = (1.0, 3.0, 10.0)  # in units of the median distance of two functions
 DAMPINGS = tuple(10.0**-k for k in (12, 10, 8, 6, 4, 2))  # relative to the number of functions
 SOME = 400  # functions by which the kernel is chosen
@@ -63,6 +65,7 @@ class Kernel(NamedTuple):
         error: What is missed in functions that are left out, the mean over functions of its root mean square, in units
             of the deviation of y.
         size: The same in units of y.
+        frame: Along what functions are moved before the regression sees them, and its answers back; see `phase`.
     """
 
     name: str
@@ -75,6 +78,7 @@ class Kernel(NamedTuple):
     damping: float
     error: float
     size: float
+    frame: Frame = ()
 
 
 def answers(name: str, at: Tensor, known: Tensor) -> Tensor:

@@ -211,13 +211,17 @@ class Operator(Field):
 
     def sensor_values(self, functions: Functions) -> tuple[Tensor, ...]:
         """Check sensor values and cast them to the type of the parameters."""
+        return self.checked(functions, self.sensors)
+
+    def checked(self, functions: Functions, counts: Sequence[int]) -> tuple[Tensor, ...]:
+        """Check that input functions have so many columns each, and cast them to the type of the parameters."""
         functions = (functions,) if isinstance(functions, Tensor) else tuple(functions)
-        if len(functions) != len(self.sensors):
+        if len(functions) != len(counts):
             raise InputError(
-                f"The field was built for {len(self.sensors)} input functions, got {len(functions)}",
+                f"The field was built for {len(counts)} input functions, got {len(functions)}",
                 do="give one tensor of sensor values for each of sensors=",
             )
-        for f, sensors in zip(functions, self.sensors, strict=True):
+        for f, sensors in zip(functions, counts, strict=True):
             if f.ndim < 2 or f.shape[-1] != sensors:
                 raise InputError(
                     f"Sensor values must have shape (n, {sensors}), one row for each function, got {tuple(f.shape)}",

@@ -18,6 +18,7 @@ from nfsolve.fields.field import Domain
 from nfsolve.fields.layers import Layers
 from nfsolve.fields.network import Network
 from nfsolve.fields.operators import Functions, Operator
+from nfsolve.fields.places import checked_dims, counted, own_dims
 
 Gelu = GELU()
 LARGEST = 30.0  # score of a slice
@@ -62,12 +63,11 @@ class ScatteredOperator(Operator, Network):
         own = {"dims": tuple(dims), "slices": slices, "width": width, "depth": depth, "activation": activation}
         super().__init__(domain, outputs, sensors, **own, **options)
         like, c, k = self.coordinates.matrix, self.config, len(self.outputs)
-        self.dims = tuple(dims) or (0,) * len(self.sensors)
-        plain = not activation_of(c).is_complex and activation_of(c).maps == 1
-        if not plain or slices < 1 or len(self.dims) != len(self.sensors):
+        self.dims = checked_dims(dims, self.sensors)
+        if activation_of(c).is_complex or activation_of(c).maps != 1 or slices < 1:
             raise InputError(
-                "ScatteredOperator needs a real activation of one linear map, at least one slice, and dims for each "
-                f"of {len(self.sensors)} input functions, got {activation}, slices={slices}, dims={self.dims}",
+                "ScatteredOperator needs a real activation of one linear map, and at least one slice, got "
+                f"{activation}, slices={slices}",
                 do="use GELU and slices=32",
             )
         given: Any = (activation_of(c), c["init"], self.seed, like.dtype, like.device)
@@ -96,11 +96,6 @@ class ScatteredOperator(Operator, Network):
     def _places(self, i: int, given: Any) -> Tensor:
         like, m = self.coordinates.matrix, self.sensors[i]
         if self.dims[i]:
-            if m % (1 + self.dims[i]):
-                raise InputError(
-                    f"rows of value and place must have a multiple of {1 + self.dims[i]} columns, got {m}",
-                    do="write value and place of one sensor after the other",
-                )
             return torch.empty(0, self.dims[i]).to(like)
         at = torch.linspace(-1, 1, m)[:, None] if given is None else torch.as_tensor(given)
         return at.to(like)
@@ -115,25 +110,14 @@ class ScatteredOperator(Operator, Network):
             **options: Arguments of the constructor.
         """
         if "dims" not in options and hasattr(problem, "sensor_points"):
+            options["dims"] = own_dims(problem)
             at = [problem.sensor_points(name) for name in problem.inputs]
-            own = [getattr(problem, "own_sensors", lambda _: False)(name) for name in problem.inputs]
-            options["dims"] = tuple(a.shape[1] if o else 0 for a, o in zip(at, own, strict=True))
-            options["places"] = tuple(None if o else _normalised(a) for a, o in zip(at, own, strict=True))
+            options["places"] = tuple(None if d else _normalised(a) for a, d in zip(at, options["dims"], strict=True))
         return super().for_problem(problem, **options)
 
     def sensor_values(self, functions: Functions) -> tuple[Tensor, ...]:
         """Check sensor values; rows with places may have any number of them."""
-        given = (functions,) if isinstance(functions, Tensor) else tuple(functions)
-        usual = self.sensors
-        if len(given) == len(usual):
-            self.sensors = tuple(
-                f.shape[-1] if d and f.shape[-1] % (1 + d) == 0 else m
-                for f, d, m in zip(given, self.dims, usual, strict=True)
-            )
-        try:
-            return super().sensor_values(given)
-        finally:
-            self.sensors = usual
+        return self.checked(functions, counted(functions, self.sensors, self.dims))
 
     def encoded(self, functions: Sequence[Tensor]) -> Tensor:
         """Gather all input functions into slices that have attended to each other, ``(n, slices, width)``."""

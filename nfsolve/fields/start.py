@@ -1,5 +1,6 @@
 """Maps to which the network of an operator is added: an affine one, or a kernel regression, fitted to labels."""
 
+import math
 from typing import Any, Self
 
 import torch
@@ -9,12 +10,14 @@ from torch import Tensor, nn
 from nfsolve._core.errors import InputError
 from nfsolve.fields.affine import Affine, affine
 from nfsolve.fields.kernel import KERNELS, Kernel, answers, evaluate, kernel, solver
+from nfsolve.fields.phase import Frame, aligned, as_table, carried, from_table, led
 from nfsolve.fields.tensor_basis import Side, tensor_basis
 
 NEARLY = 0.05  # error of a map, relative to the deviation of the labels, from which a network starts
 PARTS = {"affine": ("weight", "bias"), "kernel": ("centre", "metric", "known", "weight", "mean", "alone")}
 PLACES = "places_centre", "places_metric", "places_known", "places_solver"
 BOX, SIZES = "basis_box", "basis_sizes"
+PIECE = 2**24  # values of the basis at once
 LEAST = 1e-7  # of the deviation of labels, what float32 resolves
 
 
@@ -46,6 +49,7 @@ class Start(nn.Module):
         held: dict[str, Tensor] = {name: getattr(found, name) for name in PARTS[kind_of(found)]}
         if isinstance(found, Kernel):
             held["kernel"] = torch.tensor(list(KERNELS).index(found.name))
+            held |= {"frame": as_table(found.frame)} if found.frame else {}
         if points is not None and labels is not None:
             held |= interpolant(points, labels)
         if basis is not None:
@@ -72,6 +76,7 @@ class Start(nn.Module):
     def remark(self) -> str:
         """Say what it is and how good."""
         name = "an affine map" if self.kind == "affine" else "a kernel regression"
+        name += " of functions moved until their longest wave has phase zero" if "frame" in self._buffers else ""
         if self.based:
             return (
                 f"the network is added to {name} fitted to solutions of the equations, in a basis of "
@@ -103,7 +108,12 @@ class Start(nn.Module):
         if self.kind == "affine":
             return (rows.double() @ self.get_buffer("weight") + self.get_buffer("bias")).to(rows)
         name = list(KERNELS)[int(self.get_buffer("kernel"))]
-        return evaluate(name, [self.get_buffer(part) for part in PARTS["kernel"]], rows).to(rows)
+        parts = [self.get_buffer(part) for part in PARTS["kernel"]]
+        if "frame" not in self._buffers:
+            return evaluate(name, parts, rows).to(rows)
+        frame = from_table(self.get_buffer("frame"))
+        moved, shifts = aligned(frame, rows.double())
+        return carried(frame, evaluate(name, parts, moved), -shifts).to(rows)
 
     def between(self, x: Tensor, values: Tensor) -> Tensor:
         """Interpolate, or add up the basis.
@@ -132,7 +142,10 @@ class Start(nn.Module):
 
     def _sums(self, x: Tensor, values: Tensor) -> Tensor:
         sides = [(low, high, bool(wraps)) for low, high, wraps in self.get_buffer(BOX).tolist()]
-        basis = tensor_basis(x, sides, self.get_buffer(SIZES).tolist())
+        sizes = self.get_buffer(SIZES).tolist()
+        if type(x) is Tensor and len(x) > (most := max(1, PIECE // (math.prod(sizes) * (x[0].numel() // len(sides))))):
+            return torch.cat([self._sums(part, values) for part in x.split(most)])
+        basis = tensor_basis(x, sides, sizes)
         if x.ndim == 2:
             return F.linear(basis, values.transpose(1, 2).flatten(0, 1)).unflatten(-1, (-1, values.shape[2]))
         return torch.matmul(basis[..., None, :], values)[..., 0, :]
@@ -153,13 +166,22 @@ def kind_of(found: Affine | Kernel) -> str:
     return "affine" if isinstance(found, Affine) else "kernel"
 
 
-def nearest(x: Tensor, y: Tensor, enough: float = NEARLY) -> Affine | Kernel | None:
+def nearest(x: Tensor, y: Tensor, enough: float = NEARLY, frame: Frame = ()) -> Affine | Kernel | None:
     """Return the affine map or the kernel regression that misses less of functions left out, if that is little.
 
     Args:
         x: Input functions ``(n, m)``, float64.
         y: Output functions ``(n, p)``, float64.
         enough: Error, relative to the deviation of y, below which it is.
+        frame: Along what functions may be moved before the regression sees them. Whether solutions move with them is
+            not known: it is tried.
     """
-    found = [start for start in (affine(x, y), kernel(x, y)) if start is not None and start.error < enough]
-    return min(found, key=lambda start: start.error, default=None)
+    found = [start for start in (affine(x, y), kernel(x, y)) if start is not None]
+    if frame and found:
+        frame = led(frame, x)
+        moved, shifts = aligned(frame, x)
+        more = kernel(moved, carried(frame, y, shifts))
+        if more is not None:
+            deviation = float((y - y.mean(0)).square().mean().sqrt())
+            found.append(more._replace(error=more.size / deviation, frame=frame))
+    return min((start for start in found if start.error < enough), key=lambda start: start.error, default=None)

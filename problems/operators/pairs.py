@@ -89,6 +89,7 @@ class PairsOperator(OperatorPDE):
     sensors: int = field(default=1, init=False)
     data_seed: int = field(default=0, init=False)
     n_face: int = field(default=1, init=False)
+    solved: int = field(default=0, init=False)
 
     needs = "pairs of functions, --pairs FILE"
     domain = property(lambda self: self._form.domain)  # type: ignore[assignment]  # of the instance

@@ -31,7 +31,7 @@ from nfsolve.problem.operator.families import (
     sensor_points,
     several,
 )
-from nfsolve.problem.operator.samples import FunctionSet, axes_of, label_rows
+from nfsolve.problem.operator.samples import FunctionSet, axes_of, label_rows, sizes_of
 from nfsolve.problem.operator.scores import relative_errors, scores, worst
 from nfsolve.problem.operator.trained import TrainedOperator
 from nfsolve.problem.pde.conditions import Condition, arguments
@@ -68,8 +68,9 @@ class OperatorPDE(PDE):
         n_face: Points for each `face`, `boundary` or `paired` residual.
         data_seed: Seed of the functions; test functions have a stream of their own.
         solved: Number of functions for which the equations are solved before the training: the field starts from a
-            regression on these solutions. The first training functions, or as many drawn where ``n_functions`` is 0;
-            0 starts from nothing.
+            regression on these solutions; with ``data`` they are also its labels, instead of what `labels` gives, and
+            these functions are those of the training. The first training functions, or as many drawn where
+            ``n_functions`` is 0; 0 starts from nothing.
         inputs: Input function -> the coordinates on which it depends, separated by spaces; none for a number.
     """
 
@@ -99,9 +100,10 @@ class OperatorPDE(PDE):
             raise InputError(
                 "an operator trains on physics, on data or on both, got neither", do="give --physics or --data"
             )
-        if self.data and not self.n_functions:
+        if self.data and not (self.n_functions or self.solved):
             raise InputError(
-                "data=True needs labelled functions, got n_functions = 0", do="say how many, as in n_functions=1000"
+                "data=True needs labelled functions, got n_functions = 0",
+                do="say how many, as in n_functions=1000, or in solved=1000 to make labels from the equations",
             )
         if self.adapts:
             raise InputError(
@@ -238,7 +240,10 @@ class OperatorPDE(PDE):
         data: Batch = {"like": like, "grid": replace(grid, points=self.as_points(grid.points, like))}
         data["lifting"] = self._lifting(like)
         data["quick"] = torch.randperm(len(grid.points), generator=seeded(0, "quick"))[:QUICK_POINTS].to(device)
-        data["train"] = self.function_set("train", self.n_functions, like, grid.sizes, labelled=self.data)
+        if self.data and self.solved:
+            data["train"], data["places"] = self.solved_set(like)
+        else:
+            data["train"] = self.function_set("train", self.n_functions, like, grid.sizes, labelled=self.data)
         for part, problem in {"test": self, "ood": self.shifted()}.items():
             if problem is not None:
                 data[part] = problem.function_set(part, self.n_tests, like, grid.sizes)
@@ -281,6 +286,24 @@ class OperatorPDE(PDE):
             )
         return found
 
+    def solved_set(self, like: Tensor) -> tuple[FunctionSet, Tensor]:
+        """Solve the equations of ``solved`` functions; return them with their solutions at points, and these.
+
+        Raises:
+            InputError: The equations cannot be solved in these ways.
+        """
+        from nfsolve.problem.operator.solved import labels
+
+        found = labels(self, self.solved)
+        if isinstance(found, str):
+            raise InputError(
+                f"the equations of {type(self).__name__} are not solved before the training: {found}",
+                do="write a method labels(self, ...) and leave solved out, or train on the equations",
+            )
+        functions = FunctionSet(*self.read(self.at_sensors(found.drawn), like), found.drawn)
+        truth, size = found.truth.to(like.device, like.dtype), sizes_of(found.truth).to(like)
+        return replace(functions, truth=truth, size=size, floor=found.doubt), self.as_points(found.points, like)
+
     def at_sensors(self, coefficients: Coefficients) -> dict[str, Tensor]:
         """Evaluate functions at their sensors, ``(n, m)`` by input function, float64."""
         spaces = self.spaces()
@@ -318,7 +341,7 @@ class OperatorPDE(PDE):
             drawn = self.rows_on(name, condition, self._count(condition, state), generator)
             batch[name] = self.with_functions(name, drawn, coefficients, functions, data["like"], data["lifting"])
         if self.data:
-            grid = data["grid"].points
+            grid = data["places"] if "places" in data else data["grid"].points
             places = torch.randperm(len(grid), generator=generator)[: self.n_points]
             rows, places = rows.to(data["like"].device), places.to(data["like"].device)
             train = data["train"]
@@ -370,13 +393,14 @@ class OperatorPDE(PDE):
 
         It is an affine map or a kernel regression, fitted to solutions of the equations of ``solved`` functions.
         """
-        if not self.solved or not self.physics or self._opened:
+        if not self.solved or self._opened:
             return None
         from nfsolve.problem.operator.solved import start
 
         found = start(self, self.solved)
         if isinstance(found, str):
-            warnings.warn(f"the equations are not solved before the training: {found}", stacklevel=2)
+            if not self.data:  # or its labels are all that is made of them
+                warnings.warn(f"the equations are not solved before the training: {found}", stacklevel=2)
             return None
         return found
 
@@ -391,7 +415,7 @@ class OperatorPDE(PDE):
 
     def _minibatch(self, data: Batch, chance: Generator) -> tuple[Tensor, Coefficients, Any]:
         """Return rows of training functions, their coefficients, and what the field reads; without any, new ones."""
-        if not self.n_functions:
+        if not (self.n_functions or self.data):
             coefficients = {name: space.sample(self.batch, chance) for name, space in self.spaces().items()}
             return torch.empty(0), coefficients, self.read(self.at_sensors(coefficients), data["like"])[0]
         train: FunctionSet = data["train"]

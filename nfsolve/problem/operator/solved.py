@@ -1,34 +1,44 @@
 """Equations solved for many input functions, before a network is trained: what an operator from equations starts from.
 
-The solutions are sums of products of polynomials and waves (`nfsolve.fields.tensor_basis`), found by Gauss-Newton on
-the residuals of the problem at points of a grid, for many functions at once. A residual at a point sees the solution
-through its value and derivatives there, so the Jacobian is a product of two parts: the slopes of the residual by these,
-one forward sweep for each for all functions and points, and the basis with its derivatives, which all functions share.
+The solutions are sums of products of polynomials and waves (`nfsolve.fields.tensor_basis`). Those of evolution
+equations along periodic coordinates are `marched`, those of transport equations, which may have kinks, are `traced`.
+Others are found by Gauss-Newton on the residuals of the problem at points of a grid, for many functions at once. A
+residual at a point sees the solution through its value and derivatives there, so the Jacobian is a product of two
+parts: the slopes of the residual by these, one forward sweep for each for all functions and points, and the basis with
+its derivatives, which all functions share.
 """
 
+import copy
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from nfsolve._core.random import generator
-from nfsolve.diff.jets import Jet, Unsupported
+from nfsolve.diff import Unsupported
 from nfsolve.domains import Box
 from nfsolve.fields.affine import Affine
 from nfsolve.fields.kernel import Kernel, evaluate, kernel
-from nfsolve.fields.start import nearest
-from nfsolve.fields.tensor_basis import Side, nodes, tensor_basis
+from nfsolve.fields.phase import WAVES, Frame, frame_of
+from nfsolve.fields.start import PARTS, nearest
+from nfsolve.fields.tensor_basis import Side, nodes
+from nfsolve.problem.operator.expansion import Expansion, Table
 from nfsolve.problem.operator.families import Coefficients
+from nfsolve.problem.operator.marched import Marcher, time_of
+from nfsolve.problem.operator.traced import Traced, Tracer, why_not
 from nfsolve.problem.problem import SamplerState
 from nfsolve.problem.rows import FunctionRows
 
 MOST = 1000  # unknowns of one function
+MOST_MARCHED = 6000  # values of one function that is marched
 FIRST = {False: 8, True: 9}  # functions along a coordinate at first; True is a periodic one
+FIRST_MARCHED = {False: 12, True: 33}  # where fewer would be unstable
 LARGER = 1.4  # by which factor their number grows along a coordinate
 ENOUGH = 1e-5  # by how much, relative to the solutions, the last growth changes them where it was not needed
-FINER = 1.5  # the same where solutions are compared
 OVER = 1.3  # points along a coordinate for each function
 PROBES = 6  # functions by which the sizes are chosen
 STEPS, HALVINGS = 12, 5  # of Gauss-Newton
@@ -37,31 +47,83 @@ SETTLED = 1e-3  # part of the loss that a step promises to take away, below whic
 EXACT = 1e-24  # loss, relative to that of nothing, that needs no lowering
 RIDGE = 1e-14  # relative to the diagonal of J^T J
 MEMORY = 2**24  # numbers in the Jacobians of a batch
+ROUGH = 1e-3  # change of solutions by the last growth of a basis above which it does not resolve their kinks
+PLACES = 1024  # points at which solutions are labels
 COLD = 100  # functions that are solved for from nothing, before the others start from a regression
+
+
+Way = Callable[[tuple[int, ...]], Expansion]
 
 
 class Solved(NamedTuple):
     """Solutions as coefficients in a basis.
 
     Attributes:
-        sides: The box.
-        sizes: Functions of the basis along each coordinate.
+        basis: The basis.
+        drawn: The functions.
         functions: Values that the field reads, side by side ``(n, m)``, float64.
         coefficients: Of the raw outputs, ``(n, basis, k)``.
-        weigh: Matrix ``(basis k, r)``: coefficients times it are as far apart as the solutions are, in the mean square.
+        weights: Factors ``(basis, k)``: raw outputs at the nodes times them are as far apart as the solutions are.
         doubt: By how much solutions change with a smaller basis, relative.
     """
 
-    sides: tuple[Side, ...]
-    sizes: tuple[int, ...]
+    basis: Expansion
+    drawn: Coefficients
     functions: Tensor
     coefficients: Tensor
-    weigh: Tensor
+    weights: Tensor
     doubt: float
 
 
+class Labels(NamedTuple):
+    """Solutions at points.
+
+    Attributes:
+        drawn: The functions.
+        points: Points of the inside, common to all ``(p, d)``, float64.
+        truth: Solutions there ``(n, p, k)``.
+        doubt: By how much solutions change with a coarser resolution, relative.
+    """
+
+    drawn: Coefficients
+    points: Tensor
+    truth: Tensor
+    doubt: float
+
+
+def labels(problem: Any, count: int) -> Labels | str:
+    """Solve the equations of an operator problem for some of its input functions, to train on the solutions.
+
+    Args:
+        problem: The operator problem, on a box.
+        count: Number of functions.
+
+    Returns:
+        The solutions at points that are spread evenly; or why there are none, in words.
+    """
+    problem = _with_equations(problem)
+    if why := _unfit(problem):
+        return why
+    unit = torch.quasirandom.SobolEngine(len(problem.domain.names), scramble=True, seed=0).draw(PLACES)
+    points = problem.domain.scale(unit.double())
+    drawn = problem.to_solve(count)
+    tracer = _tracer(problem, drawn)
+    if tracer is not None:
+        return Labels(drawn, points, tracer.values(drawn, points), tracer.doubt)
+    found = solved(problem, count)
+    if isinstance(found, str):
+        return found
+    parts = []
+    for rows in torch.arange(len(found.coefficients)).split(COLD):
+        some = {name: c[rows] for name, c in found.drawn.items()}
+        parts.append(found.basis.values(some, found.coefficients[rows], points))
+    return Labels(found.drawn, points, torch.cat(parts), found.doubt)
+
+
 def solved(problem: Any, count: int) -> Solved | str:
-    """Solve the equations of an operator problem for some of its input functions.
+    """Solve the equations of an operator problem for some of its input functions, in a basis.
+
+    What was found is kept with the problem.
 
     Args:
         problem: The operator problem, on a box.
@@ -70,23 +132,67 @@ def solved(problem: Any, count: int) -> Solved | str:
     Returns:
         The solutions; or why there are none, in words.
     """
-    why = _unfit(problem)
-    if why:
+    kept = vars(problem).get("_solutions")
+    if kept is None or kept[0] != count:
+        problem._solutions = kept = count, _solve(_with_equations(problem), count)
+    return kept[1]
+
+
+def _with_equations(problem: Any) -> Any:
+    """Return the problem with its equations, also where it trains on labels alone."""
+    if problem.physics:
+        return problem
+    problem = copy.copy(problem)
+    problem.physics = True
+    return problem
+
+
+def _solve(problem: Any, count: int) -> Solved | str:
+    if why := _unfit(problem):
         return why
     sides = tuple((*b, p) for b, p in zip(problem.domain.bounds, problem.domain.periodic, strict=True))
     drawn = problem.to_solve(count)
     some = {name: c[:PROBES] for name, c in drawn.items()}
+    why = ""
+    for way, first, most in _ways(problem, sides, drawn):
+        try:
+            basis, doubt = _resolve(way, [first[wraps] for *_, wraps in sides], sides, some, most)
+            if isinstance(basis, Traced) and doubt > ROUGH:
+                return (
+                    "solutions of the transport have kinks, which no basis resolves: --data --no-physics trains on them"
+                )
+            weights = basis.weights(some)
+            found = _in_turn(basis, drawn, weights)
+        except Unsupported as error:
+            why = str(error)
+            continue
+        keep = found.isfinite().flatten(1).all(1)
+        if bool(keep.any()):
+            functions = problem.read(problem.at_sensors(drawn), basis.like)[0]
+            seen = torch.cat(functions if isinstance(functions, tuple) else (functions,), 1)
+            drawn = {name: c[keep] for name, c in drawn.items()}
+            return Solved(basis, drawn, seen[keep], found[keep], weights, doubt)
+        why = "no function was solved for"
+    return why
+
+
+def _ways(problem: Any, sides: tuple[Side, ...], drawn: Coefficients) -> list[tuple[Way, dict[bool, int], int]]:
+    """Return how equations may be solved, the best first: what makes a basis, first sizes, and most terms."""
+    axis, tracer = time_of(problem), _tracer(problem, drawn)
+    ways: list[tuple[Way, dict[bool, int], int]] = [(partial(_Solver, problem, sides), FIRST, MOST)]
+    if isinstance(axis, int):
+        ways.insert(0, (partial(Marcher, problem, sides, axis=axis), FIRST_MARCHED, MOST_MARCHED))
+    if tracer is not None:
+        ways.insert(0, (partial(Traced, tracer, sides), FIRST, MOST_MARCHED))
+    return ways
+
+
+def _tracer(problem: Any, drawn: Coefficients) -> Tracer | None:
+    """Return what follows characteristics; None where there are none."""
     try:
-        sizes, doubt = _resolve(problem, sides, some)
-        solver = _Solver(problem, sides, sizes)
-        weigh = solver.weigh(some)
-        found = _in_turn(solver, drawn, weigh)
-    except Unsupported as error:
-        return str(error)
-    keep = found.isfinite().flatten(1).all(1)
-    functions = problem.read(problem.at_sensors(drawn), solver.like)[0]
-    seen = torch.cat(functions if isinstance(functions, tuple) else (functions,), 1)
-    return Solved(sides, sizes, seen[keep], found[keep], weigh, doubt)
+        return None if why_not(problem) else Tracer(problem, drawn)
+    except Unsupported:
+        return None
 
 
 def start(problem: Any, count: int) -> tuple[Affine | Kernel, tuple[tuple[Side, ...], tuple[int, ...]]] | str:
@@ -102,16 +208,34 @@ def start(problem: Any, count: int) -> tuple[Affine | Kernel, tuple[tuple[Side, 
     found = solved(problem, count)
     if isinstance(found, str):
         return found
-    targets = found.coefficients.flatten(1) @ found.weigh
-    near = nearest(found.functions.float().double(), targets)  # with the rounding that a field's inputs may have
+    basis = found.basis
+    targets = (basis.at_nodes(found.coefficients) * found.weights).flatten(1)
+    seen = found.functions.float().double()  # with the rounding that a field's inputs may have
+    near = nearest(seen, targets, frame=_frame(problem, basis))
     if near is None:
         return f"neither an affine map nor a kernel regression of {len(targets)} solutions is near enough"
-    back = torch.linalg.pinv(found.weigh)
-    turned = {
-        n: getattr(near, n) @ back for n in (("weight", "mean") if isinstance(near, Kernel) else ("weight", "bias"))
-    }
+
+    def back(rows: Tensor) -> Tensor:
+        """Return what gives coefficients where these give weighted values at the nodes, ``(..., p)``."""
+        raw = rows.reshape(-1, basis.m, basis.k) / found.weights
+        return basis.of_nodes(raw).flatten(1).view(rows.shape)
+
+    turned = {n: back(getattr(near, n)) for n in (("weight", "mean") if isinstance(near, Kernel) else PARTS["affine"])}
     size = near.size * targets.shape[1] ** 0.5  # a mean square over coefficients, which add up to that of the solution
-    return near._replace(**turned, size=size), (found.sides, found.sizes)
+    if isinstance(near, Kernel) and near.frame:
+        frame = (along._replace(output=along.output._replace(kind=WAVES)) for along in near.frame)
+        near = near._replace(frame=tuple(frame))
+    return near._replace(**turned, size=size), (basis.sides, basis.sizes)
+
+
+def _frame(problem: Any, basis: Expansion) -> Frame:
+    """Return along what input functions and solutions may be moved; nothing where sensors are on no such grid."""
+    names, inputs = problem.domain.names, {name: own.split() for name, own in problem.inputs.items()}
+    shapes = [tuple(problem.sensors if n in own else 1 for n in names) for own in inputs.values()]
+    ordered = all(own == [n for n in names if n in own] for own in inputs.values())
+    if not ordered or [math.prod(s) for s in shapes] != [len(problem.sensor_points(name)) for name in inputs]:
+        return ()
+    return frame_of(problem.domain.periodic, shapes, (), basis.sizes, basis.k)
 
 
 def _unfit(problem: Any) -> str:
@@ -133,24 +257,26 @@ def _unfit(problem: Any) -> str:
     return ""
 
 
-def _resolve(problem: Any, sides: tuple[Side, ...], some: Coefficients) -> tuple[tuple[int, ...], float]:
+def _resolve(
+    way: Way, sizes: list[int], sides: tuple[Side, ...], some: Coefficients, most: int
+) -> tuple[Expansion, float]:
     """Enlarge the basis where the solutions of a few functions need it, as far as it may be."""
-    sizes, doubt, last = [FIRST[wraps] for *_, wraps in sides], math.inf, None
+    doubt, last = math.inf, None
     probe = nodes(sides, [12] * len(sides))
     while True:
-        solver = _Solver(problem, sides, tuple(sizes))
-        found = solver.solve(some, None)
-        values = solver.values(some, found, probe)
+        basis = way(tuple(sizes))
+        found = basis.solve(some, None)
+        values = basis.values(some, found, probe)
         if last is not None:
             doubt = float((values - last).norm() / values.norm().clamp_min(1e-300))
         last = values
         tails = _tails(found.unflatten(1, sizes))
         grown = [
-            _odd(math.ceil(n * LARGER), side[2]) if tail > 0.1 * max(tails) else n
+            _odd(math.ceil(n * LARGER), side[2]) if tail > 0.1 * max(tails) or not math.isfinite(tail) else n
             for n, tail, side in zip(sizes, tails, sides, strict=True)
         ]
-        if doubt < ENOUGH or math.prod(grown) * len(problem.outputs) > MOST:
-            return tuple(sizes), doubt
+        if doubt < ENOUGH or math.prod(grown) * basis.k > most:
+            return basis, doubt
         sizes = grown
 
 
@@ -168,65 +294,27 @@ def _tails(found: Tensor) -> list[float]:
     return shares
 
 
-def _in_turn(solver: "_Solver", drawn: Coefficients, weigh: Tensor) -> Tensor:
+def _in_turn(basis: Expansion, drawn: Coefficients, weights: Tensor) -> Tensor:
     """Solve for some functions from nothing, then for more and more of them from a regression on those before."""
     count, done = len(next(iter(drawn.values()))), 0
-    functions = solver.problem.read(solver.problem.at_sensors(drawn), solver.like)[1]
-    found = torch.empty(count, solver.m, solver.k, dtype=torch.float64)
-    back = torch.linalg.pinv(weigh)
+    functions = basis.problem.read(basis.problem.at_sensors(drawn), basis.like)[1]
+    found = torch.empty(count, basis.m, basis.k, dtype=torch.float64)
     while done < count:
-        end = min(count, max(COLD, 3 * done))
-        near: Kernel | None = kernel(functions[:done], found[:done].flatten(1) @ weigh) if done else None
-        for rows in torch.arange(done, end).split(solver.batch):
+        end = min(count, max(COLD, 3 * done)) if basis.warm else count
+        targets = (basis.at_nodes(found[:done]) * weights).flatten(1)
+        near: Kernel | None = kernel(functions[:done], targets) if done else None
+        for rows in torch.arange(done, end).split(basis.batch):
             start = None
             if near is not None:
                 parts = [near.centre, near.metric, near.known, near.weight, near.mean, near.alone]
-                start = (evaluate(near.name, parts, functions[rows]) @ back).unflatten(1, (solver.m, solver.k))
-            found[rows] = solver.solve({name: c[rows] for name, c in drawn.items()}, start)
+                values = evaluate(near.name, parts, functions[rows]).unflatten(1, (basis.m, basis.k))
+                start = basis.of_nodes(values / weights)
+            found[rows] = basis.solve({name: c[rows] for name, c in drawn.items()}, start)
         done = end
     return found
 
 
-@dataclass
-class _Table:
-    """Stands in for a field whose outputs are sums of the basis, each function with its own coefficients.
-
-    Attributes:
-        solver: The basis.
-        coefficients: ``(B, m, k)``.
-        shifts: What is added at each call to value and derivatives, ``(channels, n, B k)``; None adds nothing.
-        seen: The basis with its derivatives at each call ``(channels, n, m)``.
-    """
-
-    solver: "_Solver"
-    coefficients: Tensor
-    seen: list[Tensor]
-    shifts: list[Tensor] | None = None
-    calls: int = 0
-
-    def across(self, functions: Any, x: Any) -> Any:
-        """Evaluate all functions at points, a jet with its derivatives; as in `Operator`."""
-        first = self.calls == len(self.seen)
-        if first:
-            given: Any = x  # a jet stands in for points
-            plain = x.channels if isinstance(x, Jet) else x
-            if torch._C._functorch.is_functorch_wrapped_tensor(plain):  # type: ignore[attr-defined]
-                raise Unsupported("a residual differentiates a composite term")
-            basis: Any = tensor_basis(given, self.solver.sides, self.solver.sizes)
-            self.seen.append(basis.channels if isinstance(basis, Jet) else basis[None])
-        columns = self.coefficients.permute(1, 0, 2).flatten(1)
-        values = self.seen[self.calls] @ columns
-        if self.shifts is not None:
-            values = values + self.shifts[self.calls]
-        self.calls += 1
-        raw = Jet(values, x.plan) if isinstance(x, Jet) else values[0]
-        transform = self.solver.transform
-        if transform is None:
-            return raw
-        return transform(x[:, None], raw.unflatten(-1, (-1, self.solver.k))).flatten(-2)  # type: ignore[union-attr]
-
-
-class _Solver:
+class _Solver(Expansion):
     """Gauss-Newton for many functions at once.
 
     Args:
@@ -236,9 +324,7 @@ class _Solver:
     """
 
     def __init__(self, problem: Any, sides: tuple[Side, ...], sizes: tuple[int, ...]):
-        self.problem, self.sides, self.sizes = problem, sides, sizes
-        self.m, self.k, self.like = math.prod(sizes), len(problem.outputs), torch.empty(0, dtype=torch.float64)
-        self.lifting, self.transform = problem._lifting(self.like), problem.output_transform()
+        super().__init__(problem, sides, sizes)
         grid = nodes(sides, [math.ceil(OVER * n) for n in sizes])
         self.points: dict[str, Any] = {}
         chance = generator(0, "points of equations")
@@ -254,49 +340,14 @@ class _Solver:
 
     def rows(self, drawn: Coefficients) -> dict[str, FunctionRows]:
         """Return the points of each residual with some functions there."""
-        functions = self.problem.read(self.problem.at_sensors(drawn), self.like)[0]
+        functions = self.read(drawn)
         return {
             name: self.problem.with_functions(name, rows, drawn, functions, self.like, self.lifting)
             for name, rows in self.points.items()
         }
 
-    def values(self, drawn: Coefficients, found: Tensor, points: Tensor) -> Tensor:
-        """Evaluate solutions at points, ``(B, n, k)``."""
-        functions = self.problem.read(self.problem.at_sensors(drawn), self.like)[0]
-        return self.problem.predict(_Table(self, found, []), functions, points)
-
-    def weigh(self, drawn: Coefficients) -> Tensor:
-        """Return the matrix of `Solved`, for solutions near those of the raw outputs zero."""
-        counts = [math.ceil(FINER * n) for n in self.sizes]
-        at = nodes(self.sides, counts)
-        shares = [
-            torch.ones(n, dtype=torch.float64) if wraps else torch.sin(math.pi * (torch.arange(n) + 0.5) / n).double()
-            for n, (*_, wraps) in zip(counts, self.sides, strict=True)
-        ]
-        share = torch.cartesian_prod(*shares).reshape(-1, len(shares)).prod(1)  # where nodes are dense, each has less
-        share = (share / share.sum()).sqrt()[:, None, None, None]
-        one = {name: c[:1] for name, c in drawn.items()}
-        zero = torch.zeros(1, self.m, self.k, dtype=torch.float64)
-        functions = self.problem.read(self.problem.at_sensors(one), self.like)[0]
-
-        seen: list[Tensor] = []
-        self.problem.predict(_Table(self, zero, seen), functions, at)
-
-        def values(shift: Tensor) -> Tensor:
-            return self.problem.predict(_Table(self, zero, seen, [shift]), functions, at)[0]
-
-        start = torch.zeros(1, len(at), self.k, dtype=torch.float64)
-        basis, parts = tensor_basis(at, self.sides, self.sizes), []
-        for j in range(self.k):
-            direction = torch.zeros_like(start)
-            direction[..., j] = 1.0
-            slope = torch.func.jvp(values, (start,), (direction,))[1]  # (n, k)
-            parts.append(slope[..., None] * basis[:, None])
-        table = (share * torch.stack(parts, -1)).flatten(0, 1).flatten(1)  # (n k, m k)
-        return torch.linalg.qr(table, mode="r")[1].T
-
     def solve(self, drawn: Coefficients, start: Tensor | None) -> Tensor:
-        """Solve for functions, from coefficients ``(B, m, k)`` or from nothing; not finite where that failed."""
+        """Solve; as in `Expansion`."""
         batch = self.rows(drawn)
         count = len(next(iter(drawn.values())))
         found = torch.zeros(count, self.m, self.k, dtype=torch.float64)
@@ -327,7 +378,7 @@ class _Solver:
         return torch.where(loss.isfinite()[:, None, None], found, torch.nan)
 
     def _residual(self, name: str, rows: FunctionRows, found: Tensor, shifts: list[Tensor] | None = None) -> Tensor:
-        table = _Table(self, found, self.seen[name], shifts)
+        table = Table(self, found, self.seen[name], shifts)
         r = self.problem.residuals(table, {name: rows})[name] * self.scales[name]
         return r.unflatten(0, (rows.copies, -1))  # (B, n, q)
 
