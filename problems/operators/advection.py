@@ -7,6 +7,7 @@ which lies elsewhere for each u: hence a field with a decoder. Functions are dra
 
     nfsolve run deeponet_advection
     nfsolve run deeponet_advection --compile  # in two thirds of the time
+    nfsolve run deeponet_advection --solved 6000 --data --no-physics --n-points 256 --steps 14000  # three times better
 """
 
 import dataclasses

@@ -425,10 +425,11 @@ class Known:
     def __init__(self, pairs: Pairs, test: Pairs | None, coordinates: list[str], every: int, wraps: str):
         self.pairs, self.test, d = pairs, test, pairs.points.shape[-1]
         self._divide(every)
-        names = coordinates or list(pairs.coordinates) or _names(d)
+        functions = {*pairs.names, *pairs.gives}
+        names = coordinates or list(pairs.coordinates) or _names(d, functions)
         if len(names) != d:
             raise InputError(f"points of {d} columns need {d} coordinates, got {len(names)}", do="name each column")
-        taken = set(names) & {*pairs.names, *pairs.gives}
+        taken = set(names) & functions
         if taken:
             raise InputError(f"'{min(taken)}' names a coordinate and a function", do="give them different names")
         inputs, points, outputs = self.first
@@ -565,8 +566,11 @@ def _parts(rows: np.ndarray) -> Iterator[np.ndarray]:
         yield rows[start : start + SOME]
 
 
-def _names(d: int) -> list[str]:
-    return list(NAMES[:d]) if d <= len(NAMES) else [f"x{i + 1}" for i in range(d)]
+def _names(d: int, functions: set[str]) -> list[str]:
+    """Name coordinates of which nothing is known: x, y and z, or x1, x2, or p1, p2, as functions are not called."""
+    several = [[f"{letter}{i + 1}" for i in range(d)] for letter in "xp"]
+    usual = [list(NAMES[:d])] if d <= len(NAMES) else []
+    return next((names for names in (*usual, *several) if not functions & {*names}), several[0])
 
 
 def _bounds(files: list[Pairs]) -> list[tuple[float, float]]:
