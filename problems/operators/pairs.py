@@ -13,7 +13,7 @@ of PDEBench and of neuraloperator are recognised by their names. docs/operators.
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -566,11 +566,11 @@ def _parts(rows: np.ndarray) -> Iterator[np.ndarray]:
         yield rows[start : start + SOME]
 
 
-def _names(d: int, functions: set[str]) -> list[str]:
+def _names(d: int, functions: Collection[str] = ()) -> list[str]:
     """Name coordinates of which nothing is known: x, y and z, or x1, x2, or p1, p2, as functions are not called."""
     several = [[f"{letter}{i + 1}" for i in range(d)] for letter in "xp"]
-    usual = [list(NAMES[:d])] if d <= len(NAMES) else []
-    return next((names for names in (*usual, *several) if not functions & {*names}), several[0])
+    choices: list[list[str]] = [[*NAMES[:d]], *several] if d <= len(NAMES) else several
+    return next((names for names in choices if not {*functions} & {*names}), several[0])
 
 
 def _bounds(files: list[Pairs]) -> list[tuple[float, float]]:
