@@ -48,3 +48,17 @@ def test_a_notebook_has_the_code_of_its_tutorial(tutorial):
     cells = jupytext.read(tutorial).cells
     code = [cell.source.strip() for cell in cells if cell.cell_type == "code"]
     assert code == [block.strip() for _, block in blocks(tutorial)]  # which tests/test_documents.py runs
+
+
+@pytest.mark.slow  # each trains as it is printed
+@pytest.mark.parametrize("tutorial", TUTORIALS, ids=lambda path: path.stem)
+def test_a_notebook_runs(tutorial, tmp_path):
+    jupytext = pytest.importorskip("jupytext", reason="notebooks are made with pip install 'nfsolve[docs]'")
+    nbclient = pytest.importorskip("nbclient", reason="notebooks run with pip install nbclient ipykernel")
+    pytest.importorskip("ipykernel", reason="notebooks run with pip install nbclient ipykernel")
+    where = {"metadata": {"path": str(tmp_path)}}
+    ran = nbclient.NotebookClient(
+        jupytext.read(tutorial), timeout=900, kernel_name="python3", resources=where
+    ).execute()
+    cells = [cell for cell in ran.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
