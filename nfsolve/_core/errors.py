@@ -4,6 +4,7 @@ import difflib
 import importlib
 import inspect
 from collections.abc import Iterable
+from functools import lru_cache
 from types import ModuleType
 from typing import Any
 
@@ -45,6 +46,7 @@ def size_in_words(n: float) -> str:
     return f"{n / size:.{1 if unit == 'GB' else 0}f} {unit}"
 
 
+@lru_cache(256)
 def place_of(thing: Any) -> str:
     """Return where a function or class of the user stands, as " (file, line 12)"; empty where that is unknown."""
     try:

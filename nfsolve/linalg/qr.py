@@ -8,6 +8,7 @@ from torch import Tensor
 from nfsolve._core.ranks import ALONE, Ranks
 
 BLOCK = 128  # columns that are reflected at once
+SAME = 1e-11  # part of a product, up to which the rounding of points of another window may change it
 
 
 class TallQR:
@@ -29,6 +30,7 @@ class TallQR:
         self._reflections, self._tau = torch.geqrf(matrix)
         self._ranks = ranks
         self._stacked = TallQR(self._ranks.stack(self._reflections[: self._columns].triu())) if ranks else None
+        self._damped: tuple[float, Damped] | None = None
 
     @property
     def triangle(self) -> Tensor:
@@ -42,8 +44,10 @@ class TallQR:
         return own if self._stacked is None else self._stacked.project(self._ranks.stack(own))
 
     def damped(self, damping: float) -> "Damped":
-        """Return a solver of min |A x - b|^2 + damping |x|^2."""
-        return Damped(self.triangle, damping)
+        """Return a solver of min |A x - b|^2 + damping |x|^2; the last one is kept."""
+        if self._damped is None or self._damped[0] != damping:
+            self._damped = damping, Damped(self.triangle, damping)
+        return self._damped[1]
 
 
 class Damped:
@@ -85,20 +89,61 @@ class Damped:
         return torch.linalg.solve_triangular(self._triangle, upper, upper=True)[:, 0]
 
 
-def least_squares(matrix: Tensor, right: Tensor, ridge: float = 1e-15) -> Tensor:
+class ScaledQR:
+    """Factors A = Q R D of matrices whose columns are scaled to length one; one that comes again is not factored again.
+
+    Linear equations whose coefficients do not depend on time have the same matrix in each window of one length, but
+    for the rounding of their times. Whether a matrix is the last one is decided by its product with one random vector.
+
+    Attributes:
+        again: Whether the last matrix was the one before it.
+    """
+
+    def __init__(self) -> None:
+        self.again = False
+        self._product: Tensor | None = None
+        self._found: tuple[TallQR, Tensor] | None = None
+
+    def forget(self) -> None:
+        """Factor the next matrix, whatever it is."""
+        self._product = self._found = None
+
+    def of(self, matrix: Tensor) -> tuple[TallQR, Tensor]:
+        """Return Q R of the scaled matrix, and the lengths of the columns.
+
+        Args:
+            matrix: A ``(n, p)``, float64.
+        """
+        chance = torch.Generator().manual_seed(0)
+        product = matrix @ torch.randn(matrix.shape[1], generator=chance, dtype=matrix.dtype).to(matrix.device)
+        before = self._product
+        self.again = (
+            before is not None
+            and before.shape == product.shape
+            and before.device == product.device
+            and bool((before - product).abs().max() <= SAME * product.abs().max())
+        )
+        if self._found is None or not self.again:
+            self._found = None  # so that no two of them are held at once
+            unit = column_lengths(matrix)
+            self._product, self._found = product, (TallQR(matrix / unit), unit)
+        return self._found
+
+
+def least_squares(matrix: Tensor, right: Tensor, ridge: float = 1e-15, factors: ScaledQR | None = None) -> Tensor:
     """Minimize |A x - b|^2 + ridge^2 |D^1/2 x|^2 with D = diag(A^T A).
 
     Args:
         matrix: A ``(n, p)``.
         right: b ``(n,)``.
         ridge: Weight of x, relative to columns of length one: what the rows do not determine stays small.
+        factors: Those of earlier matrices, one of which may be the same.
 
     Returns:
         x ``(p,)``, float64.
     """
     matrix, right = matrix.double(), right.double()
-    unit = column_lengths(matrix)
-    rows = TallQR(matrix / unit)
+    rows, unit = (factors or ScaledQR()).of(matrix)
     return rows.damped(ridge**2).solve(rows.project(right)) / unit
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from nfsolve._core.errors import InputError
 from nfsolve._core.threads import threads_for
-from nfsolve.linalg.qr import TallQR, column_lengths
+from nfsolve.linalg.qr import ScaledQR
 from nfsolve.optim.linearized import memory
 from nfsolve.optim.one_group import SHARED, OneGroup
 
@@ -63,6 +63,7 @@ class LinearLeastSquares(OneGroup):
         params: The parameters, in the order of the objective.
         ridge: Weight of the step, relative to columns of length one: what the residuals do not determine stays small.
         max_bytes: Largest memory for the Jacobian and its triangular factor.
+        factors: Those of earlier Jacobians, one of which may be the same; None begins with none.
 
     Attributes:
         stop_reason: Why no further step makes sense, in words; empty while there is no reason.
@@ -74,7 +75,13 @@ class LinearLeastSquares(OneGroup):
         Golub & Van Loan, Matrix Computations, 4th ed., 5.3.
     """
 
-    def __init__(self, params: Iterable[Tensor], ridge: float = 1e-15, max_bytes: float = 4e9):
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        ridge: float = 1e-15,
+        max_bytes: float = 4e9,
+        factors: ScaledQR | None = None,
+    ):
         if not (0 < ridge < 1 and max_bytes > 0):
             raise InputError(
                 f"LinearLeastSquares needs 0 < ridge < 1 and max_bytes > 0, got {ridge=:g}, {max_bytes=:g}",
@@ -82,6 +89,12 @@ class LinearLeastSquares(OneGroup):
             )
         super().__init__(params, {"ridge": ridge, "max_bytes": max_bytes})
         self.stop_reason = ""
+        self._shared, self._own = factors, ScaledQR()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore a copy, which factors for itself."""
+        super().__setstate__(state)
+        self._shared, self._own = None, ScaledQR()
 
     @torch.no_grad()
     def step(self, objective: Any = None) -> Tensor:  # type: ignore[override]
@@ -101,18 +114,21 @@ class LinearLeastSquares(OneGroup):
         self._check_objective(objective)
         self.stop_reason = ""
         theta = objective.theta()
+        factors = self._shared or self._own
         with threads_for(theta.numel()):
-            return self._solve(objective, theta)
+            loss = self._solve(objective, theta, factors)
+        if self.stop_reason:
+            self._own.forget()
+        return loss
 
-    def _solve(self, objective: Any, theta: Tensor) -> Tensor:
+    def _solve(self, objective: Any, theta: Tensor, factors: ScaledQR) -> Tensor:
         self._check_memory(objective, theta)
         residual, jacobian = (value.double() for value in objective.jacobian(theta))
         loss = residual @ residual
         if not (torch.isfinite(loss) and torch.isfinite(jacobian).all()):
             self.stop_reason = "non-finite residual or Jacobian: parameters unchanged"
             return loss
-        unit = column_lengths(jacobian)
-        rows = TallQR(jacobian / unit)
+        rows, unit = factors.of(jacobian)
         first = self.state[SHARED].setdefault("loss", float(loss))  # type: ignore[index]
 
         def trial(i: int, of: Tensor | None = None) -> _Trial:
@@ -134,6 +150,8 @@ class LinearLeastSquares(OneGroup):
         linear = predicted / LINEAR <= newton.left <= LINEAR * predicted
         if linear:  # rounding of an ill-conditioned solution can be taken away by another step
             linear = float(rows.project(rest).square().sum()) <= ORTHOGONAL * predicted
+        if not linear and factors.again:  # of a matrix with another rounding
+            factors.forget()
         enough = over or linear or newton.left < GOOD * float(loss)
         best = newton if enough else min(newton, self._cautious(trial, float(loss)), key=lambda t: t.left)
         if not (far or best.left < STALLED * float(loss)):

@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,8 +20,10 @@ from torch import nn
 
 from nfsolve._core.random import generator
 from nfsolve.domains import Front
-from nfsolve.fields import Windows
-from nfsolve.problem import Marched, Recipe, RunOptions, hands_over_slopes, window_of
+from nfsolve.fields import RandomFeatures, Windows
+from nfsolve.linalg.qr import ScaledQR
+from nfsolve.optim import LinearLeastSquares
+from nfsolve.problem import Marched, Objective, Recipe, RunOptions, SamplerState, hands_over_slopes, window_of
 from nfsolve.run.beginning import initial_state
 from nfsolve.run.estimate import ErrorEstimate, correct, correctable, default_width, distance, judged
 from nfsolve.run.ladder import COLUMNS, COST, GAIN, UNSEEN, WIDTHS, Trial, recipe_of
@@ -47,6 +50,9 @@ SHARE = 0.7  # of the time that is left, that all further windows may take with 
 PLENTY = 0.5  # of the time that is left, below which all further windows leave some for a smaller residual
 GRACE = 0.3  # of the time that it may take, that a march may go on for where it ends with that
 TOO_LONG = 4.0  # times what is left, that all further windows would take
+AGAIN = 0.3  # part of the time of a window, that another one of the same matrix takes
+MANY = 10  # windows that have one matrix, above which fewer longer ones are worth another
+SOME = 20  # features, with which windows are compared
 CHEAP = 800  # columns, up to which the time of a window grows no faster than they do
 NOISE = 0.1  # times what the window before leaves, that a state need not be resolved better than
 UNLIKE = 100.0  # factor by which the state must be fitted better for other coordinates than in the window before
@@ -83,6 +89,7 @@ class Piece:
     run: Run
     relative: float
     seconds: float
+    factors: ScaledQR
 
 
 class AdaptiveMarch:
@@ -127,6 +134,30 @@ class AdaptiveMarch:
         self._plain = False  # whether plain coordinates did better where both kinds were tried
         self._took = 0.0  # seconds of the last window with all that was tried
         self._first: Piece | None = None
+        self.alike = self._is_alike(first)
+
+    def _is_alike(self, trial: Trial) -> bool:
+        """Whether windows of one length have one matrix: the problem is linear, and its coefficients are steady."""
+        length, found, field = self.choice.length / 8, ScaledQR(), None
+        for i, at in enumerate((self.start, self.start + length, self.end - length)):
+            view = window_of(self.problem, at, at + length, field)
+            data = view.load(self.plan.run.device, torch.float64)
+            made = {"width": SOME, "scale": trial.scales, "dtype": torch.float64, "device": data["like"].device}
+            field = RandomFeatures.for_problem(view, seed=self.plan.run.seed, **made)
+            objective = Objective(view, field, data, generator(self.plan.run.seed, "alike"), coupled=frozenset())
+            objective.sample_as(SamplerState(points=SOME / view.n_points))
+            objective.resample()
+            theta = objective.theta()
+            chance = generator(i, "alike")
+            objective.assign(torch.randn(len(theta), generator=chance, dtype=theta.dtype).to(theta))
+            with torch.no_grad():
+                _, jacobian = objective.jacobian(objective.theta())
+            if not bool(torch.isfinite(jacobian).all()):
+                return False
+            if i:  # the first one begins with other conditions
+                found.of(jacobian)
+            field.requires_grad_(False)
+        return found.again
 
     def left(self) -> float:
         """Seconds that are left."""
@@ -169,12 +200,25 @@ class AdaptiveMarch:
 
     def _rest(self, piece: Piece) -> float:
         """Seconds that windows like one take to the end of time."""
-        return (self.end - piece.end) / self.choice.length * (self._took if self.pieces else piece.seconds)
+        windows = (self.end - piece.end) / self.choice.length
+        if self.alike:
+            last = self.pieces[-1] if self.pieces else None
+            known = last is not None and last.factors is piece.factors
+            return windows * min(self._took, piece.seconds) if known else self._of_all(piece.seconds, windows)
+        return windows * (self._took if self.pieces else piece.seconds)
+
+    def _of_all(self, seconds: float, windows: float) -> float:
+        """Seconds that some windows take, of which the first takes so many."""
+        return seconds * (1 + AGAIN * max(windows - 1, 0.0) if self.alike else windows)
 
     def _accept(self, piece: Piece) -> None:
         factor = EASY if len(piece.choice.scales) > 1 else EASY**2
         easy = factor * piece.relative < self.tolerance and piece.choice.width <= self.choice.width
+        if self.alike and (self.end - piece.end) / piece.choice.length < MANY:
+            easy = False  # another length has another matrix
         self.tell(_words(piece))
+        if self.pieces and self.pieces[-1].factors is not piece.factors:
+            self.pieces[-1].factors.forget()
         self.pieces.append(piece)
         piece.run.field.requires_grad_(False)
         self.choice = piece.choice
@@ -190,7 +234,10 @@ class AdaptiveMarch:
 
     def _window(self, at: float) -> Piece:
         """Solve the next window, with other choices where its residual is too large."""
-        choices = self._resolving(at, self.choice) if len(self.choice.scales) > 1 else [self.choice]
+        last = self.pieces[-1] if self.pieces else None
+        steady = self.alike and last is not None and last.relative <= self.tolerance and not last.choice.fronts
+        plain = steady or len(self.choice.scales) == 1
+        choices = [self.choice] if plain else self._resolving(at, self.choice)
         best = self._solve(at, choices[0])
         for choice in choices[1:]:
             if best.relative > ENOUGH * self.tolerance and self.left() > 0:
@@ -271,7 +318,8 @@ class AdaptiveMarch:
             2 * now.seconds, at, now.choice.length, now.relative
         ):
             half = self._solve(at, shorter)
-            helped = half.relative < now.relative / (HELPED if now.relative <= HOPELESS else 1.0)
+            enough = GAIN if self.alike else HELPED
+            helped = half.relative < now.relative / (enough if now.relative <= HOPELESS else 1.0)
             if helped or half.relative <= self.tolerance:
                 return half
             if now.relative <= HOPELESS or (self.pieces and half.relative > GAIN * max(last, now.relative)):
@@ -304,7 +352,7 @@ class AdaptiveMarch:
     def _is_time_for(self, seconds: float, at: float, length: float, relative: float) -> bool:
         """Whether as many windows as are left could take so long each; what does not work yet may take most of it."""
         windows = max((self.end - at) / length, 1.0) if relative <= HOPELESS else 2.0
-        return seconds < self.left() and seconds * windows < SHARE * (self.left() + self.later)
+        return seconds < self.left() and self._of_all(seconds, windows) < SHARE * (self.left() + self.later)
 
     def _cost(self, piece: Piece | Trial, width: int) -> float:
         """Return about how many seconds a window with another number of features takes."""
@@ -332,11 +380,22 @@ class AdaptiveMarch:
         choice = dataclasses.replace(choice, length=end - at)
         view, measure = self._on(at, end, choice.fronts)
         plan = self._plan_of(choice, max(self.left() + GRACE * self.seconds, 0.1))
+        factors = self._factors_for(choice)
+        solver = partial(LinearLeastSquares, factors=factors)
+        plan = dataclasses.replace(plan, stages=tuple(dataclasses.replace(s, optimizer=solver) for s in plan.stages))
         run = Run(view, plan, coupled=measure.coupled)
         run.train(silent=True)
         relative = measure.size(run.field) / max(measure.zero, LOW * self._zero) if not run.failed else math.inf
         relative = relative if math.isfinite(relative) else math.inf
-        return Piece(choice, at, end, run, relative, time.perf_counter() - begun)
+        return Piece(choice, at, end, run, relative, time.perf_counter() - begun, factors)
+
+    def _factors_for(self, choice: Choice) -> ScaledQR:
+        """Return the factors of the window before where they may serve again, else none yet."""
+        last = self.pieces[-1] if self.pieces else None
+        if last is None or not math.isclose(choice.length, last.choice.length, rel_tol=1e-9):
+            return ScaledQR()
+        same = dataclasses.replace(choice, length=last.choice.length) == last.choice
+        return last.factors if same else ScaledQR()
 
     def _on(self, start: float, end: float, fronts: tuple[Front, ...]) -> tuple[Any, RelativeResidual]:
         """The problem on a window, and its measure."""
@@ -378,7 +437,12 @@ class AdaptiveMarch:
 
     def costs(self, more: float = WIDER) -> float:
         """Return about how many seconds an estimate takes: one step with more features in each window."""
-        return sum(piece.seconds / max(piece.run.steps, 1) for piece in self.pieces) * more**COST
+        found, known = 0.0, None
+        for piece in self.pieces:
+            power = 1.0 if piece.factors is known else COST
+            found += piece.seconds / max(piece.run.steps, 1) * more**power
+            known = piece.factors
+        return found
 
     def estimate(self, more: float = WIDER) -> ErrorEstimate:
         """Estimate the error of the whole by a linearised correction in each window, handed over to the next.
@@ -387,6 +451,7 @@ class AdaptiveMarch:
             more: How many times the features of a window its correction has; 1.5 or less.
         """
         boths: list[nn.Module] = []
+        factors = ScaledQR()
         before = after = zero = 0.0
         for piece in self.pieces:
             before_it = boths[-1] if boths else None
@@ -398,7 +463,7 @@ class AdaptiveMarch:
             basis = {"width": width, "scale": scales, "interactions": self.interactions}
             both = correctable(view, piece.run.field, data, self.plan.run.seed, basis)
             before += measure.size(piece.run.field) ** 2
-            correct(view, both, data, self.plan.run.seed, measure)
+            correct(view, both, data, self.plan.run.seed, measure, factors)
             after += measure.size(both) ** 2
             zero = max(zero, measure.zero)
             boths.append(both.requires_grad_(False))

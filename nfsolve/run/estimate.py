@@ -20,7 +20,7 @@ from nfsolve._core.threads import threads_for
 from nfsolve.domains import Domain
 from nfsolve.fields import RandomFeatures
 from nfsolve.fields.corrected import Corrected
-from nfsolve.linalg.qr import least_squares
+from nfsolve.linalg.qr import ScaledQR, least_squares
 from nfsolve.problem import PDE, Objective, OperatorPDE, Problem, SamplerState
 from nfsolve.problem.pde.evaluate import in_pieces
 from nfsolve.problem.pde.sample import evaluation_points
@@ -34,6 +34,7 @@ WIDTHS = {1: 100, 2: 500, 3: 700, MANY: 800}  # features by dimension
 RESOLVED = 0.5  # part of the residual that a correction may leave where its size is an estimate of the error
 VANISHING = 1e-12  # part of the largest unknown below which another one counts as zero
 ROUNDING = 1e-11  # residual, relative to that of the zero field, that is rounding and not to be corrected
+MANY_POINTS = 2**14  # of a grid, of which no more are needed to tell a distance
 SHARE = 0.15  # of the time of a run that its estimate may take
 RATE = 1.5e9  # floating-point operations a second, on the safe side, by which the cost is foretold
 
@@ -168,7 +169,9 @@ def correctable(problem: Any, field: nn.Module, data: Any, seed: int, basis: dic
     return Corrected(field, correction.to(data["like"].device))
 
 
-def correct(problem: Any, both: Corrected, data: Any, seed: int, measure: RelativeResidual) -> None:
+def correct(
+    problem: Any, both: Corrected, data: Any, seed: int, measure: RelativeResidual, factors: ScaledQR | None = None
+) -> None:
     """Solve for the correction by one linearised least-squares problem on points of its own."""
     points = generator(seed, "correction")
     objective = Objective(problem, both, data, points, weighting=balance(problem), coupled=measure.coupled)
@@ -180,7 +183,7 @@ def correct(problem: Any, both: Corrected, data: Any, seed: int, measure: Relati
     theta = objective.theta()
     with torch.no_grad(), threads_for(theta.numel()):
         residual, jacobian = objective.jacobian(theta)
-        objective.assign(theta + least_squares(jacobian, -residual))
+        objective.assign(theta + least_squares(jacobian, -residual, factors=factors))
 
 
 def distance(problem: Any, base: nn.Module, both: nn.Module, data: Any) -> dict[str, float]:
@@ -196,6 +199,8 @@ def distance(problem: Any, base: nn.Module, both: nn.Module, data: Any) -> dict[
         Name of the unknown -> distance, absolute where the better field is zero.
     """
     grid = data["reference"].points if "reference" in data else _grid(problem.domain, data)
+    if len(grid) > MANY_POINTS:
+        grid = grid[torch.randperm(len(grid), generator=generator(0, "distance"))[:MANY_POINTS].to(grid.device)]
     with torch.no_grad():
         now, better = in_pieces(base, grid.to(next(base.parameters()).dtype)).double(), in_pieces(both, grid)
     living = problem.living(grid)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from nfsolve.linalg.qr import TallQR
+from nfsolve.linalg.qr import ScaledQR, TallQR, least_squares
 
 
 def _case(n, p, condition=1.0):
@@ -31,3 +31,20 @@ def test_it_keeps_digits_that_normal_equations_lose():
     found = rows.damped(1e-32).solve(rows.project(b))
     gram = torch.linalg.solve(a.T @ a + 1e-32 * torch.eye(30).double(), a.T @ b)
     assert (found - x).norm() < 1e-4 < (gram - x).norm()
+
+
+def test_a_matrix_that_comes_again_is_not_factored_again():
+    factors = ScaledQR()
+    a, b, _ = _case(40, 12, 1e3)
+    other = a + 1e-6 * torch.ones_like(a)
+    first = factors.of(a)
+    assert not factors.again
+    assert factors.of(a * (1 + 1e-15)) is first and factors.again
+    assert factors.of(other) is not first and not factors.again
+    assert factors.of(other[:, :10]) is not first and not factors.again
+    for matrix in (a, a, other):
+        assert torch.equal(least_squares(matrix, b, factors=factors), least_squares(matrix, b))
+    factors.of(a)
+    factors.forget()
+    factors.of(a)
+    assert not factors.again

@@ -99,3 +99,28 @@ def test_a_window_keeps_the_bandwidth_that_did_well_where_nothing_becomes_steepe
     assert marching.go()
     assert len(marching.pieces) > 2
     assert len({piece.choice.scales[1] for piece in marching.pieces}) == 1
+
+
+class Growing(Ripples):
+    """The same waves at a speed that grows."""
+
+    @interior
+    def waves(self, u_tt, u_xx, t, x):
+        return super().waves(u_tt, (1 + t) * u_xx)
+
+
+def waves(problem):
+    plan = Plan.of(problem.recipe(), RunOptions(seed=0, device="cpu"))
+    return AdaptiveMarch(problem, Trial(100, (3.0, 6.0), 4, 0, 1e-3, 1, 0.1), plan, 300.0, lambda _: None)
+
+
+def test_windows_of_one_length_share_their_factors_where_the_coefficients_are_steady():
+    steady = waves(Ripples())
+    assert steady.alike
+    assert steady._of_all(1.0, 11) < 5 < 10 < waves(Growing())._of_all(1.0, 11)
+    steady.tolerance = 1e-3
+    assert steady.go()
+    later = steady.pieces[1:]
+    assert len({id(piece.factors) for piece in later if piece.choice == later[0].choice}) == 1
+    assert not waves(Growing()).alike
+    assert not march(SwitchesLate())[0].alike  # which it seems to be at the start
