@@ -31,6 +31,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "Darcy": {"n_functions": 30},  # of which eight symmetries each make enough for its latent columns
     **{name: {"size": 32} for name in ("ImageFit", "MRI", "Deconvolution")},
     "CTPhantom": {"classical": ()},
+    "CTLimited": {"step": 30.0, "classical": ()},
     "NeRFScene": {"frames": 0, "mesh": 0, "cells": 16, "samples": 24},
 }
 """Class of a problem -> what makes it small beside `LESS`."""

@@ -150,6 +150,15 @@ def _unknown(solution: Solution, i: int, shown: list[View], values: list[Tensor]
                 same = partial(show, values=v, title=f"reference {title}", scale=colour_scale(u, v))
                 off = {**colour_scale(error), "cmap": "magma"}
                 row += [(same, _space(view)), (partial(show, values=error, title=said, scale=off), _space(view))]
+        elif (estimated := _estimated(solution, i, view)) is not None:
+            said = f"estimated |error of {title}|\nrelative L2 {solution.metrics[f'error_estimate/{name}']:.2e}"
+            if len(view.axes) == 1:
+                row.append(
+                    (partial(_log_curve_panel, problem=problem, view=view, curves={name: estimated}, title=said), None)
+                )
+            else:
+                off = {**log_scale(estimated), "cmap": "magma"}
+                row.append((partial(show, values=estimated, title=said, scale=off), _space(view)))
         if (
             len(view.axes) == 2
             and view.shape is not None
@@ -161,6 +170,13 @@ def _unknown(solution: Solution, i: int, shown: list[View], values: list[Tensor]
     if len(shown) > 1 and shown[0].reference is None:
         return [[panel for row in rows for panel in row]]
     return rows
+
+
+def _estimated(solution: Solution, i: int, view: View) -> np.ndarray | None:
+    """Return the size of the estimated error of an unknown at a view, None where there is no estimate."""
+    if solution.estimate is None or not solution.estimate.trusted:
+        return None
+    return view.arrange(solution.estimated_error(view.points)[:, i].abs())
 
 
 def _space(view: View) -> str | None:

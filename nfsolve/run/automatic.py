@@ -126,6 +126,9 @@ class Automatic:
         if problem.adapts:
             self.even = problem.with_(adaptive="none")
             self._tell(f"adaptive={problem.adaptive} is for networks: points of least squares are drawn once, evenly")
+        if said := _own_points(problem):
+            verb = "is" if len(said) == 1 else "are"
+            self._tell(f"{' and '.join(said)} {verb} for networks: least squares takes what its features need")
         self.ladder = Ladder(self.even, plan.run.seed, SHARE * self.limit, plan.run.device, self._tell)
         if folder is not None:
             folder.start(plan.config(problem), environment(choose_device(plan.run.device)))
@@ -267,6 +270,7 @@ class Automatic:
         if not (told or solution.failed or can_estimate(self.problem)):
             found = self._estimate(solution, trial) if march is None else self._estimate_march(march)
             solution.metrics |= found.metrics()
+            solution.estimate = found
         took = time.perf_counter() - self.started
         solution.metrics["seconds/choosing"] = round(took - solution.seconds, 3)
         solution.metrics["seconds"] = solution.seconds = took
@@ -323,8 +327,16 @@ def _without_bar(report: Any) -> Any:
     return "lines" if isinstance(report, str) and report != "auto" else report
 
 
+def _own_points(problem: Any) -> list[str]:
+    """Return what a problem says of the number of its points, where that is not the default."""
+    numbers = {name: getattr(problem, name) for name in ("n_points", "n_face")}
+    return [f"{name}={n}" for name, n in numbers.items() if n != getattr(PDE, name)]
+
+
 def network_recipe(problem: Any) -> Recipe:
     """Return a tanh network under Gauss-Newton, its size and points by the number of coordinates.
+
+    A number of points that the problem states is kept.
 
     Args:
         problem: The problem.
@@ -335,9 +347,10 @@ def network_recipe(problem: Any) -> Recipe:
     d = min(len(problem.domain.names), 3)
     conditions = [c for c in problem.conditions().values() if c.kind == "interior"]
     rows = max(sum(c.points or problem.n_points for c in conditions), 1) / max(len(conditions), 1)
+    points = 1.0 if _own_points(problem) else NETWORK_POINTS[d] / rows
     return Recipe(
         field=partial(MLP, width=NETWORK_WIDTH[d], depth=3),
-        stages=(Stage(GaussNewton, steps=2000, points=NETWORK_POINTS[d] / rows),),
+        stages=(Stage(GaussNewton, steps=2000, points=points),),
         weighting=balance(problem),
         run=RunOptions(dtype="float64", log_every=20),
     )

@@ -215,7 +215,7 @@ def _grid(domain: Domain, data: Any) -> Tensor:
     return evaluation_points(domain, None).points.to(data["like"])
 
 
-def affordable_estimate(problem: Any, field: nn.Module, data: Any, seed: int, seconds: float) -> dict[str, Any]:
+def affordable_estimate(problem: Any, field: nn.Module, data: Any, seed: int, seconds: float) -> ErrorEstimate | None:
     """Estimate the error of a run where that takes a small part of its time.
 
     Args:
@@ -226,8 +226,8 @@ def affordable_estimate(problem: Any, field: nn.Module, data: Any, seed: int, se
         seconds: What the training took.
 
     Returns:
-        Entries of ``metrics.json``; empty where there is no estimate, or none in so little time.
+        The estimate; None where there is none, or none in so little time.
     """
     if can_estimate(problem) or foretold(problem) > SHARE * seconds:
-        return {}
-    return error_estimate(problem, field, data, seed).metrics()
+        return None
+    return error_estimate(problem, field, data, seed)

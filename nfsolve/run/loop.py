@@ -27,6 +27,7 @@ from nfsolve.run.report import StopRun, note, reporter
 from nfsolve.run.solution import Solution, doubtful, in_words
 
 CHECKPOINT_SECONDS = 10.0
+LOWER = 0.9  # factor by which the loss must fall to be lower
 STALLED_STEPS = 5
 QUICK_SCORES = "quick_scores"  # key of the sentence that scores are not those of all values
 SCORED = ("metrics", "stopped", "failed", "interrupted", "seconds", "evaluations", "warnings")  # for all by one
@@ -79,6 +80,7 @@ class Run:
         self.stopped = ""
         self.failed = self.interrupted = self._over = self._silent = False
         self._fresh = False  # whether points were resampled because the optimizer was done with those before
+        self._lowest = math.inf, 0  # loss of the stage, and the step after which it was last a tenth lower
         self.peak = 0  # bytes that one process has had at the most
         self.parts: dict[str, float] = {}  # seconds by part of a step, of the optimizers before the current one
         self._optimizer: Any = None
@@ -142,6 +144,7 @@ class Run:
         self._run_stage(interrupt)
         while not self.stopped and self.stage < self._last:
             self.stage, self.step, self._began = self.stage + 1, 0, self._elapsed
+            self._lowest = math.inf, 0
             self._run_stage(interrupt)
         self.objective.choose("")
         self.stopped = self.stopped or f"step limit: {self.steps} steps done"
@@ -199,6 +202,8 @@ class Run:
             self.step += 1
             self.steps += 1
             self.watch.lap()
+            if loss < LOWER * self._lowest[0]:
+                self._lowest = loss, self.step
             stalled = stalled + 1 if loss == previous else 0
             previous = loss
             asked, due = self._agreed(interrupt.asked)
@@ -278,6 +283,9 @@ class Run:
         if stalled >= STALLED_STEPS:
             hint = "; float32 may be the limit, try dtype float64" if self._is_float32() else ""
             return f"no progress: the loss stayed at exactly {loss:.6e} for {stalled} steps{hint}"
+        patience, since = self.plan.stages[self.stage].patience, self.step - self._lowest[1]
+        if patience and since >= max(patience, self.step / 2):
+            return f"no progress: the loss has not fallen by a tenth below {self._lowest[0]:.3e} in {since} steps"
         return ""
 
     def _is_float32(self) -> bool:
@@ -391,6 +399,7 @@ class Run:
             "stopped": self.stopped,
             "failed": self.failed,
             "fresh": self._fresh,
+            "lowest": self._lowest,
             "parts": self.clocked(),
             "peak_bytes": self.peak,
             "system": self.objective.system.state_dict(),
@@ -408,6 +417,7 @@ class Run:
         self.stopped, self.failed = state["stopped"], state["failed"]
         self._over = bool(self.stopped) and not self.stopped.startswith("stopped by")
         self._fresh, self.parts = state.get("fresh", False), state.get("parts", {})
+        self._lowest = state.get("lowest", self._lowest)
         self.peak = state.get("peak_bytes", 0)
         stage = self.plan.stages[self.stage]
         last = self.history[-1]["step"] if self.history else 0
@@ -497,8 +507,10 @@ class Run:
         grown = "" if self.interrupted else diverged(row_before(self.history), scores, self.problem.weights())
         stopped = grown or self.stopped
         scores |= {f"unknown/{n}": v for n, v in self.objective.unknown_values().items()}
+        estimate = None
         if not (grown or self.failed or bare or self._silent):  # a silent run is judged by who made it
-            scores |= affordable_estimate(self.problem, self.field, self.data, self.plan.run.seed, self.seconds)
+            estimate = affordable_estimate(self.problem, self.field, self.data, self.plan.run.seed, self.seconds)
+            scores |= estimate.metrics() if estimate else {}
         scores |= self._speeds()
         scores |= {f"seconds/{part}": round(seconds, 3) for part, seconds in self.clocked().items()}
         scores |= {
@@ -525,6 +537,7 @@ class Run:
             data=self.data,
             warnings=[] if self.failed else self._cautions() + self._warnings(scores) + doubtful(scores) + quick,
             folder=self.folder.path if self.folder else None,
+            estimate=estimate,
         )
         if self.plan.run.uncertainty and not (solution.failed or bare):
             solution.warnings += self._uncertainty(solution)

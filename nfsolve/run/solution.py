@@ -20,6 +20,7 @@ from nfsolve.domains import Domain
 from nfsolve.fields import Field
 from nfsolve.problem import Problem
 from nfsolve.run import export
+from nfsolve.run.estimate import ErrorEstimate
 from nfsolve.run.integral import integral_of
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ OTHER_NAMES = {
         "torch.save(solution.field.state_dict(), path) keeps the weights, and solution.export(path) the values",
     ),
     **dict.fromkeys(("loss", "losses"), 'see solution.metrics["loss"] and solution.history'),
-    **dict.fromkeys(("error", "errors", "score", "scores"), "see solution.metrics"),
+    **dict.fromkeys(("error", "errors", "score", "scores"), "see solution.metrics, and solution.estimated_error(points)"),
     **dict.fromkeys(("model", "net", "network", "u"), "the trained network is solution.field"),
     **dict.fromkeys(("evaluate", "eval", "forward"), "write solution.predict(points)"),
     **dict.fromkeys(("gradient", "grad", "jacobian"), 'write solution.derivative("u_x", points)'),
@@ -41,7 +42,7 @@ OTHER_NAMES = {
 }
 """What other programs call an attribute of a solution -> what to write instead."""
 
-ANSWERS = ("predict", "derivative", "integral", "plot", "export", "to_xarray", "trained")
+ANSWERS = ("predict", "estimated_error", "derivative", "integral", "plot", "export", "to_xarray", "trained")
 CHECKED_POINTS = 20_000  # distances from a mesh take long
 
 
@@ -65,6 +66,7 @@ class Solution:
         folder: The run folder, or None.
         warnings: Sentences about doubts in the solution, such as residuals that are larger between trained points.
         decisions: What the automatic recipe chose, in sentences.
+        estimate: The error as far as residuals can tell it, where that was estimated.
     """
 
     problem: Problem
@@ -81,6 +83,7 @@ class Solution:
     folder: Path | None = None
     warnings: list[str] = dataclasses.field(default_factory=list)
     decisions: list[str] = dataclasses.field(default_factory=list)
+    estimate: ErrorEstimate | None = dataclasses.field(default=None, repr=False)
     painter: ClassVar[str] = "nfsolve.plot.solution:picture"  # of a floor above, found when a picture is asked for
 
     @property
@@ -111,6 +114,46 @@ class Solution:
         """
         with torch.no_grad():
             return self._at("predict", points, batch, self.field, self._outputs, out)
+
+    @overload
+    def estimated_error(self, points: np.ndarray, batch: int = 65536) -> np.ndarray: ...
+    @overload
+    def estimated_error(self, points: Tensor, batch: int = 65536) -> Tensor: ...
+    def estimated_error(self, points: np.ndarray | Tensor, batch: int = 65536) -> np.ndarray | Tensor:
+        """Estimate the error at any points: the field minus the one that a linearised correction makes of it.
+
+        The estimate of ``metrics["error_estimate"]``, point by point: it shows where the error is large. Near points
+        where it is small it is less reliable than its norm.
+
+        Args:
+            points: Points ``(n, d)``, as for `predict`.
+            batch: Points at a time.
+
+        Returns:
+            Values ``(n, k)``, with their sign: an array for an array, a tensor for a tensor.
+
+        Raises:
+            InputError: There is no estimate of this solution, or none to be trusted; or points as for `predict`.
+
+        Examples:
+            >>> import nfsolve as nf
+            >>> from problems.pde.poisson import Poisson
+            >>> solution = nf.solve(Poisson(), recipe="auto", seed=0, report=None)
+            >>> float(abs(solution.estimated_error([[0.5, 0.5]]))) < 1e-10
+            True
+        """
+        found = self.estimate
+        if found is None or not found.trusted or found.correction is None:
+            why = f"the estimate is {found.reason}" if found else "none was made, or it was not kept with a saved run"
+            raise InputError(
+                f"the error of this solution has no estimate: {why}",
+                do="solve a PDE with recipe='auto', or longer, and ask the solution that this returns",
+            )
+        better = found.correction
+        with torch.no_grad():
+            return self._at(
+                "estimated_error", points, batch, lambda part: self.field(part) - better(part), self._outputs
+            )
 
     @overload
     def __call__(self, what: str, points: Tensor) -> Tensor: ...

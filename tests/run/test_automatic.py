@@ -11,8 +11,11 @@ import torch
 import nfsolve as nf
 from nfsolve import PDE, Box, face, interior, optim
 from nfsolve._core.errors import InputError
+from nfsolve.problem import RunOptions
+from nfsolve.run.automatic import NETWORK_POINTS, Automatic, network_recipe
 from nfsolve.run.estimate import error_estimate
 from nfsolve.run.ladder import Ladder
+from nfsolve.run.plan import Plan
 from nfsolve.run.relative import RelativeResidual
 from problems.pde.convection import Convection
 from problems.pde.poisson import Poisson
@@ -254,3 +257,30 @@ def test_features_are_not_given_up_where_more_of_them_cost_nothing():
     solution = nf.solve(later_cases.InnerLayer(), time_limit=300, report=None)
     assert solution.decisions[-1].startswith("least squares on")
     assert solution.metrics["relative_l2"] < 1e-9
+
+
+def test_points_that_a_problem_states_are_kept_for_networks_and_said(capsys):
+    fewer = Membrane(n_points=300)
+    Automatic(fewer, Plan.of(fewer.recipe(), RunOptions(seed=0, device="cpu")), None, "lines")
+    assert "n_points=300 is for networks" in "".join(capsys.readouterr())
+    assert network_recipe(fewer).stages[0].points == 1
+    assert network_recipe(Membrane(k=3.0)).stages[0].points == NETWORK_POINTS[2] / Membrane().n_points
+
+
+def test_the_error_is_estimated_at_each_point_and_drawn_where_there_is_no_reference():
+    class Alone(Membrane):
+        exact = None
+
+    points = torch.rand(50, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    solution = nf.solve(Membrane(), steps=25, seed=0, report=None)
+    solution.estimate = error_estimate(solution.problem, solution.field, solution.data)
+    found = solution.estimated_error(points)
+    truth = solution.predict(points) - Membrane().exact(points[:, :1], points[:, 1:])
+    assert (found - truth).norm() < 0.1 * truth.norm()
+    assert solution.estimated_error(points.numpy()).shape == (50, 1)
+    assert not any("estimated" in axes.get_title() for axes in solution.plot().axes)  # the error itself is known
+    solution = nf.solve(Alone(), accuracy=1e-5, seed=0, report=None)
+    assert any("estimated |error of u|" in axes.get_title() for axes in solution.plot().axes)
+    solution.estimate = None
+    with pytest.raises(InputError, match="has no estimate: none was made"):
+        solution.estimated_error(points)

@@ -192,6 +192,24 @@ def test_a_stage_that_comes_last_has_the_time_that_is_kept_for_it():
         nf.solve(Beside(), stages=(Stage(adam, 1, share=0.6), Stage(last, 1, share=0.6)))
 
 
+def test_a_stage_without_progress_ends_and_a_resumed_one_remembers_its_lowest_loss(tmp_path):
+    still = partial(torch.optim.SGD, lr=1e-12)
+    stages = (Stage(still, 400, patience=20), Stage(torch.optim.Adam, 3))
+    solution = nf.solve(Beside(methods=()), stages=stages, report=None)
+    assert 20 <= solution.steps - 3 < 100  # the next stage goes on
+    stages = (Stage(still, 400, patience=60),)
+
+    def stop_at_30(row):
+        if row.get("step") == 30:
+            raise nf.StopRun("enough")
+
+    nf.solve(Beside(methods=()), stages=stages, out=tmp_path / "run", report=stop_at_30, log_every=1)
+    resumed = nf.resume(tmp_path / "run", problem=Beside(methods=()), report=None)
+    assert resumed.steps == 61 and "has not fallen by a tenth" in resumed.stopped
+    with pytest.raises(nf.InputError, match="patience=-1"):
+        Stage(still, 1, patience=-1)
+
+
 def test_the_rate_follows_the_larger_of_steps_and_time():
     stage = Stage(torch.optim.Adam, 100, schedule="cosine", warmup=0.1)
     assert stage.rate(55, 0.2) == stage.rate(55) and stage.rate(20, 0.55) == pytest.approx(stage.rate(55))
