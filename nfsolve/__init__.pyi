@@ -51,6 +51,7 @@ from .fields import RandomFeatures as RandomFeatures
 from .fields import RandomWeightFactorization as RandomWeightFactorization
 from .fields import ResidualMLP as ResidualMLP
 from .fields import Sine as Sine
+from .fields import Sum as Sum
 from .fields import Tanh as Tanh
 from .fields import factorize as factorize
 from .fields import fold as fold

@@ -33,7 +33,9 @@ OTHER_NAMES = {
         "torch.save(solution.field.state_dict(), path) keeps the weights, and solution.export(path) the values",
     ),
     **dict.fromkeys(("loss", "losses"), 'see solution.metrics["loss"] and solution.history'),
-    **dict.fromkeys(("error", "errors", "score", "scores"), "see solution.metrics, and solution.estimated_error(points)"),
+    **dict.fromkeys(
+        ("error", "errors", "score", "scores"), "see solution.metrics, and solution.estimated_error(points)"
+    ),
     **dict.fromkeys(("model", "net", "network", "u"), "the trained network is solution.field"),
     **dict.fromkeys(("evaluate", "eval", "forward"), "write solution.predict(points)"),
     **dict.fromkeys(("gradient", "grad", "jacobian"), 'write solution.derivative("u_x", points)'),
