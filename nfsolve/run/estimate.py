@@ -8,7 +8,6 @@ cannot resolve shows in the residual that the correction leaves on other points;
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -26,6 +25,7 @@ from nfsolve.problem.pde.evaluate import in_pieces
 from nfsolve.problem.pde.sample import evaluation_points
 from nfsolve.run.points import ROWS, points_for
 from nfsolve.run.relative import RelativeResidual, balance
+from nfsolve.run.solution import ErrorEstimate
 
 SCALES = (3.0, 8.0, 20.0)  # bandwidths that are tried, in radians per unit of a normalised coordinate
 MANY = 4  # coordinates from which features of few of them are tried too, of one bandwidth
@@ -37,36 +37,6 @@ ROUNDING = 1e-11  # residual, relative to that of the zero field, that is roundi
 MANY_POINTS = 2**14  # of a grid, of which no more are needed to tell a distance
 SHARE = 0.15  # of the time of a run that its estimate may take
 RATE = 1.5e9  # floating-point operations a second, on the safe side, by which the cost is foretold
-
-
-@dataclass
-class ErrorEstimate:
-    """How far a solution is from the exact one, as far as its residuals can tell.
-
-    Attributes:
-        relative_l2: Estimated relative L2 error of each unknown.
-        trusted: Whether the estimate can be relied on.
-        reason: Why it cannot, or what it rests on, in words.
-        left: Part of the held-out residual that the correction leaves.
-        correction: Field minus its estimated error, the improved solution.
-    """
-
-    relative_l2: dict[str, float]
-    trusted: bool
-    reason: str
-    left: float
-    correction: nn.Module | None = None
-
-    @property
-    def worst(self) -> float:
-        """The largest estimate over the unknowns, nan where there is none."""
-        return max(self.relative_l2.values(), default=math.nan)
-
-    def metrics(self) -> dict[str, Any]:
-        """Return the entries of ``metrics.json``: numbers where they are to be trusted, else a sentence."""
-        if not self.trusted:
-            return {"error_estimate": self.reason}
-        return {"error_estimate": self.worst} | {f"error_estimate/{n}": v for n, v in self.relative_l2.items()}
 
 
 def can_estimate(problem: Problem) -> str:

@@ -20,7 +20,6 @@ from nfsolve.domains import Domain
 from nfsolve.fields import Field
 from nfsolve.problem import Problem
 from nfsolve.run import export
-from nfsolve.run.estimate import ErrorEstimate
 from nfsolve.run.integral import integral_of
 
 if TYPE_CHECKING:
@@ -46,6 +45,36 @@ OTHER_NAMES = {
 
 ANSWERS = ("predict", "estimated_error", "derivative", "integral", "plot", "export", "to_xarray", "trained")
 CHECKED_POINTS = 20_000  # distances from a mesh take long
+
+
+@dataclass
+class ErrorEstimate:
+    """How far a solution is from the exact one, as far as its residuals can tell.
+
+    Attributes:
+        relative_l2: Estimated relative L2 error of each unknown.
+        trusted: Whether the estimate can be relied on.
+        reason: Why it cannot, or what it rests on, in words.
+        left: Part of the held-out residual that the correction leaves.
+        correction: Field minus its estimated error, the improved solution.
+    """
+
+    relative_l2: dict[str, float]
+    trusted: bool
+    reason: str
+    left: float
+    correction: nn.Module | None = None
+
+    @property
+    def worst(self) -> float:
+        """The largest estimate over the unknowns, nan where there is none."""
+        return max(self.relative_l2.values(), default=math.nan)
+
+    def metrics(self) -> dict[str, Any]:
+        """Return the entries of ``metrics.json``: numbers where they are to be trusted, else a sentence."""
+        if not self.trusted:
+            return {"error_estimate": self.reason}
+        return {"error_estimate": self.worst} | {f"error_estimate/{n}": v for n, v in self.relative_l2.items()}
 
 
 @dataclass
