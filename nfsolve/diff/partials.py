@@ -23,7 +23,8 @@ def partials(
     """Evaluate a function and its partial derivatives.
 
     Args:
-        function: Maps points ``(n, d)`` to values ``(n, k)``, each row on its own.
+        function: Maps points ``(n, d)`` to values ``(n, k)``, each row on its own. Where it has a method
+            ``pieces(points)``, which yields rows of points and the function there, each piece is derived for itself.
         points: Points ``(n, d)``.
         wanted: Multi-indices as sorted columns: ``()`` is the value, ``(1, 1)`` the second derivative
             along column 1, ``laplacian([0, 1])`` the sum of those along columns 0 and 1.
@@ -50,6 +51,9 @@ def partials(
         Griewank & Walther, Evaluating Derivatives, 2nd ed., chapter 13 (Taylor propagation).
     """
     wanted = frozenset(wanted)
+    wrapped = torch._C._functorch.is_functorch_wrapped_tensor(points)  # type: ignore[attr-defined]
+    if hasattr(function, "pieces") and engine == "auto" and not wrapped:
+        return _joined(function, points, wanted)
     ways: list[tuple[str, Callable[..., dict[Index, Tensor]]]] = [("jets", _jets)]
     if engine == "reverse" or (engine == "auto" and possible(function) and cheaper(wanted, plan(wanted))):
         ways.insert(0, ("reverse", reverse))
@@ -64,6 +68,13 @@ def partials(
     for value in result.values():
         _check(value, points)
     return result
+
+
+def _joined(function: Any, points: Tensor, wanted: frozenset[Index]) -> dict[Index, Tensor]:
+    """Evaluate a function that is another one on each of several sets of rows."""
+    found = [(rows, partials(piece, points[rows], wanted)) for rows, piece in function.pieces(points)]
+    order = torch.cat([rows for rows, _ in found]).argsort()
+    return {index: torch.cat([values[index] for _, values in found])[order] for index in wanted}
 
 
 def _jets(function: Callable[[Tensor], Tensor], points: Tensor, wanted: frozenset[Index]) -> dict[Index, Tensor]:

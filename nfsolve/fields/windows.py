@@ -1,5 +1,7 @@
 """A field that is put together from fields on successive intervals of one coordinate, usually time."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
@@ -64,6 +66,16 @@ class Windows(OnArrays):
         for w, value in values.items():
             result = result.masked_scatter(parts[w][..., None].expand_as(result), value)
         return result
+
+    def pieces(self, x: Tensor) -> Iterator[tuple[Tensor, nn.Module]]:
+        """Yield the rows of points ``(n, d)`` that belong to a field, and the field; the last one where there are none.
+
+        Derivatives are taken field by field, since each has rules of its own.
+        """
+        which = (x[:, self.column, None].detach() >= self.cuts.to(x.dtype)).sum(-1)
+        there = which.unique().tolist() or [len(self.fields) - 1]
+        for w in there:
+            yield (which == w).nonzero()[:, 0], self.fields[w]
 
     def _everywhere(self, x: Tensor, which: Tensor) -> Tensor:
         """Evaluate every field at every point and choose."""

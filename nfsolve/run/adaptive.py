@@ -7,10 +7,11 @@ the next window is longer. This is step-size control as in solvers of ordinary d
 & Wanner, Solving Ordinary Differential Equations I, 1993, II.4), with the residual in the place of the local error.
 """
 
+import copy
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -57,6 +58,9 @@ CHEAP = 800  # columns, up to which the time of a window grows no faster than th
 NOISE = 0.1  # times what the window before leaves, that a state need not be resolved better than
 UNLIKE = 100.0  # factor by which the state must be fitted better for other coordinates than in the window before
 STATED = 1e-4  # error of a fit of the initial state, up to which it says something of the first window
+ANOTHER = 0.75  # of the time that is left, that a second march and the estimate of its error may take
+CORRECTED = 1.2  # times the features of a window, that its correction is to have
+LITTLE = 1.2  # times the features, that it must have at least
 TURNS = 8  # changes of one window
 TINY = 1e-4  # shortest window, as a part of all times
 LOW = 1e-3  # part of the largest zero residual of the windows so far, to which residuals are related at least
@@ -90,6 +94,19 @@ class Piece:
     relative: float
     seconds: float
     factors: ScaledQR
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A window of a second march.
+
+    Attributes:
+        choices: What may be better than the choice of the first march, in the order of their trials.
+        relative: What the first march left.
+    """
+
+    choices: tuple[Choice, ...]
+    relative: float
 
 
 class AdaptiveMarch:
@@ -134,6 +151,8 @@ class AdaptiveMarch:
         self._plain = False  # whether plain coordinates did better where both kinds were tried
         self._took = 0.0  # seconds of the last window with all that was tried
         self._first: Piece | None = None
+        self._planned: list[Planned] = []
+        self._passed = 0  # choices of a plan that brought nothing
         self.alike = self._is_alike(first)
 
     def _is_alike(self, trial: Trial) -> bool:
@@ -192,6 +211,58 @@ class AdaptiveMarch:
                 return False
         return True
 
+    def again(self, seconds: float) -> "AdaptiveMarch | None":
+        """Return a march like this one with more features, or windows half as long, whichever helps its start more.
+
+        Args:
+            seconds: Time that it may take.
+
+        Returns:
+            A march that has begun, for `go`; None where there is no time for one, or it would bring little.
+        """
+        finer = copy.copy(self)
+        finer.pieces, finer._view, finer._first = [], None, None
+        finer.allow(seconds)
+        mean = sum(piece.seconds for piece in self.pieces) / len(self.pieces)
+        part = 1 + self.costs(CORRECTED) / (mean * len(self.pieces))  # with the estimate
+        best: Piece | None = None
+        for planned in self._finer(ANOTHER * seconds / (part * mean * len(self.pieces))):
+            piece = finer._solve(self.start, planned[0].choices[0])
+            rest = part * piece.seconds / self.pieces[0].seconds * mean * (len(planned) - 1)
+            helps = piece.relative < self.pieces[0].relative / HELPED
+            if helps and rest < finer.left() and (best is None or piece.relative < best.relative):
+                best, finer._planned = piece, planned
+        if best is None:
+            return None
+        finer._first, finer.choice = best, best.choice
+        self.tell("there is time for a finer march")
+        return finer
+
+    def _finer(self, factor: float) -> Iterator[list[Planned]]:
+        """Yield plans of windows that may take so many times as long in all: with more features, and half as long."""
+        widest = max(piece.choice.width for piece in self.pieces)
+        more = min(factor ** (1 / COST) * widest, COLUMNS / len(self.problem.outputs)) / widest
+        if more > LITTLE:
+            wider = min(more, WIDER) ** (1 / (len(self.problem.domain.names) - 1) if len(self.choice.scales) > 1 else 1)
+            richer = [dataclasses.replace(p.choice, width=round(more * p.choice.width)) for p in self.pieces]
+            scales = [self._scaled(p.choice.scales, 1.0, wider) for p in self.pieces]
+            yield [
+                Planned((dataclasses.replace(choice, scales=each), choice), piece.relative)
+                for choice, each, piece in zip(richer, scales, self.pieces, strict=True)
+            ]
+        if factor > 2:
+            yield [Planned((self._halved(p.choice),), p.relative) for p in self.pieces for _ in range(2)]
+
+    def _as_planned(self, at: float, planned: Planned) -> Piece:
+        """Solve a window as planned; what brings nothing in it is not tried in later ones."""
+        first, *others = planned.choices[self._passed :]
+        piece = self._solve(at, first)
+        if others and piece.relative > planned.relative / GAIN and self.left() > 0:
+            other = self._solve(at, others[0])
+            if other.relative < piece.relative:
+                piece, self._passed = other, self._passed + 1
+        return piece
+
     def _is_too_slow(self, piece: Piece) -> bool:
         """Whether windows like the last one, of which no more can be allowed, would take far too long."""
         return self.tolerance >= HOPELESS / RELAXED and self._rest(piece) > TOO_LONG * max(
@@ -233,7 +304,9 @@ class AdaptiveMarch:
             self.tolerance = min(self.tolerance, max(self.tolerance / RELAXED, largest, BEST))
 
     def _window(self, at: float) -> Piece:
-        """Solve the next window, with other choices where its residual is too large."""
+        """Solve the next window, with other choices where its residual is too large and no choices are planned."""
+        if self._planned:
+            return self._as_planned(at, self._planned[min(len(self.pieces), len(self._planned) - 1)])
         last = self.pieces[-1] if self.pieces else None
         steady = self.alike and last is not None and last.relative <= self.tolerance and not last.choice.fronts
         plain = steady or len(self.choice.scales) == 1

@@ -182,6 +182,7 @@ class Automatic:
         kept = KEPT * trial.seconds if trial.windows == 1 else 0.0
         march.allow(MARCH * max(self.left() - kept, 0.0))
         solution = march.solution() if march.go() else None
+        march, solution = self._finer(march, solution)
         reached, whole = self._relative(solution), trial.relative if trial.windows == 1 else math.inf
         after = march.costs() if solution is not None else 0.0
         if network is None and reached > GOOD and self._is_network_worthwhile(reached, after):
@@ -196,6 +197,17 @@ class Automatic:
             self.folder.clear()
             solution = march.solution(self.folder, self.kind)
         return self._finish(solution, None, march)
+
+    def _finer(self, march: AdaptiveMarch, solution: Solution | None) -> tuple[AdaptiveMarch, Solution | None]:
+        """March again where there is the time and something to gain, and return the better one."""
+        reached = self._relative(solution)
+        if solution is None or solution.interrupted or reached <= max(self.ladder.goal, WELL_ENOUGH):
+            return march, solution
+        again = march.again(self.left() + ESTIMATE * self.limit)
+        if again is None or not again.go():
+            return march, solution
+        finer = again.solution()
+        return (again, finer) if self._relative(finer) < reached else (march, solution)
 
     def _with_network(self, trial: Trial | None, features: Solution | None) -> Solution:
         """Train a network, and take the features after all where they are better."""

@@ -59,3 +59,17 @@ def test_cuts_that_do_not_fit_are_worded(cuts):
         InputError, match="one field for each interval between ascending cuts, got 3 fields and cuts at"
     ):
         Windows(make()[0], cuts)
+
+
+def test_derivatives_are_those_of_the_field_of_each_window():
+    fields, joined = make()
+    points = 3 * torch.rand(40, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    wanted = {(), (0,), (1, 1)}
+    found, nested = partials(joined, points, wanted), partials(joined, points, wanted, engine="nested")
+    assert all(torch.allclose(found[index], nested[index], atol=1e-12) for index in wanted)
+    assert partials(joined, points[:0], wanted)[()].shape == (0, 2)
+    late = points[points[:, 0] > 2]
+    assert all(
+        torch.equal(partials(joined, late, {index})[index], partials(fields[2], late, {index})[index])
+        for index in wanted
+    )

@@ -124,3 +124,15 @@ def test_windows_of_one_length_share_their_factors_where_the_coefficients_are_st
     assert len({id(piece.factors) for piece in later if piece.choice == later[0].choice}) == 1
     assert not waves(Growing()).alike
     assert not march(SwitchesLate())[0].alike  # which it seems to be at the start
+
+
+def test_a_march_with_time_left_is_made_again_more_finely():
+    rough = waves(Ripples())
+    rough.tolerance = 1e-2
+    assert rough.go() and rough.again(1e-3) is None
+    finer = rough.again(100.0)
+    assert finer is not None and finer.go()
+    assert (len(finer.pieces), finer.pieces[-1].end) in ((len(rough.pieces), 1.0), (2 * len(rough.pieces), 1.0))
+    before, after = rough.solution(), finer.solution()
+    assert after.metrics["relative_l2"] < 0.3 * before.metrics["relative_l2"]
+    assert [piece.end for piece in rough.pieces][-1] == 1.0  # which is as it was
