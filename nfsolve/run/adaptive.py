@@ -21,10 +21,11 @@ from torch import nn
 
 from nfsolve._core.random import generator
 from nfsolve.domains import Front
-from nfsolve.fields import RandomFeatures, Windows
+from nfsolve.fields import Windows
 from nfsolve.linalg.qr import ScaledQR
 from nfsolve.optim import LinearLeastSquares
-from nfsolve.problem import Marched, Objective, Recipe, RunOptions, SamplerState, hands_over_slopes, window_of
+from nfsolve.problem import Marched, Recipe, RunOptions, hands_over_slopes, window_of
+from nfsolve.run.alike import windows_are_alike
 from nfsolve.run.beginning import initial_state
 from nfsolve.run.estimate import ErrorEstimate, correct, correctable, default_width, distance, judged
 from nfsolve.run.ladder import COLUMNS, COST, GAIN, UNSEEN, WIDTHS, Trial, recipe_of
@@ -53,7 +54,6 @@ GRACE = 0.3  # of the time that it may take, that a march may go on for where it
 TOO_LONG = 4.0  # times what is left, that all further windows would take
 AGAIN = 0.3  # part of the time of a window, that another one of the same matrix takes
 MANY = 10  # windows that have one matrix, above which fewer longer ones are worth another
-SOME = 20  # features, with which windows are compared
 CHEAP = 800  # columns, up to which the time of a window grows no faster than they do
 NOISE = 0.1  # times what the window before leaves, that a state need not be resolved better than
 UNLIKE = 100.0  # factor by which the state must be fitted better for other coordinates than in the window before
@@ -153,30 +153,7 @@ class AdaptiveMarch:
         self._first: Piece | None = None
         self._planned: list[Planned] = []
         self._passed = 0  # choices of a plan that brought nothing
-        self.alike = self._is_alike(first)
-
-    def _is_alike(self, trial: Trial) -> bool:
-        """Whether windows of one length have one matrix: the problem is linear, and its coefficients are steady."""
-        length, found, field = self.choice.length / 8, ScaledQR(), None
-        for i, at in enumerate((self.start, self.start + length, self.end - length)):
-            view = window_of(self.problem, at, at + length, field)
-            data = view.load(self.plan.run.device, torch.float64)
-            made = {"width": SOME, "scale": trial.scales, "dtype": torch.float64, "device": data["like"].device}
-            field = RandomFeatures.for_problem(view, seed=self.plan.run.seed, **made)
-            objective = Objective(view, field, data, generator(self.plan.run.seed, "alike"), coupled=frozenset())
-            objective.sample_as(SamplerState(points=SOME / view.n_points))
-            objective.resample()
-            theta = objective.theta()
-            chance = generator(i, "alike")
-            objective.assign(torch.randn(len(theta), generator=chance, dtype=theta.dtype).to(theta))
-            with torch.no_grad():
-                _, jacobian = objective.jacobian(objective.theta())
-            if not bool(torch.isfinite(jacobian).all()):
-                return False
-            if i:  # the first one begins with other conditions
-                found.of(jacobian)
-            field.requires_grad_(False)
-        return found.again
+        self.alike = windows_are_alike(problem, plan.run.seed, plan.run.device)
 
     def left(self) -> float:
         """Seconds that are left."""
@@ -384,6 +361,7 @@ class AdaptiveMarch:
                     return slower
         more = self._more(choice.width)
         cheap = more is not None and more * len(self.problem.outputs) <= CHEAP and len(choice.scales) > 1
+        cheap = cheap or (self.alike and len(choice.scales) > 2)  # for they are paid for once
         if cheap and now.relative < UNSEEN and (found := self._larger(at, now)) is not None:
             return found
         shorter, last = self._halved(now.choice), now.relative

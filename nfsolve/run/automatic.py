@@ -175,7 +175,7 @@ class Automatic:
         march = AdaptiveMarch(self.even, trial, self.plan, PROBE * left, self._tell, entries, later)
         first = march.probe()
         network = None
-        if first > POOR:
+        if first > (HOPELESS if march.alike else POOR):
             network = self._network(first, 0.5 * self.left() if first <= HOPELESS else 0.0)
             if self._relative(network) < first or network.interrupted:
                 return self._finish(self._trained_on(network), None)

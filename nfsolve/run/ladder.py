@@ -19,6 +19,7 @@ from nfsolve._core.threads import threads_for
 from nfsolve.fields import RandomFeatures
 from nfsolve.optim import LinearLeastSquares
 from nfsolve.problem import Recipe, RunOptions, Stage, cuts_of, may_have_windows, window_of
+from nfsolve.run.alike import windows_are_alike
 from nfsolve.run.estimate import MANY
 from nfsolve.run.loop import Run
 from nfsolve.run.plan import Plan
@@ -38,6 +39,7 @@ COST = 2.4  # power of the number of features with which the time of a trial gro
 CHEAP = 0.1  # of the time that is left, up to which trials need no reason
 WELL_ENOUGH = 1e-9  # held-out residual, relative to that of zero, which neither windows nor such trials need lower
 RESERVE = 16.0  # times what a trial took, that must be left for larger ones while each axis is tried for itself
+ALIKE = 0.7  # of the time of all trials, where windows have one matrix
 COLUMNS = 3000  # most columns of a least-squares problem
 WIDTHS = {
     1: (40, 80, 160, 320, 640),
@@ -128,6 +130,8 @@ class Ladder:
         """
         self.goal = goal
         may = may_have_windows(self.problem)
+        if may and self.d > 2 and windows_are_alike(self.problem, self.seed, self.device):
+            return self._for_alike()
         best = self._of_few() if self.d >= MANY else self._grow(1, cautious=may)
         if may and not (best and best.relative <= (NEEDS_WINDOWS if self.d == 1 else SEEN)):
             best = self._in_windows(best)
@@ -136,6 +140,11 @@ class Ladder:
                 more = self._grow(1)  # windows did not help: take as many features as fit
                 best = more if more is not None and more.relative < best.relative else best
         return self._kept(best)
+
+    def _for_alike(self) -> Trial | None:
+        """Find features for windows that cost little once the first is solved: a beginning is enough."""
+        self.seconds *= ALIKE
+        return self._kept(self._grow(1))
 
     def _kept(self, best: Trial | None) -> Trial | None:
         """Return the trial whose run is kept, where it is of the whole problem: the search may have passed it by."""
