@@ -6,7 +6,7 @@
 Critics say that networks lose to classical solvers (Grossmann, Komorowska, Latz & Schönlieb, IMA J. Appl. Math. 89
 (2024) 143; Chuang & Barba, 2022), so these stand beside us: second-order finite differences, and spectral collocation
 (Chebyshev nodes between walls, Fourier nodes where x is periodic: Trefethen, Spectral Methods in MATLAB, 2000), with
-SciPy's LSODA in time or a direct solver. The number of nodes is doubled until the next would take more than half a minute.
+SciPy's LSODA in time or a direct solver. The number of nodes is doubled until the next would take over half a minute.
 Errors are those of the problem's own score on its grid; seconds are processor seconds of one thread without imports.
 Our rows are those of ``scripts.measure_automatic --gallery``. Writes benchmarks/race_classical.json and .md.
 """
@@ -261,8 +261,8 @@ def table(rows: list[Row]) -> str:
             f"{min(good):.2f} s" if good else ("never" if mine else ""),
         ])  # fmt: skip
     return (
-        "# Classical methods beside the automatic recipe\n\nRelative L2 errors; the best number of nodes that half a minute "
-        "allows. `python -m scripts.race_classical`; its description says what is compared.\n\n"
+        "# Classical methods beside the automatic recipe\n\nRelative L2 errors; the best number of nodes that half a "
+        "minute allows. `python -m scripts.race_classical`; its description says what is compared.\n\n"
         f"{markdown(header, lines)}"
     )
 
