@@ -150,7 +150,7 @@ class LinearLeastSquares(OneGroup):
         linear = predicted / LINEAR <= newton.left <= LINEAR * predicted
         if linear:  # rounding of an ill-conditioned solution can be taken away by another step
             linear = float(rows.project(rest).square().sum()) <= ORTHOGONAL * predicted
-        if not linear and factors.again:  # of a matrix with another rounding
+        if not linear and factors is self._shared:  # of a matrix with another rounding
             factors.forget()
         enough = over or linear or newton.left < GOOD * float(loss)
         best = newton if enough else min(newton, self._cautious(trial, float(loss)), key=lambda t: t.left)

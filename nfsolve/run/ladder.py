@@ -40,6 +40,7 @@ CHEAP = 0.1  # of the time that is left, up to which trials need no reason
 WELL_ENOUGH = 1e-9  # held-out residual, relative to that of zero, which neither windows nor such trials need lower
 RESERVE = 16.0  # times what a trial took, that must be left for larger ones while each axis is tried for itself
 ALIKE = 0.7  # of the time of all trials, where windows have one matrix
+BEGINNING = 1600  # features that are tried there at first
 COLUMNS = 3000  # most columns of a least-squares problem
 WIDTHS = {
     1: (40, 80, 160, 320, 640),
@@ -105,6 +106,7 @@ class Ladder:
         self.d, self.k = len(problem.domain.names), len(problem.outputs)
         self.goal = 0.0
         self.interactions = 0  # of the features that are tried now
+        self.alike = False  # whether windows of time have one matrix
         self.tries = 2  # bandwidths for which there must be time
         self.trials: list[Trial] = []
         self.run: Run | None = None  # of the best trial of the whole problem
@@ -130,7 +132,8 @@ class Ladder:
         """
         self.goal = goal
         may = may_have_windows(self.problem)
-        if may and self.d > 2 and windows_are_alike(self.problem, self.seed, self.device):
+        self.alike = may and self.d > 2 and windows_are_alike(self.problem, self.seed, self.device)
+        if self.alike:
             return self._for_alike()
         best = self._of_few() if self.d >= MANY else self._grow(1, cautious=may)
         if may and not (best and best.relative <= (NEEDS_WINDOWS if self.d == 1 else SEEN)):
@@ -144,7 +147,10 @@ class Ladder:
     def _for_alike(self) -> Trial | None:
         """Find features for windows that cost little once the first is solved: a beginning is enough."""
         self.seconds *= ALIKE
-        return self._kept(self._grow(1))
+        best = self._grow(1, most=BEGINNING)
+        if best is not None and best.relative <= STARTED:  # all times may be solved at once
+            best = self._grow(1)
+        return self._kept(best)
 
     def _kept(self, best: Trial | None) -> Trial | None:
         """Return the trial whose run is kept, where it is of the whole problem: the search may have passed it by."""
@@ -164,7 +170,8 @@ class Ladder:
         """
         alike = [t for t in self.trials if (t.windows, t.interactions) == (best.windows, best.interactions)]
         fewer = [t.relative for t in alike if t.width < best.width]
-        if best.steps <= LINEAR and best.relative <= SEEN and fewer and min(fewer) >= STEEP * best.relative:
+        seen = best.relative <= (STARTED if self.alike else SEEN)
+        if best.steps <= LINEAR and seen and fewer and min(fewer) >= STEEP * best.relative:
             self.started, self.seconds, self.tries = time.perf_counter(), seconds, 1
             found = self._grow(best.windows)
             best = found if found is not None and found.relative < best.relative else best
@@ -212,18 +219,21 @@ class Ladder:
         scales = tuple(s * factor if i == t else s for i, s in enumerate(trial.scales))
         return replace(trial, scales=scales, windows=windows)
 
-    def _grow(self, windows: int, cautious: bool = False, near: Trial | None = None) -> Trial | None:
+    def _grow(
+        self, windows: int, cautious: bool = False, near: Trial | None = None, most: float = math.inf
+    ) -> Trial | None:
         """Find the bandwidth with few features, then take more as long as that helps.
 
         Args:
             windows: Parts of the time interval.
             cautious: Whether to leave it at one or two sizes where these see little of the solution.
             near: A trial that suggests the bandwidth.
+            most: Number of features at most.
         """
         best: Trial | None = None
         few, gained_much = 2 if windows == 1 and not self.interactions else 1, False
         for tried, width in enumerate(WIDTHS.get(self.d, WIDTHS[MANY])):
-            if best is not None and (width * self.k > COLUMNS or not self._affordable(best, width)):
+            if best is not None and (width * self.k > COLUMNS or width > most or not self._affordable(best, width)):
                 break
             promising = gained_much or (best is not None and self._is_cheap(best, width))
             if best is not None and cautious and tried >= few and best.relative > SEEN and not promising:

@@ -594,12 +594,13 @@ class PDE(Problem):
     def recipe(self) -> Recipe:
         """Return a default for any PDE: a small tanh network in float64 under Gauss-Newton.
 
-        One coordinate takes 100 points instead of the default of 1500.
+        One coordinate takes 100 points instead of the default of 1500, unless the problem says how many.
         """
         from nfsolve.fields import MLP
         from nfsolve.optim import GaussNewton
 
-        few = len(self.domain.names) == 1 and self.n_points == PDE.n_points and self.adaptive == "none"
+        stated = any(c.points for c in self.conditions().values() if c.kind == "interior") or self.adaptive != "none"
+        few = len(self.domain.names) == 1 and self.n_points == PDE.n_points and not stated
         fewer = POINTS_OF_ONE / self.n_points if few else 1.0
         return Recipe(
             field=partial(MLP, width=20, depth=3),
