@@ -34,6 +34,7 @@ TRUSTED: dict[str, tuple[Any, int]] = {
 # case -> problem, steps of its training, error to reach, points
 REFINED: dict[str, tuple[Any, int, float, int]] = {
     "antiderivative": (partial(Antiderivative, n_tests=20), 400, 1e-8, 100),
+    "antiderivative, solved first": (partial(Antiderivative, n_tests=20, solved=500), 2, 1e-8, 100),
     "diffusion-reaction": (partial(DiffusionReaction, batch=32, n_points=64, n_tests=20), 600, 1e-6, 400),
 }
 FUNCTIONS = 2  # that are refined
@@ -139,7 +140,7 @@ of functions, and the other half says for how many they hold; "functions of anot
 length, and nothing is promised for them. Refinement is `nf.refine`, the operator's answer plus a small network by
 Gauss-Newton, for two functions, warm; cold is the same network, optimizer and points without the operator. Processor
 seconds of one thread, with those of the score after each step; 20 at most, and 400 steps. Operators were trained for a
-few hundred steps only. Made by `python -m scripts.operators_trust`.
+few hundred steps only; "solved first" starts from solutions of its equations and has two steps. Made by `python -m scripts.operators_trust`.
 """
 
 

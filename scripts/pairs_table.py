@@ -143,8 +143,8 @@ INTRO = """
 Relative L2 error, mean over 100 functions that were held out; 1000 pairs at 101 points to learn from. Burgers' equation
 at viscosities 0.01 and 0.001 from t = 0 to 1, the former also with 60 random sensors of its own for each function
 ("own"), advection at a speed that depends on the function, antiderivative, heat. The default may start from an affine
-map or a kernel regression (docs/operators.md), whose second or two are not counted; rows of the antiderivative and of
-heat were measured before it had the latter.
+map or a kernel regression (docs/operators.md), whose seconds are not counted; rows of the antiderivative and of heat
+were measured before it had the latter, advection and "own" before functions were moved to a common phase for it.
 Made by `python -m scripts.pairs_table`; rows whose seeds or fields are missing were not measured.
 """
 
