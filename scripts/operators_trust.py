@@ -140,7 +140,8 @@ of functions, and the other half says for how many they hold; "functions of anot
 length, and nothing is promised for them. Refinement is `nf.refine`, the operator's answer plus a small network by
 Gauss-Newton, for two functions, warm; cold is the same network, optimizer and points without the operator. Processor
 seconds of one thread, with those of the score after each step; 20 at most, and 400 steps. Operators were trained for a
-few hundred steps only; "solved first" starts from solutions of its equations and has two steps. Made by `python -m scripts.operators_trust`.
+few hundred steps only; "solved first" starts from solutions of its equations and has two steps.
+Made by `python -m scripts.operators_trust`.
 """
 
 
