@@ -290,6 +290,11 @@ class Posterior:
         weak = (band.standard_error > band.value.square().mean().sqrt()).any(1)
         if not bool(weak.any()):
             return ""
+        if bool(weak.all()) and self._known_but_for_a_constant(of, points):
+            return (
+                f"'{of}' is determined only up to a constant: its differences are known, its level is not; say what it "
+                "is at one point, or look at differences alone"
+            )
         net = self._objective.system.field
         names = getattr(net, "inputs", None) or [f"x{i}" for i in range(points.shape[1])]
         smooth = isinstance(self._objective.problem, Measurement)
@@ -300,6 +305,16 @@ class Posterior:
             f"'{of}' is not identifiable at {float(weak.double().mean()):.0%} of the points, which lie in {where}: "
             f"there its standard error is above its own size; measure more there, or {remedy}"
         )
+
+    def _known_but_for_a_constant(self, of: str, points: Tensor) -> bool:
+        """Whether the standard errors of an unknown minus its mean are below the size of that."""
+        net = self._objective.system.field
+        evaluate = columns_of(self._objective.problem, net, of)
+        rows = self._rows(evaluate, points)
+        with torch.no_grad():
+            value = evaluate(net, points)
+        spread = (rows - rows.mean(0)).norm(dim=1)
+        return bool((spread < (value - value.mean()).square().mean().sqrt()).all())
 
     def _points(self, points: Any) -> Tensor:
         """Return points as the field takes them ``(n, d)``."""

@@ -154,6 +154,26 @@ def test_intervals_are_those_of_a_sampler(decayed):
     assert float(found.correlations[0, 1]) == pytest.approx(np.corrcoef(draws.T)[0, 1], abs=0.02)
 
 
+def test_intervals_are_those_of_emcee(decayed):
+    """The affine-invariant sampler of a library that others keep, where it is installed (`make test` installs it)."""
+    emcee = pytest.importorskip("emcee")
+    found, y = nf.posterior(decayed, noise=NOISE), observed()
+
+    def likelihood(x):
+        return -((decay(TIMES, x[:, :1], x[:, 1:]) - y) ** 2).sum(1) / (2 * NOISE**2)
+
+    best, covariance = classical()
+    sampler = emcee.EnsembleSampler(200, 2, likelihood, vectorize=True)
+    sampler.random_state = np.random.RandomState(0).get_state()
+    begin = np.random.default_rng(0).multivariate_normal(best, covariance, 200)
+    sampler.run_mcmc(begin, 600)
+    draws = sampler.get_chain(discard=100, thin=5, flat=True)
+    for i, name in enumerate(("rate", "start")):
+        error = found.standard_errors[name]
+        assert error == pytest.approx(draws[:, i].std(), rel=0.05)
+        assert found.interval(name) == pytest.approx(np.quantile(draws[:, i], [0.025, 0.975]), abs=0.2 * error)
+
+
 def test_samples_have_the_covariance(decayed):
     found = nf.posterior(decayed)
     drawn = found.samples(20_000)
@@ -445,6 +465,27 @@ def test_a_part_of_a_field_that_data_do_not_tell_is_named():
     assert ", x from" not in text and "x from" in text
     assert found.not_determined("u") == ""
     assert "x from 0.75 to 0.75" in found.not_determined("k", torch.tensor([[0.75]]))
+
+
+@dataclass
+class Level(PDE):
+    """The slope of p is measured; its level is not."""
+
+    domain = Box(t=(0, 2))
+    unknowns = "u p"
+
+    @interior
+    def slope(self, u, p_t):
+        return p_t - u
+
+    @measured({"t": TIMES, "u": observed()})
+    def probes(self, u, u_data):
+        return u - u_data
+
+
+def test_an_unknown_whose_level_data_do_not_tell_is_said_to_be_known_up_to_it():
+    (text,) = [text for text in nf.posterior(solved(Level(n_points=60))).warnings if "'p'" in text]
+    assert text.startswith("'p' is determined only up to a constant: its differences are known, its level is not")
 
 
 def test_bands_cover_what_new_noise_does():
