@@ -27,6 +27,7 @@ import nfsolve as nf
 from nfsolve import Measurement, Observed
 from nfsolve.forward.radon import ParallelBeam, PixelGrid, Projector
 from nfsolve.problem.registry import find
+from problems.pde.layers import JUMP
 from problems.pde.wake import Wake
 from scripts.measuring import FOLDER, Row, markdown, read_rows, stamp, whole_scores, write_rows
 
@@ -49,6 +50,7 @@ class Case:
         steps: Gauss-Newton steps from the solution without noise; 0 solves each replicate from scratch, as directions
             that the data hardly see would stay at the truth for long.
         options: Of `nfsolve.solve` from scratch, for a problem that brings no recipe.
+        parts: Name of a part of the points -> which of the points ``(n, d)`` are in it; they are judged by themselves.
     """
 
     problem: Callable[[int | None], Any]
@@ -56,6 +58,7 @@ class Case:
     points: Callable[[Any], Any] | None
     steps: int
     options: dict[str, Any] = field(default_factory=dict)
+    parts: dict[str, Callable[[Any], Any]] = field(default_factory=dict)
 
 
 def noisy(name: str, seed: int | None) -> Any:
@@ -144,7 +147,16 @@ CASES = {
     "tomography": Case(tomography, {}, lambda p: p.points(), 0),
     "wake": Case(wake, {"lambda1": 1.0, "lambda2": 0.01}, None, 8, FLOW),
     "unknown_flux": Case(partial(noisy, "unknown_flux"), {}, lambda p: p.domain.grid(41, 7), 0),
-    "layers": Case(partial(noisy, "layers"), {}, lambda p: p.domain.grid(101), 0),
+    "layers": Case(
+        partial(noisy, "layers"),
+        {},
+        lambda p: p.domain.grid(101),
+        0,
+        parts={
+            "within 0.1 of the jump": lambda x: (x[:, 0] - JUMP).abs() < 0.1,
+            "elsewhere": lambda x: (x[:, 0] - JUMP).abs() >= 0.1,
+        },
+    ),
     "heat_source": Case(partial(noisy, "heat_source"), {}, lambda p: p.points(), 0),
     "impedance": Case(partial(noisy, "impedance"), {}, lambda p: p.points(), 0),
     "pinnacle_pinv": Case(partial(noisy, "pinnacle_pinv"), {}, lambda p: p.domain.grid(26, 26), 0, NETWORK),
@@ -177,7 +189,12 @@ def replicate(case: Case, seed: int, start: Any) -> Row:
         z = (band.value.numpy() - truth) / band.standard_error.clamp_min(torch.finfo(torch.float64).tiny).numpy()
         inside = (band.low.numpy() <= truth) & (truth <= band.high.numpy())
         for i, name in enumerate(problem.outputs if isinstance(problem, nf.PDE) else problem.unknowns.split()):
-            judged[name] = {"covered": float(inside[:, i].mean()), "z": float(np.sqrt((z[:, i] ** 2).mean()))}
+            for part, chosen in {
+                "": slice(None),
+                **{f" {k}": f(points).numpy() for k, f in case.parts.items()},
+            }.items():
+                held, off = inside[chosen, i], z[chosen, i]
+                judged[f"{name}{part}"] = {"covered": float(held.mean()), "z": float(np.sqrt((off**2).mean()))}
     return {
         "judged": judged,
         "warnings": posterior.warnings,
@@ -202,14 +219,16 @@ def table(rows: list[Row]) -> str:
         of_rule = [r for r in rows if r["case"] == name and r.get("rule", 1) == rule]
         starts = {start: {r["seed"]: r for r in of_rule if r["start"] == start} for start in (WARM, COLD)}
         cold, mine = starts[COLD], starts[WARM if CASES[name].steps else COLD]
-        for what in next(iter(mine.values()))["judged"] if mine else ():
-            covered = np.array([r["judged"][what]["covered"] for r in mine.values()])
-            z = np.array([r["judged"][what]["z"] for r in mine.values()])
+        for what in dict.fromkeys(what for r in mine.values() for what in r["judged"]):
+            judged = [r["judged"][what] for r in mine.values() if what in r["judged"]]
+            covered, z = np.array([j["covered"] for j in judged]), np.array([j["z"] for j in judged])
             size = np.sqrt((z**2).mean())
             off = f"{size:.2f}" if size < 1000 else "above 1000"
             error = covered.std(ddof=1) / len(covered) ** 0.5 if len(covered) > 1 else np.nan
             of = f"{len(covered)}{'' if len(covered) >= WANTED else ' (partial)'}"
-            lines.append([name, RULES[rule], what, of, f"{covered.mean():.1%}", f"{error:.1%}", off])
+            lines.append(
+                [name, RULES[rule], what, of, f"{covered.mean():.1%}", f"{error:.1%}" if len(covered) > 1 else "-", off]
+            )
         newer = any(r["case"] == name and r["start"] == COLD and r.get("rule", 1) > rule for r in rows)
         if cold and mine and not newer:
             share = np.median([r["posterior_seconds"] / r["seconds"] for r in cold.values()])
