@@ -192,9 +192,9 @@ def _has(row: Row, key: Row) -> bool:
 
 
 def solve_automatically(
-    problem: Any, seed: int, seconds: float, threads: int, processor: bool = False
+    problem: Any, seed: int, seconds: float, threads: int, processor: bool = False, recipe: str | None = "auto"
 ) -> tuple[Any, Row]:
-    """Solve a problem with the automatic recipe.
+    """Solve a problem with the automatic recipe, or with its own.
 
     Args:
         problem: The problem.
@@ -203,6 +203,7 @@ def solve_automatically(
         threads: Threads of PyTorch.
         processor: Whether the limit is in processor time, so that other work on the machine does not matter. The
             process must measure nothing else: its clock is exchanged.
+        recipe: ``auto``, or None for the one that the problem brings.
 
     Returns:
         The solution, and the columns of its row: the error, its estimate, what was chosen, and the time.
@@ -215,14 +216,14 @@ def solve_automatically(
     if processor:
         time.perf_counter = time.process_time
     used, clock = time.process_time(), time.perf_counter()
-    solution = nf.solve(problem, seed=seed, recipe="auto", report=None, time_limit=seconds)
+    solution = nf.solve(problem, seed=seed, recipe=recipe, report=None, time_limit=seconds)
     scores = whole_scores(solution)
     floors = [v for k, v in scores.items() if k.startswith("reference_floor/")]
     return solution, {
         "error": scores.get("relative_l2", math.nan),
         "estimate": scores.get("error_estimate", "none"),
         "floor": max(floors, default=math.nan),
-        "chosen": solution.decisions[-1] if solution.decisions else "",
+        "chosen": solution.decisions[-1] if solution.decisions and recipe else "",
         "stopped": solution.stopped,
         "seconds": round(time.perf_counter() - clock, 2),
         "cpu_seconds": round(time.process_time() - used, 2),

@@ -1,12 +1,15 @@
-"""Measure the problems of PINNacle with the automatic recipe: error, estimate, seconds, and the best published error.
+"""Measure the problems of PINNacle: error, estimate, seconds, and the best published error.
 
     NFSOLVE_DATA=FOLDER python -m scripts.pinnacle              # what has no row yet, seed 0, 15 minutes each at most
     python -m scripts.pinnacle --only PNd HNd --seeds 0 1 2
     python -m scripts.pinnacle --only PNd --seconds 20 --again
 
-Each run is a process of its own. Rows are added to benchmarks/pinnacle.json one by one, so that a killed measurement
-goes on where it was; benchmarks/pinnacle.md is the table made from them. All references are our own; where the
-benchmark's file is found, the error against that is in the table too.
+    python -m scripts.pinnacle --recipe auto                    # also where a problem brings a recipe of its own
+
+A problem with a recipe of its own is solved by that, others by the automatic one. Each run is a process of its own.
+Rows are added to benchmarks/pinnacle.json one by one, so that a killed measurement goes on where it was;
+benchmarks/pinnacle.md is the table made from them. All references are our own; where the benchmark's file is found, the
+error against that is in the table too.
 """
 
 import importlib
@@ -50,11 +53,27 @@ def class_of(name: str) -> Any:
     return getattr(importlib.import_module(f"problems.pinnacle.{module}"), cls)
 
 
-def run(name: str, seed: int, seconds: float, threads: int, processor: bool) -> Row:
+def recipe_of(name: str, asked: str) -> str:
+    """Return whose recipe solves a problem, ``own`` or ``auto``, where ``own`` is asked for: not all bring one."""
+    from nfsolve import PDE
+
+    return "auto" if asked == "auto" or class_of(name).recipe is PDE.recipe else "own"
+
+
+def run(name: str, seed: int, seconds: float, threads: int, processor: bool, recipe: str) -> Row:
     """Solve a problem; where the benchmark's own file is not its reference, score it on that as well."""
     problem = class_of(name)()
-    solution, row = solve_automatically(problem, seed, seconds, threads, processor)
+    solution, row = solve_automatically(
+        problem, seed, seconds, threads, processor, "auto" if recipe == "auto" else None
+    )
+    if recipe == "own":
+        row["chosen"] = first_line(problem.recipe.__doc__)
     return row | {"error_on_file": error_on_file(problem, solution.field)}
+
+
+def first_line(text: str | None) -> str:
+    """Return what a docstring says first, without the full stop."""
+    return (text or "").strip().partition("\n")[0].removesuffix(".")
 
 
 def error_on_file(problem: Any, field: Any) -> float | None:
@@ -77,12 +96,17 @@ def error_on_file(problem: Any, field: Any) -> float | None:
         return float(relative_l2(field(points.to(like))[:, : len(told)], values.to(like)))
 
 
+def kind_of(row: Row) -> tuple[str, float, str]:
+    """Return what a line of the table is about: the problem, the time limit and whose recipe."""
+    return row["problem"], row["budget"], row.get("recipe", "auto")
+
+
 def table(rows: list[Row]) -> str:
     """Lay out medians over seeds, with the best published errors."""
     lines = []
-    for name, budget in dict.fromkeys((row["problem"], row["budget"]) for row in rows):
+    for name, budget, recipe in dict.fromkeys(map(kind_of, rows)):
         cls = class_of(name)
-        own = [row for row in rows if (row["problem"], row["budget"]) == (name, budget)]
+        own = [row for row in rows if kind_of(row) == (name, budget, recipe)]
         error = statistics.median(row["error"] for row in own)
         # the median of errors has an estimate beside it: that of the same run
         middle = min(own, key=lambda row: abs(row["error"] - error))
@@ -99,13 +123,14 @@ def table(rows: list[Row]) -> str:
                 on_file,
                 f"{statistics.median(row['seconds'] for row in own):.0f} of {budget:g}",
                 str(len(own)),
-                chosen(middle),
+                "automatic" if recipe == "auto" else "its own",
+                middle["chosen"] if recipe == "own" else chosen(middle),
                 cls.repaired or "nothing",
             ]
         )
     order = list(PROBLEMS)
     header = ["problem", "error", "estimate", "best published", "times better", "error of the reference"]
-    header += ["error on the benchmark's file", "seconds", "seeds", "chosen", "repaired"]
+    header += ["error on the benchmark's file", "seconds", "seeds", "recipe", "what it is", "repaired"]
     return markdown(header, sorted(lines, key=lambda line: order.index(line[0])))
 
 
@@ -113,13 +138,17 @@ def main() -> None:
     """Read the command line."""
     parser = options(__doc__, 900.0)
     parser.add_argument("--only", nargs="+", default=list(PROBLEMS), choices=list(PROBLEMS), metavar="PROBLEM")
+    parser.add_argument("--recipe", default="own", choices=["own", "auto"], help="whose recipe, where there are two")
     arguments = parser.parse_args()
     if arguments.row:
         key = json.loads(arguments.row)
-        print(json.dumps(run(key["problem"], key["seed"], key["budget"], key["threads"], key["processor"])))
+        print(json.dumps(run(*(key[k] for k in ("problem", "seed", "budget", "threads", "processor", "recipe")))))
         return
     cases = [(name, seed) for name in arguments.only for seed in arguments.seeds]
-    keys = [{"problem": name, "seed": seed, "budget": arguments.seconds} for name, seed in cases]
+    keys = [
+        {"problem": name, "seed": seed, "budget": arguments.seconds, "recipe": recipe_of(name, arguments.recipe)}
+        for name, seed in cases
+    ]
     measure_rows(ROWS, "scripts.pinnacle", keys, arguments.threads, arguments.again, arguments.processor)
     rows = read_rows(ROWS)
     ROWS.with_suffix(".md").write_text(f"# PINNacle\n\n{table(rows)}")

@@ -84,6 +84,8 @@ def jacobian_by_rows(
     jacobian = (r.new_empty(n * k, starts[-1]) if out is None else out).view(n, k, -1)
     covered: set[tuple[int, int]] = set()
     probes = [call.probe for call in recorder.calls]
+    if not probes:
+        raise Unsupported("no layer was called")
     for j in range(k):
         deltas = torch.autograd.grad(r[:, j].sum(), probes, retain_graph=True, allow_unused=True)
         for call, delta in zip(recorder.calls, deltas, strict=True):

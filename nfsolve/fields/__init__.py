@@ -53,6 +53,7 @@ from nfsolve.fields.random_features import RandomFeatures
 from nfsolve.fields.residual import ResidualMLP
 from nfsolve.fields.scattered import ScatteredOperator
 from nfsolve.fields.shift_deeponet import ShiftDeepONet
+from nfsolve.fields.splines import Splines
 from nfsolve.fields.sum import Sum
 from nfsolve.fields.windows import Windows
 
@@ -108,6 +109,7 @@ __all__ = [
     "Skip",
     "SmallLast",
     "Softplus",
+    "Splines",
     "Sum",
     "Tanh",
     "TorchDefault",

@@ -6,6 +6,7 @@ An objective for a module of one's own is `nfsolve.curvature.LeastSquares`.
 import torch
 from torch.optim import SGD, Adam, AdamW
 
+from nfsolve.optim.banded_least_squares import BandedLeastSquares
 from nfsolve.optim.diagonal import ESGD, AdaHessian, DiagGN, ESGDMax, Jacobi
 from nfsolve.optim.gauss_newton import GaussNewton
 from nfsolve.optim.kfac import KFAC
@@ -29,6 +30,7 @@ __all__ = [
     "AdaHessian",
     "Adam",
     "AdamW",
+    "BandedLeastSquares",
     "DiagGN",
     "ESGDMax",
     "GaussNewton",
@@ -70,5 +72,6 @@ def named() -> dict[str, type[torch.optim.Optimizer]]:
         "last_layer": LastLayer,
         "output_layer": OutputLayer,
         "linear_least_squares": LinearLeastSquares,
+        "banded_least_squares": BandedLeastSquares,
         "sgd": SGD,
     }

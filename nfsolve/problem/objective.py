@@ -16,6 +16,7 @@ from torch.utils._pytree import tree_leaves, tree_map, tree_structure, tree_unfl
 from nfsolve._core.errors import InputError
 from nfsolve._core.ranks import ALONE, Ranks
 from nfsolve.curvature import Jacobian, KroneckerFactors, LeastSquares
+from nfsolve.curvature.local import LocalRows
 from nfsolve.diff import Unsupported, jacobian_by_rows
 from nfsolve.problem.coupling import couples, perturbed
 from nfsolve.problem.mistakes import check_residual, first_bad_point, in_words
@@ -30,6 +31,7 @@ Scale = Callable[[Tensor], float | Tensor]  # factor on the rows of a residual (
 
 PIECE = 2**16  # points whose residuals are evaluated at once without a graph
 FEW = 16  # rows that tell the number of entries of each
+LOCAL = 2**14  # points whose rows are made at once for a field of local functions
 WHOLE_ROWS = 64  # rows of the Jacobian of a coupled residual that are differentiated at once, for memory
 
 
@@ -377,16 +379,90 @@ class Objective(LeastSquares):
         chosen = _some(leading(self.batch[name]), most)
         params = {key: p.detach() for key, p in self._trained.items()}
         rows = tree_map(lambda leaf: leaf[chosen], self.batch[name])
+        if self._is_local:
+            return self._local_part(name, params, rows, lambda r: 1.0).whole(len(self.theta()))
         with torch.no_grad():
             n = self._named_at(params, {name: rows})[name].numel()
         jacobian = self.theta().new_empty(n, sum(p.numel() for p in params.values()))
         self._fill(name, params, rows, jacobian, lambda r: 1.0)
         return jacobian
 
+    def local_rows(self, theta: Tensor, names: Collection[str] | None = None, most: int = LOCAL) -> Iterator[LocalRows]:
+        """Yield the scaled residuals and their Jacobian for a field of which few parameters act at a point.
+
+        Args:
+            theta: Parameters ``(P,)``.
+            names: The residuals; None takes all.
+            most: Points that are evaluated at once.
+
+        Raises:
+            InputError: The field is not local, or a residual couples its points, or reads the field elsewhere.
+        """
+        self._need_local()
+        self.evaluations += 2
+        params = self.unflatten(theta)
+        for name in self.batch if names is None else names:
+            n = leading(self.batch[name])
+            for i in range(0, n, most):
+                part = self.batch[name] if n <= most else part_of(self.batch[name], i, min(i + most, n))
+                try:
+                    yield self._local_part(name, params, part, self._scale(name, i, n <= most))
+                except Unsupported as error:
+                    raise InputError(
+                        f"rows of few parameters need residuals of their own points, but '{name}' reads the field at "
+                        "others",
+                        do="leave its integral out, or take GaussNewton",
+                    ) from error
+
+    def order(self) -> Tensor:
+        """Return the place of each entry of theta at which those that act at the same points are close.
+
+        Raises:
+            InputError: The field is not local.
+        """
+        self._need_local()
+        return self.system.field.order()  # type: ignore[operator, union-attr]
+
+    def _need_local(self) -> None:
+        if not self._is_local:
+            raise InputError(
+                "rows of few parameters need a field of local functions, such as Splines, without unknown scalars and "
+                f"in one process, got {type(self.system.field).__name__}",
+                do="take field=nfsolve.fields.Splines, or optimizer=GaussNewton",
+            )
+
+    @property
+    def _is_local(self) -> bool:
+        """Whether few parameters act at each point, and the field tells which."""
+        return getattr(self.system.field, "is_local", False) and len(self._trained) == 1 and not self.ranks
+
+    def _local_part(self, name: str, params: dict[str, Tensor], rows: Any, scale: Scale) -> LocalRows:
+        """Return the scaled rows of some points of one residual."""
+        with self.system.field.recorded() as kept, torch.enable_grad():  # type: ignore[operator, union-attr]
+            r = self._named_at(params, {name: rows})[name]
+        with torch.enable_grad():
+            r = scale(r) * r
+            each = r.sum(0).unbind(0)
+        records: list[Any] = [record for record in kept if record is None or record.values]
+        n = len(r)
+        if name in self.coupled or not records or any(record is None or len(record.columns) != n for record in records):
+            raise Unsupported("a residual reads the field at other points than its own")
+        leaves, values = [value for record in records for value in record.values.values()], []
+        for total in each:
+            slopes = iter(torch.autograd.grad(total, leaves, retain_graph=True, materialize_grads=True))
+            parts = [record.entries({index: next(slopes) for index in record.values}) for record in records]
+            values.append(torch.cat(parts, 1))
+        columns, cells = (torch.cat([getattr(record, what) for record in records], 1) for what in ("columns", "cells"))
+        return LocalRows(r.detach(), columns, torch.stack(values, 1).detach(), cells)
+
     def _fill(self, name: str, params: dict[str, Tensor], rows: Batch, out: Tensor, scale: Scale) -> Tensor:
         """Write the scaled Jacobian (n k, P) of one residual and give its scaled rows (n k,)."""
         if name not in self.coupled and self._recordable.get(name, True):
             try:
+                if self._is_local:
+                    local = self._local_part(name, params, rows, scale)
+                    out.copy_(local.whole(out.shape[1]))
+                    return local.residual.reshape(-1)
                 return self._recorded(name, params, rows, out, scale)
             except Unsupported:
                 self._recordable[name] = False

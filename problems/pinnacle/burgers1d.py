@@ -8,20 +8,28 @@ gallery's `burgers` is the same problem with a recipe of its own.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
 from nfsolve import Box, face, interior, main
 from problems.pde.burgers import cole_hopf
 from problems.pinnacle._benchmark import Benchmark
+from problems.pinnacle._splines import by_splines, evenly, shrinking
 
 NU = 0.01 / math.pi
+HALF = shrinking(0, 1, 20, 0.0015, "low")
+CELLS = (*(-end for end in reversed(HALF)), *HALF[1:])
 
 
 @dataclass
 class Burgers1d(Benchmark):
     """Viscous Burgers' equation, u_t + u u_x = (0.01 / pi) u_xx."""
+
+    n_points: int = field(default=1500, kw_only=True)
+    """points inside the domain"""
+    n_face: int = field(default=500, kw_only=True)
+    """points of each condition on sides"""
 
     domain = Box(t=(0, 1), x=(-1, 1))
     unknowns = "u"
@@ -49,6 +57,14 @@ class Burgers1d(Benchmark):
     def exact(self, t, x):
         """Cole-Hopf formula."""
         return cole_hopf(t, x, NU)
+
+    def place(self, unit):
+        """Put as many points into each cell."""
+        return evenly(self.domain, unit, x=CELLS)
+
+    def recipe(self):
+        """Splines with cells that shrink towards the shock, in 8 windows of time."""
+        return by_splines((2, CELLS), steps=12, windows=8)
 
 
 if __name__ == "__main__":

@@ -7,20 +7,28 @@ repaired. The reference is found by its Laplace transform, a sum of particular s
     nfsolve run pinnacle_heat2d_cg
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from nfsolve import Box, Disk, boundary, face, interior, main
 from problems.pinnacle._benchmark import Benchmark
 from problems.pinnacle._holes import without
+from problems.pinnacle._splines import by_splines, evenly
 
 CENTRES = [(x, y) for x in (-4, 4) for y in (-9, -3, 3, 9)] + [(0, y) for y in (-6, 0, 6)]
 LARGE = [Disk(x=x, y=y, radius=1) for x, y in CENTRES]
 SMALL = [Disk(x=x, y=y, radius=0.4) for x in (-3.2, 3.2) for y in (-6, 0, 6)]
 
+TIMES = (0.0, 0.02, 0.1, 0.3, 0.8, 1.6, 3.0)  # ends of cells: at first heat is near the holes only
+
 
 @dataclass
 class Heat2dCG(Benchmark):
     """Heat in a plate with seventeen round holes."""
+
+    n_points: int = field(default=75000, kw_only=True)
+    """points inside the domain"""
+    n_face: int = field(default=30000, kw_only=True)
+    """points of each condition on sides"""
 
     domain = Box(t=(0, 3)) * without(without(Box(x=(-8, 8), y=(-12, 12)), LARGE, "large hole"), SMALL, "small hole")
     unknowns = "u"
@@ -52,6 +60,14 @@ class Heat2dCG(Benchmark):
     def sides(self, u, u_x, u_y, n_x, n_y):
         """du/dn = 0.1 - u on the sides."""
         return n_x * u_x + n_y * u_y - 0.1 + u
+
+    def place(self, unit):
+        """Put as many points into each cell of time."""
+        return evenly(self.domain, unit, t=TIMES)
+
+    def recipe(self):
+        """Splines of degree 4 over the plate, on 36 x 54 cells of which the holes cut some."""
+        return by_splines((TIMES, 36, 54), degree=4)
 
 
 if __name__ == "__main__":

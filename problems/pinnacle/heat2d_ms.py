@@ -7,17 +7,23 @@ al., arXiv 2306.08827). Best published error 4.4e-2. Nothing was repaired; the b
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
 from nfsolve import Box, face, interior, main
 from problems.pinnacle._benchmark import Benchmark
+from problems.pinnacle._splines import by_splines
 
 
 @dataclass
 class Heat2dMS(Benchmark):
     """Heat with two scales, u_t = u_xx / (500 pi)^2 + u_yy / pi^2."""
+
+    n_points: int = field(default=12000, kw_only=True)
+    """points inside the domain"""
+    n_face: int = field(default=6000, kw_only=True)
+    """points of each condition on sides"""
 
     domain = Box(t=(0, 5), x=(0, 1), y=(0, 1))
     unknowns = "u"
@@ -44,6 +50,10 @@ class Heat2dMS(Benchmark):
     def exact(self, t, x, y):
         """sin(20 pi x) sin(pi y) exp(-(0.04^2 + 1) t)."""
         return torch.sin(20 * math.pi * x) * torch.sin(math.pi * y) * torch.exp(-(0.04**2 + 1) * t)
+
+    def recipe(self):
+        """Splines with 40 cells along x, where the solution has ten waves."""
+        return by_splines((3, 40, 3), degree=7)
 
 
 if __name__ == "__main__":

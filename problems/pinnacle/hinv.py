@@ -9,17 +9,24 @@ only, and points and noise have a seed.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 
-from nfsolve import Box, face, generator, interior, main
+from nfsolve import MLP, Box, Recipe, RunOptions, Stage, face, generator, interior, main
+from nfsolve.optim import GaussNewton
 from problems.pinnacle._noisy import Noisy
 
 
 @dataclass
 class HInv(Noisy):
     """The heat equation with an unknown coefficient, from noisy samples."""
+
+    equation_weight: float = 0.1
+    """weight of the equation and of a on the sides, beside the samples; with much more Newton's method gets lost"""
+    n_points: int = field(default=1200, kw_only=True)
+    """points inside the domain"""
 
     domain = Box(t=(0, 1), x=(-1, 1), y=(-1, 1))
     unknowns = "u a(x, y)"
@@ -52,6 +59,22 @@ class HInv(Noisy):
         """u = exp(-t) sin(pi x) sin(pi y), a = 2 + sin(pi x) sin(pi y)."""
         s = torch.sin(math.pi * x) * torch.sin(math.pi * y)
         return torch.exp(-t) * s, 2 + s
+
+    def ansatz(self, u, a):
+        """A begins with its value on the sides."""
+        return u, 2 + a
+
+    def weights(self):
+        """Weigh equation, sides and samples."""
+        return super().weights() | dict.fromkeys(("balance", "sides"), self.equation_weight)
+
+    def recipe(self):
+        """A small tanh network under Gauss-Newton."""
+        return Recipe(
+            field=partial(MLP, width=12, depth=2),
+            stages=(Stage(GaussNewton, 70, resample=0),),
+            run=RunOptions(dtype="float64", log_every=5),
+        )
 
 
 if __name__ == "__main__":

@@ -8,12 +8,13 @@ exp(25 t). The reference is by a Fourier method and ETDRK4, with an error of 2e-
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
 from nfsolve import Box, face, interior, main, periodic
 from problems.pinnacle._benchmark import Benchmark
+from problems.pinnacle._splines import by_splines
 
 ALPHA, BETA, GAMMA = 100 / 16, 100 / 16**2, 100 / 16**4
 
@@ -21,6 +22,11 @@ ALPHA, BETA, GAMMA = 100 / 16, 100 / 16**2, 100 / 16**4
 @dataclass
 class KS(Benchmark):
     """The Kuramoto-Sivashinsky equation in its chaotic regime, periodic."""
+
+    n_points: int = field(default=7000, kw_only=True)
+    """points inside the domain"""
+    n_face: int = field(default=800, kw_only=True)
+    """points of each condition on sides"""
 
     domain = Box(t=(0, 1), x=periodic(0, 2 * math.pi))
     unknowns = "u"
@@ -38,6 +44,10 @@ class KS(Benchmark):
     def initial(self, u, x):
         """u(0, x) = cos(x) (1 + sin(x))."""
         return u - torch.cos(x) * (1 + torch.sin(x))
+
+    def recipe(self):
+        """Splines with 320 cells in 40 windows of time."""
+        return by_splines((2, 320), degree=(6, 7), steps=8, windows=40)
 
 
 if __name__ == "__main__":

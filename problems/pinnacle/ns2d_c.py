@@ -7,17 +7,25 @@ infinite and not scored. Best published error 3.6e-2. Nothing was repaired.
     nfsolve run pinnacle_ns2d_c
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
 from nfsolve import Box, face, main
 from problems.pinnacle._flow import SteadyFlow
+from problems.pinnacle._splines import by_splines, evenly, shrinking
+
+CELLS = shrinking(0, 1, 28, 0.004)
 
 
 @dataclass
 class NS2dC(SteadyFlow):
     """Steady flow in a square under a lid that slides fastest in its middle."""
+
+    n_points: int = field(default=4000, kw_only=True)
+    """points inside the domain"""
+    n_face: int = field(default=2000, kw_only=True)
+    """points of each condition on sides"""
 
     domain = Box(x=(0, 1), y=(0, 1))
     reference = "references/ns2d_c.npz"
@@ -44,6 +52,14 @@ class NS2dC(SteadyFlow):
     def pin(self, p):
         """P = 0 in a corner."""
         return p
+
+    def place(self, unit):
+        """Put as many points into each cell."""
+        return evenly(self.domain, unit, x=CELLS, y=CELLS)
+
+    def recipe(self):
+        """Splines with cells that shrink towards the corners, where the pressure is infinite."""
+        return by_splines((CELLS, CELLS), steps=8)
 
 
 if __name__ == "__main__":

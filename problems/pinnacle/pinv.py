@@ -15,6 +15,7 @@ import torch
 
 from nfsolve import Box, face, interior, main
 from problems.pinnacle._noisy import Noisy
+from problems.pinnacle._splines import by_splines
 
 
 @dataclass
@@ -53,6 +54,10 @@ class PInv(Noisy):
         """u = sin(pi x) sin(pi y), a = 1 / (1 + x^2 + y^2 + (x - 1)^2 + (y - 1)^2)."""
         u = torch.sin(math.pi * x) * torch.sin(math.pi * y)
         return u, 1 / (1 + x**2 + y**2 + (x - 1) ** 2 + (y - 1) ** 2)
+
+    def recipe(self):
+        """Polynomials of degree 5 in x and in y: so few that they do not follow the noise."""
+        return by_splines(1, degree=5, steps=15, balanced=False)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,9 @@ is by spectral elements that shrink towards the corners of cells, where u is lik
     NFSOLVE_DATA=FOLDER nfsolve run pinnacle_poisson2d_ms
 """
 
+import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -18,8 +19,10 @@ import torch
 from nfsolve import Box, InputError, face, interior, main
 from nfsolve.data.tables import find_file
 from problems.pinnacle._benchmark import Benchmark
+from problems.pinnacle._splines import by_splines, evenly, shrinking
 
 CELLS = 5
+ENDS = [-10.0 + 20 / CELLS * i for i in range(CELLS + 1)]
 
 
 @dataclass
@@ -30,6 +33,11 @@ class Poisson2dMS(Benchmark):
     """file of a in each cell, x along rows, looked for in the same way"""
     loads: str = "pinnacle/poisson_f_coef.dat"
     """file of four amplitudes of f in each cell, of which the first and the last count"""
+
+    n_points: int = field(default=12800, kw_only=True)
+    """points inside the domain"""
+    n_face: int = field(default=4000, kw_only=True)
+    """points of each condition on sides"""
 
     domain = Box(x=(-10, 10), y=(-10, 10))
     unknowns = "u p q"
@@ -48,14 +56,28 @@ class Poisson2dMS(Benchmark):
 
     @interior
     def fluxes(self, u_x, u_y, p, q, x, y):
-        """P = a u_x, q = a u_y."""
+        """P / a = u_x, q / a = u_y."""
         a = self._coefficients.to(x)[cell(x)[0], cell(y)[0]]
-        return torch.cat([p - a * u_x, q - a * u_y], 1)
+        return torch.cat([p / a - u_x, q / a - u_y], 1)
 
     @face(x=(-10, 10), y=(-10, 10))
     def sides(self, u, u_x, u_y, n_x, n_y):
         """du/dn + u = 0."""
         return n_x * u_x + n_y * u_y + u
+
+    def place(self, unit):
+        """Put as many points into each cell of the splines."""
+        return evenly(self.domain, unit, x=line(1), y=line(1))
+
+    def weights(self):
+        """Weigh the balance and the sides more than the fluxes, which are infinite in corners."""
+        return super().weights() | {"balance": 10.0, "sides": 10.0}
+
+    def recipe(self):
+        """Cubic splines of which u has kinks, and each flux jumps, where the material does."""
+        kinks, jumps = line(3), line(4)
+        cells = {"u": (kinks, kinks), "p": (kinks, jumps), "q": (jumps, kinks)}
+        return by_splines(cells, degree=3, balanced=False)
 
     @cached_property
     def _coefficients(self):
@@ -66,6 +88,14 @@ class Poisson2dMS(Benchmark):
     def _amplitudes(self):
         """Amplitudes of f in each cell, ``(5, 5, 4)``."""
         return numbers(self.loads, type(self), (CELLS, CELLS, 4))
+
+
+def line(repeats: int) -> tuple[float, ...]:
+    """Return the ends of cells of splines, eight to each material, those between two of them repeated."""
+    found = [ENDS[0]]
+    for low, high in itertools.pairwise(ENDS):
+        found += [*shrinking(low, high, 8, 0.08)[1:-1], *[high] * (1 if high == ENDS[-1] else repeats)]
+    return tuple(found)
 
 
 def cell(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

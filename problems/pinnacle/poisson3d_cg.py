@@ -8,13 +8,14 @@ continuous. Best published error 9.5e-2. Nothing was repaired. The reference is 
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
 from nfsolve import Box, Sphere, boundary, interior, main
 from problems.pinnacle._benchmark import Benchmark
 from problems.pinnacle._holes import without
+from problems.pinnacle._splines import by_splines
 
 HOLES = [
     Sphere(x=0.4, y=0.3, z=0.6, radius=0.2),
@@ -27,6 +28,11 @@ HOLES = [
 @dataclass
 class Poisson3dCG(Benchmark):
     """The screened Poisson equation in a cube with four round holes."""
+
+    n_points: int = field(default=45000, kw_only=True)
+    """points inside the domain"""
+    n_face: int = field(default=15000, kw_only=True)
+    """points of each condition on sides"""
 
     domain = without(Box(x=(0, 1), y=(0, 1), z=(0, 1)), HOLES, "hole")
     unknowns = "u"
@@ -43,6 +49,11 @@ class Poisson3dCG(Benchmark):
     def flux(self, u_x, u_y, u_z, n_x, n_y, n_z):
         """du/dn = 0."""
         return n_x * u_x + n_y * u_y + n_z * u_z
+
+    def recipe(self):
+        """Splines with cells for the waves of f, whose second derivative may jump at z = 1/2."""
+        half = tuple(i / 16 for i in range(9))
+        return by_splines((9, 32, (*half, 0.5, 0.5, *(0.5 + z for z in half[1:]))))
 
 
 def source(x: torch.Tensor, y: torch.Tensor, z: torch.Tensor) -> torch.Tensor:

@@ -33,11 +33,21 @@ def test_the_table_holds_the_median_against_the_best_published_error():
     text = pinnacle.table([row("PInv", s, error) for s, error in enumerate((1e-4, 2e-4, 9e-4))])
     line = text.splitlines()[2]
     assert "| PInv | 2.0e-04 | 4.0e-04 | 2.0e-02 | 1e+02 |" in line
-    assert "| 3 | least squares on 400 random features | the source had" in line
+    assert "| 3 | automatic | least squares on 400 random features | the source had" in line
     untold = pinnacle.table([row("PNd", 0, 5e-16, estimate="none"), row("Burgers1d", 0, 1e-9, error_on_file=1.3e-2)])
     first, second = untold.splitlines()[2:]
     assert "| Burgers1d |" in first and "| 1.3e-02 |" in first  # in the order of the benchmark
     assert "| PNd | 5.1e-16" not in second and "| not given | 4.7e-04 | 5e+11 |" in second  # no better than its floor
+
+
+def test_rows_of_a_recipe_of_its_own_stand_beside_those_of_the_automatic_one():
+    own = row("NS2d-C", 0, 3e-4, recipe="own", chosen="Splines, with cells that shrink")
+    first, second = pinnacle.table([row("NS2d-C", 0, 7e-3), own]).splitlines()[2:]
+    assert "| 7.0e-03 |" in first and "| automatic | least squares" in first
+    assert "| 3.0e-04 |" in second and "| its own | Splines, with cells that shrink |" in second
+    assert pinnacle.recipe_of("NS2d-C", "own") == "own" and pinnacle.recipe_of("NS2d-C", "auto") == "auto"
+    assert pinnacle.recipe_of("PNd", "own") == "auto"  # which brings none
+    assert pinnacle.first_line("Splines.\n\n    More.") == "Splines"
 
 
 def test_a_row_without_an_error_has_an_estimate_alone():
