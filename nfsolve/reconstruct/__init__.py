@@ -1,10 +1,18 @@
 """Classical reconstruction: filtered back-projection, SIRT, conjugate gradients, total variation."""
 
+from nfsolve.reconstruct.discrepancy import weight_by_noise
 from nfsolve.reconstruct.filtered import fdk, filtered_back_projection, ramp_filter
-from nfsolve.reconstruct.held_out import FEWEST, HeldOut, weight_by_views
+from nfsolve.reconstruct.held_out import FEWEST, HeldOut, weight_by_bins, weight_by_views
 from nfsolve.reconstruct.iterative import cgls, sirt
 from nfsolve.reconstruct.reconstruction import Linear, Reconstruction, classical_images, compared
-from nfsolve.reconstruct.total_variation import Iterate, PrimalDual, root_gradient, step_for, total_variation
+from nfsolve.reconstruct.total_variation import (
+    Iterate,
+    PrimalDual,
+    differences,
+    root_gradient,
+    step_for,
+    total_variation,
+)
 
 __all__ = [
     "FEWEST",
@@ -16,6 +24,7 @@ __all__ = [
     "cgls",
     "classical_images",
     "compared",
+    "differences",
     "fdk",
     "filtered_back_projection",
     "ramp_filter",
@@ -23,5 +32,7 @@ __all__ = [
     "sirt",
     "step_for",
     "total_variation",
+    "weight_by_bins",
+    "weight_by_noise",
     "weight_by_views",
 ]

@@ -20,6 +20,7 @@ from nfsolve.reconstruct.reconstruction import Reconstruction
 
 Beam = ParallelBeam | FanBeam
 WINDOWS = ("ram-lak", "hann")
+PIECE = 2**21  # voxels to which views are smeared back at once, for memory
 MISSING = 6.0  # a gap between views of more than so many typical ones is not bridged: the arc ends there
 
 
@@ -88,7 +89,8 @@ def fdk(projections: Tensor, geometry: ConeBeam, grid: VoxelGrid, window: str = 
     filtered = ramp_filter(weighted.flatten(0, 1), middle.spacing / middle.magnification, window)
     points = grid.centres(projections.dtype, projections.device)
     vertical = (geometry.n_bins[0], geometry.spacing[0], geometry.centre[0])
-    volume = _back_project(filtered.reshape(weighted.shape), detector, points, vertical)
+    views = filtered.reshape(weighted.shape)
+    volume = torch.cat([_back_project(views, detector, part, vertical) for part in points.split(PIECE)])
     return Reconstruction(volume.reshape(grid.shape), time.perf_counter() - start, 1, note)
 
 

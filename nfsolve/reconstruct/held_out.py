@@ -1,8 +1,10 @@
-"""The weight of a prior from the data alone: that whose reconstruction best predicts views that it has not seen.
+"""The weight of a prior from the data alone: that whose reconstruction best predicts data that it has not seen.
 
 A weight that is too small fits the noise and the streaks of the views that it sees, one that is too large misses the
 object; both predict other views worse. Source: P. C. Hansen, "Rank-Deficient and Discrete Ill-Posed Problems", SIAM
-1998, section 7.4 (cross-validation); here whole views are left out, since neighbouring rays share what they measure.
+1998, section 7.4 (cross-validation). Whole views are left out, or single bins. A view that is left out lies farther
+from the others than most directions do, so that its weight is rather too large; bins share what they measure with
+their neighbours, so that theirs is rather too small where noise is not independent.
 """
 
 import math
@@ -18,6 +20,7 @@ from nfsolve.reconstruct.total_variation import PrimalDual
 
 FOLD = 8  # one view of so many is left out
 FEWEST = 6  # views of which some can be left out
+BESIDE = 3  # bins by which those that are left out move from view to view
 LARGEST, SMALLEST = 2.56e-2, 2.5e-5  # of the contrast, where the search begins and where it ends
 FIRST, NEXT = 120, 60  # iterations with the first weight, and with each other, from the image of the one before
 WORSE = 1.05  # times the least error: smaller weights are not tried
@@ -32,15 +35,19 @@ class HeldOut:
         weight: Factor on the total variation, as `total_variation` takes it.
         tried: Weight -> relative misfit of the views that were left out.
         views: Number of views that were left out.
+        by: What judged: ``"views"``, ``"bins"`` beside them, or ``"noise"``.
     """
 
     weight: float
     tried: dict[float, float]
     views: int
+    by: str = "views"
 
     @property
     def bounded(self) -> bool:
-        """Whether larger and smaller weights predict worse."""
+        """Whether larger and smaller weights predict worse; that of the noise is found, not tried."""
+        if self.by == "noise":
+            return True
         best = min(self.tried, key=lambda weight: self.tried[weight])
         return min(self.tried) < best < max(self.tried)
 
@@ -81,20 +88,52 @@ def weight_by_views(
             do=f"give the weight, or at least {FEWEST} views",
         )
     out = _left_out(geometry)
-    seen = [view for view in range(views) if view not in set(out)]
+    mask = torch.zeros(views, dtype=torch.bool, device=sinogram.device)
+    mask[out] = True
+    mask = mask.reshape(-1, *[1] * (sinogram.dim() - 1)).expand(sinogram.shape)
+    weight, tried = _search(sinogram, mask, Projector(geometry, grid, sinogram.dtype), contrast, weights, largest)
+    return HeldOut(weight, tried, len(out))
+
+
+def weight_by_bins(
+    sinogram: Tensor,
+    geometry: Geometry,
+    grid: PixelGrid | VoxelGrid,
+    contrast: float,
+    weights: Tensor | None = None,
+    largest: float = math.inf,
+) -> HeldOut:
+    """Choose the weight of `total_variation` by single bins that are left out, one of `FOLD` of each view.
+
+    Arguments and errors are those of `weight_by_views`, but for the number of views.
+
+    Returns:
+        The weight.
+    """
+    places = [torch.arange(n, device=sinogram.device) for n in sinogram.shape]
+    steps = torch.meshgrid(*places, indexing="ij")
+    mask = sum((BESIDE * step for step in steps[:-1]), steps[-1]) % FOLD == 0  # others in each view, and row
+    weight, tried = _search(sinogram, mask, Projector(geometry, grid, sinogram.dtype), contrast, weights, largest)
+    return HeldOut(weight, tried, 0, "bins")
+
+
+def _search(
+    sinogram: Tensor, out: Tensor, A: Projector, contrast: float, weights: Tensor | None, largest: float
+) -> tuple[float, dict[float, float]]:
+    """Try weights from large to small; return the best, and the relative misfit of what is left out by weight."""
     rays = torch.ones_like(sinogram) if weights is None else weights
-    A, B = (Projector(geometry.subset(some), grid, sinogram.dtype, sinogram.device) for some in (seen, out))
-    y, z = (sinogram[some].reshape(-1, 1) for some in (seen, out))
-    method = PrimalDual(A, y, grid.shape, LARGEST * contrast, rays[seen].reshape(-1, 1), largest=largest)
-    judge = rays[out].reshape(-1, 1)
-    size = float((judge * z.square()).sum())
+    kept, judge = ((rays * part).reshape(-1, 1) for part in (~out, out))
+    y = sinogram.reshape(-1, 1)
+    method = PrimalDual(A, y, A.grid.shape, LARGEST * contrast, kept, largest=largest)
+    size = float((judge * y.square()).sum())
     iterate, tried, weight = method.start(), {}, LARGEST * contrast
     while weight >= SMALLEST * contrast and not _past_the_best(tried):
         method.weight = weight
         iterate = method.advanced(iterate, NEXT if tried else FIRST)
-        tried[weight] = math.sqrt(float((judge * (B(iterate.x.reshape(-1, 1)) - z).square()).sum()) / max(size, 1e-30))
+        misfit = A(iterate.x.reshape(-1, 1)) - y
+        tried[weight] = math.sqrt(float((judge * misfit.square()).sum()) / max(size, 1e-30))
         weight /= 2
-    return HeldOut(_lowest(tried), tried, len(out))
+    return _lowest(tried), tried
 
 
 def _left_out(geometry: Geometry) -> list[int]:

@@ -143,25 +143,28 @@ class PrimalDual:
         Returns:
             Where it is then; with an attraction, near a local minimum that depends on the start.
         """
-        x, p, q = iterate.x, iterate.p, iterate.q
+        x, p, q = iterate.x, iterate.p, iterate.q.clone()
         low, weight, step = 0.0 if self.nonnegative else -math.inf, self.weight, self.step
         sigma, sigma_tv = DATA_SHARE / step, TV_SHARE / step / (4 * len(self.shape))
         for _ in range(iterations):
             slope = self._adjoint(p, q)
             if attraction:
                 slope = slope + attraction * (1 - 2 * x / self.largest)
-            before, x = x, (x - step * slope).clamp(low, self.largest)
-            ahead = 2 * x - before
-            p = (p + sigma * (self._forward(ahead) - self.b)) / (1 + sigma)
-            q = q + sigma_tv * differences(ahead)
-            q = q * (weight / q.square().sum(0).sqrt().clamp(min=max(weight, torch.finfo(q.dtype).tiny)))
+            before, x = x, slope.mul_(-step).add_(x).clamp_(low, self.largest)
+            ahead = (2 * x).sub_(before)
+            p = (p + sigma * self.residual(ahead)) / (1 + sigma)
+            _shortened(q, ahead, sigma_tv, weight)
         return Iterate(x, p, q)
 
     def relative_gap(self, iterate: Iterate) -> float:
         """Return the duality gap over the objective; see `Reconstruction.gap`."""
         x, p = iterate.x, iterate.p
-        residual, slope = self._forward(x) - self.b, self._adjoint(p, iterate.q)
+        residual, slope = self.residual(x), self._adjoint(p, iterate.q)
         return _relative_gap(x, residual, p, self.b, slope, self.weight, self.nonnegative, self.largest)
+
+    def residual(self, image: Tensor) -> Tensor:
+        """Return the scaled misfit of an image (*shape), (m, 1): at the minimum, the dual of the data."""
+        return self._forward(image).sub_(self.b)
 
     def _forward(self, image: Tensor) -> Tensor:
         return self.root * self.A(image.reshape(-1, 1))
@@ -173,6 +176,15 @@ class PrimalDual:
 def step_for(weight: float) -> float:
     """Return a good step tau for a weight in units of the contrast."""
     return min(PRIMAL_STEP * max(1.0, USUAL_WEIGHT / max(weight, 1e-12)), LONGEST_STEP)
+
+
+def _shortened(q: Tensor, image: Tensor, step: float, weight: float) -> None:
+    """Add the differences of an image, times a step, to a dual (axes, *shape) in place, and bound its lengths."""
+    squares = torch.zeros_like(image)
+    for axis, each in enumerate(q):  # one axis at a time, for the memory of volumes
+        each.narrow(axis, 0, image.shape[axis] - 1).add_(image.diff(dim=axis), alpha=step)
+        squares.addcmul_(each, each)
+    q.mul_(weight / squares.sqrt_().clamp_(min=max(weight, torch.finfo(q.dtype).tiny)))
 
 
 def differences(image: Tensor) -> Tensor:
@@ -213,10 +225,10 @@ def _relative_gap(
     x: Tensor, residual: Tensor, p: Tensor, b: Tensor, slope: Tensor, weight: float, nonnegative: bool, largest: float
 ) -> float:
     """Duality gap over the objective; the dual is that of the images from 0 (or -r) to r = min(2 max |x|, largest)."""
-    residual, p, b, slope = (z.double() for z in (residual, p, b, slope))  # the dual is a small difference
-    total_variation_of_x = differences(x).square().sum(0).sqrt().double().sum()
+    residual, p, b = (z.double() for z in (residual, p, b))  # the dual is a small difference
+    total_variation_of_x = differences(x).square_().sum(0).sqrt_().sum(dtype=torch.float64)
     primal = 0.5 * residual.square().sum() + weight * total_variation_of_x
-    missing = slope.clamp(max=0).sum() if nonnegative else -slope.abs().sum()
+    missing = (slope.clamp(max=0) if nonnegative else -slope.abs()).sum(dtype=torch.float64)
     dual = -0.5 * p.square().sum() - (p * b).sum() + min(2 * float(x.abs().max()), largest) * missing
     return float((primal - dual) / primal) if primal else 0.0
 

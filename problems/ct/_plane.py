@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from nfsolve import MLP, Box, FeatureGrid, InputError, Recipe, RunOptions, Stage, generator
@@ -22,7 +22,6 @@ from nfsolve.plot import panels
 from nfsolve.plot.measurement import named
 from nfsolve.problem import Batch, FieldFunction, in_pieces
 from nfsolve.reconstruct import (
-    HeldOut,
     Linear,
     Reconstruction,
     classical_images,
@@ -32,8 +31,8 @@ from nfsolve.reconstruct import (
 )
 from problems.ct._coarsened import Coarsened, Loss, Measured, check_at_least
 from problems.ct._picture import tomography_picture, with_errors
-from problems.ct._primal_dual import CONVEX, FINER, MOST, RISING, Corrected, Correction, PrimalDualSteps
-from problems.ct._prior import OF_FIELD, USUAL, WHOLE, attenuation_of_one_material, is_short, judged, ray_precision
+from problems.ct._primal_dual import CONVEX, MOST, RISING, PrimalDualSteps, levels
+from problems.ct._prior import OF_FIELD, USUAL, attenuation_of_one_material, is_short
 from problems.ct._tomography import Tomography
 
 if TYPE_CHECKING:
@@ -41,7 +40,6 @@ if TYPE_CHECKING:
 
 CLASSICAL = ("fbp", "sirt", "tv")
 LOW = 30.0  # weight of the plain misfit beside the filtered one
-ENTRIES, MOST_ENTRIES = 3, 6 * 10**7  # of the projector: for each pixel and view, and in all
 OF_OTHER_LOSSES = 0.06  # weight of the total variation of a field that is fitted by the noise
 LENGTH = 128  # the total variation is that per 1 / LENGTH of the width, whatever the pixels
 
@@ -60,16 +58,13 @@ class PlaneTomography(Tomography):
     """classical methods to compare with, of fbp, sirt, tv"""
     tv: float | None = None
     """weight of the total variation of the field; by default from views that are left out, as below"""
-    classical_tv: float | None = None
-    """weight of the total variation of the last steps and of the classical one, in units of the contrast; by default
-    that which best predicts views that are left out"""
 
     known_methods = CLASSICAL
     names: ClassVar[dict[Loss, str]] = {"poisson": "counts", "gaussian": "sinogram"}
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_at_least(self, peak=0, **({} if self.classical_tv is None else {"classical_tv": 0}))
+        check_at_least(self, peak=0)
 
     @abstractmethod
     def measure(self) -> Scan:
@@ -148,26 +143,18 @@ class PlaneTomography(Tomography):
         known, counts, I0 = (None if values is None else torch.as_tensor(values) for values in arrays)
         return Measured(torch.as_tensor(scan.sinogram), scan.geometry, self.grid, known, counts, I0)
 
-    @cached_property
-    def held_out(self) -> HeldOut | None:
-        """Weights of the total variation by how they predict views that are left out; None where there are too few."""
-        return judged(self)
+    @property
+    def image_shape(self) -> tuple[int, int]:
+        """Shape of the image, (rows, columns)."""
+        return self.grid.shape
 
     @property
     def fine_weight(self) -> float:
         """Weight of the total variation on pixels of half the side, in units of the contrast."""
-        if self.classical_tv is not None:
-            return self.classical_tv
-        if self.held_out is None:
-            return USUAL
         # views of a short arc do not tell of those that are missing: at 60 and 90 degrees, of three discs with holes
         # and an object of boxes, the usual weight was better than the smaller one that left-out views ask for
-        return max(USUAL, self.held_out.weight) if is_short(self.scan.geometry) else self.held_out.weight
-
-    @property
-    def classical_weight(self) -> float:
-        """Weight of the classical total variation, in units of the contrast."""
-        return self.classical_tv if self.classical_tv is not None else WHOLE * self.fine_weight
+        chosen = self.classical_tv is None and self.held_out is not None
+        return max(USUAL, super().fine_weight) if chosen and is_short(self.scan.geometry) else super().fine_weight
 
     @property
     def field_weight(self) -> float:
@@ -177,35 +164,12 @@ class PlaneTomography(Tomography):
         return OF_FIELD * self.fine_weight * LENGTH / self.size if self.loss == "filtered" else OF_OTHER_LOSSES
 
     def cautions(self) -> list[str]:
-        """Say where the weight of the prior is a guess."""
-        return [*super().cautions(), *self._doubts()]
-
-    def _doubts(self) -> list[str]:
+        """Say where the weight of the prior or the attenuation of the one material is a guess."""
         unit = f" / {self.scan.unit}" if self.scan.unit else " per unit of length"
         guess = (
             f"the attenuation of the one material is estimated from the data, {self.largest:.4g}{unit}; if it is known"
         )
-        return [f"{guess}, give --peak"] * (self.one_material and not self.peak) + self._doubts_of_the_weight()
-
-    def _doubts_of_the_weight(self) -> list[str]:
-        if self.classical_tv is not None or self.loss != "filtered" or self.tv == 0:
-            return []
-        if self.held_out is None:
-            few = len(self.scan.geometry.angles)
-            return [
-                f"the weight of the total variation is a guess, {USUAL:g} of the contrast: of {few} views none can be "
-                "left out to choose it; give --classical-tv"
-            ]
-        if not self.held_out.bounded and self.fine_weight == self.held_out.weight:
-            return [
-                f"the weight of the total variation, {self.held_out.weight:.2g} of the contrast, is the last that was "
-                "tried, and the best: views that are left out do not bound it; compare --classical-tv of other sizes"
-            ]
-        return []
-
-    def fine_precision(self, scan: Coarsened) -> Tensor:
-        """Return the weight of each line integral in the last steps, (m, 1)."""
-        return ray_precision(scan.sinogram, scan.known, scan.counts)
+        return [*super().cautions(), *[f"{guess}, give --peak"] * (self.one_material and not self.peak)]
 
     @property
     def largest(self) -> float:
@@ -251,27 +215,6 @@ class PlaneTomography(Tomography):
         values = in_pieces(field, fine.centres(pixels.dtype, pixels.device)).reshape(fine.shape)
         image = avg_pool2d(values[None, None], samples)[0, 0]
         return self.completed(field, image.reshape(-1, 1), self.grid.shape).reshape(self.grid.shape)
-
-    def auxiliary_modules(self, seed: int) -> dict[str, nn.Module]:
-        """Return what primal-dual steps add to the field, 0 before."""
-        return {"correction": Correction(self.grid.refined(self.finer).shape, self.grid.bounds)}
-
-    def completed(self, field: FieldFunction, image: Tensor, shape: tuple[int, ...]) -> Tensor:
-        """Add the correction of the field, where it has one that fits the pixels."""
-        beside: Any = getattr(field, "auxiliary", {})
-        added = beside["correction"].image(shape) if "correction" in beside else None
-        return image if added is None else image + added.reshape(-1, 1).to(image)
-
-    def trained(self, field: nn.Module) -> nn.Module:
-        """Return the field with its correction."""
-        beside: Any = getattr(field, "auxiliary", {})
-        return Corrected(field, beside["correction"]) if "correction" in beside else field
-
-    @property
-    def finer(self) -> int:
-        """Pixels of the correction along each side of a pixel of the image; one where the projector would be large."""
-        entries = ENTRIES * len(self.scan.geometry.angles) * FINER**2 * math.prod(self.grid.shape)
-        return FINER if entries <= MOST_ENTRIES else 1
 
     def methods(self, scan: Coarsened, A: Linear) -> dict[str, Callable[[], Reconstruction]]:
         """Return filtered back-projection and SIRT."""
@@ -333,8 +276,9 @@ class PlaneTomography(Tomography):
 
         Last come primal-dual steps on its image; see `problems.ct._primal_dual`.
         """
-        finest = min(self.size, 512)
-        coarse, fine = self.steps
+        last = Stage(PrimalDualSteps, CONVEX + 2 * RISING if self.one_material else MOST)
+        side, stages = levels(self.image_shape, self.work, self.finer, last)
+        finest, (coarse, fine) = min(self.size // side, 512), self.steps
         adam = partial(torch.optim.Adam, lr=1e-2)
         return Recipe(
             field=partial(
@@ -345,13 +289,9 @@ class PlaneTomography(Tomography):
                 encoding=FeatureGrid(levels=max(1, round(math.log2(finest)) - 2), coarsest=8, finest=finest),
             ),
             stages=(
-                *((Stage(adam, coarse, schedule="cosine", coarsen=2),) if coarse else ()),
-                Stage(adam, fine, schedule="cosine"),
-                *(
-                    (Stage(PrimalDualSteps, CONVEX + 2 * RISING if self.one_material else MOST),)
-                    if self.tv != 0 and self.loss == "filtered"
-                    else ()
-                ),
+                *((Stage(adam, coarse, schedule="cosine", coarsen=2 * side),) if coarse else ()),
+                Stage(adam, fine, schedule="cosine", coarsen=side),
+                *(stages if self.tv != 0 and self.loss == "filtered" else ()),
             ),
             run=RunOptions(log_every=25),
         )

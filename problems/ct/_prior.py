@@ -1,27 +1,37 @@
-"""The weight of the total variation in a plane, from views that are left out, and that of each ray, from its counts.
+"""The weight of the total variation, from views that are left out, and that of each ray, from its counts.
 
-The weight is chosen on at most about `JUDGED` pixels along a side of double width: pixels of half the side of those, as
-in the last steps of the field. Where few photons are counted in some rays and many in others, rays are weighed by the
+The weight is chosen on about `JUDGED` pixels along a side, or pixels of half the side of those, as in the last steps of
+the field. Where few photons are counted in some rays and many in others, rays are weighed by the
 inverse of the variance of counts, 1 / N, and of what pixels cannot fit: without the latter, rays through air count so
 much that edges of pixels in them decide, and the error of the image rose by 2 to 3 dB.
 """
 
 import itertools
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from nfsolve.forward.radon import FanBeam, ParallelBeam, PixelGrid, Projector
+from nfsolve.forward.radon import FanBeam, ParallelBeam, Projector
 from nfsolve.metrics import otsu
-from nfsolve.reconstruct import FEWEST, HeldOut, PrimalDual, step_for, weight_by_views
+from nfsolve.reconstruct import (
+    FEWEST,
+    HeldOut,
+    PrimalDual,
+    step_for,
+    weight_by_bins,
+    weight_by_noise,
+    weight_by_views,
+)
 from problems.ct._coarsened import merged
 
 if TYPE_CHECKING:
-    from problems.ct._plane import PlaneTomography
+    from problems.ct._tomography import Tomography
 
-JUDGED = 64  # pixels along a side of the image on which weights are judged, at least, where it has so many
+JUDGED = 64, 16  # pixels of an image, or voxels, along a side on which weights are judged, where it has so many
+FINEST = 5e6, 4e5  # pixels, or voxels, times views on which the noise is judged
 HALVES = 2  # pixels along each side of one of those
 USUAL = 3e-4  # of the contrast, where there are too few views to leave some out
 WHOLE = 2.0  # the best weight on whole pixels over that on halves: what wider pixels cannot fit is noise to them
@@ -31,38 +41,77 @@ ROUNDS, TRIED = 4, 100  # of the search for the attenuation of one material, and
 UNFITTED = 2e-3  # of the largest line integral: the error of pixels
 
 
-def judged(problem: "PlaneTomography") -> HeldOut | None:
+def judged(problem: "Tomography") -> HeldOut | None:
     """Find the weight of the total variation on pixels of half the side, in units of the contrast of a problem.
+
+    By views that are left out, on coarse pixels. Where photons were counted, the noise says on fine ones how well line
+    integrals can be fitted, and the weight is not below that which does so; errors of the scanner leave it to the
+    views. Where the noise is not known, single bins are left out too, and the weight is between both (their geometric
+    mean) if bins ask for less: a view that is left out lies farther from the others than most directions do.
 
     Args:
         problem: The problem.
 
     Returns:
-        The weights that were tried and the best; None where there are too few views.
+        The weights that were tried and the best; None where there are too few views, and no counts.
     """
-    if len(problem.measured.geometry.angles) < FEWEST or not isinstance(problem.measured.grid, PixelGrid):
+    few = len(problem.measured.geometry.angles) < FEWEST
+    if few and problem.measured.counts is None:
         return None
     side, geometry, grid, sinogram, weights = _coarse(problem)
-    found = weight_by_views(sinogram, geometry, grid, problem.contrast, weights, problem.largest)
     scale = side / HALVES / problem.contrast
-    tried = {weight * scale: error for weight, error in found.tried.items()}
-    return HeldOut(found.weight * scale, tried, found.views)
+    if few:
+        found = HeldOut(USUAL / scale, {}, 0)
+    else:
+        found = weight_by_views(sinogram, geometry, grid, problem.contrast, weights, problem.largest)
+    tried, weight = {weight * scale: error for weight, error in found.tried.items()}, found.weight * scale
+    if problem.measured.counts is not None:
+        by_noise = _by_noise(problem, weight)
+        return (
+            HeldOut(by_noise, tried, found.views, "noise")
+            if few or by_noise > weight
+            else replace(found, weight=weight, tried=tried)
+        )
+    if len(problem.image_shape) == 3:  # whose weight has a least value, which bins would not raise
+        return replace(found, weight=weight, tried=tried)
+    bins = scale * weight_by_bins(sinogram, geometry, grid, problem.contrast, weights, problem.largest).weight
+    return HeldOut(min(weight, math.sqrt(weight * bins)), tried, found.views, "views" if bins > weight else "bins")
 
 
-def _coarse(problem: "PlaneTomography") -> tuple[int, Any, Any, Tensor, Tensor]:
+def _by_noise(problem: "Tomography", start: float) -> float:
+    """Find the weight by the noise of counts, on pixels of half the side or of as many as are affordable."""
+    dimensions, side = len(problem.image_shape), 1
+    while problem.work / side**dimensions > FINEST[dimensions - 2]:
+        side += 1
+    _, geometry, grid, sinogram, weights = _coarse(problem, side)
+    counts = merged(problem.measured.counts.float(), side) * side ** (sinogram.dim() - 1)  # type: ignore[union-attr]
+    scale = side / HALVES / problem.contrast
+    columns = (values.reshape(-1, 1) for values in (sinogram, counts, weights))
+    y, n, rays = columns
+    A = Projector(geometry, grid, sinogram.dtype)
+    return scale * weight_by_noise(A, y, n, grid.shape, problem.contrast, start / scale, rays, problem.largest)
+
+
+def _coarse(problem: "Tomography", side: int = 0) -> tuple[int, Any, Any, Tensor, Tensor]:
     """Merge the data of a problem; their bins at once, geometry, grid of `HALVES`, line integrals and weights."""
-    measured = problem.measured
-    side = max(1, min(problem.resolution // JUDGED, measured.geometry.shape[-1] // JUDGED))
+    measured, least = problem.measured, JUDGED[len(problem.image_shape) - 2]
+    side = side or max(1, min(max(problem.image_shape) // least, measured.geometry.shape[-1] // least))
     geometry, grid = measured.geometry.coarsened(side), measured.grid.coarsened(side).refined(HALVES)
     sinogram, known, counts = (
         None if values is None else merged(values.float(), side)
         for values in (measured.sinogram, measured.known, measured.counts)
     )
     assert sinogram is not None
-    return side, geometry, grid, sinogram, ray_precision(sinogram, known, None if counts is None else side * counts)
+    return (
+        side,
+        geometry,
+        grid,
+        sinogram,
+        ray_precision(sinogram, known, None if counts is None else side ** (measured.sinogram.dim() - 1) * counts),
+    )
 
 
-def attenuation_of_one_material(problem: "PlaneTomography") -> float:
+def attenuation_of_one_material(problem: "Tomography") -> float:
     """Estimate the attenuation of an object of one material from its line integrals.
 
     An image is divided in two by its brightness; of all multiples of the brighter part, one fits the line integrals

@@ -12,17 +12,26 @@ from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
+from operator import is_
 from typing import Any, ClassVar, Self
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 from torch.nn.functional import softplus
 
 from nfsolve import Problem, unknown_name
 from nfsolve.forward.counts import gaussian_residual, poisson_residual
 from nfsolve.forward.radon import Form, Projector
 from nfsolve.problem import Batch, FieldFunction, SamplerState, in_pieces
-from nfsolve.reconstruct import Linear, Reconstruction, classical_images, compared, root_gradient, total_variation
+from nfsolve.reconstruct import (
+    HeldOut,
+    Linear,
+    Reconstruction,
+    classical_images,
+    compared,
+    root_gradient,
+    total_variation,
+)
 from problems.ct._coarsened import (
     LOSSES,
     Checked,
@@ -33,6 +42,10 @@ from problems.ct._coarsened import (
     check_at_least,
     merged,
 )
+from problems.ct._primal_dual import FINER, Corrected, Correction
+from problems.ct._prior import USUAL, WHOLE, judged, ray_precision
+
+ENTRIES, MOST_ENTRIES = 3, 6 * 10**7  # of the projector: for each pixel and view, and in all
 
 
 @dataclass
@@ -43,6 +56,9 @@ class Tomography(Problem):
     """how data are compared: under the ramp filter, or by the noise of line integrals, or of counts"""
     tv: float | None = 0.06
     """weight of the total variation of the field"""
+    classical_tv: float | None = None
+    """weight of the total variation of the last steps and of the classical one, in units of the contrast; by default
+    that which best predicts views that are left out"""
     classical: tuple[str, ...] = ()
     """classical methods beside the field"""
     projector: Form = "auto"
@@ -53,6 +69,7 @@ class Tomography(Problem):
     names: ClassVar[dict[Loss, str]]
     """name of the residual of each loss; that of "filtered" by `filtered_residuals`"""
 
+    one_material = False  # whether the object is of one material and air
     unknowns = "f"
     score = "psnr"
     resample_every = 0
@@ -64,8 +81,7 @@ class Tomography(Problem):
                 raise unknown_name("classical method", name, self.known_methods)
         if self.loss not in LOSSES:
             raise unknown_name("loss", self.loss, LOSSES)
-        if self.tv is not None:
-            check_at_least(self, tv=0)
+        check_at_least(self, **{name: 0 for name in ("tv", "classical_tv") if getattr(self, name) is not None})
 
     @property
     @abstractmethod
@@ -85,6 +101,11 @@ class Tomography(Problem):
             image: The object, in the shape of `image`.
             seed: Number that is added to the seed of the noise.
         """
+
+    @property
+    @abstractmethod
+    def image_shape(self) -> tuple[int, ...]:
+        """Shape of the image, (rows, columns) or (slices, rows, columns)."""
 
     @property
     def precision(self) -> float:
@@ -126,8 +147,8 @@ class Tomography(Problem):
         return {}
 
     def cautions(self) -> list[str]:
-        """Say where no matrix is kept because it would be large, which is slower, and what memory is taken instead."""
-        return [self.choices[min(self.choices)]] if self.choices else []
+        """Say where the weight of the prior is a guess, and where no matrix is kept, and what memory is taken."""
+        return [*([self.choices[min(self.choices)]] if self.choices else []), *self.doubts_of_the_weight()]
 
     def _at(self, size: float, device: Any, dtype: torch.dtype) -> Coarsened:
         measured, side = self.measured, max(1, round(size))
@@ -168,7 +189,7 @@ class Tomography(Problem):
     def residuals(self, field: FieldFunction, batch: Batch) -> dict[str, Tensor]:
         """Compare line integrals; the squares of "variation" are lengths of differences between pixels."""
         scan: Coarsened = batch["scan"]
-        image = self.completed(field, scan.image(in_pieces(field, scan.points)), scan.shape)
+        image = self.completed(field, self.field_image(field, scan).reshape(-1, 1), scan.shape)
         q, p, counts = scan.projector(image), scan.sinogram, scan.counts
         if self.loss == "poisson":
             assert counts is not None and scan.I0 is not None
@@ -184,21 +205,103 @@ class Tomography(Problem):
             residuals["variation"] = root_gradient(image.reshape(scan.shape) / self.contrast, scale)
         return residuals
 
+    def field_image(self, field: FieldFunction, scan: Coarsened, everywhere: bool = False) -> Tensor:
+        """Return the image of a field alone, at the pixels of a scan; while its weights stay, the last one is kept.
+
+        It is 0 where nothing can be, unless the field has a correction, which holds everywhere.
+        """
+        correction = _correction(field)
+        everywhere = scan.inside is not None and (everywhere or bool(correction is not None and correction.found))
+
+        def image() -> Tensor:
+            if not everywhere:
+                return scan.image(in_pieces(field, scan.points)).reshape(scan.shape)
+            return in_pieces(field, scan.grid.centres(scan.points.dtype, scan.points.device)).reshape(scan.shape)
+
+        if torch.is_grad_enabled() or not isinstance(field, nn.Module):
+            return image()
+        weights = tuple(field.parameters())
+        # the version of a tensor rises with each change in place
+        state = (scan, everywhere, weights, tuple(weight._version for weight in weights))
+        kept = self._kept.get("state")
+        if kept is None or kept[0] is not scan or kept[1::2] != state[1::2] or not all(map(is_, kept[2], weights)):
+            self._kept.update(state=state, image=image())
+        return self._kept["image"]
+
+    @cached_property
+    def _kept(self) -> dict[str, Any]:
+        return {}
+
     def completed(self, field: FieldFunction, image: Tensor, shape: tuple[int, ...]) -> Tensor:
-        """Return an image (n, 1) of a field, at pixels of this shape, with what stands beside the field."""
-        return image
+        """Add the correction of the field to an image (n, 1), where it has one that fits the pixels."""
+        correction = _correction(field)
+        added = None if correction is None else correction.image(shape)
+        return image if added is None else image + added.reshape(-1, 1).to(image)
+
+    def auxiliary_modules(self, seed: int) -> dict[str, nn.Module]:
+        """Return what primal-dual steps add to the field, 0 before."""
+        fine = tuple(self.finer * n for n in self.image_shape)
+        return {"correction": Correction(fine, self.domain.bounds)}  # type: ignore[union-attr]
+
+    def trained(self, field: nn.Module) -> nn.Module:
+        """Return the field with its correction."""
+        correction = _correction(field)
+        return field if correction is None else Corrected(field, correction)
+
+    @property
+    def work(self) -> int:
+        """Number of pixels or voxels times that of views."""
+        return math.prod(self.image_shape) * len(self.measured.geometry.angles)
+
+    @property
+    def finer(self) -> int:
+        """Pixels of the correction along each side of a pixel of the image; one where the projector would be large."""
+        return FINER if ENTRIES * FINER ** len(self.image_shape) * self.work <= MOST_ENTRIES else 1
+
+    @cached_property
+    def held_out(self) -> HeldOut | None:
+        """Weights of the total variation by how they predict views that are left out; None where there are too few."""
+        return judged(self)
+
+    @property
+    def fine_weight(self) -> float:
+        """Weight of the total variation on pixels of half the side, in units of the contrast."""
+        if self.classical_tv is not None:
+            return self.classical_tv
+        return USUAL if self.held_out is None else self.held_out.weight
+
+    @property
+    def classical_weight(self) -> float:
+        """Weight of the classical total variation, in units of the contrast."""
+        return self.classical_tv if self.classical_tv is not None else WHOLE * self.fine_weight
+
+    def doubts_of_the_weight(self) -> list[str]:
+        """Say where the weight of the prior is a guess."""
+        if self.classical_tv is not None or self.loss != "filtered" or self.tv == 0:
+            return []
+        if self.held_out is None:
+            few = len(self.measured.geometry.angles)
+            return [
+                f"the weight of the total variation is a guess, {USUAL:g} of the contrast: of {few} views none can be "
+                "left out to choose it; give --classical-tv"
+            ]
+        if not self.held_out.bounded and self.fine_weight == self.held_out.weight:
+            return [
+                f"the weight of the total variation, {self.held_out.weight:.2g} of the contrast, is the last that was "
+                "tried, and the best: views that are left out do not bound it; compare --classical-tv of other sizes"
+            ]
+        return []
+
+    def fine_precision(self, scan: Coarsened) -> Tensor:
+        """Return the weight of each line integral in the last steps, (m, 1)."""
+        return ray_precision(scan.sinogram, scan.known, scan.counts)
 
     def baselines(self, data: Batch, check: Callable[[], None]) -> dict[str, Callable[[], Reconstruction]]:
         """Return the classical methods."""
         scan = data["coarsened"][1]
         A = Checked(scan.projector, check)
         known = self.methods(scan, A) | {"tv": lambda: self.total_variation(data, self.classical_weight, projector=A)}
-        return {name: A.watched(name, known[name]) for name in self.classical}
-
-    @property
-    @abstractmethod
-    def classical_weight(self) -> float:
-        """Weight of the classical total variation, in units of the contrast."""
+        return {name: A.watched(name, known[name]) for name in self.classical if name in known}
 
     def ray_weights(self, scan: Coarsened) -> Tensor | None:
         """Return the weight of each line integral in the classical total variation, (m, 1); None for equal ones."""
@@ -222,3 +325,9 @@ class Tomography(Problem):
     def metrics(self, field: FieldFunction, data: Batch) -> dict[str, Any]:
         """Score the field and the classical images."""
         return compared(self.image(field, data), classical_images(data), partial(self.scores, data=data))
+
+
+def _correction(field: Any) -> Correction | None:
+    """Return what stands beside a field; None where it has none."""
+    beside: Any = getattr(field, "auxiliary", {})
+    return beside["correction"] if "correction" in beside else None  # noqa: SIM401  (no dictionary)

@@ -169,7 +169,7 @@ class CTScan(PlaneTomography):
         few = full.part(self.every, self.limited)
         few = few.subset(_distinct(few.geometry.angles, isinstance(few.geometry, ParallelBeam)))
         self._others = _others(full, few)
-        width = _seen(full.geometry)
+        width = seen(full.geometry)
         if full.grid is not None:
             if full.grid.rows != full.grid.columns:
                 raise InputError(
@@ -187,8 +187,8 @@ class CTScan(PlaneTomography):
 
     def load(self, device: str | torch.device, dtype: torch.dtype) -> Batch:
         """Make the data, what to compare with, and which pixels every view sees."""
-        seen = self.grid.centres().norm(dim=1) < _seen(self.scan.geometry) / 2
-        data = super().load(device, dtype) | {"inside": seen.reshape(self.grid.shape).to(device)}
+        inside = self.grid.centres().norm(dim=1) < seen(self.scan.geometry) / 2
+        data = super().load(device, dtype) | {"inside": inside.reshape(self.grid.shape).to(device)}
         others = self._others
         if others is not None:
             projector = Projector(others.geometry, self.grid, dtype, device, self.projector)
@@ -240,7 +240,7 @@ def _others(full: Scan, few: Scan) -> Scan | None:
     return full.subset(left[:: -(-len(left) // UNSEEN)]) if left else None
 
 
-def _seen(geometry: ParallelBeam | FanBeam) -> float:
+def seen(geometry: ParallelBeam | FanBeam) -> float:
     """Diameter of the circle that is seen: by every view, or, in a full turn, by every view or the one opposite."""
     turned = np.sort(np.degrees(geometry.angles) % 360)
     gaps = np.diff(turned, append=turned[0] + 360)

@@ -14,13 +14,14 @@ GOLDEN = np.pi * np.array([3 - 5**0.5, 5**0.5 - 1, (5**0.5 - 1) / 2])  # steps o
 FEW_DEGREES = 7.0, 4 * np.pi  # spans that three, and sixteen, views in degrees hardly have: one turn and two in radians
 
 
-def angles_of(path: Path, known: dict[str, Any], unit: str) -> np.ndarray:
+def angles_of(path: Path, known: dict[str, Any], unit: str, turns: bool = False) -> np.ndarray:
     """Return the angles of the views.
 
     Args:
         path: The file.
         known: The file's arrays in the general layout.
         unit: ``"degrees"``, ``"radians"``, or empty: degrees, unless they look like radians.
+        turns: Whether turns matter, as in a helix, so that angles beyond two of them are kept as they are.
 
     Returns:
         Angles (views,), in degrees; in [0, 360) if they go beyond two turns.
@@ -46,7 +47,7 @@ def angles_of(path: Path, known: dict[str, Any], unit: str) -> np.ndarray:
             do="state their unit: angle_unit='radians' or angle_unit='degrees'",
         )
     degrees = np.degrees(angles) if unit == "radians" else angles
-    return degrees % 360 if np.abs(degrees).max() > 720 else degrees
+    return degrees % 360 if np.abs(degrees).max() > 720 and not turns else degrees
 
 
 def _like_radians(angles: np.ndarray) -> str:

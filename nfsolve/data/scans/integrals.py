@@ -21,7 +21,7 @@ SILENT = 0.02  # of the largest line integral: a bin of zeros between two that h
 
 
 def measured(
-    path: Path, known: dict[str, Any], row: int, n_views: int, mask_bad: bool, axes: str = ""
+    path: Path, known: dict[str, Any], row: int, n_views: int, mask_bad: bool, axes: str = "", check: bool = True
 ) -> dict[str, Any]:
     """Return the line integrals, and the counts that they come from.
 
@@ -32,6 +32,7 @@ def measured(
         n_views: Number of angles.
         mask_bad: Whether to fill in unknown line integrals.
         axes: Names of the axes, in order, where the shape does not tell.
+        check: Whether to call `check_integrals`, which a row of a panel that sees only air does not pass.
 
     Returns:
         The attributes sinogram, weights, counts and I0 of a `scan.Scan`.
@@ -54,7 +55,8 @@ def measured(
     if names.index("views") > names.index("bins"):
         values = values.T
     if key == "sinogram":
-        _check_integrals(path, values, stored)
+        if check:
+            check_integrals(path, values, stored)
         sinogram, weights = _filled(path, key, values, ~np.isfinite(values) | stuck(values) | silent(values), mask_bad)
         return {"sinogram": sinogram, "weights": weights}
     _check_saturation(path, values, stored)
@@ -78,7 +80,8 @@ def measured(
         )
     safe = (torch.from_numpy(np.where(none, 1.0, z)) for z in (counts, I0))
     integrals = np.where(none, np.nan, line_integrals_of_counts(*safe).numpy())
-    _check_integrals(path, integrals, integrals.dtype)
+    if check:
+        check_integrals(path, integrals, integrals.dtype)
     sinogram, weights = _filled(path, key, integrals, none, mask_bad)
     return {"sinogram": sinogram, "weights": weights, "counts": counts, "I0": I0}
 
@@ -117,8 +120,17 @@ def _check_saturation(path: Path, counts: np.ndarray, stored: np.dtype) -> None:
         )
 
 
-def _check_integrals(path: Path, values: np.ndarray, stored: np.dtype) -> None:
-    """Refuse numbers that are no line integrals: intensities, transmissions, or logarithms of the wrong sign."""
+def check_integrals(path: Path, values: np.ndarray, stored: np.dtype) -> None:
+    """Refuse numbers that are no line integrals: intensities, transmissions, or logarithms of the wrong sign.
+
+    Args:
+        path: The file.
+        values: Line integrals (views, bins); NaN where they are unknown.
+        stored: The type in which they were stored.
+
+    Raises:
+        InputError: They are no line integrals.
+    """
     known = values[np.isfinite(values)]
     if not len(known):
         return  # the next check says where

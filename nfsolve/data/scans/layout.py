@@ -12,7 +12,7 @@ from nfsolve.data.scans.files import check_keys, number, numbers
 MEANING = {
     "sinogram": "line integrals -log(I / I0), (views, bins); or 'counts' with 'flat'",
     "angles_deg": "angle of each view, in degrees",
-    "geometry": "'parallel' or 'fan'",
+    "geometry": "'parallel', 'fan' or 'cone'",
     "spacing": "width of a detector bin, in mm",
     "flat": "counts of the bare beam: a number, one for each bin or view, frames of the detector, or like the counts",
 }
@@ -48,7 +48,7 @@ OTHER_NAMES = {  # that users and other programs give, and what they may mean he
     "geometry": ("beam", "type"),
     "limited_angles_deg": ("limited_angles", "arc"),
 }
-USED = {*MEANING, *DISTANCES, "counts", "dark", "centre", "axes", "unit", "bins", "pixel"}
+USED = {*MEANING, *DISTANCES, "counts", "dark", "centre", "axes", "unit", "bins", "pixel", "pitch"}
 USED |= {"limited_angles_deg", "reference", "segmentation"}
 IN_WORDS = {
     "centre": "the position of the middle of the detector, in mm from the axis; or give the axis in bins by axis= "
@@ -162,10 +162,10 @@ def axes_of(
     Raises:
         InputError: No axis, or more than one, could be that of the views.
     """
-    shape = np.shape(known[key])
+    shape, stated = np.shape(known[key]), " ".join(np.ravel(stated).astype(str))  # of files, an array of texts
     bins = int(number(path, known, "bins")) if "bins" in known else None
     if stated:
-        names = tuple(stated.replace(",", " ").split())
+        names: tuple[str, ...] = tuple(stated.replace(",", " ").split())
         if sorted(names) != sorted(("views", "bins", "rows")[: len(shape)]):
             raise InputError(
                 f"axes must name the {len(shape)} axes of '{key}' of '{path}', got '{stated}'",
@@ -177,7 +177,9 @@ def axes_of(
         orders += [("views", "bins", "rows"), ("bins", "views", "rows"), ("bins", "rows", "views")]
     else:
         orders = [("views", "bins"), ("bins", "views")]
-    fits = [names for names in orders if len(names) == len(shape) and _fits(names, shape, n_views, bins)]
+    fits: list[tuple[str, ...]] = [
+        names for names in orders if len(names) == len(shape) and _fits(names, shape, n_views, bins)
+    ]
     if not stated and len(shape) == 3 and len(fits) > 1:
         fits = _of_rows_and_bins(known[key], shape, fits)
     if len(shape) == 2 and len(fits) == 2 and not _on_its_side(known[key]):

@@ -227,7 +227,7 @@ def scan_of(found: Path, arrays: dict[str, Any], reading: Reading = Reading()) -
     if kind_of(arrays) != "scan":
         kind = kind_of(arrays)
         raise InputError(f"'{found}' holds a {kind}, not a sinogram", do=f"read it by read_{kind}, and project it")
-    known = _completed(found, general_layout(found, arrays), reading)
+    known = completed(found, general_layout(found, arrays), reading)
     check_known(found, known, ("flat" if "counts" in known else "sinogram", "angles_deg"))
     degrees = angles_of(found, known, reading.angle_unit)
     data = _row(found, known, reading, len(degrees))
@@ -263,7 +263,7 @@ def _row(path: Path, known: dict[str, Any], reading: Reading, views: int) -> dic
     return unrolled(path, read, reading.row, rows, reading.roll)
 
 
-def _completed(path: Path, known: dict[str, Any], reading: Reading) -> dict[str, Any]:
+def completed(path: Path, known: dict[str, Any], reading: Reading) -> dict[str, Any]:
     """Add the width of a bin and the angles of a stack of images, as a user gives them."""
     if reading.pixel:
         if known.get("unit") != "bin" and "spacing" in known:
@@ -302,8 +302,12 @@ def _geometry(
 ) -> ParallelBeam | FanBeam:
     check_known(path, known, ("geometry", "spacing"))
     beam = "".join(np.ravel(known["geometry"]).astype(str)).strip().lower()
+    if beam == "cone":
+        raise InputError(
+            f"'{path}' is a scan with a cone beam, whose rows are not slices", do="run ct_cone_scan --data FILE"
+        )
     if beam not in ("parallel", "fan"):
-        raise unknown("geometry", beam, ("parallel", "fan"))
+        raise unknown("geometry", beam, ("parallel", "fan", "cone"))
     if beam == "fan":
         check_known(path, known, DISTANCES)
     lengths = {key: number(path, known, key, True) for key in ("spacing", *(DISTANCES if beam == "fan" else ()))}

@@ -18,6 +18,8 @@ from nfsolve._core.errors import InputError
 from nfsolve.forward.radon.fan import FanBeam
 from nfsolve.forward.radon.views import axes, bin_centres, check_detector, check_distances, checked_angles, merged_bins
 
+MOST_TURNS = 1000.0  # of a helix
+
 
 @dataclass(frozen=True)
 class ConeBeam:
@@ -42,7 +44,7 @@ class ConeBeam:
     pitch: float = 0.0
 
     def __post_init__(self):
-        object.__setattr__(self, "angles", checked_angles(self.angles))
+        object.__setattr__(self, "angles", checked_angles(self.angles, MOST_TURNS if self.pitch else 2.0))
         for axis in zip(self.n_bins, self.spacing, self.centre, strict=True):
             check_detector(*axis)
         check_distances(self.source_origin, self.source_detector_distance)
@@ -58,7 +60,8 @@ class ConeBeam:
     def fan(self) -> FanBeam:
         """The fan of rays in the plane z = 0, onto the panel's columns."""
         distances = self.source_origin, self.source_detector_distance
-        return FanBeam(self.angles, self.n_bins[1], self.spacing[1], *distances, self.centre[1])
+        angles = tuple(t % (2 * math.pi) for t in self.angles) if self.pitch else self.angles
+        return FanBeam(angles, self.n_bins[1], self.spacing[1], *distances, self.centre[1])
 
     @property
     def lifts(self) -> tuple[float, ...]:

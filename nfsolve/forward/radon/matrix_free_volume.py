@@ -5,7 +5,6 @@ Of each pixel, the voxels above it are spread over the rows first, and what they
 """
 
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +18,7 @@ from nfsolve.forward.radon.grids import VoxelGrid
 from nfsolve.forward.radon.matrix_free import (
     FanShadows,
     Shadows,
+    Turn,
     margins,
     octants,
     pixels_at_once,
@@ -61,24 +61,27 @@ class VolumeProducts:
         self.start, self.height = start + self.before, self.before + n_rows + self.behind
         self.factor = voxel**3 / (dv * du) * detector**2
         self.rows = max(1, pixels_at_once(device) // (grid.shape[0] * grid.shape[2]))
-        numbers = (len(self.turns) + 2) * math.prod(grid.shape) + 3 * len(turns) * self.width * n_rows
-        self.bytes = (numbers + 24 * self.rows * grid.shape[2] * self.height) * torch.finfo(dtype).bits // 8
+        numbers = 2 * math.prod(grid.shape) + 3 * len(turns) * self.width * n_rows
+        of_block = self.rows * grid.shape[2] * (24 * self.height + len(self.turns) * grid.shape[0])
+        self.bytes = (numbers + of_block) * torch.finfo(dtype).bits // 8
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply A to volumes (voxels, k), giving data (views * rows * columns, k)."""
         volumes = x.T.reshape(-1, *self.grid.shape)
-        turned = {turn: _columns(turn.of(volumes)).split(self.rows, 1) for turn in self.turns}
         data = x.new_zeros(len(volumes), len(self.geometry.angles), self.width, self.geometry.n_bins[0])
         seen = slice(self.before, self.before + self.geometry.n_bins[0])
-        for group, block in self._blocks():
-            column, across, row, up = self._shares(group, block)
-            for view, turn in self.groups[group].members:
-                for index, voxels in enumerate(turned[turn][block]):
-                    rows = x.new_zeros(len(column), self.height)
-                    for k, share in enumerate(up):
-                        rows.view(-1)[k:].scatter_add_(0, row, share * voxels.view(-1))
-                    for k, share in enumerate(across):
-                        data[index, view].index_add_(0, column + k, rows[:, seen] * share)
+        for block in range(self.blocks):
+            # of each turned volume only the rows of the block are copied, for memory
+            turned = {turn: _columns(turn.of(_slab(volumes, turn, self._rows(block)))) for turn in self.turns}
+            for group in range(len(self.groups)):
+                column, across, row, up = self._shares(group, block)
+                for view, turn in self.groups[group].members:
+                    for index, voxels in enumerate(turned[turn]):
+                        rows = x.new_zeros(len(column), self.height)
+                        for k, share in enumerate(up):
+                            rows.view(-1)[k:].scatter_add_(0, row, share * voxels.view(-1))
+                        for k, share in enumerate(across):
+                            data[index, view].index_add_(0, column + k, rows[:, seen] * share)
         before, n_columns = self.columns.before, self.geometry.n_bins[1]
         seen_data = self._reversed(data[:, :, before : before + n_columns]).mT
         return self.factor * seen_data.reshape(len(volumes), -1).T
@@ -88,21 +91,25 @@ class VolumeProducts:
         data = self._reversed(y.T.reshape(-1, *self.geometry.shape).mT)
         data = pad(data, (0, 0, self.columns.before, self.columns.behind)).contiguous()
         nz, ny, nx = self.grid.shape
-        sums = {turn: _columns(data.new_zeros(len(data), nz, ny, nx)) for turn in self.turns}
-        blocks = {turn: voxels.split(self.rows, 1) for turn, voxels in sums.items()}
-        for group, block in self._blocks():
-            column, across, row, up = self._shares(group, block)
-            rows = data.new_zeros(len(column), self.height)
-            seen = rows[:, self.before : self.before + self.geometry.n_bins[0]]
-            for view, turn in self.groups[group].members:
-                for index, voxels in enumerate(blocks[turn][block]):
-                    seen.zero_()
-                    for k, share in enumerate(across):
-                        seen.addcmul_(data[index, view].index_select(0, column + k), share)
-                    for k, share in enumerate(up):
-                        voxels.view(-1).addcmul_(rows.view(-1)[k:].index_select(0, row), share)
-        found = (turn.back(voxels.reshape(len(data), ny, nx, nz).movedim(-1, 1)) for turn, voxels in sums.items())
-        return self.factor * torch.stack(list(found)).sum(0).reshape(len(data), -1).T
+        found = data.new_zeros(len(data), nz, ny, nx)
+        for block in range(self.blocks):
+            n_rows = len(range(ny)[self._rows(block)])
+            sums = {turn: data.new_zeros(len(data), n_rows, nx * nz) for turn in self.turns}
+            for group in range(len(self.groups)):
+                column, across, row, up = self._shares(group, block)
+                rows = data.new_zeros(len(column), self.height)
+                seen = rows[:, self.before : self.before + self.geometry.n_bins[0]]
+                for view, turn in self.groups[group].members:
+                    for index, voxels in enumerate(sums[turn]):
+                        seen.zero_()
+                        for k, share in enumerate(across):
+                            seen.addcmul_(data[index, view].index_select(0, column + k), share)
+                        for k, share in enumerate(up):
+                            voxels.view(-1).addcmul_(rows.view(-1)[k:].index_select(0, row), share)
+            for turn, voxels in sums.items():
+                part = voxels.reshape(len(data), n_rows, nx, nz).movedim(-1, 1)
+                _slab(found, turn, self._rows(block)).add_(turn.back(part))
+        return found.reshape(len(data), -1).T.mul_(self.factor)
 
     def _shares(self, group: int, block: int) -> tuple[Tensor, list[Tensor], Tensor, list[Tensor]]:
         """Spread the voxels of a block, above p pixels, over columns and rows.
@@ -111,7 +118,7 @@ class VolumeProducts:
             First column of each pixel (p,), its shares in this and the next columns, (p, 1) each; first row of each
             voxel, counted through those of all pixels (p * nz,), and its shares in this and the next rows, likewise.
         """
-        rows = slice(block * self.rows, (block + 1) * self.rows)
+        rows = self._rows(block)
         flat = self.columns.block(group, rows)
         nearness = self.columns.nearness(group, rows).reshape(-1, 1)
         column, across = replace(flat, area=None).shares()
@@ -131,10 +138,26 @@ class VolumeProducts:
         """Reverse the columns of the views (k, views, columns, rows) that are seen so."""
         return torch.where(self.backwards[:, None, None], data.flip(-2), data) if self.backwards.any() else data
 
-    def _blocks(self) -> Iterator[tuple[int, int]]:
-        for block in range(-(-self.grid.shape[1] // self.rows)):
-            for group in range(len(self.groups)):
-                yield group, block
+    def _rows(self, block: int) -> slice:
+        return slice(block * self.rows, (block + 1) * self.rows)
+
+    @property
+    def blocks(self) -> int:
+        """Number of blocks of rows, of which the shares are computed at once."""
+        return -(-self.grid.shape[1] // self.rows)
+
+
+def _slab(volumes: Tensor, turn: Turn, rows: slice) -> Tensor:
+    """Return a view of that part of volumes (k, nz, ny, nx) which, turned, has these rows."""
+    n = volumes.shape[-2]
+    first, last, _ = rows.indices(n)
+    if turn.quarters in (2, 3):
+        first, last = n - last, n - first
+    if turn.quarters in (0, 2):
+        return volumes[..., first:last, :]
+    if turn.flipped:  # before it is turned
+        first, last = n - last, n - first
+    return volumes[..., first:last]
 
 
 def _columns(volumes: Tensor) -> Tensor:

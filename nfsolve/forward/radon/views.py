@@ -10,11 +10,12 @@ from torch import Tensor
 from nfsolve._core.errors import InputError
 
 
-def checked_angles(angles: Sequence[float]) -> tuple[float, ...]:
+def checked_angles(angles: Sequence[float], turns: float = 2.0) -> tuple[float, ...]:
     """Return angles as a tuple of floats, or refuse them.
 
     Args:
         angles: One angle per view, in radians.
+        turns: Full turns beyond which they look like degrees.
 
     Raises:
         InputError: There is none, one is not finite, or they look like degrees.
@@ -28,7 +29,7 @@ def checked_angles(angles: Sequence[float]) -> tuple[float, ...]:
                 f"the angle of view {view} must be finite, got {angle}", do="correct it, or leave the view out"
             )
     largest = max(map(abs, angles))
-    if largest > 4 * math.pi:
+    if largest > 2 * math.pi * turns:
         raise InputError(
             f"angles are in radians, at most two turns (12.57), got {largest:g}",
             do="convert degrees by math.radians, and take larger angles modulo a turn",

@@ -21,9 +21,9 @@ from nfsolve.forward.radon import Projector, VoxelGrid
 from nfsolve.metrics import psnr
 from nfsolve.problem import SamplerState
 from problems.ct._cone_phantom import Phantom, Sampled
-from problems.ct.cone import CLASSICAL_TV, CTCone
+from problems.ct.cone import CTCone
 
-SMALL = {"views": 6, "size": 16}
+SMALL = {"views": 6, "size": 16, "classical_tv": 5e-4}  # without a search for the weight
 LINE = [
     "run",
     "problems.ct.cone:CTCone",
@@ -37,6 +37,8 @@ LINE = [
     "cpu",
     "--classical",
     "fdk",
+    "--classical-tv",
+    "5e-4",
 ]
 
 
@@ -94,9 +96,9 @@ def test_the_exact_volume_scores_perfectly_and_leaves_the_error_of_the_grid(smal
 def test_the_total_variation_of_a_volume_stands_beside_with_its_gap():
     problem = CTCone(views=6, size=12, classical=("fdk", "tv"))
     data = problem.load("cpu", torch.float32)
-    few = problem.total_variation(data, CLASSICAL_TV, 30)
+    few = problem.total_variation(data, 1e-3, 30)
     data["classical"]["fdk"] = problem.baselines(data, lambda: None)["fdk"]()
-    data["classical"]["tv"] = problem.total_variation(data, CLASSICAL_TV, 300)
+    data["classical"]["tv"] = problem.total_variation(data, 1e-3, 300)
     found = problem.metrics(standing_in(problem, data, data["reference"]), data)
     assert 0 <= found["gap_tv"] < 0.2 * few.gap and "gap_fdk" not in found
     assert found["psnr_tv"] > found["psnr_fdk"]
@@ -201,7 +203,7 @@ def test_training_lowers_the_loss_follows_the_seed_and_is_not_negative():
 
 
 def test_a_short_run_of_the_recipe_comes_near_the_phantom():
-    solution = nfsolve.solve(CTCone(views=8, size=16, classical=()), steps=45, report=None)
+    solution = nfsolve.solve(CTCone(views=8, size=16, classical=(), classical_tv=5e-4), steps=45, report=None)
     assert solution.metrics["psnr"] > solution.history[0]["psnr"] + 2
     assert solution.metrics["residual"] < 0.15
 

@@ -11,7 +11,7 @@ import torch
 import nfsolve
 from nfsolve import Stage
 from nfsolve.reconstruct import PrimalDual, step_for, total_variation
-from problems.ct import _plane
+from problems.ct import _tomography
 from problems.ct._primal_dual import CONVEX, RISING, Correction, PrimalDualSteps
 from problems.ct.limited import CTLimited
 from problems.ct.phantom import CTPhantom
@@ -58,7 +58,7 @@ def test_small_weights_take_longer_steps():
 
 @pytest.mark.parametrize("most", [10**8, 1], ids=["half pixels", "whole pixels"])
 def test_the_result_is_that_of_least_variation_from_the_field_and_its_correction_what_changed(most, monkeypatch):
-    monkeypatch.setattr(_plane, "MOST_ENTRIES", most)
+    monkeypatch.setattr(_tomography, "MOST_ENTRIES", most)
     problem = CTPhantom(**SMALL)
     solution: Any = nfsolve.solve(problem, stages=STEPS, **OPTIONS)
     bare = nfsolve.solve(problem, stages=(Stage(torch.optim.Adam, 0),), **OPTIONS)
