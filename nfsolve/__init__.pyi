@@ -87,6 +87,7 @@ from .run.folder import RunFolder as RunFolder
 from .run.folder import SaveError as SaveError
 from .run.posterior import Posterior as Posterior
 from .run.posterior import posterior as posterior
+from .run.reconstructor import FieldReconstructor as FieldReconstructor
 from .run.refine import refine as refine
 from .run.report import StopRun as StopRun
 from .run.solution import Solution as Solution

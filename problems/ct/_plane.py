@@ -146,7 +146,7 @@ class PlaneTomography(Tomography):
     @property
     def image_shape(self) -> tuple[int, int]:
         """Shape of the image, (rows, columns)."""
-        return self.grid.shape
+        return self.size, self.size
 
     @property
     def fine_weight(self) -> float:

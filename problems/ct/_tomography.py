@@ -248,14 +248,18 @@ class Tomography(Problem):
         correction = _correction(field)
         return field if correction is None else Corrected(field, correction)
 
+    has_data = True  # whether there is a scan; options are listed without one
+
     @property
     def work(self) -> int:
-        """Number of pixels or voxels times that of views."""
-        return math.prod(self.image_shape) * len(self.measured.geometry.angles)
+        """Number of pixels or voxels times that of views; 0 without a scan."""
+        return 0 if not self.has_data else math.prod(self.image_shape) * len(self.measured.geometry.angles)
 
     @property
     def finer(self) -> int:
         """Pixels of the correction along each side of a pixel of the image; one where the projector would be large."""
+        if not self.has_data:
+            return FINER
         return FINER if ENTRIES * FINER ** len(self.image_shape) * self.work <= MOST_ENTRIES else 1
 
     @cached_property

@@ -237,8 +237,9 @@ class VolumeTomography(Tomography):
 
     def recipe(self) -> Recipe:
         """A small ReLU network on feature grids, coarse to fine, all rays in each step; then primal-dual steps."""
-        side, stages = levels(self.image_shape, self.work, self.finer, Stage(PrimalDualSteps, MOST))
-        grid = FeatureGrid(levels=4, coarsest=8, finest=max(max(self.image_shape) // side, 8), features=2)
+        shape = self.image_shape if self.has_data else (self.size,) * 3
+        side, stages = levels(shape, self.work, self.finer, Stage(PrimalDualSteps, MOST))
+        grid = FeatureGrid(levels=4, coarsest=8, finest=max(max(shape) // side, 8), features=2)
         adam = torch.optim.Adam
         return Recipe(
             field=partial(MLP, width=32, depth=1, activation=ReLU(), encoding=grid),

@@ -90,6 +90,11 @@ class CTConeScan(VolumeTomography):
                 do="give --loss gaussian, or a scan with counts",
             )
 
+    @property
+    def has_data(self) -> bool:
+        """Whether there is a file."""
+        return bool(self.data)
+
     @cached_property
     def full(self) -> ConeScan:
         """The scan of all views."""

@@ -109,6 +109,11 @@ class CTScan(PlaneTomography):
         check_at_least(self, size=16, **given)
 
     @property
+    def has_data(self) -> bool:
+        """Whether there is a file."""
+        return bool(self.data)
+
+    @property
     def _simulated(self) -> tuple[int, float]:
         """Views of a slice, and photons sent to each bin."""
         return VIEWS if self.views is None else self.views, COUNTS if self.counts is None else self.counts

@@ -23,6 +23,7 @@ from nfsolve.reconstruct import HeldOut, cgls, sirt, total_variation
 from nfsolve.reconstruct.total_variation import EDGE
 from problems.ct._coarsened import PRODUCTS, Checked
 from problems.ct._plane import LENGTH, PlaneTomography
+from problems.ct._primal_dual import MOST
 from problems.ct._prior import UNFITTED, USUAL, WHOLE, is_short, ray_precision
 from problems.ct._tomography import Tomography
 from problems.ct.limited import CTLimited
@@ -205,11 +206,18 @@ def test_a_coarse_stage_comes_first_and_a_resumed_run_is_the_same(tmp_path):
 
 
 def test_large_images_and_short_arcs_train_at_half_the_resolution_first():
-    for short in (CTLimited(size=64), CTScan(data="not read", limited=True)):
+    for short in (CTLimited(size=64), CTScan(limited=True)):
         assert [stage.coarsen for stage in short.recipe().stages[:-1]] == [2, 1]
     assert [stage.coarsen for stage in CTLimited(size=64, arc=180.0).recipe().stages[:-1]] == [1]
     assert [stage.coarsen for stage in CTPhantom(size=256).recipe().stages[:-1]] == [2, 1]
     assert [stage.coarsen for stage in CTPhantom(size=128).recipe().stages[:-1]] == [1]
+
+
+def test_very_large_images_go_from_coarse_to_fine():
+    recipe = CTPhantom(size=1024, views=360).recipe()
+    assert [stage.coarsen for stage in recipe.stages] == [8, 4, 4, 2, 1]
+    coarsest, *finer = recipe.stages[2:]
+    assert coarsest.steps == MOST and all(stage.steps < 10 for stage in finer)
 
 
 def test_scores_of_the_exact_image_and_of_the_classical_ones(short_tv):
@@ -284,7 +292,11 @@ def test_the_poisson_loss_wants_counts():
 def test_the_weight_of_the_prior_follows_the_noise_and_can_be_given():
     clean, noisy = (CTPhantom(views=24, size=64, counts=counts) for counts in (1e6, 1e3))
     assert noisy.fine_weight > 2 * clean.fine_weight and noisy.field_weight > 2 * clean.field_weight
-    assert noisy.classical_weight == WHOLE * noisy.fine_weight and noisy.cautions() == []
+    assert (
+        noisy.held_out.by in ("noise", "views")
+        and noisy.classical_weight == WHOLE * noisy.fine_weight
+        and noisy.cautions() == []
+    )
     given_weight = CTPhantom(views=24, size=64, classical_tv=0.01, tv=0.5)
     assert (given_weight.fine_weight, given_weight.classical_weight, given_weight.field_weight) == (0.01, 0.01, 0.5)
 
