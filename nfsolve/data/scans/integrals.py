@@ -69,6 +69,12 @@ def measured(
         )
     flat, dark = (like_counts(path, known, name, names, values.shape, (row, rows)) for name in ("flat", "dark"))
     counts, I0 = np.maximum(values - dark, 0), flat - dark
+    if not (I0 > 0).any():
+        raise InputError(
+            f"the flat field of '{path}', {np.nanmedian(flat):.4g} on average, is nowhere above the dark field, "
+            f"{np.nanmedian(dark):.4g}",
+            do="exchange 'flat' and 'dark', if one was taken for the other",
+        )
     dead = ~np.isfinite(counts) | ~(I0 > 0) | stuck(values)
     counts, I0 = np.where(dead, 0.0, counts), np.where(dead, 0.0, I0)
     none = counts == 0
@@ -216,6 +222,9 @@ def _filled(
 ) -> tuple[np.ndarray, np.ndarray | None]:
     if not bad.any():
         return values, None
+    if bad.all(1).any():
+        view = int(np.flatnonzero(bad.all(1))[0])
+        raise InputError(f"'{key}' of '{path}' has no known bin in view {view}", do="leave this view out")
     if not mask_bad:
         columns = np.flatnonzero(bad.any(0))
         listed = ", ".join(map(str, columns[:8])) + (", ..." if len(columns) > 8 else "")
@@ -223,9 +232,6 @@ def _filled(
             f"'{key}' of '{path}' is unknown in detector columns {listed} ({len(columns)} of {bad.shape[1]})",
             do="give mask_bad=True, which fills them in along the detector with weight 0",
         )
-    if bad.all(1).any():
-        view = int(np.flatnonzero(bad.all(1))[0])
-        raise InputError(f"'{key}' of '{path}' has no known bin in view {view}", do="leave this view out")
     bins, filled = np.arange(bad.shape[1]), values.copy()
     for view in np.flatnonzero(bad.any(1)):
         good = ~bad[view]

@@ -150,3 +150,16 @@ def test_what_is_missing_or_of_another_kind_is_worded(tmp_path, projections):
     with pytest.raises(InputError, match="must have three axes"):
         read_cone(tmp_path / "flat.npz")
     assert math.isfinite(read_cone(file).axis)
+
+
+def test_exchanged_fields_and_views_without_data_are_named(tmp_path):
+    known = {"geometry": "parallel", "spacing": 1.0, "angles_deg": np.arange(0, 180, 20.0)}
+    counts = np.full((9, 12), 500.0)
+    np.savez(tmp_path / "a.npz", counts=counts, flat=np.full(12, 100.0), dark=np.full(12, 1000.0), **known)
+    with pytest.raises(InputError, match="nowhere above the dark field, 1000. Exchange 'flat' and 'dark'"):
+        read_scan(tmp_path / "a.npz")
+    sinogram = np.tile(np.hanning(12), (9, 1))
+    sinogram[4] = np.nan
+    np.savez(tmp_path / "b.npz", sinogram=sinogram, **known)
+    with pytest.raises(InputError, match="has no known bin in view 4. Leave this view out"):
+        read_scan(tmp_path / "b.npz")
