@@ -40,6 +40,7 @@ KINDS = {
     "pinnacle": "The PINNacle benchmark",
 }
 NEED_FILES = {
+    "ct_cone_scan": "projections of a cone beam (docs/tomography.md)",
     "ct_scan": "a scan (docs/tomography.md)",
     "deeponet_pairs": "pairs of functions (docs/operators.md)",
     "nerf": "photographs (docs/scenes.md)",

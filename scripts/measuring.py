@@ -22,7 +22,7 @@ Install it beside the PyTorch that is there, so that pip does not fetch another 
     pip install --no-deps deepxde scikit-optimize scikit-learn narwhals joblib threadpoolctl pyaml PyYAML cloudpickle"""
 
 NEEDS_FILES = (
-    *("ct_scan", "deeponet_pairs", "nerf", "wake"),
+    *("ct_cone_scan", "ct_scan", "deeponet_pairs", "nerf", "wake"),
     *("pinnacle_heat2d_vc", "pinnacle_poisson2d_ms", "pinnacle_wave2d_cg"),
 )
 """Problems that are nothing without data."""
