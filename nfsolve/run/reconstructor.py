@@ -6,7 +6,7 @@ this one needs nothing else of deepinv, so that it works for physics of one's ow
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -67,9 +67,10 @@ class FieldReconstructor(nn.Module):
             )
         images, self.solutions = [], []
         for one in y.flatten(0, 1):
-            problem = _Given(tv=self.tv)
+            problem: Any = _Given(tv=self.tv)
             problem.given_shape, problem.seen = self.shape, Observed(physics, one.detach().cpu(), noise=self.noise)
-            solution = solve(problem, **({"dtype": y.dtype} | self.options))
+            options: dict[str, Any] = {"dtype": y.dtype, **self.options}
+            solution = solve(problem, **options)
             with torch.no_grad():
                 images.append(problem.on_grid(solution.field, solution.data))
             self.solutions.append(solution)
@@ -80,8 +81,8 @@ class FieldReconstructor(nn.Module):
 class _Given(Measurement):
     """A measurement that is in memory."""
 
-    given_shape = ()
-    seen = None
+    given_shape: ClassVar[tuple[int, ...]] = ()
+    seen: ClassVar[Observed | None] = None
 
     @property
     def shape(self) -> tuple[int, ...]:  # type: ignore[override]
