@@ -347,7 +347,7 @@ def test_bad_meshes_are_worded(tmp_path, vertices, faces, words):
         ("cloud.ply", b"ply\nformat ascii 1.0\nelement vertex 1\nproperty float x\nproperty float y\nproperty float z\n"
          b"end_header\n0 0 0\n", "cloud.ply' must "),
         ("rows.ply", HEAD % (4, 9) + b"0 0 0\n1 0 0\n0 1 0\n0 0 1\n3 0 2 1\n3 0 1 3\n3 0 3 2\n3 1 2 3\n",
-         "rows.ply' must .*it claims 9 rows of face, and holds 4"),
+         "rows.ply' must .*it claims 9 rows of face, but holds 4"),
         ("scene.fbx", b"", r"must end in one of .npz, .obj, .*, but '.*scene.fbx' does not"),
     ],
 )  # fmt: skip
