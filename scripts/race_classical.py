@@ -219,6 +219,8 @@ def run(case: str, method: str, n: int) -> Row:
     seconds = time.process_time() - begun
     at = [np.searchsorted(each, points[:, i]) for i, each in enumerate((one, other))]
     values = torch.tensor(u[tuple(at)])[:, None]
+    if not bool(torch.isfinite(values).all()):
+        return {"error": math.inf, "seconds": round(seconds, 3)}
     error = problem.metrics(lambda x: values, data)["relative_l2"]
     return {"error": float(error), "seconds": round(seconds, 3)}
 

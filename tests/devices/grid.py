@@ -49,6 +49,7 @@ OPTIMIZERS: dict[str, Any] = {
     "matrix_free": partial(nf.optim.GaussNewton, form="matrix_free", cg_steps=2),
 }
 QUICK_OPTIMIZERS = ("soap", "esgd", "kfac", "ssbroyden", "nystrom_newton", "parameters", "qr", "samples")
+SQUARE = ("parameters", "qr", "blocks")  # forms that hold a matrix of the size of the parameters
 GAP = {"float32": 1e-3, "float64": 1e-8}  # between the losses of a step here and on the CPU, whose pieces differ
 
 
@@ -117,7 +118,12 @@ def cases(everything: bool) -> Iterator[tuple[str, str, str]]:
     for dtype in GAP:
         yield from ((name, "own", dtype) for name in names() if name not in NEEDS_FILES)
         kinds = ("burgers", "inverse_diffusivity", "image", "deeponet_antiderivative")
-        yield from ((name, optimizer, dtype) for name in kinds for optimizer in OPTIMIZERS)
+        for name, optimizer in ((name, optimizer) for name in kinds for optimizer in OPTIMIZERS):
+            if optimizer == "ssbroyden" and dtype == "float32":
+                continue  # refused
+            if name.startswith("deeponet") and optimizer in SQUARE:
+                continue  # refused: its 19,008 parameters squared do not fit
+            yield name, optimizer, dtype
 
 
 def main(everything: bool) -> None:
