@@ -43,7 +43,7 @@ class Banded:
         Raises:
             SingularMatrix: There is none, although the ridge grew.
         """
-        from scipy.linalg import lapack
+        from scipy.linalg import LinAlgError, cholesky_banded
 
         diagonal = self.columns[:, 0].clone()
         scale = torch.where(diagonal > 0, diagonal, 1.0).rsqrt()
@@ -53,11 +53,12 @@ class Banded:
         for attempt in range(ATTEMPTS):
             self.columns[:, 0] = torch.where(diagonal > 0, whole, 1.0) + ridge
             given = self.columns.numpy().T
-            # a factorization that fails destroys what it was given; only a first one goes without a copy
-            factor, info = lapack.dpbtrf(given, lower=1, overwrite_ab=0 if attempt < ATTEMPTS - 1 else 1)
-            if info == 0:
+            last = attempt == ATTEMPTS - 1  # a factorization that fails destroys what it was given
+            try:
+                factor = cholesky_banded(given, overwrite_ab=last, lower=True, check_finite=False)
                 return BandedFactor(np.asarray(factor), scale)
-            ridge *= GROWTH
+            except LinAlgError:
+                ridge *= GROWTH
         raise SingularMatrix(
             "a banded matrix has no Cholesky factor",
             f"its ridge grew to {ridge / GROWTH:.1e} of its diagonal",
@@ -78,7 +79,7 @@ class BandedFactor:
 
     def solve(self, right: Tensor) -> Tensor:
         """Return the solution ``(n,)`` for a right-hand side ``(n,)``."""
-        from scipy.linalg import lapack
+        from scipy.linalg import cho_solve_banded
 
-        found, _ = lapack.dpbtrs(self._factor, (self._scale * right).numpy(), lower=1)
+        found = cho_solve_banded((self._factor, True), (self._scale * right).numpy(), check_finite=False)
         return self._scale * torch.from_numpy(np.asarray(found))

@@ -72,7 +72,7 @@ class BandedLeastSquares(OneGroup):
         self.stop_reason = ""
         theta, group, order = objective.theta(), self.param_groups[0], objective.order()
         rows = list(objective.local_rows(theta))
-        loss = sum((part.residual.double().square().sum() for part in rows), theta.new_zeros((), dtype=torch.float64))
+        loss = torch.stack([part.residual.double().square().sum() for part in rows]).sum()
         if not torch.isfinite(loss):
             self.stop_reason = "non-finite residual: parameters unchanged"
             return loss
