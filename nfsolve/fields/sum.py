@@ -46,6 +46,7 @@ class Sum(Field):
     def __init__(
         self, domain: Domain, outputs: str | tuple[str, ...] = "u", *, parts: tuple[Any, ...] = (), **options: Any
     ):
+        self.check_options(options)
         if not parts or not all(callable(part) for part in parts):
             raise InputError(
                 f"Sum needs the classes of its fields as parts, got {parts!r}",

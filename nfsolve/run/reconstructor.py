@@ -36,7 +36,7 @@ class FieldReconstructor(nn.Module):
         ...     def A(self, x): return self.project(x.reshape(1, -1).T).T.reshape(1, 1, 12, 16)
         ...     def A_adjoint(self, y): return self.project.adjoint(y.reshape(1, -1).T).T.reshape(1, 1, 16, 16)
         >>> disc = (PixelGrid(16, 16, 2 / 16).centres().norm(dim=1) < 0.6).float().reshape(1, 1, 16, 16)
-        >>> model = nf.FieldReconstructor((16, 16), steps=20)
+        >>> model = nf.FieldReconstructor((16, 16), steps=60)
         >>> found = model(Scanner().A(disc), Scanner())
         >>> found.shape, float((found - disc).square().mean()) < 0.05
         (torch.Size([1, 1, 16, 16]), True)

@@ -111,7 +111,9 @@ class CTCone(VolumeTomography):
                 f"line integrals are of order one, but the largest here is {float(projections.max()):.3g}",
                 do="scale the volume: its values are attenuations per mm, or per half of its longest side",
             )
-        border = torch.cat([projections[:, [0, -1]].flatten(), projections[:, :, [0, -1]].flatten()])
+        border = projections[:, :, [0, -1]].flatten()
+        if not self.pitch:  # on a helix views end above and below
+            border = torch.cat([projections[:, [0, -1]].flatten(), border])
         cut = float(border.max() / projections.max())
         if cut > TRUNCATED:
             reach = f"line integrals at its border reach {100 * cut:.0f} % of the largest"

@@ -226,7 +226,7 @@ def test_a_point_cloud_gives_its_points_and_their_boundary():
         (lambda: PointCloud([[0.0, 1.0, 2.0]]), r"shape \(n, 2\).*got \(1, 3\)"),
         (lambda: PointCloud([[0.0, 1.0]]), "x = 0 everywhere"),
         (lambda: PointCloud([[0.0, math.nan]]), "must be finite"),
-        (lambda: PointCloud([[0, 0], [1, 1]], [[0, 0]], [[0, 0]]), "one has length 0"),
+        (lambda: PointCloud([[0, 0], [1, 1]], [[0, 0]], [[0, 0]]), "one of them has length 0"),
         (lambda: PointCloud([[0, 0], [1, 1]], normals=[[0, 1]]), "a normal for each point of boundary="),
         (lambda: Box(t=(0, 1)) * 3, "must be a domain, got 3"),
     ],

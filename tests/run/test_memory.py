@@ -78,7 +78,7 @@ def test_what_gauss_newton_does_for_lack_of_memory_is_said_before_the_run(capsys
     newton = partial(nf.optim.GaussNewton, max_bytes=5e4)
     nf.solve(Burgers(n_points=200, n_face=5), partial(nf.MLP, width=8, depth=2), newton, steps=1, report="lines")
     shown = capsys.readouterr()
-    told = "Gauss-Newton forms no matrix, but solves by conjugate gradients: form 'parameters' would take 353 kB, and "
+    told = "Gauss-Newton forms no matrix, but solves by conjugate gradients: form 'parameters' would take 353 kB, but "
     assert told + "max_bytes allows 50 kB\n" in shown.out + shown.err
 
 

@@ -99,13 +99,13 @@ class Toy(nn.Module):
 @dataclass
 class ToyProblem(Problem):
     domain = Box(x=(0, 1))
-    fresh = False
+    anew = False
 
     def load(self, device, dtype):
         return {"x": torch.tensor([[1.0], [2.0]], dtype=dtype)}
 
     def sample(self, data, state, generator):
-        return dict(data) if self.fresh else data
+        return dict(data) if self.anew else data
 
     def residuals(self, field, batch):
         return {"first": 3 * field.a * batch["x"], "second": field.b.reshape(1, 1)}
@@ -225,7 +225,7 @@ def test_pointwise_weights_restart_with_their_points():
     subject.reweigh(0)
     subject.resample()  # the same points again
     assert set(factors(subject)) == {"first", "second"}
-    subject.problem.fresh = True
+    subject.problem.anew = True
     subject.resample()
     assert factors(subject) == {}
     assert float(subject()) == pytest.approx(90 + 100)

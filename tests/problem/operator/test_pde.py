@@ -282,7 +282,7 @@ REFUSED = [
     ({"physics": False}, "trains on physics, on data or on both, got neither"),
     ({"n_functions": 0, "data": True}, "data=True needs labelled functions, got n_functions = 0"),
     ({"n_tests": 1}, "n_tests must be at least 2, got 1"),
-    ({"adaptive": "rad"}, "cannot follow one residual, got adaptive=rad"),
+    ({"adaptive": "rad"}, "cannot adapt to the residual of one, got adaptive=rad"),
     ({"batch": 0}, "batch must be at least 1, got 0"),
 ]
 

@@ -155,7 +155,7 @@ def test_an_equation_may_hold_on_a_part(where, holds, timed):
 
 PAIR, TWO = LEFT | RIGHT, {"left": "u", "right": "v"}
 REFUSED = {
-    "no such part": (PAIR, {"left": "u", "rihgt": "v"}, {"a": interior(one())}, "lives on 'rihgt', which is no part"),
+    "no such part": (PAIR, {"left": "u", "rihgt": "v"}, {"a": interior(one())}, "lives on 'rihgt', which is not a part"),
     "no parts": (LEFT, {"left": "u"}, {"a": interior(one())}, "Make the domain a union of named parts"),
     "nowhere": (PAIR, TWO, {"a": interior(both())}, "they have no part in common"),
     "interface of others": (
@@ -164,7 +164,7 @@ REFUSED = {
         {"a": interface("right", "third")(one())},
         "`a` holds between right and third, where 'u' does not live",
     ),
-    "unknown part": (PAIR, "u", {"a": interface("left", "x")(one())}, "names 'x', which is no part"),
+    "unknown part": (PAIR, "u", {"a": interface("left", "x")(one())}, "names 'x', which is not a part"),
     "overlap": (
         Disk(x=0.2, y=0, radius=0.5).named("core") | Rectangle(x=(-1, 1), y=(-1, 1)).named("plate"),
         {"core": "u", "plate": "v"},

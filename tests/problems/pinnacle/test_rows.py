@@ -345,8 +345,8 @@ def test_every_cell_has_its_coefficient_and_load():
     load = problem.balance(zero, zero, x, y)[:, 0]
     expected = [20 * i + (20 * i + 3) * math.sin(math.pi * r) for i, r in ((0, 0), (1, 0.25), (4, 0.75), (4, 1))]
     assert load.tolist() == pytest.approx(expected)
-    fluxes = problem.fluxes(one, 2 * one, zero, zero, x, y)
-    assert fluxes.tolist() == [[-a, -2 * a] for a in (1, 6, 21, 21)]
+    fluxes = problem.fluxes(zero, zero, one, 2 * one, x, y)
+    assert fluxes.tolist() == [pytest.approx([1 / a, 2 / a]) for a in (1, 6, 21, 21)]
     (Path("pinnacle") / "poisson_a_coef.dat").write_text("1 2 3")
     with pytest.raises(InputError, match="must hold 25 numbers"):
         Poisson2dMS().fluxes(one, one, zero, zero, x, y)

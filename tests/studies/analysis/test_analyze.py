@@ -88,7 +88,7 @@ def test_long_curves_are_thinned_in_the_file():
     [
         ([], "analyze needs a run folder or a problem"),
         (["imag"], "unknown problem 'imag': did you mean 'image'?"),
-        (["image", "--only"], "--only needs the name of an analysis. Choose some of ntk, gradients"),
+        (["image", "--only"], "--only needs the name of an analysis. Choose from ntk, gradients"),
         (["image", "--only", "ntkk", "--size", "48"], "unknown analysis 'ntkk': did you mean 'ntk'?"),
         (["image", "--points", "-3"], "--points needs a positive whole number, got -3"),
         (["image", "--points", "2", "--size", "48", "--only", "ntk"], "at least 4 points, got 2"),
