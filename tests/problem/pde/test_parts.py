@@ -155,7 +155,7 @@ def test_an_equation_may_hold_on_a_part(where, holds, timed):
 
 PAIR, TWO = LEFT | RIGHT, {"left": "u", "right": "v"}
 REFUSED = {
-    "no such part": (PAIR, {"left": "u", "rihgt": "v"}, {"a": interior(one())}, "lives on 'rihgt', which is not a part"),
+    "no such part": (PAIR, {"left": "u", "rihgt": "v"}, {"a": interior(one())}, "'rihgt', which is not a part"),
     "no parts": (LEFT, {"left": "u"}, {"a": interior(one())}, "Make the domain a union of named parts"),
     "nowhere": (PAIR, TWO, {"a": interior(both())}, "they have no part in common"),
     "interface of others": (
