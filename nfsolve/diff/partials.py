@@ -53,8 +53,7 @@ def partials(
         Griewank & Walther, Evaluating Derivatives, 2nd ed., chapter 13 (Taylor propagation).
     """
     wanted = frozenset(wanted)
-    wrapped = torch._C._functorch.is_functorch_wrapped_tensor(points)  # type: ignore[attr-defined]
-    if hasattr(function, "pieces") and engine == "auto" and not wrapped:
+    if engine == "auto" and getattr(function, "pieces", None) is not None and not _is_wrapped(points):
         return _joined(function, points, wanted)
     known = getattr(function, "known_derivatives", None)
     found = known(points, wanted) if known is not None and engine == "auto" else None
@@ -74,6 +73,11 @@ def partials(
     for value in result.values():
         _check(value, points)
     return result
+
+
+def _is_wrapped(points: Tensor) -> bool:
+    """Whether points are those of `torch.func`, of which no rows can be chosen."""
+    return torch._C._functorch.is_functorch_wrapped_tensor(points)  # type: ignore[attr-defined]
 
 
 def _joined(function: Any, points: Tensor, wanted: frozenset[Index]) -> dict[Index, Tensor]:
