@@ -300,7 +300,7 @@ class Automatic:
             return error_estimate(problem, solution.field, solution.data, seed)
         width = max(default_width(problem), round(1.25 * trial.width))
         basis = {"width": width, "interactions": trial.interactions}
-        one = trial.seconds * (width / trial.width) ** COST
+        one = SURE * trial.seconds / max(trial.steps, 1) * (width / trial.width) ** COST  # for it is one step
         if not self._is_time_for(one):
             return NO_TIME
         wider = tuple(1.5 * s for s in trial.scales)
