@@ -49,7 +49,7 @@ OPTIMIZERS: dict[str, Any] = {
     "matrix_free": partial(nf.optim.GaussNewton, form="matrix_free", cg_steps=2),
 }
 QUICK_OPTIMIZERS = ("soap", "esgd", "kfac", "ssbroyden", "nystrom_newton", "parameters", "qr", "samples")
-SQUARE = ("parameters", "qr", "blocks")  # forms that hold a matrix of the size of the parameters
+SQUARE = ("parameters", "qr", "blocks", "ssbroyden")  # which hold a matrix of the size of the parameters
 GAP = {"float32": 1e-3, "float64": 1e-8}  # between the losses of a step here and on the CPU, whose pieces differ
 
 
