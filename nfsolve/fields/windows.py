@@ -54,7 +54,7 @@ class Windows(OnArrays):
         Returns:
             Values ``(n, k)``.
         """
-        which = (x[..., self.column, None].detach() >= self.cuts.to(x.dtype)).sum(-1)
+        which = self._which(x)
         if torch._C._functorch.is_functorch_wrapped_tensor(x):  # type: ignore[attr-defined]
             return self._everywhere(x, which)  # a choice of rows has no fixed size under vmap
         parts = {w: which == w for w in range(len(self.fields))}
@@ -67,12 +67,16 @@ class Windows(OnArrays):
             result = result.masked_scatter(parts[w][..., None].expand_as(result), value)
         return result
 
+    def _which(self, x: Tensor) -> Tensor:
+        """Return the number of the field of each point."""
+        return (x[..., self.column, None].detach() >= self.cuts.to(x.dtype)).sum(-1)
+
     def pieces(self, x: Tensor) -> Iterator[tuple[Tensor, nn.Module]]:
         """Yield the rows of points ``(n, d)`` that belong to a field, and the field; the last one where there are none.
 
         Derivatives are taken field by field, since each has rules of its own.
         """
-        which = (x[:, self.column, None].detach() >= self.cuts.to(x.dtype)).sum(-1)
+        which = self._which(x)
         there = which.unique().tolist() or [len(self.fields) - 1]
         for w in there:
             yield (which == w).nonzero()[:, 0], self.fields[w]

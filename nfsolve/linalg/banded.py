@@ -49,12 +49,11 @@ class Banded:
         scale = torch.where(diagonal > 0, diagonal, 1.0).rsqrt()
         longer = torch.cat([scale, scale.new_zeros(self.width)])
         self.columns.mul_(scale[:, None]).mul_(longer.unfold(0, self.width + 1, 1))
-        whole, given = self.columns[:, 0].clone(), None
+        whole = self.columns[:, 0].clone()
         for attempt in range(ATTEMPTS):
             self.columns[:, 0] = torch.where(diagonal > 0, whole, 1.0) + ridge
-            given = self.columns.numpy().T
-            last = attempt == ATTEMPTS - 1  # a factorization that fails destroys what it was given
-            try:
+            given, last = self.columns.numpy().T, attempt == ATTEMPTS - 1
+            try:  # what fails destroys what it was given, so only the last attempt goes without a copy
                 factor = cholesky_banded(given, overwrite_ab=last, lower=True, check_finite=False)
                 return BandedFactor(np.asarray(factor), scale)
             except LinAlgError:
