@@ -192,7 +192,13 @@ def _has(row: Row, key: Row) -> bool:
 
 
 def solve_automatically(
-    problem: Any, seed: int, seconds: float, threads: int, processor: bool = False, recipe: str | None = "auto"
+    problem: Any,
+    seed: int,
+    seconds: float,
+    threads: int,
+    processor: bool = False,
+    recipe: str | None = "auto",
+    accuracy: float | None = None,
 ) -> tuple[Any, Row]:
     """Solve a problem with the automatic recipe, or with its own.
 
@@ -204,6 +210,7 @@ def solve_automatically(
         processor: Whether the limit is in processor time, so that other work on the machine does not matter. The
             process must measure nothing else: its clock is exchanged.
         recipe: ``auto``, or None for the one that the problem brings.
+        accuracy: Relative error at which the automatic recipe may stop, or None.
 
     Returns:
         The solution, and the columns of its row: the error, its estimate, what was chosen, and the time.
@@ -216,7 +223,7 @@ def solve_automatically(
     if processor:
         time.perf_counter = time.process_time
     used, clock = time.process_time(), time.perf_counter()
-    solution = nf.solve(problem, seed=seed, recipe=recipe, report=None, time_limit=seconds)
+    solution = nf.solve(problem, seed=seed, recipe=recipe, report=None, time_limit=seconds, accuracy=accuracy)
     scores = whole_scores(solution)
     floors = [v for k, v in scores.items() if k.startswith("reference_floor/")]
     return solution, {

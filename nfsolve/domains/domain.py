@@ -18,7 +18,7 @@ from nfsolve._core.coordinates import TIMES
 from nfsolve._core.errors import InputError, unknown
 from nfsolve.domains.pieces import Mask, Piece, UnitSampler, accepted, on_pieces
 from nfsolve.domains.quadrature import Rule, on_box, on_region
-from nfsolve.domains.stretch import Front, Stretch
+from nfsolve.domains.stretch import Front, Graded, Stretch
 
 NUDGE = 1e-6  # of the size: how far from a point of the boundary both sides are looked at
 
@@ -69,7 +69,7 @@ class Domain(ABC):
         self.periodic = periodic or (False,) * len(names)
         self.boundary_dims = boundary_dims or max(1, len(names) - 1)
         self.label = ""
-        self.stretch: Stretch | None = None
+        self.stretch: Stretch | Graded | None = None
 
     def stretched(self, fronts: tuple[Front, ...]) -> Self:
         """Return the same domain, in which points and random features concentrate where a solution is steep.
@@ -83,6 +83,23 @@ class Domain(ABC):
         other = copy.copy(self)
         time = self.names.index("t") if "t" in self.names else None
         other.stretch = Stretch(tuple(fronts), self.periodic, time) if fronts else None
+        return other
+
+    def graded(self, cells: tuple[tuple[float, ...], ...]) -> Self:
+        """Return the same domain, in which each of some cells gets as many points.
+
+        Args:
+            cells: For each coordinate the ends of its cells, ascending from bound to bound, or none.
+
+        Returns:
+            A copy.
+        """
+        other = copy.copy(self)
+        unit = [
+            tuple(2 * (end - low) / (high - low) - 1 for end in ends)
+            for ends, (low, high) in zip(cells, self.bounds, strict=True)
+        ]
+        other.stretch = Graded(tuple(unit))
         return other
 
     @property

@@ -116,3 +116,29 @@ def _widths(front: Front) -> list[float]:
     while WIDER * found[-1] < WIDEST:
         found.append(WIDER * found[-1])
     return found
+
+
+@dataclass(frozen=True)
+class Graded:
+    """A density of points that is the same in each of some cells; coordinates stay as they are.
+
+    Attributes:
+        ends: For each column the ends of its cells, ascending from -1 to 1, or none where points are even.
+    """
+
+    ends: tuple[tuple[float, ...], ...]
+
+    def __call__(self, z: Any) -> Any:
+        """Return normalised points as they are."""
+        return z
+
+    def even(self, z: Tensor) -> Tensor:
+        """Map normalised points ``(n, d)`` that are evenly distributed to ones of which each cell has as many."""
+        found = z.clone()
+        for column, ends in enumerate(self.ends):
+            if ends:
+                edges = torch.tensor(ends, dtype=z.dtype, device=z.device)
+                place = (z[:, column] + 1) / 2 * (len(ends) - 1)
+                cell = place.long().clamp(0, len(ends) - 2)
+                found[:, column] = edges[cell] + (place - cell) * (edges[cell + 1] - edges[cell])
+        return found

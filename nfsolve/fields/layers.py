@@ -1,12 +1,10 @@
 """Layers of a network: linear maps with their activation, made in order from one generator."""
 
 import math
-from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils import skip_init
 
 from nfsolve._core.random import generator
 from nfsolve.fields.activations import Activation
@@ -59,7 +57,10 @@ class Dense(nn.Module):
 
 def linear(fan_in: int, fan_out: int, dtype: torch.dtype, device: torch.device | str) -> nn.Linear:
     """Make a linear layer whose weights are not drawn yet; torch's global generator is left alone."""
-    return cast(nn.Linear, skip_init(nn.Linear, fan_in, fan_out, dtype=dtype, device=device))
+    layer = nn.Linear(fan_in, fan_out, device="meta", dtype=dtype)  # `skip_init` would import sympy for what follows
+    layer.weight = nn.Parameter(torch.empty(fan_out, fan_in, dtype=dtype, device=device))
+    layer.bias = nn.Parameter(torch.empty(fan_out, dtype=dtype, device=device))
+    return layer
 
 
 class Layers:

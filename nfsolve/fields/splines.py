@@ -6,7 +6,7 @@ cells: where a network or `RandomFeatures` would need thousands of functions of 
 such a field stay cheap (`nfsolve.optim.BandedLeastSquares`). In cells that a shape cuts off it goes on smoothly.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -136,6 +136,31 @@ class Splines(Field):
             part = self.coefficients[start : start + group.size]
             start += group.size
             yield group, part.view(-1, len(group.members))
+
+    @torch.no_grad()
+    def interpolate(self, values: Callable[[Tensor], Tensor]) -> None:
+        """Set the coefficients so that the raw outputs agree with a function in as many places as there are functions.
+
+        Args:
+            values: Maps points ``(n, d)`` to raw outputs ``(n, k)``.
+
+        Reference:
+            The places are the abscissae of Greville (de Boor, A Practical Guide to Splines, 1978, chapter XIII).
+        """
+        low, high = torch.tensor(self._low), torch.tensor(self._high)
+        for group, own in self._own():
+            axes: list[Any] = list(group.axes)
+            unit = [torch.from_numpy(axis.centres.copy()).to(own.device).clamp(0, 1) for axis in axes]
+            grid = torch.stack(torch.meshgrid(*unit, indexing="ij"), -1).flatten(0, -2)
+            points = low.to(grid) + grid * (high - low).to(grid)
+            found = values(points)[:, group.members].to(own.dtype).reshape(*group.counts, -1)
+            for i, (axis, at) in enumerate(zip(axes, unit, strict=True)):
+                _, columns, (by,) = axis.derivatives(at, 0)
+                matrix = torch.zeros(axis.count, axis.count, dtype=own.dtype, device=own.device)
+                matrix.scatter_add_(1, columns, by.to(own.dtype))
+                moved = found.movedim(i, 0)
+                found = torch.linalg.solve(matrix, moved.flatten(1)).reshape(moved.shape).movedim(0, i)
+            own.copy_(found.reshape(own.shape))
 
     def known_derivatives(
         self, points: Tensor, wanted: frozenset[tuple[int, ...]]
@@ -341,14 +366,19 @@ class _Axis(nn.Module):
         cell = torch.searchsorted(self.breaks, unit.detach().contiguous(), right=True)
         width = self.widths[cell]
         local = ((unit - self.starts[cell]) / width)[:, None]
-        table, found = self.tables[cell], []
-        for order in range(most + 1):
-            values = torch.zeros_like(table[..., 0])
-            for m in reversed(range(order, self.degree + 1)):
-                factor = float(np.prod(np.arange(m - order + 1, m + 1)))
-                values = values * local + factor * table[..., m]
-            found.append(values / (width * self.length)[:, None] ** order)
-        return cell, self._columns(cell), found
+        m = torch.arange(self.degree + 1, device=unit.device)
+        power = local**m  # (n, degree + 1)
+        count = self.degree + 1
+        lower = [min(order, count) for order in range(most + 1)]
+        powers = [F.pad(power[:, : count - by], (by, 0)) for by in lower]
+        scale = 1 / (width * self.length)
+        for order in range(1, most + 1):
+            factor = torch.ones_like(m)
+            for j in range(order):
+                factor = factor * (m - j)
+            powers[order] = powers[order] * factor * scale[:, None] ** order
+        values = torch.bmm(self.tables[cell], torch.stack(powers, 2))
+        return cell, self._columns(cell), list(values.unbind(2))
 
     def _columns(self, cell: Tensor) -> Tensor:
         steps = torch.arange(self.degree + 1, device=cell.device)

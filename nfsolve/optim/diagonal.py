@@ -16,6 +16,7 @@ from nfsolve._core.errors import InputError, unknown
 from nfsolve.curvature import Estimator
 from nfsolve.curvature.estimator import Average, Correction, Method, Probes, Quantity
 from nfsolve.linalg.dense import real
+from nfsolve.optim.light import Light
 from nfsolve.optim.one_group import SHARED
 
 foreach: Any = torch  # its list operations are not in the typed interface; torch.optim is built on them
@@ -34,7 +35,7 @@ DEFAULTS: dict[str, Any] = {
 OF_GROUPS = ("lr", "momentum", "beta2", "damping", "damping_mode", "weight_decay", "probes", *DEFAULTS)
 
 
-class Diagonal(torch.optim.Optimizer):
+class Diagonal(Light):
     """Momentum divided by a damped diagonal; a base of optimizers, not one to choose.
 
     A tensor without curvature rests under relative damping, as there is nothing to divide by. A tensor that the loss

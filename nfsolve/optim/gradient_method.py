@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 
 from nfsolve._core.errors import InputError
+from nfsolve.optim.light import Light
 from nfsolve.optim.one_group import SHARED
 
 SIDES = ("left", "right")
 
 
-class GradientMethod(torch.optim.Optimizer, ABC):
+class GradientMethod(Light, ABC):
     """An optimizer that moves real parameters by their gradients, and by nothing where one is not finite.
 
     Args:

@@ -3,15 +3,15 @@
 import copy
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from nfsolve._core.errors import InputError
+from nfsolve.optim.light import Light
 
 SHARED = "shared"  # key of the state that belongs to no single parameter
 
 
-class OneGroup(torch.optim.Optimizer):
+class OneGroup(Light):
     """An optimizer that treats its parameters as one vector; a base of optimizers, not one to choose.
 
     Attributes:

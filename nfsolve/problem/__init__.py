@@ -9,7 +9,14 @@ from nfsolve.problem.operator.trained import TrainedOperator
 from nfsolve.problem.pde.conditions import boundary, face, integral, interface, interior, measured, paired
 from nfsolve.problem.pde.evaluate import in_pieces
 from nfsolve.problem.pde.pde import PDE
-from nfsolve.problem.pde.window import check_windows, cuts_of, hands_over_slopes, may_have_windows, window_of
+from nfsolve.problem.pde.window import (
+    check_windows,
+    cuts_of,
+    hands_over_slopes,
+    may_have_windows,
+    orders_along,
+    window_of,
+)
 from nfsolve.problem.problem import Batch, FieldFunction, Problem, SamplerState
 from nfsolve.problem.recipe import Marched, Recipe, RunOptions, Stage
 from nfsolve.problem.rows import Rows
@@ -46,6 +53,7 @@ __all__ = [
     "may_have_windows",
     "measured",
     "operator_of",
+    "orders_along",
     "paired",
     "window_of",
 ]

@@ -314,6 +314,7 @@ class Marched:
         points: Factor on the points of each window.
         faces: The same for points on each side of its domain; empty where these follow the points inside.
         fronts: Where the solution is steep in each window; empty where no coordinates are stretched.
+        cells: For each window the cells that get as many points each, as for `window_of`; empty for even points.
     """
 
     ends: tuple[float, ...]
@@ -321,3 +322,4 @@ class Marched:
     points: tuple[float, ...]
     faces: tuple[float | None, ...] = ()
     fronts: tuple[tuple[Front, ...], ...] = ()
+    cells: tuple[tuple[tuple[float, ...], ...], ...] = ()

@@ -31,6 +31,7 @@ from nfsolve.run.plan import Plan
 from nfsolve.run.relative import balance
 from nfsolve.run.report import note, reporter
 from nfsolve.run.solution import Solution
+from nfsolve.run.splined import SplineMarch, may_have_splines
 
 DECISIONS = "decisions.json"
 COMPATIBLE = ("seed", "device", "time_limit", "tolerance", "accuracy", "recipe", "uncertainty")
@@ -52,6 +53,10 @@ FAIR = 1e-4  # held-out residual, relative to that of the zero field, below whic
 FEW_WINDOWS = 5.0  # times what a trial took, which windows take that may be better than one that is not good
 MANY_WINDOWS = 12.0  # times what a trial took, which windows in its place may take
 WORTHWHILE = 0.1  # of what it took, that more time for a network must be
+TRIALS = 0.15  # of the time limit that trials may take where splines may do as well
+UNRESOLVED = 1e-5  # held-out residual, relative to that of the zero field, above which splines come first
+SPLINES = 0.9  # of what is left, that they may take
+FOUND = 1e-2  # change by finer cells, below which the solution is found
 KEPT = 3.0  # times what a trial took, for taking its features after all
 NETWORK_POINTS = {1: 100, 2: 1500, 3: 3000}
 NETWORK_WIDTH = {1: 16, 2: 24, 3: 28}
@@ -129,7 +134,9 @@ class Automatic:
         if said := _own_points(problem):
             verb = "is" if len(said) == 1 else "are"
             self._tell(f"{' and '.join(said)} {verb} for networks: least squares takes what its features need")
-        self.ladder = Ladder(self.even, plan.run.seed, SHARE * self.limit, plan.run.device, self._tell)
+        self.splines = may_have_splines(self.even)
+        share = TRIALS if self.splines else SHARE
+        self.ladder = Ladder(self.even, plan.run.seed, share * self.limit, plan.run.device, self._tell)
         if folder is not None:
             folder.start(plan.config(problem), environment(choose_device(plan.run.device)))
 
@@ -142,6 +149,10 @@ class Automatic:
         ladder = self.ladder
         trial = ladder.climb(GOAL if self.plan.run.accuracy is None else self.plan.run.accuracy / 100)
         windows = trial is not None and may_have_windows(self.problem)
+        if self.splines and (trial is None or trial.relative > UNRESOLVED):
+            solution = self._on_splines()
+            if solution is not None:
+                return solution
         if trial is not None and trial.relative > max(ladder.goal, WELL_ENOUGH) and not (windows and trial.windows > 1):
             trial = ladder.more(trial, MORE * self.left())
         self.decisions["trials"] = [asdict(found) for found in ladder.trials]
@@ -197,6 +208,22 @@ class Automatic:
             self.folder.clear()
             solution = march.solution(self.folder, self.kind)
         return self._finish(solution, None, march)
+
+    def _on_splines(self) -> Solution | None:
+        """March with splines on finer and finer cells; None where that finds nothing."""
+        self._tell("marching with splines on cells that follow the solution")
+        accuracy = self.plan.run.accuracy or 0.0
+        march = SplineMarch(self.even, self.plan, SPLINES * self.left(), self._tell, accuracy)
+        if not march.go() or not march.levels[-1].changed <= FOUND:
+            return None
+        self._decide(f"least squares with {march.words()}")
+        if self.folder is not None:
+            self.folder.clear()
+        solution = march.solution(self.folder, self.kind)
+        solution.interrupted = march.interrupted
+        solution.estimate = march.estimate()
+        solution.metrics |= solution.estimate.metrics()
+        return self._finish(solution, None)
 
     def _finer(self, march: AdaptiveMarch, solution: Solution | None) -> tuple[AdaptiveMarch, Solution | None]:
         """March again where there is the time and something to gain, and return the better one."""
@@ -278,7 +305,7 @@ class Automatic:
 
     def _finish(self, solution: Solution, trial: Trial | None, march: AdaptiveMarch | None = None) -> Solution:
         """Add the estimate of the error and what choosing took."""
-        told = "error_estimate" in solution.metrics  # by the run of a network
+        told = "error_estimate" in solution.metrics  # by the run of a network, or by finer cells
         if not (told or solution.failed or can_estimate(self.problem)):
             found = self._estimate(solution, trial) if march is None else self._estimate_march(march)
             solution.metrics |= found.metrics()
@@ -304,7 +331,8 @@ class Automatic:
         if not self._is_time_for(one):
             return NO_TIME
         wider = tuple(1.5 * s for s in trial.scales)
-        scales = (trial.scales, wider) if self._is_time_for(2 * one) else (trial.scales,)
+        more = trial.relative > GOAL and self._is_time_for(2 * one)  # else there is only rounding to correct
+        scales = (trial.scales, wider) if more else (trial.scales,)
         bases = [basis | {"scale": scale} for scale in scales]
         return error_estimate(problem, solution.field, solution.data, seed, bases)
 

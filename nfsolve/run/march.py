@@ -129,7 +129,8 @@ class March:
         """Return the problem on a window."""
         each = self.plan.field
         fronts = each.fronts[w] if isinstance(each, Marched) and each.fronts else ()
-        return window_of(self.problem, self.cuts[w], self.cuts[w + 1], previous, fronts)
+        cells = each.cells[w] if isinstance(each, Marched) and each.cells else ()
+        return window_of(self.problem, self.cuts[w], self.cuts[w + 1], previous, fronts, cells)
 
     def _plan_of(self, w: int) -> Plan:
         """Return the plan of a window."""

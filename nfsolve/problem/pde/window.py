@@ -106,7 +106,12 @@ class Window:
 
 
 def window_of(
-    problem: PDE, start: float, end: float, previous: nn.Module | None = None, fronts: tuple[Front, ...] = ()
+    problem: PDE,
+    start: float,
+    end: float,
+    previous: nn.Module | None = None,
+    fronts: tuple[Front, ...] = (),
+    cells: tuple[tuple[float, ...], ...] = (),
 ) -> PDE:
     """Return a problem on a part of its time interval.
 
@@ -122,11 +127,13 @@ def window_of(
         end: Last time of the window.
         previous: Trained field of the window before, which is evaluated but not trained; None in the first window.
         fronts: Where the solution is steep: points and random features concentrate there.
+        cells: For each coordinate the ends of cells that get as many points each, or none.
 
     Returns:
         The problem on the window.
     """
-    part = _on(problem, _part(problem.domain, start, end).stretched(fronts)).with_(
+    domain = _part(problem.domain, start, end)
+    part = _on(problem, domain.graded(cells) if cells else domain.stretched(fronts)).with_(
         output_transform=problem.output_transform
     )
     window = Window(problem, part, previous, {} if previous is None else _handovers(problem, start))
@@ -238,7 +245,7 @@ def _handovers(problem: PDE, start: float) -> dict[str, Handover]:
     column = problem.domain.index("t")
     conditions = problem.conditions()
     starting = {name: condition for name, condition in conditions.items() if _starts(condition)}
-    orders = {name: _orders(problem, name, column) for name in conditions}
+    orders = {name: orders_along(problem, name, column) for name in conditions}
     highest = dict.fromkeys(problem.outputs, 0)
     for name, named in orders.items():
         for out, order in named.items():
@@ -259,15 +266,22 @@ def _handovers(problem: PDE, start: float) -> dict[str, Handover]:
     return found
 
 
-def _orders(problem: PDE, name: str, column: int) -> dict[str, int]:
-    """Highest order of time derivative of each unknown that a residual method names."""
+def orders_along(problem: PDE, name: str, column: int) -> dict[str, int]:
+    """Return the highest order of derivative of each unknown, along a coordinate, that a residual method names.
+
+    Args:
+        problem: The problem.
+        name: Name of the residual.
+        column: Column of the coordinate.
+    """
     names, outputs, found = problem.domain.names, problem.outputs, {}
     for text in arguments(problem.method(name)):
         if text in names or text in FUNCTIONALS or text.startswith("n_") or text.endswith("_data"):
             continue
         read = parse(text.removesuffix("_low").removesuffix("_high"), outputs, names)
         out = outputs[read.output]
-        found[out] = max(found.get(out, 0), read.along.count(column))
+        order = read.along.count(column) + 2 * read.along.count(-1 - column)
+        found[out] = max(found.get(out, 0), order)
     return found
 
 
