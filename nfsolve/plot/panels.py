@@ -120,12 +120,15 @@ def slices_panel(
     """
     first, second = (np.linspace(*b, n) for b, n in zip(bounds, values.shape, strict=False))
     for i, at in enumerate(np.linspace(0, len(first) - 1, 5).astype(int)[1 if len(first) > 1 else 0 :]):
+        if np.isnan(values[at]).all():  # outside the part on which it is defined
+            continue
         if exact is not None:
             axes.plot(second, exact[at], color=f"C{i}", lw=4, alpha=0.3)
         axes.plot(second, values[at], color=f"C{i}", lw=1.2, label=f"{names[0]} = {first[at]:.3g}")
     title = "slices" if exact is None else "slices (wide: reference)"
     axes.set(title=title, xlabel=names[1], ylabel=output)
-    legend_below(axes)
+    if axes.lines:
+        legend_below(axes)
 
 
 def log_scale(values: np.ndarray) -> dict[str, Any]:

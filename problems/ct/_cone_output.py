@@ -52,6 +52,8 @@ def cone_picture(volumes: dict[str, Tensor], grid: VoxelGrid, unit: str) -> "Fig
             if row == 2 and options is not shown[column - 1][2]:
                 bar = figure.colorbar(image, ax=axes[2, column], location="bottom", shrink=0.9)
                 bar.set_label(unit)
+                ends = options["vmin"], options["vmax"]
+                bar.set_ticks(ends, labels=[f"{end:.2g}" for end in ends])
     return figure
 
 

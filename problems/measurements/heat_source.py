@@ -92,7 +92,7 @@ class HeatSource(Measurement):
             "tikhonov": lambda: tikhonov(A, data, misfit, np.eye(A.shape[1])),
             "smooth_tikhonov": lambda: tikhonov(A, data, misfit, differences(self.shape[0])),
             "nonnegative_tikhonov": lambda: tikhonov(A, data, misfit, differences(self.shape[0]), True),
-            "evident_tikhonov": lambda: by_evidence(A, data, observed.noise, differences(self.shape[0])),
+            "tikhonov_by_evidence": lambda: by_evidence(A, data, observed.noise, differences(self.shape[0])),
         }
 
     def output_transform(self):

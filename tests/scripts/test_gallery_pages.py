@@ -27,7 +27,7 @@ def test_the_picture_is_of_the_run_on_the_page_and_its_score_is_within_the_bound
     assert case.holds(row["value"])
     assert not case.holds(float("nan"))
     text = (FOLDER / f"{name}.md").read_text()
-    assert f"    nfsolve run {name} {case.options}\n" in text
+    assert f"    nfsolve run {name} {case.options}".rstrip() + "\n" in text
     assert f"({name}.webp)" in text and (FOLDER / f"{name}.webp").stat().st_size > 1000
 
 
