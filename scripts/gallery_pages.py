@@ -262,11 +262,11 @@ def index(rows: dict[str, dict[str, Any]]) -> str:
     lines = [
         "# Gallery",
         "",
-        "Every problem is one file that you can copy and change. Each page shows a run of less than a minute or so, most",
-        "of them shorter than by default, with its picture and its score; `python -m scripts.gallery_pages` makes them.",
-        "What the default recipes reach stands in [results](../results.md), [inverse problems](../inverse_problems.md),",
-        "[tomography](../tomography.md), [scenes](../scenes.md), [operators](../operators.md), [signals](../signals.md)",
-        "and [PINNacle](../pinnacle.md).",
+        "Every problem is one file that you can copy and change. Each page shows a run of a minute or less, mostly",
+        "shorter than by default, with its picture and its score (`python -m scripts.gallery_pages`). What the default",
+        "recipes reach: [results](../results.md), [inverse problems](../inverse_problems.md),",
+        "[tomography](../tomography.md), [scenes](../scenes.md), [operators](../operators.md),",
+        "[signals](../signals.md) and [PINNacle](../pinnacle.md).",
     ]
     for kind, title in KINDS.items():
         lines += ["", f"## {title}", "", "| problem | what it is | run of the page |", "|---|---|---|"]

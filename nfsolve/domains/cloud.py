@@ -17,7 +17,7 @@ CHUNK = 2_000_000  # distances at a time
 
 
 class PointCloud(Domain):
-    """Points in place of a shape, e.g. the nodes of a mesh; `interior` residuals hold at picks from them.
+    """A domain known only by its points, e.g. the nodes of a mesh, from which `interior` residuals draw theirs.
 
     Args:
         points: Points ``(n, d)``: an array, a tensor or nested lists.

@@ -37,9 +37,9 @@ class Polygon(Domain):
     """An area of the plane with straight edges: ``Polygon([(0, 0), (1, 0), (0, 1)])``, ``Polygon("plate.msh")``.
 
     Edge i, the part ``"edge i"`` of the boundary, goes from corner i to corner i + 1, and the last one returns to the
-    start. Edges are numbered on through all rings; of more than 200 none has a name. With holes, ``"outer"``,
-    ``"hole 1"``, ``"hole 2"``, ... are parts too. Of a mesh the named groups of its lines are parts of the boundary
-    (physical groups of gmsh; numbered ones are ``"group 3"``), and the named groups of its triangles are parts of the
+    start. Numbers continue through all rings; more than 200 edges have no names. With holes, ``"outer"``,
+    ``"hole 1"``, ``"hole 2"``, ... are parts too. Named groups of lines of a mesh are parts of the boundary
+    (physical groups of gmsh; numbered ones are ``"group 3"``), and named groups of its triangles are parts of the
     domain, as in ``@interior(where="steel")`` and ``@interface("steel", "copper")``.
 
     Args:

@@ -92,8 +92,8 @@ class Disk(Ball):
 
     Args:
         radius: Radius.
-        center: Where the centre is, if the coordinates are called x and y.
-        **centre: The two coordinates -> where the centre is, otherwise.
+        center: Position of the centre, if the coordinates are named x and y.
+        **centre: Position of the centre along each coordinate, otherwise.
     """
 
     dimension = 2
@@ -105,8 +105,8 @@ class Sphere(Ball):
 
     Args:
         radius: Radius.
-        center: Where the centre is, if the coordinates are called x, y and z.
-        **centre: The three coordinates -> where the centre is, otherwise.
+        center: Position of the centre, if the coordinates are named x, y and z.
+        **centre: Position of the centre along each coordinate, otherwise.
     """
 
     dimension = 3
@@ -119,7 +119,7 @@ class Ellipse(Domain):
     Args:
         radii: Half axes along the first and the second coordinate.
         angle: Angle by which it is turned counter-clockwise, in radians.
-        **centre: The two coordinates -> where the centre is.
+        **centre: Position of the centre along each of the two coordinates.
 
     Raises:
         InputError: Not two coordinates, or radii that are not two positive numbers.

@@ -23,8 +23,8 @@ class DeepONet(Separable, Network):
 
     Args:
         sensors: Number of values by which an input function is given; a tuple where there are several functions.
-        width: Width of the trunk's hidden layers, and of a branch that says nothing else.
-        depth: Number of the trunk's hidden layers, and of a branch that says nothing else.
+        width: Width of the trunk's hidden layers, and of those of a branch without a width of its own.
+        depth: Number of the trunk's hidden layers, and of those of a branch without a depth of its own.
         latent: Number of products that are summed, for each output.
         trunk: Network of the trunk: ``plain``, as an `MLP`, or ``modified``, as a `ModifiedMLP`.
         branch: Network that reads a function; a tuple has one for each function.

@@ -163,9 +163,9 @@ class Field(OnArrays, ABC):
         """Build a field for a problem.
 
         Args:
-            problem: Has ``domain`` and ``unknowns``; where it has a method ``output_transform``, the field applies
-                what that returns; where it has a ``resolution``, points along its longest axis, an
-                initialisation may use that.
+            problem: An object with ``domain`` and ``unknowns``. If it has a method ``output_transform``, the field
+                applies what that returns; if it has a ``resolution`` (points along its longest axis), an initialisation
+                may use it.
             **options: Arguments of the constructor.
 
         Returns:

@@ -42,10 +42,10 @@ class RandomFeatures(Field):
         width: Number of features.
         scale: Largest frequency, in radians per unit of a coordinate normalised to [-1, 1]; or one for each coordinate.
         activation: Activation of the features.
-        interactions: Number of coordinates that each feature depends on, chosen at random; 0 is all of them. Few
-            suit many dimensions, where solutions often are sums of functions of few coordinates (Hashemi, Schaeffer,
-            Shi, Topcu, Tran & Ward, Appl. Comput. Harmon. Anal. 62 (2023) 310).
-        around_holes: Part of the features that the holes of the domain share, in [0, 1).
+        interactions: Number of coordinates that each feature depends on, chosen at random; 0 is all of them. A small
+            number suits many dimensions, where solutions are often sums of functions of few coordinates (Hashemi,
+            Schaeffer, Shi, Topcu, Tran & Ward, Appl. Comput. Harmon. Anal. 62 (2023) 310).
+        around_holes: Share of the features that are placed around the holes of the domain, in [0, 1).
         scale_around: Bandwidth of these in the direction as seen from the middle of the hole and in log r, which do
             not oscillate faster where the rest of the solution does.
         **options: Arguments of `Field`.

@@ -24,7 +24,7 @@ class FunctionSpace(ABC):
 
         Args:
             n: How many.
-            generator: CPU generator, the only source of chance.
+            generator: CPU generator, the only source of randomness.
 
         Returns:
             Coefficients ``(n, k)``, float64 on the CPU.

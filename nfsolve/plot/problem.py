@@ -31,7 +31,7 @@ SAMPLES = 4  # input functions of an operator
 def show(problem: Problem, field: nn.Module | None = None, *, seed: int = 0) -> "Figure":
     """Draw what a problem asks for and where, before any training.
 
-    More than three coordinates are projected on the first three. Of an operator it draws some input functions too.
+    More than three coordinates are projected on the first three. For an operator it draws some input functions as well.
 
     Args:
         problem: A `PDE`.

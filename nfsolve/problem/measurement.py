@@ -55,7 +55,7 @@ class Observed:
 class Measurement(Problem):
     """A problem whose field is measured on a grid by an operator; a subclass defines ``shape`` and `observe`.
 
-    The residual "data" is the misfit in units of the noise, if that is given, else of the rms of the data. Scores,
+    The residual "data" is the misfit in units of the noise, or of the rms of the data if no noise is given. Scores,
     picture and recipe have defaults. The domain is a box whose longest side is 1, with the coordinates x, y, z along
     the axes of the grid, unless the subclass has its own ``domain``.
 
@@ -197,11 +197,11 @@ class Measurement(Problem):
         return {"variation": self.tv} | ({"slopes": self.slopes} if self.slopes else {})
 
     def prior_residuals(self) -> tuple[str, ...]:
-        """Slopes are the logarithm of a prior: that of a random field whose increments are independent."""
+        """Return the slopes, which state a prior: that of a random field whose increments are independent."""
         return ("slopes",) if self.slopes else ()
 
     def noisy_residuals(self) -> tuple[str, ...]:
-        """Noise is in the data."""
+        """Return the name of the misfit, which has the noise."""
         return ("data",)
 
     def on_grid(self, field: FieldFunction, data: Batch) -> Tensor:

@@ -154,7 +154,7 @@ class Objective(LeastSquares):
         self.weights.resampled(before, self)
 
     def reweigh(self, step: int) -> None:
-        """Let the weighting scheme act before optimizer step ``step``, where its turn has come."""
+        """Let the weighting scheme act before optimizer step ``step``, if it is due."""
         self.weights.turn(step, self)
 
     def residuals(self, params: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
@@ -388,7 +388,7 @@ class Objective(LeastSquares):
         return jacobian
 
     def local_rows(self, theta: Tensor, names: Collection[str] | None = None, most: int = LOCAL) -> Iterator[LocalRows]:
-        """Yield the scaled residuals and their Jacobian for a field of which few parameters act at a point.
+        """Yield the scaled residuals and their Jacobian for a field in which few parameters act at each point.
 
         Args:
             theta: Parameters ``(P,)``.

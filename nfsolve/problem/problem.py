@@ -152,7 +152,7 @@ class Problem(ABC):
         Args:
             data: What `load` gave; it stays as it is.
             state: The stage's share of points, and what was drawn last and learned since.
-            generator: CPU generator; the only source of chance.
+            generator: CPU generator; the only source of randomness.
 
         Returns:
             What `residuals` gets.
@@ -187,7 +187,7 @@ class Problem(ABC):
 
         Args:
             data: What `load` gave.
-            generator: CPU generator; the only source of chance.
+            generator: CPU generator; the only source of randomness.
             batch: What was trained on last.
 
         Returns:

@@ -29,8 +29,8 @@ class Stage:
             (to one hundredth), over the steps of the stage. Optimizers without a learning rate have no schedule.
         points: Factor on the number of points inside the domain: a stage that finds the shape of the solution needs
             fewer points than one that refines it.
-        faces: Points on each single side of the domain, relative to ``n_face`` of the problem, where these are more
-            than a condition has anyway: its points, which all its sides share and which grow with ``points``.
+        faces: Points on each single side of the domain, relative to ``n_face`` of the problem. They count if they are
+            more than a condition has otherwise: its points are shared by all its sides and grow with ``points``.
         coarsen: Number of pixels, voxels or detector bins that are merged along each side, for problems with such a
             resolution: a stage that finds the large structures needs fewer of them.
         warmup: Fraction of the steps over which the learning rate first rises linearly; the schedule then runs over
@@ -38,8 +38,8 @@ class Stage:
         only: Prefix of the names of the parameters that it trains, such as ``branches``; empty trains all.
         share: Part of a time limit that the stages before it leave for it, in [0, 1): one that has few steps and comes
             last would not begin otherwise.
-        patience: Steps, and half of all those of the stage so far, without a lowest loss that is a tenth lower, after
-            which it ends; 0 goes on.
+        patience: The stage ends after so many steps, or half of its steps so far if these are more, in which the lowest
+            loss has not fallen by a tenth; 0 never ends it.
 
     Examples:
         >>> from functools import partial

@@ -44,11 +44,11 @@ def fit(
 
     Args:
         points: Points ``(n, d)`` or ``(n,)``, with ``values``; or alone an image of any dimension, whose pixel (i, j)
-            lies at the point (i, j). A picture, as the path of its file or as Pillow has it, becomes brightness or
-            colours from 0 to 1, upright, with alpha behind them where it has some.
+            lies at the point (i, j). A picture, given by the path of its file or as a Pillow image, becomes upright
+            brightness or colours from 0 to 1, followed by alpha if it has some.
         values: Values ``(n,)`` or ``(n, k)`` at the points.
-        mask: True for values that count, ``(n,)`` or in the shape of the image; None for all, or those that a masked
-            array has. The others may be NaN.
+        mask: True for values that count, ``(n,)`` or in the shape of the image; None for all, or for
+            those that a masked array leaves visible. The others may be NaN.
         noise: Standard deviation of the values, a number or one for each; the fit ends once its misfit is that small.
         heldout: Share of the values, in [0, 1), that is held out at random to score the field.
         batch: Values in a mini-batch; 0 takes all.

@@ -79,7 +79,7 @@ class Posterior:
         standard_errors: Their standard errors.
         correlations: Their correlation matrix ``(s, s)``, in the same order.
         noise: Standard deviation of the noise by measured residual, one for each of its columns.
-        freedom: Degrees of freedom from which it was estimated; infinite where it was given.
+        freedom: Degrees of freedom from which it was estimated; infinite if it was given.
         level: Default probability of the intervals.
         prior: Prior standard deviation of the field's weights, relative to the root mean square of their tensor.
         warnings: Sentences about doubts, such as a direction that the data do not determine.
@@ -101,7 +101,8 @@ class Posterior:
     def interval(self, name: str, level: float | None = None) -> tuple[float, float]:
         """Return the interval of an unknown scalar.
 
-        That of a positive one is symmetric in what was trained, of which it is the softplus, so that it stays positive.
+        A positive scalar is the softplus of a trained number. Its interval is symmetric in that number, so it is
+        positive.
 
         Args:
             name: Its name.
@@ -115,8 +116,8 @@ class Posterior:
     def band(self, points: Any, of: str = "", level: float | None = None) -> Estimate:
         """Return the field with its pointwise band.
 
-        The interval of an unknown that a field gives through a transform, as one that is kept positive, is symmetric
-        before the transform; its standard error is then half of the interval of one standard deviation.
+        If the field passes an unknown through a transform, for example to keep it positive, the interval is symmetric
+        before the transform, and the standard error is half the width of the interval of one standard deviation.
 
         Args:
             points: Points ``(n, d)``, an array or a tensor.

@@ -119,7 +119,7 @@ class Solution:
 
     @property
     def trained(self) -> nn.Module:
-        """What `nfsolve.load` would give: the field; of an operator ``trained(functions, points)``, behind checks."""
+        """What `nfsolve.load` would return: the field, or for an operator a checked ``trained(functions, points)``."""
         return self.problem.trained(self.field)
 
     @overload
@@ -130,8 +130,8 @@ class Solution:
         """Evaluate the field at any number of points, part by part and without gradients.
 
         Args:
-            points: Points ``(n, d)``, on any device and of any type. An array of NumPy may be one on the disk
-                (``np.load(path, mmap_mode="r")``), of which a part at a time is read.
+            points: Points ``(n, d)``, on any device and of any type. A NumPy array may lie on the disk (``np.load(path,
+                mmap_mode="r")``); it is read part by part.
             batch: Points at a time.
             out: Where to write the values, anything ``(n, k)`` that takes parts, such as an array of zarr or
                 ``np.lib.format.open_memmap``; None makes an array in memory.

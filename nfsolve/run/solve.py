@@ -77,8 +77,8 @@ def solve(
             classical methods for comparison get what is left.
         out: Run folder to write; None writes nothing.
         report: Called with each row of the history; ``"auto"`` is a progress bar on a terminal, None is silent. A
-            function that returns False or raises `nfsolve.StopRun` ends the run, which is scored and saved. Several
-            are a tuple, as in ``("auto", nfsolve.run.loggers.TensorBoard("runs/a"))``.
+            function that returns False or raises `nfsolve.StopRun` ends the run, which is scored and saved. Give
+            several as a tuple, as in ``("auto", nfsolve.run.loggers.TensorBoard("runs/a"))``.
         run: Options in one object, to share them between runs.
         **options: Any other option of `RunOptions`, such as ``log_every=10`` or ``tolerance=1e-8``.
 
@@ -157,7 +157,7 @@ def resume(
     trust: bool = False,
     **others: Any,
 ) -> Solution:
-    """Continue a run from its last checkpoint, bit-identically; one that had ended goes on where a limit is new.
+    """Continue a run from its last checkpoint, bit-identically; one that had ended goes on if it gets a new limit.
 
     Args:
         folder: The run folder.
@@ -175,7 +175,7 @@ def resume(
         The solution.
 
     Raises:
-        InputError: The folder holds no run, its files are damaged or of another problem, or another argument came.
+        InputError: The folder holds no run, its files are damaged or of another problem, or another argument was given.
     """
     for name in others:
         if name in inspect.signature(solve).parameters or name in vars(DEFAULTS):
@@ -228,7 +228,7 @@ def load(
         trust: Whether the recorded file or module may be run to find the problem.
 
     Returns:
-        The field, on the CPU; of an operator problem a `nfsolve.problem.TrainedOperator` around it.
+        The field, on the CPU; for an operator problem inside a `nfsolve.problem.TrainedOperator`.
 
     Raises:
         InputError: The folder holds no run, or its files are damaged or of another problem.

@@ -78,7 +78,7 @@ class OccupancyGrid:
 
         Args:
             density: Points ``(m, d)``, float32, -> density ``(m, 1)``, 1/length.
-            generator: CPU generator; the only source of chance.
+            generator: CPU generator; the only source of randomness.
         """
         look, rest = divmod(self.calls, self.every)
         self.calls += 1

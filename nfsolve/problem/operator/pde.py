@@ -50,7 +50,7 @@ PIECE = 2**21  # values evaluated at once, for memory
 
 @dataclass
 class OperatorPDE(PDE):
-    """A PDE of which one field learns the solutions for all input functions of a family.
+    """A PDE whose solutions for all input functions of a family are learned by one field.
 
     Residual methods name input functions and their derivatives as they name unknowns: with ``inputs = {"f": "x"}``
     the argument ``f`` is the value of the input function at the point, and ``f_x`` its slope. A subclass gives their
@@ -64,7 +64,7 @@ class OperatorPDE(PDE):
         n_functions: Number of training functions; 0 draws new ones for each mini-batch, which needs no labels.
         n_tests: Number of test functions.
         batch: Functions in a mini-batch.
-        n_points: Points in a mini-batch, which its functions share; of the evaluation grid for labels.
+        n_points: Points in a mini-batch, shared by its functions; for labels, points of the evaluation grid.
         n_face: Points for each `face`, `boundary` or `paired` residual.
         data_seed: Seed of the functions; test functions have a stream of their own.
         solved: Number of functions for which the equations are solved before the training: the field starts from a

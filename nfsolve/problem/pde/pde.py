@@ -108,7 +108,7 @@ class PDE(Problem):
             check_names(self._declaration())
 
     def check(self) -> None:
-        """Refuse a declaration that cannot be meant."""
+        """Refuse a declaration that contradicts itself."""
         super().check()
         check_parameters(type(self))
         check_declaration(type(self), getattr(self, "domain", None), self.outputs)
@@ -268,10 +268,10 @@ class PDE(Problem):
         return batch
 
     def fresh(self, data: Batch, generator: Generator, batch: Batch) -> Batch:
-        """Draw points for every condition of the whole problem, except on measured data, which have no others.
+        """Draw points for every condition of the whole problem, except on measured data, which cannot be drawn anew.
 
-        A condition at points of the user's own has others only where it is the equation of the problem: where no
-        equation has points that are drawn, and these ones fill the domain, rather than fix a value in one place.
+        A condition at points that the user chose gets new ones only if it is the equation of the problem: if no other
+        equation has points that are drawn, and these points fill the domain instead of fixing a value in one place.
         """
         everywhere = not any(c.kind == "interior" and c.at is None for c in self.conditions().values())
         conditions = {
@@ -418,7 +418,7 @@ class PDE(Problem):
         return chosen
 
     def living(self, points: Tensor) -> Tensor | None:
-        """Return where each unknown lives, bool ``(n, k)`` at points ``(n, d)``; None where all live everywhere."""
+        """Return where each unknown is defined, bool ``(n, k)`` at points ``(n, d)``; None if all are everywhere."""
         if not self.lives:
             return None
         known = self.domain.regions()
@@ -559,8 +559,8 @@ class PDE(Problem):
     def metrics(self, field: FieldFunction, data: Batch) -> dict[str, Any]:
         """Return the relative L2 and maximum error of each unknown, with the error of the reference itself.
 
-        The relative error of an unknown whose reference is zero everywhere is not a number; where it hardly varies
-        about its mean, there is the error relative to that variation too.
+        If the reference of an unknown is zero everywhere, its relative error is NaN. If the reference hardly varies
+        about its mean, there is also the error relative to that variation.
         """
         reference: Reference | None = data.get("reference")
         if reference is None:
