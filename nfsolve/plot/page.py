@@ -22,6 +22,7 @@ SCORES = {
     "iou": ("The intersection over union", "", ""),
 }
 GRADES = ((1e-6, "very accurate"), (1e-3, "accurate"), (5e-2, "rough"))
+EXACT = 1e-12  # errors below it are those of rounding, which more steps do not lower
 BETWEEN = 10.0  # held-out residuals that are as many times larger than trained ones are worth a sentence
 
 
@@ -242,7 +243,8 @@ def verdict(metrics: dict[str, Any], folder: str) -> list[str]:
             f"Between the trained points the residual of {', '.join(grown)} is more than {BETWEEN:g} times as large. "
             "Try more points (--n-points) or --adaptive rad."
         )
-    if "limit" in stopped:
+    error = metrics.get("relative_l2", metrics.get("error_estimate"))
+    if "limit" in stopped and not (isinstance(error, float) and error < EXACT):
         said.append(f"It had not converged; more steps may help: nfsolve run --resume {folder} --steps N")
     return [text for text in said if text]
 

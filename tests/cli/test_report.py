@@ -93,6 +93,12 @@ def test_the_verdict_over_ends_of_runs(metrics, words):
     assert words in " ".join(verdict(metrics, "DIR"))
 
 
+def test_no_more_steps_are_advised_where_rounding_is_all_that_is_left():
+    found = {"relative_l2": 1e-14, "stopped": "time limit: 1 s"}
+    assert "had not converged" not in " ".join(verdict(found, "DIR"))
+    assert "had not converged" in " ".join(verdict(found | {"relative_l2": 1e-8}, "DIR"))
+
+
 @pytest.mark.parametrize("words", [[], ["a", "b"], ["--out", "x"]])
 def test_wrong_words_are_refused(words, capsys):
     assert run_cli(["report", *words]) == 2
