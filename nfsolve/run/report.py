@@ -2,6 +2,7 @@
 
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from typing import Any, TextIO
 
@@ -182,7 +183,9 @@ class Bar:
     """
 
     def __init__(self, total: int, time_limit: float | None = None, file: TextIO | None = None):
-        from tqdm.auto import tqdm
+        with warnings.catch_warnings():  # in notebooks without ipywidgets the bar is one of text, which will do
+            warnings.simplefilter("ignore")
+            from tqdm.auto import tqdm
 
         drawn = any(cls.__module__ == "tqdm.notebook" for cls in tqdm.__mro__)  # by the notebook, between two texts
         self.time_limit = time_limit
