@@ -19,7 +19,7 @@ CONSTANT = 1e-14  # and below which it is rounding
 
 
 def relative_l2(u: Tensor, reference: Tensor) -> float:
-    """Relative error ||u - reference|| / ||reference|| in the Euclidean norm over all entries.
+    """Return the relative error ||u - reference|| / ||reference|| in the Euclidean norm over all entries.
 
     Args:
         u: Values, any shape.
@@ -62,7 +62,7 @@ def relative_to_variation(u: Tensor, reference: Tensor) -> float:
 
 
 def max_error(u: Tensor, reference: Tensor) -> float:
-    """Largest absolute difference over all entries.
+    """Return the largest absolute difference over all entries.
 
     Args:
         u: Values, any shape.
@@ -79,7 +79,7 @@ def max_error(u: Tensor, reference: Tensor) -> float:
 
 
 def psnr(image: Tensor, truth: Tensor, peak: float = 1.0) -> float:
-    """Peak signal-to-noise ratio, 10 log10(peak^2 / mean squared error), in decibel.
+    """Return the peak signal-to-noise ratio, 10 log10(peak^2 / mean squared error), in decibel.
 
     Args:
         image: Values, any shape.
@@ -97,7 +97,7 @@ def psnr(image: Tensor, truth: Tensor, peak: float = 1.0) -> float:
 
 
 def snr(signal: Tensor, truth: Tensor) -> float:
-    """Signal-to-noise ratio, 10 log10(mean squared signal / mean squared error), in decibel.
+    """Return the signal-to-noise ratio, 10 log10(mean squared signal / mean squared error), in decibel.
 
     Args:
         signal: Values, any shape.
@@ -115,7 +115,7 @@ def snr(signal: Tensor, truth: Tensor) -> float:
 
 
 def ssim(image: Tensor, truth: Tensor, peak: float = 1.0) -> float:
-    """Structural similarity with a Gaussian window (11 x 11, sd 1.5), the mean over windows inside the image.
+    """Return the structural similarity with a Gaussian window (11 x 11, sd 1.5), in the mean over the image.
 
     Args:
         image: Image, (height, width) or (height, width, channels), at least 11 x 11 pixels.
@@ -156,7 +156,7 @@ def ssim(image: Tensor, truth: Tensor, peak: float = 1.0) -> float:
 
 
 def iou(prediction: Tensor, truth: Tensor, threshold: float = 0.5) -> float:
-    """Intersection over union of the two sets where the values exceed the threshold.
+    """Return the intersection over union of the two sets where the values exceed the threshold.
 
     Args:
         prediction: Occupancies, any shape.
@@ -176,7 +176,7 @@ def iou(prediction: Tensor, truth: Tensor, threshold: float = 0.5) -> float:
 
 
 def matthews(prediction: Tensor, truth: Tensor) -> float:
-    """Correlation of two sets, from -1 to 1: that of their indicator functions.
+    """Return the correlation of two sets, from -1 to 1: that of their indicator functions.
 
     Args:
         prediction: Members, bool, any shape.
@@ -197,7 +197,7 @@ def matthews(prediction: Tensor, truth: Tensor) -> float:
 
 
 def otsu(values: Tensor, bins: int = 256) -> float:
-    """Threshold between two classes with the largest variance between their means.
+    """Return the threshold between two classes with the largest variance between their means.
 
     Args:
         values: Any shape.

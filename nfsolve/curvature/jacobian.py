@@ -37,7 +37,7 @@ class Jacobian:
         return made[0] if len(made) == 1 else torch.cat(made)
 
     def whole(self) -> Tensor:
-        """All rows ``(N, P)``."""
+        """Return all rows ``(N, P)``."""
         made = list(self.blocks())
         own = made[0] if len(made) == 1 else torch.cat(made)
         return self.ranks.scatter(own, self.places, self.count) if self.ranks else own

@@ -99,15 +99,15 @@ class Linearized(ABC):
 
     @abstractmethod
     def forward(self, step: Tensor) -> Tensor:
-        """J d ``(N,)``."""
+        """Return J d ``(N,)``."""
 
     @abstractmethod
     def factor(self, damping: float) -> float:
-        """Prepare `solve` for a damping; gives the damping used. Raises `SingularMatrix`."""
+        """Prepare `solve` for a damping, and return the damping used. Raises `SingularMatrix`."""
 
     @abstractmethod
     def invert(self, rows: Tensor) -> Tensor:
-        """(J^T J + mu D)^-1 J^T rows, ``(P,)``, for rows ``(N,)``."""
+        """Return (J^T J + mu D)^-1 J^T rows, ``(P,)``, for rows ``(N,)``."""
 
     def solve(self, rows: Tensor) -> Tensor:
         """Minimize |rows + J d|^2 + mu (d - s)^T D (d - s) over d ``(P,)``."""
@@ -116,11 +116,11 @@ class Linearized(ABC):
         return self.shift - self.invert(rows + self.forward(self.shift))
 
     def norm(self, step: Tensor) -> float:
-        """Length of a step in the metric D."""
+        """Return the length of a step in the metric D."""
         return float((self.scaling * step * step).sum().sqrt())
 
     def cosine(self) -> float:
-        """Largest cosine of an angle between the residual and a column of J, columns by the scaling."""
+        """Return the largest cosine of an angle between the residual and a column of J, columns by the scaling."""
         size = torch.linalg.vector_norm(self.residual)
         return float((self.gradient.abs() / self.scaling.sqrt()).max() / size) if size > 0 else 0.0
 
@@ -134,16 +134,16 @@ class ParameterForm(Linearized):
         super().__init__(residual, gradient, self.gram.diagonal().clone(), before)
 
     def forward(self, step: Tensor) -> Tensor:
-        """J d."""
+        """Return J d."""
         return self.jacobian.forward(step)
 
     def factor(self, damping: float) -> float:
-        """Cholesky factor of J^T J + mu D."""
+        """Compute the Cholesky factor of J^T J + mu D."""
         self._lower, damping = damped_cholesky(self.gram, damping, self.scaling)
         return damping
 
     def invert(self, rows: Tensor) -> Tensor:
-        """Two triangular solves."""
+        """Solve two triangular systems."""
         return cholesky_solve(self._lower, self.jacobian.adjoint(rows))
 
 
@@ -161,16 +161,16 @@ class OrthogonalForm(Linearized):
         self._rows = TallQR(jacobian.own / self._unit, jacobian.ranks)
 
     def forward(self, step: Tensor) -> Tensor:
-        """J d."""
+        """Return J d."""
         return self.jacobian.forward(step)
 
     def factor(self, damping: float) -> float:
-        """Triangular factor of [R; sqrt(mu)]."""
+        """Compute the triangular factor of [R; sqrt(mu)]."""
         self._damped = self._rows.damped(damping)
         return damping
 
     def invert(self, rows: Tensor) -> Tensor:
-        """Two triangularizations applied to the rows, and a triangular solve."""
+        """Apply two triangularizations to the rows, and solve a triangular system."""
         found = self._damped.solve(self._rows.project(self.jacobian.mine(rows))) / self._unit
         if not torch.isfinite(found).all():
             raise SingularMatrix("a triangular factor gave a step that is not finite: use a larger damping")
@@ -186,16 +186,16 @@ class SampleForm(Linearized):
         self.kernel = jacobian.kernel(self.scaling)
 
     def forward(self, step: Tensor) -> Tensor:
-        """J d."""
+        """Return J d."""
         return self.jacobian.forward(step)
 
     def factor(self, damping: float) -> float:
-        """Cholesky factor of J D^-1 J^T + mu."""
+        """Compute the Cholesky factor of J D^-1 J^T + mu."""
         self._lower, damping = damped_cholesky(self.kernel, damping)
         return damping
 
     def invert(self, rows: Tensor) -> Tensor:
-        """D^-1 J^T (J D^-1 J^T + mu)^-1 rows."""
+        """Return D^-1 J^T (J D^-1 J^T + mu)^-1 rows."""
         return self.jacobian.adjoint(cholesky_solve(self._lower, rows)) / self.scaling
 
 
@@ -215,16 +215,16 @@ class ShardedForm(Linearized):
             self._scale = self.scaling
 
     def forward(self, step: Tensor) -> Tensor:
-        """J d."""
+        """Return J d."""
         return self.jacobian.forward(step)
 
     def factor(self, damping: float) -> float:
-        """Cholesky factor of J^T J + mu D, or of J D^-1 J^T + mu."""
+        """Compute the Cholesky factor of J^T J + mu D, or of J D^-1 J^T + mu."""
         self._factor, damping = self._matrix.factor(damping, self._scale)
         return damping
 
     def invert(self, rows: Tensor) -> Tensor:
-        """Two triangular solves, in which all processes take part."""
+        """Solve two triangular systems, in which all processes take part."""
         if self._by_samples:
             return self.jacobian.adjoint(self._factor.solve(rows)) / self.scaling
         return self._factor.solve(self.jacobian.adjoint(rows))
@@ -264,11 +264,11 @@ class MatrixFreeForm(Linearized):
         return self._backward(rows.to(self._type)).double()
 
     def forward(self, step: Tensor) -> Tensor:
-        """J d by one forward sweep."""
+        """Return J d by one forward sweep."""
         return self._forward(step.to(self._type)).double()
 
     def factor(self, damping: float) -> float:
-        """Nothing to factor: remember the damping."""
+        """Remember the damping."""
         self._damping = damping
         return damping
 

@@ -78,12 +78,13 @@ def attribute_texts(cls: type) -> dict[str, str]:
         doc = inspect.getdoc(base) or ""
         described = re.findall(r"^ {4}(\w+): (.+(?:\n {8}.+)*)", doc.partition("Attributes:")[2], re.M)
         texts |= {name: " ".join(text.split()) for name, text in described}
-        for line, below in zip(lines, [*lines[1:], ""], strict=True):
+        for i, line in enumerate(lines):
             match = re.match(r"    (\w+):[^#]*(?:#(?!\s*(?:noqa|type:|pyright:))\s*(.+)|#.*)?$", line)
             if match:
-                text = match[2] or "".join(re.findall(r'^    """(.+?)"""$', below))
+                below = re.match(r'    """(.+?)"""\n', "\n".join(lines[i + 1 :]) + "\n", re.S)  # of one line or several
+                text = match[2] or (below[1] if below else "")
                 if text:
-                    texts[match[1]] = text
+                    texts[match[1]] = " ".join(text.split())
     return {name: _plain(text) for name, text in texts.items()}
 
 

@@ -214,6 +214,8 @@ def _log_curve_panel(axes: "Axes", problem: PDE, view: View, curves: dict[str, n
     known = {name: values for name, values in curves.items() if (values > 0).any()}  # a logarithm has no zero
     for name, values in known.items():
         axes.semilogy(x, np.where(values[order] > 0, values[order], np.nan), label=name, lw=1.2, **style)
+    if not known:  # an empty panel would look like a mistake
+        axes.plot(x, np.zeros(len(x)), lw=1.2, **style)
     zero = ", ".join(name for name in curves if name not in known)
     axes.set(title=f"{title} (zero: {zero})" if zero else title, xlabel=_named(problem, view)[0])
     if len(known) > 1:

@@ -22,7 +22,7 @@ def sirt(
     nonnegative: bool = True,
     largest: float = math.inf,
 ) -> Reconstruction:
-    """Simultaneous iterative reconstruction: x <- x + C A^T R (y - A x), from x = 0.
+    """Reconstruct by simultaneous iterations (SIRT): x <- x + C A^T R (y - A x), from x = 0.
 
     R and C divide by the sums of the rows and columns of A, so that no step size is needed. It tends to the least
     squares weighted by R, over x >= 0 if asked for; stopping early smooths.
@@ -53,7 +53,7 @@ def sirt(
 
 
 def cgls(A: Linear, y: Tensor, shape: Sequence[int], iterations: int = 20) -> Reconstruction:
-    """Conjugate gradients on the normal equations A^T A x = A^T y, from x = 0.
+    """Reconstruct by conjugate gradients on the normal equations A^T A x = A^T y, from x = 0.
 
     Noise enters the image after few iterations: their number is the regularization.
 

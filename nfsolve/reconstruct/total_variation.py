@@ -206,7 +206,7 @@ def differences_adjoint(steps: Tensor) -> Tensor:
 
 
 def root_gradient(image: Tensor, scale: float = 1.0, power: float = 1.0) -> Tensor:
-    """Square roots of the lengths of the differences, so that their squares sum to the total variation, (n, 1).
+    """Return square roots of the lengths of the differences; their squares sum to the total variation, (n, 1).
 
     A power below 1 makes a large step cost less than many small ones, so that bodies of constant value come out
     sharper (R. Chartrand, IEEE Signal Process. Lett. 14 (2007) 707); the sum is not convex then.

@@ -189,7 +189,7 @@ class Fit(Problem):
         return {"misfit": rows["scale"] * (field(rows["points"]) - rows["values"])}
 
     def noisy_residuals(self) -> tuple[str, ...]:
-        """Noise is in the values."""
+        """Return the name of the misfit, which has the noise."""
         return ("misfit",)
 
     def metrics(self, field: FieldFunction, data: Batch) -> dict[str, Any]:

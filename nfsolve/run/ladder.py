@@ -118,7 +118,7 @@ class Ladder:
         return self.seconds - (time.perf_counter() - self.started)
 
     def measure(self) -> RelativeResidual:
-        """The measure of fields on the whole problem."""
+        """Return the measure of fields on the whole problem."""
         return self._part(1)[1]
 
     def climb(self, goal: float) -> Trial | None:

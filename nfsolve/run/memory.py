@@ -46,7 +46,7 @@ def free_bytes(device: torch.device) -> int | None:
 
 
 def needed_bytes(objective: Objective, stages: tuple[Stage, ...]) -> int | None:
-    """Foretell how much memory the steps of a run add to what its process has.
+    """Predict how much memory the steps of a run add to what its process has.
 
     A gradient needs what autograd keeps of one evaluation, which `Objective.check` has counted; one that is
     differentiated again needs it about three times. An optimizer that goes ``by_rows`` makes the Jacobian of some

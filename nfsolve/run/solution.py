@@ -594,7 +594,7 @@ class _Outside:
         self.count += int(outside.sum())
 
     def tell(self) -> None:
-        """Warn of them."""
+        """Warn if points lay outside the domain."""
         if self.count and self.domain is not None:
             place = ", ".join(f"{name} = {value:g}" for name, value in zip(self.domain.names, self.first, strict=True))
             warnings.warn(

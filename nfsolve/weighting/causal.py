@@ -64,7 +64,7 @@ class Causal(Weighting):
             )
 
     def update(self, state: State, terms: Terms) -> State:
-        """Weigh the chunks anew, and climb the ladder where all were learned."""
+        """Compute the weights of the chunks, and take the next step of the ladder if all are learned."""
         terms.evaluations += 1
         residuals = terms.residuals()
         losses = torch.stack([self._losses(name, residuals[name], terms) for name in self._interior(terms)]).sum(0)

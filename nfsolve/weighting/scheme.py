@@ -156,12 +156,12 @@ class Weights:
 
     @torch.no_grad()
     def turn(self, step: int, terms: Terms) -> None:
-        """Update where the turn of the scheme has come."""
+        """Update the weights if the scheme is due."""
         if self.scheme.every and step % self.scheme.every == 0:
             self.restore(self.scheme.update(self.state, terms), terms)
 
     def resampled(self, before: dict[str, Any], terms: Terms) -> None:
-        """Follow a draw of new points: state that belongs to points that are gone is forgotten."""
+        """Forget the state that belongs to points that a new draw has replaced."""
         if terms.batch is not before:
             kept = {name for name, rows in terms.batch.items() if rows is before.get(name)}
             self.restore(self.scheme.resampled(self.state, kept), terms)

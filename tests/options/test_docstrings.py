@@ -1,12 +1,15 @@
+import dataclasses
 from dataclasses import dataclass
 from functools import partial
 
 import pytest
 
 from nfsolve import fields, optim
+from nfsolve._core.installed import problem_names
 from nfsolve.options.docstrings import argument_texts, attribute_texts, description
 from nfsolve.options.options import RunOptions, dataclass_of
 from nfsolve.problem.names import KINDS, known
+from nfsolve.problem.registry import find
 
 NO_OPTIONS = ("domain", "outputs", "output_transform", "seed", "dtype", "device", "params", "objective")
 
@@ -71,3 +74,10 @@ def test_texts_of_attributes_are_the_comments_and_docstrings_beside_them():
 def test_texts_for_a_terminal_have_no_marks_of_code():
     text = argument_texts(optim.GaussNewton)["form"]
     assert text.startswith("parameters (the P x P matrix J^T J), qr (") and "`" not in text
+
+
+@pytest.mark.parametrize("name", sorted(problem_names()))
+def test_every_parameter_of_every_problem_has_a_text(name):
+    problem = find(name)
+    texts = attribute_texts(problem)
+    assert [f.name for f in dataclasses.fields(problem) if f.init and not texts.get(f.name)] == []
