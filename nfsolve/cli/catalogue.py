@@ -61,7 +61,7 @@ def kind_of(target: str) -> str:
 
 
 def facts(target: str) -> tuple[str, str]:
-    """Read what is said of a problem and what it needs from the source of its class.
+    """Read the description of a problem, and what it needs, from the source of its class.
 
     Args:
         target: ``module:Class``.

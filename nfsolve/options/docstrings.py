@@ -27,7 +27,7 @@ def description(cls: type) -> str:
 
 
 def argument_texts(maker: Any) -> dict[str, str]:
-    """Read what is said of the arguments of a class.
+    """Read the descriptions of the arguments of a class.
 
     Args:
         maker: A class, or a partial of one.

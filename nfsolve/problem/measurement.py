@@ -361,7 +361,7 @@ def _remedy(m: int, data: Tensor) -> str:
 
 
 def _absurd(found: Tensor, values: Tensor, scale: Tensor, known: bool) -> list[str]:
-    """Say where units or the noise cannot be meant: `found` are the measurements of values between 0 and 1."""
+    """Say where units or the noise cannot be right: `found` are the measurements of values between 0 and 1."""
     seen, size = float(found.double().square().mean().sqrt()), float(values.double().square().mean().sqrt())
     if not seen > 0 or not size > 0:
         return []

@@ -368,7 +368,7 @@ def _without_bar(report: Any) -> Any:
 
 
 def _own_points(problem: Any) -> list[str]:
-    """Return what a problem says of the number of its points, where that is not the default."""
+    """Return what a problem says about the number of its points, if that is not the default."""
     numbers = {name: getattr(problem, name) for name in ("n_points", "n_face")}
     return [f"{name}={n}" for name, n in numbers.items() if n != getattr(PDE, name)]
 

@@ -256,7 +256,7 @@ def not_identified(objective: Objective, made: Tensor, idle: Sequence[str] = ())
 
 
 def not_converged(objective: Objective, solved: Propagation, rows: NoisyRows, root: Tensor) -> list[str]:
-    """Say how far one more Gauss-Newton step would move what was found, where that is not little."""
+    """Say how far one more Gauss-Newton step would move what was found, if that is not little."""
     step = solved.solve(rows.jacobian.T @ rows.residual)
     return [
         f"the run has not converged: one more step would move {what} by {share:.1f} standard errors, so train longer"

@@ -274,7 +274,7 @@ class Radiance(Problem):
         return {"rays": batch["rays"]}
 
     def residuals(self, field: FieldFunction, batch: Batch) -> dict[str, Tensor]:
-        """Rendered minus photographed colours, and what steps absorb in cells that are said to be empty.
+        """Rendered minus photographed colours, and what steps absorb in cells that are marked as empty.
 
         No ray is sampled there any more, so that the fog of the start would stay in a field that is used without its
         grid.

@@ -473,7 +473,7 @@ class Known:
             )
 
     def _box(self, names: list[str], wraps: str, inputs: Any, points: Tensor, outputs: Tensor) -> Box:
-        """Return the box of the points, periodic where that is said or seen."""
+        """Return the box of the points, periodic where the user or the values say so."""
         bounds = dict(zip(names, _bounds([self.pairs, *([self.test] if self.test else [])]), strict=True))
         self.highest = {name: high for name, (_, high) in bounds.items()}
         said = wraps.split() if wraps not in ("auto", "none") else []

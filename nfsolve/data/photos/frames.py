@@ -31,7 +31,7 @@ class Frame:
     Attributes:
         name: Its file, relative to the scene.
         pose: Camera-to-world matrix ``(4, 4)``.
-        lens: What is said of its lens, see `nfsolve.data.photos.intrinsics.read_lens`.
+        lens: Its lens as the file describes it, see `nfsolve.data.photos.intrinsics.read_lens`.
         image: How to read it, ``(height, width, channels)`` in [0, 1]; None where the file is missing.
         mask: How to read the picture that is black where the photograph is not to be trusted; None for all of it.
     """
@@ -68,8 +68,8 @@ class Layout:
     Attributes:
         splits: The frames by split.
         fisheye: Whether lenses are of the fisheye kind.
-        near: Where rays begin, if it is said.
-        far: Where they end, if it is said.
+        near: Where rays begin, if it is given.
+        far: Where they end, if it is given.
         bounds: The cube of ``aabb_scale``, or the box of the points that were reconstructed with the cameras.
         white: Whether transparent photographs are known to be before white.
         forward_facing: Whether all cameras face forward, as in LLFF.

@@ -17,7 +17,7 @@ AGREE = 0.01  # relative difference up to which two focal lengths are the same
 
 
 def read_lens(where: str, entry: dict[str, Any]) -> dict[str, float]:
-    """Read what is said at the top of a file or in one frame.
+    """Read the lens that is described at the top of a file or in one frame.
 
     Args:
         where: What to call the place in an error.

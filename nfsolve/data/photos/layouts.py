@@ -25,7 +25,7 @@ def read_layout(path: str | Path, hold_out: int, allow_outside: bool = False) ->
 
     Args:
         path: A folder, .zip or .npz, or a transforms.json.
-        hold_out: Where nothing is said of splits, every ``hold_out``-th frame in the order of names is for tests.
+        hold_out: If no splits are given, every ``hold_out``-th frame in the order of names is for tests.
         allow_outside: Whether the scene may name files outside of its folder.
 
     Raises:

@@ -184,7 +184,7 @@ def read_photographs(
         near: Where rays begin; see `find_extent`.
         far: Where rays end.
         ndc: Whether the scene is in normalised device coordinates; by default for LLFF only.
-        hold_out: Where nothing is said of splits, every ``hold_out``-th frame, by name, is for tests.
+        hold_out: If no splits are given, every ``hold_out``-th frame, by name, is for tests.
         allow_outside: Whether a scene may name files outside of its folder: by ``..``, whole paths or links.
         unbounded: Whether the scene goes on beyond its box: space around a cube that holds the box and all cameras is
             contracted. By default for COLMAP, Polycam and Record3D without one colour behind the scene.

@@ -45,7 +45,7 @@ def read_transforms(root: Root, files: Mapping[str, Root], hold_out: int, allow_
     Args:
         root: The folder of the scene.
         files: The file of each split, or the one file under the key ``""``, which is split by its lists or by number.
-        hold_out: Where nothing is said of splits, every ``hold_out``-th frame in the order of names is for tests.
+        hold_out: If no splits are given, every ``hold_out``-th frame in the order of names is for tests.
         allow_outside: Whether pictures may lie outside of ``root``.
 
     Returns:

@@ -109,7 +109,7 @@ def _kernel(values: Tensor, starts: Tensor, counts: Tensor, from_end: bool) -> T
 
 @functools.cache
 def _kernels_built() -> bool:
-    """Build or load nerfacc's extension; why it cannot be is said once."""
+    """Build or load nerfacc's extension; if that fails, the reason is given once."""
     try:
         extension, why = importlib.import_module("nerfacc.cuda._backend")._C, "there is no nvcc"
     except Exception as error:  # a compiler's failure comes as OSError, ImportError or RuntimeError
