@@ -157,7 +157,7 @@ CASES = {
     "pinnacle_poisson2d_c": error(BY_TRIALS, 1e-5),
     "pinnacle_poisson2d_cg": error(BY_TRIALS, 2e-04),
     "pinnacle_poisson2d_ms": error(OWN, 2e-01),
-    "pinnacle_poisson3d_cg": error("--n-points 800 --steps 40", 6e-01),
+    "pinnacle_poisson3d_cg": error(OWN, 6e-02),
     "pinnacle_wave1d_c": error(BY_TRIALS, 1e-9),
     "pinnacle_wave2d_cg": error("--time-limit 15", 3e00),
     "pinnacle_wave2d_ms": error("--time-limit 15", 3e00),
