@@ -1,18 +1,23 @@
-"""Race DeepXDE with its documented settings against the default recipes here: error against CPU-seconds.
+"""Race DeepXDE with its documented settings against nfsolve: at equal processor seconds, and in full.
 
-    python -m scripts.race_deepxde                              everything, hours; a killed race goes on where it was
-    python -m scripts.race_deepxde --only burgers --seeds 0
-    python -m scripts.race_deepxde --budget 0.01 --folder /tmp  a rehearsal
+    python -m scripts.race_deepxde                              60 seconds for both, three seeds; a killed race goes on
+    python -m scripts.race_deepxde --only kdv --seeds 0 --seconds 300
+    python -m scripts.race_deepxde --full --only burgers        as documented, to its end, beside our own recipe
 
-Every run is a process of its own with one thread, both sides in float64, one after the other, never tuned against
-each other. Seconds are CPU time of building and training; evaluating the error (on the evaluation grid of the
-problem, for both) is subtracted. Errors are those of the field as it stood, the last one of the final field. Writes
+Every run is a process of its own with one thread, both sides in float64, never tuned against each other. At equal
+seconds DeepXDE has Adam for the first half and L-BFGS for the second, if it is documented with both, and nfsolve its
+automatic recipe, which is told nothing of the problem but its equations. Seconds are processor time of building and
+training; evaluating the error of DeepXDE (on the evaluation grid of the problem, for both) is subtracted, what nfsolve
+takes to score itself is not. Errors are those of the field as it stood, the last one of the final field. Writes
 benchmarks/race_deepxde.json, .png and .md. The settings of DeepXDE and their sources: `scripts.rivals`.
 """
 
 import argparse
+import contextlib
 import json
+import math
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -26,7 +31,8 @@ from scripts import measuring
 from scripts.measuring import FOLDER, ONE_THREAD, Row, markdown, read_rows, stamp, write_rows
 from scripts.rivals import CASES, Rival
 
-OURS, THEIRS = "nfsolve", "deepxde"
+OURS, THEIRS, AUTOMATIC = "nfsolve", "deepxde", "automatic"
+ADAM = 0.5  # of equal seconds, that Adam has where L-BFGS follows
 DENSITY = 1.08  # the curve gets a point when the CPU time has grown by this factor
 
 
@@ -62,8 +68,29 @@ class Clock:
         self.curve.append([round(self.seconds(), 3), error])
 
 
-def run_ours(name: str, seed: int, budget: float) -> Row:
-    """Solve with the default recipe; as `nfsolve.solve` does, points, weights and compilation included."""
+class Over(Exception):
+    """The seconds of a run have passed."""
+
+
+def run_automatic(name: str, seed: int, seconds: float | None) -> Row:
+    """Solve with the automatic recipe within so many processor seconds."""
+    from nfsolve.problem.registry import find
+
+    solution, row = measuring.solve_automatically(find(name)(), seed, seconds or 60.0, 1, processor=True)
+    return {
+        "relative_l2": row["error"],
+        "estimate": row["estimate"],
+        "loss": solution.history[-1]["loss"],
+        "steps": solution.metrics["steps"],
+        "parameters": solution.metrics["parameters"],
+        "settings": row["chosen"],
+        "stopped": row["stopped"],
+        "curve": [[row["seconds"], row["error"]]],
+    }
+
+
+def run_ours(name: str, seed: int, seconds: float | None) -> Row:
+    """Solve with the recipe of the problem; as `nfsolve.solve` does, points, weights and compilation included."""
     import torch
 
     import nfsolve as nf
@@ -71,7 +98,6 @@ def run_ours(name: str, seed: int, budget: float) -> Row:
 
     torch.set_num_threads(1)
     problem = find(name)()
-    steps = sum(stage.steps for stage in problem.recipe().stages)
     clock = Clock()
     # loading lays out the grid and the reference for the score, which training does not need
     for method in ("load", "quick_metrics", "metrics"):
@@ -81,7 +107,7 @@ def run_ours(name: str, seed: int, budget: float) -> Row:
         if "relative_l2" in row and clock.due():
             clock.record(row["relative_l2"])
 
-    solution = nf.solve(problem, seed=seed, report=watch, steps=None if budget == 1 else max(2, round(budget * steps)))
+    solution = nf.solve(problem, seed=seed, report=watch, time_limit=seconds)
     error = measuring.whole_scores(solution).get("relative_l2", float("nan"))  # a failed run has none
     clock.record(error)
     return {
@@ -89,13 +115,13 @@ def run_ours(name: str, seed: int, budget: float) -> Row:
         "loss": solution.history[-1]["loss"],
         "steps": solution.metrics["steps"],
         "parameters": solution.metrics["parameters"],
-        "settings": "the default recipe",
+        "settings": "the recipe of the problem",
         "stopped": solution.stopped,
         "curve": clock.curve,
     }
 
 
-def run_theirs(name: str, seed: int, budget: float) -> Row:
+def run_theirs(name: str, seed: int, seconds: float | None) -> Row:
     """Solve with DeepXDE; the error is also watched inside L-BFGS, whose own callbacks come every 1000 iterations."""
     import torch
 
@@ -111,23 +137,27 @@ def run_theirs(name: str, seed: int, budget: float) -> Row:
     clock = Clock()
     model = rival.build(dde, problem)
     watch = clock.uncounted(lambda: clock.record(_error(model, problem, grid, data)) if clock.due() else None)
+    limit = math.inf if seconds is None else seconds
 
     class Watch(dde.callbacks.Callback):
         def on_epoch_end(self) -> None:
             watch()
+            if clock.seconds() > limit * (ADAM if rival.lbfgs else 1.0):
+                self.model.stop_training = True
 
-    steps = max(2, round(budget * rival.adam))
+    def within() -> None:
+        watch()
+        if clock.seconds() > limit:
+            raise Over
+
     model.compile("adam", lr=1e-3)
-    model.train(iterations=steps, callbacks=[Watch()])
+    model.train(iterations=rival.adam, callbacks=[Watch()])
     losses = {"loss_adam": float(np.sum(model.train_state.loss_train))}
     if rival.lbfgs:
-        if budget != 1:
-            dde.optimizers.config.LBFGS_options.update(
-                maxiter=max(2, round(15000 * budget)), iter_per_step=max(2, round(1000 * budget))
-            )
         model.compile("L-BFGS")
-        _watch_evaluations(model.opt, watch)
-        model.train(callbacks=[Watch()])
+        _watch_evaluations(model.opt, within)
+        with contextlib.suppress(Over):
+            model.train()
     clock.record(_error(model, problem, grid, data))
     return {
         "relative_l2": clock.curve[-1][1],
@@ -136,7 +166,7 @@ def run_theirs(name: str, seed: int, budget: float) -> Row:
         "steps": int(model.train_state.step),
         "parameters": sum(p.numel() for p in model.net.parameters()),
         "settings": rival.settings,
-        "stopped": "as documented" if budget == 1 else f"budget {budget:g}",
+        "stopped": "as documented" if seconds is None else f"after {seconds:g} s",
         "curve": clock.curve,
     }
 
@@ -166,16 +196,20 @@ def _error(model: Any, problem: Any, grid: Any, data: Any) -> float:
     return float(problem.metrics(field, data)["relative_l2"])
 
 
-def run_child(name: str, method: str, seed: int, budget: float) -> Row:
+RUNS = {OURS: run_ours, THEIRS: run_theirs, AUTOMATIC: run_automatic}
+
+
+def run_child(name: str, method: str, seed: int, seconds: float | None) -> Row:
     """Solve one case in a fresh process; DeepXDE changes global settings of PyTorch."""
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder) / "row.json"
         command = [sys.executable, "-m", "scripts.race_deepxde", "--child", str(answer), "--method", method]
-        command += ["--only", name, "--seeds", str(seed), "--budget", str(budget)]
+        command += ["--only", name, "--seeds", str(seed)]
+        command += ["--full"] if seconds is None else ["--seconds", str(seconds)]
         subprocess.run(command, check=True, env={**os.environ, **ONE_THREAD})
         row = json.loads(answer.read_text())
-    seconds = row["curve"][-1][0]
-    return {"case": name, "method": method, "seed": seed, "budget": budget, **row, "seconds": seconds, **stamp()}
+    took = row["curve"][-1][0]
+    return {"case": name, "method": method, "seed": seed, "limit": seconds, **row, "seconds": took, **stamp()}
 
 
 def at(curve: list[list[float]], seconds: float) -> float:
@@ -183,47 +217,54 @@ def at(curve: list[list[float]], seconds: float) -> float:
     return next((error for s, error in reversed(curve) if s <= seconds), curve[0][1])
 
 
-def compare(rows: list[Row]) -> list[Row]:
-    """Pair the runs of a case, seed and budget: DeepXDE's final error, ours at that time, and the ratio."""
-    by = {(row["case"], row["seed"], row["budget"], row["method"]): row for row in rows}
-    pairs = []
-    for (name, seed, budget, method), theirs in by.items():
-        ours = by.get((name, seed, 1.0, OURS), by.get((name, seed, budget, OURS)))
-        if method == THEIRS and ours is not None:
-            error = at(ours["curve"], theirs["seconds"])
-            pairs.append({
-                "case": name, "seed": seed, "budget": budget, "theirs": theirs, "ours": ours,
-                "error": error, "ratio": theirs["relative_l2"] / error,
-            })  # fmt: skip
-    return pairs
+def equal(rows: list[Row]) -> str:
+    """Lay out the race at equal seconds: medians over seeds, and all of them."""
+    lines = []
+    for name, limit in dict.fromkeys((row["case"], row["limit"]) for row in rows if row["limit"] is not None):
+        own = [row for row in rows if (row["case"], row["limit"]) == (name, limit)]
+        theirs, ours = ([row for row in own if row["method"] == method] for method in (THEIRS, AUTOMATIC))
+        if not (theirs and ours):
+            continue
+        estimates = [measuring.told(row["estimate"]) for row in ours]
+        each = [", ".join(f"{row['relative_l2']:.1e}" for row in side) for side in (theirs, ours)]
+        seconds = statistics.median([row["seconds"] for row in ours])
+        lines.append([name, f"{limit:g}", *each, ", ".join(estimates), f"{seconds:.0f}"])
+    header = ["case", "seconds", "DeepXDE, each seed", "nfsolve, each seed", "its estimates", "its seconds"]
+    return markdown(header, lines)
 
 
-def verdict(pair: Row) -> str:
-    """Say whether our error is a hundredth of theirs; a rival that was stopped early is not judged."""
-    if pair["budget"] < 1:
-        return "not judged"
-    return "met" if pair["ratio"] >= 100 else "missed"
+def whole(rows: list[Row]) -> str:
+    """Lay out what DeepXDE reaches as documented, and what our own recipes have in as many seconds."""
+    lines = []
+    for theirs in rows:
+        if theirs["method"] != THEIRS or theirs["limit"] is not None:
+            continue
+        key = (theirs["case"], theirs["seed"], OURS, None)
+        ours = next((r for r in rows if (r["case"], r["seed"], r["method"], r["limit"]) == key), None)
+        if ours is None:
+            continue
+        error = at(ours["curve"], theirs["seconds"])
+        ratio = theirs["relative_l2"] / error
+        lines.append([
+            theirs["case"], str(theirs["seed"]), f"{theirs['relative_l2']:.2e}", f"{theirs['seconds']:.0f}",
+            f"{theirs['loss_adam']:.1e} / {theirs['loss']:.1e}", f"{error:.2e}", f"{ours['seconds']:.0f}",
+            f"{ratio:.0f}", "met" if ratio >= 100 else "missed",
+        ])  # fmt: skip
+    header = ["case", "seed", "DeepXDE error", "its CPU-s", "its loss after Adam / at the end", "our error then"]
+    return markdown([*header, "our CPU-s in all", "ratio", "100x"], lines)
 
 
 def table(rows: list[Row]) -> str:
     """Lay out the race as Markdown."""
-    header = ["case", "seed", "DeepXDE error", "its CPU-s", "its loss after Adam / at the end", "our error then"]
-    header += ["our CPU-s in all", "ratio", "100x"]
-    lines = []
-    for pair in compare(rows):
-        theirs, ours = pair["theirs"], pair["ours"]
-        lines.append([
-            pair["case"] + ("" if pair["budget"] == 1 else f" (budget {pair['budget']:g})"), str(pair["seed"]),
-            f"{theirs['relative_l2']:.2e}", f"{theirs['seconds']:.0f}",
-            f"{theirs['loss_adam']:.1e} / {theirs['loss']:.1e}", f"{pair['error']:.2e}", f"{ours['seconds']:.0f}",
-            f"{pair['ratio']:.0f}", verdict(pair),
-        ])  # fmt: skip
     used = dict.fromkeys(row["case"] for row in rows)
     settings = "".join(f"- {name}: {CASES[name].settings}.\n" for name in used)
     about = f"{rows[-1]['machine']}; {rows[-1]['version']}; {rows[-1]['date']}." if rows else ""
     return (
         f"# The race with DeepXDE\n\nRelative L2 error on our evaluation grid, float64. {about}\n\n"
-        f"{markdown(header, lines)}\nSettings of DeepXDE:\n\n{settings}"
+        "## At equal processor seconds\n\nDeepXDE has Adam for the first half and L-BFGS for the second, where it is "
+        "documented with both; nfsolve its automatic recipe (`--recipe auto`), whose seconds include its estimate and "
+        f"its scores.\n\n{equal(rows)}\n## As documented, to its end\n\nBeside the recipe of our "
+        f"problem, which was made for it.\n\n{whole(rows)}\nSettings of DeepXDE:\n\n{settings}"
     )
 
 
@@ -236,16 +277,19 @@ def draw(rows: list[Row], path: Path) -> None:
 
     names = list(dict.fromkeys(row["case"] for row in rows))
     figure, panels = plt.subplots(1, len(names), figsize=(3.4 * len(names), 3.2), squeeze=False, layout="constrained")
-    colours = {OURS: "tab:blue", THEIRS: "tab:orange"}
+    colours = {OURS: "tab:blue", THEIRS: "tab:orange", AUTOMATIC: "tab:green"}
+    words = {OURS: "nfsolve, own recipe", THEIRS: "DeepXDE", AUTOMATIC: "nfsolve, automatic"}
     for panel, name in zip(panels[0], names, strict=True):
         labelled = set()
         for row in (row for row in rows if row["case"] == name):
             seconds, errors = zip(*row["curve"], strict=True)
-            label = None if row["method"] in labelled else {OURS: "nfsolve", THEIRS: "DeepXDE"}[row["method"]]
+            label = None if row["method"] in labelled else words[row["method"]]
             labelled.add(row["method"])
-            panel.loglog(np.maximum(seconds, 0.1), errors, color=colours[row["method"]], label=label, linewidth=1)
-        panel.set(title=name.replace("_", " "), xlabel="CPU seconds", ylabel="relative L2 error")
-        panel.legend(frameon=False)
+            mark = "o" if len(seconds) == 1 else ""
+            colour = colours[row["method"]]
+            panel.loglog(np.maximum(seconds, 0.1), errors, mark, ls="-", color=colour, label=label, lw=1, ms=5)
+        panel.set(title=name.replace("_", " "), xlabel="processor seconds", ylabel="relative L2 error")
+        panel.legend(frameon=False, fontsize=7)
     figure.savefig(path, dpi=150)
     plt.close(figure)
 
@@ -254,25 +298,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="*", choices=[*CASES], default=[*CASES])
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
-    parser.add_argument("--method", choices=[THEIRS, OURS], help="only this side")
-    parser.add_argument("--budget", type=float, default=1.0, help="factor on the iterations of both sides")
+    parser.add_argument("--method", choices=[*RUNS], help="only this side")
+    parser.add_argument("--seconds", type=float, default=60.0, help="processor seconds of each side")
+    parser.add_argument("--full", action="store_true", help="to the end of the documented settings instead")
     parser.add_argument("--again", action="store_true", help="measure again what the file holds already")
     parser.add_argument("--folder", type=Path, default=FOLDER)
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     said = parser.parse_args()
+    seconds = None if said.full else said.seconds
     if said.child:
-        run = run_ours if said.method == OURS else run_theirs
-        said.child.write_text(json.dumps(run(said.only[0], said.seeds[0], said.budget)))
+        said.child.write_text(json.dumps(RUNS[said.method](said.only[0], said.seeds[0], seconds)))
         return
-    if said.method != OURS and not measuring.deepxde_version():
+    methods = [said.method] if said.method else [THEIRS, OURS if said.full else AUTOMATIC]
+    if THEIRS in methods and not measuring.deepxde_version():
         raise SystemExit(measuring.INSTALL)
     path = said.folder / "race_deepxde.json"
-    methods = [said.method] if said.method else [THEIRS, OURS]
     for name, seed, method in ((n, s, m) for s in said.seeds for n in said.only for m in methods):
-        key = (name, method, seed, said.budget)
-        rows = [r for r in read_rows(path) if (r["case"], r["method"], r["seed"], r["budget"]) != key]
+        key = (name, method, seed, seconds)
+        rows = [r for r in read_rows(path) if (r["case"], r["method"], r["seed"], r["limit"]) != key]
         if said.again or len(rows) == len(read_rows(path)):
-            write_rows(path, [*rows, run_child(name, method, seed, said.budget)])
+            write_rows(path, [*rows, run_child(name, method, seed, seconds)])
             row = read_rows(path)[-1]
             print(f"{name}, {method}, seed {seed}: error {row['relative_l2']:.2e}, loss {row['loss']:.1e}, "
                   f"{row['seconds']:.0f} CPU-s", flush=True)  # fmt: skip
