@@ -26,7 +26,8 @@ def partials(
         function: Maps points ``(n, d)`` to values ``(n, k)``, each row on its own. Where it has a method
             ``pieces(points)``, which yields rows of points and the function there, each piece is derived for itself.
             One that knows its derivatives in closed form has a method ``known_derivatives(points, wanted)``, which
-            returns them, or None where it does not.
+            returns them, or None where it does not. One that knows those of a part has ``raw_derivatives`` of the same
+            kind, and ``finish(points, raw)``, which makes the values of the part.
         points: Points ``(n, d)``.
         wanted: Multi-indices as sorted columns: ``()`` is the value, ``(1, 1)`` the second derivative
             along column 1, ``laplacian([0, 1])`` the sum of those along columns 0 and 1.
@@ -57,6 +58,8 @@ def partials(
         return _joined(function, points, wanted)
     known = getattr(function, "known_derivatives", None)
     found = known(points, wanted) if known is not None and engine == "auto" else None
+    if found is None and engine == "auto" and hasattr(function, "raw_derivatives"):
+        found = _finished(function, points, wanted)
     if found is not None:
         return found
     ways: list[tuple[str, Callable[..., dict[Index, Tensor]]]] = [("jets", _jets)]
@@ -85,6 +88,20 @@ def _joined(function: Any, points: Tensor, wanted: frozenset[Index]) -> dict[Ind
     found = [(rows, partials(piece, points[rows], wanted)) for rows, piece in function.pieces(points)]
     order = torch.cat([rows for rows, _ in found]).argsort()
     return {index: torch.cat([values[index] for _, values in found])[order] for index in wanted}
+
+
+def _finished(function: Any, points: Tensor, wanted: frozenset[Index]) -> dict[Index, Tensor] | None:
+    """Carry the derivatives that a function knows of a part through what it makes of it; None where it cannot."""
+    layout = plan(wanted)
+    raw = function.raw_derivatives(points, layout.indices)
+    if raw is None:
+        return None
+    inner = Jet(torch.stack([raw[index] for index in layout.indices]), layout)
+    try:
+        jet = function.finish(Jet.seed(function.cast(points), layout), inner)
+    except Unsupported:
+        return None
+    return {index: jet.channels[layout.position[index]] for index in wanted} if isinstance(jet, Jet) else None
 
 
 def _jets(function: Callable[[Tensor], Tensor], points: Tensor, wanted: frozenset[Index]) -> dict[Index, Tensor]:

@@ -6,7 +6,7 @@ cells: where a network or `RandomFeatures` would need thousands of functions of 
 such a field stay cheap (`nfsolve.optim.BandedLeastSquares`). In cells that a shape cuts off it goes on smoothly.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -174,6 +174,12 @@ class Splines(Field):
         Returns:
             For each multi-index the derivative of all outputs, ``(n, k)``.
         """
+        return self.raw_derivatives(points, wanted) if self.output_transform is None else None
+
+    def raw_derivatives(
+        self, points: Tensor, wanted: Collection[tuple[int, ...]]
+    ) -> dict[tuple[int, ...], Tensor] | None:
+        """Return derivatives of the outputs before the transform, as `known_derivatives`."""
         wrapped = torch._C._functorch.is_functorch_wrapped_tensor  # type: ignore[attr-defined]
         if not self.is_local or points.ndim != 2 or points.requires_grad:
             return None
@@ -202,7 +208,7 @@ class Splines(Field):
     @property
     def is_local(self) -> bool:
         """Whether the coefficients that act at a point are all that the outputs depend on there."""
-        return self.output_transform is None and not self._fixed
+        return not self._fixed
 
     @contextmanager
     def recorded(self) -> Iterator[list[LocalValues | None]]:
@@ -255,7 +261,7 @@ class _Group(nn.Module):
             product = values if product is None else (product[..., :, None] * values[..., None, :]).flatten(-2)
         return columns, product
 
-    def local(self, unit: Tensor, wanted: frozenset[Index]) -> tuple[Tensor, Tensor, dict[Index, Tensor]]:
+    def local(self, unit: Tensor, wanted: Collection[Index]) -> tuple[Tensor, Tensor, dict[Index, Tensor]]:
         """Return which functions act at points in [0, 1]^d, the cells, and derivatives of these functions."""
         single = {index: [self._order(part) for part in _summands(index)] for index in wanted}
         orders = {order for parts in single.values() for order in parts}

@@ -101,6 +101,37 @@ def test_outputs_of_fewer_coordinates_and_a_transform_work_without_known_derivat
     assert partials(doubled, points_in(domain), {(0, 1)})[0, 1].shape == (60, 1)
 
 
+def test_derivatives_behind_a_transform_are_made_of_those_of_the_splines():
+    domain = Box(t=(0, 1), x=(-1, 1))
+
+    def transform(x, y):
+        return torch.sin(x[..., 1:]) * x[..., :1] + x[..., :1] * y * (1 + y)
+
+    options = {"cells": (2, 6), "dtype": torch.float64, "output_transform": transform}
+    field = Splines(domain, "u v", **options).requires_grad_(False)
+    field.coefficients.normal_(generator=torch.Generator().manual_seed(0))
+    wanted = {(), (0,), (1, 1), (0, 1), (1, 1, 1)}
+    found, nested = (partials(field, points_in(domain), wanted, engine=engine) for engine in ("auto", "nested"))
+    assert all(torch.allclose(found[index], nested[index], atol=1e-9) for index in wanted)
+    with field.recorded() as kept:
+        partials(field, points_in(domain), wanted)
+    assert len(kept) == 1 and set(kept[0].values) >= wanted  # in closed form, with what the leaves need
+
+
+@pytest.mark.parametrize("ends", [(0, 1), periodic(0, 1)])
+def test_interpolation_agrees_at_the_abscissae_of_greville(ends):
+    domain = Box(t=(0, 2), x=ends)
+    field = Splines(domain, "u v", cells=(3, 24), degree=7, dtype=torch.float64).requires_grad_(False)
+
+    def values(points):
+        t, x = points.unbind(1)
+        return torch.stack([torch.sin(2 * torch.pi * x) * torch.exp(-t), torch.cos(2 * torch.pi * x) * t], 1)
+
+    field.interpolate(values)
+    points = domain.grid(7, 41)
+    assert torch.allclose(field(points), values(points), atol=1e-7)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
