@@ -150,7 +150,7 @@ CASES = {
     "pinnacle_hnd": error("--steps 60", 5e-04),
     "pinnacle_ks": error("--time-limit 30", 3e00),
     "pinnacle_ns2d_c": error(OWN, 7e-04),
-    "pinnacle_ns2d_cg": error(BY_TRIALS, 2e00),
+    "pinnacle_ns2d_cg": error(OWN, 1.5e-01),
     "pinnacle_ns2d_lt": error("--time-limit 15", 4e00),
     "pinnacle_pinv": error(OWN, 3.5e-02),
     "pinnacle_pnd": error("--steps 60", 7e-06),
