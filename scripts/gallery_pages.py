@@ -62,7 +62,7 @@ NEED_FILES = {
 """Problems that read files, which the pictures of those in CASES are made with (under $NFSOLVE_DATA)."""
 RUN = "to be run"  # what all others need
 BY_TRIALS = "--time-limit 60"  # the default of problems without a recipe
-OWN = ""  # no options: the recipe of the problem itself, where it takes less than a minute
+OWN = ""  # no options: the recipe of the problem itself, where it takes no more than a few minutes
 UNSOLVED = 0.3  # relative L2 error above which a page says that its run is no solution
 
 
@@ -262,7 +262,7 @@ def index(rows: dict[str, dict[str, Any]]) -> str:
     lines = [
         "# Gallery",
         "",
-        "Every problem is one file that you can copy and change. Each page shows a run of a minute or less, mostly",
+        "Every problem is one file that you can copy and change. Each page shows a run of seconds to minutes, mostly",
         "shorter than by default, with its picture and its score (`python -m scripts.gallery_pages`). What the default",
         "recipes reach: [results](../results.md), [inverse problems](../inverse_problems.md),",
         "[tomography](../tomography.md), [scenes](../scenes.md), [operators](../operators.md),",
