@@ -4,6 +4,7 @@ Matrices (numpy, torch, scipy.sparse), linear operators of scipy (``matvec``, ``
 ``A_adjoint``) and functions of torch. Complex data are pairs of real numbers, so that residuals stay real.
 """
 
+import inspect
 import math
 import warnings
 from collections.abc import Callable, Sequence
@@ -17,12 +18,34 @@ from torch import Tensor
 from nfsolve._core.errors import InputError
 from nfsolve.forward.radon.linear import LinearMap, check_adjoint
 
-Measure = Callable[[Tensor], Tensor]
+Measure = Callable[..., Tensor]
 """Values at the points of a grid ``(n, k)`` -> what is measured of them, real, ``(m, k)`` or ``(m, 1)``."""
 
 
+class OfValues:
+    """A user's function of the values on a grid, and of scalars by their names.
+
+    Args:
+        operator: The function.
+        shape: Shape of the grid.
+        scalars: Names of its further arguments.
+    """
+
+    def __init__(self, operator: Callable[..., Any], shape: Sequence[int], scalars: tuple[str, ...] = ()):
+        self._operator, self._shape, self.scalars = operator, tuple(shape), scalars
+
+    def __call__(self, values: Tensor, **scalars: Any) -> Tensor:
+        """Return what is measured of values ``(n, k)``, a real column ``(m, 1)``."""
+        return real(self._operator(values.reshape(*self._shape, *values.shape[1:][: values.shape[1] > 1]), **scalars))
+
+
 def measure_with(
-    operator: Any, shape: Sequence[int], data_shape: Sequence[int], dtype: torch.dtype, device: Any = "cpu"
+    operator: Any,
+    shape: Sequence[int],
+    data_shape: Sequence[int],
+    dtype: torch.dtype,
+    device: Any = "cpu",
+    scalars: Sequence[str] = (),
 ) -> Measure:
     """Make a function of values on a grid of whatever a user has.
 
@@ -34,9 +57,10 @@ def measure_with(
         data_shape: Shape of the data.
         dtype: Type of the field.
         device: Where it lives.
+        scalars: Names that further arguments of a function may have.
 
     Returns:
-        The function; a `LinearMap` where the operator is linear.
+        The function; a `LinearMap` where the operator is linear, else `OfValues`.
 
     Raises:
         InputError: The sizes do not fit, an adjoint is wrong, or this is none of those.
@@ -53,7 +77,7 @@ def measure_with(
         linear = _of_deepinv(operator, shape, data_shape, dtype, device)
         check_adjoint(linear, dtype, device, "A_adjoint", "A")
     elif callable(operator):
-        return lambda values: real(operator(values.reshape(*shape, *values.shape[1:][: values.shape[1] > 1])))
+        return OfValues(operator, shape, _arguments(operator, scalars))
     else:
         raise InputError(
             f"an operator must be a matrix, a linear operator or a function, got {operator!r}",
@@ -66,6 +90,22 @@ def measure_with(
             do="give the shape of the grid, and data in the shape of the measurements",
         )
     return linear
+
+
+def _arguments(operator: Callable[..., Any], scalars: Sequence[str]) -> tuple[str, ...]:
+    """Return which scalars a function takes; its first argument are the values."""
+    try:
+        parameters = list(inspect.signature(operator).parameters.values())[1:]
+    except (TypeError, ValueError):  # a function that is not of Python
+        return ()
+    needed = [p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    if missing := [name for name in needed if name not in scalars]:
+        known = f"unknown scalars of the problem ({', '.join(scalars)})" if scalars else "the values on the grid"
+        raise InputError(
+            f"the arguments of an operator after its values must be unknown scalars of the problem, got '{missing[0]}'",
+            do=f"declare it as {missing[0]}: nf.Unknown = nf.Unknown(1.0), or let the operator take {known} alone",
+        )
+    return tuple(p.name for p in parameters if p.name in scalars)
 
 
 def real(values: Any) -> Tensor:

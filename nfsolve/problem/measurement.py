@@ -1,5 +1,6 @@
 """A field seen through a measurement operator: find u with A(u) = data, up to noise."""
 
+import math
 import time
 import warnings
 from abc import abstractmethod
@@ -20,7 +21,9 @@ from nfsolve.metrics import psnr, relative_l2, ssim
 from nfsolve.problem.pde.evaluate import in_pieces
 from nfsolve.problem.problem import Batch, FieldFunction, Problem
 from nfsolve.problem.recipe import Recipe, RunOptions, Stage
+from nfsolve.problem.unknowns import Unknown
 from nfsolve.reconstruct import Reconstruction, classical_images, compared, root_gradient
+from nfsolve.weighting import Constant, Evidence
 
 SMALL = 1024  # points of a grid up to which the default is a small network under Gauss-Newton
 DENSE = 1500  # rows or columns up to which the rank of an operator is computed
@@ -28,6 +31,7 @@ UNITS = 1e6  # factor by which the size of the field may differ from 1 before a 
 DROWNED = 1e3  # size of the noise in units of the data, from which on a user is told
 ROUNDING = 1e14  # size of the data in units of the noise, above which it is below rounding
 SSIM_FROM = 11  # pixels along each side
+SMOOTH = 1e-3  # weight of the slopes at the start, where the evidence finds it: too large a one can hold on to nothing
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +41,8 @@ class Observed:
     Attributes:
         operator: The measurement operator: a matrix, a scipy linear operator, physics of deepinv (``A``,
             ``A_adjoint``), or a torch function that takes the values in the shape of the grid, with several unknowns on
-            the last axis (see `nfsolve.forward.operators.measure_with`).
+            the last axis (see `nfsolve.forward.operators.measure_with`). Further arguments with the names of unknown
+            scalars of the problem get their values: ``def blur(values, width)``.
         data: The measured data, an array of any shape, real or complex.
         noise: Standard deviation of the noise, a number or one for each entry; None if it is not known.
         mask: Which entries were measured, True for those, in the shape of the data; None for all.
@@ -64,7 +69,9 @@ class Measurement(Problem):
             Discrepancy changes it until the misfit is that of the noise.
         tv_power: Exponent of the lengths of the differences; below 1 for bodies of constant value.
         slopes: Weight of the squared slopes of the field on the grid, for smooth fields. Discrepancy(penalty="slopes")
-            changes it as well; error bars take it for the prior of the field.
+            changes it as well; error bars take it for the prior of the field. None is 0 where ``tv`` or a recipe of
+            the subclass says what the field is like, and on grids of more than 1024 points; else the evidence finds it
+            (see `nfsolve.weighting.Evidence`).
         shape: Points of the grid along each axis.
 
     Examples:
@@ -82,7 +89,7 @@ class Measurement(Problem):
 
     tv: float = field(default=0.0, kw_only=True)
     tv_power: float = field(default=1.0, kw_only=True)
-    slopes: float = field(default=0.0, kw_only=True)
+    slopes: float | None = field(default=None, kw_only=True)
 
     shape: ClassVar[tuple[int, ...]]
     unknowns = "u"
@@ -99,7 +106,8 @@ class Measurement(Problem):
 
         Args:
             observed: What `observe` gave.
-            measure: The operator between columns ``(n, 1)`` and ``(m, 1)``, with its ``adjoint`` where it is linear.
+            measure: The operator between columns ``(n, 1)`` and ``(m, 1)``, with its ``adjoint`` where it is linear;
+                it takes unknown scalars by name, where the operator does.
 
         Returns:
             Name -> a function that gives an image in the shape of the grid, or a `nfsolve.reconstruct.Reconstruction`.
@@ -139,10 +147,10 @@ class Measurement(Problem):
                 do="write return nf.Observed(operator, data, noise=...)",
             )
         data = _array(observed.data, "data")
-        measure = measure_with(observed.operator, self.shape, data.shape, dtype, device)
+        measure = self._measure(observed.operator, data.shape, dtype, device)
         values, kept = real(data).to(device, dtype), _kept(observed.mask, data).to(device)
         trial = torch.rand(len(points), len(self.unknowns.split()), dtype=dtype, device=device)
-        found = _tried(measure, trial, self.shape)
+        found = _tried(partial(measure, **self._scalars(measure)), measure, trial, self.shape)
         if found.numel() != values.numel():
             raise InputError(_lengths(found.numel(), data, self.shape), do=_remedy(found.numel(), data))
         if not bool(torch.isfinite(found).all()):
@@ -168,6 +176,22 @@ class Measurement(Problem):
             **({} if observed.truth is None else {"truth": self._truth(observed.truth).to(device, dtype)}),
         }
 
+    def _measure(self, operator: Any, shape: Sequence[int], dtype: torch.dtype, device: Any = "cpu") -> Any:
+        return measure_with(operator, self.shape, shape, dtype, device, scalars=tuple(self.unknown_scalars()))
+
+    def _scalars(self, measure: Any) -> dict[str, Any]:
+        """Return the scalars that the operator takes: as they are found now, or where the search begins."""
+        values = {name: getattr(self, name) for name in getattr(measure, "scalars", ())}
+        return {n: torch.tensor(v.initial, dtype=torch.float64) if isinstance(v, Unknown) else v for n, v in values.items()}
+
+    @property
+    def _smooth(self) -> float:
+        """The weight of the slopes; the small one at the start of a search where nothing says what the field is like."""
+        if self.slopes is not None:
+            return self.slopes
+        alone = type(self).recipe is Measurement.recipe and type(self).points is Measurement.points and not self.tv
+        return SMOOTH if alone and 1 < math.prod(self.shape) <= SMALL else 0.0
+
     def _truth(self, truth: Any) -> Tensor:
         table = _array(truth, "truth")
         if table.shape not in (torch.Size(self.shape), torch.Size((*self.shape, len(self.unknowns.split())))):
@@ -177,13 +201,19 @@ class Measurement(Problem):
     def residuals(self, field: FieldFunction, batch: Batch) -> dict[str, Tensor]:
         """Return the misfit; the squares of "variation" are lengths of differences between points of the grid."""
         values = in_pieces(field, batch["points"])
-        found = {"data": _misfit(values, batch)}
+        found = {"data": self._misfit(values, batch)}
         if self.tv:
             columns = [root_gradient(column.reshape(self.shape), power=self.tv_power) for column in values.T]
             found["variation"] = torch.cat(columns, 1)
-        if self.slopes:
+        if self._smooth:
             found["slopes"] = self._slopes(values)
         return found
+
+    def _misfit(self, values: Tensor, data: Batch) -> Tensor:
+        """Return the misfit of values on the grid ``(n, k)`` in units of the noise, ``(m, 1)``."""
+        measure = data["measure"]
+        found = measure(values, **self._scalars(measure)).reshape(-1, 1)
+        return data["scale"] * (found[data["kept"]] - data["values"])
 
     def _slopes(self, values: Tensor) -> Tensor:
         """Return the slopes between neighbours on the grid ``(l, k)``."""
@@ -194,15 +224,19 @@ class Measurement(Problem):
 
     def weights(self) -> dict[str, float]:
         """Return the weights of the total variation and of the slopes."""
-        return {"variation": self.tv} | ({"slopes": self.slopes} if self.slopes else {})
+        return {"variation": self.tv} | ({"slopes": self._smooth} if self._smooth else {})
 
     def prior_residuals(self) -> tuple[str, ...]:
         """Return the slopes, which state a prior: that of a random field whose increments are independent."""
-        return ("slopes",) if self.slopes else ()
+        return ("slopes",) if self._smooth else ()
 
     def noisy_residuals(self) -> tuple[str, ...]:
         """Return the name of the misfit, which has the noise."""
         return ("data",)
+
+    def known_noise(self, batch: Batch) -> dict[str, float]:
+        """Return 1 for the misfit, which is in units of the noise that was given."""
+        return {} if batch["observed"].noise is None else {"data": 1.0}
 
     def on_grid(self, field: FieldFunction, data: Batch) -> Tensor:
         """Return the values on the grid, in its shape, with the unknowns last where there are several."""
@@ -212,7 +246,7 @@ class Measurement(Problem):
     def scores(self, image: Tensor, data: Batch) -> dict[str, Any]:
         """Score an image in the shape of the grid: its misfit, and its distance from the truth where that is known."""
         image = image.to(data["values"])
-        misfit = _misfit(image.reshape(len(data["points"]), -1), data)
+        misfit = self._misfit(image.reshape(len(data["points"]), -1), data)
         found = {"misfit": float(misfit.square().mean().sqrt())}
         if "truth" in data:
             truth = data["truth"]
@@ -227,6 +261,8 @@ class Measurement(Problem):
         rank, n = _rank(data["measure"], data["kept"], data["points"]), len(data["points"])
         said = f"{rank} of {n} values on the grid; the others follow from the smoothness of the field"
         found = {"determined": said} if rank is not None and rank < n else {}
+        if self._smooth and self.slopes is None:
+            found["prior"] = "small slopes, weighed by the evidence, as nothing else was said (slopes=0 for none)"
         return found | compared(self.on_grid(field, data), classical_images(data), partial(self.scores, data=data))
 
     def quick_metrics(self, field: FieldFunction, data: Batch) -> dict[str, Any]:
@@ -237,7 +273,7 @@ class Measurement(Problem):
         """Return the rivals, each of which gives a `Reconstruction`."""
         observed, measure, like = data["observed"], data["measure"], data["points"]
         if like.device.type != "cpu":  # where what was measured is, and the classical methods work
-            measure = measure_with(observed.operator, self.shape, _array(observed.data, "data").shape, like.dtype)
+            measure = self._measure(observed.operator, _array(observed.data, "data").shape, like.dtype)
         methods = self.rivals(observed, measure)
         return {name: partial(self._timed, method, data["points"]) for name, method in methods.items()}
 
@@ -255,8 +291,9 @@ class Measurement(Problem):
         from nfsolve.optim import GaussNewton
 
         if len(self.points()) <= SMALL:
-            net = partial(MLP, width=16, depth=2)
-            return Recipe(net, (Stage(GaussNewton, steps=100),), run=RunOptions(dtype="float64", log_every=10))
+            net, run = partial(MLP, width=16, depth=2), RunOptions(dtype="float64", log_every=10)
+            weighting = Evidence() if self._smooth and self.slopes is None else Constant()
+            return Recipe(net, (Stage(GaussNewton, steps=100),), weighting=weighting, run=run)
         adam = partial(torch.optim.Adam, lr=1e-2)
         net = pixel_grid(max(self.shape), len(self.shape))
         return Recipe(net, (Stage(adam, steps=600, schedule="cosine"),), run=RunOptions(log_every=25))
@@ -271,11 +308,6 @@ def _array(values: Any, what: str) -> Tensor:
     if not table.numel():
         raise InputError(f"{what} must hold at least one number, got shape {tuple(table.shape)}")
     return table.to(torch.complex128 if table.is_complex() else torch.float64)
-
-
-def _misfit(values: Tensor, data: Batch) -> Tensor:
-    """Return the misfit of values on the grid ``(n, k)`` in units of the noise, ``(m, 1)``."""
-    return data["scale"] * (data["measure"](values).reshape(-1, 1)[data["kept"]] - data["values"])
 
 
 def _kept(mask: Any, data: Tensor) -> Tensor:
@@ -322,19 +354,21 @@ def _scale(noise: Any, data: Tensor, values: Tensor, kept: Tensor) -> Tensor:
     return 1 / used
 
 
-def _tried(measure: Any, values: Tensor, shape: tuple[int, ...]) -> Tensor:
+def _tried(measure: Any, operator: Any, values: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Return what an operator gives for some values, and refuse one from which nothing can be learned."""
-    if isinstance(measure, LinearMap):
-        return measure(values)
+    if isinstance(operator, LinearMap):
+        return operator(values)
     try:
         measure(values)  # where it takes no tensor, this says it in plainer words than the next line would
         found = measure(values.requires_grad_())
     except InputError:
         raise
     except Exception as error:
+        do = "write it with functions of torch, or give a matrix or a LinearOperator of scipy"
+        if "'Unknown'" in str(error):
+            do = "take unknown scalars as arguments of the operator, by their names, as in def blur(values, width)"
         raise InputError(
-            f"the operator failed for values on a grid of shape {shape}: {type(error).__name__}: {error}",
-            do="write it with functions of torch, or give a matrix or a LinearOperator of scipy",
+            f"the operator failed for values on a grid of shape {shape}: {type(error).__name__}: {error}", do=do
         ) from error
     if not found.requires_grad:
         raise InputError(

@@ -249,6 +249,14 @@ class Problem(ABC):
         """Return the names of the residuals that hold noisy measurements; all others are exact at the truth."""
         return ()
 
+    def known_noise(self, batch: Batch) -> dict[str, float]:
+        """Return the standard deviation of the noise of measured residuals, in their units, where a user gave it.
+
+        Args:
+            batch: What `sample` gave.
+        """
+        return {}
+
     def prior_residuals(self) -> tuple[str, ...]:
         """Return the names of residuals that say how smooth or small a solution is before anything was measured.
 

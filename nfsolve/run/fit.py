@@ -192,6 +192,10 @@ class Fit(Problem):
         """Return the name of the misfit, which has the noise."""
         return ("misfit",)
 
+    def known_noise(self, batch: Batch) -> dict[str, float]:
+        """Misfits are in units of the noise that was given."""
+        return {} if self.noise is None else {"misfit": 1.0}
+
     def metrics(self, field: FieldFunction, data: Batch) -> dict[str, Any]:
         """Return the root mean square error of values that were fitted and of those that were held out."""
         found = {}

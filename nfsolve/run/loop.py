@@ -355,9 +355,9 @@ class Run:
         return {f"{name}_per_second": count / seconds for name, count in counts.items()}
 
     def _score(self, quick: bool) -> dict[str, Any]:
-        measure = self.problem.quick_metrics if quick else self.problem.metrics
         with torch.no_grad():
-            return measure(self.field, self.data)
+            problem = self.objective.bound()
+            return (problem.quick_metrics if quick else problem.metrics)(self.field, self.data)
 
     def _trained_scores(self) -> dict[str, float]:
         """Evaluate the loss and the residuals on the points of the latest step."""

@@ -20,6 +20,8 @@ BIASED = 1.0  # standard errors that more weight of the equations may move them
 WEAK = 1.0  # relative standard deviation from which on a direction is not identifiable
 ROUNDS = 30  # fixed-point iterations of the width of the prior
 SETTLED = 0.01  # relative change of the width at which they end
+CONTRADICTED = 1.5  # ratio of residuals and the noise that was given, or its inverse, from which on a user is told
+SURELY = 4.0  # and standard errors of its logarithm
 NAMED = 0.2  # component of a weak direction from which on its scalar is named
 
 Noise = float | Tensor | Mapping[str, float | Tensor] | None
@@ -252,6 +254,34 @@ def not_identified(objective: Objective, made: Tensor, idle: Sequence[str] = ())
         size = "not at all" if deviation > FLAT**0.5 else f"only to {deviation:.0%}"
         alone = f"'{terms[0][0]}' is" if len(terms) == 1 else f"{' and '.join(repr(n) for n, _ in terms)} together are"
         said.append(f"{alone} not identifiable: the data determine {along} {size}; measure more, or fix one of them")
+    return said
+
+
+def contradicted(rows: NoisyRows, solved: Propagation, known: Tensor) -> list[str]:
+    """Say where residuals are much larger or smaller than the noise that was given.
+
+    Args:
+        rows: All rows.
+        solved: The same, factored.
+        known: Standard deviation of each scaled noisy row, as it was given.
+    """
+    units, said = rows.residual[rows.noisy] / known, []
+    for name, columns in rows.groups().items():
+        freedom = [solved.freedom(column) for column in columns]
+        left = sum(freedom)
+        if min(freedom) < 1:
+            continue
+        ratio = math.sqrt(sum(float(units[column].square().sum()) for column in columns) / left)
+        if abs(math.log(max(ratio, 1e-300))) > max(math.log(CONTRADICTED), SURELY / math.sqrt(2 * left)):
+            why = (
+                "the noise is larger, or the problem does not describe the measurements"
+                if ratio > 1
+                else "the noise is smaller, or the field follows it"
+            )
+            said.append(
+                f"the residuals of '{name}' are {ratio:.2g} times what the noise that was given would leave of them: "
+                f"{why}; the intervals are those of that noise"
+            )
     return said
 
 

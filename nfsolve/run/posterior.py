@@ -36,6 +36,7 @@ from nfsolve.run.design import NextMeasurement, remaining_share
 from nfsolve.run.noisy import (
     Noise,
     NoisyRows,
+    contradicted,
     lightly_weighed,
     not_converged,
     not_identified,
@@ -408,7 +409,8 @@ def posterior(
     Args:
         solution: What `solve` returned. The run should have converged; a warning says if it has not.
         noise: Standard deviation of the measurements in the units of their residual: a number, an array with one for
-            each entry, or a dictionary of these by residual; None estimates it from the residuals of the fit.
+            each entry, or a dictionary of these by residual. None takes that which the problem was given, as a
+            `Measurement` in its `Observed`, or else estimates it from the residuals of the fit.
         data: Names of the residuals that hold noisy measurements; default those marked `measured`, or named by
             `Problem.noisy_residuals`. All others are taken as equations that hold exactly.
         prior: Prior standard deviation of the field's weights about their present values, relative to the root mean
@@ -451,6 +453,9 @@ def posterior_of(
             f"prior must be a positive factor, got {prior:g}", do="give 1, or a larger one to trust it less"
         )
     rows = NoisyRows.of(objective, data)
+    if noise is None:
+        stated = objective.problem.known_noise(objective.batch)
+        noise = {name: stated[name] for name in rows.names} if stated.keys() >= set(rows.names) else None
     known = rows.deviations(noise) if noise is not None else None
     sizes = rows.residual[rows.noisy] if known is None else known
     typical = float(sizes.square().mean().sqrt())  # of the scaled rows
@@ -465,16 +470,18 @@ def posterior_of(
         prior = prior_factor(reduced, prior_deviations(objective, 1.0), typical, len(objective.unknown_values()))
     pull = typical / prior_deviations(objective, prior)
     solved = Propagation(reduced, pull)
-    freedom = math.inf
+    freedom, doubts = math.inf, []
     if known is None:
         known, freedom = rows.estimated(solved)
+    else:
+        doubts = contradicted(rows, solved, known)
     widths = rows.widths(known, float(known.square().mean().sqrt()))
     tangent = solved.root(widths, typical)
 
     def of_jacobian(jacobian: Tensor) -> Tensor:
         return Propagation(replace(rows, jacobian=jacobian).reduced(), pull).root(widths, typical)
 
-    root, bent = over_their_width(objective, tangent, jacobian_at, of_jacobian)
+    root, bent = over_their_width(objective, tangent, rows.jacobian, jacobian_at, of_jacobian)
     made = scalars(objective, root)
     spread, names = made.norm(dim=1), list(objective.unknown_values())
     found = Posterior(
@@ -495,6 +502,7 @@ def posterior_of(
     if not found.warnings:
         found.warnings += violated(objective, solved, rows, tangent)
         found.warnings += lightly_weighed(objective, reduced, pull, widths, spread)
+    found.warnings += doubts
     found.warnings += found.weak_parts()
     return found
 

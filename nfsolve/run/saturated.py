@@ -26,6 +26,7 @@ STEP = 1e-3  # of the tangent, in units of what is trained
 def over_their_width(
     objective: Objective,
     root: Tensor,
+    jacobian: Tensor,
     jacobian_at: Callable[[Any, Tensor, nn.Module], Tensor],
     root_of: Callable[[Tensor], Tensor],
 ) -> tuple[Tensor, bool]:
@@ -34,6 +35,7 @@ def over_their_width(
     Args:
         objective: The objective at the solution.
         root: The root with the slopes at the solution.
+        jacobian: Jacobian of all residuals as they are weighed, there ``(N, P)``; its columns of unknown scalars stay.
         jacobian_at: Function of a field, points and field -> its Jacobian at points ``(n k, P)``.
         root_of: Jacobian of all residuals as they are weighed ``(N, P)`` -> the root.
 
@@ -60,12 +62,12 @@ def over_their_width(
     saturated = slope(high).abs() > SATURATED * slope(torch.full_like(before, STEP)).abs()
     if transformed_ends(transform, points, before, high) is None or not bool(saturated.any()):
         return root, False
-    by_value, others = _by_values(objective, net(points).detach()), objective.theta().numel() - rows.shape[1]
+    by_value, others = _by_values(objective, net(points).detach()), jacobian[:, rows.shape[1] :]
     low = SHARPEST * high
     for _ in range(ROUNDS):
         width = (low * high).sqrt()
         of_field = by_value @ (slope(width).reshape(-1, 1) * rows)
-        root = root_of(torch.cat([of_field, of_field.new_zeros(len(of_field), others)], 1))
+        root = root_of(torch.cat([of_field, others], 1))
         wider = width_of(root) > width
         low, high = low.where(~wider, width), high.where(wider, width)
     return root, True
@@ -73,6 +75,8 @@ def over_their_width(
 
 def _by_values(objective: Objective, values: Tensor) -> Tensor:
     """Return the Jacobian of all residuals as they are weighed, by the values of the field on the grid ``(N, n k)``."""
+    with torch.no_grad():
+        problem = objective.bound()
 
     def residuals(params: dict[str, Tensor]) -> Tensor:
         table, start = params["values"], 0
@@ -82,7 +86,7 @@ def _by_values(objective: Objective, values: Tensor) -> Tensor:
             start += len(points)
             return table[start - len(points) : start]
 
-        found = objective.problem.residuals(of_table, objective.batch)
+        found = problem.residuals(of_table, objective.batch)
         return torch.cat([(objective.weights.scale(name, r) * r).reshape(-1) for name, r in found.items()])
 
     least_squares = LeastSquares(residuals, {"values": nn.Parameter(values)})

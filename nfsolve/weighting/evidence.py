@@ -30,8 +30,8 @@ class Evidence(Weighting):
     takes one Jacobian of all residuals, about what a Gauss-Newton step takes.
 
     Attributes:
-        noise: Standard deviation of the measured residuals where it is known, in their units; of the residual "data" of
-            a `Measurement` with a known noise it is 1. None estimates it.
+        noise: Standard deviation of the measured residuals where it is known, in their units. None takes what the
+            problem was given, as a `Measurement` in its `Observed`, or else estimates it.
         every: Optimizer steps between updates.
         after: Updates at the start that change nothing: the residuals of an untrained field say nothing of noise.
     """
@@ -87,9 +87,7 @@ class Evidence(Weighting):
         terms.evaluations += 1
         residual, J = (part.detach().double() for part in terms.jacobian(terms.theta()))
         J = J / J.norm(dim=0).clamp_min(torch.finfo(J.dtype).tiny)
-        eigenvalues, vectors = torch.linalg.eigh(J.T @ J)
-        kept = eigenvalues > SHARP * float(eigenvalues[-1])
-        influence = (J @ (vectors[:, kept] / eigenvalues[kept].sqrt())).square().sum(1)  # of each row on itself
+        influence = _influence(J)
         lengths = list(terms.sizes.values())
         rows = {
             name: parts
@@ -98,6 +96,7 @@ class Evidence(Weighting):
             )
         }
         problem, known = terms.problem, terms.problem.weights()
+        noise = problem.known_noise(terms.batch) if self.noise is None else dict.fromkeys(rows, self.noise)
         measured, prior = (set(names) for names in (problem.noisy_residuals(), problem.prior_residuals()))
         equations = [name for name in rows if name not in measured | prior]
         reference = equations or [name for name in rows if name in measured][:1]
@@ -111,7 +110,17 @@ class Evidence(Weighting):
                 size = int(torch.linalg.matrix_rank(group[0][1], rtol=RANK))
             found[name] = squares / (size - taken).clamp_min(LEAST_FREEDOM)
             own = name or reference[0]
-            if self.noise is not None and own in measured:
+            if own in noise and own in measured:
                 factor = torch.as_tensor(logarithms.get(own, 0.0), dtype=torch.float64).exp().to(residual)
-                found[name] = self.noise**2 * known.get(own, 1.0) * factor / size
+                found[name] = noise[own] ** 2 * known.get(own, 1.0) * factor / size
         return found
+
+
+def _influence(rows: Tensor) -> Tensor:
+    """Return the influence of each row on itself in a least-squares fit, ``(n,)``, for rows ``(n, p)``."""
+    wide = len(rows) < rows.shape[1]
+    eigenvalues, vectors = torch.linalg.eigh(rows @ rows.T if wide else rows.T @ rows)
+    kept = eigenvalues > SHARP * float(eigenvalues[-1])
+    if wide:
+        return vectors[:, kept].square().sum(1)
+    return (rows @ (vectors[:, kept] / eigenvalues[kept].sqrt())).square().sum(1)
