@@ -29,6 +29,7 @@ from nfsolve.forward.radon import ParallelBeam, PixelGrid, Projector
 from nfsolve.problem.registry import find
 from problems.pde.layers import JUMP
 from problems.pde.wake import Wake
+from scripts import own_problems as own
 from scripts.measuring import FOLDER, Row, markdown, read_rows, stamp, whole_scores, write_rows
 
 LEVEL = 0.95
@@ -44,7 +45,7 @@ class Case:
     """A problem whose truth is known.
 
     Attributes:
-        problem: Noise seed, or None for data without noise -> the problem.
+        problem: Noise seed -> the problem; None for data without noise, where ``steps`` are not 0.
         truth: True values of unknown scalars.
         points: Points ``(n, d)`` at which bands are judged; None where there are scalars alone.
         steps: Gauss-Newton steps from the solution without noise; 0 solves each replicate from scratch, as directions
@@ -64,6 +65,11 @@ class Case:
 def noisy(name: str, seed: int | None) -> Any:
     """Return a problem of the gallery with noise of a seed, or without noise."""
     return find(name)(noise=0.0) if seed is None else find(name)(noise_seed=seed)
+
+
+def seeded(cls: type[nf.Problem], seed: int) -> Any:
+    """Return a problem with noise of a seed."""
+    return cls(noise_seed=seed)  # type: ignore[call-arg]
 
 
 @dataclass
@@ -161,6 +167,12 @@ CASES = {
     "impedance": Case(partial(noisy, "impedance"), {}, lambda p: p.points(), 0),
     "pinnacle_pinv": Case(partial(noisy, "pinnacle_pinv"), {}, lambda p: p.domain.grid(26, 26), 0, NETWORK),
     "pinnacle_hinv": Case(partial(noisy, "pinnacle_hinv"), {}, lambda p: p.domain.grid(5, 13, 13), 0, NETWORK),
+    "own_abel": Case(partial(seeded, own.Abel), {}, lambda p: p.points(), 0),
+    "own_gravity": Case(partial(seeded, own.Gravity), {}, lambda p: p.points(), 0),
+    "own_telescopes": Case(partial(seeded, own.Telescopes), {"width": 2.5, "gain": 1.5}, lambda p: p.points(), 0),
+    "own_reflectivity": Case(partial(seeded, own.Reflectivity), {}, lambda p: p.points(), 0),
+    "own_epidemic": Case(partial(seeded, own.Epidemic), {"infection": 0.6, "recovery": 0.2}, None, 0),
+    "own_chain": Case(partial(seeded, own.Chain), {"first": 0.7, "second": 0.25}, None, 0),
 }
 
 
@@ -184,7 +196,8 @@ def replicate(case: Case, seed: int, start: Any) -> Row:
     if case.points is not None:
         points = case.points(problem)
         band = posterior.band(points)
-        exact = (solution.data["truth"],) if "truth" in solution.data else problem.exact(*points.split(1, 1))
+        known = solution.data.get("truth")
+        exact = problem.exact(*points.split(1, 1)) if known is None else known.reshape(len(points), -1).T
         truth = np.stack([np.ravel(column) for column in exact], 1)
         z = (band.value.numpy() - truth) / band.standard_error.clamp_min(torch.finfo(torch.float64).tiny).numpy()
         inside = (band.low.numpy() <= truth) & (truth <= band.high.numpy())

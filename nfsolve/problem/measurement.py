@@ -182,11 +182,13 @@ class Measurement(Problem):
     def _scalars(self, measure: Any) -> dict[str, Any]:
         """Return the scalars that the operator takes: as they are found now, or where the search begins."""
         values = {name: getattr(self, name) for name in getattr(measure, "scalars", ())}
-        return {n: torch.tensor(v.initial, dtype=torch.float64) if isinstance(v, Unknown) else v for n, v in values.items()}
+        return {
+            n: torch.tensor(v.initial, dtype=torch.float64) if isinstance(v, Unknown) else v for n, v in values.items()
+        }
 
     @property
     def _smooth(self) -> float:
-        """The weight of the slopes; the small one at the start of a search where nothing says what the field is like."""
+        """The weight of the slopes; where nothing says what the field is like, that at the start of a search."""
         if self.slopes is not None:
             return self.slopes
         alone = type(self).recipe is Measurement.recipe and type(self).points is Measurement.points and not self.tv
@@ -214,6 +216,27 @@ class Measurement(Problem):
         measure = data["measure"]
         found = measure(values, **self._scalars(measure)).reshape(-1, 1)
         return data["scale"] * (found[data["kept"]] - data["values"])
+
+    def linear_part(self, batch: Batch) -> Callable[[Tensor], dict[str, Tensor]] | None:
+        """Return what changes of the values on the grid do to the residuals, where these are linear in one unknown.
+
+        Args:
+            batch: What `sample` gave.
+
+        Returns:
+            Changes ``(n, p)``, one in each column, -> residual name -> its changes ``(m, p)``; None where a total
+            variation, a function of torch, several unknowns or residuals of a subclass may be anything.
+        """
+        measure = batch["measure"]
+        own = type(self).residuals is not Measurement.residuals
+        if own or self.tv or not isinstance(measure, LinearMap) or len(self.unknowns.split()) > 1:
+            return None
+
+        def rows(changes: Tensor) -> dict[str, Tensor]:
+            found = {"data": batch["scale"] * measure(changes)[batch["kept"]]}
+            return found | ({"slopes": self._slopes(changes)} if self._smooth else {})
+
+        return rows
 
     def _slopes(self, values: Tensor) -> Tensor:
         """Return the slopes between neighbours on the grid ``(l, k)``."""

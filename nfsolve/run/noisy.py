@@ -1,15 +1,16 @@
 """The rows of a least-squares problem of which some are measured, and what they say of its unknown scalars."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nfsolve._core.errors import InputError, unknown
 from nfsolve.linalg.propagation import Propagation, Rows, weak_directions
-from nfsolve.problem import Objective
+from nfsolve.problem import Measurement, Objective
 
 MAX_BYTES = 4e9
 FLAT = 1e6  # prior deviation of unknown scalars, in units of their start value: none
@@ -23,6 +24,9 @@ SETTLED = 0.01  # relative change of the width at which they end
 CONTRADICTED = 1.5  # ratio of residuals and the noise that was given, or its inverse, from which on a user is told
 SURELY = 4.0  # and standard errors of its logarithm
 NAMED = 0.2  # component of a weak direction from which on its scalar is named
+
+JacobianAt = Callable[[Any, Tensor, nn.Module], Tensor]
+"""A function of a field, points ``(n, d)`` and a field -> its Jacobian by the field's parameters ``(n k, p)``."""
 
 Noise = float | Tensor | Mapping[str, float | Tensor] | None
 
@@ -50,7 +54,7 @@ class NoisyRows:
     shapes: dict[str, torch.Size]
 
     @classmethod
-    def of(cls, objective: Objective, data: str | tuple[str, ...]) -> "NoisyRows":
+    def of(cls, objective: Objective, data: str | tuple[str, ...], jacobian_at: JacobianAt) -> "NoisyRows":
         """Evaluate the rows of an objective; ``data`` names the measured residuals, default what the problem says."""
         with torch.no_grad():
             residuals = objective.residuals()
@@ -71,7 +75,7 @@ class NoisyRows:
                 f"{MAX_BYTES / 1e9:g} GB are allowed",
                 do="use fewer points or a smaller field",
             )
-        residual, jacobian = objective.jacobian(objective.theta())
+        residual, jacobian = _through_values(objective, residuals, jacobian_at) or objective.jacobian(objective.theta())
         scales = [(objective.weights.scale(name, r) * torch.ones_like(r)).reshape(-1) for name, r in residuals.items()]
         guessed = set(objective.problem.prior_residuals()) - set(names)
         noisy, prior = (
@@ -173,6 +177,38 @@ class NoisyRows:
             name: tuple(float(own[column].square().mean().sqrt()) for column in columns)
             for name, columns in self.groups().items()
         }
+
+
+def by_values(objective: Objective, changes: Tensor) -> Tensor | None:
+    """Return how all residuals as they are weighed change with the values on a grid ``(N, p)``, where that is linear.
+
+    Args:
+        objective: The objective.
+        changes: Changes of the values ``(n, p)``.
+    """
+    problem = objective.problem
+    rows = problem.linear_part(objective.batch) if isinstance(problem, Measurement) else None
+    if rows is None or objective.ranks or objective.unknown_values():
+        return None
+    return torch.cat([objective.weights.scale(name, part[:, :1]) * part for name, part in rows(changes).items()])
+
+
+def _through_values(
+    objective: Objective, residuals: dict[str, Tensor], jacobian_at: JacobianAt
+) -> tuple[Tensor, Tensor] | None:
+    """Return all residuals as they are weighed and their Jacobian, by one of the field alone, where that is enough.
+
+    It takes the field point by point, and the operator once, while the objective has to differentiate through both.
+    """
+    net: Any = objective.system.field
+    trained = sum(p.requires_grad for p in net.parameters())
+    if not isinstance(objective.problem, Measurement) or trained != len(objective.parameters):
+        return None
+    changes = jacobian_at(lambda net, part: net(part), objective.batch["points"], net)
+    jacobian = by_values(objective, changes)
+    if jacobian is None:
+        return None
+    return torch.cat([(objective.weights.scale(name, r) * r).reshape(-1) for name, r in residuals.items()]), jacobian
 
 
 def prior_deviations(objective: Objective, prior: float) -> Tensor:

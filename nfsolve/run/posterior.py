@@ -452,7 +452,7 @@ def posterior_of(
         raise InputError(
             f"prior must be a positive factor, got {prior:g}", do="give 1, or a larger one to trust it less"
         )
-    rows = NoisyRows.of(objective, data)
+    rows = NoisyRows.of(objective, data, jacobian_at)
     if noise is None:
         stated = objective.problem.known_noise(objective.batch)
         noise = {name: stated[name] for name in rows.names} if stated.keys() >= set(rows.names) else None

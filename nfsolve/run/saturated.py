@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from nfsolve.curvature import LeastSquares
 from nfsolve.fields.corrected import transformed_ends, without_output_transform
 from nfsolve.problem import Measurement, Objective
+from nfsolve.run.noisy import JacobianAt, by_values
 
 ROUNDS = 9  # bisections of the logarithm of the deviations, which are found to 1.4 %
 SHARPEST = 1e-3  # smallest deviation of what is trained that is tried, in units of that at the solution
@@ -27,7 +28,7 @@ def over_their_width(
     objective: Objective,
     root: Tensor,
     jacobian: Tensor,
-    jacobian_at: Callable[[Any, Tensor, nn.Module], Tensor],
+    jacobian_at: JacobianAt,
     root_of: Callable[[Tensor], Tensor],
 ) -> tuple[Tensor, bool]:
     """Return the root of the covariance ``(P, P)`` with slopes over the width of the distribution.
@@ -75,6 +76,10 @@ def over_their_width(
 
 def _by_values(objective: Objective, values: Tensor) -> Tensor:
     """Return the Jacobian of all residuals as they are weighed, by the values of the field on the grid ``(N, n k)``."""
+    if values.shape[1] == 1:
+        found = by_values(objective, torch.eye(len(values), dtype=values.dtype, device=values.device))
+        if found is not None:
+            return found
     with torch.no_grad():
         problem = objective.bound()
 

@@ -19,6 +19,9 @@ from nfsolve.weighting.scheme import State, Terms, Weighting
 MOST = 1.5  # largest change of the logarithm of a factor in one update
 RANK = 1e-8  # singular values of a prior below this share of the largest count as zero
 LEAST_FREEDOM = 1.0  # degrees of freedom below which a residual says nothing of its own variance
+EXACT = (
+    0.01  # share of their degrees of freedom that measurements lose by one more step down, where equations are exact
+)
 SHARP = 1e-13  # smallest eigenvalue of H that counts, relative to unit columns
 
 
@@ -26,8 +29,9 @@ SHARP = 1e-13  # smallest eigenvalue of H that counts, relative to unit columns
 class Evidence(Weighting):
     """Factors on measured residuals and on those of a prior that follow from their variances.
 
-    The equations keep the weights that the problem states; where there are none, the first measurements do. An update
-    takes one Jacobian of all residuals, about what a Gauss-Newton step takes.
+    The equations keep the weights that the problem states; where there are none, the first measurements do.
+    Measurements weigh no less than is needed for equations that can hold exactly to do so. An update takes one Jacobian
+    of all residuals, about what a Gauss-Newton step takes.
 
     Attributes:
         noise: Standard deviation of the measured residuals where it is known, in their units. None takes what the
@@ -70,10 +74,12 @@ class Evidence(Weighting):
         if (seen := state.get("seen", 0)) < self.after:
             return {"seen": seen + 1}
         before = state.get("logarithms", {})
-        variances = self._variances(terms, before)
+        variances, exact = self._variances(terms, before)
         reference, moved = variances.pop(""), dict(before)
         for name, variance in variances.items():
             change = (reference / variance).log()
+            if name in exact and change < 0:
+                continue
             if torch.isfinite(change):
                 moved[name] = before.get(name, 0.0) + change.clamp(-MOST, MOST)
         return {"seen": seen, "logarithms": moved}
@@ -82,12 +88,16 @@ class Evidence(Weighting):
         """Return the factors on measurements and on a prior."""
         return {name: value.exp() for name, value in state.get("logarithms", {}).items()}
 
-    def _variances(self, terms: Terms, logarithms: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return the variance of the rows as they are weighed, by residual; that of the reference as ''."""
+    def _variances(self, terms: Terms, logarithms: dict[str, Tensor]) -> tuple[dict[str, Tensor], set[str]]:
+        """Return the variance of the rows as they are weighed, by residual; that of the reference as ''.
+
+        Beside it stand the measured residuals that weigh so little that equations are as good as exact.
+        """
         terms.evaluations += 1
         residual, J = (part.detach().double() for part in terms.jacobian(terms.theta()))
         J = J / J.norm(dim=0).clamp_min(torch.finfo(J.dtype).tiny)
-        influence = _influence(J)
+        basis = _basis(J)
+        influence = basis.square().sum(1)  # of each row on itself
         lengths = list(terms.sizes.values())
         rows = {
             name: parts
@@ -113,14 +123,25 @@ class Evidence(Weighting):
             if own in noise and own in measured:
                 factor = torch.as_tensor(logarithms.get(own, 0.0), dtype=torch.float64).exp().to(residual)
                 found[name] = noise[own] ** 2 * known.get(own, 1.0) * factor / size
-        return found
+        parts = dict(zip(rows, basis.split(lengths), strict=True))
+        light = {name for name in measured & found.keys() if equations and _is_light(parts[name])}
+        return found, light
 
 
-def _influence(rows: Tensor) -> Tensor:
-    """Return the influence of each row on itself in a least-squares fit, ``(n,)``, for rows ``(n, p)``."""
+def _basis(rows: Tensor) -> Tensor:
+    """Return an orthonormal basis ``(n, k)`` of what rows ``(n, p)`` can fit."""
     wide = len(rows) < rows.shape[1]
     eigenvalues, vectors = torch.linalg.eigh(rows @ rows.T if wide else rows.T @ rows)
     kept = eigenvalues > SHARP * float(eigenvalues[-1])
-    if wide:
-        return vectors[:, kept].square().sum(1)
-    return (rows @ (vectors[:, kept] / eigenvalues[kept].sqrt())).square().sum(1)
+    return vectors[:, kept] if wide else rows @ (vectors[:, kept] / eigenvalues[kept].sqrt())
+
+
+def _is_light(part: Tensor) -> bool:
+    """Whether some rows of a basis ``(m, k)`` would keep their degrees of freedom if they weighed less.
+
+    With an influence K on themselves and a factor f on their squares it becomes f K (I - (1 - f) K)^-1.
+    """
+    shares = torch.linalg.eigvalsh(part @ part.T if len(part) < part.shape[1] else part.T @ part).clamp(0, 1)
+    factor = math.exp(-MOST)
+    lighter = factor * shares / (1 - (1 - factor) * shares)
+    return bool((shares - lighter).sum() < EXACT * lighter.sum())

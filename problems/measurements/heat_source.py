@@ -104,7 +104,7 @@ class HeatSource(Measurement):
         return Recipe(
             partial(RandomFeatures, width=150, scale=12.0),
             (Stage(GaussNewton, steps=80),),
-            weighting=Evidence(noise=1.0),
+            weighting=Evidence(),
             run=RunOptions(dtype="float64", log_every=5),
         )
 

@@ -79,7 +79,7 @@ class Impedance(Measurement):
         return Recipe(
             partial(RandomFeatures, width=120, scale=8.0),
             (Stage(GaussNewton, steps=80),),
-            weighting=Evidence(noise=1.0),
+            weighting=Evidence(),
             run=RunOptions(dtype="float64", log_every=5),
         )
 

@@ -108,6 +108,84 @@ def test_a_solution_has_an_uncertainty():
     assert bool((band.standard_error > 0).all())
 
 
+@dataclass
+class TwoTelescopes(Measurement):
+    """One line through a sharp telescope and, with less noise, through one of unknown blur and gain."""
+
+    width: nf.Unknown = nf.Unknown(4.0, positive=True)  # noqa: RUF009  # frozen
+    gain: nf.Unknown = nf.Unknown(1.0)  # noqa: RUF009  # frozen
+
+    shape = (24,)
+
+    def observe(self):
+        at = torch.arange(24, dtype=torch.float64)
+
+        def both(values, width, gain):
+            blur = torch.exp(-((at[:, None] - at) ** 2) / (2 * width**2))
+            return torch.stack([values, gain * (blur / blur.sum(1, keepdim=True)) @ values])
+
+        exact = both(torch.exp(-((at - 9) ** 2) / 8), 2.0, 1.5)
+        noise = torch.tensor([[0.05], [0.01]]).expand(2, 24)
+        chance = torch.randn(2, 24, generator=torch.Generator().manual_seed(0))
+        return Observed(both, exact + noise * chance, noise=noise)
+
+
+def test_an_operator_takes_unknown_scalars():
+    solution = nf.solve(TwoTelescopes(), steps=40, report=None)
+    posterior = nf.posterior(solution)
+    for name, true in {"width": 2.0, "gain": 1.5}.items():
+        error = posterior.standard_errors[name]
+        assert 0 < error < 0.2 * true
+        assert abs(posterior.values[name] - true) < 3 * error
+    assert solution.metrics["misfit"] < 1.5  # with the scalars as they were found
+
+
+def test_arguments_that_are_no_unknown_scalars_are_refused():
+    with pytest.raises(InputError, match="must be unknown scalars of the problem, got 'width'. Declare it as width"):
+        Seen({"operator": lambda values, width: values}).load("cpu", torch.float64)
+
+    class Closed(TwoTelescopes):
+        def observe(self):
+            return Observed(lambda values: values**self.width, np.ones(24))
+
+    with pytest.raises(InputError, match="Take unknown scalars as arguments of the operator, by their names"):
+        Closed().load("cpu", torch.float64)
+
+
+@dataclass
+class Dim(Measurement):
+    """A blurred line with noise that is known, or said to be another one."""
+
+    said: float | None = 0.02
+
+    shape = (40,)
+
+    def observe(self):
+        at = np.arange(40)
+        blur = np.exp(-(np.subtract.outer(at, at) ** 2) / 18) / 7.5
+        sharp = np.exp(-((at - 15) ** 2) / 50)
+        data = blur @ sharp + 0.02 * np.random.default_rng(0).standard_normal(40)
+        return Observed(blur, data, noise=self.said, truth=sharp)
+
+
+def test_a_field_of_which_nothing_is_said_is_smooth_as_the_evidence_says():
+    smooth, rough = (nf.solve(problem, report=None) for problem in (Dim(), Dim(slopes=0.0)))
+    assert smooth.metrics["relative_l2"] < 0.6 * rough.metrics["relative_l2"]
+    assert "slopes=0 for none" in smooth.metrics["prior"]
+    assert "prior" not in rough.metrics
+    posterior = nf.posterior(smooth)
+    assert posterior.noise == {"data": (1.0,)}  # as it was given
+    assert np.isinf(posterior.freedom)
+    assert not posterior.warnings
+    assert "slopes" not in Dim(tv=1.0).weights()
+
+
+def test_noise_that_residuals_contradict_is_said():
+    warnings = nf.posterior(nf.solve(Dim(0.2), report=None)).warnings
+    assert any("times what the noise that was given" in text and "the noise is smaller" in text for text in warnings)
+    assert np.isfinite(nf.posterior(nf.solve(Dim(None), report=None)).freedom)
+
+
 MISTAKES = {
     r"the mask must have the shape \(30,\) of the data, got \(7,\)": {"mask": np.ones(7)},
     "the mask must keep at least one": {"mask": np.zeros(30)},

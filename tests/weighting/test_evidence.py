@@ -25,10 +25,11 @@ class Walk(nf.Measurement):
     """A blurred random walk: its slopes are the prior that it was drawn from."""
 
     slopes: float = 1.0
+    known: bool = True
     shape = (N,)
 
     def observe(self):
-        return nf.Observed(BLUR, DATA, noise=NOISE)
+        return nf.Observed(BLUR, DATA, noise=NOISE if self.known else None)
 
 
 def most_evident(known: bool) -> float:
@@ -50,10 +51,12 @@ def most_evident(known: bool) -> float:
 
 @pytest.mark.parametrize("known", [True, False])
 def test_the_weight_of_a_prior_is_that_of_the_largest_evidence(known):
-    scheme = Evidence(noise=1.0 if known else None, every=1, after=3)
+    scheme = Evidence(every=1, after=3)
     field = partial(nf.RandomFeatures, width=80, scale=30.0)
-    solution = nf.solve(Walk(), field, GaussNewton, steps=40, weighting=scheme, dtype="float64", report=None)
-    assert solution.history[-1]["weight/slopes"] == pytest.approx(most_evident(known), rel=0.1)
+    units = 1.0 if known else NOISE**2 / np.mean(DATA**2)  # of a misfit that is relative to the data
+    walk = Walk(slopes=units, known=known)
+    solution = nf.solve(walk, field, GaussNewton, steps=40, weighting=scheme, dtype="float64", report=None)
+    assert solution.history[-1]["weight/slopes"] == pytest.approx(units * most_evident(known), rel=0.1)
 
 
 @dataclass
@@ -87,6 +90,28 @@ def test_equations_that_hold_outweigh_noisy_measurements():
             u = solution.field(t)
         errors[name] = float((u - u[0] * torch.exp(-t)).abs().max())  # from a solution of the equation
     assert errors["evidence"] < 0.1 * errors["stated"]
+
+
+def test_measurements_of_which_no_weight_is_said_have_that_of_the_evidence():
+    @dataclass
+    class Unsaid(Decay):
+        start: nf.Unknown = nf.Unknown(1.0)  # noqa: RUF009  # frozen
+
+    class Stated(Unsaid):
+        def weights(self):
+            return super().weights() | {"probes": 0.5}
+
+    assert Unsaid().recipe().weighting == Evidence()
+    assert Stated().recipe().weighting == Constant()
+    assert Decay().recipe().weighting == Constant()  # without a number that is unknown
+
+
+def test_measurements_weigh_no_less_than_exact_equations_need():
+    field, problem = partial(nf.MLP, width=8, depth=1), Decay(n_points=60)
+    solution = nf.solve(problem, field, GaussNewton, steps=80, weighting=Evidence(), dtype="float64", report=None)
+    weights = [row["weight/probes"] for row in solution.history]
+    assert 1e-6 < weights[-1] < 0.1
+    assert weights[-1] == weights[-3]
 
 
 def test_what_evidence_cannot_weigh_is_said():

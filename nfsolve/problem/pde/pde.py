@@ -37,6 +37,7 @@ from nfsolve.problem.problem import Batch, FieldFunction, Problem, SamplerState,
 from nfsolve.problem.recipe import Recipe, RunOptions, Stage
 from nfsolve.problem.rows import IntegralRows, Rows
 from nfsolve.sampling import ADAPTIVE, by_density, retained, sampler
+from nfsolve.weighting import Constant, Evidence
 
 END_POINTS = 5  # where a condition holds at one point: one is enough, but five rows cannot be mistaken for columns
 INTEGRALS = 24  # times at which an integral is known
@@ -594,7 +595,9 @@ class PDE(Problem):
     def recipe(self) -> Recipe:
         """Return a default for any PDE: a small tanh network in float64 under Gauss-Newton.
 
-        One coordinate takes 100 points instead of the default of 1500, unless the problem says how many.
+        One coordinate takes 100 points instead of the default of 1500, unless the problem says how many. Where
+        numbers are unknown, measurements of which no weight is said weigh as much as the evidence says (see
+        `nfsolve.weighting.Evidence`); beside an unknown function a smaller weight would only let it follow the noise.
         """
         from nfsolve.fields import MLP
         from nfsolve.optim import GaussNewton
@@ -602,9 +605,14 @@ class PDE(Problem):
         stated = any(c.points for c in self.conditions().values() if c.kind == "interior") or self.adaptive != "none"
         few = len(self.domain.names) == 1 and self.n_points == PDE.n_points and not stated
         fewer = POINTS_OF_ONE / self.n_points if few else 1.0
+        kinds = [(c.kind == "measured", c.weight) for c in self.conditions().values()]
+        both = 0 < sum(noisy for noisy, _ in kinds) < len(kinds)
+        said = type(self).weights is not PDE.weights or any(weight != 1 for noisy, weight in kinds if noisy)
+        numbers = both and not said and self.unknown_scalars()
         return Recipe(
             field=partial(MLP, width=20, depth=3),
             stages=(Stage(GaussNewton, steps=500, points=fewer, patience=PATIENCE),),
+            weighting=Evidence() if numbers else Constant(),
             run=RunOptions(dtype="float64", log_every=5),
         )
 
