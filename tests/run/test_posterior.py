@@ -15,6 +15,8 @@ import nfsolve as nf
 from nfsolve import PDE, Box, InputError, Problem, Recipe, Stage, Unknown, face, interior, measured
 from nfsolve.cli import run_cli
 from nfsolve.optim import GaussNewton
+from nfsolve.run.noisy import NoisyRows
+from nfsolve.run.posterior import jacobian_at
 
 TIMES = np.linspace(0, 2, 25)
 NOISE = 0.02
@@ -397,6 +399,28 @@ def test_a_positive_field_near_0_has_the_band_of_its_measurement():
     assert bool((band.value[[0, 3]] < 0.01).all()) and bool((band.low >= 0).all())
     assert bool(((band.high > 0.1) & (band.high < 0.5))[[0, 3]].all())  # two deviations of the measurement are 0.2
     assert band.standard_error[[1, 2], 0].numpy() == pytest.approx([0.1, 0.1], rel=0.1)
+
+
+@pytest.mark.parametrize("slopes", [0.0, 0.3])
+def test_a_linear_operator_gives_the_rows_that_the_objective_gives(slopes):
+    @dataclass
+    class Masked(nf.Measurement):
+        shape = (2, 3)
+
+        def observe(self):
+            matrix = np.random.default_rng(0).standard_normal((5, 6))
+            return nf.Observed(matrix, matrix @ np.ones(6), noise=0.1, mask=[1, 1, 0, 1, 1])
+
+        def output_transform(self):
+            return lambda points, raw: torch.exp(raw)
+
+    field = partial(nf.RandomFeatures, width=5, scale=2.0)
+    solution = nf.solve(Masked(slopes=slopes), field, GaussNewton, steps=2, dtype="float64", report=None)
+    objective = nf.posterior(solution)._objective
+    found = NoisyRows.of(objective, (), jacobian_at)
+    assert objective.problem.linear_part(objective.batch) is not None
+    for mine, theirs in zip((found.residual, found.jacobian), objective.jacobian(objective.theta()), strict=True):
+        torch.testing.assert_close(mine, theirs.detach())
 
 
 def test_outputs_that_a_transform_mixes_have_the_band_of_the_delta_method():
