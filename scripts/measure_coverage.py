@@ -67,9 +67,9 @@ def noisy(name: str, seed: int | None) -> Any:
     return find(name)(noise=0.0) if seed is None else find(name)(noise_seed=seed)
 
 
-def seeded(cls: type[nf.Problem], seed: int) -> Any:
+def seeded(cls: Any, seed: int) -> Any:
     """Return a problem with noise of a seed."""
-    return cls(noise_seed=seed)  # type: ignore[call-arg]
+    return cls(noise_seed=seed)
 
 
 @dataclass

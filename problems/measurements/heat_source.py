@@ -43,7 +43,7 @@ class HeatSource(Measurement):
     """time of the last reading; the plate has settled after about 0.2"""
     noise: float = 0.02
     """standard deviation of the noise, relative to the largest temperature"""
-    slopes: float = 0.01
+    slopes: float | None = 0.01
     """weight of the squared slopes of the source at the start; then the evidence finds it"""
     noise_seed: int = 0
     """seed of the noise; the data do not depend on the seed of the run"""

@@ -39,7 +39,7 @@ class Impedance(Measurement):
     """standard deviation of the noise, relative to the largest change of a voltage"""
     contrast: float = 1.0
     """how much better one body conducts than the plate, of conductivity 1; another conducts less by half of it"""
-    slopes: float = 1.0
+    slopes: float | None = 1.0
     """weight of the squared slopes of the logarithm at the start; then the evidence finds it"""
     noise_seed: int = 0
     """seed of the noise; the data do not depend on the seed of the run"""

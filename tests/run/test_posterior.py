@@ -365,7 +365,7 @@ def test_the_prior_is_as_wide_as_the_evidence_asks():
 def test_a_field_that_is_kept_positive_has_a_band_that_is():
     @dataclass
     class Positive(Smooth):
-        slopes: float = 0.05
+        slopes: float | None = 0.05
 
         def observe(self):
             return nf.Observed(np.eye(12), np.exp(np.sin(np.arange(12) / 2)), noise=0.1)

@@ -24,7 +24,7 @@ DATA = BLUR @ TRUTH + NOISE * np.random.default_rng(4).standard_normal(N)
 class Walk(nf.Measurement):
     """A blurred random walk: its slopes are the prior that it was drawn from."""
 
-    slopes: float = 1.0
+    slopes: float | None = 1.0
     known: bool = True
     shape = (N,)
 
