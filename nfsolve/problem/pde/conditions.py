@@ -461,7 +461,8 @@ def measured(
             dictionary of arrays, tensors or lists, a table of pandas, or a dataset of xarray, whose coordinates become
             columns. A run keeps them in its folder. Or a method, written above, that returns them, where they depend on
             the problem's parameters.
-        weight: Factor on its mean square in the loss.
+        weight: Factor on its mean square in the loss. The default recipe of a problem with unknown numbers finds it by
+            the evidence, unless it is another one than 1 (see `nfsolve.weighting.Evidence`).
 
     Returns:
         The decorator.
