@@ -33,7 +33,8 @@ class Layout:
         last_axis: See there.
         channels_first: Whether channels come before the axes of the grid.
         open: Whether a grid without points leaves out the upper ends of [0, 1], as the embedding of neuraloperator.
-        test: Arrays of the test pairs in the same file, inputs and then outputs.
+        test: Arrays of the test pairs in the same file, inputs and then outputs; their points, where they are others,
+            are NAME_test, and sensors of an input NAME_sensors of the array of its test functions.
     """
 
     name: str

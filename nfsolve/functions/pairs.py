@@ -4,7 +4,7 @@ import keyword
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -167,14 +167,21 @@ def read_pairs(
     for name in (*layout.inputs, *layout.outputs, *layout.points):
         column(arrays, name, path)
     if test and layout.test:
-        half = len(layout.test) // 2
-        layout = replace(layout, inputs=layout.test[:half], outputs=layout.test[half:], test=())
+        arrays = _tested(arrays, layout)
     return _Reading(arrays, layout, path, times).pairs()
 
 
 def has_test(path: str | Path, inputs: Any, points: Any, outputs: Any) -> bool:
     """Say whether a file has test pairs beside the others."""
     return not (inputs or points or outputs) and bool(recognise(grouped(open_arrays(path)), path).test)
+
+
+def _tested(arrays: Mapping[str, Any], layout: Layout) -> Mapping[str, Any]:
+    """Put the arrays of the test pairs of a file in the places of the others, with their points and sensors if any."""
+    own = dict(zip((*layout.inputs, *layout.outputs), layout.test, strict=True))
+    own |= {name: f"{name}_test" for name in layout.points}
+    own |= {f"{name}_sensors": f"{own[name]}_sensors" for name in layout.inputs}
+    return {**arrays, **{name: arrays[other] for name, other in own.items() if other in arrays}}
 
 
 class _Reading:

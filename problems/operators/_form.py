@@ -152,17 +152,31 @@ class Form:
 
 
 def grid_sizes(points: Tensor) -> tuple[int, ...]:
-    """Return the points along each coordinate of a uniform grid, the last one running first; else their number.
+    """Return the points along each coordinate of a uniform grid, the last one running first; of other points none.
 
     Args:
         points: Points ``(n, d)``.
 
     Returns:
-        d sizes, or ``(n,)``.
+        d sizes, or ().
     """
     axes = axes_of_grid(points)
-    uniform = all(len(a) > 1 and bool((a.diff() - a.diff().mean()).abs().max() < 1e-3 * a.diff().mean()) for a in axes)
-    return tuple(len(a) for a in axes) if axes and uniform else (len(points),)
+    uniform = bool(axes) and all(map(equidistant, axes))
+    return tuple(len(a) for a in axes) if uniform else ()
+
+
+def equidistant(axis: Tensor) -> bool:
+    """Say whether ascending numbers ``(n,)``, at least two, have equal steps."""
+    steps = axis.diff()
+    return len(axis) > 1 and bool((steps - steps.mean()).abs().max() < 1e-3 * steps.mean())
+
+
+def disordered(points: Tensor) -> bool:
+    """Say whether points ``(n, d)`` are those of a uniform grid in another order than `grid_sizes` wants."""
+    ordered = points
+    for column in reversed(range(points.shape[1])):
+        ordered = ordered[ordered[:, column].argsort(stable=True)]
+    return not torch.equal(ordered, points) and bool(grid_sizes(ordered))
 
 
 def _plain(low: float, high: float) -> tuple[float, float]:

@@ -33,13 +33,14 @@ from nfsolve.functions.pairs import has_test
 from nfsolve.functions.stored import rows_of
 from nfsolve.optim import SOAP, OutputLayer
 from nfsolve.problem.operator.families import as_read, several
-from nfsolve.problem.operator.resampled import resampled, same_places
+from nfsolve.problem.operator.resampled import axes_of_grid, resampled, same_places
 from nfsolve.problem.operator.samples import FunctionSet, axes_of, label_rows, root_mean_square
 from nfsolve.problem.pde.sample import Grid
-from problems.operators._form import Form, grid_sizes
+from problems.operators._form import Form, disordered, grid_sizes
 
 SOME = 1000  # rows that are in memory at once, and from which scales are taken
 LEAST = 1e-3  # of the deviation of all s: labels smaller than that count as if they were as large
+FLAT = 1e-6  # slopes of labels in units of their size, below which they count as none
 UNRESOLVED = 100.0  # deviation of s in units of the rounding of its mean, below which nothing can be learned
 MOST = 4096  # points of a function in a mini-batch, unless more are asked for
 MOST_PLACES, LEAST_PLACES = 2000, 20  # common points, not on a grid, between which values are interpolated
@@ -214,7 +215,7 @@ class PairsOperator(OperatorPDE):
         grid = self.as_points(points if test.aligned else points.transpose(0, 1), like)
         return {
             "like": like,
-            "grid": Grid(grid, grid_sizes(points) if test.aligned else (len(grid),)),
+            "grid": Grid(grid, (test.aligned and grid_sizes(points)) or (len(grid),)),
             "quick": torch.randperm(len(grid), generator=seeded(0, "quick"))[:SOME].to(device),
             "lifting": {},
             "test": FunctionSet(functions, values, truth=truth.to(device)),
@@ -296,11 +297,11 @@ class PairsOperator(OperatorPDE):
         return not self.domain.periodic[self.domain.names.index(given[0])]
 
     def snapshots(self):
-        """Return the first training labels, where they are on a uniform grid; as in `OperatorPDE`."""
+        """Return the first training labels, where they are on a grid; as in `OperatorPDE`."""
         _, points, truth = self._known.first
-        sizes = self._form.sizes
+        sizes = tuple(map(len, axes_of_grid(points))) if self._known.pairs.aligned else ()
         if not sizes:
-            raise InputError("modes of labels need points x of a uniform grid, which these are not", do="use DeepONet")
+            raise InputError("modes of labels need points x of a grid, which these are not", do="use DeepONet")
         return axes_of(points, sizes), truth.unflatten(1, sizes)
 
     def layout(self):
@@ -468,8 +469,8 @@ class Known:
         self.held_out, self.training = last.nonzero()[:, 0], (~last).nonzero()[:, 0]
         if len(self.held_out) < 2:
             raise InputError(
-                f"at least 2 pairs must be held out, but of {count} only every {every}th is",
-                do="give a smaller --every N",
+                f"at least 2 pairs must be held out, but of {count} only {len(self.held_out)} would be, one in {every}",
+                do="give a smaller --every N" if count > 3 else "give more pairs, or pairs to test on as --test FILE",
             )
 
     def _box(self, names: list[str], wraps: str, inputs: Any, points: Tensor, outputs: Tensor) -> Box:
@@ -542,13 +543,41 @@ class Known:
             f"{len(self.places[n])} sensors of the training"
             for n, at in self.others.items()
         ]
-        lost = self.first[2].isnan()
+        _, points, outputs = self.first
+        given = {"points": points} if self.pairs.aligned else {}
+        given |= {f"sensors of '{n}'": at for n, at in self.places.items() if n not in self.form.own}
+        found += [
+            f"the {what} are those of a uniform grid in another order: sorted, the last coordinate running first, they "
+            "are fit for a Fourier neural operator"
+            for what, at in given.items()
+            if disordered(at)
+        ]
+        found += [
+            f"'{n}' has one value everywhere, {mean:g}"
+            for n, (mean, _) in self.form.output_scales.items()
+            if not bool((outputs[..., self.pairs.gives.index(n)] != mean).any())
+        ]
+        found += self._beyond()
+        lost = outputs.isnan()
         if lost.any():
             found.append(
                 f"s is NaN at {int(lost.sum())} of {lost.numel()} points of the first {len(lost)} functions: these "
                 "count as missing, in training and in scores"
             )
         return found
+
+    def _beyond(self) -> list[str]:
+        """Say along which coordinates test functions are wanted where no training function was."""
+        if self.test is None:
+            return []
+        inner, outer = ([torch.tensor(b) for b in zip(*_bounds([p]), strict=True)] for p in (self.pairs, self.test))
+        span = inner[1] - inner[0]
+        gaps = torch.maximum(inner[0] - outer[0], outer[1] - inner[1])
+        return [
+            f"test points reach {float(gaps[i]):.3g} beyond those of the training in {name}"
+            for i, name in enumerate(self.domain.names)
+            if gaps[i] > 0.1 * span[i] and not self.domain.periodic[i]
+        ]
 
     @property
     def first(self) -> tuple[tuple[Tensor, ...], Tensor, Tensor]:
@@ -611,9 +640,16 @@ def _most(values: Tensor, order: int) -> Tensor:
 
 
 def _smooth(values: Tensor) -> bool:
-    """Say whether functions bend where the end meets the beginning as they do elsewhere."""
-    seams = torch.cat([values[:, -2:], values[:, :2]], 1).diff(n=2, dim=1)
-    return bool(seams.square().mean(0).flatten(1).mean(1).sqrt().max() < 1.5 * _most(values, 2))
+    """Say whether functions bend where the end meets the beginning as they do elsewhere.
+
+    Differences of order 2 see a kink between many points; those of order 6 see one between few, where smooth functions
+    bend a lot from point to point.
+    """
+    for order in (2, 6):
+        seams = torch.cat([values[:, -order:], values[:, :order]], 1)
+        if not bool(_most(seams, order) < 1.5 * _most(values, order)):
+            return False
+    return True
 
 
 def slopes_of(misfit: Tensor, truth: Tensor, copies: int, sizes: tuple[int, ...]) -> Tensor:
@@ -627,7 +663,8 @@ def slopes_of(misfit: Tensor, truth: Tensor, copies: int, sizes: tuple[int, ...]
 
     Returns:
         ``(B n, k d)``, 0 behind the last point along each coordinate: the mean of their squares is the sum over
-        coordinates of the mean squares of differences, in units of that of the solution.
+        coordinates of the mean squares of differences, in units of that of the solution; 0 for an output that is
+        constant in all functions.
     """
     parts, squares = [], []
     for i in range(len(sizes)):
@@ -637,7 +674,10 @@ def slopes_of(misfit: Tensor, truth: Tensor, copies: int, sizes: tuple[int, ...]
         parts.append(torch.cat([gap, zeros], i + 1).flatten(1, -2))
         squares.append(true.square().nansum(list(range(1, len(sizes) + 1))) / math.prod(sizes))
     size = torch.stack(squares).sum(0).sqrt()  # (B, k)
-    size = size.maximum(LEAST * size.square().mean(0).sqrt()).clamp_min(1e-30)[:, None]
+    usual = size.square().mean(0).sqrt()
+    flat = usual < FLAT  # an output that is constant has no slopes to be relative to
+    size = torch.where(flat, 1.0, size.maximum(LEAST * usual))[:, None]
+    parts = [p.masked_fill(flat, 0.0) for p in parts]
     return torch.cat([p / size * len(sizes) ** 0.5 for p in parts], -1).flatten(0, 1)
 
 

@@ -1,6 +1,7 @@
 """Pairs of the table of operators: what they satisfy, a row, the table, and rows that are there already."""
 
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -37,7 +38,21 @@ def test_functions_at_places_of_their_own_are_the_same():
     np.testing.assert_allclose(own, found, atol=0.01 * np.abs(f).max())
 
 
+def test_the_files_of_neuraloperator_become_a_case(tmp_path, monkeypatch):
+    chance = np.random.default_rng(0)
+    for part, n in (("train", 9), ("test", 3)):
+        arrays = {"a": chance.random((n, 16, 16)) < 0.5, "u": chance.normal(size=(n, 1, 1)) * np.outer(X[:16], X[:16])}
+        np.savez(tmp_path / f"op_darcy_neuralop_{part}_16.npz", **arrays)
+    monkeypatch.setenv("NFSOLVE_DATA", str(tmp_path))
+    (tmp_path / "made").mkdir()
+    problem = pairs_table.made("darcy_16", tmp_path / "made")
+    assert problem.layout()["grid"] == (16, 16)
+    np.testing.assert_allclose(problem.domain.bounds, [(0, 15 / 16), (0, 15 / 16)])
+    assert len(problem._known.held_out) == 3 and len(problem._known.training) == 9
+
+
 def test_a_row_and_the_table(tmp_path, monkeypatch):
+    monkeypatch.setattr(time, "perf_counter", time.perf_counter)  # which the script replaces
     words = ["--only", "heat", "--fields", "default", "--seeds", "1", "--seconds", "0.5", "--folder", str(tmp_path)]
     monkeypatch.setattr(sys, "argv", ["pairs_table", *words])
     pairs_table.main()

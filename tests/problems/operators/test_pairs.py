@@ -16,7 +16,7 @@ from nfsolve.plot.solution import picture
 from nfsolve.problem import SamplerState
 from nfsolve.problem.registry import find
 from nfsolve.run.solve import reopen
-from problems.operators._form import grid_sizes
+from problems.operators._form import disordered, grid_sizes
 from problems.operators.pairs import PairsOperator
 from tests.problems.operators.shared import parts_of
 
@@ -162,7 +162,7 @@ def test_modes_need_a_grid(tmp_path):
         solution.field.basis(solution.data["grid"].points)[1], mean.reshape(20, 2).float(), rtol=1e-4, atol=1e-4
     )
     assert np.abs(training - held_out).sum((1, 2)).min() > 0
-    with pytest.raises(InputError, match=r"modes of labels need points x of a uniform grid"):
+    with pytest.raises(InputError, match=r"modes of labels need points x of a grid"):
         PODDeepONet.for_problem(problem_of(write(tmp_path, "scattered")))
 
 
@@ -170,8 +170,10 @@ def test_grids_are_recognized():
     a, b = torch.linspace(0, 1, 5), torch.linspace(3, 4, 3)
     grid = torch.cartesian_prod(a, b)
     assert grid_sizes(grid) == (5, 3)
-    assert grid_sizes(grid.flip(0)) == grid_sizes(grid**2) == grid_sizes(torch.cat([grid, grid])[1:16]) == (15,)
-    assert grid_sizes(a[:, None]) == grid_sizes(a[:, None] ** 2) == (5,)
+    assert grid_sizes(grid.flip(0)) == grid_sizes(grid**2) == grid_sizes(torch.cat([grid, grid])[1:16]) == ()
+    assert grid_sizes(a[:, None]) == (5,) and grid_sizes(a[:, None] ** 2) == grid_sizes(a[:, None].flip(0)) == ()
+    assert all(map(disordered, (grid.flip(0), a[:, None].flip(0), grid.view(5, 3, 2).transpose(0, 1).reshape(-1, 2))))
+    assert not any(map(disordered, (grid, grid.flip(0) ** 2, torch.cat([grid, grid])[:20])))
 
 
 def test_several_functions_and_names(tmp_path):
@@ -206,7 +208,7 @@ REFUSED = [
     ({"f_sensors": np.zeros(5)}, {}, r"sensors must be 6 rows of finite coordinates, .* shape \(5,\)"),
     ({"x": columns("grid")["x"][:7]}, {}, r"must be \(points, d\), .* fit outputs of shape .* but they are x \(7, 2\)"),
     ({}, {"every": 1}, r"every must be at least 2, got 1"),
-    ({}, {"every": 20}, r"at least 2 pairs must be held out, but of 23 only every 20th is"),
+    ({}, {"every": 20}, r"at least 2 pairs must be held out, but of 23 only 1 would be"),
     ({}, {"coordinates": "t"}, r"points of 2 columns need 2 coordinates, got 1"),
     ({}, {"coordinates": "f y"}, r"'f' names a coordinate and a function"),
 ]
@@ -294,6 +296,17 @@ def test_solutions_of_zero_are_left_out_of_relative_errors_and_counted(zeros, tm
     solution = nf.solve(problem_of(write(tmp_path, "grid", s=s)), SMALL, steps=2, report=None)
     assert math.isfinite(solution.metrics["relative_l2"]) and math.isfinite(solution.metrics["loss"])
     assert solution.metrics["zero_solutions/s2"] == (1 if zeros == "one" else 4)
+
+
+@pytest.mark.parametrize("value", [0.0, 5.0])
+def test_an_output_with_one_value_has_no_slopes_and_is_named(value, tmp_path):
+    pairs = waves(40, 17, 0)
+    np.savez(tmp_path / "a.npz", **pairs | {"s": np.stack([pairs["s"], 0 * pairs["s"] + value], -1)})
+    problem = problem_of(tmp_path / "a.npz", n_points=0)
+    assert any(f"'s2' has one value everywhere, {value:g}" in text for text in problem.cautions())
+    solution = nf.solve(problem, partial(FNO, width=4, depth=1), steps=3, report=None)
+    assert solution.steps == 3 and math.isfinite(solution.metrics["loss"])
+    assert math.isfinite(solution.metrics["relative_l2/s1"])
 
 
 def test_missing_labels_take_no_part(tmp_path):
@@ -450,11 +463,54 @@ def test_the_last_layer_is_solved_for_within_a_time_limit(tmp_path):
     assert len(calls) == 1 and 1 < solution.steps < first.steps
 
 
+def test_points_that_are_no_uniform_grid_in_order_are_not_taken_for_one(tmp_path):
+    x, order = np.linspace(0, 1, 33)[:-1], np.random.default_rng(0).permutation(32)
+    c = np.random.default_rng(1).normal(size=(30, 3))
+    for name, at in {"shuffled": x[order], "descending": x[::-1], "uneven": x**2}.items():
+        f = c @ np.cos(2 * np.pi * np.arange(3)[:, None] * at)
+        np.savez(tmp_path / "a.npz", f=f, f_sensors=at, x=at, s=f**2)
+        problem = PairsOperator(str(tmp_path / "a.npz"))
+        said = problem.cautions()
+        assert any("the default field is a DeepONet" in text for text in said), name
+        assert any("the points are those of a uniform grid in another order" in t for t in said) == (name != "uneven")
+        assert any("the sensors of 'f' are those of a uniform grid" in t for t in said) == (name != "uneven")
+        with pytest.raises(InputError, match="needs points x of a uniform grid"):
+            FNO.for_problem(problem)
+    assert PODDeepONet.for_problem(problem, latent=3, width=4).outputs == ("s",), "modes need no equal steps"
+
+
+def test_a_file_may_hold_its_test_pairs(tmp_path):
+    first, second = waves(30, 33, 0), waves(9, 17, 1)
+    more = {"f_test": second["f"], "s_test": second["s"], "x_test": second["x"], "f_test_sensors": second["x"]}
+    np.savez(tmp_path / "a.npz", **first, f_sensors=first["x"], **more)
+    problem = PairsOperator(str(tmp_path / "a.npz"))
+    data = problem.load("cpu", torch.float64)
+    assert len(data["test"]) == 9 and len(problem._known.training) == 30
+    np.testing.assert_allclose(data["test"].truth[..., 0], second["s"])
+    assert any("interpolated to the 33 sensors" in text for text in problem.cautions())
+    pina = {f"{kind}_{part}": waves(n, 33, n)[key] for kind, key in (("input", "f"), ("output", "s"))
+            for part, n in (("training", 20), ("testing", 7))}  # fmt: skip
+    np.savez(tmp_path / "b.npz", **pina)
+    assert len(PairsOperator(str(tmp_path / "b.npz")).load("cpu", torch.float64)["test"]) == 7
+
+
+def test_test_points_beyond_those_of_the_training_are_said(tmp_path):
+    pairs, c = square(20, 6, True), np.random.default_rng(3).normal(size=(4, 1, 1))
+    np.savez(tmp_path / "a.npz", **pairs)
+    np.savez(tmp_path / "t.npz", f=c + pairs["f"][:4], x=pairs["x"] * [1, 2], s=pairs["s"][:4], f_sensors=pairs["x"])
+    problem = PairsOperator(str(tmp_path / "a.npz"), str(tmp_path / "t.npz"))
+    assert "test points reach 1 beyond those of the training in y" in problem.cautions()
+
+
 def test_neither_jumps_nor_kinks_are_periods(tmp_path):
     x = np.linspace(0, 1, 200)
     for name, f in {"jump": waves(20, 200, 0)["f"] + x, "kink": waves(20, 200, 0)["f"] * np.sin(np.pi * x)}.items():
         np.savez(tmp_path / "a.npz", f=f, x=x, s=f)
         assert PairsOperator(str(tmp_path / "a.npz")).domain.periodic == (False,), name
+    few = np.linspace(0, 1, 9)
+    arches = np.random.default_rng(0).normal(size=(30, 2)) @ np.sin(np.pi * np.outer([1, 2], few))
+    np.savez(tmp_path / "b.npz", f=arches, x=few, s=arches)
+    assert PairsOperator(str(tmp_path / "b.npz")).domain.periodic == (False,), "a kink between few points"
     said = PairsOperator(str(tmp_path / "a.npz"), periodic="x")
     assert said.domain.periodic == (True,)
 
