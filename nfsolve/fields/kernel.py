@@ -138,12 +138,13 @@ def kernel(x: Tensor, y: Tensor) -> Kernel | None:
     for metric in (torch.eye(len(scales)).to(z), torch.diag((scales / scales[0]).clamp_min(1e-6) ** -0.5)):
         best = _better(best, z, outputs, some, metric, tuple(KERNELS))
     for _ in range(2):
-        assert best is not None
         before = best
-        best = _better(best, z, outputs, some, _followed(best, z, outputs, some), tuple(KERNELS))
+        if best is not None:
+            best = _better(best, z, outputs, some, _followed(best, z, outputs, some), tuple(KERNELS))
         if best is before:
             break
-    assert best is not None
+    if best is None:  # most functions are the same one
+        return None
     name, damping, metric = best[1:]
     known = z @ metric
     gram = KERNELS[name](_squares(known, known))[0]
@@ -190,8 +191,11 @@ def _better(
     some: Tensor,
     metric: Tensor,
     names: tuple[str, ...],
-) -> tuple[float, str, float, Tensor]:
-    """Return the error, kernel, damping and metric that leave least on functions left out, in units of the length."""
+) -> tuple[float, str, float, Tensor] | None:
+    """Return the error, kernel, damping and metric that leave least on functions left out, in units of the length.
+
+    Where half of all distances are zero there is no length: what was found before stays.
+    """
     near = z[some] @ metric
     squares = _squares(near, near)
     middle = float(squares[~torch.eye(len(some), dtype=torch.bool)].median())
@@ -205,7 +209,6 @@ def _better(
                 error = float(gaps.norm(dim=1).mean())
                 if best is None or error < 0.99 * best[0]:
                     best = (error, name, damping, metric / (middle**0.5 * length))
-    assert best is not None
     return best
 
 

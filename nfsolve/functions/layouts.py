@@ -3,6 +3,7 @@
 PDEBench: Takamoto et al., NeurIPS 2022, arXiv 2210.07182. neuraloperator, and the files of Li et al., arXiv 2010.08895.
 """
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -70,7 +71,7 @@ def recognise(arrays: Mapping[str, Any], path: Any) -> Layout:
     """
     found = _pdebench(arrays)
     for layout in KNOWN if found is None else ():
-        if {*layout.inputs, *layout.outputs} <= set(arrays):
+        if {*layout.inputs, *layout.outputs} <= set(arrays) and all(_is_table(arrays[n]) for n in layout.outputs):
             points = layout.points if set(layout.points) <= set(arrays) else ()
             test = layout.test if set(layout.test) <= set(arrays) else ()
             found = replace(layout, points=points, test=test)
@@ -84,9 +85,23 @@ def recognise(arrays: Mapping[str, Any], path: Any) -> Layout:
         )
     if found.name == "Li et al." and "t" in arrays and arrays["u"].ndim == arrays["a"].ndim + 1:
         return replace(found, series=True, times="t", last_axis=True)
-    if found.name == "Li et al." and "x" in arrays:
-        return replace(found, points=("x",))
+    if "x" in arrays and (found.points == ("x",) or found.name.startswith("Li et al.")):
+        return replace(found, points=_axes(arrays, arrays[found.outputs[0]].shape[1:]) or ("x",))
     return found
+
+
+def _is_table(array: Any) -> bool:
+    """Say whether an array may be output functions, and is no axis."""
+    return len(getattr(array, "shape", ())) > 1
+
+
+def _axes(arrays: Mapping[str, Any], shape: Sequence[int]) -> tuple[str, ...]:
+    """Return the names of axes whose lengths are those of a function on a plane or in space, in its order."""
+    names = [n for n in ("x", "y", "z") if n in arrays and not _is_table(arrays[n])]
+    if len(names) < 2:
+        return ()
+    orders = itertools.permutations(names)
+    return next((o for o in orders if tuple(len(arrays[n]) for n in o) == tuple(shape[: len(o)])), ())
 
 
 def _pdebench(arrays: Mapping[str, Any]) -> Layout | None:

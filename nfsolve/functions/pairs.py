@@ -166,6 +166,11 @@ def read_pairs(
         layout = recognise(arrays, path)
     for name in (*layout.inputs, *layout.outputs, *layout.points):
         column(arrays, name, path)
+    if times != "all" and not layout.series:
+        raise InputError(
+            f"times='{times}' is for series in time, but '{path}' holds pairs of functions ({layout.name})",
+            do="leave it out, or store the series as tensor (functions, times, *grid) with t-coordinate",
+        )
     if test and layout.test:
         arrays = _tested(arrays, layout)
     return _Reading(arrays, layout, path, times).pairs()
@@ -242,6 +247,8 @@ class _Reading:
             points = uniform(sizes, [(0.0, end) for end in ends])
             self._note_unit(sizes)
         if len(sizes) > 1 and len(self.layout.points) == len(sizes):
+            if self.layout.name != "as named" and {*self.layout.points} <= {"x", "y", "z"}:
+                self.notes.append(f"the axes of '{next(iter(named))}' are taken to be {', '.join(self.layout.points)}")
             self.coordinates = tuple(_clean(n.removesuffix("-coordinate")) for n in self.layout.points)
         return {n: column(self.arrays, n, self.path) for n in self.layout.inputs}, named, points, sizes
 

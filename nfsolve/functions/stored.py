@@ -3,6 +3,7 @@
 HDF5, zarr, MATLAB's -v7.3 and folders of .npy files stay on the disk; .npz, older .mat, netCDF and .pt are read whole.
 """
 
+import pickle
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -248,7 +249,10 @@ def _netcdf(path: Path, xarray: Any) -> dict[str, Any]:
 
 def _torch(path: Path, _: Any) -> dict[str, Any]:
     """Read a mapping of tensors, or a tuple of inputs and outputs; code in the file is never run."""
-    held = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        held = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError("it holds other objects than tensors, whose code is not run") from error
     if isinstance(held, list | tuple) and len(held) == 2:
         held = dict(zip("xy", held, strict=True))
     if not isinstance(held, Mapping):

@@ -80,3 +80,10 @@ def test_values_between_scattered_points_are_interpolated():
     assert torch.allclose(start.between(new, values), expected, atol=2e-2)
     own = new[:, None].expand(-1, 4, -1)
     assert torch.allclose(start.between(own, values), start.between(new, values))
+
+
+@pytest.mark.parametrize("kinds", [1, 2])
+def test_functions_of_which_most_are_the_same_have_no_kernel(kinds):
+    x, chance = torch.zeros(40, 5, dtype=torch.float64), torch.Generator().manual_seed(0)
+    x[: 3 * (kinds - 1)] = 1.0
+    assert kernel(x, torch.randn(40, 6, generator=chance, dtype=torch.float64)) is None

@@ -223,6 +223,26 @@ def test_a_grid_may_be_named_by_its_axes(tmp_path):
     np.testing.assert_array_equal(scattered.take([0])[1], np.stack([X, X[::-1]], 1))
 
 
+@pytest.mark.parametrize("names", [("a", "u"), ("f", "s"), ("coeff", "sol")])
+def test_variables_of_xarray_have_their_coordinates_as_axes(names, tmp_path):
+    xarray = pytest.importorskip("xarray")
+    pytest.importorskip("h5netcdf")
+    dims = ("run", "y", "x")  # the coordinates are stored as x, y
+    held = xarray.Dataset(dict(zip(names, ((dims, IMAGE), (dims, ANSWER)), strict=True)), coords={"x": Y, "y": X})
+    held.to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
+    pairs = read_pairs(tmp_path / "a.nc")
+    (f,), x, s = pairs.take([4])
+    assert pairs.coordinates == ("y", "x") and any("taken to be y, x" in note for note in pairs.notes)
+    np.testing.assert_array_equal(x, grid(X, Y))
+    np.testing.assert_array_equal(f[0], IMAGE[4].ravel())
+    np.testing.assert_array_equal(s[0, :, 0], ANSWER[4].ravel())
+
+
+def test_times_of_what_is_no_series_are_refused(tmp_path):
+    with pytest.raises(InputError, match=r"times='next' is for series in time, but '.*' holds pairs of functions"):
+        read_pairs(npz(tmp_path, ARRAYS), times="next")
+
+
 def ragged() -> dict[str, np.ndarray]:
     """Functions of 4, 5 and 6 sensors and of 3, 4 and 5 points, with NaN behind those of the shorter ones."""
     sensors, points = np.sort(CHANCE.random((3, 6))), np.sort(CHANCE.random((3, 5)))
@@ -291,7 +311,7 @@ def garbage(name: str) -> Callable[[Path], Path]:
 
 BAD = {
     "strange names": (lambda p: npz(p, {"up": IMAGE, "down": IMAGE}), r"a known layout.*has up \(7, 5, 6\), down"),
-    "tensors of code": (saved({"f": torch.nn.Linear(2, 2)}), "file of tensors by torch.save is needed.*could not"),
+    "tensors of code": (saved({"f": torch.nn.Linear(2, 2)}), "holds other objects than tensors, whose code is not run"),
     "no mapping": (saved(torch.ones(3)), "it holds a Tensor, and a mapping of tensors by name is needed"),
     "text": (saved({"x": "a", "y": "b"}), "'x' is a str, and tensors are needed"),
     "no .pt": (garbage("a.pt"), "a file of tensors by torch.save is needed"),
