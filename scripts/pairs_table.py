@@ -24,7 +24,7 @@ from scipy.integrate import cumulative_simpson
 
 import nfsolve as nf
 from nfsolve.data.tables import find_file
-from nfsolve.fields import GELU, DeepONet, NonlinearDeepONet, PODDeepONet, ScatteredOperator, Skip
+from nfsolve.fields import GELU, DeepONet, NonlinearDeepONet, PCANet, PODDeepONet, ScatteredOperator, Skip
 from nfsolve.functions import FunctionSpace, GaussianField, PeriodicField
 from nfsolve.problem.operator.families import as_callable
 from problems.operators._solvers import burgers
@@ -99,6 +99,9 @@ FIELDS: dict[str, Any] = {
     "DeepONet": partial(DeepONet, width=64, depth=4, latent=64, activation=GELU(), branch=BRANCH),
     "NonlinearDeepONet": partial(NonlinearDeepONet, width=64, depth=4, activation=GELU(), decoder=3),
     "PODDeepONet": partial(PODDeepONet, latent=64, branch=BRANCH),
+    "PCANet": partial(PCANet, latent=64, branch=BRANCH),
+    "affine regression": partial(PCANet, latent=90, components=256, regression="affine"),
+    "kernel regression": partial(PCANet, latent=90, components=256, regression="kernel"),
     "ScatteredOperator": ScatteredOperator,
 }
 
@@ -122,11 +125,13 @@ def measure(case: str, name: str, seed: int, seconds: float) -> Row:
     """Train one field on one case until its processor seconds are used."""
     with tempfile.TemporaryDirectory() as folder:
         begin = time.process_time()
-        solution = nf.solve(made(case, Path(folder)), FIELDS[name], seed=seed, time_limit=seconds, report=None)
+        limit = {"steps": 1} if "regression" in name else {"time_limit": seconds}
+        solution = nf.solve(made(case, Path(folder)), FIELDS[name], seed=seed, report=None, **limit)
         whole = time.process_time() - begin
     scores = whole_scores(solution)
     kept = {k: scores[k] for k in ("relative_l2", "relative_l2_max", "cpu_seconds", "steps", "parameters")}
-    row = {"case": case, "method": name, "field": type(solution.field).__name__, "seed": seed, "limit": seconds}
+    field = name if "regression" in name else type(solution.field).__name__
+    row = {"case": case, "method": name, "field": field, "seed": seed, "limit": seconds}
     return {**row, **kept, "cpu_seconds_in_all": round(whole, 1), **stamp(1)}
 
 

@@ -36,6 +36,7 @@ METHODS = {
     "ShiftDeepONet": "lanthaler2023nonlinear",
     "NonlinearDeepONet": "seidman2022nomad",
     "PODDeepONet": "lu2022comprehensive",
+    "PCANet": "bhattacharya2021model",
     "problems.nerf": "mildenhall2020nerf li2023nerfacc",
     '"problems.nerf.photographs:NeRF"': "fridovichkeil2022plenoxels",
     '"refine_poses": true': "lin2021barf",

@@ -47,6 +47,7 @@ from nfsolve.fields.multiplicative import FourierFilterNetwork, GaborFilterNetwo
 from nfsolve.fields.network import Network
 from nfsolve.fields.nonlinear_deeponet import NonlinearDeepONet
 from nfsolve.fields.operators import Operator
+from nfsolve.fields.pca_net import PCANet
 from nfsolve.fields.pod_deeponet import PODDeepONet
 from nfsolve.fields.presets import PRESETS, pixel_grid, preset
 from nfsolve.fields.random_features import RandomFeatures
@@ -92,6 +93,7 @@ __all__ = [
     "Network",
     "NonlinearDeepONet",
     "Operator",
+    "PCANet",
     "PODDeepONet",
     "Periodic",
     "Plain",

@@ -63,7 +63,7 @@ def _snake(name: str) -> str:
     known = {"MLP": "mlp", "FNO": "fno", "ReLU": "relu", "GELU": "gelu"}
     if name in known:
         return known[name]
-    name = name.replace("MLP", "Mlp").replace("POD", "Pod").replace("DeepONet", "Deeponet")
+    name = name.replace("MLP", "Mlp").replace("POD", "Pod").replace("PCA", "Pca").replace("DeepONet", "Deeponet")
     return "".join("_" + c.lower() if c.isupper() and i else c.lower() for i, c in enumerate(name))
 
 

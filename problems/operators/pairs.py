@@ -304,6 +304,10 @@ class PairsOperator(OperatorPDE):
             raise InputError("modes of labels need points x of a grid, which these are not", do="use DeepONet")
         return axes_of(points, sizes), truth.unflatten(1, sizes)
 
+    def training_functions(self):
+        """Return the first training functions as the field reads them; as in `OperatorPDE`."""
+        return several(self.seen(dict(zip(self.inputs, self._known.first[0], strict=True))))
+
     def layout(self):
         """Return how functions lie on a grid, for a Fourier neural operator; as in `OperatorPDE`."""
         return self._form.layout()

@@ -37,6 +37,8 @@ OPERATORS = {
     "nonlinear, two functions": (nf.NonlinearDeepONet, {"sensors": (9, 4), "features": 3, "decoder": 1}),
     "pod": (nf.PODDeepONet, {}),
     "pod, two functions": (nf.PODDeepONet, {"sensors": (9, 4)}),
+    "pca": (nf.PCANet, {}),
+    "pca, two functions": (nf.PCANet, {"sensors": (9, 4), "components": 6}),
     "fno": (nf.FNO, {"grid": (8, 6), "shapes": ((9, 1),), "modes": 3, "latent": None}),
     "fno, two functions": (nf.FNO, {"sensors": (9, 4), "grid": (7, 5), "shapes": ((1, 9), (4, 1)), "latent": None}),
     "gathered": (nf.GatheredDeepONet, {"dims": (2,), "counts": (4,)}),
@@ -70,9 +72,12 @@ def build(name: str, outputs: str = "u v", **options) -> nf.Operator:
     make, parts = OPERATORS[name]
     options = {"sensors": 9, "width": 7, "depth": 2, "latent": 5, "dtype": torch.float64, **parts, **options}
     options = {key: value for key, value in options.items() if key != "latent" or value is not None}
-    if make is nf.PODDeepONet:
+    if issubclass(make, nf.PODDeepONet):
         axes, snapshots = labels(len(outputs.split()))
         options = {"axes": axes, "snapshots": snapshots, **options}
+    if make is nf.PCANet:
+        counts = options["sensors"] if isinstance(options["sensors"], tuple) else (options["sensors"],)
+        options["functions"] = [random(12, m, seed=20 + m) for m in counts]
     return make(STRIP, outputs, **options)
 
 
@@ -273,6 +278,35 @@ def test_pod_modes_span_the_training_labels_and_pass_through_the_grid():
         assert torch.allclose(covariance, torch.eye(4, dtype=torch.float64), rtol=0, atol=1e-9)
 
 
+@pytest.mark.parametrize(("regression", "bound"), [("affine", 1e-5), ("kernel", 1e-2)])
+def test_a_regression_between_principal_components_is_a_field(regression, bound):
+    """A linear map with its labels is found before the first step, for functions that are new."""
+    (t, x), _ = labels(1)
+    grid, chance = torch.cartesian_prod(t, x), random(60, 4, seed=11)
+    reads, gives = random(4, 9, seed=12), torch.stack([torch.cos(j * grid.sum(1)) for j in range(4)])
+    options = {"axes": [t, x], "snapshots": (chance[:50] @ gives + 1).view(50, 9, 10, 1), "latent": 4, "width": 5}
+    given = {"functions": [chance[:50] @ reads], "regression": regression, "dtype": torch.float64}
+    field = nf.PCANet(Box(t=(0, 2), x=(-1, 1)), "u", 9, **options, **given)
+    truth = chance[50:] @ gives + 1
+    found = field.on_grid(chance[50:] @ reads, grid)[..., 0]
+    assert float((found - truth).norm() / (truth - 1).norm()) < bound
+    kind = "an affine map" if regression == "affine" else "a kernel regression"
+    assert f"added to {kind} between 4 and 4 principal components" in field.remarks[0]
+    alone = nf.PCANet(Box(t=(0, 2), x=(-1, 1)), "u", 9, **options, **given | {"regression": "none"})
+    z = (chance[:50] @ reads - alone.centre) @ alone.directions
+    torch.testing.assert_close(z.T @ z / 49, torch.eye(4, dtype=torch.float64), rtol=0, atol=1e-9)
+
+
+def test_functions_of_principal_components_are_those_of_the_labels():
+    axes, values = labels(1)
+    with pytest.raises(InputError, match=r"functions must be finite values \(12, 9\).*got \(11, 9\)"):
+        nf.PCANet(STRIP, "u", 9, axes=axes, snapshots=values, functions=[random(11, 9)], latent=3)
+    with pytest.raises(InputError, match="unknown regression 'ridge'"):
+        build("pca", regression="ridge")
+    with pytest.raises(InputError, match="the kernel regression finds nothing in so few functions"):
+        build("pca", regression="kernel")
+
+
 def test_between_the_points_of_a_grid_modes_are_cubic():
     t = torch.tensor([0.0, 0.3, 0.7, 1.4, 1.7, 2.0], dtype=torch.float64)
     x = torch.linspace(-1, 1, 5, dtype=torch.float64)
@@ -289,7 +323,14 @@ def test_between_the_points_of_a_grid_modes_are_cubic():
 
 
 @pytest.mark.parametrize(
-    "make", [nf.ModifiedDeepONet, nf.ShiftDeepONet, nf.NonlinearDeepONet, partial(nf.PODDeepONet, latent=1)]
+    "make",
+    [
+        nf.ModifiedDeepONet,
+        nf.ShiftDeepONet,
+        nf.NonlinearDeepONet,
+        partial(nf.PODDeepONet, latent=1),
+        partial(nf.PCANet, latent=1, regression="affine"),
+    ],
 )
 def test_a_saved_operator_is_loaded_as_it_was(make, tmp_path):
     problem = Antiderivative(n_functions=8, n_tests=3, batch=4, n_points=6, sensors=12, data=True)
@@ -304,6 +345,7 @@ def test_words_of_the_command_line():
         assert choose("field.branch", word) is found
     for word, found in {
         "pod_deeponet": nf.PODDeepONet,
+        "pca_net": nf.PCANet,
         "shift-deeponet": nf.ShiftDeepONet,
         "modified_deeponet": nf.ModifiedDeepONet,
         "nonlinear_deeponet": nf.NonlinearDeepONet,

@@ -27,7 +27,7 @@ def test_a_signature_names_every_argument_and_no_other(name):
     assert positional == ["domain", "outputs", "sensors"][: len(positional)]
 
 
-@pytest.mark.parametrize("name", sorted(set(CLASSES) - {"pod_deeponet", "fno", "splines", "sum"}))
+@pytest.mark.parametrize("name", sorted(set(CLASSES) - {"pod_deeponet", "pca_net", "fno", "splines", "sum"}))
 def test_an_unknown_argument_is_refused_with_the_nearest_one(name):
     with pytest.raises(InputError, match=f"unknown option of {CLASSES[name].__name__} 'widht': did you mean 'width'"):
         CLASSES[name](LINE, widht=3)

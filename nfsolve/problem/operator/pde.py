@@ -332,6 +332,11 @@ class OperatorPDE(PDE):
         assert truth is not None  # or it was refused
         return axes_of(grid.points, grid.sizes), truth.unflatten(1, grid.sizes)
 
+    def training_functions(self) -> tuple[Tensor, ...]:
+        """Return the training functions of `snapshots` as the field reads them, ``(n, sensors)`` each, float64."""
+        like, sizes = torch.empty(0, dtype=torch.float64), box_grid(self.domain, self.evaluation).sizes
+        return several(self.function_set("train", self.n_functions, like, sizes, labelled=False).functions)
+
     def sample(self, data: Batch, state: SamplerState, generator: Generator) -> Batch:
         """Draw a mini-batch of functions, and points for each part of the domain that they share."""
         rows, coefficients, functions = self._minibatch(data, generator)
