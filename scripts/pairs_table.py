@@ -141,6 +141,13 @@ def in_all(group: list[Row]) -> str:
     return f"{statistics.mean(found):.0f}" if found else "-"
 
 
+def trained(method: str, group: list[Row]) -> tuple[str, str]:
+    """Return steps and parameters in words, none of a regression."""
+    if "regression" in method:
+        return "-", "-"
+    return ", ".join(str(row["steps"]) for row in group), str(group[0]["parameters"])
+
+
 def table(rows: list[Row]) -> str:
     """Lay the rows out as Markdown, one line for each case and field."""
     groups: dict[tuple[str, str], list[Row]] = {}
@@ -154,7 +161,7 @@ def table(rows: list[Row]) -> str:
             ", ".join(f"{e:.2e}" for e in errors), f"{statistics.mean(errors):.2e}",
             f"{max(row['relative_l2_max'] for row in group):.1e}",
             f"{statistics.mean(row['cpu_seconds'] for row in group):.0f}", in_all(group),
-            ", ".join(str(row["steps"]) for row in group), str(group[0]["parameters"]),
+            *trained(method, group),
         ])  # fmt: skip
     header = ["case", "field", "error, each seed", "mean", "worst function", "seconds of the training", "all", "steps"]
     header += ["parameters"]
