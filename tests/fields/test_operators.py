@@ -288,7 +288,7 @@ def test_a_regression_between_principal_components_is_a_field(regression, bound)
     given = {"functions": [chance[:50] @ reads], "regression": regression, "dtype": torch.float64}
     field = nf.PCANet(Box(t=(0, 2), x=(-1, 1)), "u", 9, **options, **given)
     truth = chance[50:] @ gives + 1
-    found = field.on_grid(chance[50:] @ reads, grid)[..., 0]
+    found = field.on_grid(chance[50:] @ reads, grid)[..., 0].detach()
     assert float((found - truth).norm() / (truth - 1).norm()) < bound
     kind = "an affine map" if regression == "affine" else "a kernel regression"
     assert f"added to {kind} between 4 and 4 principal components" in field.remarks[0]
