@@ -125,7 +125,7 @@ def measure(case: str, name: str, seed: int, seconds: float) -> Row:
     """Train one field on one case until its processor seconds are used."""
     with tempfile.TemporaryDirectory() as folder:
         begin = time.process_time()
-        limit = {"steps": 1} if "regression" in name else {"time_limit": seconds}
+        limit: dict[str, Any] = {"steps": 1} if "regression" in name else {"time_limit": seconds}
         solution = nf.solve(made(case, Path(folder)), FIELDS[name], seed=seed, report=None, **limit)
         whole = time.process_time() - begin
     scores = whole_scores(solution)
