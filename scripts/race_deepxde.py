@@ -285,10 +285,11 @@ def draw(rows: list[Row], path: Path) -> None:
             seconds, errors = zip(*row["curve"], strict=True)
             label = None if row["method"] in labelled else words[row["method"]]
             labelled.add(row["method"])
-            mark = "o" if len(seconds) == 1 else ""
+            mark = "o" if len(seconds) == 1 else None
             colour = colours[row["method"]]
-            panel.loglog(np.maximum(seconds, 0.1), errors, mark, ls="-", color=colour, label=label, lw=1, ms=5)
+            panel.loglog(np.maximum(seconds, 0.1), errors, marker=mark, color=colour, label=label, lw=1, ms=5)
         panel.set(title=name.replace("_", " "), xlabel="processor seconds", ylabel="relative L2 error")
+        panel.set_xlim(left=0.5)
         panel.legend(frameon=False, fontsize=7)
     figure.savefig(path, dpi=150)
     plt.close(figure)
