@@ -216,8 +216,7 @@ class SplineMarch:
         return self._level(pieces, density)
 
     def _level(self, pieces: list[Piece], density: float) -> Level:
-        field = Windows([piece.run.field for piece in pieces], tuple(piece.end for piece in pieces[:-1]), self.t)
-        change = {}
+        field, change = _joined(pieces, self.t), {}
         if self.levels:
             change = distance(self.whole, self.levels[-1].field, field, self.data)
         level = Level(pieces, field, density, sum(piece.seconds for piece in pieces), change)
@@ -234,7 +233,7 @@ class SplineMarch:
         if not self.entries:
             measure = RelativeResidual(view, view.load(self.plan.run.device, torch.float64), self.plan.run.seed)
             self.entries = measure.entries
-        plan = Plan.of(self._recipe(len(cells) - 1, (IN_TIME, cells)), self._options())
+        plan = Plan.of(self._recipe((IN_TIME, cells)), self._options())
         run = Run(view, plan, coupled=frozenset())
         field: Any = run.field
         if guess is not None:
@@ -264,11 +263,11 @@ class SplineMarch:
         run = self.plan.run
         return RunOptions(seed=run.seed, device=run.device, time_limit=max(self.left(), 0.1))
 
-    def _recipe(self, count: int, cells: tuple[int, tuple[float, ...]]) -> Recipe:
+    def _recipe(self, cells: tuple[int, tuple[float, ...]]) -> Recipe:
         """Return the recipe of a window: points by the number of unknowns, Newton's method."""
-        problem, k = self.problem, len(self.problem.outputs)
-        inner = {name: c for name, c in problem.conditions().items() if c.kind == "interior"}
-        rows = sum(self.entries.get(name, 1) * (c.points or problem.n_points) for name, c in inner.items())
+        problem, conditions = self.problem, self.problem.conditions()
+        count, k = len(cells[1]) - 1, len(problem.outputs)
+        rows = sum(self.entries.get(name, 1) * (conditions[name].points or problem.n_points) for name in self.inner)
         unknowns = (count + DEGREE) * (IN_TIME + DEGREE) * k
         along = cells if self.t == 0 else (cells[1], cells[0])
         stage = Stage(
@@ -298,7 +297,7 @@ class SplineMarch:
     def solution(self, folder: Any = None, report: Any = None) -> Solution:
         """Return the solution of the finest march, saved in a folder if there is one."""
         pieces = self.levels[-1].pieces
-        recipes = [self._recipe(len(piece.cells[1]) - 1, piece.cells) for piece in pieces]
+        recipes = [self._recipe(piece.cells) for piece in pieces]
         each = Marched(
             ends=tuple(piece.end for piece in pieces[:-1]),
             fields=tuple(recipe.field for recipe in recipes),
@@ -336,6 +335,11 @@ class SplineMarch:
         return _words(self.levels[-1].pieces)
 
 
+def _joined(pieces: list[Piece], column: int) -> Windows:
+    """Return the fields of windows as one."""
+    return Windows([piece.run.field for piece in pieces], tuple(piece.end for piece in pieces[:-1]), column)
+
+
 def _words(pieces: list[Piece]) -> str:
     cells = sorted({len(piece.cells[1]) - 1 for piece in pieces})
     many = f"{cells[0]}" if len(cells) == 1 else f"{cells[0]} to {cells[-1]}"
@@ -366,9 +370,8 @@ class _Scales:
     """The local scale of a solution: one over the width of what a polynomial of low degree can follow."""
 
     def __init__(self, problem: Any, pieces: list[Piece], t: int, x: int):
-        self.bounds = problem.domain.bounds
         self.t, self.x = t, x
-        low, high = self.bounds[x]
+        low, high = problem.domain.bounds[x]
         wide = [piece.cells[1] for piece in pieces]
         ends = np.unique(np.concatenate([np.asarray(each) for each in wide]))
         inner = np.interp(np.linspace(0, len(ends) - 1, PLACES), np.arange(len(ends)), ends)
@@ -377,8 +380,7 @@ class _Scales:
         for piece in pieces:
             times.append(np.linspace(piece.start, piece.end, SLICES + 1)[:-1])
         self.times = np.append(np.concatenate(times), pieces[-1].end)
-        field = Windows([piece.run.field for piece in pieces], tuple(piece.end for piece in pieces[:-1]), t)
-        self.along_x = self._look(field)
+        self.along_x = self._look(_joined(pieces, t))
 
     @torch.no_grad()
     def _look(self, field: nn.Module) -> np.ndarray:
