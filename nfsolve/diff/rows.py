@@ -16,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 from nfsolve.diff.jets import Jet, Unsupported
 
+SAME = {torch.float64: 1e-9}  # part of a sum that may be rounding, in other types a thousandth
 MOST_COLUMNS = 16  # single columns cost a forward-mode pass each; beyond this another way is cheaper
 
 
@@ -101,7 +102,7 @@ def jacobian_by_rows(
     if sum(leaves[i].numel() for i in rest) > MOST_COLUMNS:
         raise Unsupported("too many parameters outside linear layers")
     for i in rest:
-        jacobian[:, :, starts[i] : starts[i + 1]] = _columns(residual, leaves, i).permute(1, 2, 0)
+        jacobian[:, :, starts[i] : starts[i + 1]] = _columns(residual, r, leaves, i).permute(1, 2, 0)
     return r.detach(), jacobian.view(n * k, -1)
 
 
@@ -128,12 +129,37 @@ def _to_leaves(target: Tensor, block: Tensor, leaves: list[Tensor]) -> list[tupl
     return [(i, row) for i, row in enumerate(rows) if row is not None]
 
 
-def _columns(residual: Callable[[list[Tensor]], Tensor], leaves: list[Tensor], i: int) -> Tensor:
-    """Derivative by each entry of one parameter, (entries, n, k), by forward mode."""
+def _columns(residual: Callable[[list[Tensor]], Tensor], r: Tensor, leaves: list[Tensor], i: int) -> Tensor:
+    """Derivative by each entry of one parameter, (entries, n, k).
+
+    The gradient of v . r by the parameter is linear in v, and its derivative by v is what is sought: two reverse passes
+    through what lies between a parameter and the residual, which is little for a scalar of the equation. What cannot be
+    differentiated twice takes forward mode.
+    """
+    chance = torch.Generator().manual_seed(0)
+    weights = torch.randn(r.shape, generator=chance, dtype=torch.float64).to(r).requires_grad_()
+    try:
+        (slope,) = torch.autograd.grad((r * weights).sum(), leaves[i], create_graph=True, allow_unused=True)
+        if slope is None:
+            return r.new_zeros(leaves[i].numel(), *r.shape)
+        flat = slope.reshape(-1)
+        each = [torch.autograd.grad(g, weights, retain_graph=True)[0] for g in flat]
+    except RuntimeError:
+        return _forward_columns(residual, leaves, i)
+    found = torch.stack(each)
+    parts = found * weights.detach()  # whose sum is the slope, unless a part of it could not be differentiated again
+    gap = (parts.sum((1, 2)) - flat.detach()).abs()
+    if bool((gap > SAME.get(r.dtype, 1e-3) * (parts.abs().sum((1, 2)) + flat.detach().abs())).any()):
+        return _forward_columns(residual, leaves, i)
+    return found
+
+
+def _forward_columns(residual: Callable[[list[Tensor]], Tensor], leaves: list[Tensor], i: int) -> Tensor:
     fixed = [leaf.detach() for leaf in leaves]
 
     def of_one(value: Tensor) -> Tensor:
         return residual([*fixed[:i], value, *fixed[i + 1 :]])
 
     basis = torch.eye(fixed[i].numel(), dtype=fixed[i].dtype, device=fixed[i].device)
-    return torch.stack([torch.func.jvp(of_one, (fixed[i],), (e.view_as(fixed[i]),))[1] for e in basis])
+    found = [torch.func.jvp(of_one, (fixed[i],), (e.view_as(fixed[i]),))[1] for e in basis]
+    return torch.stack(found).detach()  # what is not trained now may have a graph of its own
