@@ -37,6 +37,7 @@ SLOW, PATIENCE = 0.9, 5  # steps in a row that leave more than this of the loss,
 VANISHED = 1e-13  # largest cosine between residual and Jacobian columns that counts as zero
 SHRINKS = 0.75  # largest ratio of a correction to the change before it
 ENOUGH = 0.9  # a correction that leaves more than this of the loss is the last one
+UNDAMPED = 1e-8  # factor on the damping of linear parameters
 LEAST_GAIN = 1e-4  # part of the predicted decrease that an accepted step must bring
 TRIALS = 12  # dampings that one step tries before it gives up
 DENSE = {
@@ -74,6 +75,9 @@ class GaussNewton(OneGroup):
         cg_steps: Largest number of products for one solve in the matrix-free form.
         max_bytes: Largest memory for the Jacobian and its Gram matrix.
         seed: Seed of the private generator (random signs of the matrix-free form).
+        linear: First part of the names of parameters in which the residuals are linear or nearly so, such as ``body.3``
+            of an MLP of three hidden layers. They are hardly damped, so that a step takes them to their best values
+            for wherever it takes the others: variable projection as simplified by Kaufman. Empty damps all alike.
 
     Attributes:
         stop_reason: Why no further step makes sense, in words; empty while there is no reason.
@@ -83,7 +87,8 @@ class GaussNewton(OneGroup):
         InputError: A setting is out of range, or several parameter groups.
 
     Reference:
-        Transtrum & Sethna, arXiv 1201.5885; Nielsen, Damping parameter in Marquardt's method, IMM-REP-1999-05.
+        Transtrum & Sethna, arXiv 1201.5885; Nielsen, Damping parameter in Marquardt's method, IMM-REP-1999-05; Golub &
+        Pereyra, SIAM J. Numer. Anal. 10 (1973) 413; Kaufman, BIT 15 (1975) 49.
     """
 
     by_rows = True  # a step needs no gradient of all rows at once
@@ -100,6 +105,7 @@ class GaussNewton(OneGroup):
         cg_steps: int = 200,
         max_bytes: float = 4e9,
         seed: int = 0,
+        linear: str = "",
     ):
         if not (damping > 0 and acceleration >= 0 and corrections >= 0 and max_bytes > 0 and 0 <= momentum < 1):
             raise InputError(
@@ -115,7 +121,7 @@ class GaussNewton(OneGroup):
             )
         defaults = {"damping": damping, "acceleration": acceleration, "corrections": corrections}
         defaults |= {"momentum": momentum, "form": form, "cg_tolerance": cg_tolerance, "cg_steps": cg_steps}
-        super().__init__(params, defaults | {"max_bytes": max_bytes})
+        super().__init__(params, defaults | {"max_bytes": max_bytes, "linear": linear})
         self.state[SHARED] = {"generator": Generator().manual_seed(seed).get_state()}  # type: ignore[index]
         self.stop_reason = ""
         self.clock = Clock()
@@ -179,18 +185,19 @@ class GaussNewton(OneGroup):
             shared.pop("scaling", None)
             shared.pop("step", None)
         form, before = self._form(objective, theta), shared.get("scaling")
+        part = self._damped_part(objective, theta)
         if form == "matrix_free":
             generator = Generator()
             generator.set_state(shared["generator"].cpu())
             limits = group["cg_tolerance"], group["cg_steps"]
-            model: Linearized = MatrixFreeForm(objective, theta, generator, *limits, before)
+            model: Linearized = MatrixFreeForm(objective, theta, generator, *limits, before, part)
             shared["generator"] = generator.get_state()
             self.clock.count("jacobian")
         else:
             rows = {"at_once": at_once(theta.numel())} if form in AGAIN.values() else {}
             residual, jacobian = objective.jacobian_rows(theta, **rows)
             self.clock.count("jacobian")
-            model = DENSE[form](residual.double(), jacobian, before)
+            model = DENSE[form](residual.double(), jacobian, before, part)
         shared["rows"] = model.residual.numel()
         loss = model.residual @ model.residual
         for name, squares in (("residual", loss), ("Jacobian", model.columns)):
@@ -202,6 +209,20 @@ class GaussNewton(OneGroup):
             model.shift = group["momentum"] * shared["step"].to(model.columns.device)
         self.clock.count("gram")
         return model, loss
+
+    def _damped_part(self, objective: Any, theta: Tensor) -> Tensor | None:
+        """Return factors on the damping ``(P,)``, almost zero for linear parameters; None for all alike."""
+        linear = self.param_groups[0].get("linear", "")  # which older states lack
+        if not linear:
+            return None
+        places = objective.unflatten(torch.arange(theta.numel(), dtype=torch.float64, device=theta.device))
+        names = {name.removeprefix("field."): entries for name, entries in places.items()}
+        chosen = [entries.reshape(-1) for name, entries in names.items() if f"{name}.".startswith(f"{linear}.")]
+        if not chosen:
+            raise unknown("part of the parameters", linear, sorted({name.rpartition(".")[0] or name for name in names}))
+        part = torch.ones(theta.numel(), dtype=torch.float64, device=theta.device)
+        part[torch.cat(chosen).long()] = UNDAMPED
+        return part
 
     def _search(self, objective: Any, theta: Tensor, model: Linearized, loss: float) -> float | None:
         """Try dampings until one lowers the loss, then adapt it by the gain ratio; return that loss, or None."""

@@ -84,18 +84,26 @@ class Linearized(ABC):
         gradient: J^T r ``(P,)``.
         columns: diag(J^T J) ``(P,)``.
         before: Running maximum of ``columns`` at the points before, or None.
+        part: Factors on D ``(P,)``, or None.
 
     Attributes:
         largest: The running maximum with this point.
-        scaling: D, the running maximum with a floor.
+        scaling: D, the running maximum with a floor, times the factors on it.
     """
 
-    def __init__(self, residual: Tensor, gradient: Tensor, columns: Tensor, before: Tensor | None):
+    def __init__(
+        self,
+        residual: Tensor,
+        gradient: Tensor,
+        columns: Tensor,
+        before: Tensor | None,
+        part: Tensor | None = None,
+    ):
         self.residual, self.gradient, self.columns = residual, gradient, columns
         self.shift: Tensor | None = None
         self.largest = columns if before is None else torch.maximum(columns, before.to(columns.device))
         floor = max(FLOOR * float(self.largest.max()), torch.finfo(columns.dtype).tiny)
-        self.scaling = self.largest.clamp_min(floor)
+        self.scaling = self.largest.clamp_min(floor) if part is None else self.largest.clamp_min(floor) * part
 
     @abstractmethod
     def forward(self, step: Tensor) -> Tensor:
@@ -128,10 +136,10 @@ class Linearized(ABC):
 class ParameterForm(Linearized):
     """Factor the P x P matrix J^T J + mu D, for P <= N."""
 
-    def __init__(self, residual: Tensor, jacobian: Jacobian, before: Tensor | None = None):
+    def __init__(self, residual: Tensor, jacobian: Jacobian, before: Tensor | None = None, part: Tensor | None = None):
         self.jacobian = jacobian
         gradient, self.gram = jacobian.normal(residual)
-        super().__init__(residual, gradient, self.gram.diagonal().clone(), before)
+        super().__init__(residual, gradient, self.gram.diagonal().clone(), before, part)
 
     def forward(self, step: Tensor) -> Tensor:
         """Return J d."""
@@ -154,9 +162,9 @@ class OrthogonalForm(Linearized):
     Here they are lost below eps. Costs about twice the Gram matrix and, for each damping, 10 P^3 / 3.
     """
 
-    def __init__(self, residual: Tensor, jacobian: Jacobian, before: Tensor | None = None):
+    def __init__(self, residual: Tensor, jacobian: Jacobian, before: Tensor | None = None, part: Tensor | None = None):
         self.jacobian = jacobian
-        super().__init__(residual, *jacobian.columns(residual), before)
+        super().__init__(residual, *jacobian.columns(residual), before, part)
         self._unit = self.scaling.sqrt()
         self._rows = TallQR(jacobian.own / self._unit, jacobian.ranks)
 
@@ -180,9 +188,9 @@ class OrthogonalForm(Linearized):
 class SampleForm(Linearized):
     """Factor the N x N matrix J D^-1 J^T + mu, for N < P."""
 
-    def __init__(self, residual: Tensor, jacobian: Jacobian, before: Tensor | None = None):
+    def __init__(self, residual: Tensor, jacobian: Jacobian, before: Tensor | None = None, part: Tensor | None = None):
         self.jacobian = jacobian
-        super().__init__(residual, *jacobian.columns(residual), before)
+        super().__init__(residual, *jacobian.columns(residual), before, part)
         self.kernel = jacobian.kernel(self.scaling)
 
     def forward(self, step: Tensor) -> Tensor:
@@ -202,16 +210,16 @@ class SampleForm(Linearized):
 class ShardedForm(Linearized):
     """As `ParameterForm`, or for N < P `SampleForm`, with a matrix of which each process has some columns."""
 
-    def __init__(self, residual: Tensor, jacobian: Jacobian, before: Tensor | None = None):
+    def __init__(self, residual: Tensor, jacobian: Jacobian, before: Tensor | None = None, part: Tensor | None = None):
         self.jacobian = jacobian
         gradient = jacobian.adjoint(residual)
         self._by_samples = len(residual) < len(gradient)
         if self._by_samples:
-            super().__init__(residual, *jacobian.columns(residual), before)
+            super().__init__(residual, *jacobian.columns(residual), before, part)
             self._matrix, self._scale = jacobian.sharded_kernel(self.scaling), torch.ones_like(residual)
         else:
             self._matrix = jacobian.sharded_normal(gradient)
-            super().__init__(residual, gradient, self._matrix.diagonal, before)
+            super().__init__(residual, gradient, self._matrix.diagonal, before, part)
             self._scale = self.scaling
 
     def forward(self, step: Tensor) -> Tensor:
@@ -242,6 +250,7 @@ class MatrixFreeForm(Linearized):
         tolerance: Relative residual at which conjugate gradients stop.
         most: Most products for one solve.
         before: As for `Linearized`.
+        part: As for `Linearized`.
     """
 
     def __init__(
@@ -252,12 +261,13 @@ class MatrixFreeForm(Linearized):
         tolerance: float,
         most: int,
         before: Tensor | None = None,
+        part: Tensor | None = None,
     ):
         residual, self._forward, self._backward = objective.linearize(theta)
         self._type, self._tolerance, self._most = theta.dtype, tolerance, most
         signs = torch.randint(0, 2, (PROBES, residual.numel()), generator=generator).to(residual) * 2 - 1
         columns = torch.stack([self._adjoint(w).square() for w in signs]).mean(0)
-        super().__init__(residual.double(), self._adjoint(residual), columns, before)
+        super().__init__(residual.double(), self._adjoint(residual), columns, before, part)
         self._damping = 0.0
 
     def _adjoint(self, rows: Tensor) -> Tensor:

@@ -169,3 +169,42 @@ def test_triangularization_keeps_the_digits_that_the_gram_matrix_loses(form, rea
 
     assert train(form) < reached
     assert train("parameters") > 1e3 * train(form)
+
+
+def exponentials():
+    """A sum of two exponentials with unknown rates and amplitudes."""
+    t = torch.linspace(0, 4, 60, dtype=torch.float64)
+    y = 2 * torch.exp(-0.5 * t) + torch.exp(-3 * t)
+    start = {
+        "rates": nn.Parameter(torch.tensor([0.1, 1.0], dtype=torch.float64)),
+        "last.weight": nn.Parameter(torch.zeros(2, dtype=torch.float64)),
+    }
+    return LeastSquares(lambda p: (torch.exp(-t[:, None] * p["rates"]) @ p["last.weight"] - y) / 60**0.5, start), t, y
+
+
+def test_linear_parameters_are_projected_out():
+    """With next to no damping of linear parameters a first step ends where these are best for the others."""
+    goal, t, y = exponentials()
+    optimizer = GaussNewton(goal.parameters, damping=1.0, acceleration=0, corrections=0, form="qr", linear="last")
+    optimizer.step(goal)
+    basis = torch.exp(-t[:, None] * torch.tensor([0.1, 1.0], dtype=torch.float64))  # amplitudes of zero move no rates
+    best = torch.linalg.lstsq(basis, y[:, None]).solution[:, 0]
+    torch.testing.assert_close(goal.unflatten(goal.theta())["last.weight"], best, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("form", ["parameters", "qr", "samples", "matrix_free"])
+def test_variable_projection_finds_what_damping_all_finds(form):
+    """Rates and amplitudes are found in every form."""
+    goal, _, _ = exponentials()
+    optimizer = GaussNewton(goal.parameters, form=form, linear="last")
+    for _ in range(60):
+        optimizer.step(goal)
+    found = goal.unflatten(goal.theta())["rates"].sort().values
+    torch.testing.assert_close(found, torch.tensor([0.5, 3.0], dtype=torch.float64), rtol=1e-4, atol=1e-4)
+
+
+def test_a_part_that_is_not_there_is_named():
+    """A misspelt part of the parameters is refused with those that there are."""
+    goal, _, _ = exponentials()
+    with pytest.raises(InputError, match="part of the parameters 'lest'.*last"):
+        GaussNewton(goal.parameters, linear="lest").step(goal)
