@@ -4,6 +4,7 @@
     python -m scripts.measure_automatic --seeds 0 1 2
     python -m scripts.measure_automatic --gallery                  # PDEs of the gallery, without their own recipes
     python -m scripts.measure_automatic --only Heat Kovasznay --again
+    python -m scripts.measure_automatic --files plate.py "waves.py, speed=2" --seconds 120    # a user's own files
 
 Each run is a process of its own. Rows are added to benchmarks/automatic.json one by one, so that a killed measurement
 goes on where it was; benchmarks/automatic.md is the table made from them.
@@ -12,6 +13,7 @@ goes on where it was; benchmarks/automatic.md is the table made from them.
 import argparse
 import json
 import statistics
+from pathlib import Path
 from typing import Any
 
 from scripts.measuring import FOLDER, Row, chosen, markdown, measure_rows, options, read_rows, solve_automatically
@@ -35,13 +37,32 @@ GALLERY = {
 WITHIN = 3.0  # factor on the true error within which an estimate is right
 
 
-def problem_of(case: str, gallery: bool) -> Any:
+def problem_of(case: str, suite: str) -> Any:
     """Build a problem by the name of its case."""
-    if gallery:
-        from nfsolve.problem.registry import find
+    from nfsolve.problem.registry import find
 
+    if suite == "gallery":
         return find(case.split(",")[0])(**GALLERY[case])
+    if suite == "files":
+        file, *words = case.split(",")
+        pairs = (word.split("=") for word in words)
+        return find(file)(**{name.strip(): float(value) for name, value in pairs})
     return next(made for made in _own() if made.__name__ == case)()
+
+
+def keys_of(arguments: argparse.Namespace) -> list[Row]:
+    """Return what is to be measured: suite, case, seed and budget of each run."""
+    if arguments.files:
+        suite, names = "files", arguments.files
+    elif arguments.gallery:
+        suite, names = "gallery", arguments.only or list(GALLERY)
+    else:
+        suite, names = "own", arguments.only or [case.__name__ for case in _own()]
+    return [
+        {"suite": suite, "case": case, "seed": seed, "budget": arguments.seconds}
+        for case in names
+        for seed in arguments.seeds
+    ]
 
 
 def _own() -> list[Any]:
@@ -85,18 +106,18 @@ def is_right(row: Row) -> bool:
 
 def measure(arguments: argparse.Namespace) -> None:
     """Measure what has no row yet, each in a process of its own."""
-    names = list(GALLERY) if arguments.gallery else [case.__name__ for case in _own()]
-    suite = "gallery" if arguments.gallery else "own"
-    cases = [(case, seed) for case in arguments.only or names for seed in arguments.seeds]
-    keys = [{"suite": suite, "case": case, "seed": seed, "budget": arguments.seconds} for case, seed in cases]
-    measure_rows(ROWS, "scripts.measure_automatic", keys, arguments.threads, arguments.again, arguments.processor)
-    rows = read_rows(ROWS)
+    path = arguments.rows
+    measure_rows(
+        path, "scripts.measure_automatic", keys_of(arguments), arguments.threads, arguments.again, arguments.processor
+    )
+    rows = read_rows(path)
     right = [is_right(row) for row in rows if isinstance(row["estimate"], float)]
     head = (
         f"Estimates within a factor {WITHIN:g} of the truth: {sum(right)} of {len(right)} given, {len(rows)} runs.\n\n"
     )
-    parts = [f"## {suite}\n\n{table([r for r in rows if r['suite'] == suite])}\n" for suite in ("own", "gallery")]
-    ROWS.with_suffix(".md").write_text("# The automatic recipe\n\n" + head + "\n".join(parts))
+    suites = {suite: [row for row in rows if row["suite"] == suite] for suite in ("own", "gallery", "files")}
+    parts = [f"## {suite}\n\n{table(own)}\n" for suite, own in suites.items() if own]
+    path.with_suffix(".md").write_text("# The automatic recipe\n\n" + head + "\n".join(parts))
 
 
 def main() -> None:
@@ -104,11 +125,15 @@ def main() -> None:
     parser = options(__doc__, 60.0)
     parser.add_argument("--only", nargs="+", default=[], help="names of cases")
     parser.add_argument("--gallery", action="store_true", help="PDEs of the gallery instead of problems of our own")
+    parser.add_argument("--files", nargs="+", default=[], help="files with one PDE each, with numbers that it has")
+    parser.add_argument("--rows", type=Path, default=ROWS, help="file of the rows")
     arguments = parser.parse_args()
     if arguments.row:
         key = json.loads(arguments.row)
-        problem = problem_of(key["case"], key["suite"] == "gallery")
-        print(json.dumps(solve_automatically(problem, key["seed"], key["budget"], key["threads"], key["processor"])[1]))
+        problem = problem_of(key["case"], key["suite"])
+        recipe = None if key["suite"] == "files" else "auto"  # a user's file is solved as the command line would
+        run = (key["seed"], key["budget"], key["threads"], key["processor"], recipe)
+        print(json.dumps(solve_automatically(problem, *run)[1]))
     else:
         measure(arguments)
 

@@ -230,7 +230,7 @@ def solve_automatically(
         "error": scores.get("relative_l2", math.nan),
         "estimate": scores.get("error_estimate", "none"),
         "floor": max(floors, default=math.nan),
-        "chosen": solution.decisions[-1] if solution.decisions and recipe else "",
+        "chosen": solution.decisions[-1] if solution.decisions else "",
         "stopped": solution.stopped,
         "seconds": round(time.perf_counter() - clock, 2),
         "cpu_seconds": round(time.process_time() - used, 2),

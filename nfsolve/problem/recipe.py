@@ -40,6 +40,8 @@ class Stage:
             last would not begin otherwise.
         patience: The stage ends after so many steps, or half of its steps so far if these are more, in which the lowest
             loss has not fallen by a tenth; 0 never ends it.
+        overfit: The stage ends, at a row of the history, where held-out residuals are so many times those at its
+            points; 0 never ends it.
 
     Examples:
         >>> from functools import partial
@@ -60,6 +62,7 @@ class Stage:
     only: str = ""
     share: float = 0.0
     patience: int = 0
+    overfit: float = 0.0
 
     def __post_init__(self) -> None:
         if not callable(self.optimizer):
@@ -74,6 +77,12 @@ class Stage:
                 f"the steps, the interval and the patience of a stage must not be negative, got steps={self.steps}, "
                 f"resample={self.resample} and patience={self.patience}",
                 do="give 0 to take no step, never to draw new points, or not to end early",
+            )
+        if self.overfit and not self.overfit > 1:
+            raise InputError(
+                f"held-out residuals may be overfit={self.overfit:g} times those at trained points only if that is "
+                "more than 1",
+                do="give 10, or 0 never to end the stage for that",
             )
         for name, factor in (("points", self.points), ("faces", self.faces)):
             if factor is not None and not factor > 0:

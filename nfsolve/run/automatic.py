@@ -24,9 +24,8 @@ from nfsolve.run.estimate import (
     foretold,
 )
 from nfsolve.run.folder import METRICS, RunFolder, environment
+from nfsolve.run.growing import GrowingNetwork
 from nfsolve.run.ladder import COST, UNSEEN, WELL_ENOUGH, Ladder, Trial
-from nfsolve.run.loop import Run
-from nfsolve.run.march import March, going_on, run_or_march
 from nfsolve.run.plan import Plan
 from nfsolve.run.relative import balance
 from nfsolve.run.report import note, reporter
@@ -40,6 +39,7 @@ SHARE = 0.4  # of the time limit that trials may take
 MORE = 0.5  # and of what is left where more features bring much
 GOAL = 1e-12  # held-out residual, relative to that of the zero field, at which nothing is left to gain
 GOOD = 1e-6  # held-out residual, relative to that of the zero field, of a solution that needs no network
+NOISY = 3e-3  # the same where it is told by noisy data, which make little of what the equations are off
 ESTIMATE = 0.15  # of the time limit that the estimate may add
 CORRECTIONS = (1.5, 1.2, 1.0)  # times the features of a window, that its correction has, where there is the time
 SURE = 1.25  # times what a correction is foretold to take
@@ -54,12 +54,15 @@ FEW_WINDOWS = 5.0  # times what a trial took, which windows take that may be bet
 MANY_WINDOWS = 12.0  # times what a trial took, which windows in its place may take
 WORTHWHILE = 0.1  # of what it took, that more time for a network must be
 TRIALS = 0.15  # of the time limit that trials may take where splines may do as well
+UNKNOWN = 0.7  # the same where numbers are unknown, which networks find more slowly
 UNRESOLVED = 1e-5  # held-out residual, relative to that of the zero field, above which splines come first
 SPLINES = 0.9  # of what is left, that they may take
 FOUND = 1e-2  # change by finer cells, below which the solution is found
 KEPT = 3.0  # times what a trial took, for taking its features after all
 NETWORK_POINTS = {1: 100, 2: 1500, 3: 3000}
 NETWORK_WIDTH = {1: 16, 2: 24, 3: 28}
+PATIENCE = 30  # steps of a network without progress, after which it grows
+OVERFIT = 10.0  # times the residuals at trained points, that held-out ones may be until it does
 
 
 def is_automatic(problem: Problem) -> bool:
@@ -68,9 +71,14 @@ def is_automatic(problem: Problem) -> bool:
 
 
 def can_be_automatic(problem: Problem) -> bool:
-    """Return whether nfsolve can find a recipe for a problem: a PDE without unknown scalars, and no operator."""
-    made = isinstance(problem, PDE) and not isinstance(problem, OperatorPDE)
-    return made and problem.domain.solid and not problem.unknown_scalars()
+    """Return whether nfsolve can find a recipe for a problem: a PDE on a domain with a volume, and no operator.
+
+    Numbers that are unknown need measurements: what else determines them, such as a norm, has other solutions too.
+    """
+    if not isinstance(problem, PDE) or isinstance(problem, OperatorPDE) or not problem.domain.solid:
+        return False
+    measured = any(c.kind == "measured" for c in problem.conditions().values())
+    return not problem.unknown_scalars() or (problem.pointwise and measured)
 
 
 def wants_automatic(problem: Problem, run: RunOptions, others: dict[str, Any]) -> bool:
@@ -91,8 +99,8 @@ def wants_automatic(problem: Problem, run: RunOptions, others: dict[str, Any]) -
     if run.recipe == "auto":
         if not can_be_automatic(problem):
             raise InputError(
-                f"the automatic recipe is made for PDEs on a domain with a volume, without unknown scalars, "
-                f"got {type(problem).__name__}",
+                f"the automatic recipe is made for PDEs on a domain with a volume, with unknown scalars only beside "
+                f"measurements, got {type(problem).__name__}",
                 do="leave recipe='auto' out",
             )
         if given:
@@ -125,7 +133,7 @@ class Automatic:
         self.started = time.perf_counter()
         self.limit = plan.run.time_limit or SECONDS
         self.decisions: dict[str, Any] = {"trials": [], "chosen": []}
-        self._last: Run | March | None = None
+        self._growing: GrowingNetwork | None = None
         self.report = reporter(_without_bar(report), 0, None)
         self.even = problem
         if problem.adapts:
@@ -135,7 +143,7 @@ class Automatic:
             verb = "is" if len(said) == 1 else "are"
             self._tell(f"{' and '.join(said)} {verb} for networks: least squares takes what its features need")
         self.splines = may_have_splines(self.even)
-        share = TRIALS if self.splines else SHARE
+        share = TRIALS if self.splines else UNKNOWN if problem.unknown_scalars() else SHARE
         self.ladder = Ladder(self.even, plan.run.seed, share * self.limit, plan.run.device, self._tell)
         if folder is not None:
             folder.start(plan.config(problem), environment(choose_device(plan.run.device)))
@@ -161,10 +169,11 @@ class Automatic:
             solution = self._in_windows(trial)
             if solution is not None:
                 return solution
-        if trial is None or trial.windows > 1 or trial.relative > GOOD:
+        good = NOISY if self.problem.unknown_scalars() else GOOD
+        if trial is None or trial.windows > 1 or trial.relative > good:
             return self._with_network(trial, None)
         solution = self._features(trial)
-        if self._relative(solution) > max(GOOD, 100 * trial.relative) and not solution.interrupted:
+        if self._relative(solution) > max(good, 100 * trial.relative) and not solution.interrupted:
             return self._with_network(trial, solution)
         return self._finish(solution, trial)
 
@@ -258,41 +267,34 @@ class Automatic:
 
     def _features(self, trial: Trial) -> Solution:
         """Save and score what the best trial on the whole problem has solved."""
-        assert self.ladder.run is not None
+        run = self.ladder.run
+        assert run is not None
         self._decide(f"least squares on {trial.width} random features")
         if self.folder is not None:
             self.folder.clear()
-        return self.ladder.run.finished(self.folder, self.kind)
+        run.plan = run.plan.with_run(uncertainty=self.plan.run.uncertainty)
+        return run.finished(self.folder, self.kind)
 
     def _network(self, left: float, kept: float) -> Solution:
         found = f"with random features the held-out residual is {left:.1e} times that of the zero field"
         limit = max(self.left() - kept - foretold(self.problem), 0.5 * self.left())
         self._decide(f"a network under Gauss-Newton for {limit:.0f} s: {found}")
-        return self._run(network_recipe(self.problem), limit)
-
-    def _run(self, recipe: Recipe, seconds: float = math.inf) -> Solution:
-        options = self._options()
-        options["time_limit"] = min(options["time_limit"], seconds)
-        plan = Plan.of(recipe, RunOptions(**options))
-        if self.folder is not None:
-            self.folder.clear()
-        self._last = run = run_or_march(self.problem, plan, self.folder, self.kind)
-        return run.go()
+        run = self.plan.run
+        options = {"seed": run.seed, "device": run.device, "time_limit": limit, "tolerance": run.tolerance}
+        options["uncertainty"] = run.uncertainty
+        recipe = partial(network_recipe, self.problem)
+        parts = (self.folder, self.kind, self.ladder.measure(), self._decide)
+        self._growing = GrowingNetwork(self.problem, recipe, options, *parts)
+        return self._growing.go()
 
     def _trained_on(self, network: Solution) -> Solution:
         """Train a network on where only its share of the time had ended, and return it."""
-        seconds, run = self.left() - foretold(self.problem), self._last
+        seconds = self.left() - foretold(self.problem)
         if not network.stopped.startswith("time limit") or seconds < WORTHWHILE * network.seconds:
             return network
-        assert isinstance(run, Run)
+        assert self._growing is not None
         self._decide(f"the network is trained for another {seconds:.0f} s")
-        plan = run.plan.with_run(time_limit=run.watch.elapsed + seconds)
-        state = going_on(run.state() | {"history": run.history}, plan)
-        return Run(self.problem, plan, self.folder, self.kind, state).go()
-
-    def _options(self) -> dict[str, Any]:
-        run = self.plan.run
-        return {"seed": run.seed, "device": run.device, "time_limit": self.left(), "tolerance": run.tolerance}
+        return self._growing.go_on(seconds)
 
     def _relative(self, solution: Solution | None) -> float:
         """Held-out residual of a solution, relative to that of the zero field; infinite where there is none."""
@@ -310,6 +312,8 @@ class Automatic:
             found = self._estimate(solution, trial) if march is None else self._estimate_march(march)
             solution.metrics |= found.metrics()
             solution.estimate = found
+        if self.problem.unknown_scalars() and not (solution.failed or self.plan.run.uncertainty):
+            self._tell("--uncertainty, or nfsolve.posterior(solution), says how sure the unknown numbers are")
         took = time.perf_counter() - self.started
         solution.metrics["seconds/choosing"] = round(took - solution.seconds, 3)
         solution.metrics["seconds"] = solution.seconds = took
@@ -373,13 +377,15 @@ def _own_points(problem: Any) -> list[str]:
     return [f"{name}={n}" for name, n in numbers.items() if n != getattr(PDE, name)]
 
 
-def network_recipe(problem: Any) -> Recipe:
+def network_recipe(problem: Any, wider: float = 1.0, more: float = 1.0) -> Recipe:
     """Return a tanh network under Gauss-Newton, its size and points by the number of coordinates.
 
-    A number of points that the problem states is kept.
+    Where a problem states a number of points, that is what a network begins with.
 
     Args:
         problem: The problem.
+        wider: Factor on the width.
+        more: Factor on the number of points.
 
     Returns:
         The recipe.
@@ -389,8 +395,8 @@ def network_recipe(problem: Any) -> Recipe:
     rows = max(sum(c.points or problem.n_points for c in conditions), 1) / max(len(conditions), 1)
     points = 1.0 if _own_points(problem) else NETWORK_POINTS[d] / rows
     return Recipe(
-        field=partial(MLP, width=NETWORK_WIDTH[d], depth=3),
-        stages=(Stage(GaussNewton, steps=2000, points=points),),
+        field=partial(MLP, width=round(wider * NETWORK_WIDTH[d]), depth=3),
+        stages=(Stage(GaussNewton, steps=2000, points=more * points, patience=PATIENCE, overfit=OVERFIT),),
         weighting=balance(problem),
         run=RunOptions(dtype="float64", log_every=20),
     )

@@ -23,6 +23,8 @@ FEW = 10  # points inside, which it does not need
 RESOLVED = 1e-10  # residual, relative to that of zero, with which it is done
 WORSE = 100.0  # times the best, at which larger bandwidths are not tried any more
 POWER = 4  # of inverse distances
+MATCHES = 10  # steps in which unknown numbers follow a field
+MATCHED = 0.5  # part of the residuals of the equations that these must not leave
 EXACT = 1e-3  # part of the loss of zero that initial values may leave
 
 
@@ -68,6 +70,48 @@ def start_at_rest(objective: Objective, seed: int) -> None:
         sides = torch.cat([objective.batch[name].points for name in names])
         values = field.raw(sides)
         field.fit(torch.cat([points, sides]), torch.cat([_between(problem.domain, points, sides, values), values]))
+
+
+@torch.no_grad()
+def start_at_data(objective: Objective) -> None:
+    """Let random features begin with measurements, and unknown numbers with what these suggest.
+
+    From a poor guess of the numbers, Newton's method on equations and measurements at once may end in a local minimum
+    far from the data. Here the features first follow measurements and sides; then the numbers alone lower the residuals
+    of the equations on them (gradient matching: J. M. Varah, SIAM J. Sci. Stat. Comput. 3 (1982) 28). Where that does
+    not lower them by much, all stays as it was, as do other fields and problems.
+
+    Args:
+        objective: Problem, field and points.
+    """
+    problem: Any = objective.problem
+    features = isinstance(objective.system.field, RandomFeatures) and isinstance(problem, PDE) and problem.pointwise
+    if not (features and problem.unknown_scalars()):
+        return
+    kinds = {name: c.kind for name, c in problem.conditions().items()}
+    inner = [name for name, kind in kinds.items() if kind == "interior"]
+    given = [name for name, kind in kinds.items() if kind in ("measured", "face", "boundary")]
+    if not (inner and "measured" in kinds.values()):
+        return
+    before = objective.theta()
+    with objective.restricted(given):
+        LinearLeastSquares(objective.parameters, ridge=RIDGE).step(objective)
+    with objective.restricted(inner):
+        objective.choose("unknowns")
+        zero = float(objective.loss().detach())
+        _steps(objective, LinearLeastSquares(objective.parameters), MATCHES)
+        left = float(objective.loss().detach())
+        objective.choose("")
+    if not left < MATCHED * zero:
+        objective.assign(before)
+
+
+def _steps(objective: Objective, optimizer: Any, most: int) -> None:
+    """Take some steps, fewer where none helps any more."""
+    for _ in range(most):
+        optimizer.step(objective)
+        if optimizer.stop_reason:
+            break
 
 
 def initial_conditions(problem: PDE) -> tuple[float, list[str]]:

@@ -102,6 +102,7 @@ class RunFolder:
         """Make way for another recipe of the same run: what the one before saved is removed."""
         for name in (CHECKPOINT, FIELD, METRICS, HISTORY, CONFIG):
             (self.path / name).unlink(missing_ok=True)
+        self._rows = 0
 
     def forget(self) -> None:
         """Remove what describes a run that was started here and refused before anything of it was saved."""

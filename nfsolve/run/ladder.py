@@ -8,23 +8,28 @@ from the ones before, so that the choice keeps to its share of the time.
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import torch
 
+from nfsolve._core.random import generator
 from nfsolve._core.threads import threads_for
 from nfsolve.fields import RandomFeatures
 from nfsolve.optim import LinearLeastSquares
 from nfsolve.problem import Recipe, RunOptions, Stage, cuts_of, may_have_windows, window_of
 from nfsolve.run.alike import windows_are_alike
+from nfsolve.run.beginning import ROWS
 from nfsolve.run.estimate import MANY
+from nfsolve.run.heldout import rms
 from nfsolve.run.loop import Run
 from nfsolve.run.plan import Plan
 from nfsolve.run.points import points_for
 from nfsolve.run.relative import RelativeResidual, balance
+from nfsolve.sampling import sobol
+from nfsolve.weighting import Evidence
 
 NEEDS_WINDOWS = 1e-6  # held-out residual, relative to that of the zero field, above which windows of time are tried
 WELL_SOLVED = 1e-10  # at which more windows are not worth their time
@@ -41,7 +46,7 @@ WELL_ENOUGH = 1e-9  # held-out residual, relative to that of zero, which neither
 RESERVE = 16.0  # times what a trial took, that must be left for larger ones while each axis is tried for itself
 ALIKE = 0.7  # of the time of all trials, where windows have one matrix
 BEGINNING = 1600  # features that are tried there at first
-COLUMNS = 3000  # most columns of a least-squares problem
+COLUMNS = 5000  # most columns of a least-squares problem
 WIDTHS = {
     1: (40, 80, 160, 320, 640),
     2: (200, 400, 800, 1600, 2400),
@@ -53,7 +58,10 @@ FEW = 4  # bandwidths that are tried where each feature depends on few coordinat
 SCALES_OF_MANY = (0.5, 1.0, *SCALES)  # of so many coordinates that features of few are tried too
 WINDOWS = (2, 4, 8, 16, 32, 64)
 LEAST = 0.1  # of the time of all trials, that one may take at least
+DENSER = 2.0  # times the points, where equations that hold at these alone would bend numbers
+NEGLIGIBLE = 2e-3  # part of what noise leaves of measurements, below which what the equations are off matters little
 STEPS = 40  # Newton steps of a least-squares trial at most
+TURNS = 8  # further stages where numbers are unknown, on points and with weights of their own
 
 
 @dataclass(frozen=True)
@@ -330,8 +338,10 @@ class Ladder:
         seconds = max(self.left(), LEAST * self.seconds)
         plan = Plan.of(recipe, RunOptions(seed=self.seed, device=self.device, time_limit=seconds))
         run = Run(problem, plan, coupled=measure.coupled)
+        if problem.unknown_scalars() and self._best is not None and self._best.relative <= SEEN:
+            self._go_on_from_best(run)
         run.train(silent=True)
-        relative = math.inf if run.failed else measure(run.field)
+        relative = math.inf if run.failed else measure(run.field, run.objective.bound())
         if not math.isfinite(relative):
             return None
         found = Trial(width, scales, windows, interactions, relative, run.steps, time.perf_counter() - begun)
@@ -339,7 +349,18 @@ class Ladder:
             self._best, self.run = found, run
         self.trials.append(found)
         self.tell(str(found))
+        if relative * measure.zero <= NEGLIGIBLE * _misfit(run, measure.ignored):
+            self.goal = max(self.goal, relative)
         return found
+
+    def _go_on_from_best(self, run: Run) -> None:
+        """Begin with the field and the numbers of the best trial, not with data of which features follow the noise."""
+        assert self.run is not None
+        chance = generator(self.seed, "going on")
+        points = self.problem.domain.interior(ROWS * run.field.last.in_features, lambda n, d: sobol(n, d, chance))  # type: ignore[union-attr]
+        points = points.to(run.data["like"])
+        run.field.fit(points, self.run.field.raw(points))  # type: ignore[operator]
+        run.objective.system.unknowns.load_state_dict(self.run.objective.system.unknowns.state_dict())
 
     def _part(self, windows: int) -> tuple[Any, RelativeResidual]:
         """The first of some windows, and the measure of fields on it."""
@@ -351,6 +372,15 @@ class Ladder:
             data = problem.load(self.device, torch.float64)
             self._parts[windows] = problem, RelativeResidual(problem, data, self.seed)
         return self._parts[windows]
+
+
+def _misfit(run: Run, names: Collection[str]) -> float:
+    """Return the root mean square of some residuals at the points of a run; 0 without any."""
+    if not names:
+        return 0.0
+    with torch.no_grad():
+        residuals = run.objective.residuals()
+    return rms(torch.cat([residuals[name].reshape(-1) for name in names]))
 
 
 def recipe_of(problem: Any, trial: Trial, entries: Mapping[str, int]) -> Recipe:
@@ -365,9 +395,16 @@ def recipe_of(problem: Any, trial: Trial, entries: Mapping[str, int]) -> Recipe:
         The recipe.
     """
     points, faces = points_for(problem, trial.width, entries)
+    unknown = bool(problem.unknown_scalars())
+    points *= DENSER if unknown else 1.0
+    stages = [Stage(LinearLeastSquares, STEPS, resample=0, points=points, faces=faces)]
+    weighting = balance(problem)
+    if unknown:  # with which it is not linear, and noise is told by what the first stage leaves
+        stages += TURNS * [replace(stages[0], steps=1)] + [stages[0]]
+        weighting = replace(weighting, every=1, after=1, settled=True) if isinstance(weighting, Evidence) else weighting
     return Recipe(
         field=partial(RandomFeatures, width=trial.width, scale=trial.scales, interactions=trial.interactions),
-        stages=(Stage(LinearLeastSquares, STEPS, resample=0, points=points, faces=faces),),
-        weighting=balance(problem),
+        stages=tuple(stages),
+        weighting=weighting,
         run=RunOptions(dtype="float64", log_every=STEPS, windows=trial.windows, carry=False),
     )

@@ -14,7 +14,7 @@ from nfsolve._core.errors import InputError
 from nfsolve._core.random import generator
 from nfsolve._core.ranks import ALONE, Ranks
 from nfsolve.problem import Objective, Problem, SamplerState, Stage, may_have_windows
-from nfsolve.run.beginning import start_at_rest
+from nfsolve.run.beginning import start_at_data, start_at_rest
 from nfsolve.run.clock import Deadline, OutOfTime, Stopwatch
 from nfsolve.run.estimate import affordable_estimate
 from nfsolve.run.folder import METRICS, RunFolder, SaveError, check_same_problem, environment, load_weights
@@ -89,6 +89,7 @@ class Run:
             self._restore(checkpoint)
         else:
             start_at_rest(self.objective, plan.run.seed)
+            start_at_data(self.objective)
         self._now = 0.0  # seconds since the start at which all ranks are, as the first one measured them
         if checkpoint is None:
             ranks.by_first(self._start_folder)
@@ -100,7 +101,13 @@ class Run:
     def go(self) -> Solution:
         """Run to the end, unless a resumed run was there, save and score; Ctrl-C finishes the step and stops."""
         self.train()
-        return self._finish()
+        return self.end()
+
+    def keep(self) -> None:
+        """Start the folder of a run that goes on with what another one has left, and write its first checkpoint."""
+        if self.folder is not None:
+            self._start_folder()
+            self._save()
 
     def finished(self, folder: RunFolder | None, report: Any) -> Solution:
         """Save and score a run that has come to its end without a folder, as if it had been made in one.
@@ -117,7 +124,7 @@ class Run:
         self._start_folder()
         self._warn()
         self.log()
-        return self._finish()
+        return self.end()
 
     def train(self, silent: bool = False) -> None:
         """Run to the end without saving or scoring the result.
@@ -216,6 +223,7 @@ class Run:
             if not self._silent and (reason or self.steps % self.plan.run.log_every == 0 or self.step == stage.steps):
                 self.log()
                 self.watch.start()  # scores are not training
+                reason = reason or self._overfit(stage)
             if reason and not self.stopped:
                 self.stopped = reason if self._ends(reason) else ""
             if reason or self.stopped or self._is_told_to_stop():
@@ -287,6 +295,20 @@ class Run:
         if patience and since >= max(patience, self.step / 2):
             return f"no progress: the loss has not fallen by a tenth below {self._lowest[0]:.3e} in {since} steps"
         return ""
+
+    def _overfit(self, stage: Stage) -> str:
+        """Say that held-out residuals are too much larger than those at the points of a stage, or nothing."""
+        left, seen = self.weighted("heldout/"), self.weighted("rms/")
+        if not (stage.overfit and left > stage.overfit * seen):
+            return ""
+        return f"no progress: held-out residuals are {left / max(seen, 1e-300):.1f} times those at the trained points"
+
+    def weighted(self, kind: str) -> float:
+        """Return the root of the weighted squares of the latest residuals, ``rms/`` or ``heldout/``; 0 without any."""
+        row = self.history[-1]
+        found = {key.removeprefix(kind): value for key, value in row.items() if key.startswith(kind)}
+        weights = self.objective.weights.means(list(found)) or self.problem.weights()
+        return math.sqrt(sum(weights.get(name, 1.0) * value**2 for name, value in found.items()))
 
     def _is_float32(self) -> bool:
         return next(self.field.parameters()).dtype in (torch.float32, torch.complex64)
@@ -428,7 +450,7 @@ class Run:
         self.objective.load_state_dict(state["objective"])
         self._resumed = state["optimizer"]
 
-    def _finish(self) -> Solution:
+    def end(self) -> Solution:
         """Save what was trained, then score it and run the classical methods beside it."""
 
         def score() -> Solution:

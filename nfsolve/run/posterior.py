@@ -14,6 +14,7 @@ brings (G. Wahba, J. R. Stat. Soc. B 45 (1983) 133).
 
 import copy
 import math
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -572,8 +573,8 @@ def check_level(level: float) -> float:
 
 def _at_values(problem: Problem, metrics: Mapping[str, Any]) -> Problem:
     """Return the problem whose unknown scalars start where a solution found them."""
-    found = {
-        name: Unknown(metrics[f"unknown/{name}"], positive=old.positive)
-        for name, old in problem.unknown_scalars().items()
-    }
+    found = {}
+    for name, old in problem.unknown_scalars().items():
+        value = metrics[f"unknown/{name}"]
+        found[name] = Unknown(max(value, sys.float_info.min) if old.positive else value, positive=old.positive)
     return problem.with_(**found) if found else problem

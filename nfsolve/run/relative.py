@@ -15,7 +15,7 @@ from nfsolve.problem import PDE, Objective
 from nfsolve.problem.rows import leading
 from nfsolve.run.beginning import is_finite, start_at_rest
 from nfsolve.run.heldout import held_out
-from nfsolve.weighting import NTK, Constant, Weighting
+from nfsolve.weighting import NTK, Weighting
 
 ONCE = 10**9  # steps between updates, so that weights stay what they are at the start
 BALANCE = NTK(every=ONCE, decay=0.0, power=0.75)
@@ -23,9 +23,9 @@ WIDTH, SCALE = 100, 8.0  # of the features whose residuals are compared
 
 
 def balance(problem: PDE) -> Weighting:
-    """Return what makes residuals comparable; measured data keep their weight, which belongs to their noise."""
+    """Return what makes residuals comparable; measured data have the weight of their noise, or the one they had."""
     measured = any(condition.kind == "measured" for condition in problem.conditions().values())
-    return Constant() if measured else BALANCE
+    return problem.weighting_of_data() if measured else BALANCE
 
 
 class RelativeResidual:
@@ -39,6 +39,7 @@ class RelativeResidual:
 
     Attributes:
         fresh: The points.
+        ignored: Measured residuals beside unknown scalars: their size is that of the noise.
         weights: Weight of each residual.
         coupled: Residuals that couple their points.
         entries: Residual name -> its number of entries at each point.
@@ -57,20 +58,27 @@ class RelativeResidual:
             start_at_rest(objective, seed)
         objective.reweigh(0)
         self.coupled = objective.coupled
+        found = {name for name, c in problem.conditions().items() if c.kind == "measured"}
+        self.ignored = found if problem.unknown_scalars() else frozenset()
         self.entries = {name: n // max(leading(objective.batch[name]), 1) for name, n in objective.sizes.items()}
         self.weights = objective.weights.means(list(self.fresh)) or problem.weights()
-        self.zero = max(self.size(some), 1e-300)  # before it is fitted to anything
+        self.zero = max(self.size(some, objective.bound()), 1e-300)  # before it is fitted to anything
 
-    def size(self, field: nn.Module | Any) -> float:
-        """Return the root of the weighted sum of mean squares of the held-out residuals of a field."""
-        return self.of(held_out(self.problem, field, self.fresh, self.coupled))
+    def size(self, field: nn.Module | Any, problem: Any = None) -> float:
+        """Return the root of the weighted sum of mean squares of the held-out residuals of a field.
+
+        Args:
+            field: The field.
+            problem: The problem with numbers in the place of unknown scalars, where there are any.
+        """
+        return self.of(held_out(problem or self.problem, field, self.fresh, self.coupled))
 
     def of(self, scores: dict[str, Any]) -> float:
         """Return the same from ``heldout/NAME``, where these are known."""
         start = "heldout/"
         found = {key.removeprefix(start): value for key, value in scores.items() if key.startswith(start)}
-        return math.sqrt(sum(self.weights.get(name, 1.0) * value**2 for name, value in found.items()))
+        return math.sqrt(sum(self.weights.get(n, 1.0) * v**2 for n, v in found.items() if n not in self.ignored))
 
-    def __call__(self, field: nn.Module | Any) -> float:
-        """Return the size of a field's residuals relative to those of the zero field."""
-        return self.size(field) / self.zero
+    def __call__(self, field: nn.Module | Any, problem: Any = None) -> float:
+        """Return the size of a field's residuals relative to those of the zero field; arguments as for `size`."""
+        return self.size(field, problem) / self.zero

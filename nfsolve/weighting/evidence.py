@@ -17,6 +17,7 @@ from nfsolve._core.errors import InputError
 from nfsolve.weighting.scheme import State, Terms, Weighting
 
 MOST = 1.5  # largest change of the logarithm of a factor in one update
+STILL = 0.9  # part of the loss before, above which it has settled
 RANK = 1e-8  # singular values of a prior below this share of the largest count as zero
 LEAST_FREEDOM = 1.0  # degrees of freedom below which a residual says nothing of its own variance
 EXACT = (
@@ -38,11 +39,13 @@ class Evidence(Weighting):
             problem was given, as a `Measurement` in its `Observed`, or else estimates it.
         every: Optimizer steps between updates.
         after: Updates at the start that change nothing: the residuals of an untrained field say nothing of noise.
+        settled: Whether updates change nothing either until the loss falls by less than a tenth between them.
     """
 
     noise: float | None = None
     every: int = 3
     after: int = 5
+    settled: bool = False
 
     def __post_init__(self) -> None:
         if not ((self.noise is None or 0 < self.noise < math.inf) and self.every >= 1 and self.after >= 0):
@@ -73,6 +76,11 @@ class Evidence(Weighting):
         """Move the factors to the variances that the residuals show now."""
         if (seen := state.get("seen", 0)) < self.after:
             return {"seen": seen + 1}
+        if self.settled and "logarithms" not in state:
+            rows = terms.stacked(terms.theta()).detach().double()
+            loss = float(rows @ rows)
+            if not loss > STILL * state.get("loss", math.inf):
+                return {"seen": seen, "loss": loss}
         before = state.get("logarithms", {})
         variances, exact = self._variances(terms, before)
         reference, moved = variances.pop(""), dict(before)

@@ -50,6 +50,10 @@ class Terms(Protocol):
         """Return the trained parameters as a vector ``(P,)``."""
         ...
 
+    def stacked(self, theta: Tensor) -> Tensor:
+        """Return all residuals as they are weighed ``(N,)``, in the order of `sizes`."""
+        ...
+
     def jacobian(self, theta: Tensor) -> tuple[Tensor, Tensor]:
         """Return all residuals as they are weighed ``(N,)``, in the order of `sizes`, and their Jacobian ``(N, P)``."""
         ...

@@ -124,7 +124,7 @@ def test_an_accuracy_that_nothing_would_hear_is_refused():
 
 
 def test_auto_for_what_is_no_pde_is_refused():
-    with pytest.raises(InputError, match="automatic recipe is made for PDEs.*without unknown scalars, got ImageFit"):
+    with pytest.raises(InputError, match="automatic recipe is made for PDEs.*only beside measurements, got ImageFit"):
         nf.solve(ImageFit(), recipe="auto", report=None)
     with pytest.raises(InputError, match="recipe"):
         nf.solve(Poisson(), recipe="automatic", report=None)

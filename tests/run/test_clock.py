@@ -212,6 +212,30 @@ def test_a_stage_without_progress_ends_and_a_resumed_one_remembers_its_lowest_lo
         Stage(still, 1, patience=-1)
 
 
+def test_a_stage_that_fits_its_points_alone_ends():
+    """With a bound on held-out residuals the stage ends at the row that shows them, and says by how much they are."""
+
+    @dataclass
+    class Steep(nf.PDE):
+        domain = Box(x=(0, 1))
+        unknowns = "u"
+
+        @nf.interior
+        def slope(self, u_x, x):
+            return u_x - 40 / torch.cosh(40 * (x - 0.5)) ** 2
+
+        @nf.face(x=0)
+        def left(self, u):
+            return u
+
+    few = {"optimizer": nf.optim.GaussNewton, "steps": 100, "resample": 0, "points": 5 / 1500}
+    options = {"field": partial(MLP, width=16, depth=2), "dtype": "float64", "log_every": 10, "report": None}
+    solution = nf.solve(Steep(), stages=(Stage(**few, overfit=10.0),), **options)
+    assert solution.steps < 100 and "times those at the trained points" in solution.stopped
+    with pytest.raises(nf.InputError, match="overfit=0.5 times those at trained points only if that is more than 1"):
+        Stage(**few, overfit=0.5)
+
+
 def test_the_rate_follows_the_larger_of_steps_and_time():
     stage = Stage(torch.optim.Adam, 100, schedule="cosine", warmup=0.1)
     assert stage.rate(55, 0.2) == stage.rate(55) and stage.rate(20, 0.55) == pytest.approx(stage.rate(55))

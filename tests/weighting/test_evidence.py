@@ -121,3 +121,15 @@ def test_what_evidence_cannot_weigh_is_said():
         nf.solve(Walk(slopes=0.0), steps=1, weighting=Evidence(), report=None)
     with pytest.raises(InputError, match="needs a positive noise"):
         Evidence(noise=0.0)
+
+
+def test_weights_that_wait_for_the_loss_to_settle_stay_while_it_falls():
+    field, problem = partial(nf.MLP, width=8, depth=1), Decay(n_points=60)
+    scheme = Evidence(every=1, after=0, settled=True)
+    options = {"dtype": "float64", "report": None, "log_every": 1}
+    solution = nf.solve(problem, field, GaussNewton, steps=60, weighting=scheme, **options)
+    rows = solution.history
+    first = next(i for i, row in enumerate(rows) if row["weight/probes"] != rows[0]["weight/probes"])
+    assert first > 2 and rows[-1]["weight/probes"] < 0.1
+    falls = [rows[i + 1]["loss"] / rows[i]["loss"] for i in range(first - 2)]
+    assert max(falls) <= 0.9

@@ -37,7 +37,7 @@ from nfsolve.problem.problem import Batch, FieldFunction, Problem, SamplerState,
 from nfsolve.problem.recipe import Recipe, RunOptions, Stage
 from nfsolve.problem.rows import IntegralRows, Rows
 from nfsolve.sampling import ADAPTIVE, by_density, retained, sampler
-from nfsolve.weighting import Constant, Evidence
+from nfsolve.weighting import Constant, Evidence, Weighting
 
 END_POINTS = 5  # where a condition holds at one point: one is enough, but five rows cannot be mistaken for columns
 INTEGRALS = 24  # times at which an integral is known
@@ -605,16 +605,22 @@ class PDE(Problem):
         stated = any(c.points for c in self.conditions().values() if c.kind == "interior") or self.adaptive != "none"
         few = len(self.domain.names) == 1 and self.n_points == PDE.n_points and not stated
         fewer = POINTS_OF_ONE / self.n_points if few else 1.0
-        kinds = [(c.kind == "measured", c.weight) for c in self.conditions().values()]
-        both = 0 < sum(noisy for noisy, _ in kinds) < len(kinds)
-        said = type(self).weights is not PDE.weights or any(weight != 1 for noisy, weight in kinds if noisy)
-        numbers = both and not said and self.unknown_scalars()
         return Recipe(
             field=partial(MLP, width=20, depth=3),
             stages=(Stage(GaussNewton, steps=500, points=fewer, patience=PATIENCE),),
-            weighting=Evidence() if numbers else Constant(),
+            weighting=self.weighting_of_data(),
             run=RunOptions(dtype="float64", log_every=5),
         )
+
+    def weighting_of_data(self) -> Weighting:
+        """Return what weighs measurements against equations: the evidence where numbers are unknown, else what is said.
+
+        A weight that the problem states is kept.
+        """
+        kinds = [(c.kind == "measured", c.weight) for c in self.conditions().values()]
+        both = 0 < sum(noisy for noisy, _ in kinds) < len(kinds)
+        said = type(self).weights is not PDE.weights or any(weight != 1 for noisy, weight in kinds if noisy)
+        return Evidence() if both and not said and self.unknown_scalars() else Constant()
 
 
 def _same(stored: dict[str, Any], now: dict[str, Any] | None) -> bool:
