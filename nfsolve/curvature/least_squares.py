@@ -256,11 +256,12 @@ class LeastSquares:
         leaf = theta.detach().requires_grad_()
         with torch.enable_grad():
             residual = self._at(leaf, own)
+
+        def back(seed: Tensor) -> Tensor:  # functorch's vmap, which maps without torch can follow
+            return torch.autograd.grad(residual, leaf, seed, retain_graph=True, materialize_grads=True)[0]
+
         for start in range(0, residual.numel(), at_once):
             size = min(at_once, residual.numel() - start)
             seeds = residual.new_zeros(size, residual.numel())
             seeds[:, start : start + size].fill_diagonal_(1.0)
-            (rows,) = torch.autograd.grad(
-                residual, leaf, seeds, retain_graph=True, is_grads_batched=True, materialize_grads=True
-            )
-            yield rows
+            yield torch.func.vmap(back)(seeds)

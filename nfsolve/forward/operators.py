@@ -15,7 +15,7 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from nfsolve._core.errors import InputError
+from nfsolve._core.errors import InputError, shortened
 from nfsolve.forward.radon.linear import LinearMap, check_adjoint
 
 Measure = Callable[..., Tensor]
@@ -70,17 +70,22 @@ def measure_with(
         linear = operator
     elif isinstance(operator, np.ndarray | Tensor) or sparse.issparse(operator):
         linear = _matrix(operator, dtype, device)
+    elif isinstance(operator, list | tuple):
+        linear = _matrix(_table(operator), dtype, device)
     elif hasattr(operator, "matvec") and hasattr(operator, "rmatvec"):
         linear = _of_scipy(operator, dtype, device)
         check_adjoint(linear, dtype, device, "rmatvec", "matvec")
-    elif hasattr(operator, "A") and hasattr(operator, "A_adjoint"):
-        linear = _of_deepinv(operator, shape, data_shape, dtype, device)
+    elif callable(getattr(operator, "A", None)):
+        made = _of_deepinv(operator, shape, data_shape, dtype, device)
+        if not isinstance(made, LinearMap):
+            return made
+        linear = made
         check_adjoint(linear, dtype, device, "A_adjoint", "A")
     elif callable(operator):
         return OfValues(operator, shape, _arguments(operator, scalars))
     else:
         raise InputError(
-            f"an operator must be a matrix, a linear operator or a function, got {operator!r}",
+            f"an operator must be a matrix, a linear operator or a function, got {shortened(repr(operator))}",
             do="give a function of torch that takes the values on the grid",
         )
     if linear.shape[1] != n or linear.shape[0] not in (m, 2 * m):
@@ -149,7 +154,13 @@ def _compressed(table: Any, dtype: torch.dtype, device: Any) -> Tensor:
 
 
 def _of_scipy(operator: Any, dtype: torch.dtype, device: Any) -> LinearMap:
-    m, n = operator.shape
+    try:
+        m, n = operator.shape
+    except (AttributeError, TypeError, ValueError) as error:
+        raise InputError(
+            f"a linear operator needs its shape, two numbers, got {getattr(operator, 'shape', None)}",
+            do="set operator.shape = (m, n)",
+        ) from error
     complex_data = np.issubdtype(np.dtype(getattr(operator, "dtype", None) or float), np.complexfloating)
 
     def to(column: np.ndarray) -> Tensor:
@@ -163,7 +174,12 @@ def _of_scipy(operator: Any, dtype: torch.dtype, device: Any) -> LinearMap:
     def back(y: Tensor) -> Tensor:
         table: Any = y.detach().cpu().numpy()
         table = table[:m] + 1j * table[m:] if complex_data else table
-        found: Any = np.stack([np.ravel(operator.rmatvec(column)) for column in table.T], 1)
+        try:
+            found: Any = np.stack([np.ravel(operator.rmatvec(column)) for column in table.T], 1)
+        except NotImplementedError as error:
+            raise InputError(
+                "the linear operator has no adjoint", do="give rmatvec=, which takes y to A^H y, or the matrix itself"
+            ) from error
         return to(found.real)
 
     return LinearMap(there, back, ((1 + complex_data) * m, n))
@@ -171,10 +187,10 @@ def _of_scipy(operator: Any, dtype: torch.dtype, device: Any) -> LinearMap:
 
 def _of_deepinv(
     operator: Any, shape: Sequence[int], data_shape: Sequence[int], dtype: torch.dtype, device: Any
-) -> LinearMap:
-    """Take images (1, 1, *shape) to data of any shape with as many entries."""
+) -> Measure:
+    """Take images (1, 1, *shape) to data of any shape with as many entries; by a function where it has no adjoint."""
     image = torch.zeros(1, 1, *shape, dtype=dtype, device=device)
-    like = operator.A(image)
+    inner, like = _tried(operator.A, image)
     m, n = math.prod(data_shape), math.prod(shape)
     size = like.numel() * (1 + like.is_complex())
     if size not in (m, 2 * m):
@@ -183,12 +199,49 @@ def _of_deepinv(
             f"shape {tuple(data_shape)}",
             do="give the data as A() gives them",
         )
+    if not hasattr(operator, "A_adjoint"):
+        return OfValues(lambda values: operator.A(values.reshape(image.shape).to(inner)).to(values), shape)
 
     def there(x: Tensor) -> Tensor:
-        return torch.cat([real(operator.A(column.reshape(image.shape))) for column in x.T], 1)
+        return torch.cat([real(operator.A(column.reshape(image.shape).to(inner))) for column in x.T], 1).to(x)
 
     def back(y: Tensor) -> Tensor:
-        parts = torch.complex(*y.chunk(2)) if like.is_complex() else y
-        return torch.cat([operator.A_adjoint(c.reshape(like.shape)).real.reshape(-1, 1) for c in parts.T], 1)
+        parts = torch.complex(*y.to(inner).chunk(2)) if like.is_complex() else y.to(inner)
+        return torch.cat([operator.A_adjoint(c.reshape(like.shape)).real.reshape(-1, 1) for c in parts.T], 1).to(y)
 
     return LinearMap(there, back, (size, n))
+
+
+def _tried(function: Callable[[Tensor], Any], image: Tensor) -> tuple[torch.dtype, Tensor]:
+    """Return the type in which a function of images works, that of the image or float32, and what it gives."""
+    for dtype in dict.fromkeys((image.dtype, torch.float32)):
+        try:
+            found = function(image.to(dtype))
+        except RuntimeError as error:
+            if dtype != torch.float32 and "type" in str(error):  # the operator keeps its constants in float32
+                continue
+            raise InputError(
+                f"A() failed for an image of shape {tuple(image.shape)}: {type(error).__name__}: {error}",
+                do="give an operator for images (batch, 1 channel, *shape of the grid), or write a function of torch",
+            ) from error
+        if not isinstance(found, Tensor):
+            break
+        return dtype, found
+    raise InputError(
+        f"A() must return a tensor of torch, got {type(found).__name__}",
+        do="of several parts concatenate all, in a function of torch",
+    )
+
+
+def _table(rows: Sequence[Any]) -> np.ndarray:
+    """Return the matrix that a list of rows is; refuse several operators."""
+    if all(isinstance(row, list | tuple) for row in rows):
+        try:
+            return np.asarray(rows, dtype=np.complex128 if np.iscomplexobj(np.asarray(rows)) else np.float64)
+        except (TypeError, ValueError):
+            pass
+    raise InputError(
+        f"an operator must be one matrix, linear operator or function, got a {type(rows).__name__} of {len(rows)}",
+        do="stack several matrices by numpy.vstack or scipy.sparse.vstack, or write a function of torch that returns "
+        "torch.cat of what each gives; data, noise and mask likewise by numpy.concatenate",
+    )

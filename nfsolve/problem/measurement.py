@@ -7,13 +7,14 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from nfsolve._core.errors import InputError
+from nfsolve._core.errors import InputError, shortened
 from nfsolve.domains import Box
 from nfsolve.forward.operators import measure_with, real
 from nfsolve.forward.radon.linear import LinearMap
@@ -118,12 +119,35 @@ class Measurement(Problem):
     def domain(self) -> Box:  # type: ignore[override]
         """A box of cells of equal sides."""
         shape = getattr(self, "shape", None)
-        if not isinstance(shape, Sequence) or not 1 <= len(shape) <= 4 or min(shape) < 1:
+        whole = isinstance(shape, Sequence) and all(isinstance(n, Integral) and n >= 1 for n in shape)
+        if not whole or not 1 <= len(shape) <= 4:
             raise InputError(
-                f"the shape of a grid must have 1 to 4 positive numbers, got {shape}",
+                f"the shape of a grid must have 1 to 4 positive whole numbers, got {shape!r}",
                 do="write shape = (64, 64), or a domain and points() of your own",
             )
         return Box(**{name: (0.0, n / max(self.shape)) for name, n in zip("xyzw", self.shape, strict=False)})
+
+    def check(self) -> None:
+        """Refuse what cannot be meant: weights that are no numbers, and names with two meanings."""
+        super().check()
+        for name in ("tv", "tv_power", "slopes"):
+            weight = getattr(self, name)
+            if not isinstance(weight, int | float) and not (name == "slopes" and weight is None):
+                raise InputError(f"{name} must be a number, got {shortened(repr(weight))}", do="write 0.1, say")
+        if not 0 < self.tv_power <= 1:
+            raise InputError(f"tv_power must be above 0 and at most 1, got {self.tv_power:g}", do="write 1, or 0.75")
+        if not isinstance(self.unknowns, str):
+            raise InputError(
+                f"unknowns must be a text of names, got {self.unknowns!r}", do='write unknowns = "u", or "u v"'
+            )
+        names = [*self.domain.names, *self.unknowns.split(), *self.unknown_scalars()]
+        if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+            raise InputError(
+                f"the name '{twice[0]}' has two meanings in {type(self).__name__}, whose coordinates are "
+                f"{', '.join(self.domain.names)}, unknowns {self.unknowns} and unknown scalars "
+                f"{', '.join(self.unknown_scalars()) or 'none'}",
+                do="choose another name",
+            )
 
     @property
     def resolution(self) -> int:
@@ -138,8 +162,6 @@ class Measurement(Problem):
 
     def load(self, device: str | torch.device, dtype: torch.dtype) -> Batch:
         """Read what was measured, and check that its parts fit."""
-        if not 0 < self.tv_power <= 1:
-            raise InputError(f"tv_power must be above 0 and at most 1, got {self.tv_power:g}", do="write 1, or 0.75")
         observed, points = self.observe(), self.points().to(device, dtype)
         if not isinstance(observed, Observed):
             raise InputError(
@@ -148,7 +170,18 @@ class Measurement(Problem):
             )
         data = _array(observed.data, "data")
         measure = self._measure(observed.operator, data.shape, dtype, device)
-        values, kept = real(data).to(device, dtype), _kept(observed.mask, data).to(device)
+        if isinstance(measure, LinearMap) and len(self.unknowns.split()) > 1:
+            raise InputError(
+                f"a linear operator acts on one unknown, and {type(self).__name__} has several ({self.unknowns})",
+                do="write a function of torch, which gets their values on the last axis: lambda values: "
+                "A @ values[..., 0].reshape(-1) + B @ values[..., 1].reshape(-1)",
+            )
+        values, kept = real(data).to(device, dtype), _kept(observed, data).to(device)
+        if bad := int((~torch.isfinite(values[kept])).sum()):
+            raise InputError(
+                f"data must be finite, but {bad} of the {len(kept)} real numbers that count are NaN or infinite",
+                do="leave them out by mask=",
+            )
         trial = torch.rand(len(points), len(self.unknowns.split()), dtype=dtype, device=device)
         found = _tried(partial(measure, **self._scalars(measure)), measure, trial, self.shape)
         if found.numel() != values.numel():
@@ -196,6 +229,8 @@ class Measurement(Problem):
 
     def _truth(self, truth: Any) -> Tensor:
         table = _array(truth, "truth")
+        if table.is_complex():
+            raise InputError("truth must be real, as fields are, got complex numbers", do="give its real part")
         if table.shape not in (torch.Size(self.shape), torch.Size((*self.shape, len(self.unknowns.split())))):
             raise InputError(f"truth must have the shape {self.shape} of the grid, got {tuple(table.shape)}")
         return table
@@ -261,6 +296,11 @@ class Measurement(Problem):
         """Return 1 for the misfit, which is in units of the noise that was given."""
         return {} if batch["observed"].noise is None else {"data": 1.0}
 
+    def noise_units(self, batch: Batch) -> dict[str, tuple[float, ...]]:
+        """Return the unit of the noise, unless it differs from value to value."""
+        scale = batch["scale"]
+        return {"data": (float(1 / scale[0]),)} if bool((scale == scale[0]).all()) else {}
+
     def on_grid(self, field: FieldFunction, data: Batch) -> Tensor:
         """Return the values on the grid, in its shape, with the unknowns last where there are several."""
         values = in_pieces(field, data["points"])
@@ -298,15 +338,26 @@ class Measurement(Problem):
         if like.device.type != "cpu":  # where what was measured is, and the classical methods work
             measure = self._measure(observed.operator, _array(observed.data, "data").shape, like.dtype)
         methods = self.rivals(observed, measure)
-        return {name: partial(self._timed, method, data["points"]) for name, method in methods.items()}
+        return {name: partial(self._timed, name, method, data["points"]) for name, method in methods.items()}
 
-    def _timed(self, method: Callable[[], Any], like: Tensor) -> Reconstruction:
+    def _timed(self, name: str, method: Callable[[], Any], like: Tensor) -> Reconstruction | None:
+        """Return the image of a classical method with its seconds; None, and a warning, where it fails."""
         start = time.perf_counter()
-        found = method()
-        if isinstance(found, Reconstruction):
-            return found
-        image = _array(found, "a rival").to(like).reshape(self.shape)
-        return Reconstruction(image, time.perf_counter() - start, 1, "")
+        try:
+            found = method()
+            seconds, k = time.perf_counter() - start, len(self.unknowns.split())
+            image = found.image if isinstance(found, Reconstruction) else _array(found, "its image").to(like)
+            if image.numel() != k * len(like) or not bool(torch.isfinite(image).all()):
+                raise InputError(
+                    f"its image must have the shape {tuple(self.shape)} of the grid and finite values, got "
+                    f"{tuple(image.shape)} with {int((~torch.isfinite(image)).sum())} that are not finite"
+                )
+            if not isinstance(found, Reconstruction):
+                found = Reconstruction(image.reshape(*self.shape, *(k,) * (k > 1)), seconds, 1, "")
+        except Exception as error:  # of the user: it costs the comparison, and not the run
+            warnings.warn(f"the rival '{name}' is left out: {type(error).__name__}: {error}", stacklevel=2)
+            return None
+        return found
 
     def recipe(self) -> Recipe:
         """Return a small network under Gauss-Newton for small grids, else a grid of features under Adam."""
@@ -326,15 +377,16 @@ def _array(values: Any, what: str) -> Tensor:
     """Return what a user has in memory as a tensor, real ones in float64."""
     try:
         table = values.detach().cpu() if isinstance(values, Tensor) else torch.as_tensor(np.asarray(values))
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{what} must be an array of numbers, got {values!r} ({error})") from error
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"{what} must be an array of numbers, got {shortened(repr(values))}") from error
     if not table.numel():
         raise InputError(f"{what} must hold at least one number, got shape {tuple(table.shape)}")
     return table.to(torch.complex128 if table.is_complex() else torch.float64)
 
 
-def _kept(mask: Any, data: Tensor) -> Tensor:
+def _kept(observed: Observed, data: Tensor) -> Tensor:
     """Return the indices of the real values that count."""
+    mask = observed.mask
     given = torch.ones(data.shape, dtype=torch.bool) if mask is None else _array(mask, "the mask")
     if not bool(((given == 0) | (given == 1)).all()):
         raise InputError(
@@ -347,6 +399,9 @@ def _kept(mask: Any, data: Tensor) -> Tensor:
             f"the mask must have the shape {tuple(data.shape)} of the data, got {tuple(table.shape)}",
             do="give True for each entry that was measured",
         )
+    for part in (observed.data, observed.noise):
+        if isinstance(part, np.ma.MaskedArray) and part.shape == tuple(data.shape):
+            table = table & ~torch.as_tensor(np.ma.getmaskarray(part))
     if not table.any():
         raise InputError("the mask must keep at least one entry of the data, but it keeps none")
     flat = table.reshape(-1)
@@ -358,14 +413,23 @@ def _scale(noise: Any, data: Tensor, values: Tensor, kept: Tensor) -> Tensor:
     if noise is None:
         size = float(values[kept].double().square().mean().sqrt())
         return torch.full_like(values[kept], 1 / (size or 1.0))
+    if isinstance(noise, bool):
+        raise InputError(f"noise must be a standard deviation, got {noise}", do="leave it out if it is not known")
     spread = _array(noise, "noise")
+    spread = spread.reshape(()) if spread.numel() == 1 else spread
     if spread.is_complex():
         raise InputError(
             "noise must be real, got complex numbers", do="give the standard deviation of each part, real and imaginary"
         )
     if spread.dim() and spread.shape != data.shape:
         raise InputError(
-            f"noise must be a number, or have the shape {tuple(data.shape)} of the data, got {tuple(spread.shape)}"
+            f"noise must be a number, or have the shape {tuple(data.shape)} of the data, got {tuple(spread.shape)}",
+            do="give standard deviations"
+            + (
+                "; with a covariance, multiply operator and data by the inverse of its Cholesky factor"
+                if spread.shape == (data.numel(), data.numel())
+                else ""
+            ),
         )
     column = spread.expand(data.shape).reshape(-1, 1)
     used = (torch.cat([column, column]) if data.is_complex() else column).to(values)[kept]
@@ -382,7 +446,7 @@ def _tried(measure: Any, operator: Any, values: Tensor, shape: tuple[int, ...]) 
     if isinstance(operator, LinearMap):
         return operator(values)
     try:
-        measure(values)  # where it takes no tensor, this says it in plainer words than the next line would
+        first = measure(values)  # where it takes no tensor, this says it in plainer words than the next line would
         found = measure(values.requires_grad_())
     except InputError:
         raise
@@ -390,6 +454,8 @@ def _tried(measure: Any, operator: Any, values: Tensor, shape: tuple[int, ...]) 
         do = "write it with functions of torch, or give a matrix or a LinearOperator of scipy"
         if "'Unknown'" in str(error):
             do = "take unknown scalars as arguments of the operator, by their names, as in def blur(values, width)"
+        elif "dtype" in str(error) or "scalar type" in str(error):
+            do = f"the values come in {values.dtype}: bring constants to it, as in matrix.to(values)"
         raise InputError(
             f"the operator failed for values on a grid of shape {shape}: {type(error).__name__}: {error}", do=do
         ) from error
@@ -398,7 +464,13 @@ def _tried(measure: Any, operator: Any, values: Tensor, shape: tuple[int, ...]) 
             "the operator must be differentiable, but what it gives does not depend on its argument",
             do="use functions of torch without detach(), item() or numpy()",
         )
-    return found.detach()
+    first, found = first.detach(), found.detach()
+    if not torch.allclose(first, found, rtol=1e-3, atol=1e-6 * float(found.abs().max()), equal_nan=True):
+        raise InputError(
+            "the operator must give the same for the same values, but two calls differ",
+            do="draw what is random once in observe(), and add noise to the data alone",
+        )
+    return found
 
 
 def _lengths(m: int, data: Tensor, shape: tuple[int, ...]) -> str:

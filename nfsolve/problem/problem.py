@@ -96,6 +96,11 @@ class Problem(ABC):
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Refuse a parameter that the class does not have, and a default that would have no effect, in words."""
         _check_defaults(cls)
+        if missing := sorted(getattr(cls, "__abstractmethods__", ())):
+            raise InputError(
+                f"`{cls.__name__}` has no {', '.join(f'{name}()' for name in missing)}{place_of(cls)}",
+                do=f"define {'it' if len(missing) == 1 else 'them'} in the class",
+            )
         if kwargs:
             check_parameters(cls, kwargs)
         return super().__new__(cls)
@@ -254,6 +259,17 @@ class Problem(ABC):
 
         Args:
             batch: What `sample` gave.
+        """
+        return {}
+
+    def noise_units(self, batch: Batch) -> dict[str, tuple[float, ...]]:
+        """Return what one unit of a measured residual is in the units of the data, one number for each of its columns.
+
+        Args:
+            batch: What `sample` gave.
+
+        Returns:
+            Name -> units; nothing of residuals that have the units of the data, or units that differ from row to row.
         """
         return {}
 

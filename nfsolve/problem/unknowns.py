@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import torch
@@ -33,10 +34,11 @@ class Unknown:
     positive: bool = False
 
     def __post_init__(self) -> None:
-        if not math.isfinite(self.initial) or (self.positive and self.initial <= 0):
+        number = isinstance(self.initial, Real) and not isinstance(self.initial, bool)
+        if not number or not math.isfinite(self.initial) or (self.positive and self.initial <= 0):
             raise InputError(
                 f"the start value of an Unknown must be a {'positive' if self.positive else 'finite'} number, "
-                f"got {self.initial:g}"
+                f"got {f'{self.initial:g}' if number else repr(self.initial)}"
             )
 
 

@@ -13,6 +13,7 @@ brings (G. Wahba, J. R. Stat. Soc. B 45 (1983) 133).
 """
 
 import copy
+import inspect
 import math
 import sys
 from collections.abc import Callable, Mapping
@@ -26,7 +27,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, jacrev
 
 from nfsolve._core.device import in_double
-from nfsolve._core.errors import InputError, unknown
+from nfsolve._core.errors import InputError, shortened, unknown
 from nfsolve._core.random import generator
 from nfsolve.domains import Domain
 from nfsolve.fields.corrected import transformed_ends, without_output_transform
@@ -111,7 +112,7 @@ class Posterior:
             level: Probability; default 0.95.
         """
         if name not in self.values:
-            raise unknown("unknown scalar", name, self.values)
+            raise unknown("scalar", name, self.values)
         width = self._quantile(level) * self.standard_errors[name]
         return self._objective.system.unknowns.interval(name, width)
 
@@ -133,8 +134,7 @@ class Posterior:
             InputError: The name is not known, or the points have other columns.
         """
         net = self._objective.system.field
-        like = next(net.parameters())
-        table = torch.as_tensor(points).to(like.device, torch.float64)
+        table = self._points(points)
         names = tuple(getattr(net, "outputs", None) or ())
         chosen = slice(names.index(of), names.index(of) + 1) if of in names else slice(None)
         evaluate = columns_of(self._objective.problem, net, of) if of and of not in names else None
@@ -202,6 +202,15 @@ class Posterior:
             Tensors of that shape.
         """
         objective = self._objective
+        try:
+            inspect.signature(function).bind(objective.system.field, objective.problem)
+        except ValueError:  # a function that is not of Python
+            pass
+        except TypeError as error:
+            raise InputError(
+                f"derived() takes a function of two arguments, field and problem, got {shortened(repr(function))}",
+                do="write def flux(field, problem): return field(points).mean()",
+            ) from error
 
         def evaluate(params: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
             def inner(net: nn.Module, values: dict[str, Tensor]) -> Tensor:
@@ -322,16 +331,24 @@ class Posterior:
     def _points(self, points: Any) -> Tensor:
         """Return points as the field takes them ``(n, d)``."""
         net = self._objective.system.field
-        table = torch.as_tensor(np.asarray(points) if not isinstance(points, Tensor) else points)
-        width = len(getattr(net, "inputs", None) or ()) or table.shape[-1]
+        try:
+            table = torch.as_tensor(np.asarray(points) if not isinstance(points, Tensor) else points)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"points must be a table of numbers, got {shortened(repr(points))}") from error
+        width = len(getattr(net, "inputs", None) or ()) or (table.shape[-1] if table.dim() else 1)
         if table.dim() != 2 or table.shape[1] != width or not len(table):
             raise InputError(
-                f"points must be a table (n, {width}) with a column for each coordinate, got {tuple(table.shape)}"
+                f"points must be a table (n, {width}) with a column for each coordinate, got {tuple(table.shape)}",
+                do="give every point a row, as in x[:, None] for one coordinate",
             )
+        if not bool(torch.isfinite(table).all()):
+            raise InputError("points must be finite, got NaN or infinite ones", do="leave them out")
         return table.to(next(net.parameters()).device, torch.float64)
 
     def samples(self, n: int, seed: int = 0) -> Tensor:
         """Draw parameters ``(n, P)`` of the field, then of the scalars, from the linearised distribution."""
+        if not isinstance(n, int) or n < 0:
+            raise InputError(f"n must be a number of samples, got {n!r}", do="give 100, say")
         chance = torch.randn(n, self.root.shape[1], generator=generator(seed, "posterior"), dtype=torch.float64)
         return self._objective.theta() + chance.to(self.root) @ self.root.T
 
@@ -360,8 +377,13 @@ class Posterior:
                 f"{self.level:.0%} interval {low:.6g} to {high:.6g}"
             )
         known = "given" if math.isinf(self.freedom) else f"estimated, {self.freedom:.0f} degrees of freedom"
+        units = self._objective.problem.noise_units(self._objective.batch)
         for name, columns in self.noise.items():
-            lines.append(f"noise of {name}: {', '.join(f'{value:.3g}' for value in columns)} ({known})")
+            said = ", ".join(f"{value:.3g}" for value in columns)
+            if len(units.get(name, ())) == len(columns):
+                own = (f"{value * unit:.3g}" for value, unit in zip(columns, units[name], strict=True))
+                said += f", which is {', '.join(own)} in the units of the data"
+            lines.append(f"noise of {name}: {said} ({known})")
         return "\n".join(lines + [f"warning: {text}" for text in self.warnings])
 
     def _quantile(self, level: float | None) -> float:
@@ -449,10 +471,8 @@ def posterior_of(
 ) -> Posterior:
     """Return the same for an objective at its current parameters and points; the arguments are those of `posterior`."""
     check_level(level)
-    if prior is not None and not prior > 0:
-        raise InputError(
-            f"prior must be a positive factor, got {prior:g}", do="give 1, or a larger one to trust it less"
-        )
+    if prior is not None and not (isinstance(prior, int | float) and prior > 0):
+        raise InputError(f"prior must be a positive factor, got {prior}", do="give 1, or a larger one to trust it less")
     rows = NoisyRows.of(objective, data, jacobian_at)
     if noise is None:
         stated = objective.problem.known_noise(objective.batch)

@@ -1,5 +1,7 @@
 """Everything that a user may have for an operator gives the same function of the values on a grid."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -81,6 +83,11 @@ MISTAKES = {
     "takes 11 values to 5, but the grid": MATRIX[:, :11],
     "takes 12 values to 4, but": MATRIX[:4],
     "must be a matrix, a linear operator or a function, got 3": 3,
+    "the linear operator has no adjoint. Give rmatvec=": LinearOperator((ROWS, 12), matvec=lambda x: MATRIX @ x),
+    "must be one matrix, linear operator or function, got a list of 2": [MATRIX, MATRIX],
+    r"A\(\) failed for an image of shape \(1, 1, 3, 4\)": Physics(MATRIX[:, :7]),
+    r"A\(\) must return a tensor of torch, got list": SimpleNamespace(A=lambda x: [x], A_adjoint=lambda y: y),
+    "a linear operator needs its shape, two numbers, got None": SimpleNamespace(matvec=abs, rmatvec=abs),
 }
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.sparse.linalg import aslinearoperator
 
 import nfsolve as nf
 from nfsolve import InputError, Measurement, Observed
@@ -210,6 +211,16 @@ MISTAKES = {
     r"60 real numbers .* but the data \(30,\) have 30. A complex operator": {"operator": 1j * MATRIX},
     "must return a tensor of torch, got ndarray": {"operator": lambda u: MATRIX @ u.numpy().ravel()},
     "must return a tensor of torch, got tuple": {"operator": lambda u: (u, u)},
+    "data must be finite, but 30 of the 30 real numbers": {"data": np.full(30, np.nan)},
+    "the mask must keep at least one entry": {"data": np.ma.masked_all(30)},
+    "noise must be a standard deviation, got True": {"noise": True},
+    r"got \(30, 30\). Give standard deviations; with a covariance": {"noise": np.eye(30)},
+    "truth must be real": {"truth": 1j * SHARP},
+    "two calls differ. Draw what is random once": {
+        "operator": lambda u: torch.as_tensor(MATRIX) @ u.ravel() + torch.rand(30)
+    },
+    "bring constants to it": {"operator": lambda u: torch.as_tensor(MATRIX).float() @ u.ravel()},
+    "got a tuple of 2. Stack several matrices by numpy.vstack": {"operator": (MATRIX, MATRIX)},
     "must be differentiable, but what it gives does not depend": {"operator": lambda u: u.detach().reshape(-1)[:30]},
     r"the operator failed for values on a grid of shape \(6, 6\): RuntimeError": {
         "operator": lambda u: u @ torch.ones(7)
@@ -234,6 +245,100 @@ UNITS = {
 def test_units_that_cannot_be_meant_are_said(message):
     with pytest.warns(UserWarning, match=message):
         Seen(UNITS[message]).load("cpu", torch.float64)
+
+
+def test_what_a_masked_array_hides_does_not_count():
+    hidden = np.arange(30) % 3 == 0
+    data = np.ma.masked_array(np.where(hidden, np.nan, 1.0), hidden)
+    noise = np.ma.masked_array(np.full(30, 0.1), np.arange(30) == 1)
+    kept = Seen({"data": data, "noise": noise}).load("cpu", torch.float64)["kept"]
+    assert kept.tolist() == [i for i in range(30) if i % 3 and i != 1]
+
+
+def test_a_linear_operator_acts_on_one_unknown():
+    @dataclass
+    class Two(Seen):
+        unknowns = "u v"
+
+    with pytest.raises(InputError, match="acts on one unknown, and Two has several"):
+        Two({}).load("cpu", torch.float64)
+
+
+NAMES = {
+    "the name 'x' has two meanings in Named": {"unknowns": "x"},
+    "the name 'u' has two meanings in Named": {"unknowns": "u u"},
+    "the name 'y' has two meanings in Named": {"scalar": "y"},
+    "unknowns must be a text of names": {"unknowns": ["u"]},
+    "tv must be a number, got 'much'": {"tv": "much"},
+    "slopes must be a number, got Unknown": {"slopes": nf.Unknown(1.0)},
+    r"positive whole numbers, got \(6.0, 6\)": {"shape": (6.0, 6)},
+    "positive whole numbers, got '66'": {"shape": "66"},
+}
+
+
+@pytest.mark.parametrize("message", NAMES)
+def test_names_and_weights_that_cannot_be_meant_are_refused(message):
+    said = dict(NAMES[message])
+    scalar = said.pop("scalar", "")
+    weights = {name: said.pop(name) for name in ("tv", "slopes") if name in said}
+    named = type("Named", (Seen,), said)
+    problem = named({}, **weights)
+    if scalar:
+        setattr(problem, scalar, nf.Unknown(1.0))
+    with pytest.raises(InputError, match=message):
+        nf.solve(problem, steps=1, report=None)
+
+
+def test_a_class_without_observe_is_said_to_need_it():
+    class Nothing(nf.Measurement):
+        shape = (3,)
+
+    with pytest.raises(InputError, match=r"`Nothing` has no observe\(\)"):
+        Nothing()
+
+
+@pytest.mark.parametrize(
+    ("rival", "said"),
+    [
+        (lambda: 1 / 0, "ZeroDivisionError"),
+        (lambda: np.ones(5), r"must have the shape \(6, 6\)"),
+        (lambda: np.full(36, np.nan), "36 that are not finite"),
+    ],
+)
+def test_a_rival_that_fails_costs_the_comparison_and_not_the_run(rival, said):
+    class Compared(Seen):
+        def rivals(self, observed, measure):
+            return {"good": lambda: np.ones(36), "bad": rival}
+
+    with pytest.warns(UserWarning, match=f"the rival 'bad' is left out: .*{said}"):
+        metrics = nf.solve(Compared({}), steps=1, report=None).metrics
+    assert "psnr_good" in metrics
+    assert "psnr_bad" not in metrics
+
+
+@pytest.mark.parametrize("kind", ["LinearOperator", "float32 physics", "physics without adjoint"])
+def test_operators_that_torch_cannot_follow_are_solved_by_gauss_newton(kind):
+    class Alone(Seen):
+        def rivals(self, observed, measure):
+            return {}
+
+    class Physics:
+        def A(self, x):
+            return torch.as_tensor(MATRIX).float() @ x.reshape(-1)
+
+    class WithAdjoint(Physics):
+        def A_adjoint(self, y):
+            return torch.as_tensor(MATRIX).float().T @ y.reshape(-1)
+
+    operators = {
+        "LinearOperator": aslinearoperator(MATRIX),
+        "float32 physics": WithAdjoint(),
+        "physics without adjoint": Physics(),
+    }
+    given = {"data": MATRIX @ SHARP.ravel(), "noise": 0.1}
+    both = (MATRIX, operators[kind])
+    metrics = [nf.solve(Alone({"operator": op, **given}), steps=5, report=None).metrics for op in both]
+    assert metrics[1]["misfit"] == pytest.approx(metrics[0]["misfit"], rel=1e-3)
 
 
 def test_what_observe_must_return():
@@ -262,12 +367,12 @@ def test_a_grid_needs_a_shape():
     class None_(Seen):
         shape = ()
 
-    with pytest.raises(InputError, match="shape of a grid must have 1 to 4 positive numbers"):
+    with pytest.raises(InputError, match="shape of a grid must have 1 to 4 positive whole numbers"):
         None_().domain  # noqa: B018
 
     @dataclass
     class Number(Seen):
         shape = 36
 
-    with pytest.raises(InputError, match="1 to 4 positive numbers, got 36"):
+    with pytest.raises(InputError, match="1 to 4 positive whole numbers, got 36"):
         nf.solve(Number(), steps=1, report=None)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy import sparse
 
 import nfsolve as nf
 from nfsolve import InputError
@@ -126,6 +127,93 @@ def test_the_posterior_sees_all_values_of_mini_batches():
     assert nf.posterior(solutions[1]).freedom > 125
 
 
+@pytest.mark.parametrize(("offset", "size"), [(0.0, 1e-9), (1e9, 1e8), (300.0, 1e-2)])
+def test_units_of_the_values_do_not_matter(offset, size):
+    options = {"steps": 20, "report": None}
+    plain, other = nf.fit(X, U, **options), nf.fit(X, offset + size * U, **options)
+    assert other.metrics["rms_heldout"] / size == pytest.approx(plain.metrics["rms_heldout"], rel=0.05)
+    assert other.derivative("u_x", X[:5]) / size == pytest.approx(plain.derivative("u_x", X[:5]), abs=0.02)
+
+
+def test_columns_of_different_units_are_fitted_alike():
+    solution = nf.fit(X, np.stack([1e5 * (3 + U), U], 1), steps=40, report=None)
+    error = solution.field.numpy(X) - np.stack([1e5 * (3 + U), U], 1)
+    assert np.sqrt((error**2).mean(0)) / [1e5, 1] == pytest.approx([0, 0], abs=0.02)
+    assert solution("lap_u0 u1_y", X[:4]).shape == (4, 2)
+
+
+def test_a_large_picture_of_bytes_is_fitted():
+    rows, columns = np.mgrid[:64, :64]
+    image = (127 + 100 * np.sin(columns / 9) * np.cos(rows / 7)).astype(np.uint8)
+    assert nf.fit(image, steps=60, report=None).metrics["rms"] < 5
+
+
+def test_points_and_values_that_float32_blurs():
+    times = 1.7e9 + np.linspace(0, 1000, 3500)
+    solution = nf.fit(times, np.sin(times / 100), steps=60, report=None)
+    assert solution.problem.recipe().run.dtype is None
+    assert solution.metrics["rms_heldout"] < 0.1
+    with pytest.warns(UserWarning, match="float32 blurs what they differ by"):
+        nf.fit(times, 1e8 + np.sin(times / 100), steps=0, report=None)
+
+
+@pytest.mark.parametrize("hidden", ["points", "values", "noise"])
+def test_what_any_masked_array_hides_does_not_count(hidden):
+    given = {"points": X[:, 0], "values": U, "noise": np.full(150, 0.1)}
+    given[hidden] = np.ma.masked_array(np.where(X[:, 1] > 0, np.nan, given[hidden]), X[:, 1] > 0)
+    problem = nf.fit(**given, steps=2, report=None).problem
+    assert np.array_equal(problem._kept, X[:, 1] <= 0)
+
+
+@pytest.mark.parametrize(
+    "noise",
+    [0.1, [0.1], np.full((5, 6), 0.1), np.full((5, 6, 3), 0.1), torch.full((3,), 0.1), np.full(30, 0.1)],
+    ids=["number", "one", "pixels", "all", "channels", "rows"],
+)
+def test_the_noise_of_an_image_in_any_shape(noise):
+    image = SOURCE.uniform(size=(5, 6, 3))
+    problem = nf.fit(image, noise=noise, steps=0, report=None).problem
+    assert problem._scale() == pytest.approx(np.full((30, 3), 10.0))
+    with pytest.raises(InputError, match=r"noise must be a number or one for each of \(30, 3\), got shape \(6,\)"):
+        nf.fit(image, noise=np.ones(6), steps=0, report=None)
+
+
+def test_noise_of_what_does_not_count_is_not_looked_at():
+    noise = np.where(X[:, 0] > 0, 0.0, 0.1)
+    assert nf.fit(X, U, noise=noise, mask=X[:, 0] <= 0, steps=1, report=None).metrics["rms"] > 0
+
+
+def test_what_is_guessed_about_channels_is_said():
+    said = nf.fit(SOURCE.uniform(size=(5, 6, 3)), steps=0, report=None).metrics["channels"]
+    assert said.startswith("3, the last axis of the image")
+    assert "channels" not in nf.fit(SOURCE.uniform(size=(5, 6, 3)), channels=True, steps=0, report=None).metrics
+    with pytest.warns(UserWarning, match=r"an image of shape \(3, 8, 9\) has 3 coordinates; if axis 0 holds channels"):
+        nf.fit(torch.rand(3, 8, 9), steps=0, report=None)
+    with pytest.raises(InputError, match="with channels on the last axis"):
+        nf.fit(np.ones(4), channels=True)
+
+
+def test_names_are_words_and_bfloat16_is_a_number():
+    solution = nf.fit(torch.as_tensor(X).bfloat16(), U, names="t s", steps=1, report=None)
+    assert solution.field.inputs == ("t", "s")
+
+
+def test_too_few_values_to_hold_any_out_are_said():
+    solution = nf.fit([0.0, 1.0, 2.0], [0.0, 1.0, 0.0], steps=1, report=None)
+    assert solution.metrics["heldout"].startswith("none")
+    assert solution.problem.score == "rms"
+
+
+@pytest.mark.parametrize("noise", [None, 0.1])
+def test_the_posterior_says_the_noise_in_the_units_of_the_data(noise):
+    values = 50 + 20 * U + 2 * SOURCE.standard_normal(150)
+    field = nf.MLP(nf.Box(x=(-1, 1), y=(-1, 1)), width=5, depth=1, dtype=torch.float64)
+    solution = nf.fit(X, values, noise=noise and 2.0, steps=60, report=None, field=field)
+    said = str(nf.posterior(solution))
+    number = float(said.split("which is ")[1].split(" in the units of the data")[0])
+    assert number == pytest.approx(2.0, rel=0.25)
+
+
 def test_mini_batches():
     problem = nf.fit(X, U, batch=16, steps=1, optimizer="adam", report=None).problem
     data = problem.load("cpu", torch.float64)
@@ -137,7 +225,23 @@ MISTAKES = {
     "one value for each point, got 150 points and 3 values": {"values": U[:3]},
     r"heldout must be a share in \[0, 1\), got 1": {"heldout": 1},
     "batch must be a whole number": {"batch": -1},
+    "heldout must be a share in .* got '0.1'": {"heldout": "0.1"},
+    "heldout must be a share in .* got None": {"heldout": None},
+    r"heldout must be a share in .* got \[1, 2\]": {"heldout": [1, 2]},
+    "batch must be a whole number of at least 0, got 1.5": {"batch": 1.5},
+    "batch must be a whole number of at least 0, got None": {"batch": None},
     "2 coordinates need 2 names": {"names": ("t",)},
+    "the name 'x' is already that of a coordinate": {"names": ("x", "x")},
+    "the name 'u' is already that of the values": {"names": ("x", "u")},
+    r"must be words as for variables, got 'time \[s\]'": {"names": ("x", "time [s]")},
+    "must be words as for variables, got 0": {"names": (0, 1)},
+    "channels= is for an image": {"channels": True},
+    "the mask must hold True and False, or 1 and 0": {"mask": np.arange(150)},
+    "the mask must hold True .* array": {"mask": np.full(150, np.nan)},
+    "noise must be positive, because misfits are divided by it, got nan": {"noise": np.nan},
+    "noise must be a standard deviation, got True": {"noise": True},
+    "values must be an array of real numbers, got a sparse matrix": {"values": sparse.eye_array(150)},
+    r"got \[\[0, 1\], \[2\]\]. Give as many numbers in each row": {"values": [[0, 1], [2]]},
     "the mask must have one entry for each of 150 values": {"mask": np.ones(3)},
     "got 0 values that count": {"mask": np.zeros(150)},
     "150 of them not finite": {"values": np.full(150, np.nan)},

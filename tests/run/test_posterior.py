@@ -535,6 +535,7 @@ MISTAKES = {
     "noise of 'probes' must be a number or an array, got 'a'": {"noise": "a"},
     "noise of 'probes' must be real": {"noise": 1j},
     "prior must be a positive": {"prior": 0.0},
+    "prior must be a positive factor, got wide": {"prior": "wide"},
 }
 
 
@@ -544,9 +545,25 @@ def test_mistakes_are_said_in_words(decayed, message):
         nf.posterior(decayed, **MISTAKES[message])
 
 
+def test_questions_that_have_no_answer_are_said_in_words(decayed):
+    found = nf.posterior(decayed)
+    questions = {
+        "points must be finite": lambda: found.band([[np.nan]]),
+        r"with a column for each coordinate, got \(0, 1\)": lambda: found.band(np.zeros((0, 1))),
+        r"got \(3,\). Give every point a row, as in x\[:, None\]": lambda: found.band(np.zeros(3)),
+        "points must be a table of numbers": lambda: found.band([["a"]]),
+        "a function of two arguments, field and problem, got 3": lambda: found.derived(3),
+        "a function of two arguments": lambda: found.derived(lambda field: field),
+        "n must be a number of samples, got -1": lambda: found.samples(-1),
+    }
+    for message, ask in questions.items():
+        with pytest.raises(InputError, match=message):
+            ask()
+
+
 def test_names_that_are_not_known_are_refused(decayed):
     found = nf.posterior(decayed)
-    with pytest.raises(InputError, match="unknown unknown scalar 'rat'"):
+    with pytest.raises(InputError, match="unknown scalar 'rat'"):
         found.interval("rat")
     with pytest.raises(InputError, match="unknown coordinate"):
         found.band(torch.zeros(1, 1), of="u_y")
