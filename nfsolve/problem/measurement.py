@@ -7,7 +7,6 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
@@ -119,8 +118,8 @@ class Measurement(Problem):
     def domain(self) -> Box:  # type: ignore[override]
         """A box of cells of equal sides."""
         shape = getattr(self, "shape", None)
-        whole = isinstance(shape, Sequence) and all(isinstance(n, Integral) and n >= 1 for n in shape)
-        if not whole or not 1 <= len(shape) <= 4:
+        counts = shape if isinstance(shape, Sequence) else ()
+        if not 1 <= len(counts) <= 4 or not all(isinstance(n, int | np.integer) and n >= 1 for n in counts):
             raise InputError(
                 f"the shape of a grid must have 1 to 4 positive whole numbers, got {shape!r}",
                 do="write shape = (64, 64), or a domain and points() of your own",

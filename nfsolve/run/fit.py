@@ -369,14 +369,14 @@ def _rows(mask: Any, n: int) -> np.ndarray:
             f"the mask must have one entry for each of {n} values, got shape {table.shape}",
             do="give True for each value that counts",
         )
-    return table.reshape(n, -1).all(1)
+    return np.asarray(table.reshape(n, -1).all(1))
 
 
 def _visible(mask: Any, *tables: Any) -> Any:
     """Return which rows count: those of a mask, of which masked arrays hide nothing."""
     for table in tables:
         if isinstance(table, np.ma.MaskedArray) and table.ndim:
-            seen = (~np.ma.getmaskarray(table)).reshape(len(table), -1).all(1)
+            seen = np.asarray((~np.ma.getmaskarray(table)).reshape(len(table), -1).all(1))
             mask = seen if mask is None else seen & _rows(mask, len(seen))
     return mask
 
