@@ -38,7 +38,13 @@ STORED = {  # its value -> from the upright picture back to the pixels as they a
 }
 
 
-def read(name: str, gray: bool, owner: type | None = None, luma: tuple[float, float, float] = REC709) -> Tensor:
+def read(
+    name: str,
+    gray: bool,
+    owner: type | None = None,
+    luma: tuple[float, float, float] = REC709,
+    plain: bool = False,
+) -> Tensor:
     """Read a picture.
 
     Args:
@@ -46,6 +52,7 @@ def read(name: str, gray: bool, owner: type | None = None, luma: tuple[float, fl
         gray: Whether to return brightness, one channel, instead of three colours.
         owner: The problem's class, to look beside its file.
         luma: Weights of red, green and blue in the brightness.
+        plain: Whether one colour everywhere is allowed.
 
     Returns:
         ``(height, width, 1 or 3)``.
@@ -63,7 +70,7 @@ def read(name: str, gray: bool, owner: type | None = None, luma: tuple[float, fl
         )
     colours = values[..., :3] if values.shape[-1] >= 3 else values[..., :1].expand(-1, -1, 3)
     picture = (colours @ values.new_tensor(luma)[:, None] if gray else colours).clamp(0, 1)
-    if float((picture.amax((0, 1)) - picture.amin((0, 1))).max()) == 0:
+    if not plain and float((picture.amax((0, 1)) - picture.amin((0, 1))).max()) == 0:
         raise InputError(
             f"picture '{path}' must show something to fit, but it has one colour everywhere",
             do="choose another picture",

@@ -6,6 +6,8 @@ which favours it. Enlarging: bicubic interpolation. All are those of scikit-imag
 """
 
 import math
+from numbers import Integral, Real
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -27,6 +29,14 @@ def task_of(problem: Any) -> str:
     Raises:
         InputError: More than one, or beside a stride, or out of range.
     """
+    if not isinstance(problem.mask, str | PathLike):
+        raise InputError(
+            f"mask must be the path of a picture, got {type(problem.mask).__name__}",
+            do="save it as one, or fit an array by nfsolve.fit(image, mask=...)",
+        )
+    for name, kind, what in (("noise", Real, "a number"), ("scale", Integral, "a whole number")):
+        if not isinstance(getattr(problem, name), kind):
+            raise InputError(f"{name} must be {what}, got {getattr(problem, name)!r}", do="write 0.1, say, or 2")
     if not 0 <= problem.noise < math.inf or problem.scale < 1:
         raise InputError(
             f"noise must not be negative and scale must be at least 1, got {problem.noise:g} and {problem.scale}",
@@ -54,7 +64,7 @@ def mask_of(problem: Any, shape: tuple[int, int]) -> Tensor:
     Raises:
         InputError: The mask has another shape, or is all bright or all dark.
     """
-    bright = read(problem.mask, True, type(problem))[..., 0] > 0.5
+    bright = read(problem.mask, True, type(problem), plain=True)[..., 0] > 0.5
     if tuple(bright.shape) != tuple(shape):
         raise InputError(
             f"the mask must have {shape[1]} x {shape[0]} pixels as the picture has, got {bright.shape[1]} x "
@@ -62,7 +72,10 @@ def mask_of(problem: Any, shape: tuple[int, int]) -> Tensor:
             do=f"resize it; pictures are shrunk to --size {problem.setup.size}",
         )
     if bright.all() or not bright.any():
-        raise InputError("the mask must have bright pixels, which are given, and dark ones, which are to be found")
+        raise InputError(
+            "the mask must have bright pixels, which are given, and dark ones, which are to be found, got only "
+            f"{'bright' if bright.all() else 'dark'} ones"
+        )
     return bright
 
 

@@ -166,6 +166,12 @@ class ImageFit(Problem):
             picture = shrink(picture, now.size)
         else:
             picture = (squeeze if now.fit == "squeeze" else crop)(picture, now.size, now.kernel)
+        if 2 * self.scale > min(picture.shape[:2]):
+            raise InputError(
+                f"scale must leave at least two blocks along each side, got {self.scale} for {picture.shape[1]} x "
+                f"{picture.shape[0]} pixels",
+                do="enlarge less, by --scale 2",
+            )
         height, width = (n - n % self.scale for n in picture.shape[:2])
         return picture[:height, :width]
 

@@ -102,6 +102,9 @@ def test_variations_against_differences_by_hand():
         ({"noise": 0.1, "smooth": 0.1, "batch": 64}, "need the whole picture, got batch = 64"),
         ({"scale": 2, "batch": 64}, "need the whole picture, got batch = 64"),
         ({"smooth": -1.0}, "smooth must be at least 0"),
+        ({"noise": "much"}, "noise must be a number, got 'much'"),
+        ({"scale": 1.5}, "scale must be a whole number, got 1.5"),
+        ({"mask": np.ones((2, 2))}, "mask must be the path of a picture, got ndarray"),
     ],
 )
 def test_jobs_that_do_not_go_together_are_refused(options, message):
@@ -114,9 +117,15 @@ def test_jobs_that_do_not_go_together_are_refused(options, message):
     [
         (np.tile([0, 255], (HEIGHT, 4)), f"the mask must have {WIDTH} x {HEIGHT} pixels as the picture has, got 8 x"),
         (np.where(np.eye(HEIGHT, WIDTH), 100, 90), "the mask must have bright pixels"),
+        (np.full((HEIGHT, WIDTH), 255), "the mask must have bright pixels.* got only bright ones"),
     ],
 )
 def test_masks_that_do_not_fit_are_refused(mask, message, ramp_file, tmp_path):
     iio.imwrite(tmp_path / "mask.png", mask.astype(np.uint8))
     with pytest.raises(InputError, match=message):
         ImageFit(image=str(ramp_file), mask=str(tmp_path / "mask.png")).load("cpu", torch.float32)
+
+
+def test_a_scale_that_leaves_nothing_is_refused(ramp_file):
+    with pytest.raises(InputError, match="scale must leave at least two blocks along each side"):
+        ImageFit(image=str(ramp_file), scale=HEIGHT + WIDTH).load("cpu", torch.float32)
