@@ -8,9 +8,9 @@ coarser pixels.
 `problems.ct._tomography` says how the field is fitted.
 
 ``psnr_inside`` is the PSNR within the circle that every view sees, by the same peak as ``psnr``. Outside it a reference
-by filtered back-projection is no truth: that of 01a of the challenge has a haze of up to 0.007 / mm there, a fifth of
-the acrylic's attenuation, and with it four fifths of the squared error of SIRT from 60 views. ``unseen`` is the
-relative misfit of views of the file that were not used, which needs no reference image.
+by filtered back-projection is not the truth: that of 01a of the challenge has a haze of up to 0.007 / mm there, a
+fifth of the acrylic's attenuation, and with it four fifths of the squared error of SIRT from 60 views. ``unseen`` is
+the relative misfit of views of the file that were not used, which needs no reference image.
 
     nfsolve run ct_scan --data ct_htc2022_01a.npz --every 12
     nfsolve run ct_scan --data ct_abdomen_tcia_pancreas0001_512.npz --views 60 --counts 1e5

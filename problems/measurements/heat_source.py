@@ -2,10 +2,11 @@
 
 The temperature is read at a few places and times, with noise. Data come from a fine grid, and the operator from a
 coarse one: each is a sine series, exact in time. Such a smoothing map has no stable inverse. The weight of the field's
-squared slopes is therefore found while it is trained, as the evidence says (`nfsolve.weighting.Evidence`). Tikhonov's
-method with the squares of the slopes has it by the same rule; with the square of the source, and with the slopes of a
-source of any sign and of one that is not negative, as the field is, by the misfit, nearly that of the noise (Morozov's
-principle: Engl, Hanke & Neubauer, Regularization of Inverse Problems, 1996, section 4.3).
+squared slopes is therefore found while it is trained, as the evidence says (`nfsolve.weighting.Evidence`). The rivals
+are four forms of Tikhonov's method. One has the squared slopes and the same rule for their weight. The others have the
+square of the source, the slopes of a source of any sign, or those of a source that is not negative, as the field is;
+their weight leaves nearly the misfit of the noise (Morozov's principle: Engl, Hanke & Neubauer, Regularization of
+Inverse Problems, 1996, section 4.3).
 
     nfsolve run heat_source
     nfsolve run heat_source --sensors 4 --noise 0.05 --uncertainty

@@ -31,7 +31,7 @@ class PhaseRetrieval(Measurement):
     noise_seed: int = 0
     """seed of the noise; the data do not depend on the seed of the run"""
     iterations: int = 1000
-    """of the classical algorithm"""
+    """iterations of the classical algorithm"""
 
     shape = (32, 32)
 

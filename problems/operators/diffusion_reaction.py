@@ -22,9 +22,9 @@ class DiffusionReaction(OperatorPDE):
     """The operator f -> s of s_t = D s_xx + k s^2 + f(x)."""
 
     diffusion: float = 0.01
-    """D"""
+    """diffusivity D"""
     reaction: float = 0.01
-    """k"""
+    """rate k of the reaction"""
     length: float = 0.2
     """correlation length of f"""
     ood_length: float = 0.1

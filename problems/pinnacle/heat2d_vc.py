@@ -25,7 +25,7 @@ class Heat2dVC(Benchmark):
     """Heat in a material of two random parts, u_t = div(a grad u) + f, with its fluxes."""
 
     material: str = FIELD
-    """file of the random field, looked for in the same way"""
+    """file of the random field, a path or a name under $NFSOLVE_DATA"""
 
     domain = Box(t=(0, 5), x=(0, 1), y=(0, 1))
     unknowns = "u p q"

@@ -30,7 +30,7 @@ class Poisson2dMS(Benchmark):
     """Poisson's equation in 25 materials, div(a grad u) + f = 0, with its fluxes."""
 
     materials: str = "pinnacle/poisson_a_coef.dat"
-    """file of a in each cell, x along rows, looked for in the same way"""
+    """file of a in each cell, x along rows; a path or a name under $NFSOLVE_DATA"""
     loads: str = "pinnacle/poisson_f_coef.dat"
     """file of four amplitudes of f in each cell, of which the first and the last count"""
 

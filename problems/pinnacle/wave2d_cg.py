@@ -24,7 +24,7 @@ class Wave2dCG(Benchmark):
     """Waves in a material of two random parts, u_tt = div(c grad u), with its fluxes."""
 
     material: str = FIELD
-    """file of the random field, looked for in the same way"""
+    """file of the random field, a path or a name under $NFSOLVE_DATA"""
 
     domain = Box(t=(0, 5), x=(-1, 1), y=(-1, 1))
     unknowns = "u p q"
