@@ -9,7 +9,7 @@ derivatives, the optimizer, the run and the honest score::
     solution = nf.solve(Burgers(nu=0.02))
     print(solution)
 
-The public names stand in ``__init__.pyi``. Each is imported when it is first used, so that the command line need not
+``__init__.pyi`` lists the public names. Each is imported when it is first used, so that the command line need not
 wait for PyTorch to list problems or to show its help.
 """
 

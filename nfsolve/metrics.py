@@ -221,13 +221,13 @@ def otsu(values: Tensor, bins: int = 256) -> float:
 
 
 def _norm(z: Tensor) -> float:
-    """Euclidean norm, whatever the magnitude: squares of values near 1e-300, or 1e300, are none."""
+    """Return the Euclidean norm; squares of values near 1e-300 or 1e300 would leave the range of numbers."""
     largest = float(z.abs().max())
     return largest * float(torch.linalg.vector_norm(z / largest)) if 0 < largest < math.inf else largest
 
 
 def _decibel(signal: float, noise: float) -> float:
-    """20 log10(signal / noise); infinite where one of them is zero."""
+    """Return 20 log10(signal / noise); infinite where one of them is zero."""
     if noise == 0:
         return math.inf
     return 20.0 * (math.log10(signal) - math.log10(noise)) if signal > 0 else -math.inf
@@ -241,7 +241,7 @@ def _window_mean(x: Tensor) -> Tensor:
 
 
 def _pair(u: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
-    """Both as float64 (sums of squares in float32 lose digits), checked."""
+    """Return both as float64, as sums of squares in float32 lose digits, once shapes and values are checked."""
     if u.shape != reference.shape:
         raise InputError(
             f"A score needs equal shapes, got values of shape {tuple(u.shape)} and a reference of shape "
@@ -262,7 +262,7 @@ def _pair(u: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def larger_is_better(key: str) -> bool:
-    """Say which way a score is read.
+    """Return whether a larger score is better.
 
     Args:
         key: Key of ``metrics.json``.

@@ -59,7 +59,7 @@ def map_array(path: Path) -> np.ndarray:
         The array, on the disk.
 
     Raises:
-        InputError: The file is no array of numbers, is damaged, cut off, or its header claims another size.
+        InputError: The file is not an array of numbers, is damaged or cut off, or its header claims another size.
     """
     try:
         array = np.lib.format.open_memmap(path, mode="r")  # refuses pickles
@@ -144,7 +144,7 @@ def _check_claims(path: Path) -> None:
 def _read_table(path: Path) -> dict[str, np.ndarray]:
     """Read columns separated by commas, semicolons, tabs or blanks; empty cells are NaN, and ``#`` begins a comment.
 
-    The header is the first line that is no comment; if there are only numbers, it is a comment above them that has no
+    The header is the first line that is not a comment; if there are only numbers, it is a comment above them without a
     colon. A column without a single number, such as remarks or dates, is kept as text.
     """
     lines, comments = [], []

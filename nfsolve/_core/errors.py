@@ -59,7 +59,7 @@ def place_of(thing: Any) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Word a suggestion for a mistyped name.
+    """Suggest what to write for a mistyped name.
 
     Args:
         name: The name that came.

@@ -48,7 +48,7 @@ class Ranks:
         return self.rank == 0
 
     def __bool__(self) -> bool:
-        """Whether there are others."""
+        """Return whether there are others."""
         return self.count > 1
 
     def block(self, n: int, rank: int | None = None) -> slice:

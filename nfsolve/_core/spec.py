@@ -115,7 +115,7 @@ def build(data: Any, trusted: tuple[str, ...] = TRUSTED) -> Any:
 
 @contextlib.contextmanager
 def recorded() -> Iterator[None]:
-    """Word what goes wrong while the run that a config describes is built.
+    """Explain what goes wrong while the run that a config describes is built.
 
     Raises:
         InputError: For any other exception: values that no program wrote make constructors raise whatever they like.
@@ -218,7 +218,7 @@ def _within(module: str, packages: tuple[str, ...]) -> bool:
 
 
 def _may_be_built(found: Any, kind: str, trusted: tuple[str, ...]) -> bool:
-    """Whether such an object describes a run: one that is defined, not only imported, in a trusted module.
+    """Return whether such an object describes a run: one that is defined, not only imported, in a trusted module.
 
     A function is one of the user's own, which builds a field or an optimizer: those of packages may write files.
     """

@@ -1,4 +1,4 @@
-"""How many threads small matrices are worth: on a busy machine a second one makes them wait, many times over."""
+"""How many threads small matrices get: on a busy machine a second one makes them many times slower."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

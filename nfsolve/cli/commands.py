@@ -166,7 +166,7 @@ def _worded(command: Callable[[], int]) -> int:
 
 
 def _of_path(error: OSError) -> str:
-    """Word that a file or folder cannot be used."""
+    """Say that a file or folder cannot be used."""
     reason = error.strerror or str(error)
     return f"'{shortened(str(error.filename))}' cannot be used ({reason}). Check the path"
 

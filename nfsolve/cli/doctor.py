@@ -118,7 +118,7 @@ def pytorch() -> Rows:
 
 
 def _extra(extra: str, libraries: list[Requirement]) -> str:
-    """Word what an extra is for, which of its libraries are there, and how to install it where one is missing."""
+    """Say what an extra is for, which of its libraries are there, and how to install it where one is missing."""
     if not libraries:
         return f"unknown to this installation, which is older than its code: install it again ({PURPOSES[extra]})"
     states = ", ".join(f"{r.name} {state(r)}" for r in libraries)

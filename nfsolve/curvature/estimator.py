@@ -41,7 +41,7 @@ class Sample(NamedTuple):
     generator: Tensor
 
     def finite(self) -> bool:
-        """Whether every number of the sample is finite."""
+        """Return whether every number of the sample is finite."""
         tensors = [*self.values, *(g for g in self.gradient if g is not None)]
         return bool(torch.stack([t.isfinite().all().to(tensors[0].device) for t in tensors]).all())
 
@@ -102,7 +102,7 @@ class Estimator:
         return {"steps": 0, "since": 0, "refreshes": 0, "generator": Generator().manual_seed(seed).get_state()}
 
     def due(self, state: State) -> bool:
-        """Whether the coming step has a refresh."""
+        """Return whether the coming step has a refresh."""
         early = state["refreshes"] == 0 or state["steps"] < self.warmup
         return early or state["since"] >= self.refresh_every
 

@@ -159,7 +159,7 @@ def _kept(layers: dict[int, _Layer], known: dict[int, Tensor], spread: Spread | 
 
 
 def _acts_alone(gradients: dict[int, Tensor], weight: Tensor, layer: _Layer, delta: Tensor) -> bool:
-    """Whether the gradients of a layer are what its recorded calls explain, but for the rounding of the products."""
+    """Return whether the recorded calls of a layer explain its gradients, but for the rounding of the products."""
     rows, gradient = torch.cat(layer.rows), gradients[id(weight)]
     if layer.bias is not None:
         gradient = torch.cat([gradient, gradients[id(layer.bias)][:, None]], 1)

@@ -151,15 +151,15 @@ class LeastSquares:
         return residual, Jacobian(lambda: (matrix,), places, len(residual), self.ranks)
 
     def _own_places(self) -> Tensor | slice:
-        """Where the residuals of this process stand among all."""
+        """Return where the residuals of this process stand among all."""
         return slice(None)
 
     def _own_stack(self, params: dict[str, Tensor]) -> Tensor:
-        """Residuals of this process at trained and fixed parameters, evaluated without others."""
+        """Return the residuals of this process at trained and fixed parameters, evaluated without others."""
         return self._residual_function(params)
 
     def _matrix(self, own: Callable[[dict[str, Tensor]], Tensor], theta: Tensor, count: int) -> Tensor:
-        """Jacobian of some residuals, with fewer columns than rows by forward mode where that can be."""
+        """Return the Jacobian of some residuals, with fewer columns than rows by forward mode where that can be."""
         if self._forward_mode and theta.numel() <= count:
             try:
                 return self._by_columns(own, theta, count)
@@ -238,7 +238,7 @@ class LeastSquares:
             return flatten([(of or self._residual_function)({**values, **self._fixed})])
 
     def _by_columns(self, own: Callable[[dict[str, Tensor]], Tensor], theta: Tensor, count: int) -> Tensor:
-        """Jacobian by vectorized forward mode, ``CHUNK`` columns at a time."""
+        """Return the Jacobian by vectorized forward mode, ``CHUNK`` columns at a time."""
 
         def along(direction: Tensor) -> Tensor:
             return torch.func.jvp(lambda t: self._at(t, own), (theta,), (direction,))[1]

@@ -71,7 +71,7 @@ def ntk_traces(function: Callable[[Any, Tensor], Tensor], params: dict[str, Tens
 
 
 def _rows(function: Callable[[Any, Tensor], Tensor], params: Any, x: Tensor) -> Any:
-    """Jacobian of each parameter as a matrix (n k, size of the parameter) in float64."""
+    """Return the Jacobian of each parameter as a matrix (n k, size of the parameter) in float64."""
 
     def one(values: Any, point: Tensor) -> Tensor:
         return function(values, point[None])[0]

@@ -203,7 +203,7 @@ def _count(closure: Any, more: int) -> None:
 
 @contextmanager
 def _twice() -> Iterator[None]:
-    """Word the failure of a second derivative."""
+    """Explain the failure of a second derivative."""
     try:
         yield
     except RuntimeError as error:

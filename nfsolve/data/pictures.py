@@ -89,7 +89,7 @@ def decode(content: bytes, what: str) -> Tensor:
         Brightness, brightness and alpha, RGB, or RGB and straight alpha ``(height, width, 1 to 4)`` in [0, 1].
 
     Raises:
-        InputError: This is no picture, it is damaged, or the scale or colours of its mode are not defined.
+        InputError: This is not a picture, it is damaged, or the scale or colours of its mode are not defined.
     """
     if not content:
         raise InputError(f"{what} must be a picture, but the file is empty", do="copy it again")
@@ -231,7 +231,7 @@ def _bits(image: Image.Image, content: bytes) -> int:
 
 
 def _is_white_at_0(image: Image.Image) -> bool:
-    """Whether a TIFF has its white at 0; Pillow inverts pictures of 8 bits, and no others."""
+    """Return whether a TIFF has its white at 0; Pillow inverts pictures of 8 bits, and no others."""
     return image.format == "TIFF" and image.mode[0] in "IF" and image.tag_v2.get(262) == 0  # type: ignore[attr-defined]
 
 

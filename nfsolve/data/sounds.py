@@ -29,14 +29,14 @@ def read_wav(path: Path) -> tuple[np.ndarray, int, Any]:
         file, for `write_wav`.
 
     Raises:
-        InputError: The file is no wav, is damaged, cut off or empty, or has samples that are not finite or not shares.
+        InputError: This is not a wav file, it is damaged, cut off or empty, or a sample is not finite or not a share.
     """
     from scipy.io import wavfile
 
     try:
         _check_size(path)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", wavfile.WavFileWarning)  # parts of the file that are no sound
+            warnings.simplefilter("ignore", wavfile.WavFileWarning)  # parts of the file that are not sound
             rate, raw = wavfile.read(path)
     except Exception as error:  # the reader raises whatever it likes
         raise InputError(

@@ -31,7 +31,7 @@ def parse(
             coordinates of space, cheaper than asking for each.
         outputs: Names of the outputs.
         coordinates: Names of the coordinates; longer ones such as ``"theta"`` are allowed.
-        space: Columns of the coordinates of space; None takes all whose name is no time.
+        space: Columns of the coordinates of space; None takes all that are not named as a time.
 
     Returns:
         The parsed name. Derivatives commute, so ``u_tx`` and ``u_xt`` are the same.

@@ -79,7 +79,7 @@ def partials(
 
 
 def _is_wrapped(points: Tensor) -> bool:
-    """Whether points are those of `torch.func`, of which no rows can be chosen."""
+    """Return whether points are those of `torch.func`, of which no rows can be chosen."""
     return torch._C._functorch.is_functorch_wrapped_tensor(points)  # type: ignore[attr-defined]
 
 
@@ -156,7 +156,7 @@ def _reverse_ladder(function: Callable[[Tensor], Tensor], points: Tensor, index:
 
 
 def _ladder(function: Callable[[Tensor], Tensor], points: Tensor, index: Index) -> list[Tensor]:
-    """Value and derivatives along the prefixes of a multi-index, by nested forward mode."""
+    """Return the value and derivatives along the prefixes of a multi-index, by nested forward mode."""
     if not index:
         return [function(points)]
     direction = torch.zeros_like(points)

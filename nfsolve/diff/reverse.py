@@ -1,7 +1,7 @@
 """Partial derivatives by nested reverse mode: torch.autograd.grad of torch.autograd.grad.
 
 Eager, with derivatives of order two at most, this does as many matrix products as jets and fewer elementwise passes.
-It needs a graph of its own, so it is no choice under no_grad, torch.compile, a functorch transformation, or where the
+It needs a graph of its own, so it cannot be used under no_grad, torch.compile, a functorch transformation, or where the
 calls of linear layers are recorded.
 """
 
@@ -17,7 +17,7 @@ CHANNEL = 1.6
 
 
 def cheaper(wanted: Iterable[Index], plan: Plan) -> bool:
-    """Whether nested reverse mode is cheaper than an eager jet with these channels, for one output.
+    """Return whether nested reverse mode is cheaper than an eager jet with these channels, for one output.
 
     A layer costs a jet one matrix product for each channel. Reverse mode costs one for the value and, each time that
     a derivative of order m is differentiated again, 2^m: the graph of the derivative has grown that much. Both are
@@ -33,7 +33,7 @@ def products(wanted: Iterable[Index]) -> int:
 
 
 def possible(function: Callable[[Tensor], Tensor]) -> bool:
-    """Whether a function may be differentiated by graphs here: a module with one output, and nothing in the way."""
+    """Return whether a function may be differentiated by graphs here: it must be a module with one output."""
     return (
         not torch.compiler.is_compiling()
         and isinstance(function, nn.Module)  # other functions may leave the graph without a word, as by numpy

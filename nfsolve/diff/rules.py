@@ -18,7 +18,7 @@ MILLER, TERMS = 80, 12  # the order at which it begins, and terms of the series 
 
 
 def _chain_polynomials(slope: tuple[float, ...], order: int) -> list[list[float]]:
-    """Derivatives of y as polynomials in y, for y' = slope(y): p_0 = y, p_{m+1} = p_m' slope."""
+    """Return the derivatives of y as polynomials in y, for y' = slope(y): p_0 = y, p_{m+1} = p_m' slope."""
     polynomials = [[0.0, 1.0]]
     for _ in range(order):
         derivative = [i * c for i, c in enumerate(polynomials[-1])][1:]
@@ -101,7 +101,7 @@ def _softplus(z: Tensor, order: int) -> list[Tensor]:
 
 
 def _normal_density(z: Tensor, order: int) -> list[Tensor]:
-    """Derivatives of the normal density: (-1)^m He_m(z) phi(z), He the probabilists' Hermite polynomials."""
+    """Return the derivatives of the normal density: (-1)^m He_m(z) phi(z), He the probabilists' Hermite polynomials."""
     density = torch.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
     hermite = [torch.ones_like(z), z]
     for m in range(1, order):
@@ -121,7 +121,7 @@ def _erf(z: Tensor, order: int) -> list[Tensor]:
 
 
 def _bessel(n: int, z: Tensor, order: int) -> list[Tensor]:
-    """Derivatives of J_n: 2^m J_n^(m) = sum_i (-1)^i C(m, i) J_(n - m + 2i) (DLMF 10.6.7)."""
+    """Return the derivatives of J_n: 2^m J_n^(m) = sum_i (-1)^i C(m, i) J_(n - m + 2i) (DLMF 10.6.7)."""
     if z.requires_grad:
         raise InputError(
             f"torch knows no derivative of torch.special.bessel_j{n}, so that nothing can be trained through it",
@@ -184,7 +184,7 @@ def _clamp(jet: Jet, min: Any = None, max: Any = None) -> Jet:
 
 
 def _sloped(slope: float, jet: Jet) -> Jet:
-    """max(z, 0) + slope min(z, 0)."""
+    """Return max(z, 0) + slope min(z, 0)."""
     z = jet.channels[0]
     one = torch.ones_like(z)
     slopes = torch.where(z > 0, one, slope * one)

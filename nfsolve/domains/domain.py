@@ -109,7 +109,7 @@ class Domain(ABC):
 
     @property
     def space(self) -> tuple[int, ...]:
-        """Columns of the coordinates of space: those that are no parameters and whose name is no time."""
+        """Columns of the coordinates of space: those that are not parameters and not named as a time."""
         return tuple(i for i, name in enumerate(self.names) if name not in TIMES and name not in self.parameters)
 
     @abstractmethod
@@ -189,6 +189,9 @@ class Domain(ABC):
             first: Name of a part, see `regions`.
             second: Name of another.
             what: What asks for it, for messages.
+
+        Returns:
+            The pieces.
 
         Raises:
             InputError: There is no such part.
@@ -518,15 +521,15 @@ class Domain(ABC):
         return [p for p in pieces if not part or set(part) & set(p.names)]
 
     def __or__(self, other: "Domain") -> "Domain":
-        """Union."""
+        """Return the union."""
         return self._combined("|", other)
 
     def __and__(self, other: "Domain") -> "Domain":
-        """Intersection."""
+        """Return the intersection."""
         return self._combined("&", other)
 
     def __sub__(self, other: "Domain") -> "Domain":
-        """Difference."""
+        """Return the difference."""
         return self._combined("-", other)
 
     def _combined(self, operation: str, other: "Domain") -> "Domain":
@@ -637,7 +640,7 @@ class Combined(Domain):
 
 
 def _cut_away(piece: Piece, unit: Tensor) -> Tensor:
-    """Return 1 where a piece is no boundary of the whole domain, -1 where it is."""
+    """Return 1 where a piece is not on the boundary of the whole domain, -1 where it is."""
     assert piece.keep is not None
     return torch.where(piece.keep(*piece.place(unit)), -1.0, 1.0)
 

@@ -12,7 +12,7 @@ from nfsolve._core.errors import InputError, require
 ENDINGS = (".msh", ".vtu", ".vtk", ".inp", ".mesh", ".med", ".xdmf", ".bdf")
 CORNERS = {"line": 2, "triangle": 3, "quad": 4, "tetra": 4}
 SKIPPED = ("vertex", "empty")
-MOST_GROUPS = 100  # numbers that take more values than that are no groups, but numbers of elements
+MOST_GROUPS = 100  # numbers that take more values than that are not groups, but numbers of elements
 
 Names = tuple[str, ...]
 
@@ -174,7 +174,7 @@ def _blocks(mesh: Any) -> Iterator[tuple[str, np.ndarray, list[Names]]]:
         names: list[list[str]] = [[] for _ in block.data]
         for key, blocks in tags.items():
             for of, number in zip(names, np.asarray(blocks[i]).reshape(-1).tolist(), strict=True):
-                if number:  # 0 is no group
+                if number:  # 0 is not a group
                     said = f"group {number}" if key.startswith(("gmsh:", "medit:")) else f"{key} {number}"
                     of.append(known.get((number, block.dim), said))
         for name, chosen in mesh.cell_sets.items():

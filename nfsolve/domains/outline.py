@@ -42,7 +42,7 @@ def check(rings: list[Tensor], doubled: list[float], what: str, directed: bool) 
 
 
 def check_holes(around: list[int], rings: list[Tensor]) -> None:
-    """Refuse rings after the first that are no holes in it."""
+    """Refuse rings after the first that are not holes in it."""
     for i, ring in enumerate(rings[1:], 1):
         inside = contains(rings[0], ring[:1])
         if not inside or around[i] != 1:
@@ -131,7 +131,7 @@ def contains(ring: Tensor, point: Tensor) -> bool:
 
 
 def _first_crossing(start: Tensor, end: Tensor, after: Tensor | None) -> tuple[int, int] | None:
-    """Find two edges that meet and are no neighbours: each one's ends lie on both sides of the other, or on it.
+    """Find two edges that meet and are not neighbours: each one's ends lie on both sides of the other, or on it.
 
     Args:
         start: Where edges start, ``(E, 2)``.

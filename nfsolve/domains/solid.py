@@ -222,7 +222,7 @@ def _read(surface: Any, what: str) -> tuple[np.ndarray, np.ndarray, list[Names]]
 
 
 def _closed(vertices: np.ndarray, faces: np.ndarray, what: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mesh with equal vertices merged, faces outwards; refuse what is no closed surface."""
+    """Return the mesh with equal vertices merged, faces outwards; refuse what is not a closed surface."""
     if vertices.ndim != 2 or vertices.shape[1] != 3 or faces.ndim != 2 or faces.shape[1] != 3 or not len(faces):
         raise InputError(
             f"{what} must have vertices (V, 3) and triangles (F, 3), got shapes {vertices.shape} and {faces.shape}",

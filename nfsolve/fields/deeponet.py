@@ -70,6 +70,9 @@ class DeepONet(Separable, Network):
             problem: As for `Operator`; a method ``on_places`` gives points, functions and labels to start from, or
                 None.
             **options: Arguments of the constructor.
+
+        Returns:
+            The field.
         """
         given = problem.on_places() if "start" not in options and hasattr(problem, "on_places") else None
         if given is not None:

@@ -190,7 +190,7 @@ class Periodic(Encoding):
         """Build the module.
 
         Raises:
-            InputError: A name that is no coordinate of the field, or one that is periodic already.
+            InputError: A name that is not a coordinate of the field, or one that is periodic already.
         """
         free = [name for name in names if not name.startswith(("cos ", "sin "))]
         for name in self.of:

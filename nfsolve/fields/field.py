@@ -79,7 +79,7 @@ class OnArrays(nn.Module):
             Values ``(n, k)`` in the type of the parameters.
 
         Raises:
-            InputError: The points have another number of columns, or are no numbers.
+            InputError: The points have another number of columns, or are not numbers.
         """
         like = next(self.parameters())
         try:
@@ -182,7 +182,11 @@ class Field(OnArrays, ABC):
 
     @classmethod
     def check_options(cls, options: Iterable[str]) -> None:
-        """Refuse names that are no arguments of the constructor."""
+        """Refuse names that are not arguments of the constructor.
+
+        Raises:
+            InputError: The first such name, with the nearest one that exists.
+        """
         known = [name for name in inspect.signature(cls).parameters if name not in ("domain", "outputs")]
         for name in options:
             if name not in known:
@@ -220,7 +224,11 @@ class Field(OnArrays, ABC):
         return y
 
     def cast(self, x: Tensor) -> Tensor:
-        """Check points and cast them to the type of the parameters, far from zero to float64 (see `origin_of`)."""
+        """Check points ``(..., n, d)`` and cast them to the type of the parameters, far from zero to float64.
+
+        Raises:
+            InputError: They are not a tensor, or have another number of columns.
+        """
         if isinstance(x, (np.ndarray, list, tuple, float)):  # torch.compile knows no union of these
             raise InputError(
                 f"A field takes a tensor of points (n, {len(self.inputs)}), got a {type(x).__name__}",
@@ -274,7 +282,7 @@ def bare_names(outputs: str | tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _read(outputs: str | tuple[str, ...]) -> list[tuple[str, str]]:
-    """Return names with what stands in their parentheses; what is no name stays as it is."""
+    """Return names with the content of their parentheses; what is not a name stays as it is."""
     if isinstance(outputs, str):
         return NAMED.findall(outputs)
     found = [(NAMED.fullmatch(name), name) for name in outputs]
@@ -297,7 +305,7 @@ def dependences(outputs: str | tuple[str, ...], coordinates: tuple[str, ...]) ->
         Name -> coordinates.
 
     Raises:
-        InputError: An output depends on what is no coordinate, or on none.
+        InputError: An output depends on something other than a coordinate, or on nothing.
     """
     found = {}
     for name, inside in _read(outputs):

@@ -25,7 +25,7 @@ def checked_dims(dims: Sequence[int], columns: Sequence[int]) -> tuple[int, ...]
         columns: Columns of the rows of each input function.
 
     Raises:
-        InputError: Another number of entries, or columns that are no whole sensors.
+        InputError: Another number of entries, or columns that do not make whole sensors.
     """
     found = tuple(dims) or (0,) * len(columns)
     if len(found) != len(columns) or any(d and m % (1 + d) for d, m in zip(found, columns, strict=True)):

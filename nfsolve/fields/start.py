@@ -26,7 +26,7 @@ class Start(nn.Module):
 
     Args:
         found: The map; None leaves all to weights that are loaded.
-        points: The points ``(p, d)`` where values elsewhere are wanted and these are no grid; float64.
+        points: The points ``(p, d)`` where values elsewhere are wanted and these do not form a grid; float64.
         labels: Raw outputs there ``(n, p, k)``, by which it is chosen how to interpolate.
         like: Type and device of the field.
         basis: Box and sizes of the basis of `tensor_basis` where the map gives coefficients in it, not raw outputs.

@@ -196,7 +196,7 @@ def phantom_projections(
 
 
 def _cross(o: Tensor, d: Tensor) -> Tensor:
-    """Distance of the lines from the origin, times |d|: one number in a plane, a vector in space."""
+    """Return the distance of the lines from the origin, times |d|: one number in a plane, a vector in space."""
     return o[:, :1] * d[:, 1:] - o[:, 1:] * d[:, :1] if o.shape[1] == 2 else torch.linalg.cross(o, d)
 
 

@@ -91,7 +91,7 @@ def recognise(arrays: Mapping[str, Any], path: Any) -> Layout:
 
 
 def _is_table(array: Any) -> bool:
-    """Say whether an array may be output functions, and is no axis."""
+    """Say whether an array may be output functions rather than an axis."""
     return len(getattr(array, "shape", ())) > 1
 
 

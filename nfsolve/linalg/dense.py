@@ -235,7 +235,7 @@ def real(tensor: Tensor) -> Tensor:
 
 
 def _relative_size(diagonal: Tensor, scale: Tensor) -> float:
-    """Size of a matrix in units of the scale, so that eps times it is the first damping that rounds to anything."""
+    """Return the size of a matrix in units of the scale; eps times it is the smallest damping that rounding keeps."""
     size = float((diagonal / scale.clamp_min(torch.finfo(scale.dtype).tiny)).abs().max())
     return size if math.isfinite(size) and size > 0.0 else 1.0
 

@@ -299,7 +299,7 @@ def _arrays(path: Path) -> tuple[np.ndarray, np.ndarray]:
             if held < _claimed(path, name):
                 raise ValueError(f"it claims {_claimed(path, name)} rows of {name}, but holds {held}")
         return vertices, faces
-    except Exception as error:  # parsers raise whatever they like, and guess the encoding of what is no text
+    except Exception as error:  # parsers raise whatever they like, and guess the encoding of what is not text
         why = "its header and its size do not agree" if isinstance(error, ImportError) else reason(error)
         raise InputError(
             f"mesh '{path}' must be a whole OBJ, PLY, STL or OFF file, but it could not be read ({why})",

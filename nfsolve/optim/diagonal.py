@@ -137,7 +137,7 @@ class Diagonal(Light):
         return sample.loss
 
     def _has_newcomers(self) -> bool:
-        """Whether a parameter that was thawed or added waits for its first curvature."""
+        """Return whether a parameter that was thawed or added waits for its first curvature."""
         parameters = (p for group in self.param_groups for p in group["params"])
         return any(p.requires_grad and "curvature" not in self.state.get(p, {}) for p in parameters)
 

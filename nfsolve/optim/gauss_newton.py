@@ -166,14 +166,14 @@ class GaussNewton(OneGroup):
         return loss
 
     def _stalls(self, left: float | None, loss: float) -> bool:
-        """Whether no step was found, or several with little damping brought little."""
+        """Return whether no step was found, or several with little damping brought little."""
         shared = self._shared()
         slow = left is not None and left > SLOW * loss and self.param_groups[0]["damping"] < ROUNDED
         shared["slow"] = shared.get("slow", 0) + 1 if slow else 0
         return left is None or shared["slow"] >= PATIENCE
 
     def _may_change(self, model: ParameterForm) -> bool:
-        """Whether an automatic form may go on with the triangularization of J."""
+        """Return whether an automatic form may go on with the triangularization of J."""
         n, p, group = model.residual.numel(), model.columns.numel(), self.param_groups[0]
         fits = memory("qr", n, p, model.jacobian.ranks.count) <= group["max_bytes"]
         return group["form"] == "auto" and fits

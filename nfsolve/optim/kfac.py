@@ -179,7 +179,7 @@ class KFAC(GradientMethod):
 
 
 def _fits(state: dict[str, Any], name: str, now: Tensor) -> bool:
-    """Whether there is a value of the same shape: a bias that was thawed or frozen adds or takes a column."""
+    """Return whether there is a value of the same shape: a bias that was thawed or frozen adds or takes a column."""
     return name in state and state[name].shape == now.shape
 
 

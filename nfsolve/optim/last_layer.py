@@ -69,7 +69,7 @@ class LastLayer(OneGroup):
 
     @torch.no_grad()
     def step(self, objective: Any = None) -> Tensor:  # type: ignore[override]
-        """Do one step; where no layer is apt, or no damping lowers the loss of the last mini-batch, parameters stay.
+        """Do one step; without a suitable layer, or a damping that lowers the last mini-batch's loss, parameters stay.
 
         Args:
             objective: Offers ``parts()``, and ``resample()`` where there are mini-batches.

@@ -159,7 +159,7 @@ class LBFGS(OneGroup, torch.optim.LBFGS):
         self._write(last.gradient)
 
     def _explain(self, shared: dict[str, Any], first: "_Trial", stayed: bool, comparable: bool) -> None:
-        """Word the reason to stop, where there is one."""
+        """State the reason to stop, where there is one."""
         steepest = float(first.gradient.abs().max())
         if steepest <= self.param_groups[0]["tolerance_grad"]:
             size = "zero" if steepest == 0 else f"{steepest:.1e} in its largest entry"

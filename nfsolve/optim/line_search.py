@@ -91,7 +91,7 @@ def _falls(now: Point, start: Point, c1: float) -> bool:
 
 
 def _cubic(a: Point, b: Point) -> float:
-    """Minimizer of the cubic with the values and slopes of two points; the middle where there is none."""
+    """Return the minimizer of the cubic with the values and slopes of two points; the middle where there is none."""
     middle = 0.5 * (a.length + b.length)
     if not (math.isfinite(b.value) and math.isfinite(b.slope)):
         return middle

@@ -43,7 +43,7 @@ class OneGroup(Light):
         return [p for p in self.param_groups[0]["params"] if p.requires_grad]
 
     def _thawed_or_frozen(self, shared: dict[str, Any]) -> bool:
-        """Whether other parameters require a gradient than at the last call, so that stored vectors do not fit."""
+        """Return whether other parameters require a gradient than at the last call: stored vectors do not fit then."""
         before, now = shared.get("trained"), [p.requires_grad for p in self.param_groups[0]["params"]]
         shared["trained"] = now
         return before is not None and before != now

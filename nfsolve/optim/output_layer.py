@@ -79,7 +79,9 @@ class OutputLayer(OneGroup):
                 objective.resample()
             layer = _layer(objective, {id(p) for p in self._trained})
             if layer is None:
-                self.stop_reason = "no linear layer to solve for: the network ends in none that is trained as it is"
+                self.stop_reason = (
+                    "no linear layer to solve for: the network does not end in one whose weights are trained directly"
+                )
                 return torch.stack([r.square().sum() for r in objective.parts()]).sum()
             if layer.columns > MOST:
                 self.stop_reason = (

@@ -19,7 +19,7 @@ Graft = Literal["adam", "sgd", "none"]
 class Shampoo(GradientMethod):
     """W <- W - lr s L^(-1/4) M R^(-1/4), with M the averaged gradient, L of G G^T, R of G^T G, and s the grafting.
 
-    Everything that is no matrix, and a matrix with both sides longer than ``max_size``, gets Adam. With one side
+    Everything that is not a matrix, and a matrix with both sides longer than ``max_size``, gets Adam. With one side
     longer than that the other has the whole preconditioner, to the power -1/2. The published algorithm is
     ``betas=(0, 1), shampoo_beta=1, graft="none", precondition_frequency=1``, but for its constant epsilon on the
     diagonal, which here is relative.

@@ -124,5 +124,5 @@ def _refresh(state: dict[str, Any]) -> None:
 
 
 def _eigenvectors(covariance: Tensor) -> Tensor:
-    """Eigenvectors by falling eigenvalue, computed in float64."""
+    """Return the eigenvectors by falling eigenvalue, computed in float64."""
     return torch.linalg.eigh(covariance.double())[1].flip(1).to(covariance.dtype).contiguous()

@@ -109,7 +109,7 @@ def dataclass_of(maker: Any, name: str, skip: tuple[str, ...] = ()) -> type | No
     Args:
         maker: A class, or a partial of one, whose values become the defaults.
         name: Name of the dataclass.
-        skip: Arguments that are no options.
+        skip: Arguments that are not options.
 
     Returns:
         The dataclass, or None where there are no options.

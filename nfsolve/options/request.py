@@ -62,7 +62,7 @@ def read_request(problem_class: type[Problem], words: list[str], prog: str) -> R
         with_help(options_class, problem_class, choices(recipe, chosen)),
         args=_flags(rest, options_class),
         prog=prog,
-        config=(tyro.conf.SuppressFixed,),  # what cannot be written on a command line is no option
+        config=(tyro.conf.SuppressFixed,),  # what cannot be written on a command line is not an option
     )
     parameters = _parameters(problem_class, said)
     stages = tuple(
@@ -87,14 +87,14 @@ def read_request(problem_class: type[Problem], words: list[str], prog: str) -> R
 
 
 def _says_a_recipe(words: list[str], parameters: dict[str, Any]) -> bool:
-    """Whether a command line says anything of field, optimizer or steps, which leaves nothing to find."""
+    """Return whether a command line says anything of field, optimizer or steps, which leaves nothing to find."""
     names = (word[2:].partition("=")[0].replace("-", "_") for word in words if word.startswith("--"))
     free = (*COMPATIBLE, *parameters, "out")
     return any(name not in free and name.removeprefix("no_") not in free for name in names)
 
 
 def choices(recipe: Recipe, chosen: dict[str, str]) -> str:
-    """Word what can be chosen by name, for the help text.
+    """Say what can be chosen by name, for the help text.
 
     Args:
         recipe: The recipe with the chosen classes.

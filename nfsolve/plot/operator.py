@@ -142,7 +142,7 @@ def _curves(axes: Any, x: np.ndarray, u: np.ndarray, v: np.ndarray, name: str, o
 
 
 def _scattered(axes: Any, x: np.ndarray, u: np.ndarray, v: np.ndarray, names: Any, out: str) -> None:
-    """Draw values at points that are no grid, over their first two coordinates."""
+    """Draw values at points that do not form a grid, over their first two coordinates."""
     scale, apart = colour_scale(u, v), colour_scale(u - v, symmetric=True)
     titles = (f"reference {out}", f"operator {out}", "operator - reference")
     for panel, values, colours, title in zip(axes, (v, u, u - v), (scale, scale, apart), titles, strict=False):

@@ -185,7 +185,7 @@ def run_curves(name: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def curve_name(key: str) -> str:
-    """Word a column of the history."""
+    """Return the name of a column of the history for readers."""
     for start, word in {"rms/": "residual ", "heldout/": "held-out residual ", "unknown/": ""}.items():
         if key.startswith(start):
             return word + key.removeprefix(start)

@@ -273,7 +273,7 @@ def history_panel(axes: "Axes", history: list[dict[str, Any]], score: str | None
 
 
 def _worded(key: str) -> str:
-    """Word the key of a score."""
+    """Return the name of a score for readers."""
     name, _, rest = key.partition("_")
     name = {"iou": "IoU", "matthews": "Matthews"}.get(name, name.upper())
     return f"{name}, {rest.replace('heldout', 'held out').replace('_', ' ')}" if rest else name

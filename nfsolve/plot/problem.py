@@ -231,7 +231,7 @@ def _legend(
 
 
 def _where(condition: Condition) -> str:
-    """Word a mark as it was written."""
+    """Return a mark as it was written."""
     if condition.kind == "measured":
         named = getattr(condition.data, "__name__", repr(condition.data))
         return "@measured(data in memory)" if isinstance(condition.data, dict) else f"@measured({named})"

@@ -37,7 +37,7 @@ def couples(evaluate: Callable[[Parameters, Any], Tensor], rows: Any, candidates
 def _changes(
     evaluate: Callable[[Parameters, Any], Tensor], params: Parameters, rows: Any, whole: Tensor, chosen: Tensor
 ) -> bool:
-    """Whether the residual of chosen rows is another one without the rest."""
+    """Return whether the residual of chosen rows is another one without the rest."""
     try:
         part = evaluate(params, tree_map(lambda leaf: leaf[chosen], rows))
     except (RuntimeError, IndexError, ValueError):  # written for all points at once

@@ -160,7 +160,12 @@ class Measurement(Problem):
         return torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).reshape(-1, len(axes))
 
     def load(self, device: str | torch.device, dtype: torch.dtype) -> Batch:
-        """Read what was measured, and check that its parts fit."""
+        """Read what was measured, and check that its parts fit.
+
+        Raises:
+            InputError: `observe` returns something other than an `Observed`, shapes do not fit each other, or the
+                operator fails, gives values that are not finite, or does not see the field.
+        """
         observed, points = self.observe(), self.points().to(device, dtype)
         if not isinstance(observed, Observed):
             raise InputError(
@@ -220,7 +225,7 @@ class Measurement(Problem):
 
     @property
     def _smooth(self) -> float:
-        """The weight of the slopes; where nothing says what the field is like, that at the start of a search."""
+        """The weight of the slopes, or where a search for it starts if nothing says what the field is like."""
         if self.slopes is not None:
             return self.slopes
         alone = type(self).recipe is Measurement.recipe and type(self).points is Measurement.points and not self.tv
@@ -301,12 +306,25 @@ class Measurement(Problem):
         return {"data": (float(1 / scale[0]),)} if bool((scale == scale[0]).all()) else {}
 
     def on_grid(self, field: FieldFunction, data: Batch) -> Tensor:
-        """Return the values on the grid, in its shape, with the unknowns last where there are several."""
+        """Return the values on the grid, in its shape, with the unknowns last where there are several.
+
+        Args:
+            field: Points ``(n, d)`` -> values ``(n, k)``.
+            data: What `load` gave.
+        """
         values = in_pieces(field, data["points"])
         return values.reshape(*self.shape, *values.shape[1:][: values.shape[1] > 1])
 
     def scores(self, image: Tensor, data: Batch) -> dict[str, Any]:
-        """Score an image in the shape of the grid: its misfit, and its distance from the truth where that is known."""
+        """Score an image: its misfit, and its distance from the truth where that is known.
+
+        Args:
+            image: Values in the shape of the grid, as `on_grid` gives them.
+            data: What `load` gave.
+
+        Returns:
+            ``misfit``, in units of the noise; with a truth also ``psnr``, ``relative_l2``, and ``ssim`` of an image.
+        """
         image = image.to(data["values"])
         misfit = self._misfit(image.reshape(len(data["points"]), -1), data)
         found = {"misfit": float(misfit.square().mean().sqrt())}

@@ -32,7 +32,7 @@ MEANINGS = (
     (
         ("'Tensor' object is not callable",),
         "an unknown is a column of its values at the points, not a function that can be evaluated elsewhere",
-        "compare two places with @paired, or write an integral(...) over others; a delay as in u(t - 1) has no form",
+        "compare two places with @paired, or write integral(...) over others; a delay, u(t - 1), cannot be written",
     ),
     (
         ("Boolean value of Tensor",),
@@ -48,7 +48,7 @@ MEANINGS = (
 
 
 def in_words(error: Exception, kind: str) -> InputError:
-    """Word an error that was raised where the residuals were evaluated.
+    """Explain an error that was raised where the residuals were evaluated.
 
     Args:
         error: What was raised.
@@ -70,7 +70,7 @@ def in_words(error: Exception, kind: str) -> InputError:
 
 
 def check_residual(method: Callable[..., Any] | None, name: str, r: Tensor, n: int | None) -> None:
-    """Refuse a residual that is no real table with a row for each point.
+    """Refuse a residual that is not a real table with a row for each point.
 
     Args:
         method: The method that computes it, or None where there is no such method.
@@ -92,7 +92,7 @@ def check_residual(method: Callable[..., Any] | None, name: str, r: Tensor, n: i
         return
     do = "a (n, 1) column was probably combined with a (n,) vector: keep columns, as in x[:, :1]"
     if r.ndim == 0:
-        do = "return the residual at each point, not its mean square: the loss is made of it"
+        do = "return the residual at each point, not its mean square: the loss takes that itself"
     elif r.ndim == 2 and not r.numel():
         do = "every name in a signature is one column: x is the coordinate x, so x[:, 1:2] is empty"
     raise InputError(

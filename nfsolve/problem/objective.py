@@ -473,7 +473,7 @@ class Objective(LeastSquares):
         return (factor * r).reshape(-1)
 
     def _recorded(self, name: str, params: dict[str, Tensor], rows: Batch, out: Tensor, scale: Scale) -> Tensor:
-        """Jacobian from the inputs and deltas of the linear layers, checked once against the gradient."""
+        """Return the Jacobian from the inputs and deltas of the linear layers, checked once against the gradient."""
 
         def residual(values: list[Tensor]) -> Tensor:
             r = self._named_at(dict(zip(params, values, strict=True)), {name: rows})[name]
@@ -496,7 +496,7 @@ class Objective(LeastSquares):
         return r.reshape(-1)
 
     def _mapped(self, name: str, params: dict[str, Tensor], rows: Batch) -> tuple[Tensor, Tensor]:
-        """Residual (n, k) and Jacobian (n k, P) row by row with vmap: for any differentiable field."""
+        """Return the residual (n, k) and Jacobian (n k, P) row by row with vmap: for any differentiable field."""
 
         def row(values: dict[str, Tensor], one: Any) -> tuple[Tensor, Tensor]:
             r = self._named_at(values, {name: tree_map(lambda leaf: leaf[None], one)})[name][0]
@@ -507,7 +507,7 @@ class Objective(LeastSquares):
         return r, torch.cat([columns[key].reshape(n * k, -1) for key in params], 1)
 
     def _whole(self, name: str, params: dict[str, Tensor], rows: Batch) -> tuple[Tensor, Tensor]:
-        """Residual (n, k) and Jacobian (n k, P) of points that depend on each other."""
+        """Return the residual (n, k) and Jacobian (n k, P) of points that depend on each other."""
 
         def residual(values: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
             r = self._named_at(values, {name: rows})[name]
@@ -643,7 +643,7 @@ class Objective(LeastSquares):
 
     @contextmanager
     def _mistakes_in_words(self) -> Iterator[None]:
-        """Word whatever a residual or a field of the user raises, and refuse numbers made of what is learned."""
+        """Explain what a residual or a field of the user raises, and refuse numbers made of what is learned."""
         try:
             with torch.enable_grad(), NoNumbers():
                 yield

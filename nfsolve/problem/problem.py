@@ -247,7 +247,11 @@ class Problem(ABC):
         return {}
 
     def with_given(self, stored: dict[str, Any]) -> Self:
-        """Return this problem with the arrays that `given` returned when a run began."""
+        """Return this problem with the arrays that `given` returned when a run began.
+
+        Args:
+            stored: Name -> array, as ``config.json`` kept them.
+        """
         return self
 
     def noisy_residuals(self) -> tuple[str, ...]:
@@ -255,10 +259,14 @@ class Problem(ABC):
         return ()
 
     def known_noise(self, batch: Batch) -> dict[str, float]:
-        """Return the standard deviation of the noise of measured residuals, in their units, where a user gave it.
+        """Return the standard deviation of the noise of measured residuals where a user gave it.
 
         Args:
             batch: What `sample` gave.
+
+        Returns:
+            Residual name -> standard deviation in the units of the residual: a number, or an array with one for each
+            entry.
         """
         return {}
 
@@ -309,7 +317,7 @@ class Problem(ABC):
         return {}
 
     def quick_metrics(self, field: FieldFunction, data: Batch) -> dict[str, Any]:
-        """Score a field cheaply, for the progress line; `metrics` unless overridden."""
+        """Score a field cheaply, for the progress line; arguments and result are those of `metrics`, its default."""
         return self.metrics(field, data)
 
     def done(self, batch: Batch) -> dict[str, int]:
@@ -350,11 +358,21 @@ class Problem(ABC):
         return None
 
     def export(self, field: FieldFunction, data: Batch, folder: Path) -> None:
-        """Write what the user takes away (an image, a volume, an animation) into the run folder."""
+        """Write what the user takes away (an image, a volume, an animation) into the run folder.
+
+        Args:
+            field: The trained field.
+            data: What `load` gave.
+            folder: Where to write.
+        """
         return
 
     def trained(self, field: nn.Module) -> nn.Module:
-        """Return what `nfsolve.load` returns: the trained field, or an object that wraps it."""
+        """Return what `nfsolve.load` returns: the trained field, or an object that wraps it.
+
+        Args:
+            field: The trained field.
+        """
         return field
 
     @abstractmethod

@@ -267,7 +267,7 @@ class RunOptions:
         return {name: value for name, value in vars(self).items() if value is not None}
 
     def over(self, other: "RunOptions") -> "RunOptions":
-        """Return these options and, where they are left open, those of another description."""
+        """Return these options and, where they are None, those of ``other``."""
         return dataclasses.replace(other, **self.said())
 
 

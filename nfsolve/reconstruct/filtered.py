@@ -157,7 +157,7 @@ def _back_project(
 
 
 def _parallel_weights(geometry: ParallelBeam) -> tuple[Tensor, str]:
-    """Weight of each ray before the ramp, (views, bins), and what is missing, in words.
+    """Return the weight of each ray before the ramp, (views, bins), and what is missing, in words.
 
     It is the angle that its view stands for among the directions of lines; where a detector that is shifted sideways
     makes a full turn, among the directions of rays, shared with the same line from the other side.
@@ -179,7 +179,7 @@ def _parallel_weights(geometry: ParallelBeam) -> tuple[Tensor, str]:
 
 
 def _fan_weights(geometry: FanBeam) -> tuple[Tensor, str]:
-    """Weight of each ray before the ramp, (views, bins), and what is missing, in words.
+    """Return the weight of each ray before the ramp, (views, bins), and what is missing, in words.
 
     It is the squared demagnification and the cosine of the fan angle g (Kak & Slaney, section 3.4.2), and the share of
     the angle that its view stands for: the ray at g of view t is on the line of the ray at -g of view t + pi - 2 g.
@@ -221,13 +221,13 @@ def _widened(weighted: Tensor, geometry: Beam) -> tuple[Tensor, Beam]:
 
 
 def _reach(geometry: Beam) -> tuple[float, float]:
-    """How far the detector reaches from the axis, on its shorter and on its longer side."""
+    """Return how far the detector reaches from the axis, on its shorter and on its longer side."""
     half = geometry.n_bins * geometry.spacing / 2
     return half - abs(geometry.centre), half + abs(geometry.centre)
 
 
 def _measured(u: Tensor, geometry: Beam) -> Tensor:
-    """Share of positions on the detector: 1, and falling to 0 at its nearer end, and 0 beyond, if it is off centre.
+    """Return the share of positions on the detector: 1, or, if it is off centre, falling to 0 at its nearer end.
 
     What one view does not see there, the view from the other side does: a shifted detector sees up to twice its width.
     """
@@ -237,7 +237,7 @@ def _measured(u: Tensor, geometry: Beam) -> Tensor:
 
 
 def _angular_steps(angles: tuple[float, ...], period: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Angle that each view stands for (trapezoid rule on a circle), and middle and half width of each missing arc."""
+    """Return the angle of each view (trapezoid rule on a circle), and middle and half width of each missing arc."""
     t, order = torch.sort(torch.tensor(angles, dtype=torch.float64) % period)
     gaps = torch.cat([t[1:], t[:1] + period]) - t
     typical = gaps[gaps > 1e-3 * period / len(gaps)].median()  # views measured twice leave gaps of zero

@@ -88,7 +88,7 @@ def cgls(A: Linear, y: Tensor, shape: Sequence[int], iterations: int = 20) -> Re
 
 
 def _inverse(sums: Tensor) -> Tensor:
-    """1 / sums, and 0 for rays that miss the image and pixels that no ray meets."""
+    """Return 1 / sums, and 0 for rays that miss the image and pixels that no ray meets."""
     return torch.where(sums > 0, 1 / sums.clamp(min=torch.finfo(sums.dtype).tiny), 0.0)
 
 

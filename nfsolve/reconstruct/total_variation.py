@@ -224,7 +224,7 @@ def root_gradient(image: Tensor, scale: float = 1.0, power: float = 1.0) -> Tens
 def _relative_gap(
     x: Tensor, residual: Tensor, p: Tensor, b: Tensor, slope: Tensor, weight: float, nonnegative: bool, largest: float
 ) -> float:
-    """Duality gap over the objective; the dual is that of the images from 0 (or -r) to r = min(2 max |x|, largest)."""
+    """Return the duality gap over the objective, for images from 0 (or -r) to r = min(2 max |x|, largest)."""
     residual, p, b = (z.double() for z in (residual, p, b))  # the dual is a small difference
     total_variation_of_x = differences(x).square_().sum(0).sqrt_().sum(dtype=torch.float64)
     primal = 0.5 * residual.square().sum() + weight * total_variation_of_x
@@ -245,7 +245,7 @@ def _checked_weights(y: Tensor, weights: Tensor | None) -> Tensor:
 
 
 def _squared_norm(A: Linear, y: Tensor, n: int, weights: Tensor) -> float:
-    """||W^(1/2) A||^2, which is not 0."""
+    """Return ||W^(1/2) A||^2, which is not 0."""
     squared = _norm_squared(lambda x: A.adjoint(weights * A(x)), y.new_zeros(n, 1))
     if not squared:
         raise InputError(
@@ -255,7 +255,7 @@ def _squared_norm(A: Linear, y: Tensor, n: int, weights: Tensor) -> float:
 
 
 def _norm_squared(gram: Callable[[Tensor], Tensor], like: Tensor) -> float:
-    """Largest eigenvalue of A^T A by the power method, from below."""
+    """Return the largest eigenvalue of A^T A by the power method, from below."""
     generator = torch.Generator().manual_seed(0)
     x = torch.rand(like.shape, generator=generator, dtype=torch.float64).to(like)
     norm = x.norm()

@@ -156,7 +156,7 @@ class AdaptiveMarch:
         self.alike = windows_are_alike(problem, plan.run.seed, plan.run.device)
 
     def left(self) -> float:
-        """Seconds that are left."""
+        """Return the seconds that are left."""
         return self.seconds - (time.perf_counter() - self.began)
 
     def allow(self, seconds: float) -> None:
@@ -241,13 +241,13 @@ class AdaptiveMarch:
         return piece
 
     def _is_too_slow(self, piece: Piece) -> bool:
-        """Whether windows like the last one, of which no more can be allowed, would take far too long."""
+        """Return whether windows like the last one, of which no more can be allowed, would take far too long."""
         return self.tolerance >= HOPELESS / RELAXED and self._rest(piece) > TOO_LONG * max(
             self.left(), GRACE * self.seconds
         )
 
     def _rest(self, piece: Piece) -> float:
-        """Seconds that windows like one take to the end of time."""
+        """Return the seconds that windows like one take to the end of time."""
         windows = (self.end - piece.end) / self.choice.length
         if self.alike:
             last = self.pieces[-1] if self.pieces else None
@@ -256,7 +256,7 @@ class AdaptiveMarch:
         return windows * (self._took if self.pieces else piece.seconds)
 
     def _of_all(self, seconds: float, windows: float) -> float:
-        """Seconds that some windows take, of which the first takes so many."""
+        """Return the seconds that some windows take, of which the first takes so many."""
         return seconds * (1 + AGAIN * max(windows - 1, 0.0) if self.alike else windows)
 
     def _accept(self, piece: Piece) -> None:
@@ -333,7 +333,7 @@ class AdaptiveMarch:
             fits, choice = finer, dataclasses.replace(choice, width=more)
         if not last and min(fit.error for fit in fits) > STATED:  # as it is for few features
             return [choice]
-        steepens = state.steepens and not self._plain  # unless that was no help in the window before
+        steepens = state.steepens and not self._plain  # unless that did not help in the window before
         like, unlike = steepens or bool(fronts), math.inf if steepens else UNLIKE
         fits.sort(key=lambda fit: max(fit.error, CLOSE * wanted) * (1 if bool(fit.fronts) == like else unlike))
         found = [dataclasses.replace(choice, fronts=fit.fronts, scales=fit.scales) for fit in fits]
@@ -401,7 +401,7 @@ class AdaptiveMarch:
         return next((size for size in (*sizes, 2 * sizes[-1]) if 1.4 * width < size <= limit), None)
 
     def _is_time_for(self, seconds: float, at: float, length: float, relative: float) -> bool:
-        """Whether as many windows as are left could take so long each; what does not work yet may take most of it."""
+        """Return whether all windows left could take so long each; one that does not work yet may take most of it."""
         windows = max((self.end - at) / length, 1.0) if relative <= HOPELESS else 2.0
         return seconds < self.left() and self._of_all(seconds, windows) < SHARE * (self.left() + self.later)
 
@@ -415,7 +415,7 @@ class AdaptiveMarch:
         return tuple(s * (in_time if i == self.column else in_space) for i, s in enumerate(scales))
 
     def _wider(self, scales: tuple[float, ...]) -> tuple[float, ...]:
-        """More bandwidth in space, or in time where there is no space."""
+        """Return more bandwidth in space, or in time where there is no space."""
         return self._scaled(scales, WIDER if len(scales) == 1 else 1.0, WIDER)
 
     def _halved(self, choice: Choice) -> Choice:
@@ -449,7 +449,7 @@ class AdaptiveMarch:
         return last.factors if same else ScaledQR()
 
     def _on(self, start: float, end: float, fronts: tuple[Front, ...]) -> tuple[Any, RelativeResidual]:
-        """The problem on a window, and its measure."""
+        """Return the problem on a window, and its measure."""
         if self._view is None or self._view[0] != (start, end, fronts):
             previous = self.pieces[-1].run.field if self.pieces else None
             view = window_of(self.problem, start, end, previous, fronts)

@@ -256,7 +256,8 @@ class Automatic:
         if trial is None or network.interrupted or not known or reached <= left:
             return self._finish(network, None)
         self._decide(
-            f"random features are better after all: the network leaves {reached:.1e} times what the zero field does"
+            f"random features are better after all: with the network the held-out residual is {reached:.1e} times "
+            "that of the zero field"
         )
         return self._finish(self._features(trial), trial)
 

@@ -154,7 +154,7 @@ def places_of(solution: Any, shape: tuple[int, ...] | None, names: str | None) -
         The grid of its domain, or its cloud.
 
     Raises:
-        InputError: The domain has no grid and is no cloud, a size is not positive, or a name is unknown.
+        InputError: The domain has no grid and is not a point cloud, a size is not positive, or a name is unknown.
     """
     domain: Any = getattr(solution.problem, "domain", None)
     if domain is None or not (domain.solid or isinstance(domain, PointCloud)):
@@ -165,7 +165,7 @@ def places_of(solution: Any, shape: tuple[int, ...] | None, names: str | None) -
     if domain.solid:
         d = len(domain.names)
         sizes = tuple(shape or (max(2, round(POINTS ** (1 / d))),) * d)
-        domain.grid(*(min(n, 1) for n in sizes))  # which refuses what is no shape
+        domain.grid(*(min(n, 1) for n in sizes))  # which refuses what is not a shape
     else:
         sizes = (len(domain.points),)
     outputs = getattr(solution.field, "outputs", None)

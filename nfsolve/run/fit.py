@@ -263,7 +263,7 @@ class Fit(Problem):
         return ("misfit",)
 
     def known_noise(self, batch: Batch) -> dict[str, float]:
-        """Misfits are in units of the noise that was given."""
+        """Return 1 for the misfit, which is in units of the noise that was given."""
         return {} if self.noise is None else {"misfit": 1.0}
 
     def noise_units(self, batch: Batch) -> dict[str, tuple[float, ...]]:

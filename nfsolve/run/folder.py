@@ -192,7 +192,7 @@ class RunFolder:
             n: How many; what was written later, perhaps in part, is left out. None reads all.
 
         Returns:
-            The rows as they were: a number has every digit, an empty cell is no key.
+            The rows as they were: a number has every digit, an empty cell means that the row lacks the key.
 
         Raises:
             InputError: The file is missing, damaged or shorter.

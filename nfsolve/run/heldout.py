@@ -85,7 +85,7 @@ def warnings(
         times = f"{fresh / trained:.3g}" if trained else "infinitely many"
         head = f"the residual '{name}' is {times} times larger on points that were not trained on ({fresh:.2e} against "
         if name in coupled:
-            found.append(f"{head}{trained:.2e}): sums over its points are no more accurate; use more points")
+            found.append(f"{head}{trained:.2e}): sums over its points are not more accurate than that; use more points")
             continue
         cure = "more points, a smaller resample=... or more windows=... of time" if timed else _CURE
         found.append(f"{head}{trained:.2e}): the field fits its points, not what lies between them; use {cure}")

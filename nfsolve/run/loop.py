@@ -246,7 +246,7 @@ class Run:
         return self._now if self.ranks else self.watch.elapsed
 
     def _is_told_to_stop(self) -> bool:
-        """Whether the report has asked for the end of the run, and it has no other reason to end."""
+        """Return whether the report has asked for the end of the run, and it has no other reason to end."""
         if self.report.asked is not None and not self.stopped:
             why = str(self.report.asked)
             self.stopped, self.interrupted = f"stopped by report: {why}" if why else "stopped by report", True
@@ -268,7 +268,7 @@ class Run:
         return len(self.plan.stages) - 1
 
     def _ends(self, reason: str) -> bool:
-        """Whether a reason ends the run; the others end this stage, and the next one goes on."""
+        """Return whether a reason ends the run; the others end this stage, and the next one goes on."""
         hard = self.failed or self.interrupted or reason.startswith(("time limit", "converged: loss"))
         return hard or self.stage == self._last
 
@@ -331,7 +331,7 @@ class Run:
         return self._optimizer
 
     def clocked(self) -> dict[str, float]:
-        """Seconds by part of a step (Jacobian, Gram matrix ...), where optimizers count them."""
+        """Return the seconds by part of a step (Jacobian, Gram matrix ...), where optimizers count them."""
         clock = getattr(self._optimizer, "clock", None)
         now = clock.seconds if clock is not None else {}
         return {part: self.parts.get(part, 0.0) + now.get(part, 0.0) for part in {**self.parts, **now}}

@@ -167,7 +167,7 @@ class March:
             raise self.report.asked
 
     def _is_over(self) -> bool:
-        """Whether the window that was restored had come to its end; the last one may go on, as a single run may."""
+        """Return whether the window that was restored had ended; the last one may go on, as a single run may."""
         stopped = self._current["stopped"] if self._current is not None else ""
         return bool(stopped) and not stopped.startswith("stopped by") and len(self.done) < self.plan.run.windows - 1
 

@@ -278,9 +278,7 @@ def not_identified(objective: Objective, made: Tensor, idle: Sequence[str] = ())
     if not values:
         return []
     sizes = torch.tensor([abs(v) or 1.0 for v in values.values()]).to(made)
-    said = [
-        f"'{name}' changes no residual here, so its value is only its start: use it, or leave it out" for name in idle
-    ]
+    said = [f"'{name}' changes no residual here, so it keeps its start value: use it, or leave it out" for name in idle]
     for deviation, direction in weak_directions(made, sizes, WEAK):
         direction = direction * direction[direction.abs().argmax()].sign()
         if list(values)[int(direction.abs().argmax())] in idle:

@@ -110,6 +110,12 @@ class Posterior:
         Args:
             name: Its name.
             level: Probability; default 0.95.
+
+        Returns:
+            Lower and upper end, in the unit of the scalar.
+
+        Raises:
+            InputError: There is no such scalar, or the level is not between 0 and 1.
         """
         if name not in self.values:
             raise unknown("scalar", name, self.values)
@@ -240,6 +246,9 @@ class Posterior:
             at: Points ``(m, d)`` of that average; default a grid of about 250 points of the domain.
             noise: Standard deviation of the new measurement; default that of the measured residual, where there is one.
 
+        Returns:
+            The share of the variance of the target that each candidate would leave; printed, it names the best one.
+
         Raises:
             InputError: A name is not known, the noise is not positive or not known, or nothing is uncertain.
         """
@@ -278,6 +287,9 @@ class Posterior:
 
         Returns:
             A sentence, or nothing where all of it is determined.
+
+        Raises:
+            InputError: A name is not known, or the domain has no grid and no points are given.
         """
         grid = at if at is not None else _coarse(self._objective.problem, self._objective.data)
         if grid is None:
@@ -319,7 +331,7 @@ class Posterior:
         )
 
     def _known_but_for_a_constant(self, of: str, points: Tensor) -> bool:
-        """Whether the standard errors of an unknown minus its mean are below the size of that."""
+        """Return whether the standard errors of an unknown minus its mean are below the size of that."""
         net = self._objective.system.field
         evaluate = columns_of(self._objective.problem, net, of)
         rows = self._rows(evaluate, points)
@@ -346,7 +358,18 @@ class Posterior:
         return table.to(next(net.parameters()).device, torch.float64)
 
     def samples(self, n: int, seed: int = 0) -> Tensor:
-        """Draw parameters ``(n, P)`` of the field, then of the scalars, from the linearised distribution."""
+        """Draw parameters of the field, then of the scalars, from the linearised distribution.
+
+        Args:
+            n: Number of draws.
+            seed: Seed of the draws.
+
+        Returns:
+            Parameters ``(n, P)``.
+
+        Raises:
+            InputError: A number of draws that is none.
+        """
         if not isinstance(n, int) or n < 0:
             raise InputError(f"n must be a number of samples, got {n!r}", do="give 100, say")
         chance = torch.randn(n, self.root.shape[1], generator=generator(seed, "posterior"), dtype=torch.float64)
@@ -400,7 +423,7 @@ class Posterior:
     def _propagated(
         self, net: nn.Module, evaluate: Callable[[Any, Tensor], Tensor], points: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Values of a function of a field at points, and their standard deviations, ``(n, k)``."""
+        """Return the values of a function of a field at points, and their standard deviations, ``(n, k)``."""
         with torch.no_grad():
             value = evaluate(net, points)
         return value, self._rows(evaluate, points, net).norm(dim=1).reshape(value.shape)

@@ -45,7 +45,7 @@ def refine(
         The solution, scored where the operator problem has a solver.
 
     Raises:
-        InputError: The problem has no equations, or a function is no callable.
+        InputError: The problem has no equations, or a function is not callable.
     """
     problem = single(operator, functions, n_points=n_points)
     small = correction.func if isinstance(correction, partial) else correction

@@ -104,7 +104,7 @@ def _in_notebook() -> bool:
 
 
 def summary(row: dict[str, Any]) -> str:
-    """Word a row of the history: window, loss, the rms of each residual by name and on fresh points, the score.
+    """Summarize a row of the history: window, loss, the rms of each residual by name and on fresh points, the score.
 
     Args:
         row: A row of the history.

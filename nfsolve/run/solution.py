@@ -469,7 +469,7 @@ def columns_of(problem: Any, field: Any, names: str) -> Callable[[Any, Tensor], 
 
 
 def in_words(metrics: dict[str, Any]) -> dict[str, Any]:
-    """Return metrics as a file holds them: scores that are no finite numbers in words."""
+    """Return metrics as a file holds them: scores that are not finite numbers in words."""
     return {
         key: value
         if not isinstance(value, float) or math.isfinite(value)

@@ -128,7 +128,7 @@ class SplineMarch:
         self.inner = [name for name, c in problem.conditions().items() if c.kind == "interior"]
 
     def left(self) -> float:
-        """Seconds that are left."""
+        """Return the seconds that are left."""
         return self.seconds - (time.perf_counter() - self.began)
 
     def go(self) -> bool:

@@ -177,7 +177,7 @@ class State:
 
 
 def _peaks(column: int, z: Tensor, slopes: Tensor, bins: int, periodic: tuple[bool, ...]) -> bool:
-    """Whether a state is steep anywhere along a coordinate, before it is asked where that goes."""
+    """Return whether a state is steep anywhere along a coordinate, before it is asked where that goes."""
     still = torch.zeros_like(slopes[:, :, column])
     return bool(_along(column, z[:, column], slopes[:, :, column], still, still, bins, periodic[column]))
 

@@ -86,7 +86,7 @@ class Causal(Weighting):
         return [name for name, condition in conditions.items() if condition.kind == "interior"]
 
     def _chunk(self, name: str, terms: Terms) -> Tensor:
-        """Chunk of each point, ``(n,)``."""
+        """Return the chunk of each point, ``(n,)``."""
         column = terms.problem.domain.names.index("t")
         low, high = terms.problem.domain.bounds[column]
         rows = terms.batch[name]
@@ -94,7 +94,7 @@ class Causal(Weighting):
         return (part * self.chunks).long().clamp(0, self.chunks - 1)
 
     def _losses(self, name: str, residual: Tensor, terms: Terms) -> Tensor:
-        """Mean square of a residual in each chunk, ``(chunks,)``."""
+        """Return the mean square of a residual in each chunk, ``(chunks,)``."""
         chunks = torch.arange(self.chunks, device=residual.device)
         member = (self._chunk(name, terms) == chunks[:, None]).to(residual.dtype)
         # a product instead of index_add_, whose order of summation varies on a GPU

@@ -145,7 +145,7 @@ def _basis(rows: Tensor) -> Tensor:
 
 
 def _is_light(part: Tensor) -> bool:
-    """Whether some rows of a basis ``(m, k)`` would keep their degrees of freedom if they weighed less.
+    """Return whether some rows of a basis ``(m, k)`` would keep their degrees of freedom if they weighed less.
 
     With an influence K on themselves and a factor f on their squares it becomes f K (I - (1 - f) K)^-1.
     """

@@ -183,7 +183,7 @@ def test_a_residual_that_is_larger_between_points_comes_with_a_cure():
     )
     assert "use more points or a smaller resample" in plain
     assert "more windows=... of time" in timed
-    assert "sums over its points are no more accurate" in coupled and "resample" not in coupled
+    assert "sums over its points are not more accurate" in coupled and "resample" not in coupled
 
 
 @pytest.mark.parametrize("windows", [1, 2])

@@ -147,7 +147,7 @@ def numbers(what: str, value: Any, ndim: int | None = None) -> np.ndarray:
         ndim: Number of axes that they must have; None for any.
 
     Raises:
-        InputError: They are no numbers, not finite, or of another shape.
+        InputError: They are not numbers, not finite, or of another shape.
     """
     try:
         found = np.asarray(value, dtype=np.float64)

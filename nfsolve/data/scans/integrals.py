@@ -127,7 +127,7 @@ def _check_saturation(path: Path, counts: np.ndarray, stored: np.dtype) -> None:
 
 
 def check_integrals(path: Path, values: np.ndarray, stored: np.dtype) -> None:
-    """Refuse numbers that are no line integrals: intensities, transmissions, or logarithms of the wrong sign.
+    """Refuse numbers that are not line integrals: intensities, transmissions, or logarithms of the wrong sign.
 
     Args:
         path: The file.
@@ -135,7 +135,7 @@ def check_integrals(path: Path, values: np.ndarray, stored: np.dtype) -> None:
         stored: The type in which they were stored.
 
     Raises:
-        InputError: They are no line integrals.
+        InputError: They are not line integrals.
     """
     known = values[np.isfinite(values)]
     if not len(known):

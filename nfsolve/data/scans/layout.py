@@ -227,7 +227,7 @@ def _of_rows_and_bins(values: Any, shape: tuple[int, ...], fits: list[tuple[str,
 
 
 def _on_its_side(values: Any) -> bool:
-    """Whether a square array looks like (bins, views): all views of an object measure the same mass."""
+    """Return whether a square array looks like (bins, views): all views of an object measure the same mass."""
     sums = (np.nansum(np.asarray(values, np.float64), axis) for axis in (1, 0))
     views, bins = (float(np.std(each) / max(abs(np.mean(each)), 1e-300)) for each in sums)
     return views > STEADIER * bins
@@ -283,7 +283,7 @@ def like_counts(
 
 
 def _orders_of_field(ndim: int, axes: tuple[str, ...]) -> list[tuple[str, ...]]:
-    """Names that the axes of a field can have, beside counts whose axes have these names."""
+    """Return the names that the axes of a field can have, beside counts whose axes have these names."""
     if ndim == 0:
         return [()]
     if ndim == 1:

@@ -26,7 +26,7 @@ class Pages:
         files: The files in order, of one page each, or a single one of many.
 
     Raises:
-        InputError: A file is no image, or they differ in shape.
+        InputError: A file is not an image, or they differ in shape.
     """
 
     def __init__(self, files: list[Path]):

@@ -68,7 +68,7 @@ def _entries(geometry: Geometry, grid: PixelGrid | VoxelGrid, view: int) -> Entr
 
 
 def mismatch(geometry: Geometry, grid: PixelGrid | VoxelGrid) -> InputError:
-    """Word that a grid does not fit a beam."""
+    """Return the error that a grid does not fit a beam."""
     return InputError(
         f"parallel and fan beams project a PixelGrid, and cone beams a VoxelGrid, got a {type(geometry).__name__} with "
         f"a {type(grid).__name__}",

@@ -210,7 +210,7 @@ def thinned(samples: Samples, weights: Tensor, most: int, generator: Generator |
 
 
 def _levels(like: Tensor, n_samples: int) -> Tensor:
-    """Edges ``(1, n + 1)`` of equal cells of [0, 1]."""
+    """Return the edges ``(1, n + 1)`` of equal cells of [0, 1]."""
     if n_samples < 1:
         raise InputError(f"n_samples must be at least 1, got {n_samples}", do="place some samples on each ray")
     return torch.arange(n_samples + 1, dtype=like.dtype, device=like.device)[None] / n_samples

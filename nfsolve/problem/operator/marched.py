@@ -64,7 +64,7 @@ def time_of(problem: Any) -> int | str:
             if any(along != (axis,) for along in found):
                 return f"'{title}' has other derivatives along {name} than the first one"
         elif condition.kind != "face" or condition.sides != {name: low}:
-            return f"'{title}' is no initial value"
+            return f"'{title}' is not an initial value"
     return axis
 
 

@@ -69,8 +69,8 @@ class OperatorPDE(PDE):
         data_seed: Seed of the functions; test functions have a stream of their own.
         solved: Number of functions for which the equations are solved before the training: the field starts from a
             regression on these solutions; with ``data`` they are also its labels, instead of what `labels` gives, and
-            these functions are those of the training. The first training functions, or as many drawn where
-            ``n_functions`` is 0; 0 starts from nothing.
+            these functions are those of the training. They are the first training functions, or new ones where
+            ``n_functions`` is 0. With 0 the field starts from nothing.
         inputs: Input function -> the coordinates on which it depends, separated by spaces; none for a number.
     """
 
@@ -166,7 +166,7 @@ class OperatorPDE(PDE):
         return super().conditions() if self.physics else {}
 
     def cautions(self) -> list[str]:
-        """Say in words what the equations may lack; without physics they play no part."""
+        """Say what the equations may lack; without physics they play no part."""
         return super().cautions() if self.physics else []
 
     def _declaration(self) -> Declaration:
@@ -202,6 +202,9 @@ class OperatorPDE(PDE):
         Returns:
             ``grid``, points of the outputs along each coordinate, at most 64 of them; and ``shapes``, sensors of each
             input function along each coordinate.
+
+        Raises:
+            InputError: The problem has no evaluation grid.
         """
         if not self.evaluation:
             raise InputError(
@@ -384,10 +387,13 @@ class OperatorPDE(PDE):
         )
 
     def to_solve(self, count: int) -> Coefficients:
-        """Return functions whose equations are solved before the training: the first of it, or drawn where it has none.
+        """Return the functions whose equations are solved before the training.
 
         Args:
             count: How many, at most.
+
+        Returns:
+            Coefficients by input function: the first training functions, or new ones where ``n_functions`` is 0.
         """
         stream, n = ("train", self.n_functions) if self.n_functions else ("solved", count)
         chance = seeded(self.data_seed, stream)
@@ -462,6 +468,9 @@ class OperatorPDE(PDE):
         Args:
             field: A field with ``across``.
             rows: What the field reads of B functions.
+
+        Returns:
+            A function of points, as `nfsolve.diff.partials` takes it.
 
         Raises:
             InputError: The field does not take functions.

@@ -33,7 +33,7 @@ def resampled(name: str, values: Tensor, at: Tensor, sensors: Tensor, along: tup
         Values ``(n, s)``; the same ones where the places are the sensors.
 
     Raises:
-        InputError: The places are no grid, or sensors lie outside of them.
+        InputError: The places do not form a grid, or sensors lie outside of them.
     """
     at, sensors = at.double(), sensors.double()
     if same_places(at, sensors):
@@ -77,7 +77,7 @@ def same_places(at: Tensor, sensors: Tensor) -> bool:
 
 
 def axes_of_grid(points: Tensor) -> list[Tensor]:
-    """Return the axes of a grid of points ``(n, d)``, the last one running first; none of points that are no grid."""
+    """Return the axes of a grid of points ``(n, d)``, the last one running first; none if they do not form a grid."""
     axes = [column.unique() for column in points.unbind(1)]
     if not axes or math.prod(map(len, axes)) != len(points):
         return []

@@ -100,8 +100,8 @@ def label_rows(
 def axes_of(points: Tensor, sizes: tuple[int, ...]) -> list[Tensor]:
     """Return the coordinates along each axis of a grid of points ``(prod(sizes), d)``.
 
-    Of points that are no grid, as ``sizes`` of another length say, it gives each coordinate of all of them ``(n,)``; of
-    those that each function has for itself, ``(n, B, d)``, ``(B, n)``.
+    Of points that do not form a grid, for which ``sizes`` has another length, it gives each coordinate of all of them
+    ``(n,)``; of those that each function has for itself, ``(n, B, d)``, ``(B, n)``.
     """
     if points.ndim == 3 or len(sizes) < points.shape[-1]:
         return list(points.transpose(0, -2).unbind(-1))

@@ -45,7 +45,7 @@ class Resolution(NamedTuple):
 
 
 def why_not(problem: Any) -> str:
-    """Say why the equations of a problem on a box are no transport of one unknown; empty where they may be."""
+    """Say why the equations of a problem on a box do not transport one unknown; empty where they may be."""
     inner = [name for name, condition in problem.conditions().items() if condition.kind == "interior"]
     if len(problem.outputs) != 1 or len(inner) != 1 or any(problem.domain.periodic) or len(problem.domain.names) < 2:
         return "there is not one equation for one unknown in a box of several coordinates without periods"
@@ -83,7 +83,7 @@ class Tracer:
         drawn: Functions by which it is chosen how finely.
 
     Raises:
-        Unsupported: The equation is no transport, or characteristics do not come from where the solution is given.
+        Unsupported: The equation is not one of transport, or a characteristic comes from where no solution is given.
     """
 
     def __init__(self, problem: Any, drawn: Coefficients):
@@ -150,7 +150,7 @@ class Tracer:
         values = [self._residual(drawn, points, v[..., 0], v[..., 1:]) for v in (one, two, one + two, 0 * one)]
         gap = values[0] + values[1] - values[2] - values[3]
         if float(gap.norm()) > 1e-8 * float(values[0].norm()):
-            raise Unsupported("the equation is no linear transport")
+            raise Unsupported("the equation is not one of linear transport")
 
     def _varies(self, drawn: Coefficients) -> list[bool]:
         """Say along which coordinates the table changes."""

@@ -9,7 +9,7 @@ from nfsolve.problem.pde.declared import Declaration, Used, inner_code, meanings
 
 
 def cautions(pde: Declaration) -> list[str]:
-    """Say in words what a PDE may lack: conditions, equations for an unknown, or a mark.
+    """Say what a PDE may lack: conditions, equations for an unknown, or a mark.
 
     Returns:
         Sentences; none where nothing is suspicious.
@@ -42,7 +42,7 @@ def cautions(pde: Declaration) -> list[str]:
 
 
 def _value_and_slope(pde: Declaration, out: str, time: str, used: dict[str, Used]) -> bool:
-    """Whether one condition at the start of time names an unknown and its derivative along time."""
+    """Return whether one condition at the start of time names an unknown and its derivative along time."""
     faces = (name for name, c in pde.methods.items() if c.kind == "face" and time in c.sides)
     return any(
         out in arguments(getattr(pde.cls, name)) and used[name].orders.get(out, {}).get(time, 0) >= 1 for name in faces
@@ -91,7 +91,7 @@ def _sides(condition: Condition, name: str, column: int, domain: Domain, ends: t
 
 
 def _inside(condition: Condition, domain: Domain) -> bool:
-    """Whether a face is a plane or a point inside the domain."""
+    """Return whether a face is a plane or a point inside the domain."""
     faces = domain.face(condition.sides) if condition.kind == "face" else ()
     return any(value not in domain.bounds[column] for column, value, _ in faces)
 

@@ -96,7 +96,7 @@ def _copy(method: Method) -> Method:
     copied = FunctionType(*code)
     copied.__kwdefaults__ = method.__kwdefaults__
     update_wrapper(copied, method)
-    del copied.__wrapped__  # type: ignore[attr-defined]  # it is no wrapper
+    del copied.__wrapped__  # type: ignore[attr-defined]  # it is not a wrapper
     return copied
 
 
@@ -140,7 +140,7 @@ def _several(value: Any) -> tuple[Any, ...]:
 
 
 def _check_new(method: Method) -> None:
-    """Refuse a second condition of one name in a class body, where it would replace the first in silence."""
+    """Refuse a second condition of one name in a class body, where it would silently replace the first."""
     frame = inspect.currentframe()
     for _ in range(3):  # this function, _mark, and the decorator around it
         frame = frame.f_back if frame is not None else None
@@ -174,7 +174,7 @@ def interior(
         points: Number of points; default ``n_points`` of the problem. Or the points themselves: an array ``(n, d)``, or
             the columns by name as for `measured`.
         weight: Factor on its mean square in the loss.
-        **others: Only there to be refused in words.
+        **others: None; any other name raises an error that says what to write.
 
     Returns:
         The marked method, or a decorator.
@@ -286,7 +286,7 @@ def boundary(
             the residual holds; or the name of such a method.
         points: Number of points; default ``n_face`` of the problem.
         weight: Factor on its mean square in the loss.
-        **others: Only there to be refused in words.
+        **others: None; any other name raises an error that says what to write.
 
     Returns:
         The marked method, or a decorator.
@@ -425,7 +425,7 @@ def integral(
         The marked method, or a decorator.
 
     Raises:
-        InputError: ``nodes`` is no positive whole number.
+        InputError: ``nodes`` is not a positive whole number.
 
     Examples:
         >>> @integral(over="x=1", equals="inflow")

@@ -67,7 +67,7 @@ class Declaration:
 
 
 def check_declaration(cls: type, domain: Any, outputs: tuple[str, ...]) -> None:
-    """Refuse a PDE without a domain, or with unknowns that are no names.
+    """Refuse a PDE without a domain, or with unknowns that are not names.
 
     Args:
         cls: The user's class.

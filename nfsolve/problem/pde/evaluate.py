@@ -118,7 +118,7 @@ def values(
             by side, ``(n, B k)``.
         outputs: Names of the unknowns.
         coordinates: Names of the coordinates.
-        space: Columns along which ``lap_u`` differentiates; None takes all whose name is no time.
+        space: Columns along which ``lap_u`` differentiates; None takes all that are not named as a time.
 
     Returns:
         Name -> column ``(n, 1)``, or ``(B n, 1)``, one field after the other.
@@ -185,7 +185,7 @@ def call(
 
 
 def _check_residual(method: Callable[..., Any], residual: Any) -> None:
-    """Refuse a residual that is no tensor, in words that name the method and its place."""
+    """Refuse a residual that is not a tensor; the message names the method and its place."""
     came = "None" if residual is None else f"a {type(residual).__name__}"
     advice = "return a column, (n, 1)"
     if residual is None:

@@ -109,7 +109,11 @@ class PDE(Problem):
             check_names(self._declaration())
 
     def check(self) -> None:
-        """Refuse a declaration that contradicts itself."""
+        """Refuse a declaration that contradicts itself.
+
+        Raises:
+            InputError: The message says what came, what is needed, and where in the user's file.
+        """
         super().check()
         check_parameters(type(self))
         check_declaration(type(self), getattr(self, "domain", None), self.outputs)
@@ -121,7 +125,7 @@ class PDE(Problem):
                 raise unknown("residual", name, known, f"weights() of {type(self).__name__} names it")
 
     def cautions(self) -> list[str]:
-        """Say in words what the declaration may lack, such as a condition."""
+        """Say what the declaration may lack, such as a condition."""
         return cautions(self._declaration())
 
     def _declaration(self) -> Declaration:
@@ -295,7 +299,7 @@ class PDE(Problem):
         return drawn
 
     def _fill(self, points: Tensor) -> bool:
-        """Whether points spread over the domain along every direction."""
+        """Return whether points spread over the domain along every direction."""
         low, high = torch.tensor(self.domain.bounds, dtype=torch.float64).T
         unit = (points.detach().cpu().double() - low) / (high - low)
         spread = torch.linalg.svdvals(unit - unit.mean(0)) / len(unit) ** 0.5
@@ -337,7 +341,11 @@ class PDE(Problem):
         return tree_map(lambda values: values.to(data["like"]), self.rows_on(name, condition, n, generator))
 
     def rows_on(self, name: str, condition: Condition, n: int, generator: Generator) -> Rows:
-        """Draw n points where a condition holds, float64 on the CPU."""
+        """Draw n points where a condition holds, float64 on the CPU.
+
+        Raises:
+            InputError: The condition selects nothing, or asks for a normal where there is none.
+        """
 
         def sample(m: int, d: int) -> Tensor:
             return sampler(self.sampler)(m, d, generator)

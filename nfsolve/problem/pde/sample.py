@@ -267,7 +267,7 @@ class Grid:
 
     Attributes:
         points: Points ``(n, d)``.
-        sizes: Points of the whole grid along each coordinate; empty where they are no grid.
+        sizes: Points of the whole grid along each coordinate; empty where they do not form a grid.
         inside: Which points of the whole grid these are, bool ``(prod(sizes),)``; None where they are all.
     """
 

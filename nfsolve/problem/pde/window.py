@@ -231,7 +231,7 @@ def _matched(condition: Condition) -> dict[str, Any]:
 
 
 def _elsewhere(condition: Condition) -> Condition | None:
-    """A condition without the start of time, or None where nothing is left."""
+    """Return a condition without the start of time, or None where nothing is left."""
     if not _starts(condition):
         return condition
     if condition.together:
@@ -241,7 +241,7 @@ def _elsewhere(condition: Condition) -> Condition | None:
 
 
 def _handovers(problem: PDE, start: float) -> dict[str, Handover]:
-    """One condition for each order of time derivative that an unknown hands over."""
+    """Return one condition for each order of time derivative that an unknown hands over."""
     column = problem.domain.index("t")
     conditions = problem.conditions()
     starting = {name: condition for name, condition in conditions.items() if _starts(condition)}

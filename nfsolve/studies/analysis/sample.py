@@ -85,7 +85,7 @@ def _count(sizes: tuple[int, ...], stride: int) -> int:
 
 
 def times(sizes: Any) -> str:
-    """Word sizes, 3 x 4."""
+    """Return sizes as a text such as 3 x 4."""
     return " x ".join(str(int(n)) for n in sizes)
 
 

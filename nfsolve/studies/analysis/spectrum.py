@@ -137,7 +137,7 @@ def predicted_bandwidth(field: nn.Module, points: Tensor, half: Tensor) -> float
 
     Returns:
         omega_1 times alpha sqrt(1 + e^{-2 s^2}) for each hidden layer, times sqrt((1 + e^{-2 s^2}) / (1 - e^{-2 s^2}))
-        of the last sine layer; NaN where the layers are no plain sines on plain coordinates.
+        of the last sine layer; NaN where the layers are not plain sines on plain coordinates.
     """
     layers = layers_of(field, lambda f: f(points).mean())
     first = field.get_submodule(layers[0].name)
@@ -194,7 +194,7 @@ def analyse(subject: Subject) -> SpectrumAnalysis:
 
 
 def _spacing(sample: Sample) -> tuple[float, ...]:
-    """Distance between neighbours along each axis of the grid."""
+    """Return the distance between neighbours along each axis of the grid."""
     assert sample.sizes is not None
     table = sample.points.reshape(*sample.sizes, -1)
     steps = []

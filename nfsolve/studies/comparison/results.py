@@ -314,7 +314,7 @@ def standard_error(values: Sequence[float]) -> float:
 
 
 def number(value: float, digits: int = 4) -> str:
-    """Word a number for a table; a dash where there is none."""
+    """Return a number as a text for a table; a dash where there is none."""
     return "-" if value is None or not math.isfinite(value) else f"{value:.{digits}g}"
 
 

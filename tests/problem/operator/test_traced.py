@@ -108,7 +108,7 @@ def test_what_is_no_transport():
             return s_t - s_xx
 
     assert why_not(Heat()) == "'moves' is not of first order"
-    for problem, why in ((Steep(), "no linear transport"), (Open(), "where the solution is not given")):
+    for problem, why in ((Steep(), "not one of linear transport"), (Open(), "where the solution is not given")):
         with pytest.raises(Unsupported, match=why):
             Tracer(problem, problem.to_solve(2))
 
