@@ -7,6 +7,7 @@ equation is far larger, for the same error of the solution, than one of a bounda
 import math
 from typing import Any
 
+import torch
 from torch import nn
 
 from nfsolve._core.random import generator
@@ -14,7 +15,7 @@ from nfsolve.fields import RandomFeatures
 from nfsolve.problem import PDE, Objective
 from nfsolve.problem.rows import leading
 from nfsolve.run.beginning import is_finite, start_at_rest
-from nfsolve.run.heldout import held_out
+from nfsolve.run.heldout import held_out, rms
 from nfsolve.weighting import NTK, Weighting
 
 ONCE = 10**9  # steps between updates, so that weights stay what they are at the start
@@ -43,8 +44,8 @@ class RelativeResidual:
         weights: Weight of each residual.
         coupled: Residuals that couple their points.
         entries: Residual name -> its number of entries at each point.
-        zero: Root of the weighted sum of squares that zero leaves, at least 1e-300; where the equations are not finite
-            at zero, that of a field that only satisfies initial or boundary conditions.
+        zero: Root of the weighted sum of squares that zero leaves, of ignored residuals too, at least 1e-300; where the
+            equations are not finite at zero, that of a field that only satisfies initial or boundary conditions.
     """
 
     def __init__(self, problem: Any, data: Any, seed: int, stream: str = "trial"):
@@ -58,11 +59,16 @@ class RelativeResidual:
             start_at_rest(objective, seed)
         objective.reweigh(0)
         self.coupled = objective.coupled
-        found = {name for name, c in problem.conditions().items() if c.kind == "measured"}
-        self.ignored = found if problem.unknown_scalars() else frozenset()
+        noisy = {name for name, c in problem.conditions().items() if c.kind == "measured"}
+        self.ignored = frozenset(noisy if problem.unknown_scalars() else ())
         self.entries = {name: n // max(leading(objective.batch[name]), 1) for name, n in objective.sizes.items()}
         self.weights = objective.weights.means(list(self.fresh)) or problem.weights()
-        self.zero = max(self.size(some, objective.bound()), 1e-300)  # before it is fitted to anything
+        measured = 0.0
+        if self.ignored:  # for what nothing but they determine, equations hold at zero
+            with torch.no_grad():
+                found = objective.residuals()
+            measured = math.hypot(*(self.weights.get(name, 1.0) ** 0.5 * rms(found[name]) for name in self.ignored))
+        self.zero = max(math.hypot(self.size(some, objective.bound()), measured), 1e-300)  # before it is fitted
 
     def size(self, field: nn.Module | Any, problem: Any = None) -> float:
         """Return the root of the weighted sum of mean squares of the held-out residuals of a field.

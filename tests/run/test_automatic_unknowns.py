@@ -91,6 +91,35 @@ def test_numbers_from_noisy_data_have_intervals_that_hold_them():
     assert not any("not converged" in text for text in solution.warnings)
 
 
+def test_numbers_that_data_alone_tell_need_no_conditions():
+    """Where the equations hold at zero, the measurements are what a trial is compared with."""
+
+    @dataclass
+    class Growth(nf.PDE):
+        rate: nf.Unknown = nf.Unknown(1.0, positive=True)  # noqa: RUF009  # frozen
+        capacity: nf.Unknown = nf.Unknown(1.0, positive=True)  # noqa: RUF009  # frozen
+        domain = nf.Box(t=(0, 3))
+        unknowns = "u"
+
+        @nf.interior
+        def growth(self, u, u_t):
+            return u_t - self.rate * u * (1 - u / self.capacity)
+
+        def observe(self):
+            t = np.linspace(0, 3, 40)
+            noise = 0.03 * np.random.default_rng(0).standard_normal(40)
+            return {"t": t, "u": 1.5 / (1 + 6.5 * np.exp(-2 * t)) + noise}
+
+        @nf.measured(observe)
+        def probes(self, u, u_data):
+            return u - u_data
+
+    solution = nf.solve(Growth(), report=None, uncertainty=True)
+    assert len(solution.decisions) == 1 and "random features" in solution.decisions[0]
+    for name, value in (("rate", 2.0), ("capacity", 1.5)):
+        assert abs(solution.metrics[f"unknown/{name}"] - value) < 3 * solution.metrics[f"standard_error/{name}"] < 0.2
+
+
 def begun(problem, width, scale):
     """Return the objective of random features before the first step."""
     made = {"seed": 0, "dtype": torch.float64}
