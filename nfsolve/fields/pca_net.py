@@ -38,7 +38,7 @@ class PCANet(PODDeepONet):
         axes: As for `PODDeepONet`.
         snapshots: As for `PODDeepONet`, of the functions in the order of ``functions``.
         functions: Training functions as the field reads them, ``(n, sensors)`` each.
-        latent: Number of components of the solutions for each output.
+        latent: Number of components of the solutions for each output; None as for `PODDeepONet`.
         components: Largest number of components of the input functions, of all of them together.
         regression: ``affine`` or ``kernel``, to which the network is added; ``none`` leaves all to the network.
         width: Width of the hidden layers of a branch that does not say it.
@@ -63,7 +63,7 @@ class PCANet(PODDeepONet):
         axes: Sequence[Tensor],
         snapshots: Tensor,
         functions: Sequence[Tensor],
-        latent: int = 32,
+        latent: int | None = None,
         components: int = 100,
         regression: Literal["none", "affine", "kernel"] = "none",
         width: int = 64,
@@ -90,7 +90,9 @@ class PCANet(PODDeepONet):
         deviation = (found[:count] / math.sqrt(max(1, len(rows) - 1))).clamp_min(1e-300)
         self.register_buffer("centre", centre.to(like))
         self.register_buffer("directions", (vt[:count].T / deviation).to(like))
-        self.branches = nn.ModuleList([make_branch(self, branch, count, len(self.outputs) * latent, "branch")])
+        self.branches = nn.ModuleList(
+            [make_branch(self, branch, count, len(self.outputs) * self.config["latent"], "branch")]
+        )
         self.regression: Start | None = None
         if regression != "none":
             coefficients, weights = self._coefficients(axes, snapshots)

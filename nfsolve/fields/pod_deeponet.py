@@ -16,6 +16,8 @@ from nfsolve.fields.field import Domain
 from nfsolve.fields.interpolation import Interpolation
 from nfsolve.fields.operators import Separable, make_branches
 
+MODES = 32  # for each output, where the labels have as many
+
 
 class PODDeepONet(Separable):
     """s(f)(x)_k = mean(x)_k + sum_l branch(f)_kl sigma_kl mode(x)_kl; the branch alone is trained.
@@ -30,7 +32,7 @@ class PODDeepONet(Separable):
         sensors: Number of values by which an input function is given; a tuple where there are several functions.
         axes: Coordinates of the grid's points along each axis, ascending.
         snapshots: Labels of training functions on the grid, ``(functions, *grid, k)``.
-        latent: Number of modes for each output.
+        latent: Number of modes for each output; None takes 32, or as many as the labels have if these are fewer.
         width: Width of the hidden layers of a branch that does not say it.
         depth: Number of hidden layers of a branch that does not say it.
         branch: Network that reads a function; a tuple has one for each function.
@@ -51,12 +53,13 @@ class PODDeepONet(Separable):
         *,
         axes: Sequence[Tensor],
         snapshots: Tensor,
-        latent: int = 32,
+        latent: int | None = None,
         width: int = 64,
         depth: int = 3,
         branch: Branch | tuple[Branch, ...] = PLAIN,
         **options: Any,
     ):
+        latent = min(MODES, most_modes(snapshots)) if latent is None else latent
         own = {"latent": latent, "width": width, "depth": depth, "branch": branch}
         super().__init__(domain, outputs, sensors, **own, **options)
         k, like = len(self.outputs), self.coordinates.matrix
@@ -113,13 +116,13 @@ def modes(snapshots: Tensor, latent: int) -> Tensor:
         raise InputError(
             "snapshots must be finite, got values that are NaN or infinite", do="leave out the functions that failed"
         )
-    count, k = len(snapshots), snapshots.shape[-1]
+    count, k, most = len(snapshots), snapshots.shape[-1], most_modes(snapshots)
     rows = snapshots.reshape(count, -1, k)
     mean = rows.mean(0)
     _, sizes, vectors = torch.linalg.svd((rows - mean).permute(2, 0, 1), full_matrices=False)
-    if latent > min(count - 1, rows.shape[1]):
+    if latent > most:
         raise InputError(
-            f"latent must be at most {min(count - 1, rows.shape[1])}, as there are {count} training functions on "
+            f"latent must be at most {most}, as there are {count} training functions on "
             f"{rows.shape[1]} points, got {latent}",
             do="give a smaller latent=, as in --field.latent, or more functions",
         )
@@ -128,6 +131,11 @@ def modes(snapshots: Tensor, latent: int) -> Tensor:
     largest = vectors.gather(-1, vectors.abs().argmax(-1, keepdim=True))
     scaled = vectors * largest.sign() * sizes[..., None]
     return torch.cat([mean, scaled.permute(2, 0, 1).flatten(1)], 1)
+
+
+def most_modes(snapshots: Tensor) -> int:
+    """Return how many modes labels ``(functions, *grid, k)`` have at most, at least 1."""
+    return max(1, min(len(snapshots) - 1, math.prod(snapshots.shape[1:-1])))
 
 
 def closed(domain: Domain, axes: Sequence[Tensor], values: Tensor) -> tuple[list[Tensor], Tensor]:
