@@ -77,6 +77,8 @@ class GrowingNetwork:
         self.tell("the network before it grew leaves less on held-out points")
         if self.folder is not None:
             self.folder.clear()
+        if self.run.interrupted:
+            best.interrupted, best.stopped = True, self.run.stopped
         self.run = best
         return best.finished(self.folder, self.kind)
 

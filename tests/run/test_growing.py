@@ -1,5 +1,6 @@
 """A network that grows where its loss falls no more."""
 
+import math
 from dataclasses import dataclass
 from functools import partial
 
@@ -87,6 +88,24 @@ def test_what_grew_is_saved_and_goes_on(tmp_path):
     again = growing.go_on(60.0)
     assert again.seconds > first.seconds and again.metrics["loss"] < first.metrics["loss"]
     torch.testing.assert_close(nf.load(tmp_path / "run", problem=Wavy())(points), again.field(points))
+
+
+def test_an_interruption_of_a_larger_network_is_one_of_all(monkeypatch):
+    """Where the smaller network is taken after all, the solution still says that the run was stopped."""
+    growing = grow(lambda _: None, width=2, points=60, goal=1e-9)
+    train = growing._train
+
+    def stopped_when_larger():
+        left = train()
+        if growing.wider > 1:
+            growing.run.interrupted, growing.run.stopped = True, "stopped by user"
+            return math.inf
+        return left
+
+    monkeypatch.setattr(growing, "_train", stopped_when_larger)
+    solution = growing.go()
+    assert solution.interrupted and solution.stopped == "stopped by user"
+    assert solution.field.config["width"] == 2
 
 
 @pytest.mark.parametrize("reason", ["time limit: 1 s", "converged: loss 1e-9 is within the tolerance 1e-8"])
