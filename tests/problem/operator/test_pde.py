@@ -352,7 +352,7 @@ def test_an_operator_needs_spaces():
     class Without(OperatorPDE):
         domain = nf.Box(x=(0, 1))
 
-    with pytest.raises(TypeError, match="abstract"):
+    with pytest.raises(InputError, match=r"`Without` has no spaces\(\).*Define it in the class"):
         Without()
     assert Sines().sample(2, generator()).shape == (2, 4)
 
