@@ -17,6 +17,7 @@ from nfsolve.fields.interpolation import Interpolation
 from nfsolve.fields.operators import Separable, make_branches
 
 MODES = 32  # for each output, where the labels have as many
+ZERO = 1e-9  # part of the largest, below which a mode is none
 
 
 class PODDeepONet(Separable):
@@ -59,7 +60,7 @@ class PODDeepONet(Separable):
         branch: Branch | tuple[Branch, ...] = PLAIN,
         **options: Any,
     ):
-        latent = min(MODES, most_modes(snapshots)) if latent is None else latent
+        latent = default_modes(snapshots) if latent is None else latent
         own = {"latent": latent, "width": width, "depth": depth, "branch": branch}
         super().__init__(domain, outputs, sensors, **own, **options)
         k, like = len(self.outputs), self.coordinates.matrix
@@ -131,6 +132,15 @@ def modes(snapshots: Tensor, latent: int) -> Tensor:
     largest = vectors.gather(-1, vectors.abs().argmax(-1, keepdim=True))
     scaled = vectors * largest.sign() * sizes[..., None]
     return torch.cat([mean, scaled.permute(2, 0, 1).flatten(1)], 1)
+
+
+def default_modes(snapshots: Tensor) -> int:
+    """Return the number of modes for labels ``(functions, *grid, k)``: 32, or as many as are not zero, at least 1."""
+    rows = snapshots.to("cpu", torch.float64).flatten(1, -2)
+    if not bool(rows.isfinite().all()):  # which is told where they are used
+        return min(MODES, most_modes(snapshots))
+    sizes = torch.linalg.svdvals((rows - rows.mean(0)).permute(2, 0, 1))
+    return max(1, min(MODES, most_modes(snapshots), int((sizes > ZERO * sizes[:, :1]).sum(1).min())))
 
 
 def most_modes(snapshots: Tensor) -> int:
