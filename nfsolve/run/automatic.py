@@ -77,8 +77,7 @@ def can_be_automatic(problem: Problem) -> bool:
     """
     if not isinstance(problem, PDE) or isinstance(problem, OperatorPDE) or not problem.domain.solid:
         return False
-    measured = any(c.kind == "measured" for c in problem.conditions().values())
-    return not problem.unknown_scalars() or (problem.pointwise and measured)
+    return not problem.unknown_scalars() or (problem.pointwise and bool(problem.noisy_residuals()))
 
 
 def wants_automatic(problem: Problem, run: RunOptions, others: dict[str, Any]) -> bool:

@@ -60,8 +60,7 @@ def start_at_rest(objective: Objective, seed: int) -> None:
         objective.assign(before)
         return
     chance = generator(seed, "beginning")
-    points = problem.domain.interior(ROWS * field.last.in_features, lambda n, d: sobol(n, d, chance))
-    points = points.to(before)
+    points = places(problem, field, chance).to(before)
     if at_rest:
         still = points.clone()
         still[:, problem.domain.index("t")] = start
@@ -70,6 +69,11 @@ def start_at_rest(objective: Objective, seed: int) -> None:
         sides = torch.cat([objective.batch[name].points for name in names])
         values = field.raw(sides)
         field.fit(torch.cat([points, sides]), torch.cat([_between(problem.domain, points, sides, values), values]))
+
+
+def places(problem: Any, field: Any, chance: torch.Generator) -> Tensor:
+    """Return points ``(n, d)`` inside the domain, as many as determine random features."""
+    return problem.domain.interior(ROWS * field.last.in_features, lambda n, d: sobol(n, d, chance))
 
 
 @torch.no_grad()

@@ -118,8 +118,7 @@ class GrowingNetwork:
     def _growth(self) -> tuple[float, float] | None:
         """Return by how much units and points should grow, both by 1 where there is no time to; None at the end."""
         run, row = self.run, self.run.history[-1]
-        noisy = any(condition.kind == "measured" for condition in self.problem.conditions().values())
-        if run.failed or run.interrupted or noisy or run.stopped.startswith(ENDS):
+        if run.failed or run.interrupted or self.problem.noisy_residuals() or run.stopped.startswith(ENDS):
             return None  # what noise leaves is not for want of units
         wider = 1.0 if run.weighted("heldout/") > UNSEEN * run.weighted("rms/") else WIDER
         seconds, steps = (now - before for now, before in zip((run.seconds, run.steps), self._since, strict=True))

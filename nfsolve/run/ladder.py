@@ -21,14 +21,13 @@ from nfsolve.fields import RandomFeatures
 from nfsolve.optim import LinearLeastSquares
 from nfsolve.problem import Recipe, RunOptions, Stage, cuts_of, may_have_windows, window_of
 from nfsolve.run.alike import windows_are_alike
-from nfsolve.run.beginning import ROWS
+from nfsolve.run.beginning import places
 from nfsolve.run.estimate import MANY
 from nfsolve.run.heldout import rms
 from nfsolve.run.loop import Run
 from nfsolve.run.plan import Plan
 from nfsolve.run.points import points_for
 from nfsolve.run.relative import RelativeResidual, balance
-from nfsolve.sampling import sobol
 from nfsolve.weighting import Evidence
 
 NEEDS_WINDOWS = 1e-6  # held-out residual, relative to that of the zero field, above which windows of time are tried
@@ -356,9 +355,7 @@ class Ladder:
     def _go_on_from_best(self, run: Run) -> None:
         """Begin with the field and the numbers of the best trial, not with data of which features follow the noise."""
         assert self.run is not None
-        chance = generator(self.seed, "going on")
-        points = self.problem.domain.interior(ROWS * run.field.last.in_features, lambda n, d: sobol(n, d, chance))  # type: ignore[union-attr]
-        points = points.to(run.data["like"])
+        points = places(self.problem, run.field, generator(self.seed, "going on")).to(run.data["like"])
         run.field.fit(points, self.run.field.raw(points))  # type: ignore[operator]
         run.objective.system.unknowns.load_state_dict(self.run.objective.system.unknowns.state_dict())
 

@@ -25,8 +25,7 @@ WIDTH, SCALE = 100, 8.0  # of the features whose residuals are compared
 
 def balance(problem: PDE) -> Weighting:
     """Return what makes residuals comparable; measured data have the weight of their noise, or the one they had."""
-    measured = any(condition.kind == "measured" for condition in problem.conditions().values())
-    return problem.weighting_of_data() if measured else BALANCE
+    return problem.weighting_of_data() if problem.noisy_residuals() else BALANCE
 
 
 class RelativeResidual:
@@ -59,8 +58,7 @@ class RelativeResidual:
             start_at_rest(objective, seed)
         objective.reweigh(0)
         self.coupled = objective.coupled
-        noisy = {name for name, c in problem.conditions().items() if c.kind == "measured"}
-        self.ignored = frozenset(noisy if problem.unknown_scalars() else ())
+        self.ignored = frozenset(problem.noisy_residuals() if problem.unknown_scalars() else ())
         self.entries = {name: n // max(leading(objective.batch[name]), 1) for name, n in objective.sizes.items()}
         self.weights = objective.weights.means(list(self.fresh)) or problem.weights()
         measured = 0.0
