@@ -82,6 +82,7 @@ from .problem import interior as interior
 from .problem import measured as measured
 from .problem import operator_of as operator_of
 from .problem import paired as paired
+from .problem import starting_point as starting_point
 from .run.fit import fit as fit
 from .run.folder import RunFolder as RunFolder
 from .run.folder import SaveError as SaveError

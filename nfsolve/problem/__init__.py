@@ -18,7 +18,7 @@ from nfsolve.problem.pde.window import (
     window_of,
 )
 from nfsolve.problem.problem import Batch, FieldFunction, Problem, SamplerState
-from nfsolve.problem.recipe import Marched, Recipe, RunOptions, Stage
+from nfsolve.problem.recipe import Marched, Recipe, RunOptions, Stage, is_starting_point, starting_point
 from nfsolve.problem.rows import Rows
 from nfsolve.problem.unknowns import Unknown
 
@@ -50,10 +50,12 @@ __all__ = [
     "integral",
     "interface",
     "interior",
+    "is_starting_point",
     "may_have_windows",
     "measured",
     "operator_of",
     "orders_along",
     "paired",
+    "starting_point",
     "window_of",
 ]

@@ -217,8 +217,8 @@ class RunOptions:
         tolerance: Loss at which the run counts as converged.
         compile: Whether to compile the residuals with torch.compile.
         log_every: Number of steps between rows of the history.
-        recipe: own takes the problem's recipe, auto finds one by short trials. A PDE without a recipe takes auto unless
-            its field, optimizer or steps are given.
+        recipe: own takes the problem's recipe, auto finds one by short trials. A PDE without a recipe, or with one that
+            is marked `starting_point`, takes auto unless its field, optimizer or steps are given.
         uncertainty: Whether to estimate standard errors and intervals of unknown scalars and the noise of the
             measurements at the end, and to write bands of all unknowns to uncertainty.npz (see nfsolve.posterior).
         accuracy: Relative L2 error that an automatic recipe should reach. Trials end once the held-out residual,
@@ -311,6 +311,28 @@ class Recipe:
             raise InputError(
                 f"{said[0]} is an option of a stage, but it was given in run=", do="put it into the stages"
             )
+
+
+def starting_point(recipe: Callable[[Any], Recipe]) -> Callable[[Any], Recipe]:
+    """Mark the method ``recipe`` of a PDE as the starting point of changes: who changes nothing gets another one.
+
+    If field, optimizer, steps or windows are given, they replace a part of this recipe. If only seed, device, time
+    limit and accuracy are given, nfsolve looks for a recipe by short trials (`nfsolve.run.automatic`), as for a PDE
+    that has no method of this name. A subclass with a recipe of its own keeps that.
+
+    Args:
+        recipe: The method.
+
+    Returns:
+        The same method.
+    """
+    recipe.starting_point = True  # type: ignore[attr-defined]
+    return recipe
+
+
+def is_starting_point(problem: type) -> bool:
+    """Return whether the recipe of a class of problems is only the starting point of changes."""
+    return getattr(getattr(problem, "recipe", None), "starting_point", False)
 
 
 @dataclass(frozen=True)

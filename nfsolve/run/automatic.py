@@ -1,4 +1,4 @@
-"""The automatic recipe of a PDE that brings none: least squares where that resolves the solution, else a network.
+"""The automatic recipe: least squares where that resolves the solution, else a network.
 
 What is tried and chosen is said, and stored in ``decisions.json``; a run that was killed goes on with the recipe that
 it had chosen, or chooses again.
@@ -14,7 +14,7 @@ from nfsolve._core.device import choose_device
 from nfsolve._core.errors import InputError
 from nfsolve.fields import MLP
 from nfsolve.optim import GaussNewton
-from nfsolve.problem import PDE, OperatorPDE, Problem, Recipe, RunOptions, Stage, may_have_windows
+from nfsolve.problem import PDE, OperatorPDE, Problem, Recipe, RunOptions, Stage, is_starting_point, may_have_windows
 from nfsolve.run.adaptive import HOPELESS, AdaptiveMarch
 from nfsolve.run.estimate import (
     ErrorEstimate,
@@ -66,8 +66,8 @@ OVERFIT = 10.0  # times the residuals at trained points, that held-out ones may 
 
 
 def is_automatic(problem: Problem) -> bool:
-    """Return whether a problem leaves the recipe to nfsolve: a PDE that brings none of its own."""
-    return can_be_automatic(problem) and type(problem).recipe is PDE.recipe
+    """Return whether a problem leaves the recipe to nfsolve: a PDE that brings none, or only a starting point."""
+    return can_be_automatic(problem) and is_starting_point(type(problem))
 
 
 def can_be_automatic(problem: Problem) -> bool:

@@ -12,7 +12,7 @@ from functools import partial
 
 import torch
 
-from nfsolve import MLP, PDE, Box, Recipe, RunOptions, Stage, face, interior, main, periodic
+from nfsolve import MLP, PDE, Box, Recipe, RunOptions, Stage, face, interior, main, periodic, starting_point
 from nfsolve.optim import GaussNewton
 
 
@@ -47,6 +47,7 @@ class AllenCahn(PDE):
         """Add what diffusion makes of the kink at x = 1, in closed form; the network learns the smooth rest."""
         return u + torch.exp(-10 * t) * torch.sin(0.5 * math.pi * x) ** 8 * kink(t, 1 - torch.abs(x), self.nu)
 
+    @starting_point
     def recipe(self):
         """Four windows in time, each with a small tanh network under Gauss-Newton in float64."""
         return Recipe(

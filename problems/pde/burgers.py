@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from nfsolve import MLP, PDE, Box, Recipe, RunOptions, Stage, face, interior, main
+from nfsolve import MLP, PDE, Box, Recipe, RunOptions, Stage, face, interior, main, starting_point
 from nfsolve.optim import GaussNewton
 
 
@@ -53,6 +53,7 @@ class Burgers(PDE):
         """Cole-Hopf formula, by the trapezoidal rule (spectrally accurate on these integrands)."""
         return cole_hopf(t, x, self.nu)
 
+    @starting_point
     def recipe(self):
         """A small tanh network under Gauss-Newton in float64: few points find the shock, many refine it."""
         return Recipe(

@@ -12,7 +12,7 @@ from functools import partial
 
 import torch
 
-from nfsolve import MLP, PDE, Box, Recipe, RunOptions, Sine, Stage, face, interior, main, periodic
+from nfsolve import MLP, PDE, Box, Recipe, RunOptions, Sine, Stage, face, interior, main, periodic, starting_point
 from nfsolve.optim import GaussNewton
 
 
@@ -41,6 +41,7 @@ class Convection(PDE):
         """sin(x - beta t)."""
         return torch.sin(x - self.beta * t)
 
+    @starting_point
     def recipe(self):
         """A small sine network under Gauss-Newton in float64; fast waves in windows."""
         return Recipe(

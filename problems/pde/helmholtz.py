@@ -13,7 +13,7 @@ from functools import partial
 
 import torch
 
-from nfsolve import MLP, PDE, Box, Recipe, RunOptions, Sine, Stage, face, interior, main
+from nfsolve import MLP, PDE, Box, Recipe, RunOptions, Sine, Stage, face, interior, main, starting_point
 from nfsolve.optim import GaussNewton
 
 
@@ -47,6 +47,7 @@ class Helmholtz(PDE):
         """sin(a1 pi x) sin(a2 pi y)."""
         return torch.sin(self.a1 * math.pi * x) * torch.sin(self.a2 * math.pi * y)
 
+    @starting_point
     def recipe(self):
         """A small sine network under Gauss-Newton in float64."""
         return Recipe(

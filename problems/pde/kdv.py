@@ -12,7 +12,7 @@ from functools import partial
 
 import torch
 
-from nfsolve import MLP, PDE, Box, Recipe, RunOptions, Stage, face, interior, main, periodic
+from nfsolve import MLP, PDE, Box, Recipe, RunOptions, Stage, face, interior, main, periodic, starting_point
 from nfsolve.optim import GaussNewton
 
 
@@ -43,6 +43,7 @@ class KdV(PDE):
         """u(0, x) = cos(pi x)."""
         return u - torch.cos(math.pi * x)
 
+    @starting_point
     def recipe(self):
         """Four windows in time, each with a small tanh network under Gauss-Newton in float64."""
         return Recipe(

@@ -12,7 +12,7 @@ from functools import partial
 
 import torch
 
-from nfsolve import MLP, PDE, Box, Recipe, RunOptions, Stage, face, interior, main, periodic
+from nfsolve import MLP, PDE, Box, Recipe, RunOptions, Stage, face, interior, main, periodic, starting_point
 from nfsolve.optim import GaussNewton
 
 
@@ -37,6 +37,7 @@ class KuramotoSivashinsky(PDE):
         """u(0, x) = -sin(pi x)."""
         return u + torch.sin(math.pi * x)
 
+    @starting_point
     def recipe(self):
         """Four windows in time, each with a small tanh network under Gauss-Newton in float64."""
         return Recipe(

@@ -12,7 +12,7 @@ from functools import partial
 
 import torch
 
-from nfsolve import MLP, PDE, Box, Recipe, RunOptions, Stage, face, interior, main
+from nfsolve import MLP, PDE, Box, Recipe, RunOptions, Stage, face, interior, main, starting_point
 from nfsolve.optim import GaussNewton
 
 
@@ -43,6 +43,7 @@ class Poisson(PDE):
         k = self.waves * math.pi
         return torch.sin(k * x) * torch.sin(k * y)
 
+    @starting_point
     def recipe(self):
         """A small tanh network under Gauss-Newton in float64."""
         return Recipe(

@@ -11,7 +11,7 @@ from functools import partial
 
 import torch
 
-from nfsolve import MLP, PDE, Box, Recipe, RunOptions, Stage, face, interior, main
+from nfsolve import MLP, PDE, Box, Recipe, RunOptions, Stage, face, interior, main, starting_point
 from nfsolve.optim import GaussNewton
 
 
@@ -42,6 +42,7 @@ class Poisson5D(PDE):
         """sum cos(pi x_i)."""
         return sum(torch.cos(math.pi * x) for x in (a, b, c, d, e))
 
+    @starting_point
     def recipe(self):
         """A small tanh network under Gauss-Newton in float64."""
         return Recipe(

@@ -13,7 +13,7 @@ from functools import partial
 
 import torch
 
-from nfsolve import MLP, PDE, Box, Recipe, RunOptions, Stage, face, interior, main
+from nfsolve import MLP, PDE, Box, Recipe, RunOptions, Stage, face, interior, main, starting_point
 from nfsolve.optim import GaussNewton
 
 
@@ -46,6 +46,7 @@ class Reaction(PDE):
         grown = bump(x) * torch.exp(self.rho * t)
         return grown / (grown + 1 - bump(x))
 
+    @starting_point
     def recipe(self):
         """A small tanh network under Gauss-Newton in float64."""
         return Recipe(

@@ -13,7 +13,7 @@ from functools import partial
 
 import torch
 
-from nfsolve import MLP, PDE, Box, Recipe, RunOptions, Sine, Stage, face, interior, main
+from nfsolve import MLP, PDE, Box, Recipe, RunOptions, Sine, Stage, face, interior, main, starting_point
 from nfsolve.optim import GaussNewton
 
 
@@ -56,6 +56,7 @@ class Wave(PDE):
         second = torch.sin(self.beta * math.pi * x) * torch.cos(self.beta * self.c * math.pi * t)
         return first + 0.5 * second
 
+    @starting_point
     def recipe(self):
         """A small sine network under Gauss-Newton in float64."""
         return Recipe(

@@ -110,10 +110,26 @@ def test_what_a_user_says_of_the_recipe_leaves_it_to_him_and_contradicts_auto(sa
     assert nf.solve(problem, **few, report=None).decisions == []
 
 
+class MarkedNot(Poisson):
+    """The same recipe as one that a user wrote."""
+
+    def recipe(self):
+        return super().recipe()
+
+
+def test_a_recipe_that_is_a_starting_point_serves_changes_only():
+    assert nf.solve(Poisson(), time_limit=300, report=None).metrics["relative_l2"] < 1e-11
+    for said in ({"steps": 1}, {"recipe": "own", "time_limit": 0.1}):
+        changed = nf.solve(Poisson(), **said, report=None)
+        assert changed.decisions == []
+        assert changed.metrics["parameters"] == 697
+
+
 def test_a_problem_with_a_recipe_keeps_it_unless_auto_is_asked_for():
-    own = nf.solve(Poisson(), steps=1, report=None)
+    own = nf.solve(MarkedNot(), time_limit=0.1, report=None)
     assert own.decisions == []
-    found = nf.solve(Poisson(), recipe="auto", report=None, time_limit=300)
+    assert own.metrics["parameters"] == 697
+    found = nf.solve(MarkedNot(), recipe="auto", report=None, time_limit=300)
     assert found.metrics["relative_l2"] < 1e-11
 
 

@@ -35,6 +35,13 @@ def test_the_table_holds_seed_zero_against_the_target(error, verdict):
     assert f"| {error:.1e} | 1.0e-04 | 3 |" in text
 
 
+def test_a_recipe_found_by_trials_stands_before_a_hand_made_one():
+    found = row(0, 1e-14) | {"recipe": "auto", "seconds": 2.0, "size": 201}
+    text = measure_gallery.table([row(0, 5e-10), row(1, 7e-10), found])
+    assert "| 1.0e-14 | 1.0e-14 | 1 |" in text
+    assert text.strip().endswith("| 2 | 201 | found by trials | 6.0e-10 in 20 s |")
+
+
 def test_a_table_without_seed_zero_meets_nothing():
     assert "| missed |" in measure_gallery.table([row(1, 1e-12)])
 

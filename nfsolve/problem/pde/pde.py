@@ -34,7 +34,7 @@ from nfsolve.problem.pde.sample import (
     sample_rows,
 )
 from nfsolve.problem.problem import Batch, FieldFunction, Problem, SamplerState, check_parameters
-from nfsolve.problem.recipe import Recipe, RunOptions, Stage
+from nfsolve.problem.recipe import Recipe, RunOptions, Stage, starting_point
 from nfsolve.problem.rows import IntegralRows, Rows
 from nfsolve.sampling import ADAPTIVE, by_density, retained, sampler
 from nfsolve.weighting import Constant, Evidence, Weighting
@@ -600,6 +600,7 @@ class PDE(Problem):
         function = getattr(self, "ansatz", None)
         return None if function is None else Ansatz(function, self.domain.names, self.outputs)
 
+    @starting_point
     def recipe(self) -> Recipe:
         """Return a default for any PDE: a small tanh network in float64 under Gauss-Newton.
 
