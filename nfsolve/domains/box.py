@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from nfsolve._core.errors import InputError
+from nfsolve.domains.corners import Corner
 from nfsolve.domains.domain import Domain, Hole, Piece, UnitSampler, shortest
 from nfsolve.domains.quadrature import Rule, on_box
 
@@ -133,6 +134,14 @@ class Box(Domain):
         if more > 0 and self.names[more:] == shape.names:
             return Product(Box(**dict(zip(self.names[:more], self._marked(), strict=False))), shape)
         return super().lifted(shape)
+
+    def sharp_corners(self) -> tuple[Corner, ...]:
+        """Return the corners of a box in a plane, at all values of times and parameters; as in `Domain`."""
+        if len(self.space) != 2 or len(self.names) == 2:
+            return super().sharp_corners()
+        marked = dict(zip(self.names, self._marked(), strict=True))
+        plane = Box(**{self.names[column]: marked[self.names[column]] for column in self.space})
+        return tuple(corner._replace(columns=self.space) for corner in plane.sharp_corners())
 
     def signed_distance(self, points: Tensor) -> Tensor:
         """Measure how far points are from the sides; as in `Domain`."""
@@ -293,6 +302,13 @@ class Product(Domain):
         """Return the holes of the shape, at all values of the box; as in `Domain`."""
         start = len(self.box.names)
         return tuple(h._replace(columns=tuple(start + i for i in h.columns)) for h in self.shape.holes())
+
+    def sharp_corners(self) -> tuple[Corner, ...]:
+        """Return the corners of the shape, at all values of the box; as in `Domain`."""
+        start = len(self.box.names)
+        return tuple(
+            c._replace(columns=(start + c.columns[0], start + c.columns[1])) for c in self.shape.sharp_corners()
+        )
 
     def own_pieces(self) -> list[Piece]:
         """Return the pieces of the shape, at all values of the box."""

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from nfsolve._core.coordinates import TIMES
 from nfsolve._core.errors import InputError, unknown
+from nfsolve.domains.corners import Corner, corners_of
 from nfsolve.domains.pieces import Mask, Piece, UnitSampler, accepted, on_pieces
 from nfsolve.domains.quadrature import Rule, on_box, on_region
 from nfsolve.domains.stretch import Front, Graded, Stretch
@@ -70,6 +71,7 @@ class Domain(ABC):
         self.boundary_dims = boundary_dims or max(1, len(names) - 1)
         self.label = ""
         self.stretch: Stretch | Graded | None = None
+        self._sharp: tuple[Corner, ...] | None = None  # corners, once they were asked for
 
     def stretched(self, fronts: tuple[Front, ...]) -> Self:
         """Return the same domain, in which points and random features concentrate where a solution is steep.
@@ -141,6 +143,12 @@ class Domain(ABC):
     def holes(self) -> tuple[Hole, ...]:
         """Return what was taken out of the domain: solutions may have singularities in there, close to its rim."""
         return ()
+
+    def sharp_corners(self) -> tuple[Corner, ...]:
+        """Return the corners in a plane of space, at which solutions may be singular; as `corners_of` finds them."""
+        if self._sharp is None:
+            self._sharp = corners_of(self)
+        return self._sharp
 
     def solids(self) -> tuple[Hole, ...]:
         """Return the ball that approximates the domain, or those of its parts: the holes where it is taken away."""

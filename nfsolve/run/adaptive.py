@@ -139,7 +139,7 @@ class AdaptiveMarch:
         self.column = problem.domain.index("t")
         self.start, self.end = problem.domain.bounds[self.column]
         self.tolerance = BEST
-        self.interactions, self._trial = first.interactions, first
+        self._trial = first
         self.pieces: list[Piece] = []
         length = (self.end - self.start) / max(first.windows, 1)
         self.choice = Choice(length, first.width, first.scales)
@@ -465,8 +465,11 @@ class AdaptiveMarch:
         return f"{few if few == many else f'{few} to {many}'} random features in {len(self.pieces)} windows"
 
     def _recipe(self, choice: Choice) -> Recipe:
-        trial = Trial(choice.width, choice.scales, 1, self.interactions, 0.0, 0, 0.0)
-        return recipe_of(self.problem, trial, self.entries)
+        return recipe_of(self.problem, self._trial_of(choice.width, choice.scales), self.entries)
+
+    def _trial_of(self, width: int, scales: tuple[float, ...]) -> Trial:
+        """Return the first trial with other features, of one window."""
+        return dataclasses.replace(self._trial, width=width, scales=scales, windows=1)
 
     def _plan_of(self, choice: Choice, seconds: float | None) -> Plan:
         run = self.plan.run
@@ -511,7 +514,7 @@ class AdaptiveMarch:
             measure = RelativeResidual(view, data, self.plan.run.seed, "estimate")
             width = max(default_width(self.problem) // 2, round(more * piece.choice.width))
             scales = self._scaled(piece.choice.scales, RICHER, RICHER)
-            basis = {"width": width, "scale": scales, "interactions": self.interactions}
+            basis = self._trial_of(width, scales).basis
             both = correctable(view, piece.run.field, data, self.plan.run.seed, basis)
             before += measure.size(piece.run.field) ** 2
             correct(view, both, data, self.plan.run.seed, measure, factors)

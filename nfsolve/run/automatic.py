@@ -330,7 +330,7 @@ class Automatic:
                 return NO_TIME
             return error_estimate(problem, solution.field, solution.data, seed)
         width = max(default_width(problem), round(1.25 * trial.width))
-        basis = {"width": width, "interactions": trial.interactions}
+        basis = trial.basis | {"width": width}
         one = SURE * trial.seconds / max(trial.steps, 1) * (width / trial.width) ** COST  # for it is one step
         if not self._is_time_for(one):
             return NO_TIME

@@ -34,6 +34,7 @@ WIDTHS = {1: 100, 2: 500, 3: 700, MANY: 800}  # features by dimension
 RESOLVED = 0.5  # part of the residual that a correction may leave where its size is an estimate of the error
 VANISHING = 1e-12  # part of the largest unknown below which another one counts as zero
 ROUNDING = 1e-11  # residual, relative to that of the zero field, that is rounding and not to be corrected
+AT_CORNERS = 1e-9  # the same where functions are singular at corners, whose second derivatives lose digits there
 MANY_POINTS = 2**14  # of a grid, of which no more are needed to tell a distance
 SHARE = 0.15  # of the time of a run that its estimate may take
 RATE = 1.5e9  # floating-point operations a second, on the safe side, by which the cost is foretold
@@ -124,7 +125,8 @@ def judged(
         The estimate.
     """
     left = after / before if before > 0 else 0.0
-    if before <= ROUNDING * zero or left <= RESOLVED:
+    rounding = ROUNDING if getattr(getattr(both, "correction", None), "corners", None) is None else AT_CORNERS
+    if before <= rounding * zero or left <= RESOLVED:
         return ErrorEstimate(found, True, f"from a linearised correction{where} on fresh points", left, both)
     reason = (
         f"not to be trusted: a correction{where} leaves {left:.2g} of the held-out residual {before:.1e}, "
@@ -146,7 +148,8 @@ def correct(
     points = generator(seed, "correction")
     objective = Objective(problem, both, data, points, weighting=balance(problem), coupled=measure.coupled)
     width = sum(p.numel() for p in objective.parameters) // len(problem.outputs)
-    inside, sides = points_for(problem, width, measure.entries)
+    corners = getattr(both.correction, "corners", None) is not None
+    inside, sides = points_for(problem, width, measure.entries, corners)
     objective.sample_as(SamplerState(points=inside, faces=sides))
     objective.resample()
     objective.reweigh(0)

@@ -56,6 +56,9 @@ SCALES = (2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 FEW = 4  # bandwidths that are tried where each feature depends on few coordinates
 SCALES_OF_MANY = (0.5, 1.0, *SCALES)  # of so many coordinates that features of few are tried too
 WINDOWS = (2, 4, 8, 16, 32, 64)
+AT_CORNERS = 0.5  # share of features that are singular at corners, where some are
+CORNERS = (0.0, 0.5)  # shares of products among these
+CORNER_TRIALS = 2  # trials of them that may bring nothing
 LEAST = 0.1  # of the time of all trials, that one may take at least
 DENSER = 2.0  # times the points, where equations that hold at these alone would bend numbers
 NEGLIGIBLE = 2e-3  # part of what noise leaves of measurements, below which what the equations are off matters little
@@ -75,6 +78,8 @@ class Trial:
         relative: Held-out residual, relative to that of the zero field.
         steps: Newton steps.
         seconds: What it took.
+        corners: Share of products among features that are singular at corners of the domain, which half of them are;
+            None where there are no such features.
     """
 
     width: int
@@ -84,14 +89,23 @@ class Trial:
     relative: float
     steps: int
     seconds: float
+    corners: float | None = None
 
     def __str__(self) -> str:
         scales = {f"{s:g}" for s in self.scales}
         words = scales.pop() if len(scales) == 1 else ", ".join(f"{s:g}" for s in self.scales)
         of = f" of {self.interactions} coordinate{'s' * (self.interactions > 1)} each" if self.interactions else ""
+        at = "" if self.corners is None else ", half of them singular at corners"
         first = f", first of {self.windows} windows" if self.windows > 1 else ""
         left = f"held-out residual {self.relative:.1e} times that of the zero field"
-        return f"{self.width} features{of}, bandwidth {words}{first}: {left}"
+        return f"{self.width} features{of}{at}, bandwidth {words}{first}: {left}"
+
+    @property
+    def basis(self) -> dict[str, Any]:
+        """The options of its `RandomFeatures`."""
+        found = {"width": self.width, "scale": self.scales, "interactions": self.interactions}
+        at_corners = {"at_corners": AT_CORNERS, "corner_products": self.corners}
+        return found if self.corners is None else found | at_corners
 
 
 class Ladder:
@@ -113,6 +127,8 @@ class Ladder:
         self.d, self.k = len(problem.domain.names), len(problem.outputs)
         self.goal = 0.0
         self.interactions = 0  # of the features that are tried now
+        self.corners: float | None = None  # share of products among those at corners, if there are such
+        self._vain = 0 if problem.domain.sharp_corners() else CORNER_TRIALS  # trials of corners that brought nothing
         self.alike = False  # whether windows of time have one matrix
         self.tries = 2  # bandwidths for which there must be time
         self.trials: list[Trial] = []
@@ -246,6 +262,8 @@ class Ladder:
             if best is not None and cautious and tried >= few and best.relative > SEEN and not promising:
                 break
             found = self._bandwidth(width, windows, best or near)
+            if found is not None and self._vain < CORNER_TRIALS and found.relative > self.goal:
+                found = self._at_corners(found)
             if found is None:
                 continue
             factor = GAIN
@@ -286,6 +304,20 @@ class Ladder:
             found = self._one_fine_axis(width, windows, found)
         return found if found is None or found.relative > UNSEEN else self._by_axis(found)
 
+    def _at_corners(self, plain: Trial) -> Trial:
+        """Try the same with functions that are singular at corners, which later trials have if they help."""
+        best = plain
+        for self.corners in CORNERS:
+            found = self.trial(plain.width, plain.scales, plain.windows)
+            best = found if found is not None and found.relative < best.relative else best
+        self.corners = best.corners
+        if best.relative > plain.relative / GAIN:
+            self.corners, self._vain = plain.corners, self._vain + (plain.relative < UNSEEN)
+            return plain
+        self._vain = CORNER_TRIALS
+        again = self._bandwidth(plain.width, plain.windows, None)  # what is left is smoother
+        return again if again is not None and again.relative < best.relative else best
+
     def _one_fine_axis(self, width: int, windows: int, best: Trial | None) -> Trial | None:
         """Try a large bandwidth along one coordinate only, where no common one sees the solution."""
         for axis in range(self.d):
@@ -323,17 +355,21 @@ class Ladder:
 
     def trial(self, width: int, scales: tuple[float, ...], windows: int) -> Trial | None:
         """Solve once; None where the result is not finite."""
-        asked = (width, scales, windows, self.interactions)
-        known = next((t for t in self.trials if (t.width, t.scales, t.windows, t.interactions) == asked), None)
+        asked = (width, scales, windows, self.interactions, self.corners)
+        tried = ((t.width, t.scales, t.windows, t.interactions, t.corners) for t in self.trials)
+        known = next((t for t, what in zip(self.trials, tried, strict=True) if what == asked), None)
         if known is not None:
             return known
         with threads_for(width * self.k):
             return self._tried(*asked)
 
-    def _tried(self, width: int, scales: tuple[float, ...], windows: int, interactions: int) -> Trial | None:
+    def _tried(
+        self, width: int, scales: tuple[float, ...], windows: int, interactions: int, corners: float | None
+    ) -> Trial | None:
         begun = time.perf_counter()
         problem, measure = self._part(windows)
-        recipe = recipe_of(self.problem, Trial(width, scales, 1, interactions, 0.0, 0, 0.0), self.measure().entries)
+        one = Trial(width, scales, 1, interactions, 0.0, 0, 0.0, corners)
+        recipe = recipe_of(self.problem, one, self.measure().entries)
         seconds = max(self.left(), LEAST * self.seconds)
         plan = Plan.of(recipe, RunOptions(seed=self.seed, device=self.device, time_limit=seconds))
         run = Run(problem, plan, coupled=measure.coupled)
@@ -343,7 +379,8 @@ class Ladder:
         relative = math.inf if run.failed else measure(run.field, run.objective.bound())
         if not math.isfinite(relative):
             return None
-        found = Trial(width, scales, windows, interactions, relative, run.steps, time.perf_counter() - begun)
+        seconds = time.perf_counter() - begun
+        found = Trial(width, scales, windows, interactions, relative, run.steps, seconds, corners)
         if windows == 1 and (self._best is None or relative < self._best.relative):
             self._best, self.run = found, run
         self.trials.append(found)
@@ -391,7 +428,7 @@ def recipe_of(problem: Any, trial: Trial, entries: Mapping[str, int]) -> Recipe:
     Returns:
         The recipe.
     """
-    points, faces = points_for(problem, trial.width, entries)
+    points, faces = points_for(problem, trial.width, entries, trial.corners is not None)
     unknown = bool(problem.unknown_scalars())
     points *= DENSER if unknown else 1.0
     stages = [Stage(LinearLeastSquares, STEPS, resample=0, points=points, faces=faces)]
@@ -400,7 +437,7 @@ def recipe_of(problem: Any, trial: Trial, entries: Mapping[str, int]) -> Recipe:
         stages += TURNS * [replace(stages[0], steps=1)] + [stages[0]]
         weighting = replace(weighting, every=1, after=1, settled=True) if isinstance(weighting, Evidence) else weighting
     return Recipe(
-        field=partial(RandomFeatures, width=trial.width, scale=trial.scales, interactions=trial.interactions),
+        field=partial(RandomFeatures, **trial.basis),
         stages=tuple(stages),
         weighting=weighting,
         run=RunOptions(dtype="float64", log_every=STEPS, windows=trial.windows, carry=False),

@@ -8,9 +8,12 @@ ROWS = 2.5  # inside the domain for each column
 ROWS_IN_SPACE = 1.5  # the same from three coordinates on, where the sides have as many
 ROWS_ON_SIDES = 1.5  # for each function that is independent on a side
 ROWS_ON_ALL_SIDES = 2.5  # for each feature at most
+ROWS_AT_CORNERS = 3.0  # times these, where features are singular at corners
 
 
-def points_for(problem: Any, width: int, entries: Mapping[str, int]) -> tuple[float, float | None]:
+def points_for(
+    problem: Any, width: int, entries: Mapping[str, int], corners: bool = False
+) -> tuple[float, float | None]:
     """Return the factors on the points that determine a number of features, inside the domain and on each side of it.
 
     Polynomials of degree n in d variables, (n + d)! / (n! d!) in number, have d / (n + d) times as many on a side;
@@ -20,6 +23,7 @@ def points_for(problem: Any, width: int, entries: Mapping[str, int]) -> tuple[fl
         problem: The problem.
         width: Number of features of each unknown.
         entries: Residual name -> its number of entries at each point.
+        corners: Whether features are singular at corners, where sides need more points.
 
     Returns:
         Factor on the points inside, and on those of each side (`nfsolve.Stage`).
@@ -37,4 +41,5 @@ def points_for(problem: Any, width: int, entries: Mapping[str, int]) -> tuple[fl
     while math.comb(degree + d, d) < width:
         degree += 1
     side = ROWS_ON_SIDES * width * d / (degree + d)
-    return points, min(side, ROWS_ON_ALL_SIDES * width / (2 * d)) / problem.n_face
+    more = ROWS_AT_CORNERS if corners else 1.0
+    return points, more * min(side, ROWS_ON_ALL_SIDES * width / (2 * d)) / problem.n_face

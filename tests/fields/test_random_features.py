@@ -138,3 +138,55 @@ def test_features_of_few_coordinates_depend_on_no_others():
     assert len({tuple(row.tolist()) for row in active}) == 6
     with pytest.raises(InputError, match="interactions must be from 1 to 4"):
         nf.RandomFeatures(domain, interactions=5)
+
+
+NOTCHED = Box(x=(-1, 1), y=(-1, 1)) - Box(x=(0, 2), y=(0, 2))
+
+
+def laplacians(field, points, plane=(0, 1)):
+    """Return the Laplacian in a plane of each feature, ``(n, width)``."""
+
+    def features(p):
+        return field.hidden(field.encode(p[None]))[0]
+
+    second = torch.func.vmap(torch.func.jacfwd(torch.func.jacfwd(features)))(points)
+    return sum(second[..., i, i] for i in plane)
+
+
+def test_features_at_corners_are_harmonic_and_singular_there():
+    field = nf.RandomFeatures(NOTCHED, width=80, at_corners=0.5, dtype=torch.float64)
+    points = torch.rand(20, 2, dtype=torch.float64) - 1.1
+    assert laplacians(field, points)[:, 40:].abs().max() < 1e-11
+    near = torch.tensor([[-1e-9, -1e-9], [-1e-6, -1e-6]], dtype=torch.float64)
+    values = field.hidden(field.encode(near))[:, 40:]
+    growth = ((values[1] - values[0]).abs() / (values[0].abs() + 1e-30)).log10()
+    assert any(abs(float(g) - 1) < 0.05 for g in growth)  # r^(1/3): ten times as large at a thousand times the distance
+
+
+def test_features_at_corners_are_finite_at_corners_and_beyond():
+    field = nf.RandomFeatures(NOTCHED, width=80, at_corners=0.5, corner_products=0.5, dtype=torch.float64)
+    places = torch.tensor([corner.place for corner in NOTCHED.sharp_corners()], dtype=torch.float64)
+    assert field.hidden(field.encode(places)).isfinite().all()
+
+
+def test_products_at_corners_are_not_harmonic_and_those_of_time_depend_on_it():
+    field = nf.RandomFeatures(NOTCHED, width=80, at_corners=0.5, corner_products=0.5, dtype=torch.float64)
+    changed = laplacians(field, torch.rand(20, 2, dtype=torch.float64) - 1.1)[:, 40:].abs().amax(0)
+    assert (changed[20:] > 1e-3).all()
+    heated = nf.RandomFeatures(Box(t=(0, 1)) * NOTCHED, width=80, at_corners=0.5, dtype=torch.float64)
+    points = torch.rand(20, 3, dtype=torch.float64) * torch.tensor([1.0, -1.0, -1.0])
+    assert laplacians(heated, points, (1, 2))[:, 40:].abs().max() < 1e-11
+    later = points + torch.tensor([0.3, 0.0, 0.0])
+    change = heated.hidden(heated.encode(later)) - heated.hidden(heated.encode(points))
+    assert (change[:, 40:].abs().amax(0) > 1e-6).all()
+
+
+def test_a_domain_without_corners_has_no_features_there():
+    field = nf.RandomFeatures(Disk(x=0, y=0, radius=1), width=30, at_corners=0.5)
+    assert field.corners is None and field.features.weight.shape[0] == 30
+
+
+@pytest.mark.parametrize(("option", "value"), [("at_corners", 1.0), ("at_corners", -0.1), ("corner_products", 1.5)])
+def test_a_share_that_is_none_is_refused(option, value):
+    with pytest.raises(InputError, match=option):
+        nf.RandomFeatures(NOTCHED, **{option: value})

@@ -18,6 +18,7 @@ from nfsolve.run.ladder import Ladder
 from nfsolve.run.plan import Plan
 from nfsolve.run.relative import RelativeResidual
 from problems.pde.convection import Convection
+from problems.pde.lshape import LShape
 from problems.pde.poisson import Poisson
 from problems.signals.image import ImageFit
 from tests.automatic import cases, later_cases
@@ -300,3 +301,41 @@ def test_the_error_is_estimated_at_each_point_and_drawn_where_there_is_no_refere
     solution.estimate = None
     with pytest.raises(InputError, match="has no estimate: none was made"):
         solution.estimated_error(points)
+
+
+@dataclass
+class Torsion(PDE):
+    """Its solution has r^2 log r at the corners of the square."""
+
+    domain = Box(x=(-1, 1), y=(-1, 1))
+    unknowns = "u"
+    evaluation = (31, 31)
+
+    @interior
+    def balance(self, lap_u):
+        return lap_u + 1
+
+    @face(x=(-1, 1), y=(-1, 1))
+    def sides(self, u):
+        return u
+
+    def exact(self, x, y):
+        u = (1 - x**2) / 2
+        for k in range(1, 801, 2):
+            a, away = k * math.pi / 2, y.abs()
+            height = torch.exp(a * (away - 1)) * (1 + torch.exp(-2 * a * away)) / (1 + math.exp(-2 * a))
+            u = u - 16 / (math.pi * k) ** 3 * math.sin(a) * torch.cos(a * x) * height
+        return torch.where(y.abs() < 1, u, 0.0)  # where the series converges slowly
+
+
+@pytest.mark.parametrize(("problem", "bound"), [(Torsion(), 1e-7), (LShape(), 1e-8)], ids=repr)
+def test_singular_functions_are_taken_at_corners(problem, bound):
+    solution = nf.solve(problem, report=None, time_limit=200, accuracy=1e-6)
+    assert solution.metrics["relative_l2"] < bound
+    assert solution.field.corners is not None
+    assert 0.2 < solution.metrics["error_estimate"] / solution.metrics["relative_l2"] < 5
+
+
+def test_smooth_solutions_need_no_singular_functions():
+    ladder = Ladder(Membrane(), 0, 100.0)
+    assert ladder.climb(1e-9).corners is None

@@ -11,6 +11,7 @@ from torch import Tensor
 from nfsolve._core.errors import InputError, unknown
 from nfsolve._core.random import generator as make_generator
 from nfsolve.domains import Domain
+from nfsolve.domains.corners import drawn_to_corners
 from nfsolve.domains.over import rule_over
 from nfsolve.domains.pieces import accepted, on_pieces
 from nfsolve.domains.quadrature import Rule
@@ -67,7 +68,9 @@ def sample_rows(
         do = f"check that the parts {first} and {second} touch"
         return Rows(*on_pieces(pieces, n, domain.boundary_dims, sample, None, what, do))
     points, normals = domain.boundary(n, sample, condition.part, where, f"boundary condition '{name}'")
-    return Rows(points, None if normals.isnan().any() else normals)  # a point cloud may be without
+    if normals.isnan().any():  # a point cloud may be without
+        return Rows(points)
+    return Rows(drawn_to_corners(domain, points, normals, where), normals)
 
 
 def _inside(
