@@ -203,7 +203,7 @@ def run(case: str, method: str, n: int) -> Row:
 
     from scripts.measure_automatic import problem_of
 
-    problem = problem_of(case, gallery=True)
+    problem = problem_of(case, "gallery")
     data = problem.load("cpu", torch.float64)
     points = data["reference"].points.numpy()
     bounds = problem.domain.bounds
