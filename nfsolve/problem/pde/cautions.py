@@ -25,9 +25,19 @@ def cautions(pde: Declaration) -> list[str]:
     for out in pde.outputs:
         if out not in hard and not any(out in use.orders for use in used.values()):
             found.append(f"unknown '{out}' does not occur in any residual, so nothing determines it")
-    if all(c.kind == "interior" for c in conditions.values()) and not hard and any(u.order for u in used.values()):
+    along = {name for use in used.values() for orders in use.orders.values() for name, n in orders.items() if n}
+    open_ = any(name in along for name, wraps in zip(pde.names, pde.domain.periodic, strict=True) if not wraps)
+    if all(c.kind == "interior" for c in conditions.values()) and not hard and open_:
         found.append("no initial or boundary condition and no data: the equations alone have many solutions")
         return found + _unmarked(pde)
+    for out in pde.outputs:
+        named = [use for use in used.values() if out in use.orders]
+        if named and out not in hard and not any(out in use.values for use in named):
+            point = ", ".join(f"{name}=..." for name in pde.names)
+            found.append(
+                f"only derivatives of {out} occur, so a constant may be added to it: fix its value at a point, "
+                f"@face({point}), or its mean, with @integral"
+            )
     joined = {out for name, c in conditions.items() if c.kind == "interface" for out in used[name].orders}
     for out in pde.outputs:
         if out in pde.lives and len(pde.domain.regions()) > len(pde.lives[out]):
@@ -56,13 +66,20 @@ def _open_sides(pde: Declaration, out: str, used: dict[str, Used]) -> list[str]:
     if any(c.kind == "measured" or c.where is not None or _inside(c, domain) for c in about):
         return []  # data inside may take the place of a condition
     open_along: dict[str, list[str]] = {}  # where a condition is missing -> along which coordinates
-    for column, name in enumerate(domain.names):
-        inside = (used[n] for n, c in conditions.items() if c.kind == "interior")
-        order = max((use.orders.get(out, {}).get(name, 0) for use in inside), default=0)
-        if order < 2 or domain.periodic[column]:
-            continue
+    inside = [used[n].orders.get(out, {}) for n, c in conditions.items() if c.kind == "interior"]
+    orders = {name: max((use.get(name, 0) for use in inside), default=0) for name in domain.names}
+    diffuses = any(order > 1 for name, order in orders.items() if name not in TIMES)
+    backward = []
+    for column, (name, order) in enumerate(orders.items()):
         low, high = (f"{name}={end:g}" for end in domain.bounds[column])
         sides = [side for c in about for side in _sides(c, name, column, domain, (low, high))]
+        if name in TIMES and order == 1 and diffuses and high in sides and low not in sides:
+            backward.append(
+                f"{out} is known at the end of time, {high}, and not at its start: diffusion backward in time is "
+                "ill-posed, for errors of the data grow without bound"
+            )
+        if order < 2 or domain.periodic[column]:
+            continue
         if name in TIMES and sides and _value_and_slope(pde, out, name, used):
             continue  # one method says both at the start
         if len(sides) >= 2:
@@ -70,7 +87,7 @@ def _open_sides(pde: Declaration, out: str, used: dict[str, Used]) -> list[str]:
         missing = [side for side in (low, high) if side not in sides] if name not in TIMES else [low]
         ends = " and ".join(missing) if low in domain.parts or name in TIMES else "the boundary"
         open_along.setdefault(ends, []).append(name)
-    return [
+    return backward + [
         f"no condition on {out} at {ends}, though {out} has second derivatives along {' and '.join(names)}"
         for ends, names in open_along.items()
     ]

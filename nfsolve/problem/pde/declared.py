@@ -379,10 +379,15 @@ class Used:
     """What a residual method uses: unknowns, with the highest order of their derivatives along each coordinate.
 
     Terms inside ``D`` are read off the functions in the method's code.
+
+    Attributes:
+        orders: Name of an unknown that is used -> coordinate -> order.
+        values: Unknowns of which the value itself is used, and not only derivatives.
     """
 
     def __init__(self, pde: Declaration, method: Callable[..., Any]):
         self.orders: dict[str, dict[str, int]] = {}
+        self.values: set[str] = set()
         self.pde = pde
         for text in inspect.signature(method).parameters:
             self._add(text, ())
@@ -406,6 +411,8 @@ class Used:
             except InputError:
                 continue
             orders = self.orders.setdefault(outputs[read.output], {})
+            if not read.along:
+                self.values.add(outputs[read.output])
             for column in {-1 - c if c < 0 else c for c in read.along} | {names.index(c) for c in along}:
                 order = 2 if read.along and read.along[0] < 0 else read.along.count(column)
                 name = names[column]

@@ -289,6 +289,15 @@ def _along(
             do=f"write integral(lambda s, {outputs[0]}: {outputs[0]}, {coordinates[-1]}=(0, {coordinates[-1]}))",
         )
     [(name, (low, high))] = limits.items()
+    for end in (low, high):
+        if not isinstance(end, int | float | np.number | Tensor):
+            known = isinstance(end, str) and end in coordinates
+            do = (
+                f"take {end} into the signature of the method and write {end} without quotes" if known else "write 0, 1"
+            )
+            raise InputError(
+                f"the limits of integral(..., {name}=...) must be numbers or columns (n, 1), got {end!r}", do=do
+            )
     points, column = rows.points, coordinates.index(name)
     ends = [torch.as_tensor(end).to(points).reshape(-1, 1).expand(len(points), 1) for end in (low, high)]
     places, weights = gauss(ends[0][:, 0], ends[1][:, 0], nodes)  # (n, q)

@@ -14,7 +14,20 @@ import torch
 
 import nfsolve as nf
 import problems.pde
-from nfsolve import PDE, Box, Disk, InputError, boundary, face, interior, measured, paired, parameter, periodic
+from nfsolve import (
+    PDE,
+    Box,
+    Disk,
+    InputError,
+    boundary,
+    face,
+    integral,
+    interior,
+    measured,
+    paired,
+    parameter,
+    periodic,
+)
 from nfsolve.problem import Unknown
 from nfsolve.problem.problem import SamplerState
 
@@ -463,6 +476,27 @@ CAUTIONS = {
         },
         "no condition on u at t=0, though u has second derivatives along t",
     ),
+    "an end of time in place of a start": (
+        {
+            "domain": PLANE,
+            "a": interior(lambda self, u_t, u_xx: u_t - u_xx),
+            "b": face(x=(-1, 1))(again(value)),
+            "c": face(t=1)(again(value)),
+        },
+        "u is known at the end of time, t=1, and not at its start: diffusion backward in time is ill-posed",
+    ),
+    "a constant": (
+        {"domain": PLANE, "a": interior(lambda self, u_t, u_xx: u_t - u_xx), "b": boundary(again(slope))},
+        "only derivatives of u occur, so a constant may be added to it: fix its value at a point, @face(t=..., x=...)",
+    ),
+    "the constant of a pressure": (
+        {
+            "unknowns": "u p",
+            "a": interior(lambda self, u, u_xx, p_x: torch.cat([u_xx - p_x, u - 1], 1)),
+            "b": boundary(lambda self, u: u - 1),
+        },
+        "only derivatives of p occur",
+    ),
     "a forgotten mark": (
         {"a": interior(again(slope)), "b": face(x=0)(again(value)), "start": again(value)},
         "method 'start' takes u but has no mark",
@@ -503,9 +537,15 @@ QUIET = {
     "the whole boundary": {"a": interior(again(inside)), "b": boundary(again(value))},
     "periodic": {"domain": Box(t=(0, 1), x=periodic(0, 1)), "b": face(t=0)(again(value)),
                  "a": interior(lambda self, u_t, u_xx: u_t - u_xx)},
+    "an orbit": {"domain": Box(t=periodic(0, 1)), "a": interior(lambda self, u, u_tt: u_tt + u**3)},
     "paired": {"a": interior(again(inside)), "b": paired(x=(0, 1))(lambda self, u_low, u_high: u_low - u_high)},
     "measured": {"a": interior(again(inside)), "b": measured("probes")(lambda self, u, u_data: u - u_data)},
     "an ansatz": {"a": interior(again(inside)), "ansatz": lambda self, u, x: x * (1 - x) * u},
+    "transport from the end of time": {"domain": PLANE, "a": interior(lambda self, u_t, u_x: u_t + u_x),
+                                       "b": face(t=1)(again(value))},
+    "a mean": {"a": interior(again(inside)), "b": boundary(again(slope)), "c": integral(equals=0)(again(value))},
+    "a kernel": {"a": interior(lambda self, u_xx, integral: u_xx - integral(lambda u: u, x=(0, 1))),
+                 "b": boundary(again(slope))},
     "a fit": {"a": interior(lambda self, u, x: u - torch.sin(math.pi * x))},
     "a wave": {"domain": PLANE, "a": interior(lambda self, u_tt, u_xx: u_tt - u_xx), "b": face(x=(-1, 1))(again(value)),
                "c": face(t=0)(again(value)), "d": face(t=0)(lambda self, u_t: u_t)},

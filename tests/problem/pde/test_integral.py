@@ -194,6 +194,8 @@ def test_an_integral_inside_an_equation_is_what_it_says():
         (lambda integral, x: integral(lambda u: u), "needs one of the coordinates x with two limits"),
         (lambda integral, x: integral(lambda u: u, y=(0, 1)), r"integral\(..., y=...\) needs one of the coordinates x"),
         (lambda integral, x: integral(lambda u: u, x=1), "with two limits"),
+        (lambda integral, x: integral(lambda u: u, x=(0, "x")), "got 'x'. Take x into the signature .* without quotes"),
+        (lambda integral, x: integral(lambda u: u, x=(0, None)), "must be numbers or columns"),
         (lambda integral, x: integral(lambda w: w, x=(0, x)), "unknown name 'w'.* runs along is called x or s or tau"),
     ],
 )
