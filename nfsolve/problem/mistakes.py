@@ -69,7 +69,7 @@ def in_words(error: Exception, kind: str) -> InputError:
     return InputError(f"`{own[-1].name}` failed at `{own[-1].line}` ({place}): {what}", do=do)
 
 
-def check_residual(method: Callable[..., Any] | None, name: str, r: Tensor, n: int | None) -> None:
+def check_residual(method: Callable[..., Any] | None, name: str, r: Tensor, n: int | None, tied: bool = False) -> None:
     """Refuse a residual that is not a real table with a row for each point.
 
     Args:
@@ -77,6 +77,7 @@ def check_residual(method: Callable[..., Any] | None, name: str, r: Tensor, n: i
         name: Name of the residual.
         r: What it returned.
         n: Number of its points, or None where the batch has none.
+        tied: Whether it has as many columns as points, however many these are.
 
     Raises:
         InputError: The message names the method and its place.
@@ -88,7 +89,7 @@ def check_residual(method: Callable[..., Any] | None, name: str, r: Tensor, n: i
             f"residual '{name}' must be real, but it is {what}{place}",
             do="return torch.cat([r.real, r.imag], -1)" if r.is_complex() else "return the difference itself",
         )
-    if r.ndim == 2 and r.numel() and (n is None or (r.shape[0] == n and not r.shape[1] == n > 1)):
+    if r.ndim == 2 and r.numel() and (n is None or (r.shape[0] == n and not tied)):
         return
     do = "a (n, 1) column was probably combined with a (n,) vector: keep columns, as in x[:, :1]"
     if r.ndim == 0:

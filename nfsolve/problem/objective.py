@@ -18,6 +18,7 @@ from nfsolve._core.ranks import ALONE, Ranks
 from nfsolve.curvature import Jacobian, KroneckerFactors, LeastSquares
 from nfsolve.curvature.local import LocalRows
 from nfsolve.diff import Unsupported, jacobian_by_rows
+from nfsolve.fields import RandomFeatures
 from nfsolve.problem.coupling import couples, perturbed
 from nfsolve.problem.mistakes import check_residual, first_bad_point, in_words
 from nfsolve.problem.problem import Batch, Problem, SamplerState
@@ -32,6 +33,8 @@ Scale = Callable[[Tensor], float | Tensor]  # factor on the rows of a residual (
 PIECE = 2**16  # points whose residuals are evaluated at once without a graph
 FEW = 16  # rows that tell the number of entries of each
 LOCAL = 2**14  # points whose rows are made at once for a field of local functions
+SLOW, SLOW_SCALE, SLOW_WAVES = 30, 1.0, 4.5  # features of a slow field, and their bandwidths: those of whole periods
+SLOW_STEP = 1e-3  # of its central difference
 WHOLE_ROWS = 64  # rows of the Jacobian of a coupled residual that are differentiated at once, for memory
 
 
@@ -387,6 +390,34 @@ class Objective(LeastSquares):
         self._fill(name, params, rows, jacobian, lambda r: 1.0)
         return jacobian
 
+    @torch.no_grad()
+    def slow_squares(self, name: str, most: int) -> float:
+        """Return the mean square of what a slow field of size 1 changes of one residual, which tells its units.
+
+        Args:
+            name: Name of the residual of a PDE.
+            most: Number of points, as for `some_rows`.
+
+        Returns:
+            That of the central difference at zero along a random field; 0 where the residual is not finite there.
+        """
+        like, domain, rows = self.data["like"], self.problem.domain, self.batch[name]
+        scale = tuple(SLOW_WAVES if wraps else SLOW_SCALE for wraps in domain.periodic)
+        made = {"width": SLOW, "scale": scale, "around_holes": 0.0, "dtype": torch.float64, "device": like.device}
+        field = RandomFeatures.for_problem(self.problem, **made)
+        if self._is_pointwise and name not in self.coupled:
+            chosen = _some(leading(rows), most)
+            rows = tree_map(lambda leaf: leaf[chosen], rows)
+        rows = tree_map(lambda leaf: leaf.double() if leaf.is_floating_point() else leaf, rows)
+        chance = Generator().manual_seed(0)
+        along = torch.randn(field.last.weight.shape, generator=chance, dtype=torch.float64).to(like.device)
+        ends = []
+        for step in (SLOW_STEP, -SLOW_STEP):
+            field.last.weight.copy_(step * (2 / SLOW) ** 0.5 * along)
+            ends.append(self.bound().residuals(field, {name: rows})[name])
+        change = float(((ends[0] - ends[1]) / (2 * SLOW_STEP)).square().mean())
+        return change if math.isfinite(change) else 0.0
+
     def local_rows(self, theta: Tensor, names: Collection[str] | None = None, most: int = LOCAL) -> Iterator[LocalRows]:
         """Yield the scaled residuals and their Jacobian for a field in which few parameters act at each point.
 
@@ -636,10 +667,20 @@ class Objective(LeastSquares):
                 do="return a dict of them by name",
             )
         for name, r in residuals.items():
-            check_residual(getattr(type(self.problem), name, None), name, r, row_count(batch.get(name)))
+            n = row_count(batch.get(name))
+            tied = r.ndim == 2 and r.shape[1] == n and not self._has_columns(name, batch[name], r.shape[1])
+            check_residual(getattr(type(self.problem), name, None), name, r, n, tied)
         del residuals  # with its graph
         self.weights.scheme.check(self)
         self.unused = self._unused()
+
+    def _has_columns(self, name: str, rows: Any, k: int) -> bool:
+        """Return whether a residual has k columns at one point less too, where it has as many as points."""
+        if not self.problem.pointwise or k < 2:
+            return k < 2
+        with self._mistakes_in_words():
+            fewer = self._evaluate_eagerly({name: part_of(rows, 0, k - 1)})[name]
+        return fewer.shape == (k - 1, k)
 
     @contextmanager
     def _mistakes_in_words(self) -> Iterator[None]:

@@ -19,7 +19,7 @@ from nfsolve.run.heldout import held_out, rms
 from nfsolve.weighting import NTK, Weighting
 
 ONCE = 10**9  # steps between updates, so that weights stay what they are at the start
-BALANCE = NTK(every=ONCE, decay=0.0, power=0.75)
+BALANCE = NTK(every=ONCE, decay=0.0, power=0.75, units=True)
 WIDTH, SCALE = 100, 8.0  # of the features whose residuals are compared
 
 

@@ -40,8 +40,12 @@ class _Balance(Weighting):
         total = torch.stack(list(sizes.values())).sum()
         if not (torch.isfinite(total) and total > 0):
             return state
-        now = {name: total / size.clamp_min(SMALLEST * total) for name, size in sizes.items()}
+        now = {name: total / self.counted(size, total) for name, size in sizes.items()}
         return {name: self.decay * state.get(name, 1.0) + (1 - self.decay) * value for name, value in now.items()}
+
+    def counted(self, size: Tensor, total: Tensor) -> Tensor:
+        """Return the size that a residual counts with, a part of the whole at least."""
+        return size.clamp_min(SMALLEST * total)
 
     def factors(self, state: State, terms: Terms) -> dict[str, Tensor]:
         """Return the weights themselves."""
@@ -89,6 +93,9 @@ class NTK(_Balance):
         power: Exponent of the weights. With 1, as in the paper, all residuals drive the parameters alike. Smaller
             powers ask for less on boundaries: a residual of a second-order equation that oscillates with frequency w
             belongs to an error w^-2 times as large inside, but w^-1/2 times on the boundary, which is a power of 3/4.
+        units: Whether the rest of the exponent, 1 - power, goes to s_i, the mean square of what a slow field of size 1
+            makes of the residual (`nfsolve.problem.Objective.slow_squares`). A residual in other units has the same
+            share then, whatever the power, and weights have no bound. Only for PDEs.
 
     Reference:
         Wang, Yu & Perdikaris, J. Comput. Phys. 449 (2022) 110768, algorithm 1.
@@ -96,6 +103,7 @@ class NTK(_Balance):
 
     points: int = 128
     power: float = 1.0
+    units: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -108,4 +116,11 @@ class NTK(_Balance):
         """Return the mean squared norm of the rows of each Jacobian."""
         terms.evaluations += len(terms.sizes)
         means = {name: terms.some_rows(name, self.points).abs().square().sum(1).mean() for name in terms.sizes}
-        return {name: mean**self.power for name, mean in means.items()}
+        slow = {name: terms.slow_squares(name, self.points) if self.units else 0.0 for name in means}
+        if not all(slow.values()):  # of what is even around zero, or not finite there, nothing is known
+            slow = dict.fromkeys(means, 1.0)
+        return {name: mean**self.power * slow[name] ** (1 - self.power) for name, mean in means.items()}
+
+    def counted(self, size: Tensor, total: Tensor) -> Tensor:
+        """Return the size that a residual counts with; where units do not matter, any that is not zero."""
+        return size if self.units and size > 0 else super().counted(size, total)

@@ -62,6 +62,10 @@ class Terms(Protocol):
         """Return the Jacobian of up to ``most`` rows of one residual, without weight, ``(m, P)``."""
         ...
 
+    def slow_squares(self, name: str, most: int) -> float:
+        """Return the mean square of what slow fields of size 1 change of one residual; 0 where it is not known."""
+        ...
+
 
 class Weighting(ABC):
     """A scheme that adapts weights; its settings only, the state is apart and goes into the checkpoint.

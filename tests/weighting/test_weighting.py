@@ -155,6 +155,28 @@ def test_a_power_of_ntk_is_that_of_its_weights():
     assert float(factors(subject)["second"]) == pytest.approx(total)
 
 
+@dataclass
+class _Scaled(Heat):
+    unit: float = 1.0
+
+    @interior
+    def balance(self, u_t, u_xx):
+        return self.unit * (u_t - 0.1 * u_xx)
+
+
+@pytest.mark.parametrize("unit", [1e-14, 1e11])
+def test_units_of_a_residual_do_not_change_its_share(unit):
+    weights = []
+    for problem in (_Scaled(), _Scaled(unit=unit)):
+        subject = objective(NTK(decay=0.0, power=0.75, units=True), problem)
+        subject.reweigh(0)
+        found = subject.weights.means(["balance", "initial"])
+        weights.append(found["balance"] / found["initial"])
+    assert weights[1] * unit**2 == pytest.approx(weights[0])
+    slow = [objective(NTK(), problem).slow_squares("balance", 50) for problem in (_Scaled(), _Scaled(unit=unit))]
+    assert slow[1] == pytest.approx(unit**2 * slow[0])
+
+
 class _Table(Heat):
     @face(t=1, points=9)
     def initial(self, u, x):
