@@ -27,7 +27,7 @@ from nfsolve.domains import Box
 from nfsolve.fields import Splines, Windows
 from nfsolve.fields.field import OnArrays
 from nfsolve.optim import BandedLeastSquares
-from nfsolve.problem import Marched, Recipe, RunOptions, Stage, orders_along, window_of
+from nfsolve.problem import Marched, Recipe, RunOptions, Stage, may_have_windows, orders_along, window_of
 from nfsolve.run.estimate import ErrorEstimate, distance
 from nfsolve.run.heldout import held_out
 from nfsolve.run.loop import Run
@@ -451,7 +451,7 @@ def _still(points: Tensor, column: int, at: Tensor) -> Tensor:
 def may_have_splines(problem: Any) -> bool:
     """Return whether a problem is one of time and one coordinate of space, whose equations hold point by point."""
     domain = problem.domain
-    if not isinstance(domain, Box) or len(domain.names) != 2 or "t" not in domain.names:
+    if not (isinstance(domain, Box) and len(domain.names) == 2 and may_have_windows(problem)):
         return False
     try:
         field = Splines.for_problem(problem, cells=FEWEST + DEGREE, dtype=torch.float64)
