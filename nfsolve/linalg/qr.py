@@ -59,12 +59,15 @@ class Damped:
     Args:
         triangle: R ``(p, p)``, upper triangular.
         damping: Not negative.
+
+    Attributes:
+        triangle: The damped factor ``(p, p)``, upper triangular.
     """
 
     def __init__(self, triangle: Tensor, damping: float):
         upper, p = triangle.clone(), len(triangle)
         lower = math.sqrt(damping) * torch.eye(p, dtype=triangle.dtype, device=triangle.device)
-        self._triangle = upper
+        self.triangle = upper
         self._blocks: list[tuple[int, int, Tensor, Tensor]] = []
         for start in range(0, p, BLOCK):
             end = min(start + BLOCK, p)
@@ -86,7 +89,7 @@ class Damped:
         upper, lower = projected[:, None].clone(), torch.zeros_like(projected)[:, None]
         for block in self._blocks:
             self._reflect(block, upper, lower)
-        return torch.linalg.solve_triangular(self._triangle, upper, upper=True)[:, 0]
+        return torch.linalg.solve_triangular(self.triangle, upper, upper=True)[:, 0]
 
 
 class ScaledQR:
@@ -130,7 +133,10 @@ class ScaledQR:
         return self._found
 
 
-def least_squares(matrix: Tensor, right: Tensor, ridge: float = 1e-15, factors: ScaledQR | None = None) -> Tensor:
+RIDGE = 1e-15  # of a least-squares problem, relative to columns of length one
+
+
+def least_squares(matrix: Tensor, right: Tensor, ridge: float = RIDGE, factors: ScaledQR | None = None) -> Tensor:
     """Minimize |A x - b|^2 + ridge^2 |D^1/2 x|^2 with D = diag(A^T A).
 
     Args:

@@ -6,6 +6,7 @@ it had chosen, or chooses again.
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -25,7 +26,7 @@ from nfsolve.run.estimate import (
 )
 from nfsolve.run.folder import METRICS, RunFolder, environment
 from nfsolve.run.growing import GrowingNetwork
-from nfsolve.run.ladder import COST, UNSEEN, WELL_ENOUGH, Ladder, Trial
+from nfsolve.run.ladder import COST, LINEAR, UNSEEN, WELL_ENOUGH, Ladder, Trial
 from nfsolve.run.plan import Plan
 from nfsolve.run.relative import balance
 from nfsolve.run.report import note, reporter
@@ -58,6 +59,8 @@ UNKNOWN = 0.7  # the same where numbers are unknown, which networks find more sl
 UNRESOLVED = 1e-5  # held-out residual, relative to that of the zero field, above which splines come first
 SPLINES = 0.9  # of what is left, that they may take
 FOUND = 1e-2  # change by finer cells, below which the solution is found
+CONTRADICTION = 1e-2  # held-out residual, relative to that of the zero field, of a linear problem without a solution
+HARDLY = 0.9  # part of it, that more features leave of what fewer did
 KEPT = 3.0  # times what a trial took, for taking its features after all
 NETWORK_POINTS = {1: 100, 2: 1500, 3: 3000}
 NETWORK_WIDTH = {1: 16, 2: 24, 3: 28}
@@ -133,6 +136,7 @@ class Automatic:
         self.limit = plan.run.time_limit or SECONDS
         self.decisions: dict[str, Any] = {"trials": [], "chosen": []}
         self._growing: GrowingNetwork | None = None
+        self._doubt = ""
         self.report = reporter(_without_bar(report), 0, None)
         self.even = problem
         if problem.adapts:
@@ -164,6 +168,7 @@ class Automatic:
             trial = ladder.more(trial, MORE * self.left())
         self.decisions["trials"] = [asdict(found) for found in ladder.trials]
         self._store()
+        self._doubt = contradiction(ladder.trials)
         if trial is not None and windows and self._is_for_march(trial, max(ladder.goal, WELL_ENOUGH)):
             solution = self._in_windows(trial)
             if solution is not None:
@@ -314,6 +319,9 @@ class Automatic:
             solution.estimate = found
         if self.problem.unknown_scalars() and not (solution.failed or self.plan.run.uncertainty):
             self._tell("--uncertainty, or nfsolve.posterior(solution), says how sure the unknown numbers are")
+        if self._doubt and self._relative(solution) > CONTRADICTION:
+            solution.warnings.append(self._doubt)
+            self.report({"warning": self._doubt})
         took = time.perf_counter() - self.started
         solution.metrics["seconds/choosing"] = round(took - solution.seconds, 3)
         solution.metrics["seconds"] = solution.seconds = took
@@ -362,6 +370,29 @@ class Automatic:
     def _store(self) -> None:
         if self.folder is not None:
             self.folder.write_json(DECISIONS, self.decisions)
+
+
+def contradiction(trials: Sequence[Trial]) -> str:
+    """Return in words that more features do not lower what a linear problem leaves, empty where they do.
+
+    The distance of the data from what smooth functions can satisfy is what remains. It is seen on all times at once.
+    """
+    whole = [trial for trial in trials if trial.windows == 1 and not trial.interactions]
+    best = {
+        width: min((t for t in whole if t.width == width), key=lambda t: t.relative)
+        for width in {t.width for t in whole}
+    }
+    if len(best) < 2:
+        return ""
+    fewer, more = (best[width] for width in sorted(best)[-2:])
+    left = min(trial.relative for trial in best.values())
+    if more.steps > LINEAR or left <= CONTRADICTION or more.relative < HARDLY * fewer.relative:
+        return ""
+    return (
+        f"{fewer.width} features leave {fewer.relative:.2g} of the residuals of the zero field and {more.width} leave "
+        f"{more.relative:.2g}: equations and conditions contradict each other, or the solution has jumps or details "
+        "that are finer than these features"
+    )
 
 
 def _without_bar(report: Any) -> Any:

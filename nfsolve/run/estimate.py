@@ -7,7 +7,8 @@ cannot resolve shows in the residual that the correction leaves on other points;
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,13 +20,14 @@ from nfsolve._core.threads import threads_for
 from nfsolve.domains import Domain
 from nfsolve.fields import RandomFeatures
 from nfsolve.fields.corrected import Corrected
-from nfsolve.linalg.qr import ScaledQR, least_squares
+from nfsolve.linalg.qr import RIDGE, ScaledQR, least_squares
 from nfsolve.problem import PDE, Objective, OperatorPDE, Problem, SamplerState
 from nfsolve.problem.pde.evaluate import in_pieces
 from nfsolve.problem.pde.sample import evaluation_points
 from nfsolve.run.points import ROWS, points_for
 from nfsolve.run.relative import RelativeResidual, balance
 from nfsolve.run.solution import ErrorEstimate
+from nfsolve.sampling import sobol
 
 SCALES = (3.0, 8.0, 20.0)  # bandwidths that are tried, in radians per unit of a normalised coordinate
 MANY = 4  # coordinates from which features of few of them are tried too, of one bandwidth
@@ -35,6 +37,9 @@ RESOLVED = 0.5  # part of the residual that a correction may leave where its siz
 VANISHING = 1e-12  # part of the largest unknown below which another one counts as zero
 ROUNDING = 1e-11  # residual, relative to that of the zero field, that is rounding and not to be corrected
 AT_CORNERS = 1e-9  # the same where functions are singular at corners, whose second derivatives lose digits there
+UNDETERMINED = 1e8  # times its share of the residuals of the zero field, that a change of the solution may be of it
+PLACES, TURNS = 400, 12  # at which, and iterations in which, the largest of such changes is found
+NOTHING = 1e-6  # part of the largest unknown below which another one is compared with that
 MANY_POINTS = 2**14  # of a grid, of which no more are needed to tell a distance
 SHARE = 0.15  # of the time of a run that its estimate may take
 RATE = 1.5e9  # floating-point operations a second, on the safe side, by which the cost is foretold
@@ -93,19 +98,28 @@ def error_estimate(
     data = in_double(data)
     measure = RelativeResidual(problem, data, seed, "estimate")
     best: tuple[float, nn.Module] | None = None
-    before = math.nan
+    before, largest = math.nan, {}
     for basis in bases or default_bases(problem):
         both = correctable(problem, field, data, seed, basis)
         if math.isnan(before):
             before = measure.size(both)
-        correct(problem, both, data, seed, measure)
+        changes = correct(problem, both, data, seed, measure)
         after = measure.size(both)
         if math.isfinite(after) and (best is None or after < best[0]):
-            best = after, both
+            best, largest = (after, both), changes()
     if best is None or not math.isfinite(before):
         return ErrorEstimate({}, False, "not to be trusted: the correction is not finite", math.nan)
     after, both = best
-    return judged(distance(problem, field, both, data), before, after, measure.zero, both)
+    found = distance(problem, field, both, data)
+    worst = max(largest, key=lambda name: largest[name])
+    if largest[worst] > UNDETERMINED:
+        part = f"{1 / largest[worst]:.0e} of those of the zero field"
+        reason = (
+            f"not to be trusted: equations and conditions hardly determine {worst}: a change as large as itself "
+            f"changes their residuals by {part}. A condition is missing, or the problem is ill-posed"
+        )
+        return ErrorEstimate(found, False, reason, after / before if before > 0 else 0.0, both)
+    return judged(found, before, after, measure.zero, both)
 
 
 def judged(
@@ -143,8 +157,13 @@ def correctable(problem: Any, field: nn.Module, data: Any, seed: int, basis: dic
 
 def correct(
     problem: Any, both: Corrected, data: Any, seed: int, measure: RelativeResidual, factors: ScaledQR | None = None
-) -> None:
-    """Solve for the correction by one linearised least-squares problem on points of its own."""
+) -> Callable[[], dict[str, float]]:
+    """Solve for the correction by one linearised least-squares problem on points of its own.
+
+    Returns:
+        What gives the largest change of each unknown, relative to it, that changes the residuals as much as zero does:
+        a large one shows that equations and conditions do not determine the unknown, or hardly.
+    """
     points = generator(seed, "correction")
     objective = Objective(problem, both, data, points, weighting=balance(problem), coupled=measure.coupled)
     width = sum(p.numel() for p in objective.parameters) // len(problem.outputs)
@@ -156,7 +175,57 @@ def correct(
     theta = objective.theta()
     with torch.no_grad(), threads_for(theta.numel()):
         residual, jacobian = objective.jacobian(theta)
+        factors = factors or ScaledQR()
         objective.assign(theta + least_squares(jacobian, -residual, factors=factors))
+        rows, unit = factors.of(jacobian.double())
+    weights = objective.weights.means(list(measure.weights))
+    ratios = [weights[name] / measure.weights[name] for name in weights if measure.weights.get(name)]
+    zero = measure.zero * math.exp(sum(map(math.log, ratios)) / (2 * max(len(ratios), 1)))
+    chance = generator(seed, "places")
+    places = problem.domain.interior(PLACES, lambda n, d: sobol(n, d, chance)).to(data["like"])
+    living = problem.living(places)
+    return partial(_largest_changes, both, places, living, rows.damped(RIDGE**2).triangle, unit, zero)
+
+
+@torch.no_grad()
+def _largest_changes(
+    both: Corrected, points: Tensor, living: Tensor | None, triangle: Tensor, unit: Tensor, zero: float
+) -> dict[str, float]:
+    """Return the largest norm of the change of each unknown among those of one norm of the residuals.
+
+    With the linearised residuals J = Q R D and the values A of an unknown that is the largest singular value of
+    A D^-1 R^-1, by power iteration (Golub & Van Loan, Matrix Computations, 8.2). It is told relative to the unknown,
+    for residuals of the size ``zero``.
+    """
+    names = [name for name, p in both.named_parameters() if p.requires_grad]
+    theta = {name: torch.zeros_like(p) for name, p in both.named_parameters() if name in names}  # of no correction
+    shapes = [p.shape for p in theta.values()]
+
+    def values(*parts: Tensor) -> Tensor:
+        found = torch.func.functional_call(both, dict(zip(names, parts, strict=True)), (points,))
+        return found if living is None else found.where(living, 0.0)
+
+    now, back = torch.func.vjp(values, *theta.values())
+    size = now.norm(dim=0)
+    size = size.where(size > NOTHING * size.max(), size.max())
+    found = {}
+    for i, name in enumerate(both.outputs):
+        chance = generator(0, "changes")
+        v, largest = torch.randn(len(unit), generator=chance, dtype=torch.float64).to(unit), 0.0
+        for _ in range(TURNS):
+            v = torch.linalg.solve_triangular(triangle, (v / v.norm())[:, None], upper=True)[:, 0] / unit
+            pieces = v.split([shape.numel() for shape in shapes])
+            parts = tuple(piece.reshape(shape) for piece, shape in zip(pieces, shapes, strict=True))
+            change = torch.func.jvp(values, tuple(theta.values()), parts)[1][:, i]
+            largest = float(change.norm())
+            cotangent = torch.zeros_like(now)
+            cotangent[:, i] = change
+            v = torch.cat([g.reshape(-1) for g in back(cotangent)])
+            v = torch.linalg.solve_triangular(triangle.T, (v / unit)[:, None], upper=False)[:, 0]
+            if not bool(v.norm() > 0):
+                break
+        found[name] = largest * zero / float(size[i]) if float(size[i]) > 0 else 0.0
+    return found
 
 
 def distance(problem: Any, base: nn.Module, both: nn.Module, data: Any) -> dict[str, float]:

@@ -53,6 +53,8 @@ WIDTHS = {
     MANY: (400, 800, 1600, 2400),
 }
 SCALES = (2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
+MORE_ON_A_LINE = (1280, 2560)  # features for thin layers, where there is one coordinate, which is not time
+FINER_ON_A_LINE = (128.0, 256.0, 512.0, 1024.0, 2048.0)  # and their bandwidths
 FEW = 4  # bandwidths that are tried where each feature depends on few coordinates
 SCALES_OF_MANY = (0.5, 1.0, *SCALES)  # of so many coordinates that features of few are tried too
 WINDOWS = (2, 4, 8, 16, 32, 64)
@@ -255,7 +257,8 @@ class Ladder:
         """
         best: Trial | None = None
         few, gained_much = 2 if windows == 1 and not self.interactions else 1, False
-        for tried, width in enumerate(WIDTHS.get(self.d, WIDTHS[MANY])):
+        widths = WIDTHS.get(self.d, WIDTHS[MANY])
+        for tried, width in enumerate((*widths, *MORE_ON_A_LINE) if self._is_on_a_line() else widths):
             if best is not None and (width * self.k > COLUMNS or width > most or not self._affordable(best, width)):
                 break
             promising = gained_much or (best is not None and self._is_cheap(best, width))
@@ -295,6 +298,7 @@ class Ladder:
             candidates = [tuple(s * factor for s in near.scales) for factor in (1.0, 1.5, 2.2)]
             return self._first_minimum(candidates, width, windows, patience=1)
         scales = SCALES if self.d < MANY else SCALES_OF_MANY
+        scales = (*scales, *FINER_ON_A_LINE) if self._is_on_a_line() else scales
         scales = scales[:FEW] if self.interactions else scales
         found = self._first_minimum([(s,) * self.d for s in scales], width, windows)
         if self.d == 1 or self.interactions:
@@ -317,6 +321,10 @@ class Ladder:
         self._vain = CORNER_TRIALS
         again = self._bandwidth(plain.width, plain.windows, None)  # what is left is smoother
         return again if again is not None and again.relative < best.relative else best
+
+    def _is_on_a_line(self) -> bool:
+        """Whether there is one coordinate, and no windows that could take the place of more features."""
+        return self.d == 1 and not may_have_windows(self.problem)
 
     def _one_fine_axis(self, width: int, windows: int, best: Trial | None) -> Trial | None:
         """Try a large bandwidth along one coordinate only, where no common one sees the solution."""

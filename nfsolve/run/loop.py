@@ -369,6 +369,8 @@ class Run:
     def _warnings(self, scores: dict[str, Any]) -> list[str]:
         """Say what is larger on fresh points, with windows of time as a cure where they can be had."""
         first, timed = row_before(self.history), may_have_windows(self.problem)
+        if self._silent:  # a trial of the automatic recipe, of which the estimate of its error says more
+            return []
         return warnings(scores, self._dtype, first, self.objective.coupled, timed)
 
     def _speeds(self) -> dict[str, float]:

@@ -237,7 +237,9 @@ class March:
         parts = [*(window["parts"] for window in self.done), run.clocked()]
         scores |= {f"seconds/{name}": round(sum(part[name] for part in parts), 3) for name in parts[-1]}
         begun = row_before(self.rows(run.history))
-        said = self.problem.cautions() + warnings(scores, dtype, begun, run.objective.coupled, timed=True)
+        said = self.problem.cautions()
+        if begun:  # windows without a history are trials of the automatic recipe, which estimates their error
+            said += warnings(scores, dtype, begun, run.objective.coupled, timed=True)
         grown = "" if run.interrupted else diverged(begun, scores, self.problem.weights())
         stopped = f"window {len(self.fields) + 1}/{self.plan.run.windows}: {grown or run.stopped}"
         parameters = sum(p.numel() for p in field.parameters())

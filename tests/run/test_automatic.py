@@ -12,9 +12,9 @@ import nfsolve as nf
 from nfsolve import PDE, Box, face, interior, optim
 from nfsolve._core.errors import InputError
 from nfsolve.problem import RunOptions
-from nfsolve.run.automatic import NETWORK_POINTS, Automatic, network_recipe
+from nfsolve.run.automatic import NETWORK_POINTS, Automatic, contradiction, network_recipe
 from nfsolve.run.estimate import error_estimate
-from nfsolve.run.ladder import Ladder
+from nfsolve.run.ladder import Ladder, Trial
 from nfsolve.run.plan import Plan
 from nfsolve.run.relative import RelativeResidual
 from problems.pde.convection import Convection
@@ -203,6 +203,76 @@ def test_what_the_features_cannot_resolve_is_not_estimated():
     found = error_estimate(problem, solution.field, solution.data)
     assert not found.trusted
     assert "not to be trusted" in found.metrics()["error_estimate"]
+
+
+@dataclass
+class Resonance(PDE):
+    """u'' + pi^2 u = f, to which any multiple of sin(pi x) may be added where both ends are zero."""
+
+    k: float = math.pi
+
+    domain = Box(x=(0, 1))
+    unknowns = "u"
+
+    @interior
+    def balance(self, u, u_xx, x):
+        return u_xx + self.k**2 * u - (self.k**2 - 4 * math.pi**2) * torch.sin(2 * math.pi * x)
+
+    @face(x=(0, 1))
+    def ends(self, u):
+        return u
+
+    def exact(self, x):
+        return torch.sin(2 * math.pi * x)
+
+
+def test_what_equations_do_not_determine_is_said():
+    said = nf.solve(Resonance(), report=None).metrics["error_estimate"]
+    assert "hardly determine u" in said and "A condition is missing" in said
+    assert nf.solve(Resonance(k=3.0), report=None).metrics["error_estimate"] < 1e-10
+
+
+def test_equations_without_a_solution_are_told():
+    def told(*left, steps=2):
+        return contradiction([Trial(40 * 2**i, (4.0,), 1, 0, relative, steps, 0.1) for i, relative in enumerate(left)])
+
+    said = told(0.9, 0.8, 0.79)
+    assert said.startswith("80 features leave 0.8 of the residuals of the zero field and 160 leave 0.79: equations and")
+    assert "contradict each other" in said
+    assert not told(0.9, 0.8, 0.5) and not told(0.9) and not told(2e-3, 2e-3) and not told(0.8, 0.79, steps=9)
+
+
+@dataclass
+class Units(PDE):
+    """A decay over some time, from a large number."""
+
+    time: float = 1.0
+    number: float = 1.0
+
+    unknowns = "n"
+
+    @property
+    def domain(self):
+        return Box(t=(0, 3 * self.time))
+
+    @interior
+    def decay(self, n, n_t):
+        return n_t + n / self.time
+
+    @face(t=0)
+    def start(self, n):
+        return n - self.number
+
+    def exact(self, t):
+        return self.number * torch.exp(-t / self.time)
+
+
+@pytest.mark.parametrize(("time", "number"), [(1e9, 5e9), (1e-9, 1e-9)])
+def test_units_make_no_difference(time, number):
+    solution = nf.solve(Units(time, number), report=None)
+    error, estimate = solution.metrics["relative_l2"], solution.metrics["error_estimate"]
+    assert error < 1e-12 and error / 10 < max(estimate, 3e-14) < 10 * max(error, 3e-14)
+    assert not solution.warnings
 
 
 class Pierced(PDE):
