@@ -205,7 +205,7 @@ def _largest_changes(
         found = torch.func.functional_call(both, dict(zip(names, parts, strict=True)), (points,))
         return found if living is None else found.where(living, 0.0)
 
-    now, back = torch.func.vjp(values, *theta.values())
+    now, back = torch.func.vjp(values, *theta.values())[:2]
     size = now.norm(dim=0)
     size = size.where(size > NOTHING * size.max(), size.max())
     found = {}
