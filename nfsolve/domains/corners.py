@@ -55,9 +55,11 @@ def corners_of(domain: "Domain") -> tuple[Corner, ...]:
         domain: The domain.
 
     Returns:
-        Its corners, the largest angles first, at most twelve; none in other dimensions, or beside periodic sides.
+        Its corners, the largest angles first, at most twelve; none in other dimensions, of points without a
+        volume, or beside periodic sides.
     """
-    if domain.space != (0, 1) or len(domain.names) != 2 or any(domain.periodic) or domain.boundary_dims != 1:
+    plane = domain.space == (0, 1) and len(domain.names) == 2 and domain.boundary_dims == 1
+    if not (domain.solid and plane) or any(domain.periodic):
         return ()
     found: list[Corner] = []
     places = _candidates(domain)

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
     Panel = tuple[Callable[[Axes], None], str | None]
 
+AT_A_CORNER = 1e-9  # of the size: distance up to which a point is one
 ACROSS = 3  # panels in a row, where nothing asks for more
 SIDES = (3.7, 2.7)  # inches of a panel, less where more than ACROSS share a row
 FLOWS = (("u", "v"), ("vx", "vy"), ("ux", "uy"))  # names of velocities
@@ -337,4 +338,7 @@ def residual_size(solution: Solution, problem: PDE, name: str, view: View) -> np
     region = problem.region_of(name, problem.conditions()[name])
     if region is not None:
         size = torch.where(region.contains(view.points), size, torch.nan)
+    for corner in problem.domain.sharp_corners():  # where derivatives may be infinite
+        away = view.points[:, list(corner.columns)].double() - torch.tensor(corner.place, dtype=torch.float64)
+        size[away.norm(dim=1) < AT_A_CORNER * problem.domain.size] = torch.nan
     return view.arrange(torch.where(size.isfinite(), size, torch.nan))

@@ -352,7 +352,7 @@ class Objective(LeastSquares):
         """Restore the count and the current points, by drawing them again."""
         self.evaluations = state["evaluations"]
         self._drawn_from = state["drawn_from"]
-        if self.problem.adapts:
+        if "generator" in state:
             self.generator.set_state(state["generator"])
             device = self.parameters[0].device  # a checkpoint is read to the CPU
             leaves = [x.to(device) if isinstance(x, Tensor) else x for x in state["batch"]]

@@ -160,14 +160,16 @@ class Automatic:
         ladder = self.ladder
         trial = ladder.climb(GOAL if self.plan.run.accuracy is None else self.plan.run.accuracy / 100)
         windows = trial is not None and may_have_windows(self.problem)
+        self.decisions["trials"] = [asdict(found) for found in ladder.trials]
+        self._store()
         if self.splines and (trial is None or trial.relative > UNRESOLVED):
             solution = self._on_splines()
             if solution is not None:
                 return solution
         if trial is not None and trial.relative > max(ladder.goal, WELL_ENOUGH) and not (windows and trial.windows > 1):
             trial = ladder.more(trial, MORE * self.left())
-        self.decisions["trials"] = [asdict(found) for found in ladder.trials]
-        self._store()
+            self.decisions["trials"] = [asdict(found) for found in ladder.trials]
+            self._store()
         self._doubt = contradiction(ladder.trials)
         if trial is not None and windows and self._is_for_march(trial, max(ladder.goal, WELL_ENOUGH)):
             solution = self._in_windows(trial)

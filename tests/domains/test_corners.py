@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import nfsolve as nf
-from nfsolve import Box, Disk, Polygon
+from nfsolve import Box, Disk, PointCloud, Polygon
 from nfsolve.domains.corners import drawn_to_corners
 from nfsolve.sampling import sampler
 
@@ -31,6 +31,7 @@ def degrees(domain):
         (Box(x=nf.periodic(0, 1), y=(0, 1)), []),
         (Box(t=(0, 1), x=(0, 1)), []),
         (Box(x=(0, 1), y=(0, 1), z=(0, 1)), []),
+        (PointCloud(torch.rand(50, 2), normals=None), []),
     ],
     ids=repr,
 )

@@ -171,7 +171,7 @@ SCRIPTS = {
     "nerf_table": lambda module, said: module.measure("scene", module.CASES["scene"], said),
     "operators_table": lambda module, said: module.measure("antiderivative", 0, said),
     "pairs_table": lambda module, said: module.measure("heat", "DeepONet", 0, 1.0),
-    "measure_gallery": lambda module, said: module.run("poisson", {}, 0, 1),
+    "measure_gallery": lambda module, said: module.run("poisson", {}, 0, 1, "own", False),
     "ablate_gallery": lambda module, said: module.run(
         *next((n, v) for n in module.CASES for v in module.CASES[n]), 0, 1.0
     ),
