@@ -54,16 +54,18 @@ CASES = {
         goal=">= 36 dB, 90 s",
     ),
     "abdomen": Case(
-        "abdomen 256 x 256, 60 views, 1e5 photons", "ct_scan", {"data": "ct_abdomen_tcia_pancreas0001_512.npz"}
+        "abdomen 256 x 256, 60 views, 1e5 photons",
+        "ct_scan",
+        {"data": "ct_abdomen_tcia_pancreas0001_512.npz", "size": 256},
     ),
-    "htc": Case("HTC 2022 01a, 60 of 720 views", "ct_scan", {"data": "ct_htc2022_01a.npz", "every": 12}),
+    "htc": Case("HTC 2022 01a, 60 of 720 views", "ct_scan", {"data": "ct_htc2022_01a.npz", "every": 12, "size": 256}),
     "limited": Case(
         "HTC 2022 04b, its arc of 60 degrees, 128 x 128",
         "ct_scan",
         {"data": "ct_htc2022_04b.npz", "limited": True, "size": 128, "peak": 0.036, "one_material": True},
         score="matthews",
     ),
-    "tooth": Case("tooth, 30 of 181 views", "ct_scan", {"data": "ct_tooth_aps_sinogram.npz", "every": 6}),
+    "tooth": Case("tooth, 30 of 181 views", "ct_scan", {"data": "ct_tooth_aps_sinogram.npz", "every": 6, "size": 256}),
     "cone": Case(
         "cone beam, head 64 x 64 x 64, 50 views",
         "ct_cone",

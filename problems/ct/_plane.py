@@ -120,7 +120,7 @@ class PlaneTomography(Tomography):
     @property
     def steps(self) -> tuple[int, int]:
         """Optimizer steps at half the resolution, and at the full one."""
-        return (200, 200) if self.size >= 256 else (0, 300)
+        return (200, 200) if self.resolution >= 256 else (0, 300)
 
     @property
     def width(self) -> float:
@@ -146,7 +146,7 @@ class PlaneTomography(Tomography):
     @property
     def image_shape(self) -> tuple[int, int]:
         """Shape of the image, (rows, columns)."""
-        return self.size, self.size
+        return self.resolution, self.resolution
 
     @property
     def fine_weight(self) -> float:
@@ -161,7 +161,7 @@ class PlaneTomography(Tomography):
         """Weight of the total variation of the field."""
         if self.tv is not None:
             return self.tv
-        return OF_FIELD * self.fine_weight * LENGTH / self.size if self.loss == "filtered" else OF_OTHER_LOSSES
+        return OF_FIELD * self.fine_weight * LENGTH / self.resolution if self.loss == "filtered" else OF_OTHER_LOSSES
 
     def cautions(self) -> list[str]:
         """Say where the weight of the prior or the attenuation of the one material is a guess."""
@@ -278,7 +278,7 @@ class PlaneTomography(Tomography):
         """
         last = Stage(PrimalDualSteps, CONVEX + 2 * RISING if self.one_material else MOST)
         side, stages = levels(self.image_shape, self.work, self.finer, last)
-        finest, (coarse, fine) = min(self.size // side, 512), self.steps
+        finest, (coarse, fine) = min(self.resolution // side, 512), self.steps
         adam = partial(torch.optim.Adam, lr=1e-2)
         return Recipe(
             field=partial(

@@ -84,11 +84,6 @@ class CTConeScan(VolumeTomography):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_at_least(self, size=WINDOW, every=1, merge=1, width=0, height=0)
-        if self.loss == "poisson" and self.data and self.scan.counts is None:
-            raise InputError(
-                f"the poisson loss compares counts, and '{self.data}' has none",
-                do="give --loss gaussian, or a scan with counts",
-            )
 
     @property
     def has_data(self) -> bool:
@@ -109,6 +104,11 @@ class CTConeScan(VolumeTomography):
     @cached_property
     def scan(self) -> ConeScan:
         """The views that are used."""
+        if self.loss == "poisson" and self.full.counts is None:
+            raise InputError(
+                f"the poisson loss compares counts, and '{self.data}' has none",
+                do="give --loss gaussian, or a scan with counts",
+            )
         views = range(0, len(self.full.geometry.angles), self.every)
         return self.full if self.every == 1 else self.full.subset(views)
 

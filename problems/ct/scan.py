@@ -55,6 +55,8 @@ OF_SCANS = (
 )
 OF_SLICES = ("views", "counts", "noise_seed")
 VIEWS, COUNTS = 60, 1e5
+SMALLEST, USUAL, LARGEST = 16, 256, 512  # pixels along each side: at least, without a file, at most by default
+BLOCK = 8  # pixels of which each side then is a multiple, since large images are merged
 UNEXPLAINED = 0.25  # relative misfit, beyond the noise, that no sound reconstruction leaves
 UNSEEN = 60  # of the views that were not used, at most, which the image is to predict
 WIDEST_GAP = 6.0  # typical ones that a full turn may have between two views
@@ -66,6 +68,9 @@ class CTScan(PlaneTomography):
 
     data: str = ""
     """file of the scan or slice, a path or a name under $NFSOLVE_DATA"""
+    size: int = 0
+    """pixels along each side of the image; 0 makes them about as wide as the bins are at the axis, but at most 512, and
+    those of a slice as wide as two of its own"""
     every: int = 1
     """take every k-th view of a scan"""
     limited: bool = False
@@ -101,17 +106,23 @@ class CTScan(PlaneTomography):
 
     simulates = False  # whether the file holds a slice, whose views are made
     _others = None  # views of the file that are not used
+    _all = 0  # pixels that are as wide as the bins, where there are less
     needs = "a scan or a slice, --data FILE"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         given = {name: low for name, low in {"views": 1, "counts": 0}.items() if getattr(self, name) is not None}
-        check_at_least(self, size=16, **given)
+        check_at_least(self, **({"size": SMALLEST} if self.size else {}), **given)
 
     @property
     def has_data(self) -> bool:
         """Whether there is a file."""
         return bool(self.data)
+
+    @property
+    def resolution(self) -> int:
+        """Number of pixels along each side."""
+        return self.size or (self.grid.rows if self.has_data else USUAL)
 
     @property
     def _simulated(self) -> tuple[int, float]:
@@ -134,7 +145,11 @@ class CTScan(PlaneTomography):
         found, arrays = open_arrays(self.data)
         kind = kind_of(arrays)
         if kind == "volume":
-            raise InputError(f"'{self.data}' holds a volume, not a scan or a slice", do="run ct_cone --data FILE")
+            raise InputError(
+                f"'{self.data}' holds a volume, not a scan or a slice",
+                do="run ct_cone --data FILE; if these are projections, save them as an .npz with 'sinogram' or "
+                "'counts', 'angles_deg', 'geometry' and 'spacing'",
+            )
         if kind == "slice":
             names = tuple(name for name in OF_SCANS if name != "row" or "series" not in arrays)
             self.simulates = True
@@ -154,17 +169,18 @@ class CTScan(PlaneTomography):
 
     def _projected(self, fine: Slice) -> Scan:
         rows, columns = fine.image.shape
-        if rows != columns or rows % self.size:
+        size = self.size or rows // 2
+        if rows != columns or rows % size or size < SMALLEST:
             raise InputError(
-                f"the slice must be square, with a side that is a multiple of size = {self.size}, got {rows} x "
-                f"{columns} pixels",
-                do=f"choose --size {rows // 2}" if rows == columns else "cut the slice",
+                f"the slice must be square, with a side that is a multiple of size = {size}, got {rows} x {columns} "
+                "pixels",
+                do=_other_size(rows) if rows == columns else "cut the slice",
             )
         views, counts = self._simulated
-        geometry = ParallelBeam.half_turn(views, self.size, rows * fine.pixel)
+        geometry = ParallelBeam.half_turn(views, size, rows * fine.pixel)
         columns_of_fine = torch.as_tensor(fine.image).reshape(-1, 1)
         sinogram = Projector(geometry, fine.grid)(columns_of_fine).reshape(geometry.shape).numpy()
-        coarse = fine.coarsened(rows // self.size)
+        coarse = fine.coarsened(rows // size)
         exact = Scan(fine.name, sinogram, geometry, fine.unit, reference=coarse.image, grid=coarse.grid)
         return exact.counted(counts, self.noise_seed)
 
@@ -183,12 +199,28 @@ class CTScan(PlaneTomography):
                     do="pad or cut it about the rotation axis",
                 )
             width = full.grid.rows * full.grid.pixel
-        grid = PixelGrid(self.size, self.size, width / self.size)
-        reference = _resampled(full.reference, self.size)
+        size = self.size or self._as_the_bins(full.geometry, width)
+        grid = PixelGrid(size, size, width / size)
+        reference = _resampled(full.reference, size)
         if reference is None:
             every_view = filtered_back_projection(torch.as_tensor(full.sinogram), full.geometry, grid, "hann").image
             reference = every_view.clamp(min=0).numpy()
-        return replace(few, reference=reference, grid=grid, segmentation=self._part(full))
+        share = _resampled(full.segmentation, size)
+        part = None if share is None else share > 0.5
+        return replace(few, reference=reference, grid=grid, segmentation=part)
+
+    def _as_the_bins(self, geometry: ParallelBeam | FanBeam, width: float) -> int:
+        """Return how many pixels, about as wide as the bins are at the axis, make up an image of this width."""
+        bins = width * geometry.magnification / geometry.spacing
+        pixels = BLOCK * math.ceil(bins / BLOCK - 1e-6)
+        self._all = pixels if pixels > LARGEST else 0
+        return min(max(pixels, SMALLEST), LARGEST)
+
+    def cautions(self) -> list[str]:
+        """Say also where pixels are wider than bins."""
+        grid, wider = self.grid, f"--size {self._all} makes them as wide as the bins"
+        coarse = f"the image has {grid.rows} x {grid.columns} pixels; {wider}, and takes longer"
+        return [*super().cautions(), *[coarse] * bool(self._all)]
 
     def load(self, device: str | torch.device, dtype: torch.dtype) -> Batch:
         """Make the data, what to compare with, and which pixels every view sees."""
@@ -226,16 +258,18 @@ class CTScan(PlaneTomography):
             warnings.warn(f"the field leaves {misfits[0]:.0%} of the line integrals unexplained; {why}", stacklevel=2)
         return found
 
-    def _part(self, full: Scan) -> np.ndarray | None:
-        share = _resampled(full.segmentation, self.size)
-        return None if share is None else share > 0.5
-
 
 def _resampled(image: np.ndarray | None, size: int) -> np.ndarray | None:
     """Average an image over size x size pixels."""
     if image is None:
         return None
     return adaptive_avg_pool2d(torch.as_tensor(image, dtype=torch.float64)[None], size)[0].numpy()
+
+
+def _other_size(rows: int) -> str:
+    """Say which size a slice with so many rows can have."""
+    sizes = [rows // factor for factor in range(2, rows) if rows % factor == 0 and rows // factor >= SMALLEST]
+    return f"choose --size {sizes[0]}" if sizes else f"cut it to {rows - rows % 2} x {rows - rows % 2} pixels"
 
 
 def _others(full: Scan, few: Scan) -> Scan | None:

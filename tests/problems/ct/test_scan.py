@@ -335,6 +335,21 @@ def test_bad_parameters_are_worded(options, words):
         CTScan(**options)
 
 
+def test_pixels_are_as_wide_as_the_bins_unless_there_are_very_many(write, slice_file):
+    def scanned(bins, size=0):
+        geometry = ParallelBeam.half_turn(12, bins, 40.0)
+        given = {"geometry": "parallel", "spacing": geometry.spacing, "angles_deg": np.degrees(geometry.angles)}
+        return CTScan(data=write(given | {"sinogram": phantom_projections(DISC, geometry).numpy()}), size=size)
+
+    assert CTScan(data=slice_file).image_shape == (32, 32)  # of 64
+    assert scanned(61).image_shape == (64, 64) and scanned(61).grid.pixel == pytest.approx(40 / 64)
+    assert scanned(61, 32).image_shape == (32, 32)
+    many = scanned(700)
+    assert many.image_shape == (512, 512)
+    assert any("512 x 512 pixels; --size 704 makes them as wide as the bins" in text for text in many.cautions())
+    assert CTScan().resolution == 256  # without a file, for the help
+
+
 REAL = {
     "ct_htc2022_01a.npz": ({"every": 12}, (60, 560), 0.1),
     "ct_htc2022_04b.npz": ({"limited": True, "every": 10}, None, 0.1),
