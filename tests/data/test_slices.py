@@ -102,7 +102,7 @@ def test_bad_slices_and_volumes_are_worded(write):
 
 def test_folders_of_slices_end_in_a_sentence(tmp_path):
     (tmp_path / "slices").mkdir()
-    with pytest.raises(InputError, match="a data file is needed, but '.*slices' is a folder"):
+    with pytest.raises(InputError, match="but '.*slices' holds nothing"):
         read_volume(tmp_path / "slices")
 
 

@@ -165,6 +165,25 @@ def axis_by_mass(sinogram: np.ndarray, angles: np.ndarray) -> tuple[float, float
     return float(found[0]), float(np.sqrt(variance * np.linalg.inv(columns.T @ columns)[0, 0]))
 
 
+def circle_of_mass(sinogram: np.ndarray, angles: np.ndarray) -> tuple[float, float] | None:
+    """Return how far the centres of mass of the views of a parallel beam miss c + x cos t + y sin t, and move at all.
+
+    Args:
+        sinogram: Line integrals (views, bins), of an object inside the detector in every view.
+        angles: Angle of each view, (views,), in radians.
+
+    Returns:
+        Root mean squares of what is left, and of the distances from the mean, in bins; None where a view has no mass.
+    """
+    mass = sinogram.sum(1)
+    if not (mass > 0).all():
+        return None
+    centres = sinogram @ np.arange(sinogram.shape[1]) / mass
+    columns = np.stack([np.ones_like(angles), np.cos(angles), np.sin(angles)], 1)
+    left = centres - columns @ np.linalg.lstsq(columns, centres, rcond=None)[0]
+    return float(np.sqrt(np.square(left).mean())), float(centres.std())
+
+
 def _mirror(a: np.ndarray, b: np.ndarray) -> float:
     """Find c so that a(i) = b(2 c - i) fits best: the peak of the convolution, by a parabola between bins."""
     size = len(a) + len(b) - 1

@@ -14,8 +14,8 @@ from nfsolve.data.scans.angles import angles_of, once_around
 from nfsolve.data.scans.axis import axis_of
 from nfsolve.data.scans.doubts import Doubt, doubts
 from nfsolve.data.scans.files import kind_of, number, numbers, open_arrays
-from nfsolve.data.scans.integrals import check_integrals, measured, without_drift
-from nfsolve.data.scans.layout import DISTANCES, axes_of, check_known, general_layout, unused
+from nfsolve.data.scans.integrals import check_integrals, known_views, measured, without_drift
+from nfsolve.data.scans.layout import DISTANCES, axes_of, check_known, general_layout, in_lower_case, unused
 from nfsolve.data.scans.panel import straightened
 from nfsolve.data.scans.scan import Reading, completed
 from nfsolve.data.scans.stripes import without_stripes
@@ -109,8 +109,10 @@ def read_cone(path: str | Path, reading: Reading = AS_STORED, panel: Panel = UPR
             do="run ct_cone --data FILE, which projects a volume" if kind_of(arrays) == "volume" else "see read_cone",
         )
     known = _with_distances(found, completed(found, general_layout(found, arrays), reading), panel)
-    check_known(found, known, ("flat" if "counts" in known else "sinogram", "angles_deg", "geometry", "spacing"))
-    beam = "".join(np.ravel(known["geometry"]).astype(str)).strip().lower()
+    needed = ("flat" if "counts" in known else "sinogram", "angles_deg", "geometry", "spacing")
+    is_cone = "geometry" in known and in_lower_case(known["geometry"]) == "cone"
+    check_known(found, known, needed + (tuple(DISTANCES) if is_cone else ()))
+    beam = in_lower_case(known["geometry"])
     if beam != "cone":
         raise InputError(
             f"'{found}' is a scan with a {beam} beam, not a cone beam",
@@ -120,7 +122,7 @@ def read_cone(path: str | Path, reading: Reading = AS_STORED, panel: Panel = UPR
         )
     helix = "pitch" in known
     degrees = angles_of(found, known, reading.angle_unit, turns=helix)
-    data = _whole(found, known, reading, panel.merge, len(degrees))
+    data, degrees = known_views(found, _whole(found, known, reading, panel.merge, len(degrees)), degrees)
     geometry = _geometry(found, known, np.radians(degrees), data["sinogram"].shape[1:], reading, panel.merge)
     if reading.roll or panel.tilt or panel.slant:
         data = _straight(data, geometry, reading.roll, panel)
@@ -206,7 +208,6 @@ def _blocks(rows: np.ndarray, side: int) -> np.ndarray:
 def _geometry(
     path: Path, known: dict[str, Any], angles: np.ndarray, n_bins: Sequence[int], reading: Reading, merge: int
 ) -> ConeBeam:
-    check_known(path, known, tuple(DISTANCES))
     lengths = {name: number(path, known, name, True) for name in DISTANCES}
     if lengths["source_detector_distance"] < lengths["source_origin"]:
         raise InputError(

@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from nfsolve._core.errors import InputError
-from nfsolve.data.scans.axis import axis_by_mass, axis_of, disagreement
+from nfsolve.data.scans.axis import axis_by_mass, axis_of, circle_of_mass, disagreement
 from nfsolve.forward.radon import FanBeam, ParallelBeam
 
 OFF_AXIS = 0.3  # bins by which the estimate of the rotation axis may differ from what a file says
@@ -21,12 +21,20 @@ OTHER_WAY, CLEARLY = 2e-4, 8.0  # how much rays differ, and how many times less 
 OPAQUE = 15.0  # a line integral of exp(-15) = 3e-7 of the beam: no detector tells it from larger ones
 NOT_AIR = 0.04  # of the largest line integral, at the border of the detector
 FLAT = 0.15  # of its level: air changes less over the bins at the border
+OUTERMOST = 2  # bins at a border that an object reaches into which is wider than the detector
+RATIO = 0.9, 1.1  # what air has where intensities are divided by those of the beam
+ALIKE, FEWEST_DRIFT = 0.9, 8  # correlation of both borders of a beam that drifts, and views that tell it
 UNLIKE = 0.1  # relative difference of the mass of a view, or of the mean of a bin, from its neighbours'
 OUTLYING = 8.0  # typical deviations beyond which something does not belong to the others
 SPIKE = 0.15  # of the largest line integral
 LISTED = 6
 MANY_VIEWS, MANY_BINS = 48, 64  # in fewer, sound objects are as sudden as faults
+ROUGH, STAYS = 0.01, 0.7  # roughness of all views alike, of the largest line integral and of that which changes
 BESIDE = 3.0  # bins from the axis
+HALF_FANS = 2.5, 4.0, 6.0, 9.0, 13.0, 18.0, 25.0  # degrees
+WIDER = 0.4, 0.5, 0.6, 0.7, 0.8, 1.25, 1.5, 1.75, 2.0, 2.5  # times as wide may a fan be
+APART = 0.4  # of the squared difference of neighbours, by which views differ that should be alike
+MISSED, LEAST_MISS = 0.6, 0.05  # of the movement of the centres of mass is not about an axis, and bins that matter
 MEDIAN_OF_SQUARES = 0.4549  # of a normal variable of variance 1
 
 
@@ -51,7 +59,9 @@ def doubts(name: str, sinogram: np.ndarray, geometry: ParallelBeam | FanBeam, st
     found += [
         _of_bins(name, sinogram, geometry),
         _of_spikes(name, sinogram),
-        _of_lines(name, sinogram, geometry, air, stated),
+        (air and not level and _of_the_order(name, sinogram, geometry))
+        or _of_lines(name, sinogram, geometry, air, stated)
+        or _of_the_ends(name, sinogram, geometry),
     ]
     return [sentence for sentence in found if sentence]
 
@@ -78,20 +88,39 @@ def _air(sinogram: np.ndarray, geometry: ParallelBeam | FanBeam) -> tuple[bool, 
         return True, ""
     flat = [abs(np.ptp(np.median(strip, 0))) < FLAT * abs(np.median(strip)) for strip in borders.values()]
     level = float(np.median(np.concatenate(list(borders.values()), 1)))
+    right, left = (strip.mean(1) for strip in borders.values())
+    if abs(level) < NOT_AIR * largest and _alike(left, right):
+        return True, (
+            f"line integrals at both borders of the detector rise and fall together, by {np.ptp(left):.3g} from view "
+            f"to view ({np.ptp(left) / largest:.0%} of the largest), as if the beam drifted; if these bins see air, "
+            f"give air={width} (--air), which takes the beam from them"
+        )
     if all(flat) and min(levels.values()) > NOT_AIR * largest:
+        ratio = RATIO[0] < level < RATIO[1]
         return True, (
             f"the line integrals stay at {level:.3g} at both borders of the detector ({abs(level) / largest:.0%} of "
             f"the largest), as if the beam were not that of the flat field; if these bins see air, give air={width} "
             "(--air), which takes the beam from them"
+            + (", unless these are ratios of intensities, whose logarithms are wanted" if ratio else "")
+            + "; if they do not, the object is wider than what is seen"
         )
     far = [side for side in borders if side * geometry.centre > -geometry.spacing / 2]  # the other is seen from there
-    cut = max(levels[side] for side in (far if _whole(geometry) else borders))
+    last = {side: strip[:, -OUTERMOST:] if side == 1 else strip[:, :OUTERMOST] for side, strip in borders.items()}
+    reach = {side: float(np.quantile(np.abs(strip.mean(1)), 0.9)) for side, strip in last.items()}
+    cut = max(reach[side] for side in (far if _whole(geometry) else borders))
     if cut < 2 * NOT_AIR * largest:
-        return False, ""
+        return max(reach.values()) < 2 * NOT_AIR * largest, ""
     return False, (
         f"line integrals reach {cut:.3g} at the border of the detector ({cut / largest:.0%} of the largest): the "
         "object is wider than what is seen, so values near the border of the image are not to be trusted"
     )
+
+
+def _alike(left: np.ndarray, right: np.ndarray) -> bool:
+    """Return whether the levels of both borders (views,) change together from view to view, by the same."""
+    if len(left) < FEWEST_DRIFT or min(left.std(), right.std()) == 0:
+        return False
+    return bool(np.corrcoef(left, right)[0, 1] > ALIKE and left.std() < 2 * right.std() < 4 * left.std())
 
 
 def _whole(geometry: ParallelBeam | FanBeam) -> bool:
@@ -141,10 +170,23 @@ def _of_bins(name: str, sinogram: np.ndarray, geometry: ParallelBeam | FanBeam) 
     apart = np.abs(np.arange(len(mean)) - axis) > BESIDE
     odd = np.flatnonzero(apart & (away > max(UNLIKE * float(mean.max()), OUTLYING * typical)))
     if not len(odd):
-        return ""
+        return _of_all_bins(name, sinogram, apart)
     return (
         f"some bins of '{name}' respond unlike their neighbours in most views, which leaves rings in the image: bin "
         f"{_listed(odd.tolist())}; give rings=9 (--rings), which removes them"
+    )
+
+
+def _of_all_bins(name: str, sinogram: np.ndarray, apart: np.ndarray) -> str:
+    """Say where all bins respond a little unlike each other: what stays from view to view is rough along the bins."""
+    rough = np.diff(sinogram, 2, 1)[:, apart[1:-1]]
+    stays = np.median(rough, 0)
+    size, changes = (1.4826 * float(np.median(np.abs(part))) / math.sqrt(6) for part in (stays, rough - stays))
+    if size < max(ROUGH * float(sinogram.max()), STAYS * changes):
+        return ""
+    return (
+        f"bins of '{name}' respond unlike each other, by {size:.2g} ({size / sinogram.max():.1%} of the largest line "
+        "integral) in all views alike, which leaves rings in the image; give rings=9 (--rings), which removes them"
     )
 
 
@@ -185,8 +227,9 @@ def _of_lines(name: str, sinogram: np.ndarray, geometry: ParallelBeam | FanBeam,
             return _axis_in_words(name, here, by_mass[0], "the centres of mass of the views move about")
         return ""
     noise = 2 * _variance(sinogram) / float(np.square(sinogram).mean())
-    if isinstance(geometry, FanBeam) and air and least > OTHER_WAY + noise:
-        turned = _of_the_turn(name, sinogram, geometry, least)
+    if air and least > OTHER_WAY + noise:
+        turned = _of_the_turn(name, sinogram, geometry, least) if isinstance(geometry, FanBeam) else ""
+        turned = turned or _of_the_fan(name, sinogram, geometry, axis, least)
         if turned:
             return turned
     if least > DISAGREE + 2 * noise and air:
@@ -221,6 +264,73 @@ def _of_the_turn(name: str, sinogram: np.ndarray, geometry: FanBeam, least: floa
     return (
         f"rays of '{name}' that run along one line differ by {math.sqrt(least):.1%}, and by {math.sqrt(other):.1%} if "
         "the object turns the other way; negate the angles, or reverse the bins, if that is so"
+    )
+
+
+def _of_the_fan(name: str, sinogram: np.ndarray, geometry: ParallelBeam | FanBeam, axis: float, least: float) -> str:
+    """Say that rays along one line differ less, were the fan wider or narrower, or the beam a fan."""
+    half = geometry.n_bins * geometry.spacing / 2
+    widths = [1 / math.tan(math.radians(angle)) * half for angle in HALF_FANS]  # distances from the source
+    if isinstance(geometry, FanBeam):
+        widths = [geometry.source_detector_distance / factor for factor in WIDER]
+    costs = {}
+    for distance in widths:
+        fan = FanBeam(geometry.angles, geometry.n_bins, geometry.spacing, distance, distance, geometry.centre)
+        costs[distance] = disagreement(sinogram, fan, axis)
+    best = min(costs, key=lambda distance: math.inf if math.isnan(costs[distance]) else costs[distance])
+    if not costs[best] < least / CLEARLY:
+        return ""
+    fan = f"a fan of about {2 * math.degrees(math.atan(half / best)):.0f} degrees"
+    said = "'parallel' says"
+    if isinstance(geometry, FanBeam):
+        stated = 2 * math.degrees(math.atan(half / geometry.source_detector_distance))
+        said = f"the distances and the spacing say, {stated:.0f}"
+    return (
+        f"rays of '{name}' that run along one line agree {math.sqrt(least / max(costs[best], 1e-300)):.0f} times "
+        f"better with {fan} than with what {said}; check 'geometry', the distances and 'spacing'"
+    )
+
+
+def _of_the_ends(name: str, sinogram: np.ndarray, geometry: ParallelBeam | FanBeam) -> str:
+    """Say where the last angle repeats the first, but the views do not: angles were spread with their end."""
+    angles = np.asarray(geometry.angles)
+    turn = math.pi if isinstance(geometry, ParallelBeam) else 2 * math.pi
+    if len(angles) < FEWEST_DRIFT:
+        return ""
+    steps, span = np.diff(angles), angles[-1] - angles[0]
+    turns = round(span / turn)
+    if np.ptp(steps) > 1e-3 * abs(steps.mean()) or not turns or abs(span - turns * turn) > 0.1 * abs(steps.mean()):
+        return ""
+    first = sinogram[0]
+    if turns % 2 and turn < 4:  # the opposite view is seen from the other side
+        bins = np.arange(len(first))
+        first = np.interp(len(first) - 1 - 2 * geometry.centre / geometry.spacing - bins, bins, first)
+    noise = 2 * _variance(sinogram)
+    beside = float(np.square(np.diff(sinogram, axis=0)).mean(1)[[0, -1]].mean()) - noise
+    ends = float(np.square(sinogram[-1] - first).mean()) - noise
+    if not (beside > 4 * noise and ends > APART * beside):
+        return ""
+    return (
+        f"the last angle of '{name}' is {math.degrees(span):.5g} degrees from the first, where it measures the same, "
+        "but these views differ as neighbours do: if the angles were spread evenly over all views, leave out the end "
+        "(endpoint=False); a panel that is turned in its plane (--roll) does the same"
+    )
+
+
+def _of_the_order(name: str, sinogram: np.ndarray, geometry: ParallelBeam | FanBeam) -> str:
+    """Say where the centres of mass of the views do not move as c + x cos t + y sin t."""
+    found = None
+    if isinstance(geometry, ParallelBeam) and len(sinogram) >= MANY_VIEWS:
+        found = circle_of_mass(sinogram, np.asarray(geometry.angles))
+    if found is None:
+        return ""
+    misses, moves = found
+    noise = math.sqrt(_variance(sinogram) * len(sinogram[0]) ** 3 / 12) / max(float(np.median(sinogram.sum(1))), 1e-300)
+    if misses < max(MISSED * moves, LEAST_MISS, OUTLYING / 2 * noise):
+        return ""
+    return (
+        f"the centres of mass of the views of '{name}' move by {moves:.2g} bins, but not as those of one object about "
+        "an axis, as if views and angles were not in the same order; check the angles"
     )
 
 

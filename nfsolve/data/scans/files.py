@@ -23,7 +23,7 @@ def open_arrays(path: str | Path) -> tuple[Path, dict[str, Any]]:
     Args:
         path: A path, or a name under ``$NFSOLVE_DATA``; see `ENDINGS`. The one array of a .npy file is named
             ``volume`` if it has three axes, else ``sinogram``; a DICOM image is given as ``hu`` and ``pixel_mm``.
-            A folder holds TIFF projections (`stacks`) or a DICOM series (`dicom`).
+            A folder holds TIFF or PNG projections (`stacks`) or a DICOM series (`dicom`).
 
     Returns:
         The path of the file; name -> array (in .mat files also nested dictionaries, for structures).
@@ -33,12 +33,19 @@ def open_arrays(path: str | Path) -> tuple[Path, dict[str, Any]]:
         MissingExtra: pydicom or h5py is not installed, and the file is DICOM or HDF5.
     """
     folder = _folder(str(path))
+    if folder is None and Path(path).is_dir():
+        held = sorted({file.suffix.lower() or file.name for file in Path(path).iterdir()})
+        raise InputError(
+            f"a folder of projections holds {' or '.join(stacks.PAGES)} images, and one of slices DICOM images, but "
+            f"'{path}' holds {', '.join(held[:6]) or 'nothing'}",
+            do="convert the images, or name a file",
+        )
     if folder is not None:
-        return folder, (stacks.read_stack if _holds(folder, stacks.ENDINGS) else read_series)(folder)
+        return folder, (stacks.read_stack if _holds(folder, stacks.PAGES) else read_series)(folder)
     found = find_file(str(path), None, ENDINGS)
-    if found.suffix == ".npz":
+    if found.suffix.lower() == ".npz":
         return found, read_arrays(found)
-    if found.suffix == ".npy":
+    if found.suffix.lower() == ".npy":
         array = np.array(map_array(found))
         return found, {"volume" if array.ndim == 3 else "sinogram": array}
     readers = {".mat": lambda mat: read_matlab(mat, memory()), ".dcm": read_dicom}
@@ -72,7 +79,7 @@ def open_arrays(path: str | Path) -> tuple[Path, dict[str, Any]]:
 def _folder(path: str) -> Path | None:
     """Return the folder of this name that holds images; None where there is none."""
     places = [Path(path), *([Path(os.environ["NFSOLVE_DATA"]) / path] if "NFSOLVE_DATA" in os.environ else [])]
-    return next((p for p in places if p.is_dir() and _holds(p, (*stacks.ENDINGS, ".dcm", ".ima", ""))), None)
+    return next((p for p in places if p.is_dir() and _holds(p, (*stacks.PAGES, ".dcm", ".ima", ""))), None)
 
 
 def _holds(folder: Path, endings: tuple[str, ...]) -> bool:

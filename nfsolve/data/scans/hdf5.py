@@ -4,15 +4,19 @@ Sources: F. De Carlo et al., "Scientific data exchange: a schema for HDF5-based 
 J. Synchrotron Radiation 21, 2014; NeXus definition NXtomo (image_key 0: projection, 1: flat, 2: dark, 3: invalid).
 """
 
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from nfsolve._core.errors import InputError, require
+from nfsolve.data.scans.doubts import Doubt
 
 ENDINGS = (".h5", ".hdf5", ".hdf", ".nxs", ".nx")
-MILLIMETRES = {"mm": 1.0, "m": 1e3, "cm": 10.0, "um": 1e-3, "µm": 1e-3, "micron": 1e-3, "microns": 1e-3, "nm": 1e-6}
+MILLIMETRES = {"mm": 1.0, "m": 1e3, "cm": 10.0, "um": 1e-3, "µm": 1e-3, "μm": 1e-3, "nm": 1e-6}
+MILLIMETRES |= {"micron": 1e-3, "millimetre": 1.0, "metre": 1e3, "centimetre": 10.0, "micrometre": 1e-3}
+MILLIMETRES |= {"nanometre": 1e-6}
 PROJECTION, FLAT, DARK = 0, 1, 2
 NAMES = "'exchange/data' (Data Exchange) or 'entry/instrument/detector/data' with 'image_key' (NXtomo)"
 
@@ -56,7 +60,8 @@ def read_hdf5(path: Path) -> dict[str, Any]:
         path: The file.
 
     Returns:
-        Arrays in the general layout of `nfsolve.data.scans.scan`: counts, flat, dark, angles_deg, spacing.
+        Arrays in the general layout of `nfsolve.data.scans.scan`: counts, flat, dark, angles_deg, spacing. A file with
+        ``sinogram`` or ``counts`` at its top is in this layout already.
 
     Raises:
         InputError: The file is of another layout, or lacks angles or flat fields.
@@ -66,6 +71,11 @@ def read_hdf5(path: Path) -> dict[str, Any]:
     with h5py.File(path) as file:
         if "exchange/data" in file:
             found = _data_exchange(path, file)
+        elif not {"sinogram", "counts"}.isdisjoint(file):  # the layout of .npz files
+            datasets = {name: entry[()] for name, entry in file.items() if hasattr(entry, "dtype")}
+            return {
+                name: _text(of) if h5py.check_string_dtype(file[name].dtype) else of for name, of in datasets.items()
+            }
         else:
             # older files have an entry inside the entry
             places = [
@@ -75,7 +85,8 @@ def read_hdf5(path: Path) -> dict[str, Any]:
             entry = next((name for name in places if f"{name}/instrument/detector/image_key" in file), None)
             if entry is None:
                 raise InputError(
-                    f"'{path}' must hold {NAMES}, but it holds {', '.join(file) or 'nothing'}",
+                    f"'{path}' must hold {NAMES}, or 'sinogram' and 'angles_deg', but it holds "
+                    f"{', '.join(file) or 'nothing'}",
                     do="write the arrays to .npz, in the layout of read_scan",
                 )
             found = _nxtomo(path, file, entry)
@@ -97,7 +108,7 @@ def _data_exchange(path: Path, file: Any) -> dict[str, Any]:
         found["stack"] = len(stack)  # so that the turn is asked for
     if "exchange/data_dark" in file:
         found["dark"] = _mean(file["exchange/data_dark"])
-    return found | _spacing(file, "measurement/instrument/detector/pixel_size_x")
+    return found | _spacing(path, file, "measurement/instrument/detector/pixel_size_x")
 
 
 def _nxtomo(path: Path, file: Any, entry: str) -> dict[str, Any]:
@@ -125,7 +136,7 @@ def _nxtomo(path: Path, file: Any, entry: str) -> dict[str, Any]:
     }
     if (kinds == DARK).any():
         found["dark"] = _mean(stack[kinds == DARK])
-    return found | _spacing(file, f"{detector}/x_pixel_size")
+    return found | _spacing(path, file, f"{detector}/x_pixel_size")
 
 
 def _mean(frames: Any) -> np.ndarray:
@@ -140,12 +151,22 @@ def _degrees(angles: Any) -> np.ndarray:
     return np.degrees(values) if unit.startswith("rad") else values
 
 
-def _spacing(file: Any, name: str) -> dict[str, float]:
-    """Return the width of a bin in mm, where the file says it with its unit."""
+def _spacing(path: Path, file: Any, name: str) -> dict[str, float]:
+    """Return the width of a bin in mm, where the file says it with its unit; of one without a unit the user is told."""
     if name not in file:
         return {}
-    unit = MILLIMETRES.get(_text(file[name].attrs.get("units", "")))
-    return {} if unit is None else {"spacing": float(np.ravel(file[name])[0]) * unit}
+    width, said = float(np.ravel(file[name])[0]), _text(file[name].attrs.get("units", ""))
+    unit = MILLIMETRES.get(said.replace("meter", "metre").removesuffix("s"))
+    if unit is not None:
+        return {"spacing": width * unit}
+    warnings.warn(
+        f"'{name}' of '{path.name}' is {width:g} "
+        + (f"in '{said}', which is no unit of length that is known" if said else "without a unit")
+        + ", and is not used: lengths are in bins; give the width of a bin in mm by pixel= (--pixel)",
+        Doubt,
+        stacklevel=2,
+    )
+    return {}
 
 
 def _text(value: Any) -> str:

@@ -10,13 +10,18 @@ import torch
 from nfsolve._core.errors import InputError
 from nfsolve.data.scans.doubts import OPAQUE, Doubt
 from nfsolve.data.scans.files import numbers
-from nfsolve.data.scans.layout import axes_of, like_counts
+from nfsolve.data.scans.layout import MEANING, axes_of, like_counts
 from nfsolve.forward.counts import air_normalised, line_integrals_of_counts
 
 NOT_AIR = 0.05  # of the largest line integral, on average over the views: the object reaches into the bin
 TRANSMITTED = 0.9, 1.1  # I / I0 of air
+WEAK, WEAKER = 0.5, 2.0  # transmissions of little absorption are above that, and darken by so many deviations of noise
 BRIGHTER = 1.05  # times as bright as in its middle is what a detector sees at its ends, of transmissions
 SATURATED = 1e-3  # of the counts that are the largest number that their type can hold
+CLIPPED, BELOW = 0.01, 0.9  # of the counts are the largest of them, and of the flat field at most that large
+DEPTHS = 8, 10, 12, 14, 16  # bits of a detector, whose largest number is that of an overexposed bin
+FEWEST = 4  # views of which a bin that has not moved is stuck
+MARK = 100.0, 20.0  # a mark for missing values is at least that large, and so many times as large as others
 SILENT = 0.02  # of the largest line integral: a bin of zeros between two that have measured more
 
 
@@ -51,7 +56,9 @@ def measured(
         values = (values if hasattr(values, "take") else np.asarray(values)).take(row, axis)
     values = np.asarray(values)
     stored = values.dtype
-    values = numbers(path, {key: values}, key)
+    if stored.kind == "b":
+        raise InputError(f"'{key}' of '{path}' holds only true and false", do=f"give {MEANING['sinogram']}")
+    values = without_marks(path, key, numbers(path, {key: values}, key))
     if names.index("views") > names.index("bins"):
         values = values.T
     if key == "sinogram":
@@ -59,7 +66,6 @@ def measured(
             check_integrals(path, values, stored)
         sinogram, weights = _filled(path, key, values, ~np.isfinite(values) | stuck(values) | silent(values), mask_bad)
         return {"sinogram": sinogram, "weights": weights}
-    _check_saturation(path, values, stored)
     negative = int((values < 0).sum())
     if negative and not mask_bad:
         raise InputError(
@@ -68,6 +74,7 @@ def measured(
             "which takes negative counts for no photon",
         )
     flat, dark = (like_counts(path, known, name, names, values.shape, (row, rows)) for name in ("flat", "dark"))
+    _check_saturation(path, values, stored, flat)
     counts, I0 = np.maximum(values - dark, 0), flat - dark
     if not (I0 > 0).any():
         raise InputError(
@@ -92,14 +99,37 @@ def measured(
     return {"sinogram": sinogram, "weights": weights, "counts": counts, "I0": I0}
 
 
+def without_marks(path: Path, key: str, values: np.ndarray) -> np.ndarray:
+    """Return numbers with NaN in the place of marks such as -999 for missing values, of which the user is told.
+
+    Args:
+        path: The file.
+        key: Name of the array.
+        values: The array, of any shape.
+    """
+    sizes = np.abs(values[np.isfinite(values)])
+    if not sizes.size or sizes.max() < max(MARK[0], MARK[1] * float(np.quantile(sizes, 0.9))):
+        return values
+    mark = next(v for v in (np.nanmin(values), np.nanmax(values)) if abs(v) == sizes.max())
+    found = values == mark
+    if found.sum() < 2 or (key == "counts" and mark > 0):
+        return values
+    warnings.warn(
+        f"{found.sum()} values in '{key}' of '{path.name}' are {mark:g}, which is taken as a mark for missing values",
+        Doubt,
+        stacklevel=2,
+    )
+    return np.where(found, np.nan, values)
+
+
 def stuck(values: np.ndarray) -> np.ndarray:
     """Return where bins (views, bins) do not answer: one value other than 0 in all views, between bins that vary."""
-    spread = np.ptp(np.nan_to_num(values), 0)
-    still = (spread <= 1e-9 * np.abs(values).max(initial=0, where=np.isfinite(values))) & (values[0] != 0)
-    moves = ~still & (spread > 0)
+    known = np.nan_to_num(values, posinf=0.0, neginf=0.0)
+    still = (np.ptp(known, 0) <= 1e-9 * np.abs(values).max(initial=0, where=np.isfinite(values))) & (values[0] != 0)
+    moves = ~still & (np.ptp(np.quantile(known, (0.1, 0.9), axis=0), 0) > 0)  # not by single views
     beside = np.zeros_like(still)
     beside[1:-1] = moves[:-2] & moves[2:]
-    return np.broadcast_to(still & beside, values.shape)
+    return np.broadcast_to(still & beside & (len(values) >= FEWEST), values.shape)
 
 
 def silent(integrals: np.ndarray) -> np.ndarray:
@@ -111,16 +141,22 @@ def silent(integrals: np.ndarray) -> np.ndarray:
     return np.broadcast_to(found, integrals.shape)
 
 
-def _check_saturation(path: Path, counts: np.ndarray, stored: np.dtype) -> None:
-    """Warn where many counts are the largest number that their type holds."""
-    if stored.kind not in "iu" or stored.itemsize > 2:
-        return
-    most = np.iinfo(stored).max
-    full = float((counts == most).mean())
-    if full > SATURATED:
+def _check_saturation(path: Path, counts: np.ndarray, stored: np.dtype, flat: np.ndarray) -> None:
+    """Warn where many counts are the largest that the detector can give."""
+    known = counts[np.isfinite(counts)]
+    most = float(known.max(initial=0))
+    share, depth = float((known == most).mean()) if known.size else 0.0, {2.0**bits - 1: bits for bits in DEPTHS}
+    reason = ""
+    if stored.kind in "iu" and most == np.iinfo(stored).max:
+        reason = f"the largest number of {stored}"
+    elif most in depth:
+        reason = f"the largest number of {depth[most]} bits"
+    elif share > CLIPPED and 0 < most < BELOW * float(np.nanmedian(flat)):
+        reason = "and none is larger, though the flat field is"
+    if reason and share > SATURATED:
         warnings.warn(
-            f"{full:.1%} of the counts of '{path.name}' are {most}, the largest number of {stored}: the detector was "
-            "overexposed there, and line integrals come out too large; measure with less beam",
+            f"{share:.1%} of the counts of '{path.name}' are {most:g}, {reason}: the detector was overexposed there, "
+            "and line integrals come out too large; measure with less beam",
             Doubt,
             stacklevel=2,
         )
@@ -165,6 +201,14 @@ def check_integrals(path: Path, values: np.ndarray, stored: np.dtype) -> None:
                 do=counted,
             )
     inside = float(np.nanmedian(values[:, values.shape[1] // 4 : -(values.shape[1] // 4) or None]))
+    ends = values[:, [0, -1]]
+    noise = float(np.std(ends[np.isfinite(ends)])) if np.isfinite(ends).any() else 0.0
+    if TRANSMITTED[0] < border < TRANSMITTED[1] and known.min() > WEAK and inside < border - WEAKER * noise:
+        raise InputError(
+            f"'sinogram' of '{path}' is {border:.3g} at the ends of the detector and {inside:.3g} in its middle, like "
+            "transmissions I / I0 of an object that absorbs little, not line integrals",
+            do="store them as 'counts' with flat=1, or store -log(I / I0)",
+        )
     if known.min() > 0 and largest < TRANSMITTED[1] and border > BRIGHTER * inside:
         warnings.warn(
             f"'sinogram' of '{path.name}' is larger at the ends of the detector than in its middle, and between 0 and "
@@ -178,6 +222,28 @@ def check_integrals(path: Path, values: np.ndarray, stored: np.dtype) -> None:
             f"line integrals are -log(I / I0), and those of '{path}' are negative on average ({mean:.3g})",
             do="change their sign, or correct the flat field",
         )
+
+
+def known_views(path: Path, data: dict[str, Any], degrees: np.ndarray) -> tuple[dict[str, Any], np.ndarray]:
+    """Leave out views of which no bin is known.
+
+    Args:
+        path: The file.
+        data: What `measured` gave, arrays (views, ...) or None.
+        degrees: Angles of the views.
+
+    Returns:
+        Both, for the other views.
+    """
+    weights = data.get("weights")
+    if weights is None:
+        return data, degrees
+    kept = weights.reshape(len(degrees), -1).any(1)
+    if kept.all():
+        return data, degrees
+    left = ", ".join(map(str, np.flatnonzero(~kept).tolist()))
+    warnings.warn(f"no bin of '{path.name}' is known in view {left}, which is left out", Doubt, stacklevel=2)
+    return {name: None if values is None else values[kept] for name, values in data.items()}, degrees[kept]
 
 
 def without_drift(path: Path, data: dict[str, Any], air: int) -> dict[str, Any]:
@@ -222,9 +288,13 @@ def _filled(
 ) -> tuple[np.ndarray, np.ndarray | None]:
     if not bad.any():
         return values, None
-    if bad.all(1).any():
-        view = int(np.flatnonzero(bad.all(1))[0])
-        raise InputError(f"'{key}' of '{path}' has no known bin in view {view}", do="leave this view out")
+    blank = bad.all(1)
+    if blank.all() or (blank.any() and not mask_bad):
+        view = int(np.flatnonzero(blank)[0])
+        raise InputError(
+            f"'{key}' of '{path}' has no known bin in view {view}",
+            do="correct it" if blank.all() else "leave this view out, or give mask_bad=True, which leaves it out",
+        )
     if not mask_bad:
         columns = np.flatnonzero(bad.any(0))
         listed = ", ".join(map(str, columns[:8])) + (", ..." if len(columns) > 8 else "")
@@ -233,7 +303,8 @@ def _filled(
             do="give mask_bad=True, which fills them in along the detector with weight 0",
         )
     bins, filled = np.arange(bad.shape[1]), values.copy()
-    for view in np.flatnonzero(bad.any(1)):
+    filled[blank] = 0.0
+    for view in np.flatnonzero(bad.any(1) & ~blank):
         good = ~bad[view]
         filled[view] = np.interp(bins, bins[good], values[view, good])
     return filled, 1.0 - bad

@@ -1,5 +1,7 @@
 """Layouts of the arrays of a measured scan: the names that files give them, and which of their axes is which."""
 
+import difflib
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ CHALLENGE = {
     "effectivePixelSizePost": ("pixel", "width of a bin at the rotation axis, in mm"),
 }
 SYNONYMS = {"source": "source_origin", "detector": "source_detector_distance"}
+SYNCHROTRON = {"sino": "sinogram", "theta_deg": "angles_deg"}
 OTHER_NAMES = {  # that users and other programs give, and what they may mean here
     "angles_deg": ("theta", "thetas", "angles", "angle", "theta_deg", "angles_rad", "rotation_angle"),
     "sinogram": ("sino", "data", "projections", "proj", "p", "integrals"),
@@ -50,6 +53,7 @@ OTHER_NAMES = {  # that users and other programs give, and what they may mean he
 }
 USED = {*MEANING, *DISTANCES, "counts", "dark", "centre", "axes", "unit", "bins", "pixel", "pitch"}
 USED |= {"limited_angles_deg", "reference", "segmentation"}
+OPTIONS = {"angles_deg": "--turn 180 (spread evenly over so many degrees)", "spacing": "--pixel 0.1 (mm)"}
 IN_WORDS = {
     "centre": "the position of the middle of the detector, in mm from the axis; or give the axis in bins by axis= "
     "(--axis)",
@@ -67,6 +71,7 @@ def general_layout(path: Path, arrays: dict[str, Any]) -> dict[str, Any]:
     Raises:
         InputError: A known layout lacks one of its keys.
     """
+    arrays = _opened(arrays)
     for struct in ("CtDataFull", "CtDataLimited"):
         if isinstance(arrays.get(struct), dict):
             check_keys(path, arrays[struct], {"sinogram": MEANING["sinogram"], "parameters": "of the scanner"})
@@ -81,7 +86,10 @@ def general_layout(path: Path, arrays: dict[str, Any]) -> dict[str, Any]:
             known = {"sinogram": arrays[struct]["sinogram"], "angles_deg": angles, "limited_angles_deg": angles}
             break
     else:
-        given, prefix, known = arrays, "geom_", {SYNONYMS.get(name, name): values for name, values in arrays.items()}
+        given, prefix = arrays, "geom_"
+        known = {_general(name): values for name, values in arrays.items()} | {
+            name: values for name, values in arrays.items() if _general(name) == name
+        }
     if prefix + "distanceSourceOrigin" in given or prefix + "distanceSourceDetector" in given:
         check_keys(path, given, {prefix + key: text for key, (_, text) in CHALLENGE.items()})
         known.update({name: given[prefix + key] for key, (name, _) in CHALLENGE.items()}, geometry="fan")
@@ -90,10 +98,10 @@ def general_layout(path: Path, arrays: dict[str, Any]) -> dict[str, Any]:
             known["reference"] = numbers(path, arrays, "fbp_512") / number(path, known, "pixel", positive=True)
         if "segmentation_512" in arrays:
             known["segmentation"] = arrays["segmentation_512"]
-    elif "sino" in arrays:
-        check_keys(path, arrays, {"theta_deg": MEANING["angles_deg"]})
-        known.update(sinogram=arrays["sino"], angles_deg=arrays["theta_deg"], geometry="parallel", find_axis=True)
-        known.update(spacing=1.0, unit="bin")
+    elif "sino" in arrays and "sinogram" not in arrays:  # of a synchrotron, where it says nothing else
+        known = {"geometry": "parallel", **known}
+        known |= {} if "centre" in known else {"find_axis": True}
+        known |= {} if "spacing" in known else {"spacing": 1.0, "unit": "bin"}
     return known
 
 
@@ -103,14 +111,28 @@ def check_known(path: Path, known: dict[str, Any], keys: Iterable[str]) -> None:
     Raises:
         InputError: Some are missing.
     """
-    for key in keys:
-        also = [name for name in known if name.lower() in OTHER_NAMES.get(key, ()) and name not in USED]
-        if key not in known and also:
-            meaning = (MEANING | DISTANCES)[key]
-            raise InputError(
-                f"'{path}' lacks '{key}' ({meaning}); is it '{also[0]}'?", do=f"store it under the name '{key}' if so"
-            )
-    check_keys(path, known, {key: (MEANING | DISTANCES)[key] for key in keys})
+    meaning = MEANING | DISTANCES
+    missing = [key for key in keys if key not in known]
+    if not missing:
+        return
+    also = {key: _may_be(key, known) for key in missing}
+    named = [f"'{key}' ({meaning[key]}" + (f"; is it '{also[key]}'?)" if also[key] else ")") for key in missing]
+    options = [f"{key} also by {OPTIONS[key]}" for key in missing if key in OPTIONS and not also[key]]
+    raise InputError(
+        f"'{path}' lacks {', '.join(named)}; it holds {', '.join(known) or 'nothing'}",
+        do=f"store {'them' if len(missing) > 1 else 'it'} under {'these names' if len(missing) > 1 else 'this name'}"
+        + (f", or give {' and '.join(options)}" if options else ""),
+    )
+
+
+def _may_be(key: str, known: dict[str, Any]) -> str:
+    """Return the name of an array that may be the one that a key should name; empty where there is none."""
+    plain = {name: re.sub(r"[^a-z0-9]", "", name.lower()) for name in known if name not in USED}
+    if key == "spacing" and "pixel" in known and not known.keys() & {"reference", "segmentation"}:
+        return "pixel"
+    others = [re.sub(r"[^a-z0-9]", "", name) for name in OTHER_NAMES.get(key, ())]
+    near = difflib.get_close_matches(re.sub(r"[^a-z0-9]", "", key), plain.values(), 1, 0.85)
+    return next((name for name, short in plain.items() if short in others or short in near), "")
 
 
 def unused(path: Path, arrays: dict[str, Any]) -> list[str]:
@@ -123,18 +145,31 @@ def unused(path: Path, arrays: dict[str, Any]) -> list[str]:
     Returns:
         At most one sentence; none for the known layouts of others, which hold more than is needed.
     """
-    others = ("CtDataFull", "CtDataLimited", "sino", "stack", "find_axis", "geom_distanceSourceOrigin")
+    arrays = _opened(arrays)
+    others = ("CtDataFull", "CtDataLimited", "stack", "find_axis", "geom_distanceSourceOrigin")
     if any(name in arrays for name in others):
         return []
-    left = [name for name in arrays if SYNONYMS.get(name, name) not in USED and not name.startswith("__")]
+    known, beam = {_general(name) for name in arrays}, in_lower_case(arrays.get("geometry", "parallel"))
+    idle = {"sinogram"} if "counts" in known else {"flat", "dark"}
+    idle |= set(DISTANCES) if beam == "parallel" else set()
+    idle |= {"pitch"} if beam != "cone" else set()
+    idle |= set() if known & {"reference", "segmentation"} else {"pixel"}
+
+    def is_used(name: str) -> bool:
+        general = _general(name)
+        return general in USED - idle and (general == name or general not in arrays)
+
+    left = [name for name in arrays if not name.startswith("__") and not is_used(name)]
     if not left:
         return []
     meant = [
         f"'{name}' may be '{key}', {IN_WORDS.get(key, (MEANING | DISTANCES).get(key, ''))}".rstrip(", ")
         for name in left
         for key, names in OTHER_NAMES.items()
-        if name.lower() in names and key not in arrays
+        if name.lower() in names and key not in known
     ]
+    if "counts" in known and "sinogram" in left:
+        meant.append("line integrals are computed from 'counts'")
     listed = ", ".join(f"'{name}'" for name in left[:8])
     return [
         f"of '{path.name}' {listed} "
@@ -142,6 +177,24 @@ def unused(path: Path, arrays: dict[str, Any]) -> list[str]:
         + " not used"
         + "".join(f"; {m}" for m in meant)
     ]
+
+
+def _opened(arrays: dict[str, Any]) -> dict[str, Any]:
+    """Return what is inside of a structure of MATLAB that holds all arrays of a scan."""
+    inner = next(iter(arrays.values()), None) if len(arrays) == 1 else None
+    if isinstance(inner, dict) and inner.keys() & {"sinogram", "counts"} and "parameters" not in inner:
+        return inner
+    return arrays
+
+
+def _general(name: str) -> str:
+    """Return the name in the general layout of an array that has another one in a known layout."""
+    return SYNCHROTRON.get(name, SYNONYMS.get(name, name))
+
+
+def in_lower_case(text: Any) -> str:
+    """Return a text, which files may keep as an array of texts or letters."""
+    return "".join(np.ravel(text).astype(str)).strip().lower()
 
 
 def axes_of(
@@ -191,6 +244,13 @@ def axes_of(
             f"'{key}' of '{path}' has shape {shape} for {n_views} views, and its axes could be "
             + " or ".join(f"({', '.join(names)})" for names in fits),
             do=f"state them: axes='{' '.join(fits[0])}', say",
+        )
+    if stated and shape[orders[0].index("views")] != n_views:
+        raise InputError(
+            f"'{key}' of '{path}' has shape {shape}, and with the axes ({', '.join(orders[0])}) it has "
+            f"{shape[orders[0].index('views')]} views for {n_views} angles",
+            do="give one angle for each view"
+            + (", or the axes in their order: axes='rows views bins' (--axes), say" if n_views in shape else ""),
         )
     raise InputError(
         f"'{key}' of '{path}' has shape {shape}, and no axis of it fits {n_views} angles"

@@ -19,8 +19,8 @@ from nfsolve.data.scans.angles import angles_of, arc_of, in_arc, once_around
 from nfsolve.data.scans.axis import axis_of
 from nfsolve.data.scans.doubts import Doubt, doubts
 from nfsolve.data.scans.files import check_keys, kind_of, number, numbers, open_arrays
-from nfsolve.data.scans.integrals import measured, without_drift
-from nfsolve.data.scans.layout import DISTANCES, axes_of, check_known, general_layout, unused
+from nfsolve.data.scans.integrals import known_views, measured, without_drift
+from nfsolve.data.scans.layout import DISTANCES, axes_of, check_known, general_layout, in_lower_case, unused
 from nfsolve.data.scans.roll import unrolled
 from nfsolve.data.scans.stripes import without_stripes
 from nfsolve.forward.counts import counted_anew
@@ -228,9 +228,11 @@ def scan_of(found: Path, arrays: dict[str, Any], reading: Reading = Reading()) -
         kind = kind_of(arrays)
         raise InputError(f"'{found}' holds a {kind}, not a sinogram", do=f"read it by read_{kind}, and project it")
     known = completed(found, general_layout(found, arrays), reading)
-    check_known(found, known, ("flat" if "counts" in known else "sinogram", "angles_deg"))
+    needed = ("flat" if "counts" in known else "sinogram", "angles_deg", "geometry", "spacing")
+    distances = tuple(DISTANCES) if "geometry" in known and in_lower_case(known["geometry"]) == "fan" else ()
+    check_known(found, known, needed + distances)
     degrees = angles_of(found, known, reading.angle_unit)
-    data = _row(found, known, reading, len(degrees))
+    data, degrees = known_views(found, _row(found, known, reading, len(degrees)), degrees)
     if reading.air:
         data |= without_drift(found, data, reading.air)
     if reading.rings:
@@ -300,16 +302,13 @@ def _views(path: Path, known: dict[str, Any], reading: Reading) -> int:
 def _geometry(
     path: Path, known: dict[str, Any], angles: np.ndarray, n_bins: int, axis: float | None
 ) -> ParallelBeam | FanBeam:
-    check_known(path, known, ("geometry", "spacing"))
-    beam = "".join(np.ravel(known["geometry"]).astype(str)).strip().lower()
+    beam = in_lower_case(known["geometry"])
     if beam == "cone":
         raise InputError(
             f"'{path}' is a scan with a cone beam, whose rows are not slices", do="run ct_cone_scan --data FILE"
         )
     if beam not in ("parallel", "fan"):
         raise unknown("geometry", beam, ("parallel", "fan", "cone"))
-    if beam == "fan":
-        check_known(path, known, DISTANCES)
     lengths = {key: number(path, known, key, True) for key in ("spacing", *(DISTANCES if beam == "fan" else ()))}
     if beam == "fan" and lengths["source_detector_distance"] < lengths["source_origin"]:
         raise InputError(
@@ -352,6 +351,10 @@ def _reference(path: Path, known: dict[str, Any]) -> dict[str, Any]:
         )
     if not all(np.isfinite(image).all() for image in images.values()):
         raise InputError(f"images of '{path}' must be finite, but they have NaN or infinite values", do="fill them in")
+    if "reference" in images and not images["reference"].any():
+        raise InputError(
+            f"'reference' of '{path}' must show something to compare with, but it is 0 everywhere", do="leave it out"
+        )
     if "segmentation" in images:
         images["segmentation"] = images["segmentation"] != 0
     rows, columns = shapes.pop()

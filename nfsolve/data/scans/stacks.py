@@ -1,4 +1,4 @@
-"""Stacks of TIFF images: the projections of a parallel beam, one to a file of a folder, or one to a page of a file.
+"""Stacks of TIFF or PNG images: the projections of a parallel beam, one to a file of a folder or to a page of a TIFF.
 
 In a folder, files with "flat" or "white" in their names hold the bare beam, and with "dark" the dark field; the others
 are projections, in the order of the numbers in their names. Beside a file of many pages, as NAME.tif, these are
@@ -16,6 +16,7 @@ from nfsolve._core.arrays import reason
 from nfsolve._core.errors import InputError
 
 ENDINGS = (".tif", ".tiff")
+PAGES = (*ENDINGS, ".png")
 KINDS = {"flat": "flat", "white": "flat", "dark": "dark"}
 
 
@@ -58,7 +59,7 @@ class Pages:
 
 
 def read_stack(path: Path) -> dict[str, Any]:
-    """Read the projections of a folder of TIFF images, or of a file of many pages.
+    """Read the projections of a folder of TIFF or PNG images, or of a file of many pages.
 
     Args:
         path: The folder, or the file.
@@ -73,7 +74,7 @@ def read_stack(path: Path) -> dict[str, Any]:
     files: dict[str, list[Path]] = {"projection": [], "flat": [], "dark": []}
     if path.is_dir():
         for file in sorted(path.iterdir(), key=_in_order):
-            if file.suffix.lower() in ENDINGS:
+            if file.suffix.lower() in PAGES and not file.name.startswith("."):
                 files[next((kind for word, kind in KINDS.items() if word in file.stem.lower()), "projection")].append(
                     file
                 )
@@ -85,7 +86,7 @@ def read_stack(path: Path) -> dict[str, Any]:
         angles = path.with_name(f"{path.stem}_angles.txt")
     if not files["projection"]:
         raise InputError(
-            f"the folder '{path}' holds no projections: none of its {sum(map(len, files.values()))} TIFF files is one",
+            f"the folder '{path}' holds no projections: none of its {sum(map(len, files.values()))} images is one",
             do="name flat fields with 'flat' or 'white', dark fields with 'dark', and projections without these words",
         )
     _check_names(path, files["projection"])
@@ -156,7 +157,9 @@ def _page(path: Path, page: int) -> np.ndarray:
             values = np.asarray(image)
     except Exception as error:  # Pillow raises whatever it likes
         raise InputError(
-            f"'{path}' must be a TIFF image, but it could not be read ({reason(error)})", do="write it again"
+            f"'{path}' must be a whole TIFF or PNG image, but it could not be read ({reason(error)})",
+            do="write it as whole numbers of 8, 16 or 32 bits or as floating-point numbers of 32 bits; others, such as "
+            "those of 16 or 64 bits, are not read",
         ) from error
     if values.ndim != 2:
         raise InputError(

@@ -85,6 +85,33 @@ FAULTS = {
         {"sinogram": parallel(), "center": 52.0},
         r"'center' is not used; 'center' may be 'centre', .*--axis",
     ),
+    "drift": ({"sinogram": parallel() + DRIFT}, r"rise and fall together, by 0\.\d+ from view to view .* give air=6"),
+    "rings everywhere": (
+        {"sinogram": parallel() + 0.05 * np.random.default_rng(0).standard_normal(100)},
+        r"respond unlike each other, by 0\.0\d+ \(.* give rings=9",
+    ),
+    "another order": ({"sinogram": parallel()[np.random.default_rng(0).permutation(60)]}, r"not in the same order"),
+    "ends twice": ({"sinogram": parallel(), "angles_deg": np.linspace(0, 180, 60)}, r"leave out the end"),
+    "a fan called parallel": ({"sinogram": fan(), "angles_deg": WHOLE}, r"better with a fan of about \d+ degrees"),
+    "ratios": ({"sinogram": np.exp(parallel())}, r"unless these are ratios of intensities"),
+    "marks": (
+        {"sinogram": with_value(parallel(), -999.0, slice(3, 7), 8)},
+        r"4 values in 'sinogram' of 'scan\.npz' are -999, .* a mark for missing values",
+    ),
+    "two kinds of data": (
+        {"sinogram": parallel(), "counts": counted(parallel()), "flat": 2e4},
+        r"'sinogram' is not used; line integrals are computed from 'counts'",
+    ),
+    "flat field of no counts": ({"sinogram": parallel(), "flat": 2e4}, r"of 'scan\.npz' 'flat' is not used$"),
+    "distances of a parallel beam": ({"sinogram": parallel(), "source_origin": 2.0}, r"'source_origin' is not used$"),
+    "12 bits": (
+        {"counts": np.minimum(counted(parallel(), 5e3), 4095), "flat": 5e3},
+        r"% of the counts of 'scan\.npz' are 4095, the largest number of 12 bits: the detector was overexposed",
+    ),
+    "clipped": (
+        {"counts": np.minimum(counted(parallel(), 5e3), 3000), "flat": 5e3},
+        r"are 3000, and none is larger, though the flat field is",
+    ),
     "no use": ({"sinogram": parallel(), "sample": "tooth"}, r"of 'scan\.npz' 'sample' is not used$"),
 }
 
@@ -94,7 +121,7 @@ def test_a_fault_is_told(read, name):
     changes, words = FAULTS[name]
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
-        read(**PARALLEL | {"angles_deg": HALF} | changes)
+        read({"mask_bad": name == "marks"}, **PARALLEL | {"angles_deg": HALF} | changes)
     assert any(re.search(words, str(one.message)) for one in told), [str(one.message) for one in told]
 
 
@@ -105,7 +132,7 @@ def test_a_fan_that_turns_the_other_way_is_told(read, data):
 
 
 def test_distances_in_another_unit_are_told(read):
-    with pytest.warns(UserWarning, match=r"wherever the axis is; .* and the distances of source and detector"):
+    with pytest.warns(UserWarning, match=r"a fan of about \d+ degrees than with what the distances .* say"):
         read(**FAN | {"source_origin": 1.6, "source_detector_distance": 2.4}, sinogram=fan(), angles_deg=WHOLE)
 
 
@@ -115,9 +142,47 @@ def test_an_overexposed_detector_is_told(read):
         read(**PARALLEL, counts=counts, flat=65535.0, angles_deg=HALF)
 
 
+def test_distances_that_make_the_fan_narrower_are_told(read):
+    with pytest.warns(UserWarning, match=r"with a fan of about \d+ degrees than with what the distances"):
+        read(**FAN | {"source_detector_distance": 12.0}, sinogram=fan(), angles_deg=WHOLE)
+
+
+def test_angles_of_a_full_turn_that_were_spread_with_their_end_are_told(read):
+    with pytest.warns(UserWarning, match=r"is 360 degrees from the first, .* \(endpoint=False\)"):
+        read(**FAN, sinogram=fan(), angles_deg=np.linspace(0, 360, len(WHOLE)))
+
+
+def test_a_blank_view_is_left_out_where_bad_bins_are(read):
+    blank = with_value(parallel(), np.nan, 20)
+    with pytest.warns(UserWarning, match=r"no bin of 'scan\.npz' is known in view 20, which is left out"):
+        scan = read({"mask_bad": True}, **PARALLEL, sinogram=blank, angles_deg=HALF)
+    assert np.allclose(scan.sinogram, np.delete(parallel(), 20, 0))
+    assert np.allclose(np.degrees(scan.geometry.angles), np.delete(HALF, 20))
+
+
+def test_a_synchrotron_sinogram_keeps_what_else_its_file_says(read):
+    given = {"sino": parallel(centre=0.1), "theta_deg": HALF}
+    found = read(**given, spacing=0.02, centre=0.1)
+    assert (found.unit, found.geometry.spacing, found.geometry.centre) == ("mm", 0.02, 0.1)
+    plain = read(**given)
+    assert plain.unit == "bin" and plain.axis == pytest.approx(49.5 - 5, abs=0.1)
+
+
 REFUSED = {
-    "theta": ({"theta": HALF}, r"lacks 'angles_deg' \(angle of each view, in degrees\); is it 'theta'\?"),
-    "no angles": ({}, r"lacks 'angles_deg'"),
+    "theta": ({"theta": HALF}, r"lacks 'angles_deg' \(angle of each view, in degrees; is it 'theta'\?\)"),
+    "almost the name": ({"angle_deg": HALF}, r"; is it 'angle_deg'\?\)"),
+    "no angles": ({}, r"lacks 'angles_deg' .* or give angles_deg also by --turn 180"),
+    "two names": ({"geometry": FAN["geometry"], "DSO": 4.0}, r"'angles_deg' .*'source_origin' .* is it 'DSO'\?"),
+    "little absorption": ({"sinogram": np.exp(-parallel() / 50), "angles_deg": HALF}, r"object that absorbs little"),
+    "yes and no": ({"sinogram": parallel() > 0.1, "angles_deg": HALF}, r"'sinogram' of .* holds only true and false"),
+    "an empty reference": (
+        {"reference": np.zeros((8, 8)), "pixel": 0.2, "angles_deg": HALF},
+        r"must show something to compare with, but it is 0 everywhere",
+    ),
+    "axes that are stated": (
+        {"axes": "bins views", "angles_deg": HALF},
+        r"with the axes \(bins, views\) it has 100 views for 60 angles",
+    ),
     "detector": (
         FAN | {"source_detector_distance": 2.0, "angles_deg": HALF},
         r"must lie beyond the rotation axis, but the source is 2 from it and 4 from the axis",

@@ -1,11 +1,13 @@
 """A detector that is turned in its own plane."""
 
 import math
+import warnings
 
 import numpy as np
 import pytest
 
 from nfsolve._core.errors import InputError
+from nfsolve.data.scans.doubts import Doubt
 from nfsolve.data.scans.roll import unrolled
 from nfsolve.data.scans.scan import Reading, read_scan
 
@@ -37,7 +39,9 @@ def test_a_row_is_that_of_a_panel_that_is_not_turned(roll, tmp_path):
     apart = []
     for row in (7, 12):
         scan = read_scan(file, Reading(row=row, roll=roll, axes="views rows bins"))
-        raw = read_scan(file, Reading(row=row, axes="views rows bins"))
+        with warnings.catch_warnings():  # its last view is not the first one from the other side
+            warnings.simplefilter("ignore", Doubt)
+            raw = read_scan(file, Reading(row=row, axes="views rows bins"))
         assert np.abs(scan.sinogram - straight[:, row][: len(scan.sinogram)]).max() < 0.04
         apart.append(float(np.abs(raw.sinogram - straight[: len(raw.sinogram), row]).max()))
     assert max(apart) > 0.1

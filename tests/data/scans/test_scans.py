@@ -182,7 +182,7 @@ def test_dead_detector_columns_are_named_and_can_be_masked(read):
     assert scan.weights.sum() == 60 - 13 and not scan.weights[:, 2].any()
     broken[5] = np.nan
     with pytest.raises(InputError, match=r"no known bin in view 5\. Leave this view out"):
-        read(general(sinogram=broken), mask_bad=True)
+        read(general(sinogram=broken))
 
 
 def test_zero_counts_are_refused_by_the_logarithm_and_kept_for_the_likelihood(read):
@@ -301,7 +301,7 @@ BAD = [
         r"lacks 'geom_pixelSizePost' \(width of a detector bin after binning, in mm\)",
     ),
     (challenge(geom_distanceSourceOrigin=None), r"lacks 'geom_distanceSourceOrigin' \(distance from the source"),
-    ({"sino": np.zeros((2, 3))}, r"lacks 'theta_deg' \(angle of each view"),
+    ({"sino": np.zeros((2, 3))}, r"lacks 'angles_deg' \(angle of each view"),
     (general(sinogram=np.ones((12, 5)) * 1j), "'sinogram' of .* not complex numbers"),
     (general(sinogram=np.ones((12, 5)).astype(str)), "'sinogram' of .* not text"),
     (general(sinogram=np.ones(60)), r"'sinogram' of .* has shape \(60,\), and no axis of it fits"),

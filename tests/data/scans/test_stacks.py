@@ -83,12 +83,12 @@ def test_bad_stacks_are_worded(tmp_path):
     ):
         read_scan(folder)
     (folder / "view_7.tif").write_bytes(b"II")
-    with pytest.raises(InputError, match=r"view_7.tif' must be a TIFF image, but it could not be read"):
+    with pytest.raises(InputError, match=r"view_7.tif' must be a whole TIFF or PNG image, but it could not be read"):
         read_scan(folder)
     Image.fromarray(np.zeros((3, 4, 3), np.uint8)).save(tmp_path / "colour.tif")
     with pytest.raises(InputError, match=r"projections are grey images"):
         Pages([tmp_path / "colour.tif"])
     for file in folder.glob("view*"):
         file.rename(file.with_name(f"flat{file.name}"))
-    with pytest.raises(InputError, match=r"holds no projections: none of its 60 TIFF files is one"):
+    with pytest.raises(InputError, match=r"holds no projections: none of its 60 images is one"):
         read_scan(folder)
