@@ -7,6 +7,7 @@ A file may name pictures without their ending, on another machine, or in a folde
 
 import os
 import posixpath
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from nfsolve._core.errors import InputError
 from nfsolve.data.photos.frames import ENDINGS, Frame, PictureFile, Root, check_inside, is_inside, say
 
 IMAGES = ("images", "input", "rgb", "images_2", "images_4", "images_8")  # folders of the same pictures
+SMALLER = re.compile(r"(^|/)images_\d+(/|$)")
 DEEP = 4  # folders below the scene's in which pictures are looked for that nothing names
 MASKS = "masks"
 MOVING = "dynamic_mask_"
@@ -44,6 +46,7 @@ def with_pictures(root: Root, frames: Sequence[Frame], allow_outside: bool, stor
     if elsewhere:
         name, at = elsewhere[0][0], _relative(root, elsewhere[0][1])
         say(f"{_count(elsewhere)} not where the file says: '{name}' is read from '{at}'")
+        _check_copies(root, pairs)
     unmasked = [] if any(frame.mask for frame in frames) else pairs
     masks = {f.name: _mask(root, _relative(root, file)) for f, file in unmasked if file is not None}
     masked = [mask for mask in masks.values() if mask is not None]
@@ -58,6 +61,19 @@ def with_pictures(root: Root, frames: Sequence[Frame], allow_outside: bool, stor
         )
         for frame, file in pairs
     ]
+
+
+def _check_copies(root: Root, pairs: Sequence[tuple[Frame, Root | None]]) -> None:
+    """Refuse smaller copies of pictures whose lens is in pixels, of an image of which nothing says the size."""
+    for frame, file in pairs:
+        at = "" if file is None else _relative(root, file)
+        copy = SMALLER.search(posixpath.dirname(at)) and not SMALLER.search(posixpath.dirname(frame.name))
+        if copy and frame.lens.keys() & {"fl_x", "fl_y"} and not frame.lens.keys() & {"w", "h"}:
+            raise InputError(
+                f"'{frame.name}' is read from a smaller copy, '{at}', but the focal length is in pixels of an image "
+                "whose size is not said",
+                do="write 'w' and 'h' of that image",
+            )
 
 
 def say_unused(root: Root, frames: Sequence[Frame]) -> None:

@@ -16,11 +16,13 @@ from nfsolve.data.photos.frames import ENDINGS, Bounds, Frame, Layout, say
 from nfsolve.data.photos.layouts import read_layout
 from nfsolve.data.pictures import area
 from nfsolve.forward.cameras import Cameras, ndc_rays, orbit, spiral, sway
+from nfsolve.forward.cameras.lenses import straighten
 from nfsolve.forward.rendering import Contraction, Rays, box_intersection
 
 PATHS = ("orbit", "spiral")
 ROOM, CLOSEST = 1.05, 0.02  # half side of the cube in which space is not contracted, in parts of the reach of the
 # cameras, and where rays begin, in parts of that half side
+FAR_OFF, STRONG = 0.4, 2.0  # of an image is a principal point off its middle, and times a corner is moved by a lens
 WIDE = math.radians(150)  # angle of view that no lens without distortion has
 
 
@@ -218,6 +220,7 @@ def read_photographs(
     extent = find_extent(layout, str(path), bounds, near, far, ndc, behind is not None)
     names = tuple(frame.name for frame in frames)
     cameras.check_lenses(list(names))
+    _say_lenses(frames, cameras)
     counted = torch.cat(masks).nonzero()[:, 0] if any(frame.mask for frame in frames) else None
     if counted is not None and not len(counted):
         raise InputError(
@@ -255,10 +258,13 @@ def _load(
     frames: list[Frame], fisheye: bool, downscale: float, behind: Colour | None
 ) -> tuple[list[Tensor], list[Tensor], Cameras]:
     """Read the pictures: colours ``(N, 3)`` and which pixels count ``(N,)`` of each, and their cameras."""
-    images, masks, sizes, before = [], [], [], []
+    images, masks, sizes, before, blank = [], [], [], [], list[str]()
     for frame in frames:
         assert frame.image is not None
-        picture = compose(frame, frame.image(), behind)
+        stored = frame.image()
+        if is_transparent(stored) and float(stored[..., -1].max()) == 0:
+            blank.append(frame.name)
+        picture = compose(frame, stored, behind)
         height, width = picture.shape[:2]
         small = [max(1, round(side / downscale)) for side in (width, height)]
         images.append(area(picture, small[1], small[0]).float().clamp(0, 1).reshape(-1, 3))
@@ -268,6 +274,8 @@ def _load(
     _check_sizes(frames, before)
     cameras = cameras_of(frames, before, fisheye)
     _say_wide(frames, cameras)
+    if blank:
+        say(f"image '{blank[0]}' is transparent everywhere" + f", as are {len(blank) - 1} more" * (len(blank) > 1))
     return images, masks, cameras.resized(torch.tensor(sizes))
 
 
@@ -303,6 +311,30 @@ def _say_wide(frames: list[Frame], cameras: Cameras) -> None:
         say(
             f"the focal length of '{frames[first].name}', {float(cameras.focals[first, 0]):.3g} pixels, makes its angle"
             f" of view {math.degrees(float(angles[first])):.0f} degrees; is it in pixels, and the angle in radians?"
+        )
+
+
+def _say_lenses(frames: list[Frame], cameras: Cameras) -> None:
+    """Doubt principal points far from the middle, and distortions that change an angle of view by more than twice."""
+    sizes = cameras.sizes.to(cameras.centres)
+    off = ((cameras.centres / sizes - 0.5).abs() > FAR_OFF).any(-1).nonzero()[:, 0].tolist()
+    if off:
+        x, y = cameras.centres[off[0]].tolist()
+        width, height = cameras.sizes[off[0]].tolist()
+        say(
+            f"the principal point of '{frames[off[0]].name}', ({x:g}, {y:g}), lies far from the middle of its "
+            f"{width} x {height} pixels; are cx and cy in these pixels?"
+        )
+    if cameras.distortion is None or cameras.fisheye:
+        return
+    corners = (sizes / 2) / cameras.focals
+    seen = straighten(corners, cameras.distortion, False)
+    bent = (seen[:, :2] / seen[:, 2:]).norm(dim=-1) / corners.norm(dim=-1)
+    strong = ((bent > STRONG) | (bent < 1 / STRONG)).nonzero()[:, 0].tolist()
+    if strong:
+        say(
+            f"the distortion of '{frames[strong[0]].name}' moves the corners of its image to {bent[strong[0]]:.2g} "
+            "times their distance from the middle; check k1, k2 and the camera model"
         )
 
 

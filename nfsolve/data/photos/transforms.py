@@ -76,6 +76,10 @@ def read_transforms(root: Root, files: Mapping[str, Root], hold_out: int, allow_
         if one not in splits and other in splits:
             splits[one] = splits[other]
     _check_leakage(splits)
+    bare = sum(frame.mask is None for frame in everyone)
+    named = any("mask_path" in entry for head in heads.values() for entry in head["frames"])
+    if named and bare > 0:
+        say(f"{bare} of {len(everyone)} photographs have no mask, and all of their pixels count")
     if splits.get("train"):
         say_unused(root, everyone)
     for key, head in heads.items():
@@ -166,7 +170,8 @@ def _frame(
     if not {"fl_x", "camera_angle_x", "fl_y", "camera_angle_y"} & lens.keys():
         raise InputError(
             f"{where} must have a focal length, but it has none",
-            do="write 'fl_x' or 'camera_angle_x', for all frames at the top or in each frame",
+            do="write 'fl_x' or 'camera_angle_x', or 'x_fov' in degrees, for all frames at the top or in each frame; "
+            "other names, such as 'focal' or 'fov', are not read",
         )
     name, mask = _name(entry["file_path"]), entry.get("mask_path")
     return Frame(name, pose, lens, None, named_mask(root, where, _name(mask), allow_outside) if mask else None)

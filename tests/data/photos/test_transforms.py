@@ -124,6 +124,50 @@ REFUSED = {
 }
 
 
+DOUBTED = {
+    r"principal point of 'images/1.png', \(0.5, 0.5\), lies far from the middle": {"cx": 0.5, "cy": 0.5},
+    "the distortion of 'images/1.png' moves the corners of its image to .* times": {"k1": 60.0},
+}
+
+
+@pytest.mark.parametrize("message", DOUBTED)
+def test_a_lens_that_hardly_can_be_is_doubted(tmp_path: Path, message: str):
+    with pytest.warns(UserWarning, match=message):
+        read_photographs(scene(tmp_path, BASE | DOUBTED[message]))
+
+
+def test_a_focal_length_under_another_name_is_said_not_to_be_read(tmp_path: Path):
+    with pytest.raises(InputError, match=r"it has none\. Write 'fl_x' .* such as 'focal' or 'fov', are not read"):
+        read_photographs(scene(tmp_path, {"focal": 20.0}))
+
+
+def test_masks_of_some_frames_leave_the_others_whole_and_that_is_said(tmp_path: Path):
+    iio.imwrite(tmp_path / "mask.png", np.zeros((HEIGHT, WIDTH), np.uint8))
+    folder = scene(tmp_path, frame=lambda i: {"mask_path": "mask.png"} if i == 1 else {})
+    with pytest.warns(UserWarning, match="5 of 6 photographs have no mask, and all of their pixels count"):
+        assert read_photographs(folder).n_counted == 4 * WIDTH * HEIGHT
+
+
+def test_a_picture_without_a_visible_pixel_is_told(tmp_path: Path):
+    folder = scene(tmp_path)
+    for i in range(N):
+        iio.imwrite(
+            folder / "images" / f"{i}.png", np.dstack([pixels(i), np.full((HEIGHT, WIDTH), 255 * (i != 1), np.uint8)])
+        )
+    with pytest.warns(UserWarning, match="image 'images/1.png' is transparent everywhere$"):
+        read_photographs(folder, background="white")
+
+
+def test_a_lens_in_pixels_of_an_unknown_size_does_not_fit_smaller_copies(tmp_path: Path):
+    folder = scene(tmp_path, {"fl_x": 40.0})
+    (folder / "images").rename(folder / "images_2")
+    with (
+        pytest.warns(UserWarning, match="read from 'images_2/0.png'"),
+        pytest.raises(InputError, match="a smaller copy, 'images_2/0.png', but the focal length"),
+    ):
+        read_photographs(folder)
+
+
 @pytest.mark.filterwarnings("ignore:.*in none of the lists")
 @pytest.mark.parametrize("message", REFUSED)
 def test_what_cannot_be_is_refused(tmp_path: Path, message: str):
