@@ -39,6 +39,7 @@ ROUNDING = 1e-11  # residual, relative to that of the zero field, that is roundi
 AT_CORNERS = 1e-9  # the same where functions are singular at corners, whose second derivatives lose digits there
 UNDETERMINED = 1e8  # times its share of the residuals of the zero field, that a change of the solution may be of it
 PLACES, TURNS = 400, 12  # at which, and iterations in which, the largest of such changes is found
+STEP = 1e-4  # of the difference that is the derivative along one, relative to the solution: most transforms are linear
 NOTHING = 1e-6  # part of the largest unknown below which another one is compared with that
 MANY_POINTS = 2**14  # of a grid, of which no more are needed to tell a distance
 SHARE = 0.15  # of the time of a run that its estimate may take
@@ -197,13 +198,24 @@ def _largest_changes(
     A D^-1 R^-1, by power iteration (Golub & Van Loan, Matrix Computations, 8.2). It is told relative to the unknown,
     for residuals of the size ``zero``.
     """
-    names = [name for name, p in both.named_parameters() if p.requires_grad]
-    theta = {name: torch.zeros_like(p) for name, p in both.named_parameters() if name in names}  # of no correction
-    shapes = [p.shape for p in theta.values()]
+    theta = {name: torch.zeros_like(p) for name, p in both.correction.named_parameters() if p.requires_grad}
+    names, shapes, base = list(theta), [p.shape for p in theta.values()], both.base(points)
+
+    def shown(raw: Tensor) -> Tensor:
+        found = raw if both.output_transform is None else both.output_transform(points, raw)
+        return found if living is None else found.where(living, 0.0)
 
     def values(*parts: Tensor) -> Tensor:
-        found = torch.func.functional_call(both, dict(zip(names, parts, strict=True)), (points,))
-        return found if living is None else found.where(living, 0.0)
+        chosen = dict(zip(names, parts, strict=True))
+        return shown(base + torch.func.functional_call(both.correction, chosen, (points,)))
+
+    def along(parts: dict[str, Tensor]) -> Tensor:
+        """Return the derivative along some parameters; forward mode would import the compiler of PyTorch."""
+        raw = torch.func.functional_call(both.correction, parts, (points,))
+        if both.output_transform is None:
+            return shown(raw)
+        step = STEP * max(float(base.abs().max()), STEP) / max(float(raw.abs().max()), 1e-300)
+        return (shown(base + step * raw) - shown(base)) / step
 
     now, back = torch.func.vjp(values, *theta.values())[:2]
     size = now.norm(dim=0)
@@ -216,7 +228,7 @@ def _largest_changes(
             v = torch.linalg.solve_triangular(triangle, (v / v.norm())[:, None], upper=True)[:, 0] / unit
             pieces = v.split([shape.numel() for shape in shapes])
             parts = tuple(piece.reshape(shape) for piece, shape in zip(pieces, shapes, strict=True))
-            change = torch.func.jvp(values, tuple(theta.values()), parts)[1][:, i]
+            change = along(dict(zip(names, parts, strict=True)))[:, i]
             largest = float(change.norm())
             cotangent = torch.zeros_like(now)
             cotangent[:, i] = change
