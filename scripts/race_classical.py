@@ -132,6 +132,11 @@ def _wave(line: Line, both: Array) -> Array:
     return np.concatenate([v, 4 * (line.second @ u)])
 
 
+def advected(line: Line, u: Array) -> Array:
+    """Return u u_x in the form that keeps the integral of u^2, as others blow up with few nodes."""
+    return (u * (line.first @ u) + line.first @ u**2) / 3
+
+
 EVOLUTIONS = {
     "convection, beta 30": Evolution(np.sin, lambda line, u: -30 * (line.first @ u)),
     "wave": Evolution(
@@ -147,13 +152,12 @@ EVOLUTIONS = {
     ),
     "kdv": Evolution(
         lambda x: np.cos(np.pi * x),
-        # in the form that keeps the integral of u^2, as others blow up with few nodes
-        lambda line, u: -(u * (line.first @ u) + line.first @ u**2) / 3 - 0.022**2 * (line.first @ (line.second @ u)),
+        lambda line, u: -advected(line, u) - 0.022**2 * (line.first @ (line.second @ u)),
         method="Radau",  # the waves of its third derivative are too fast for LSODA
     ),
     "kuramoto_sivashinsky": Evolution(
         lambda x: -np.sin(np.pi * x),
-        lambda line, u: -5 * u * (line.first @ u) - 0.5 * (line.second @ u) - 0.005 * (line.second @ (line.second @ u)),
+        lambda line, u: -5 * advected(line, u) - 0.5 * (line.second @ u) - 0.005 * (line.second @ (line.second @ u)),
     ),
 }
 STEADY = {"poisson": 0.0, "helmholtz": 1.0}
