@@ -9,9 +9,11 @@ import numpy as np
 
 from nfsolve._core.arrays import read_arrays, real_numbers, reason
 from nfsolve._core.errors import InputError, unknown
+from nfsolve.functions.stored import HDF5, NETCDF, open_arrays
 
 MISSING = (-999.0, -9999.0, -32767.0, -32768.0, -99999.0, -999999.0)  # what files hold in place of missing values
 AXES = ("time", "level")  # before (lat, lon), in this order
+OTHER_NAMES = {"valid_time": "time", "pressure_level": "level", "isobaricInhPa": "level", "plev": "level"}
 
 
 def unit_vectors(lat: np.ndarray, lon: np.ndarray) -> np.ndarray:
@@ -158,9 +160,9 @@ def read_map(
     """Read a variable over latitudes and longitudes.
 
     Args:
-        path: A .npz file with ``lat`` and ``lon`` (or latitude, longitude) in degrees, and variables over (lat, lon),
-            (level, lat, lon) or (time, level, lat, lon). A single axis before lat is the time where it has the length
-            of an array ``time`` and not that of ``level``.
+        path: A .npz, netCDF or HDF5 file with ``lat`` and ``lon`` (or latitude, longitude) in degrees, and variables
+            over (lat, lon), (level, lat, lon) or (time, level, lat, lon). A single axis before lat is the time where it
+            has the length of an array ``time`` and not that of ``level``.
         variable: Its name; not needed where there is one.
         indices: Index along ``time`` and ``level``, default 0.
 
@@ -169,8 +171,9 @@ def read_map(
 
     Raises:
         InputError: An axis or the variable is missing, does not fit, is not finite, or has a position twice.
+        MissingExtra: A netCDF file needs xarray, which is not installed.
     """
-    arrays = read_arrays(path)
+    arrays = _arrays(path)
     axes = [next((n for n in names if n in arrays), "") for names in (("lat", "latitude"), ("lon", "longitude"))]
     if not all(axes):
         raise InputError(
@@ -200,6 +203,13 @@ def read_map(
     lat, values = _once(path, "latitude", lat, values)
     lon, values = _once(path, "longitude", np.round(lon % 360, 9) % 360, values.T)
     return lat, lon, values.T
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    """Return the arrays of a file, with the names of time and level that are known here."""
+    if path.suffix.lower() not in (*NETCDF, *HDF5):
+        return read_arrays(path)
+    return {OTHER_NAMES.get(name, name): np.asarray(values) for name, values in open_arrays(path).items()}
 
 
 def read_lines(path: Path) -> list[np.ndarray]:

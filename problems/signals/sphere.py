@@ -44,7 +44,7 @@ class SphereFit(Problem):
     protocol: Literal["default", "ws"] = "default"
     """default: this file's; ws: full batch and all points given, Adam at 1e-4, strongly scaled weights"""
     data: str = ""
-    """npz with lat, lon in degrees and a variable over them, a path or a name under $NFSOLVE_DATA; default random"""
+    """npz or netCDF file: lat, lon in degrees and a variable over them (or its name in $NFSOLVE_DATA); else random"""
     variable: str = ""
     """name of the variable; not needed if there is only one"""
     level: int = 0

@@ -242,3 +242,36 @@ def test_what_is_no_map_of_lines_is_said(tmp_path, content):
     path.write_text(content)
     with pytest.raises(InputError, match=r"lines over a map must be GeoJSON .*coast.geojson' could not be read"):
         read_lines(path)
+
+
+@pytest.mark.parametrize("classic", [True, False])
+def test_netcdf_files_of_reanalyses_are_read(tmp_path, classic):
+    xarray = pytest.importorskip("xarray")
+    if not classic:
+        pytest.importorskip("h5netcdf")
+    rng = np.random.default_rng(0)
+    values = 280 + rng.standard_normal((2, 3, 13, 24)).astype(np.float32)
+    axes = ("valid_time", "pressure_level", "latitude", "longitude")
+    made = xarray.Dataset(
+        {"t": (axes, values, {"units": "K"})},
+        {
+            "valid_time": [0, 3600],
+            "pressure_level": [1000.0, 850.0, 500.0],
+            "latitude": LAT[::-1],
+            "longitude": LON - 180,
+        },
+    )
+    made.to_netcdf(tmp_path / "era.nc", engine="scipy" if classic else "h5netcdf")
+    lat, lon, found = read_map(tmp_path / "era.nc", "", {"time": 1, "level": 2})
+    assert np.allclose(lat, LAT) and np.allclose(lon, LON)
+    assert np.allclose(found, np.roll(values[1, 2, ::-1], 12, axis=1))
+    with pytest.raises(InputError, match="level must be from 0 to 2"):
+        read_map(tmp_path / "era.nc", "t", {"level": 3})
+
+
+def test_a_damaged_netcdf_file_is_named(tmp_path):
+    pytest.importorskip("xarray")
+    pytest.importorskip("h5netcdf")
+    (tmp_path / "era.nc").write_bytes(b"not a file of netCDF")
+    with pytest.raises(InputError, match=r"netCDF file is needed, but '.*era.nc' could not be read"):
+        read_map(tmp_path / "era.nc")
