@@ -28,7 +28,7 @@ from nfsolve.problem import Marched, Recipe, RunOptions, hands_over_slopes, wind
 from nfsolve.run.alike import windows_are_alike
 from nfsolve.run.beginning import initial_state
 from nfsolve.run.estimate import ErrorEstimate, correct, correctable, default_width, distance, judged
-from nfsolve.run.ladder import COLUMNS, COST, GAIN, UNSEEN, WIDTHS, Trial, recipe_of
+from nfsolve.run.ladder import COLUMNS, COST, GAIN, MOST_ON_A_LINE, UNSEEN, WIDTHS, Trial, recipe_of
 from nfsolve.run.loop import Run
 from nfsolve.run.march import March
 from nfsolve.run.plan import Plan
@@ -45,6 +45,7 @@ WIDER = 1.5  # factor on the bandwidth in space
 RICHER = 1.2  # factor on the bandwidth of corrections, which have WIDER times as many features
 SLOWER = 0.5  # factor on the bandwidth in time
 SHORTER = 0.7  # factor on the bandwidth in time of half a window
+FILLED = 0.8  # of the number of features, that the bandwidth of a longer window on a line is at most
 LONGER = 1.5  # factor on the length of a window after one that left far less than allowed
 EASY = 20.0  # factor by which it must, squared where there is no space, so that a shorter window costs little
 HELPED = 5.0  # factor that half a window must bring to be worth twice as many of them
@@ -139,7 +140,7 @@ class AdaptiveMarch:
         self.column = problem.domain.index("t")
         self.start, self.end = problem.domain.bounds[self.column]
         self.tolerance = BEST
-        self._trial = first
+        self._trial, self._lengthens = first, False
         self.pieces: list[Piece] = []
         length = (self.end - self.start) / max(first.windows, 1)
         self.choice = Choice(length, first.width, first.scales)
@@ -249,6 +250,8 @@ class AdaptiveMarch:
     def _rest(self, piece: Piece) -> float:
         """Return the seconds that windows like one take to the end of time."""
         windows = (self.end - piece.end) / self.choice.length
+        if self._lengthens:
+            windows = _lengthening(windows)
         if self.alike:
             last = self.pieces[-1] if self.pieces else None
             known = last is not None and last.factors is piece.factors
@@ -270,8 +273,11 @@ class AdaptiveMarch:
         self.pieces.append(piece)
         piece.run.field.requires_grad_(False)
         self.choice = piece.choice
+        self._lengthens = easy and len(piece.choice.scales) == 1  # as after a fast start, to which slow times follow
         if easy:
             scales = self._scaled(piece.choice.scales, LONGER**0.5, 1.0)
+            if len(scales) == 1:
+                scales = (min(scales[0], FILLED * piece.choice.width),)
             self.choice = dataclasses.replace(piece.choice, length=LONGER * piece.choice.length, scales=scales)
         rest = self._rest(piece)
         if rest > self.left() and self.tolerance < HOPELESS / RELAXED:
@@ -397,12 +403,14 @@ class AdaptiveMarch:
     def _more(self, width: int) -> int | None:
         """Return the next larger number of features that fits, or None."""
         sizes = WIDTHS.get(len(self.problem.domain.names), WIDTHS[max(WIDTHS)])
-        limit = COLUMNS // len(self.problem.outputs)
+        limit = MOST_ON_A_LINE if len(self.problem.domain.names) == 1 else COLUMNS // len(self.problem.outputs)
         return next((size for size in (*sizes, 2 * sizes[-1]) if 1.4 * width < size <= limit), None)
 
     def _is_time_for(self, seconds: float, at: float, length: float, relative: float) -> bool:
         """Return whether all windows left could take so long each; one that does not work yet may take most of it."""
         windows = max((self.end - at) / length, 1.0) if relative <= HOPELESS else 2.0
+        if at == self.start and len(self.problem.domain.names) == 1:  # after a fast start they become longer
+            windows = _lengthening(windows)
         return seconds < self.left() and self._of_all(seconds, windows) < SHARE * (self.left() + self.later)
 
     def _cost(self, piece: Piece | Trial, width: int) -> float:
@@ -529,6 +537,11 @@ class AdaptiveMarch:
         data = self.problem.load(self.plan.run.device, torch.float64)
         found = distance(self.problem, plain, better, data)
         return judged(found, math.sqrt(before), math.sqrt(after), zero, better, " in each window")
+
+
+def _lengthening(windows: float) -> float:
+    """Return how many windows, each longer than the one before by a common factor, fill the time of some equal ones."""
+    return math.log1p((LONGER - 1) * windows) / math.log(LONGER)
 
 
 def _words(piece: Piece) -> str:

@@ -61,6 +61,7 @@ WINDOWS = (2, 4, 8, 16, 32, 64)
 AT_CORNERS = 0.5  # share of features that are singular at corners, where some are
 CORNERS = (0.0, 0.5)  # shares of products among these
 CORNER_TRIALS = 2  # trials of them that may bring nothing
+MOST_ON_A_LINE = 80  # features in a window of time where there is no space: more windows are cheaper
 LEAST = 0.1  # of the time of all trials, that one may take at least
 DENSER = 2.0  # times the points, where equations that hold at these alone would bend numbers
 NEGLIGIBLE = 2e-3  # part of what noise leaves of measurements, below which what the equations are off matters little
@@ -224,7 +225,7 @@ class Ladder:
                 skip = False
                 continue
             near = None if self.d == 1 or found is None or found.relative > UNSEEN else self._shorter(found, windows)
-            trial = self._grow(windows, cautious=True, near=near)
+            trial = self._grow(windows, cautious=True, near=near, most=MOST_ON_A_LINE if self.d == 1 else math.inf)
             if trial is None:
                 continue
             skip = trial.relative > UNSEEN

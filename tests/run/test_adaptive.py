@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+from scipy.integrate import solve_ivp
 
 import nfsolve as nf
 from nfsolve import PDE, Box, face, interior
@@ -83,13 +84,51 @@ def test_windows_of_their_own_are_plain_data():
     assert (read.field.ends, read.field.points) == (plan.field.ends, plan.field.points)
 
 
-@pytest.mark.parametrize(("width", "more"), [(40, 80), (100, 160), (320, 640), (3000, None)])
-def test_the_next_number_of_features_is_larger_and_fits(width, more):
+@pytest.mark.parametrize(("width", "more"), [(40, 80), (80, None)])
+def test_windows_without_space_are_shortened_beyond_a_few_features(width, more):
     assert march(SwitchesLate(), width=width)[0]._more(width) == more
 
 
 class Ripples(LongWave):
     domain = Box(t=(0, 1), x=(0, 1))
+
+
+@pytest.mark.parametrize(("width", "more"), [(100, 200), (200, 400), (4800, None)])
+def test_the_next_number_of_features_is_larger_and_fits(width, more):
+    plan = Plan.of(Ripples().recipe(), RunOptions(seed=0, device="cpu"))
+    marching = AdaptiveMarch(Ripples(), Trial(width, (4.0, 8.0), 4, 0, 1e-3, 5, 0.1), plan, 300.0, lambda _: None)
+    assert marching._more(width) == more
+
+
+class Relaxation(PDE):
+    """Van der Pol's oscillator, which jumps in between slow times."""
+
+    domain = Box(t=(0, 12))
+    unknowns = "x"
+
+    @interior
+    def motion(self, x, x_t, x_tt):
+        return x_tt - 10 * (1 - x**2) * x_t + x
+
+    @face(t=0)
+    def start(self, x, x_t):
+        return torch.cat([x - 2, x_t], -1)
+
+    def exact(self, t):
+        found = solve_ivp(
+            lambda _, y: [y[1], 10 * (1 - y[0] ** 2) * y[1] - y[0]],
+            (0, 12), [2, 0], "DOP853", dense_output=True, rtol=1e-13, atol=1e-14,
+        )  # fmt: skip
+        return torch.from_numpy(found.sol(t.numpy()[:, 0])[:1].T.copy())
+
+
+def test_jumps_in_between_slow_times_take_short_windows():
+    marching, _ = march(Relaxation(), scale=16.0, windows=32)
+    assert marching.go()
+    lengths = [piece.end - piece.start for piece in marching.pieces]
+    assert max(lengths) > 5 * min(lengths[:-1])
+    assert all(piece.choice.scales[0] <= 0.8 * piece.choice.width for piece in marching.pieces)
+    assert marching.solution().metrics["relative_l2"] < 1e-9
 
 
 def test_a_window_keeps_the_bandwidth_that_did_well_where_nothing_becomes_steeper():
