@@ -28,7 +28,7 @@ from nfsolve.problem import Marched, Recipe, RunOptions, hands_over_slopes, wind
 from nfsolve.run.alike import windows_are_alike
 from nfsolve.run.beginning import initial_state
 from nfsolve.run.estimate import ErrorEstimate, correct, correctable, default_width, distance, judged
-from nfsolve.run.ladder import COLUMNS, COST, GAIN, MOST_ON_A_LINE, UNSEEN, WIDTHS, Trial, recipe_of
+from nfsolve.run.ladder import COLUMNS, COST, GAIN, MOST_AT_CORNERS, MOST_ON_A_LINE, UNSEEN, WIDTHS, Trial, recipe_of
 from nfsolve.run.loop import Run
 from nfsolve.run.march import March
 from nfsolve.run.plan import Plan
@@ -404,6 +404,8 @@ class AdaptiveMarch:
         """Return the next larger number of features that fits, or None."""
         sizes = WIDTHS.get(len(self.problem.domain.names), WIDTHS[max(WIDTHS)])
         limit = MOST_ON_A_LINE if len(self.problem.domain.names) == 1 else COLUMNS // len(self.problem.outputs)
+        if self._trial.corners is not None:
+            limit = min(limit, MOST_AT_CORNERS)
         return next((size for size in (*sizes, 2 * sizes[-1]) if 1.4 * width < size <= limit), None)
 
     def _is_time_for(self, seconds: float, at: float, length: float, relative: float) -> bool:

@@ -59,6 +59,7 @@ FEW = 4  # bandwidths that are tried where each feature depends on few coordinat
 SCALES_OF_MANY = (0.5, 1.0, *SCALES)  # of so many coordinates that features of few are tried too
 WINDOWS = (2, 4, 8, 16, 32, 64)
 AT_CORNERS = 0.5  # share of features that are singular at corners, where some are
+MOST_AT_CORNERS = 800  # features then, for derivatives of singular ones take memory: 2.5 GB of so many
 CORNERS = (0.0, 0.5)  # shares of products among these
 CORNER_TRIALS = 2  # trials of them that may bring nothing
 MOST_ON_A_LINE = 80  # features in a window of time where there is no space: more windows are cheaper
@@ -260,7 +261,8 @@ class Ladder:
         few, gained_much = 2 if windows == 1 and not self.interactions else 1, False
         widths = WIDTHS.get(self.d, WIDTHS[MANY])
         for tried, width in enumerate((*widths, *MORE_ON_A_LINE) if self._is_on_a_line() else widths):
-            if best is not None and (width * self.k > COLUMNS or width > most or not self._affordable(best, width)):
+            many = most if self.corners is None else min(most, MOST_AT_CORNERS)
+            if best is not None and (width * self.k > COLUMNS or width > many or not self._affordable(best, width)):
                 break
             promising = gained_much or (best is not None and self._is_cheap(best, width))
             if best is not None and cautious and tried >= few and best.relative > SEEN and not promising:
