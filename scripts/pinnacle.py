@@ -55,9 +55,9 @@ def class_of(name: str) -> Any:
 
 def recipe_of(name: str, asked: str) -> str:
     """Return whose recipe solves a problem, ``own`` or ``auto``, where ``own`` is asked for: not all bring one."""
-    from nfsolve import PDE
+    from nfsolve.problem import is_starting_point
 
-    return "auto" if asked == "auto" or class_of(name).recipe is PDE.recipe else "own"
+    return "auto" if asked == "auto" or is_starting_point(class_of(name)) else "own"
 
 
 def run(name: str, seed: int, seconds: float, threads: int, processor: bool, recipe: str) -> Row:

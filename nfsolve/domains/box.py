@@ -135,10 +135,10 @@ class Box(Domain):
             return Product(Box(**dict(zip(self.names[:more], self._marked(), strict=False))), shape)
         return super().lifted(shape)
 
-    def sharp_corners(self) -> tuple[Corner, ...]:
-        """Return the corners of a box in a plane, at all values of times and parameters; as in `Domain`."""
+    def _find_corners(self) -> tuple[Corner, ...]:
+        """Return the corners of a box in a plane, at all values of times and parameters."""
         if len(self.space) != 2 or len(self.names) == 2:
-            return super().sharp_corners()
+            return super()._find_corners()
         marked = dict(zip(self.names, self._marked(), strict=True))
         plane = Box(**{self.names[column]: marked[self.names[column]] for column in self.space})
         return tuple(corner._replace(columns=self.space) for corner in plane.sharp_corners())
@@ -303,8 +303,8 @@ class Product(Domain):
         start = len(self.box.names)
         return tuple(h._replace(columns=tuple(start + i for i in h.columns)) for h in self.shape.holes())
 
-    def sharp_corners(self) -> tuple[Corner, ...]:
-        """Return the corners of the shape, at all values of the box; as in `Domain`."""
+    def _find_corners(self) -> tuple[Corner, ...]:
+        """Return the corners of the shape, at all values of the box."""
         start = len(self.box.names)
         return tuple(
             c._replace(columns=(start + c.columns[0], start + c.columns[1])) for c in self.shape.sharp_corners()

@@ -147,8 +147,11 @@ class Domain(ABC):
     def sharp_corners(self) -> tuple[Corner, ...]:
         """Return the corners in a plane of space, at which solutions may be singular; as `corners_of` finds them."""
         if self._sharp is None:
-            self._sharp = corners_of(self)
+            self._sharp = self._find_corners()
         return self._sharp
+
+    def _find_corners(self) -> tuple[Corner, ...]:
+        return corners_of(self)
 
     def solids(self) -> tuple[Hole, ...]:
         """Return the ball that approximates the domain, or those of its parts: the holes where it is taken away."""

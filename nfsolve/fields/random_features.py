@@ -105,8 +105,8 @@ class RandomFeatures(Field):
         like = self.coordinates.matrix
         self.activation = activation
         self.stretch = getattr(domain, "stretch", None)
-        corners: tuple[Any, ...] = _corners(domain) if at_corners else ()
-        holes = tuple(hole for hole in _holes(domain) if not corners or _is_within(hole, domain))
+        corners: tuple[Any, ...] = _found(domain, "sharp_corners") if at_corners else ()
+        holes = tuple(hole for hole in _found(domain, "holes") if not corners or _is_within(hole, domain))
         sharp = round(at_corners * width) if corners else 0
         share = round(around_holes * (width - sharp) / max(len(holes), 1))
         holes = holes if share else ()
@@ -312,16 +312,10 @@ def _is_within(hole: Any, domain: Domain) -> bool:
     )
 
 
-def _corners(domain: Domain) -> tuple[Any, ...]:
-    """Return the corners of a domain in the plane; a bare description of coordinates has none."""
-    corners = getattr(domain, "sharp_corners", None)
-    return tuple(corners()) if corners is not None else ()
-
-
-def _holes(domain: Domain) -> tuple[Any, ...]:
-    """Return the holes of a domain; a bare description of coordinates has none."""
-    holes = getattr(domain, "holes", None)
-    return tuple(holes()) if holes is not None else ()
+def _found(domain: Domain, what: str) -> tuple[Any, ...]:
+    """Return the holes or the corners of a domain; a bare description of coordinates has none."""
+    find = getattr(domain, what, None)
+    return tuple(find()) if find is not None else ()
 
 
 class _Open:

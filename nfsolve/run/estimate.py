@@ -140,7 +140,7 @@ def judged(
         The estimate.
     """
     left = after / before if before > 0 else 0.0
-    rounding = ROUNDING if getattr(getattr(both, "correction", None), "corners", None) is None else AT_CORNERS
+    rounding = AT_CORNERS if _is_singular(both) else ROUNDING
     if before <= rounding * zero or left <= RESOLVED:
         return ErrorEstimate(found, True, f"from a linearised correction{where} on fresh points", left, both)
     reason = (
@@ -148,6 +148,11 @@ def judged(
         "so that the error is not resolved"
     )
     return ErrorEstimate(found, False, reason, left, both)
+
+
+def _is_singular(both: nn.Module) -> bool:
+    """Return whether a correction has features that are singular at corners."""
+    return getattr(getattr(both, "correction", None), "corners", None) is not None
 
 
 def correctable(problem: Any, field: nn.Module, data: Any, seed: int, basis: dict[str, Any]) -> Corrected:
@@ -168,8 +173,7 @@ def correct(
     points = generator(seed, "correction")
     objective = Objective(problem, both, data, points, weighting=balance(problem), coupled=measure.coupled)
     width = sum(p.numel() for p in objective.parameters) // len(problem.outputs)
-    corners = getattr(both.correction, "corners", None) is not None
-    inside, sides = points_for(problem, width, measure.entries, corners)
+    inside, sides = points_for(problem, width, measure.entries, _is_singular(both))
     objective.sample_as(SamplerState(points=inside, faces=sides))
     objective.resample()
     objective.reweigh(0)
