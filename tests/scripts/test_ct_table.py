@@ -65,7 +65,7 @@ def test_the_weight_of_the_total_variation_is_the_best_that_was_tried(problem, m
     monkeypatch.setattr(ct_table, "SEARCH", 20)
     monkeypatch.setattr(ct_table, "CONVERGED", 30)
     data = problem.load("cpu", torch.float32)
-    found = ct_table._best_total_variation("phantom", Case("", ""), problem, data)
+    found = ct_table._best_total_variation("made", Case("", ""), problem, data)
     assert set(found["tried"]) >= {f"{weight:g}" for weight in ct_table.WEIGHTS}
     beside = [weight for weight in (found["weight"] / 2, 2 * found["weight"]) if weight > ct_table.LEAST]
     assert {f"{weight:g}" for weight in beside} <= set(found["tried"])  # the best is at no end
@@ -93,7 +93,29 @@ def test_a_cone_is_measured_with_all_its_rows(rows, monkeypatch, capsys):
     ct_table.main()  # goes on where it was stopped
     assert capsys.readouterr().out.count("'method'") == 2
     assert len(ct_table.read_rows(ct_table.PATH)) == 6
+    ct_table.write_rows(ct_table.PATH, [one | {"date": "2020-01-01"} for one in ct_table.read_rows(ct_table.PATH)[:2]])
+    monkeypatch.setattr("sys.argv", [*words, "--since", "2020-01-02"])
+    ct_table.main()
+    assert capsys.readouterr().out.count("'method'") == 6
     assert "| field |" in (ct_table.FOLDER / "ct.md").read_text()
+
+
+def test_total_variation_has_at_least_the_seconds_of_the_field(rows, monkeypatch):
+    problem = CTPhantom(views=8, size=24)
+    data, asked = problem.load("cpu", torch.float32), []
+
+    def total_variation(data, weight, iterations):
+        asked.append(iterations)
+        return CTPhantom.total_variation(problem, data, weight, min(iterations, 50))
+
+    monkeypatch.setattr(problem, "total_variation", total_variation)
+    monkeypatch.setattr(ct_table, "CONVERGED", 30)
+    rows(row("field", cpu_seconds=100.0))
+    ct_table._best_total_variation("phantom", CASES["phantom"], problem, data)
+    assert asked[-1] > 1000 * ct_table.SEARCH
+    rows(row("field", cpu_seconds=1e-9))
+    ct_table._best_total_variation("phantom", CASES["phantom"], problem, data)
+    assert asked[-1] == 30
 
 
 def test_measured_rows_replace_older_ones_of_the_same_run(rows, capsys):
