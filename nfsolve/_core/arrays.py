@@ -40,9 +40,11 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except Exception as error:  # damaged archives make zipfile, zlib, ast and numpy raise whatever they like
+        archive, table = "a .npz archive of number arrays", "a table of text with a header line"
+        needed = {".npz": archive} | dict.fromkeys(TABLES, table)
         raise InputError(
-            "a .npz archive of number arrays or a .csv file with a header line is needed, but "
-            f"data file '{path}' could not be read ({reason(error)})",
+            f"{needed.get(path.suffix.lower(), f'{archive} or {table}')} is needed, but data file '{path}' could not "
+            f"be read ({reason(error)})",
             do="write it again, or check that the copy is complete",
         ) from error
 

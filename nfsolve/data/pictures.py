@@ -98,7 +98,7 @@ def decode(content: bytes, what: str) -> Tensor:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:  # an MPO is a photograph with its preview
                 raise InputError(
-                    f"{what} must be one picture, but it holds {image.n_frames} pictures, but one is needed",  # type: ignore[attr-defined]
+                    f"{what} must be one picture, but it holds {image.n_frames} pictures",  # type: ignore[attr-defined]
                     do="save the frame or page that you mean as PNG",
                 )
             bits, inverted = _bits(image, content), _is_white_at_0(image)

@@ -341,7 +341,7 @@ def test_damaged_files_and_bombs_end_in_a_sentence(content):
 @pytest.mark.parametrize("kind", ["GIF", "TIFF", "PNG", "WEBP"])
 def test_several_pictures_in_a_file_are_refused(kind):
     content = encoded(BASE, kind, save_all=True, append_images=[BASE.rotate(180)])
-    with pytest.raises(InputError, match="it holds 2 pictures, but one is needed"):
+    with pytest.raises(InputError, match="must be one picture, but it holds 2 pictures"):
         decode(content, "a")
     assert decode(encoded(BASE, kind), "a").shape[:2] == (40, 60)
 

@@ -1,17 +1,18 @@
 """Angles of the views of a measured scan: their unit, their limited arc, and views that are there twice."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from nfsolve._core.errors import InputError, unknown
+from nfsolve.data.scans.doubts import Doubt
 from nfsolve.data.scans.files import numbers
+from nfsolve.forward.radon.units import like_degrees, like_radians
 
 SAME_DEGREES = 1e-6
 LARGEST = 1e8  # degrees; of larger ones the place on the circle is lost to rounding
-GOLDEN = np.pi * np.array([3 - 5**0.5, 5**0.5 - 1, (5**0.5 - 1) / 2])  # steps of golden-angle scans, in radians
-FEW_DEGREES = 7.0, 4 * np.pi  # spans that three, and sixteen, views in degrees hardly have: one turn and two in radians
 
 
 def angles_of(path: Path, known: dict[str, Any], unit: str, turns: bool = False) -> np.ndarray:
@@ -40,32 +41,22 @@ def angles_of(path: Path, known: dict[str, Any], unit: str, turns: bool = False)
             f"{view}",
             do="correct it, or leave the view out",
         )
-    reason = "" if unit else _like_radians(angles)
+    reason = "" if unit else like_radians(angles)
     if reason:
         raise InputError(
             f"'angles_deg' of '{path}' look like radians, not degrees: {reason}",
             do="state their unit: angle_unit='radians' or angle_unit='degrees'",
         )
+    reason = like_degrees(angles) if unit == "radians" else ""
+    if reason:
+        warnings.warn(
+            f"'angles_deg' of '{path.name}' are taken as radians, as stated, but look like degrees: {reason}; if they "
+            "are, leave out angle_unit (--angle-unit)",
+            Doubt,
+            stacklevel=3,
+        )
     degrees = np.degrees(angles) if unit == "radians" else angles
     return degrees % 360 if np.abs(degrees).max() > 720 and not turns else degrees
-
-
-def _like_radians(angles: np.ndarray) -> str:
-    """Say why numbers look like radians; empty where nothing speaks for them."""
-    span = float(np.ptp(angles))
-    if (len(angles) >= 3 and span < FEW_DEGREES[0]) or (len(angles) >= 16 and span < FEW_DEGREES[1]):
-        return f"{len(angles)} views span {span:.4g}"
-    steps = np.diff(angles)
-    if len(angles) >= 8 and np.ptp(steps) < 1e-4:
-        golden = GOLDEN[np.abs(abs(steps.mean()) / GOLDEN - 1) < 2e-6]
-        if len(golden):
-            return f"each view is {golden[0]:.6g} from the last, a golden angle in radians"
-    rising = np.diff(np.unique(angles))
-    closed = span + float(np.median(rising)) if len(rising) else span
-    for turns in (span / np.pi, closed / np.pi):
-        if len(angles) >= 8 and 1 <= round(turns) <= 40 and abs(turns / round(turns) - 1) < 1e-4:
-            return f"they span {round(turns)} times pi"
-    return ""
 
 
 def once_around(degrees: np.ndarray) -> list[int]:

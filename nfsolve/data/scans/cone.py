@@ -11,8 +11,7 @@ import numpy as np
 
 from nfsolve._core.errors import InputError
 from nfsolve.data.scans.angles import angles_of, once_around
-from nfsolve.data.scans.axis import axis_of
-from nfsolve.data.scans.doubts import Doubt, doubts
+from nfsolve.data.scans.doubts import Doubt, axis_estimated, doubts
 from nfsolve.data.scans.files import kind_of, number, numbers, open_arrays
 from nfsolve.data.scans.integrals import check_integrals, known_views, measured, without_drift
 from nfsolve.data.scans.layout import DISTANCES, axes_of, check_known, general_layout, in_lower_case, unused
@@ -123,13 +122,14 @@ def read_cone(path: str | Path, reading: Reading = AS_STORED, panel: Panel = UPR
     helix = "pitch" in known
     degrees = angles_of(found, known, reading.angle_unit, turns=helix)
     data, degrees = known_views(found, _whole(found, known, reading, panel.merge, len(degrees)), degrees)
+    overexposed = data.pop("overexposed", None) is not None
     geometry = _geometry(found, known, np.radians(degrees), data["sinogram"].shape[1:], reading, panel.merge)
     if reading.roll or panel.tilt or panel.slant:
         data = _straight(data, geometry, reading.roll, panel)
-    geometry = _about_its_axis(data["sinogram"], geometry, reading, known)
+    geometry = _about_its_axis(found, data["sinogram"], geometry, reading, known)
     scan = ConeScan(found.stem, data.pop("sinogram"), geometry, str(known.get("unit", "mm")), **data)
     middle = _middle(geometry)
-    said = doubts(found.name, scan.projections[:, middle], geometry.fan, stated=not reading.find_axis)
+    said = doubts(found.name, scan.projections[:, middle], geometry.fan, not reading.find_axis, overexposed)
     for sentence in [*unused(found, arrays), *said]:
         warnings.warn(sentence, Doubt, stacklevel=2)
     return scan if helix else scan.subset(once_around(degrees))
@@ -165,16 +165,33 @@ def _whole(path: Path, known: dict[str, Any], reading: Reading, merge: int, view
     start = (rows % merge) // 2
     groups = [range(first, first + merge) for first in range(start, start + rows // merge * merge, merge)]
     parts: dict[str, list[np.ndarray]] = {}
-    for group in reversed(groups):  # row 0 lies at the largest z
-        each = [_row(path, known, row, views, reading, " ".join(names)) for row in group]
-        for name, values in _merged(each, merge).items():
-            parts.setdefault(name, []).append(values)
+    overexposed = False
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for group in reversed(groups):  # row 0 lies at the largest z
+            each = [_row(path, known, row, views, reading, " ".join(names)) for row in group]
+            overexposed |= any("overexposed" in row for row in each)
+            for name, values in _merged(each, merge).items():
+                parts.setdefault(name, []).append(values)
+    _say_once(caught, rows)
     data = {name: np.stack(values, 1) for name, values in parts.items()}
     if "weights" in data and (data["weights"] == 1).all():
         del data["weights"]
+    if overexposed:
+        data["overexposed"] = np.ones(views, bool)
     flat = data["sinogram"].reshape(views, -1)
-    check_integrals(path, flat, np.asarray(known[key]).dtype if key == "sinogram" else flat.dtype)
+    check_integrals(path, flat, np.asarray(known[key]).dtype if key == "sinogram" else flat.dtype, key == "counts")
     return data
+
+
+def _say_once(caught: list[warnings.WarningMessage], rows: int) -> None:
+    """Say what is to be said of many rows in the words of the first of them."""
+    alike: dict[tuple[str, int], list[warnings.WarningMessage]] = {}
+    for said in caught:
+        alike.setdefault((said.filename, said.lineno), []).append(said)
+    for each in alike.values():
+        where = f" (so in one row; likewise in {len(each)} of {rows})" if len(each) > 1 else ""
+        warnings.warn(f"{each[0].message}{where}", each[0].category, stacklevel=4)
 
 
 def _row(path: Path, known: dict[str, Any], row: int, views: int, reading: Reading, axes: str) -> dict[str, Any]:
@@ -256,7 +273,9 @@ def _straight(data: dict[str, Any], geometry: ConeBeam, roll: float, panel: Pane
     return found | ({"weights": known.astype(np.float32)} if (known < 1).any() else {})
 
 
-def _about_its_axis(projections: np.ndarray, geometry: ConeBeam, reading: Reading, known: dict[str, Any]) -> ConeBeam:
+def _about_its_axis(
+    path: Path, projections: np.ndarray, geometry: ConeBeam, reading: Reading, known: dict[str, Any]
+) -> ConeBeam:
     """Estimate the axis from the row that lies in the plane of the source, which is a fan."""
     if reading.find_axis and reading.axis is not None:
         raise InputError(
@@ -270,7 +289,7 @@ def _about_its_axis(projections: np.ndarray, geometry: ConeBeam, reading: Readin
             "the rotation axis is estimated from lines that are measured from both sides, which a helix has none of",
             do="give the axis in bins by axis= (--axis)",
         )
-    axis = axis_of(projections[:, _middle(geometry)].astype(float), geometry.fan)
+    axis = axis_estimated(path.name, projections[:, _middle(geometry)].astype(float), geometry.fan)
     sideways = ((geometry.n_bins[1] - 1) / 2 - axis) * geometry.spacing[1]
     return replace(geometry, centre=(geometry.centre[0], sideways))
 

@@ -42,7 +42,9 @@ class Doubt(UserWarning):
     """A scan was read, but something speaks against it."""
 
 
-def doubts(name: str, sinogram: np.ndarray, geometry: ParallelBeam | FanBeam, stated: bool) -> list[str]:
+def doubts(
+    name: str, sinogram: np.ndarray, geometry: ParallelBeam | FanBeam, stated: bool, overexposed: bool = False
+) -> list[str]:
     """Say what speaks against a scan.
 
     Args:
@@ -50,12 +52,18 @@ def doubts(name: str, sinogram: np.ndarray, geometry: ParallelBeam | FanBeam, st
         sinogram: Line integrals (views, bins).
         geometry: Views and detector, as they were read.
         stated: Whether the rotation axis is what the file or the user says, and not an estimate.
+        overexposed: Whether it was said that the detector was, so that levels in air are known to be wrong.
 
     Returns:
         Sentences; none where all is well.
     """
-    air, level = _air(sinogram, geometry)
-    found = [_of_size(name, sinogram), level and f"of '{name}' {level}", _of_views(name, sinogram, geometry, air)]
+    air, level = (True, "") if overexposed else _air(sinogram, geometry)
+    beam_alike = air and not level and not overexposed
+    found = [
+        _of_size(name, sinogram),
+        level and f"of '{name}' {level}",
+        _of_views(name, sinogram, geometry, beam_alike),
+    ]
     found += [
         _of_bins(name, sinogram, geometry),
         _of_spikes(name, sinogram),
@@ -64,6 +72,33 @@ def doubts(name: str, sinogram: np.ndarray, geometry: ParallelBeam | FanBeam, st
         or _of_the_ends(name, sinogram, geometry),
     ]
     return [sentence for sentence in found if sentence]
+
+
+def axis_estimated(name: str, sinogram: np.ndarray, geometry: ParallelBeam | FanBeam) -> float:
+    """Estimate the rotation axis as `axis_of`; where that fails, say what the borders of the detector tell of why.
+
+    Args:
+        name: Of the file.
+        sinogram: Line integrals (views, bins).
+        geometry: Views and detector.
+
+    Returns:
+        The axis in bins from the middle of the first bin.
+
+    Raises:
+        InputError: It could not be estimated.
+    """
+    try:
+        return axis_of(sinogram, geometry)
+    except InputError as error:
+        level = _air(sinogram, geometry)[1]
+        if not level:
+            raise
+        raise InputError(
+            f"the rotation axis of '{name}' is estimated from rays that run along one line, which must agree, but "
+            + level,
+            do="then the axis can be estimated, or give it in bins by axis= (--axis)",
+        ) from error
 
 
 def _of_size(name: str, sinogram: np.ndarray) -> str:
@@ -89,13 +124,16 @@ def _air(sinogram: np.ndarray, geometry: ParallelBeam | FanBeam) -> tuple[bool, 
     flat = [abs(np.ptp(np.median(strip, 0))) < FLAT * abs(np.median(strip)) for strip in borders.values()]
     level = float(np.median(np.concatenate(list(borders.values()), 1)))
     right, left = (strip.mean(1) for strip in borders.values())
-    if abs(level) < NOT_AIR * largest and _alike(left, right):
+    stays = all(flat) and min(levels.values()) > NOT_AIR * largest
+    varies = np.ptp(left) > abs(level) / 2
+    if (abs(level) < NOT_AIR * largest or (stays and varies)) and _alike(left, right):
         return True, (
             f"line integrals at both borders of the detector rise and fall together, by {np.ptp(left):.3g} from view "
-            f"to view ({np.ptp(left) / largest:.0%} of the largest), as if the beam drifted; if these bins see air, "
-            f"give air={width} (--air), which takes the beam from them"
+            f"to view ({np.ptp(left) / largest:.0%} of the largest), as if the beam drifted or views were exposed "
+            f"differently; if these bins see air, give air={width} (--air), which takes the beam from them"
+            + ("; if they do not, the object is wider than what is seen" if stays else "")
         )
-    if all(flat) and min(levels.values()) > NOT_AIR * largest:
+    if stays:
         ratio = RATIO[0] < level < RATIO[1]
         return True, (
             f"the line integrals stay at {level:.3g} at both borders of the detector ({abs(level) / largest:.0%} of "
@@ -137,7 +175,7 @@ def _of_views(name: str, sinogram: np.ndarray, geometry: ParallelBeam | FanBeam,
     order = np.argsort(np.asarray(geometry.angles) % period, kind="stable")
     mass = sinogram.sum(1)[order]
     beside = _running_median(mass, 7)
-    away = mass / np.maximum(beside, 1e-12 * np.abs(mass).max()) - 1
+    away = (mass - beside) / np.maximum(beside, UNLIKE * np.abs(mass).max())
     typical = 1.4826 * float(np.median(np.abs(away)))
     odd = np.flatnonzero(np.abs(away) > max(UNLIKE, OUTLYING * typical))
     if len(odd):

@@ -26,7 +26,14 @@ SILENT = 0.02  # of the largest line integral: a bin of zeros between two that h
 
 
 def measured(
-    path: Path, known: dict[str, Any], row: int, n_views: int, mask_bad: bool, axes: str = "", check: bool = True
+    path: Path,
+    known: dict[str, Any],
+    row: int,
+    n_views: int,
+    mask_bad: bool,
+    axes: str = "",
+    check: bool = True,
+    air: bool = False,
 ) -> dict[str, Any]:
     """Return the line integrals, and the counts that they come from.
 
@@ -38,9 +45,11 @@ def measured(
         mask_bad: Whether to fill in unknown line integrals.
         axes: Names of the axes, in order, where the shape does not tell.
         check: Whether to call `check_integrals`, which a row of a panel that sees only air does not pass.
+        air: Whether the beam is yet to be taken from bins of air, so that it may differ from that of the flat field.
 
     Returns:
-        The attributes sinogram, weights, counts and I0 of a `scan.Scan`.
+        The attributes sinogram, weights, counts and I0 of a `scan.Scan`, and ``overexposed``, where the detector was
+        (views, bins), if it was.
 
     Raises:
         InputError: The array does not fit the angles or the detector, or holds values that cannot be used.
@@ -63,7 +72,7 @@ def measured(
         values = values.T
     if key == "sinogram":
         if check:
-            check_integrals(path, values, stored)
+            check_integrals(path, values, stored, sign=not air)
         sinogram, weights = _filled(path, key, values, ~np.isfinite(values) | stuck(values) | silent(values), mask_bad)
         return {"sinogram": sinogram, "weights": weights}
     negative = int((values < 0).sum())
@@ -74,7 +83,7 @@ def measured(
             "which takes negative counts for no photon",
         )
     flat, dark = (like_counts(path, known, name, names, values.shape, (row, rows)) for name in ("flat", "dark"))
-    _check_saturation(path, values, stored, flat)
+    overexposed = _overexposed(path, values, stored, flat)
     counts, I0 = np.maximum(values - dark, 0), flat - dark
     if not (I0 > 0).any():
         raise InputError(
@@ -94,9 +103,10 @@ def measured(
     safe = (torch.from_numpy(np.where(none, 1.0, z)) for z in (counts, I0))
     integrals = np.where(none, np.nan, line_integrals_of_counts(*safe).numpy())
     if check:
-        check_integrals(path, integrals, integrals.dtype)
+        check_integrals(path, integrals, integrals.dtype, counted=True, sign=not air)
     sinogram, weights = _filled(path, key, integrals, none, mask_bad)
-    return {"sinogram": sinogram, "weights": weights, "counts": counts, "I0": I0}
+    found = {"sinogram": sinogram, "weights": weights, "counts": counts, "I0": I0}
+    return found if overexposed is None else found | {"overexposed": overexposed}
 
 
 def without_marks(path: Path, key: str, values: np.ndarray) -> np.ndarray:
@@ -141,8 +151,8 @@ def silent(integrals: np.ndarray) -> np.ndarray:
     return np.broadcast_to(found, integrals.shape)
 
 
-def _check_saturation(path: Path, counts: np.ndarray, stored: np.dtype, flat: np.ndarray) -> None:
-    """Warn where many counts are the largest that the detector can give."""
+def _overexposed(path: Path, counts: np.ndarray, stored: np.dtype, flat: np.ndarray) -> np.ndarray | None:
+    """Warn where many counts are the largest that the detector can give, and return where; None where they are few."""
     known = counts[np.isfinite(counts)]
     most = float(known.max(initial=0))
     share, depth = float((known == most).mean()) if known.size else 0.0, {2.0**bits - 1: bits for bits in DEPTHS}
@@ -153,22 +163,26 @@ def _check_saturation(path: Path, counts: np.ndarray, stored: np.dtype, flat: np
         reason = f"the largest number of {depth[most]} bits"
     elif share > CLIPPED and 0 < most < BELOW * float(np.nanmedian(flat)):
         reason = "and none is larger, though the flat field is"
-    if reason and share > SATURATED:
-        warnings.warn(
-            f"{share:.1%} of the counts of '{path.name}' are {most:g}, {reason}: the detector was overexposed there, "
-            "and line integrals come out too large; measure with less beam",
-            Doubt,
-            stacklevel=2,
-        )
+    if not (reason and share > SATURATED):
+        return None
+    warnings.warn(
+        f"{share:.1%} of the counts of '{path.name}' are {most:g}, {reason}: the detector was overexposed there, "
+        "and line integrals come out too large; measure with less beam",
+        Doubt,
+        stacklevel=2,
+    )
+    return counts == most
 
 
-def check_integrals(path: Path, values: np.ndarray, stored: np.dtype) -> None:
+def check_integrals(path: Path, values: np.ndarray, stored: np.dtype, counted: bool = False, sign: bool = True) -> None:
     """Refuse numbers that are not line integrals: intensities, transmissions, or logarithms of the wrong sign.
 
     Args:
         path: The file.
         values: Line integrals (views, bins); NaN where they are unknown.
         stored: The type in which they were stored.
+        counted: Whether they come from counts and a flat field.
+        sign: Whether their sign tells anything, as it does not before the beam is taken from bins of air.
 
     Raises:
         InputError: They are not line integrals.
@@ -176,15 +190,12 @@ def check_integrals(path: Path, values: np.ndarray, stored: np.dtype) -> None:
     known = values[np.isfinite(values)]
     if not len(known):
         return  # the next check says where
-    largest, mean, counted = (
-        float(known.max()),
-        float(known.mean()),
-        "store counts as 'counts', with 'flat' beside them",
-    )
+    largest, mean = float(known.max()), float(known.mean())
+    store = "store counts as 'counts', with 'flat' beside them"
     if stored.kind in "iub" and largest > 1:
         raise InputError(
             f"'sinogram' of '{path}' holds whole numbers up to {largest:g}, which look like counts, not line integrals",
-            do=counted,
+            do=store,
         )
     border = float(np.nanmedian(values[:, [0, -1]]))
     if known.min() >= 0 and mean < 0.98 * border and border > 0.8 * largest:  # it is brightest beside the object
@@ -198,7 +209,7 @@ def check_integrals(path: Path, values: np.ndarray, stored: np.dtype) -> None:
             raise InputError(
                 f"'sinogram' of '{path}' is {border:.4g} at the ends of the detector and less behind the object, like "
                 "intensities, not line integrals",
-                do=counted,
+                do=store,
             )
     inside = float(np.nanmedian(values[:, values.shape[1] // 4 : -(values.shape[1] // 4) or None]))
     ends = values[:, [0, -1]]
@@ -217,7 +228,14 @@ def check_integrals(path: Path, values: np.ndarray, stored: np.dtype) -> None:
             Doubt,
             stacklevel=2,
         )
-    if mean < 0:
+    if mean < 0 and sign and counted and border < 0:
+        raise InputError(
+            f"line integrals are -log(I / I0), and those of '{path}' are negative on average ({mean:.3g}), also at the "
+            f"ends of the detector ({border:.3g}), as if its beam were brighter than that of the flat field",
+            do=f"give air={max(4, values.shape[1] // 16)} (--air) if the ends see air, which takes the beam from them, "
+            "or correct the flat field",
+        )
+    if mean < 0 and sign:
         raise InputError(
             f"line integrals are -log(I / I0), and those of '{path}' are negative on average ({mean:.3g})",
             do="change their sign, or correct the flat field",
@@ -258,7 +276,8 @@ def without_drift(path: Path, data: dict[str, Any], air: int) -> dict[str, Any]:
         The attributes sinogram and I0 of a `scan.Scan`, anew.
 
     Raises:
-        InputError: More bins than there are, none that is known in every view, or the object reaches into them.
+        InputError: More bins than there are, none that is known in every view, or the object reaches into them; or
+            line integrals are negative.
     """
     sinogram, weights, I0 = data["sinogram"], data["weights"], data.get("I0")
     n = sinogram.shape[1]
@@ -271,6 +290,12 @@ def without_drift(path: Path, data: dict[str, Any], air: int) -> dict[str, Any]:
     if not strip:
         raise InputError(f"none of the {2 * air} bins of air of '{path}' is known in every view", do="give more bins")
     corrected = air_normalised(torch.from_numpy(sinogram), strip).numpy()
+    if corrected.mean() < 0:
+        raise InputError(
+            f"line integrals are -log(I / I0), and those of '{path}' are negative on average ({corrected.mean():.3g}), "
+            "with the beam of its bins of air",
+            do="change their sign",
+        )
     reach = float(np.abs(corrected[:, strip].mean(0)).max() / corrected.max())
     if not reach < NOT_AIR:
         raise InputError(

@@ -56,7 +56,7 @@ def unrolled(path: Path, read: Callable[[int], dict[str, Any]], row: int, rows: 
         weights = np.ones_like(part["sinogram"]) if part.get("weights") is None else part["weights"]
         unknown = np.minimum(weights[:, left], weights[:, left + 1])
         known = np.where(share > 0, np.minimum(known, unknown), known) if known.size else np.where(share, unknown, 1.0)
-        for name in ("sinogram", "counts", "I0"):
+        for name in ("sinogram", "counts", "I0", "overexposed"):
             if part.get(name) is not None:
                 values = (1 - right_share) * part[name][:, left] + right_share * part[name][:, left + 1]
                 found[name] = found.get(name, 0.0) + share * values

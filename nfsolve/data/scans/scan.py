@@ -16,8 +16,7 @@ import torch
 
 from nfsolve._core.errors import InputError, unknown
 from nfsolve.data.scans.angles import angles_of, arc_of, in_arc, once_around
-from nfsolve.data.scans.axis import axis_of
-from nfsolve.data.scans.doubts import Doubt, doubts
+from nfsolve.data.scans.doubts import Doubt, axis_estimated, doubts
 from nfsolve.data.scans.files import check_keys, kind_of, number, numbers, open_arrays
 from nfsolve.data.scans.integrals import known_views, measured, without_drift
 from nfsolve.data.scans.layout import DISTANCES, axes_of, check_known, general_layout, in_lower_case, unused
@@ -242,16 +241,17 @@ def scan_of(found: Path, arrays: dict[str, Any], reading: Reading = Reading()) -
             f"the rotation axis is either given or estimated, got axis = {reading.axis:g} and find_axis",
             do="leave one of them out",
         )
+    overexposed = data.pop("overexposed", None) is not None
     geometry = _geometry(found, known, np.radians(degrees), data["sinogram"].shape[1], reading.axis)
     find = reading.axis is None and bool(reading.find_axis or known.get("find_axis", False))
-    geometry = _about_its_axis(data["sinogram"], geometry, find)
+    geometry = _about_its_axis(found, data["sinogram"], geometry, find)
     about = {
         "unit": str(known.get("unit", "mm")),
         "arc": arc_of(found, known, reading.angle_unit),
         **_reference(found, known),
     }
     scan = Scan(found.stem, geometry=geometry, **data, **about)
-    for sentence in [*unused(found, arrays), *doubts(found.name, scan.sinogram, geometry, stated=not find)]:
+    for sentence in [*unused(found, arrays), *doubts(found.name, scan.sinogram, geometry, not find, overexposed)]:
         warnings.warn(sentence, Doubt, stacklevel=3)
     return scan.subset(once_around(degrees))
 
@@ -261,7 +261,8 @@ def _row(path: Path, known: dict[str, Any], reading: Reading, views: int) -> dic
     key = "counts" if "counts" in known else "sinogram"
     names, shape = axes_of(path, known, key, views, reading.axes or known.get("axes", ""))
     rows = shape[names.index("rows")] if "rows" in names else 1
-    read = lambda row: measured(path, known, row, views, reading.mask_bad, reading.axes)  # noqa: E731
+    how = {"axes": reading.axes, "air": reading.air > 0}
+    read = lambda row: measured(path, known, row, views, reading.mask_bad, **how)  # noqa: E731
     return unrolled(path, read, reading.row, rows, reading.roll)
 
 
@@ -330,11 +331,13 @@ def _geometry(
     return FanBeam(**placed) if beam == "fan" else ParallelBeam(**placed)
 
 
-def _about_its_axis(sinogram: np.ndarray, geometry: ParallelBeam | FanBeam, find: bool) -> ParallelBeam | FanBeam:
+def _about_its_axis(
+    path: Path, sinogram: np.ndarray, geometry: ParallelBeam | FanBeam, find: bool
+) -> ParallelBeam | FanBeam:
     """Estimate the rotation axis where that is asked for or the file does not say it."""
     if not find:
         return geometry
-    axis = axis_of(sinogram, geometry)
+    axis = axis_estimated(path.name, sinogram, geometry)
     return replace(geometry, centre=((geometry.n_bins - 1) / 2 - axis) * geometry.spacing)
 
 

@@ -1,10 +1,12 @@
 """Geometries of other programs: where they put the rotation axis, how they count angles, and how arrays lie.
 
 Half a pixel matters: with scikit-image's axis taken for the middle of the image, filtered back-projection of a smooth
-object loses 9 dB. Lengths are in pixels of the image, as in those programs.
+object loses 9 dB. Lengths are in pixels of the image, as in those programs. Angles that look as if they were in the
+other unit are taken as that program has them, and a warning says so.
 """
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +20,7 @@ from nfsolve.forward.radon.cone import ConeBeam
 from nfsolve.forward.radon.fan import FanBeam
 from nfsolve.forward.radon.grids import PixelGrid, VoxelGrid
 from nfsolve.forward.radon.parallel import ParallelBeam
+from nfsolve.forward.radon.units import like_degrees, like_radians
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +61,7 @@ def from_skimage(sinogram: Any, theta: Sequence[float] | np.ndarray | None = Non
             "angles",
             do="transpose it, or correct theta",
         )
+    _doubt_the_unit("theta", "scikit-image", "degrees", like_radians(degrees))
     side = bins if circle else int(math.sqrt(bins**2 / 2))
     bin_off, pixel_off = (0.0 if n % 2 else 0.5 for n in (bins, side))
     geometry = ParallelBeam(tuple(np.radians(degrees % 360)), bins, 1.0, -bin_off)
@@ -92,7 +96,9 @@ def from_astra(sinogram: Any, proj_geom: Mapping[str, Any], vol_geom: Mapping[st
         raise InputError(f"pixels must be square, but ASTRA's are {pixel:g} x {height:g}", do="resample the volume")
     grid = PixelGrid(rows, columns, pixel, (sum(x) / 2, sum(y) / 2))
     values = torch.as_tensor(np.asarray(sinogram))
-    angles = tuple(np.asarray(proj_geom["ProjectionAngles"], float) % (2 * math.pi))
+    radians = np.asarray(proj_geom["ProjectionAngles"], float).ravel()
+    _doubt_the_unit("ProjectionAngles", "ASTRA", "radians", like_degrees(radians))
+    angles = tuple(radians % (2 * math.pi))
     bins, spacing = int(proj_geom["DetectorCount"]), float(proj_geom["DetectorWidth"])
     if _two_axes(values, "(views, bins)") != (len(angles), bins):
         raise InputError(
@@ -207,7 +213,9 @@ def from_tigre(projections: Any, geo: Any, angles: Any) -> Converted:
     voxels = np.asarray(geo.dVoxel, float)
     if np.ptp(voxels) > 1e-9 * voxels[0]:
         raise InputError(f"voxels must be cubes, but TIGRE's are {voxels.tolist()}", do="resample the volume")
-    turned = tuple((np.ravel(np.asarray(angles, float)) + math.pi / 2) % (2 * math.pi))
+    radians = np.ravel(np.asarray(angles, float))
+    _doubt_the_unit("angles", "TIGRE", "radians", like_degrees(radians))
+    turned = tuple((radians + math.pi / 2) % (2 * math.pi))
     offset = np.zeros(2) if getattr(geo, "offDetector", None) is None else np.asarray(geo.offDetector, float)
     geometry = ConeBeam(
         turned,
@@ -233,7 +241,20 @@ def _angles(theta: Any, values: Tensor, program: str) -> tuple[float, ...]:
             "angles",
             do="transpose it, or correct the angles",
         )
+    _doubt_the_unit("angles", program, "radians", like_degrees(angles), stacklevel=4)
     return tuple(angles % (2 * math.pi))
+
+
+def _doubt_the_unit(name: str, program: str, unit: str, reason: str, stacklevel: int = 3) -> None:
+    """Warn where angles look as if they were not in the unit of a program, for a reason that is not empty."""
+    if not reason:
+        return
+    other, convert = ("radians", "np.degrees") if unit == "degrees" else ("degrees", "np.radians")
+    warnings.warn(
+        f"{program} has angles in {unit}, but '{name}' looks like {other}: {reason}; it is taken as {unit}. If it is "
+        f"in {other}, give {convert}({name})",
+        stacklevel=stacklevel,
+    )
 
 
 def _two_axes(values: Tensor, axes: str) -> tuple[int, int]:

@@ -41,6 +41,16 @@ def test_projections_are_read_with_row_0_on_top_in_any_order_of_axes(tmp_path, p
     assert np.allclose(read_cone(tmp_path / "b.npz").projections, projections, atol=1e-6)
 
 
+def test_an_overexposed_panel_is_told_once(tmp_path, projections):
+    counts = np.minimum(8e4 * np.exp(-projections[:, ::-1]), 65535).astype(np.uint16)
+    known = {"geometry": "cone", "angles_deg": np.degrees(TURN), "spacing": 0.1, **DISTANCES}
+    np.savez(tmp_path / "a.npz", counts=counts, flat=8e4, axes="views rows bins", **known)
+    with pytest.warns(Doubt) as told:
+        read_cone(tmp_path / "a.npz")
+    words = [str(one.message) for one in told]
+    assert len(words) == 1 and words[0].endswith("(so in one row; likewise in 40 of 40)")
+
+
 def test_counts_become_line_integrals_and_blocks_of_bins_are_merged(tmp_path, projections):
     flat = np.linspace(9e3, 1.1e4, 40)[:, None] * np.ones(44)  # upper rows get less of the beam
     counts = flat * np.exp(-projections[:, ::-1])

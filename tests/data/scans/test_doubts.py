@@ -142,6 +142,50 @@ def test_an_overexposed_detector_is_told(read):
         read(**PARALLEL, counts=counts, flat=65535.0, angles_deg=HALF)
 
 
+@pytest.mark.parametrize(("beam", "most"), [(8e4, 65535), (5e3, 3000)])
+def test_of_an_overexposed_detector_nothing_but_that_is_told(read, beam, most):
+    counts = np.minimum(counted(parallel(), beam), most).astype(np.uint16)  # as if the beam were not that of the flat
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        read(**PARALLEL, counts=counts, flat=beam, angles_deg=HALF)
+    assert len(told) == 1 and "the detector was overexposed there" in str(told[0].message)
+
+
+STEP, TURNS = np.where(np.arange(60) < 30, 1.0, 0.5)[:, None], np.where(np.arange(60) % 2, 1.0, 0.6)[:, None]
+
+
+def test_views_of_unlike_exposure_are_told_where_the_axis_is_sought(read):
+    known = PARALLEL | {"counts": STEP * counted(parallel()), "flat": 2e4, "angles_deg": HALF}
+    words = r"rotation axis of 'scan\.npz' .* rise and fall together, by 0\.\d+ .* exposed differently; .* give air=6"
+    with pytest.raises(InputError, match=words):
+        read({"find_axis": True}, **known)
+    assert read({"find_axis": True, "air": 6}, **known).axis == pytest.approx(49.5, abs=0.1)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        read(**known)
+    assert len(told) == 1 and "or views were exposed differently" in str(told[0].message)
+
+
+def test_views_that_are_brighter_than_the_flat_field_are_refused_until_air_is_given(read):
+    known = PARALLEL | {"counts": TURNS * counted(parallel()), "flat": 0.6 * 2e4 / 8, "angles_deg": HALF}
+    with pytest.raises(InputError, match=r"negative on average .* ends of the detector .* Give air=6 \(--air\)"):
+        read(**known)
+    scan = read({"air": 6}, **known)
+    assert np.abs(scan.sinogram - parallel()).mean() < 0.02
+
+
+def test_line_integrals_of_the_wrong_sign_are_refused_with_air_too(read):
+    with pytest.raises(InputError, match=r"negative on average .* bins of air\. Change their sign"):
+        read({"air": 6}, **PARALLEL, sinogram=-parallel(), angles_deg=HALF)
+
+
+def test_degrees_that_are_said_to_be_radians_are_told(read):
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        read({"angle_unit": "radians"}, **PARALLEL, sinogram=parallel(), angles_deg=HALF)
+    assert "taken as radians, as stated, but look like degrees: all are multiples" in str(told[0].message)
+
+
 def test_distances_that_make_the_fan_narrower_are_told(read):
     with pytest.warns(UserWarning, match=r"with a fan of about \d+ degrees than with what the distances"):
         read(**FAN | {"source_detector_distance": 12.0}, sinogram=fan(), angles_deg=WHOLE)
