@@ -16,7 +16,8 @@ from scipy.spatial.transform import Rotation
 
 from nfsolve._core.errors import InputError
 from nfsolve.data.photos import read_photographs
-from nfsolve.data.photos.colmap import MODELS, upright
+from nfsolve.data.photos.colmap import upright
+from nfsolve.data.photos.colmap_files import MODELS
 from nfsolve.forward.cameras import dome
 
 WIDTH, HEIGHT, N = 16, 12, 6
@@ -227,7 +228,10 @@ DAMAGE = {
     "'.*images.bin' must be a whole file of COLMAP": ("images.bin", lambda c: c[:-30]),
     "'.*cameras.bin' must be a whole file of COLMAP": ("cameras.bin", lambda c: c[:20]),
     "'.*points3D.bin' must be a whole file of COLMAP": ("points3D.bin", lambda c: c[:100]),
-    "unknown camera model of COLMAP '77'": ("cameras.bin", lambda c: c[:12] + struct.pack("<i", 77) + c[16:]),
+    "but one is one of number 77. Run `colmap image_undistorter`": (
+        "cameras.bin",
+        lambda c: c[:12] + struct.pack("<i", 77) + c[16:],
+    ),
     "must have a camera, but there is none of number 7": (
         "cameras.bin",
         lambda c: c[:8] + struct.pack("<i", 3) + c[12:],
@@ -261,6 +265,51 @@ def test_a_model_without_its_images_is_named(tmp_path: Path):
     (colmap(tmp_path, "bin") / "sparse/0/images.bin").unlink()
     with pytest.raises(InputError, match="must have images.bin or images.txt, but it has neither"):
         read_photographs(tmp_path)
+
+
+@pytest.mark.parametrize("at", ["sparse", "sparse/0"])
+def test_the_folder_of_a_model_stands_for_its_scene(tmp_path: Path, at: str):
+    colmap(tmp_path, "txt")
+    (tmp_path / "notes.txt").write_text("")
+    assert torch.equal(read_photographs(tmp_path / at).colours, read_photographs(tmp_path).colours)
+
+
+def test_a_few_photographs_may_have_been_taken_out(tmp_path: Path):
+    colmap(tmp_path, "bin")
+    (tmp_path / "images/view 2.png").unlink()
+    with pytest.warns(UserWarning, match=rf"1 of {N} photographs of the model are left out, as there is no 'images/v"):
+        assert "images/view 2.png" not in read_photographs(tmp_path).names
+    for i in (1, 3, 4):
+        (tmp_path / f"images/view {i}.png").unlink()
+    with pytest.raises(InputError, match=f"but 4 of {N} do not, such as 'images/view 1.png'. Put them into 'images'"):
+        read_photographs(tmp_path)
+
+
+def test_a_model_in_two_forms_is_read_as_colmap_does_and_said(tmp_path: Path):
+    colmap(tmp_path, "bin")
+    colmap(tmp_path, "txt", "SIMPLE_PINHOLE")
+    with pytest.warns(UserWarning, match="two forms, of which .bin is read"):
+        assert read_photographs(tmp_path).cameras.focals[0].tolist() == PARAMETERS["PINHOLE"][:2]
+
+
+WRONG = {
+    "two lines for each image": lambda text: "\n".join(line for line in text.splitlines() if "view" in line),
+    "must have different names, but 2 are 'view 1.png'": lambda text: text.replace("view 2", "view 1"),
+}
+
+
+@pytest.mark.parametrize("message", WRONG)
+def test_lists_of_images_that_programs_have_written_wrong_are_refused(tmp_path: Path, message: str):
+    file = colmap(tmp_path, "txt") / "sparse/0/images.txt"
+    file.write_text(WRONG[message](file.read_text()))
+    with pytest.raises(InputError, match=message):
+        read_photographs(tmp_path)
+
+
+@pytest.mark.parametrize("focal", [0.0, -20.0])
+def test_focal_lengths_of_colmap_must_be_positive(tmp_path: Path, focal: float):
+    with pytest.raises(InputError, match=f"must be positive, but one is {focal:g}. Find the cameras anew"):
+        read_photographs(colmap(tmp_path, "bin", parameters=[20.0, focal, 8.0, 6.0]))
 
 
 TO_ARKIT = np.array([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]])  # z is up -> y is up
