@@ -99,6 +99,15 @@ class ImageFit(Problem):
                 f"stride must be at most size / 11 = {now.size // 11}, got {now.stride}", do="give more of the pixels"
             )
 
+    def cautions(self) -> list[str]:
+        """Doubt noise that leaves nothing of a picture."""
+        if self.noise <= 1:
+            return []
+        return [
+            f"noise {self.noise:g} is more than the whole range from black (0) to white (1); where it is meant in the "
+            f"256 levels of a file, give {self.noise / 255:.2g}"
+        ]
+
     @property
     def setup(self) -> Setup:
         """The protocol with what is given here in its place."""

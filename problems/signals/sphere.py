@@ -9,6 +9,7 @@ others are held out. Without --data it is a random sum of spherical harmonics.
     nfsolve run sphere --data t2m.npz --variable t2m
 """
 
+import warnings
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -30,6 +31,7 @@ from problems.signals._limits import check_batch, check_least
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+WILD, USUAL = 0.002, 0.02  # share of the values at each end, and least part of the range that the others should have
 FEWEST = 6  # rows, and columns, that are given
 DEGREE = 30  # of the spherical harmonics of the default field
 QUICK = 8192  # points of the quick score, about
@@ -105,6 +107,7 @@ class SphereFit(Problem):
             raise InputError(
                 f"the field must vary, but it is {low:g} everywhere", do="choose another variable, level or time"
             )
+        _doubt_scale(values)
         given = np.zeros(values.shape, bool)
         given[::stride, ::stride] = True
         given[poles] = given[poles].any(1, keepdims=True)  # nothing of a pole is held out where it is given
@@ -269,6 +272,19 @@ class SphereFit(Problem):
             stages=(Stage(partial(torch.optim.Adam, lr=3e-4), steps=800, schedule="cosine"),),
             run=RunOptions(log_every=40),
         )
+
+
+def _doubt_scale(values: np.ndarray) -> None:
+    """Say where a few values are so far from all others that these fill next to nothing of the range."""
+    low, high = np.quantile(values, [WILD, 1 - WILD])
+    if high - low >= USUAL * np.ptp(values):
+        return
+    warnings.warn(
+        f"all but a few values lie between {low:.4g} and {high:.4g}, but the field reaches from {values.min():.4g} to "
+        f"{values.max():.4g}, which is the range that errors are measured by; are some values fill values, or of "
+        "another unit?",
+        stacklevel=2,
+    )
 
 
 def _weighted(values: Tensor, data: Batch, some: Any) -> float:

@@ -129,3 +129,11 @@ def test_masks_that_do_not_fit_are_refused(mask, message, ramp_file, tmp_path):
 def test_a_scale_that_leaves_nothing_is_refused(ramp_file):
     with pytest.raises(InputError, match="scale must leave at least two blocks along each side"):
         ImageFit(image=str(ramp_file), scale=HEIGHT + WIDTH).load("cpu", torch.float32)
+
+
+def test_noise_in_the_levels_of_a_file_is_doubted(ramp_file, capsys):
+    nf.solve(ImageFit(image=str(ramp_file), noise=10), steps=1, report="lines")
+    out, err = capsys.readouterr()
+    assert "noise 10 is more than the whole range from black (0) to white (1)" in out + err
+    assert "give 0.039" in out + err
+    assert ImageFit(image=str(ramp_file), noise=0.1).cautions() == []

@@ -261,3 +261,13 @@ def test_real_fields_are_read(name):
     assert (len(data["lat"]), len(data["lon"])) == shape
     assert extent is None or data["range"] == pytest.approx(extent, abs=0.1)
     assert (data["lon"][0], data["lat"][0]) == (0, -90)
+
+
+def test_a_few_values_of_another_scale_are_doubted(map_file, tmp_path, recwarn):
+    SphereFit(data=str(map_file)).load("cpu", torch.float64)
+    assert not recwarn
+    arrays = dict(np.load(map_file))
+    arrays["t"][3, 5] = 1e5
+    np.savez(tmp_path / "wild.npz", **arrays)
+    with pytest.warns(UserWarning, match=r"but the field reaches from 2\d\d(\.\d+)? to 1e\+05"):
+        SphereFit(data=str(tmp_path / "wild.npz")).load("cpu", torch.float64)
