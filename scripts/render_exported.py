@@ -1,6 +1,6 @@
-"""Render an exported scene with torch alone: nothing here needs nfsolve, so the file may be copied elsewhere.
+"""Render an exported scene with numpy and torch, or onnxruntime: nothing here needs nfsolve, so the file may be copied.
 
-    nfsolve render runs/scene --out scene.pt2
+    nfsolve render runs/scene --out scene.pt2       # or scene.onnx
     python render_exported.py scene.pt2 view.ppm --size 400 --around 60 --above 30
 
 The program gives density, 1/length, and colours at points that are seen along unit vectors; scene.json inside of the
@@ -10,51 +10,74 @@ file has the box, the length of a step along a ray, the background, and a camera
 import argparse
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
 
 PIECE = 4096  # rays at once
+Program = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
-def rays(about: dict, size: int, around: float, above: float) -> tuple[Tensor, Tensor]:
+def read_program(path: Path) -> tuple[Program, dict[str, Any]]:
+    """Return the program in a file .pt2 or .onnx, as a function of arrays, and what is written beside it."""
+    if path.suffix == ".onnx":
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(path)
+        about = json.loads(session.get_modelmeta().custom_metadata_map["scene.json"])
+        return lambda points, directions: session.run(None, {"points": points, "directions": directions}), about
+    import torch
+
+    extra = {"scene.json": ""}
+    module = torch.export.load(path, extra_files=extra).module()
+
+    def call(points: np.ndarray, directions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        with torch.no_grad():
+            density, colour = module(torch.from_numpy(points), torch.from_numpy(directions))
+        return density.numpy(), colour.numpy()
+
+    return call, json.loads(extra["scene.json"])
+
+
+def rays(about: dict[str, Any], size: int, around: float, above: float) -> tuple[np.ndarray, np.ndarray]:
     """Return the camera's place (3,) and the unit vectors (size^2, 3) of its pixels, row by row from the top."""
-    box = torch.tensor(about["bounds"])
-    middle, pose = box.mean(1), torch.tensor(about["pose"])
-    distance = (pose[:3, 3] - middle).norm()
+    middle, pose = np.array(about["bounds"]).mean(1), np.array(about["pose"])
+    distance = np.linalg.norm(pose[:3, 3] - middle)
     a, e = math.radians(around), math.radians(above)
-    back = torch.tensor([math.cos(e) * math.cos(a), math.cos(e) * math.sin(a), math.sin(e)])  # z is up
-    right = torch.tensor([-math.sin(a), math.cos(a), 0.0])
-    across = ((torch.arange(size) + 0.5) / size * 2 - 1) * math.tan(about["angle"] / 2)
-    y, x = torch.meshgrid(-across, across, indexing="ij")
-    ahead = x[..., None] * right + y[..., None] * torch.linalg.cross(back, right) - back
-    return middle + distance * back, torch.nn.functional.normalize(ahead.reshape(-1, 3), dim=-1)
+    back = np.array([math.cos(e) * math.cos(a), math.cos(e) * math.sin(a), math.sin(e)])  # z is up
+    right = np.array([-math.sin(a), math.cos(a), 0.0])
+    across = ((np.arange(size) + 0.5) / size * 2 - 1) * math.tan(about["angle"] / 2)
+    y, x = np.meshgrid(-across, across, indexing="ij")
+    ahead = (x[..., None] * right + y[..., None] * np.cross(back, right) - back).reshape(-1, 3)
+    return middle + distance * back, ahead / np.linalg.norm(ahead, axis=-1, keepdims=True)
 
 
-def render(program: torch.nn.Module, about: dict, origin: Tensor, directions: Tensor) -> Tensor:
+def render(program: Program, about: dict[str, Any], origin: np.ndarray, directions: np.ndarray) -> np.ndarray:
     """Return the colours (n, 3) of rays: C = sum of T (1 - exp(-sigma dt)) c, and T at the end times the background."""
-    low, high = torch.tensor(about["bounds"]).T
-    first, second = (low - origin) / directions, (high - origin) / directions
-    near = torch.minimum(first, second).amax(-1).clamp_min(about["near"])
-    step, most = about["step"], math.dist(low.tolist(), high.tolist())
-    t = near[:, None] + (torch.arange(math.ceil(most / step)) + 0.5) * step
-    inside = t < torch.maximum(first, second).amin(-1).clamp_max(about["far"])[:, None]
-    ahead = directions[:, None].expand(*t.shape, 3)
+    low, high = np.array(about["bounds"]).T
+    with np.errstate(divide="ignore"):
+        first, second = (low - origin) / directions, (high - origin) / directions
+    near = np.minimum(first, second).max(-1).clip(about["near"])
+    step = about["step"]
+    t = near[:, None] + (np.arange(math.ceil(math.dist(low, high) / step)) + 0.5) * step
+    inside = t < np.maximum(first, second).min(-1).clip(None, about["far"])[:, None]
+    ahead = np.broadcast_to(directions[:, None], (*t.shape, 3))
     points = origin + t[..., None] * ahead
-    optical, colours = torch.zeros_like(t), torch.zeros(*t.shape, 3)
+    optical, colours = np.zeros(t.shape), np.zeros((*t.shape, 3))
     if inside.any():
-        sigma, rgb = program(points[inside], ahead[inside])
-        optical[inside], colours[inside] = sigma[:, 0] * step, rgb
+        density, colour = program(points[inside].astype(np.float32), ahead[inside].astype(np.float32))
+        optical[inside], colours[inside] = density[:, 0] * step, colour
     passed = optical.cumsum(-1)
-    weights = torch.exp(optical - passed) * -torch.expm1(-optical)
-    return (weights[..., None] * colours).sum(1) + torch.exp(-passed[:, -1:]) * torch.tensor(about["background"])
+    weights = np.exp(optical - passed) * -np.expm1(-optical)
+    return (weights[..., None] * colours).sum(1) + np.exp(-passed[:, -1:]) * np.array(about["background"])
 
 
 def main() -> None:
     """Write one view."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("scene", type=Path)
+    parser.add_argument("scene", type=Path, help="a file .pt2, which needs torch, or .onnx, which needs onnxruntime")
     parser.add_argument("picture", type=Path, help="a file .ppm")
     parser.add_argument("--size", type=int, default=200, help="pixels along each side")
     parser.add_argument(
@@ -62,13 +85,11 @@ def main() -> None:
     )
     parser.add_argument("--above", type=float, default=30.0, help="degrees above the horizon")
     said = parser.parse_args()
-    extra = {"scene.json": ""}
-    program = torch.export.load(said.scene, extra_files=extra).module()
-    about = json.loads(extra["scene.json"])
+    program, about = read_program(said.scene)
     origin, directions = rays(about, said.size, said.around, said.above)
-    with torch.no_grad():
-        pixels = torch.cat([render(program, about, origin, some) for some in directions.split(PIECE)])
-    content = (255 * pixels.clamp(0, 1)).round().byte().numpy().tobytes()
+    pieces = [directions[i : i + PIECE] for i in range(0, len(directions), PIECE)]
+    pixels = np.concatenate([render(program, about, origin, some) for some in pieces])
+    content = (255 * pixels.clip(0, 1)).round().astype(np.uint8).tobytes()
     said.picture.write_bytes(f"P6 {said.size} {said.size} 255\n".encode() + content)
 
 

@@ -20,6 +20,7 @@ from nfsolve.functions.stored import open_arrays
 from nfsolve.plot.problem import show
 from nfsolve.run.loggers import LOGGERS
 from nfsolve.studies.comparison.executors import executor_of
+from problems.nerf._exported import write_scene
 from problems.nerf._pictures import write_frames
 from problems.pde.poisson import Poisson
 
@@ -69,6 +70,7 @@ def actions(folder):
         "nerf": ("nerfacc", lambda: nf.require_extra("nerfacc", extra="nerf", purpose="rendering")),
         "video": ("imageio_ffmpeg", lambda: write_frames(folder / "a.mp4", [])),
         "viewer": ("viser", lambda: view_command([str(folder)])),
+        "onnx": ("onnx", lambda: write_scene(SimpleNamespace(), folder / "a.onnx")),
         "ct": ("h5py", lambda: open_scan(folder / "a.h5")),
         "operators": ("zarr", lambda: open_arrays(folder / "a.zarr")),
         "mesh": ("trimesh", lambda: nf.Solid(folder / "a.stl")),

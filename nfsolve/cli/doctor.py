@@ -19,6 +19,7 @@ PURPOSES = {
     "nerf": "a faster renderer of radiance fields on a GPU",
     "video": "MP4 videos of radiance fields",
     "viewer": "radiance fields in a browser",
+    "onnx": "radiance fields as ONNX, for other software",
     "ct": "scans as DICOM, NIfTI and HDF5 files",
     "operators": "functions from HDF5, NetCDF and Zarr files",
     "mesh": "domains from surface meshes, and meshes from fields",

@@ -18,7 +18,7 @@ class RenderOptions:
     path: str = "orbit"
     """orbit, spiral, or a file: camera_path.json of nerfstudio's viewer, or frames as in transforms.json"""
     out: Path | None = None
-    """.gif, .mp4, a folder for PNG, a mesh .ply, .glb, .obj, .off, .stl, or a program .pt2; default DIR/PATH.gif"""
+    """.gif, .mp4, a folder for PNG, a mesh .ply, .glb, .obj, .off, .stl, a program .pt2, .onnx; default DIR/PATH.gif"""
     show: str = "rgb"
     """what the images show: rgb, depth, normals or opacity"""
     frames: int = 60
@@ -85,7 +85,7 @@ def _write(scene: Any, said: RenderOptions, out: Path) -> list[Path]:
         if said.cloud < 1:
             raise InputError(f"cloud must be at least 1, got {said.cloud}", do="choose a number of points")
         return [scene.point_cloud(said.cloud).write(out if said.out else out.with_name("points.ply"))]
-    if out.suffix.lower() == ".pt2":
+    if out.suffix.lower() in (".pt2", ".onnx"):
         return [scene.export_scene(out)]
     if out.suffix.lower() in WRITTEN:
         return [scene.mesh(said.mesh, said.level, said.largest).write(out)]

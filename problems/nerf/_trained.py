@@ -13,9 +13,8 @@ from torch import Tensor, nn
 from nfsolve import InputError, unknown_name
 from nfsolve.data.photos import read_cameras
 from nfsolve.forward.cameras import Cameras
-from nfsolve.forward.rendering import spherical_harmonics
-from problems.nerf import _auxiliary as auxiliary
 from problems.nerf import _pictures as pictures
+from problems.nerf._exported import write_scene
 from problems.nerf._geometry import ColouredMesh, PointCloud, point_cloud
 from problems.nerf._renderer import Renderer, Seen
 
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from problems.nerf._radiance import Radiance
 
 
-FARTHEST = 1e9  # stands for no end, which JSON has no number for
 RADIANS = 3.2  # degrees; an angle of view of less is one in radians
 
 
@@ -165,58 +163,27 @@ class TrainedScene(nn.Module):
         return Path(path)
 
     def export_scene(self, path: str | Path) -> Path:
-        """Write density and colours as a program of torch.export, with what is needed to render them without nfsolve.
+        """Write density and colours as a program, with what is needed to render them without nfsolve.
 
-        ``torch.export.load(path, extra_files=extra)`` with ``extra = {"scene.json": ""}`` gives the program,
-        ``module()(points, directions)`` -> densities ``(n, 1)``, 1/length, and colours ``(n, 3)`` of points ``(n, 3)``
-        seen along unit vectors ``(n, 3)``, and in ``extra`` as JSON ``bounds``, ``step``, ``near``, ``far``,
-        ``background``, and ``pose`` and ``angle`` (across, radians) of the first training view.
-        `scripts/render_exported.py` is a renderer that needs nothing else.
+        The program gives densities ``(n, 1)``, 1/length, and colours ``(n, 3)`` of points ``(n, 3)`` seen along unit
+        vectors ``(n, 3)``. Beside it is JSON: ``bounds``, ``step``, ``near``, ``far``, ``background``, and ``pose`` and
+        ``angle`` (across, radians) of the first training view. `scripts/render_exported.py` is a renderer that needs
+        nothing else. Of a .pt2, ``torch.export.load(path, extra_files=extra)`` with ``extra = {"scene.json": ""}``
+        gives both; an .onnx runs in onnxruntime and others, with inputs ``points`` and ``directions``, outputs
+        ``density`` and ``colour``, and the JSON as ``scene.json`` in its metadata.
 
         Args:
-            path: A file, .pt2.
+            path: A file .pt2 (torch.export) or .onnx.
 
         Returns:
             The path.
 
         Raises:
-            InputError: The scene has no colours, or is contracted or in NDC, so that its rays are not straight.
+            InputError: The scene has no colours, or is contracted or in NDC, so that its rays are not straight; or the
+                file is of another kind.
+            MissingExtra: An .onnx needs onnx and onnxscript.
         """
-        views = self.photographs
-        if not self.problem.surfaces or views.ndc is not None or views.contraction is not None:
-            why = "has no colours" if not self.problem.surfaces else "is in NDC" if views.ndc else "is contracted"
-            raise InputError(
-                f"a scene that is rendered elsewhere must have colours and straight rays in a box, but this one {why}",
-                do="write its field with export_program, or train with ndc=False and unbounded=False",
-            )
-        camera = views.cameras
-        about = {
-            "bounds": [list(ends) for ends in self.problem.domain.bounds],
-            "step": self.problem.step,
-            "near": views.near,
-            "far": min(views.far, FARTHEST),
-            "background": list(self.problem.background_colour),
-            "pose": camera.poses[0].tolist(),
-            "angle": 2 * math.atan(0.5 * float(camera.sizes[0, 0] / camera.focals[0, 0])),
-        }
-        ends = self._like.new_zeros(4, 3), self._like.new_ones(4, 3)
-        rows = {0: torch.export.Dim("points", min=1)}
-        program = torch.export.export(_Seen(self.field.eval(), self.problem), ends, dynamic_shapes=(rows, rows))
-        torch.export.save(program, path, extra_files={"scene.json": json.dumps(about)})
-        return Path(path)
-
-
-class _Seen(nn.Module):
-    """Density and colours at points that are seen along directions."""
-
-    def __init__(self, field: nn.Module, problem: "Radiance"):
-        super().__init__()
-        self.field, self.degree = field, problem.sh_degree
-
-    def forward(self, points: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
-        values = self.field(points)
-        harmonics = spherical_harmonics(directions, self.degree)
-        return values[:, :1], auxiliary.colours(self.field, values[:, 1:], harmonics)
+        return write_scene(self, Path(path))
 
 
 def read_camera_path(file: Path) -> Cameras:

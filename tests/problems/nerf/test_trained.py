@@ -1,6 +1,7 @@
 """A trained scene in a user's hands: views from anywhere, paths, and the command that writes videos."""
 
 import dataclasses
+import importlib.util
 import json
 import math
 import subprocess
@@ -244,24 +245,39 @@ def test_an_exported_field_runs_without_nfsolve(tmp_path: Path, encoding: str):
 
 RENDERED = """
 import runpy, sys
-sys.argv = ["render_exported.py", "scene.pt2", "view.ppm", "--size", "12", "--around", "20", "--above", "40"]
+sys.argv = ["render_exported.py", SCENE, "view.ppm", "--size", "12", "--around", "20", "--above", "40"]
 runpy.run_path(SCRIPT, run_name="__main__")
-assert not any(name.split(".")[0] in ("nfsolve", "problems") for name in sys.modules)
+without = ("nfsolve", "problems", "torch" if SCENE.endswith("onnx") else "onnxruntime")
+assert not any(name.split(".")[0] in without for name in sys.modules)
 """
+MISSING = [name for name in ("onnx", "onnxscript", "onnxruntime") if importlib.util.find_spec(name) is None]
+onnx = pytest.mark.skipif(bool(MISSING), reason=f"needs {', '.join(MISSING)}")
 
 
-@pytest.mark.parametrize("colour", ["harmonics", "network"])
-def test_an_exported_scene_is_rendered_without_nfsolve(tmp_path: Path, colour: str):
+@pytest.mark.parametrize(
+    ("colour", "kind"),
+    [
+        ("harmonics", "pt2"),
+        ("network", "pt2"),
+        *(pytest.param(c, "onnx", marks=onnx) for c in ("harmonics", "network")),
+    ],
+)
+def test_an_exported_scene_is_rendered_without_nfsolve(tmp_path: Path, colour: str, kind: str):
     problem = NeRFScene(**(SMALL | {"sh_degree": 2, "colour": colour, "cells": 1}))
-    field = nf.MLP.for_problem(problem, width=8, depth=1, seed=3)
+    encoding = nf.FeatureGrid(2, 4, 12, 2, hash_size=9, initial=0.1)
+    field = nf.MLP.for_problem(problem, width=8, depth=1, encoding=encoding, seed=3)
     if modules := problem.auxiliary_modules(0):
         field.auxiliary = torch.nn.ModuleDict(modules)
     with torch.no_grad():
         list(field.body.parameters())[-1][0] += 4  # dense enough to be seen
     trained = problem.trained(field)
-    trained.export_scene(tmp_path / "scene.pt2")
+    trained.export_scene(tmp_path / f"scene.{kind}")
     script = Path(__file__).parents[3] / "scripts" / "render_exported.py"
-    words = [sys.executable, "-c", RENDERED.replace("SCRIPT", repr(str(script)))]
+    words = [
+        sys.executable,
+        "-c",
+        RENDERED.replace("SCRIPT", repr(str(script))).replace("SCENE", repr(f"scene.{kind}")),
+    ]
     done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     head, content = (tmp_path / "view.ppm").read_bytes().split(b"255\n", 1)
@@ -275,6 +291,16 @@ def test_an_exported_scene_is_rendered_without_nfsolve(tmp_path: Path, colour: s
     seen = trained.render(Cameras.with_angle(pose, 12, 12, angle), normals=False)
     assert float(seen.opacity.max()) > 0.3
     torch.testing.assert_close(found, seen.rgb.float(), atol=0.02, rtol=0)
+
+
+def test_a_program_of_another_kind_and_a_missing_translator_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    trained = NeRFScene(**SMALL).trained(nf.MLP.for_problem(NeRFScene(**SMALL), width=8, depth=1))
+    with pytest.raises(InputError, match=r"must be a file .pt2 or .onnx, got '.*scene.tflite'"):
+        trained.export_scene(tmp_path / "scene.tflite")
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(nf.MissingExtra, match=r"writing ONNX needs onnx.*nfsolve\[onnx\]"):
+        trained.export_scene(tmp_path / "scene.onnx")
 
 
 def test_scenes_whose_rays_are_not_straight_are_not_exported(tmp_path: Path):
