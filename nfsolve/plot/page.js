@@ -110,7 +110,7 @@ function chart(host, { label, logarithmic = false, name = "curves" }) {
       logarithmic = log; across = newAcross;
       series = newSeries.map((s, i) => ({ ...s, colour: s.colour || COLOURS[i % COLOURS.length] }));
       legend.replaceChildren(...series.map(s => {
-        const button = element("button", { type: "button", "aria-pressed": !hidden.has(s.name) }, element("i", { style: `background:${s.colour}${s.wide ? ";opacity:.35" : ""}` }), s.name);
+        const button = element("button", { type: "button", "aria-pressed": !hidden.has(s.name) }, element("i", { style: `background:${swatch(s)}${s.wide ? ";opacity:.35" : ""}` }), s.name);
         button.onclick = () => {
           hidden.has(s.name) ? hidden.delete(s.name) : hidden.add(s.name);
           button.setAttribute("aria-pressed", !hidden.has(s.name));
@@ -121,6 +121,10 @@ function chart(host, { label, logarithmic = false, name = "curves" }) {
       draw();
     },
   };
+}
+
+function swatch(s) {
+  return s.dashed ? `repeating-linear-gradient(90deg, ${s.colour} 0 .35rem, transparent .35rem .55rem)` : s.colour;
 }
 
 function choice(words, names, change) {

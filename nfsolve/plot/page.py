@@ -45,12 +45,12 @@ def page(folder: RunFolder, citation: str, explored: Explorer | None = None, not
     metrics = folder.metrics() if (folder.path / METRICS).is_file() else {}
     environment = folder.path / ENVIRONMENT
     known = json.loads(environment.read_text()) if environment.is_file() else {}
-    name = name_of(config)
+    name, drawn = name_of(config), "n_points" in config["problem"].get("parameters", {})
     pictures = [_picture(path.name, path.read_bytes()) for path in sorted(folder.path.glob("*.png"), key=_place)]
     notes = [text for text in (explored.note if explored else "", note) if text]
     parts = [
         f"<h1>{html.escape(name)}</h1><p class='about'>{html.escape(_about(folder, known))}</p>",
-        f"<div class='verdict'>{paragraphs(verdict(metrics, str(folder.path)))}</div>",
+        f"<div class='verdict'>{paragraphs(verdict(metrics, str(folder.path), drawn))}</div>",
         *(["<h2>Solution</h2>", paragraphs(notes), "<div id='explore'></div>"] if explored or notes else []),
         *(["<h2>History</h2><div id='history'></div>"] if len(rows) > 1 else []),
         *(["<h2>Pictures</h2><div class='pictures'>", *pictures, "</div>"] if pictures else []),
@@ -214,12 +214,13 @@ def _about(folder: RunFolder, environment: dict[str, Any]) -> str:
     return f"run folder {folder.path}, of {made}" + (f", nfsolve {version}" if version else "")
 
 
-def verdict(metrics: dict[str, Any], folder: str) -> list[str]:
+def verdict(metrics: dict[str, Any], folder: str, drawn: bool = True) -> list[str]:
     """Say how good a run is, why it ended, and what to try.
 
     Args:
         metrics: What ``metrics.json`` holds; nothing where the run has not ended.
         folder: Path of the run folder.
+        drawn: Whether its points were drawn, so that there may be more of them; they are data otherwise.
 
     Returns:
         Sentences.
@@ -241,7 +242,7 @@ def verdict(metrics: dict[str, Any], folder: str) -> list[str]:
     if grown:
         said.append(
             f"Between the trained points the residual of {', '.join(grown)} is more than {BETWEEN:g} times as large. "
-            "Try more points (--n-points) or --adaptive rad."
+            + ("Try more points (--n-points) or --adaptive rad." if drawn else "Try a smoother or smaller field.")
         )
     error = metrics.get("relative_l2", metrics.get("error_estimate"))
     if "limit" in stopped and not (isinstance(error, float) and error < EXACT):

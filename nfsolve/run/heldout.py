@@ -54,6 +54,7 @@ def _evaluated(
 
 
 _CURE = "more points or a smaller resample=..."
+_CURE_OF_DATA = "a smoother or smaller field, or more data"
 
 
 def warnings(
@@ -62,6 +63,7 @@ def warnings(
     first: dict[str, Any],
     coupled: Collection[str] = (),
     timed: bool = False,
+    drawn: bool = True,
 ) -> list[str]:
     """Say which residuals are much larger on fresh points than on trained ones.
 
@@ -71,6 +73,7 @@ def warnings(
         first: First row of the history, whose ``rms/NAME`` is the unit of rounding where it is above 1.
         coupled: Residuals that couple their points, such as a mean.
         timed: Whether the problem has a time, which may be cut into windows.
+        drawn: Whether points are drawn, so that there may be more of them; they are data otherwise.
 
     Returns:
         A sentence for each such residual.
@@ -87,7 +90,13 @@ def warnings(
         if name in coupled:
             found.append(f"{head}{trained:.2e}): sums over its points are not more accurate than that; use more points")
             continue
-        cure = "more points, a smaller resample=... or more windows=... of time" if timed else _CURE
+        cure = (
+            "more points, a smaller resample=... or more windows=... of time"
+            if timed
+            else _CURE
+            if drawn
+            else _CURE_OF_DATA
+        )
         found.append(f"{head}{trained:.2e}): the field fits its points, not what lies between them; use {cure}")
     return found
 

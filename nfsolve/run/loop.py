@@ -371,7 +371,8 @@ class Run:
         first, timed = row_before(self.history), may_have_windows(self.problem)
         if self._silent:  # a trial of the automatic recipe, of which the estimate of its error says more
             return []
-        return warnings(scores, self._dtype, first, self.objective.coupled, timed)
+        drawn = hasattr(self.problem, "n_points")
+        return warnings(scores, self._dtype, first, self.objective.coupled, timed, drawn)
 
     def _speeds(self) -> dict[str, float]:
         """Say how much of what the problem counts is done a second."""

@@ -93,6 +93,12 @@ def test_the_verdict_over_ends_of_runs(metrics, words):
     assert words in " ".join(verdict(metrics, "DIR"))
 
 
+def test_data_cannot_be_more_points():
+    said = " ".join(verdict(METRICS, "DIR", drawn=False))
+    assert "Try a smoother or smaller field." in said
+    assert "--n-points" not in said
+
+
 def test_no_more_steps_are_advised_where_rounding_is_all_that_is_left():
     found = {"relative_l2": 1e-14, "stopped": "time limit: 1 s"}
     assert "had not converged" not in " ".join(verdict(found, "DIR"))

@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -178,9 +179,9 @@ def test_what_a_solution_says_reads_well_in_a_notebook_too():
 
 def test_a_residual_that_is_larger_between_points_comes_with_a_cure():
     scores = {"rms/r": 1e-6, "heldout/r": 1e-2, "heldout_max/r": 9.0}
-    plain, timed, coupled = (
-        warnings(scores, torch.float64, {}, **options)[0] for options in ({}, {"timed": True}, {"coupled": {"r"}})
-    )
+    kinds: tuple[dict[str, Any], ...] = ({}, {"timed": True}, {"coupled": {"r"}}, {"drawn": False})
+    plain, timed, coupled, data = (warnings(scores, torch.float64, {}, **options)[0] for options in kinds)
+    assert data.endswith("use a smoother or smaller field, or more data")
     assert "use more points or a smaller resample" in plain
     assert "more windows=... of time" in timed
     assert "sums over its points are not more accurate" in coupled and "resample" not in coupled
