@@ -87,7 +87,7 @@ def write_volumes(volumes: dict[str, Tensor], voxel: float, geometry: ConeBeam, 
     field = arrays["field"]
     iio.imwrite(folder / "reconstruction.tif", field)
     per = f"/ {length}" if length else "per unit of length"
-    (folder / "volume.html").write_text(volume_page(arrays, voxel, length, per, folder.name), encoding="utf-8")
+    (folder / "volume.html").write_text(volume_page(arrays, voxel, length, per, "Reconstruction"), encoding="utf-8")
     write_hdf5(folder / "reconstruction.h5", field, voxel, length)
     try:
         nibabel: Any = require_extra("nibabel", extra="ct", purpose="writing NIfTI")

@@ -245,6 +245,7 @@ def test_picture_and_files_hold_the_volumes(small, tmp_path, monkeypatch, capsys
     monkeypatch.setitem(sys.modules, "nibabel", None)
     problem.export(field, data, tmp_path)
     assert "nfsolve[ct]" in capsys.readouterr().out
+    assert "<h1>Reconstruction</h1>" in (tmp_path / "volume.html").read_text()
     arrays = np.load(tmp_path / "reconstruction.npz")
     assert {"field", "truth", "fdk", "sirt", "cgls", "angles", "voxel"} == set(arrays)
     assert np.array_equal(iio.imread(tmp_path / "reconstruction.tif"), arrays["field"])
