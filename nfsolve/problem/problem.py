@@ -76,6 +76,7 @@ class Problem(ABC):
         pointwise: Whether row i of residual NAME depends on row i of ``batch[NAME]`` only.
         stage_factors: Which of ``points``, ``faces`` and ``coarsen`` of a `Stage` its `sample` reads; others are
             refused.
+        before: Parameters that were added to the class, with the values of runs that do not record them.
     """
 
     domain: ClassVar[Any]
@@ -85,6 +86,7 @@ class Problem(ABC):
     stage_factors: ClassVar[tuple[str, ...]] = ("points", "faces", "coarsen")
     score: ClassVar[str] = ""
     needs: ClassVar[str] = "nothing"
+    before: ClassVar[dict[str, Any]] = {}
 
     def __init_subclass__(cls) -> None:
         """Give a new default of an inherited parameter its type, without which ``@dataclass`` would not see it."""

@@ -114,7 +114,7 @@ class Plan(Recipe):
                 run=RunOptions(**config["run"]).over(DEFAULTS),
             )
             if not isinstance(problem, Problem):
-                parameters = dict(build(described["parameters"], trusted))
+                parameters = {**problem_class.before, **build(described["parameters"], trusted)}
                 check_types(problem_class, parameters)
                 problem = make_problem(problem_class, parameters)
             return problem.with_given(build(described.get("given", {}), trusted)), plan

@@ -54,6 +54,7 @@ LOOKS = 2  # points inside each cell at which a trained field is asked for densi
 QUICK, FITTED = 2**11, 2**14  # pixels that are scored for the progress line, and of the training views at the end
 FLOATER = 0.01  # area of a part of the mesh, in parts of the largest, below which it is left out
 CLEARED, EMPTY_WEIGHT = 1 / 32, 0.1  # points in empty cells, in parts of the samples, and weight of their residual
+OPACITY_WEIGHT = 1 / 3  # what backgrounds of random colours would give it, in a mean over one column
 SPREAD = 1e-8  # added to the spread along rays, since a root has no slope at 0
 EMPTY = 1e-3  # mean opacity below which a scene has no density
 
@@ -70,6 +71,7 @@ class PixelRays:
         towards: Directions before the cameras ``(n, 3)``, see `nfsolve.forward.cameras.aim`.
         uncorrected: Poses of all views ``(n_views, 4, 4)`` that are corrected while they are trained, so that the rays
             follow them; None where poses are fixed.
+        opacity: Share of each pixel that the scene covers ``(n, 1)``; None where photographs are opaque.
     """
 
     rgb: Tensor
@@ -78,6 +80,7 @@ class PixelRays:
     views: Tensor
     towards: Tensor
     uncorrected: Tensor | None = None
+    opacity: Tensor | None = None
 
 
 register_dataclass(PixelRays)
@@ -256,7 +259,8 @@ class Radiance(Problem):
         if self.importance and grid.calls:
             samples = self._thinned(rays, samples, grid, generator)
         towards = photographs.cameras.towards(views, pixels)
-        return PixelRays(photographs.colours[index], rays, samples, views, towards)
+        opacity = None if photographs.opacity is None else photographs.opacity[index]
+        return PixelRays(photographs.colours[index], rays, samples, views, towards, opacity=opacity)
 
     def _thinned(self, rays: Rays, samples: Samples, grid: OccupancyGrid, generator: Generator) -> Samples:
         """Place fewer samples on rays that have many, where the grid says that light is lost."""
@@ -274,7 +278,7 @@ class Radiance(Problem):
         return {"rays": batch["rays"]}
 
     def residuals(self, field: FieldFunction, batch: Batch) -> dict[str, Tensor]:
-        """Rendered minus photographed colours, and what steps absorb in cells that are marked as empty.
+        """Rendered minus photographed colours and opacities, and what steps absorb in cells that are marked as empty.
 
         No ray is sampled there any more, so that the fog of the start would stay in a field that is used without its
         grid.
@@ -286,6 +290,8 @@ class Radiance(Problem):
             rays = self.photographs["train"].cut(*aim(poses, rows.towards))
         seen = self.integrate(field, rays, rows.samples)
         found = {"colour": seen.before(self.background_colour) - rows.rgb}
+        if rows.opacity is not None:
+            found["opacity"] = seen.opacity - rows.opacity
         if self.distortion:
             spread = distortion(rows.samples, seen.weights, self.step * self.samples, engine=self.backend)
             found["distortion"] = (spread + SPREAD).sqrt()  # so that the mean of its squares is the mean of the spread
@@ -294,8 +300,9 @@ class Radiance(Problem):
         return found
 
     def weights(self) -> dict[str, float]:
-        """Keep the emptiness of cells from competing with the photographs."""
-        return {"empty": EMPTY_WEIGHT} | ({"distortion": self.distortion} if self.distortion else {})
+        """Keep the emptiness of cells and opacities from competing with the colours."""
+        found = {"empty": EMPTY_WEIGHT} | ({"distortion": self.distortion} if self.distortion else {})
+        return found | ({} if self.photographs["train"].opacity is None else {"opacity": OPACITY_WEIGHT})
 
     def integrate(self, field: FieldFunction, rays: Rays, samples: Samples) -> Rendering:
         """Integrate the density and the colours of a field along rays."""

@@ -5,13 +5,13 @@ nfsolve run nerf --data nerf_lego_200.npz --downscale 2
 nfsolve run nerf --data FOLDER --field mlp --field.encoding positional
 """
 
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 
 import torch
 
 from nfsolve import MLP, InputError, Recipe, RunOptions, Stage, main
-from nfsolve.data.photos import Photographs, read_photographs
+from nfsolve.data.photos import Photographs, read_photographs, silhouette_box
 from nfsolve.fields import FeatureGrid, ReLU
 from nfsolve.forward.rendering import Contraction
 from problems.nerf._radiance import Radiance
@@ -29,6 +29,8 @@ class NeRF(Radiance):
     """colour behind the scene: white, black, red,green,blue in [0, 1], or none; default the layout's or the borders'"""
     bounds: tuple[float, float, float, float, float, float] | None = None
     """box of the scene, low and high of x, y and z; default from the data or the cameras"""
+    tight: bool = True
+    """draw the box in around what is seen before a background of one colour, unless bounds are given"""
     near: float | None = None
     """distance at which rays begin"""
     far: float | None = None
@@ -45,6 +47,16 @@ class NeRF(Radiance):
     """steps along the diagonal of the box"""
 
     needs = "--data PATH, photographs with poses"
+    before = {"tight": False}
+
+    @cached_property
+    def photographs(self) -> dict[str, Photographs]:  # type: ignore[override]
+        """The photographs of both splits, in one box."""
+        loaded = {split: self.load_split(split) for split in ("train", "test")}
+        if self.bounds is not None or not self.tight:
+            return loaded
+        box = silhouette_box(loaded["train"])
+        return {split: replace(photographs, bounds=box) for split, photographs in loaded.items()}
 
     def load_split(self, split: str) -> Photographs:
         """Read the photographs."""

@@ -43,6 +43,8 @@ class Photographs:
         ndc: Half width and half height of the images at distance 1 for a scene in normalised device coordinates,
             see `ndc_rays`; None for one in world coordinates.
         contraction: How space without end is drawn into ``bounds``; None where all of the scene lies in them.
+        opacity: Share of each pixel that the scene covers, ``(N, 1)``, where all photographs are transparent; None
+            where only colours are known.
     """
 
     colours: Tensor
@@ -55,12 +57,14 @@ class Photographs:
     ndc: tuple[float, float] | None = None
     counted: Tensor | None = None
     contraction: Contraction | None = None
+    opacity: Tensor | None = None
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> "Photographs":
         """Move colours and cameras to a device and a type."""
         counted = None if self.counted is None else self.counted.to(device)
         colours, cameras = self.colours.to(device, dtype), self.cameras.to(device, dtype)
-        return replace(self, colours=colours, cameras=cameras, counted=counted)
+        opacity = None if self.opacity is None else self.opacity.to(device, dtype)
+        return replace(self, colours=colours, cameras=cameras, counted=counted, opacity=opacity)
 
     @property
     def n_counted(self) -> int:
@@ -123,7 +127,7 @@ class Photographs:
         """Return the same scene without colours as other cameras see it."""
         names = tuple(f"{i + 1} of {len(cameras)}" for i in range(len(cameras)))
         moved = cameras.to(self.cameras.poses.device, self.cameras.poses.dtype)
-        return replace(self, colours=self.colours[:0], cameras=moved, names=names, counted=None)
+        return replace(self, colours=self.colours[:0], cameras=moved, names=names, counted=None, opacity=None)
 
     def path(self, n: int, kind: str = "orbit") -> "Photographs":
         """Make views without colours for a video, with the first view's angle of view and no distortion.
@@ -216,7 +220,7 @@ def read_photographs(
             do="correct file_path, or leave the frame out",
         )
     behind = find_background(background, layout)
-    images, masks, cameras = _load(frames, layout.fisheye, downscale, behind)
+    images, opacities, masks, cameras = _load(frames, layout.fisheye, downscale, behind)
     extent = find_extent(layout, str(path), bounds, near, far, ndc, behind is not None)
     names = tuple(frame.name for frame in frames)
     cameras.check_lenses(list(names))
@@ -226,7 +230,10 @@ def read_photographs(
         raise InputError(
             f"masks must leave some pixels, but those of '{path}' leave none", do="exchange black and white"
         )
-    photographs = Photographs(torch.cat(images), cameras, names, *extent[:3], behind, extent[3], counted)
+    opacity = torch.cat(opacities) if len(opacities) == len(images) else None
+    photographs = Photographs(
+        torch.cat(images), cameras, names, *extent[:3], behind, extent[3], counted, opacity=opacity
+    )
     _check_box(photographs)
     if unbounded and extent[3] is not None:
         raise InputError("a scene is either unbounded or in normalised device coordinates", do="give ndc=False")
@@ -256,9 +263,9 @@ def _without_end(photographs: Photographs, layout: Layout, near: float | None, f
 
 def _load(
     frames: list[Frame], fisheye: bool, downscale: float, behind: Colour | None
-) -> tuple[list[Tensor], list[Tensor], Cameras]:
-    """Read the pictures: colours ``(N, 3)`` and which pixels count ``(N,)`` of each, and their cameras."""
-    images, masks, sizes, before, blank = [], [], [], [], list[str]()
+) -> tuple[list[Tensor], list[Tensor], list[Tensor], Cameras]:
+    """Read the pictures: colours ``(N, 3)``, opacities of the transparent ones, which pixels count, their cameras."""
+    images, opacities, masks, sizes, before, blank = [], [], [], [], [], list[str]()
     for frame in frames:
         assert frame.image is not None
         stored = frame.image()
@@ -268,6 +275,8 @@ def _load(
         height, width = picture.shape[:2]
         small = [max(1, round(side / downscale)) for side in (width, height)]
         images.append(area(picture, small[1], small[0]).float().clamp(0, 1).reshape(-1, 3))
+        if is_transparent(stored):
+            opacities.append(area(stored[..., -1:], small[1], small[0]).float().clamp(0, 1).reshape(-1, 1))
         masks.append(area(_mask(frame, width, height), small[1], small[0]).reshape(-1) > 0.999)
         sizes.append(small)
         before.append([width, height])
@@ -276,7 +285,7 @@ def _load(
     _say_wide(frames, cameras)
     if blank:
         say(f"image '{blank[0]}' is transparent everywhere" + f", as are {len(blank) - 1} more" * (len(blank) > 1))
-    return images, masks, cameras.resized(torch.tensor(sizes))
+    return images, opacities, masks, cameras.resized(torch.tensor(sizes))
 
 
 def _check_sizes(frames: list[Frame], sizes: list[list[int]]) -> None:

@@ -387,6 +387,20 @@ def test_options_that_cannot_be_are_named(tmp_path: Path, options: dict[str, Any
         read_photographs(nerfstudio(tmp_path), **options)
 
 
+def test_opacities_are_kept_where_all_photographs_are_transparent(tmp_path: Path):
+    folder = blender(tmp_path / "a", {"train": 3, "test": 2})
+    train = read_photographs(folder)
+    assert train.opacity is not None
+    assert train.opacity.shape == (3 * 12 * 16, 1)
+    assert sorted({round(value, 4) for value in train.opacity.flatten().tolist()}) == [0.0, 0.2, 1.0]
+    half = read_photographs(folder, downscale=2).opacity
+    assert half is not None
+    assert float(half.mean()) == pytest.approx(float(train.opacity.mean()), rel=1e-5)
+    image = iio.imread(folder / "train/r_1.png")
+    iio.imwrite(folder / "train/r_1.png", image[..., :3])
+    assert read_photographs(folder).opacity is None, "one is opaque"
+
+
 def test_transparent_photographs_are_put_before_white_which_is_said_unless_blender_made_them(tmp_path: Path):
     blender(tmp_path / "a", {"train": 3}, fl_x=8 / math.tan(0.35))
     (tmp_path / "a" / "transforms_train.json").rename(tmp_path / "a" / "transforms.json")

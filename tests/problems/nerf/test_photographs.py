@@ -20,9 +20,11 @@ from nfsolve.forward.cameras import Cameras, look_at
 from nfsolve.forward.phantoms import SHEPP_LOGAN_3D, phantom_values
 from nfsolve.options.request import read_request
 from nfsolve.problem import SamplerState
+from nfsolve.run.plan import Plan
 from problems.nerf.absorption import NeRFAbsorption
 from problems.nerf.photographs import NeRF
 from problems.nerf.scene import NeRFScene
+from tests.data.photos.test_silhouettes import ball
 
 QUICK = ["--points", "300", "--samples", "24", "--cells", "8", "--frames", "2", "--video", "16", "--mesh", "16"]
 
@@ -225,3 +227,19 @@ def test_a_scene_without_end_is_learned_by_drawing_it_in(tmp_path: Path):
     trained = scores[True].problem.trained(scores[True].field)
     seen = trained.render(trained.cameras, 0)
     assert float(seen.depth.median()) > 2.0, "beyond the cube of the cameras"
+
+
+def test_the_box_is_drawn_in_around_what_is_seen_but_not_that_of_older_runs(tmp_path: Path):
+    write_transforms(tmp_path / "mine", ball())
+    wide = NeRF(data=str(tmp_path / "mine"), background="white", tight=False)
+    tight = replace(wide, tight=True)
+    assert tight.step < 0.6 * wide.step
+    assert tight.photographs["test"].bounds == tight.photographs["train"].bounds == tight.domain.bounds
+    given = replace(tight, bounds=(-1, 1, -1, 1, -1, 1))
+    assert given.domain.bounds == ((-1, 1),) * 3
+    words = ["run", "nerf", "--data", str(tmp_path / "mine"), "--background", "white", *QUICK, "--steps", "1"]
+    assert run_cli([*words, "--out", str(tmp_path / "run")]) == 0
+    config = json.loads((tmp_path / "run/config.json").read_text())
+    assert config["problem"]["parameters"].pop("tight") is True
+    assert nf.reopen(tmp_path / "run").problem.domain.bounds == tight.domain.bounds
+    assert Plan.from_config(config)[0].domain.bounds == wide.domain.bounds

@@ -75,6 +75,24 @@ def test_exact_scene_gives_no_residual_and_a_perfect_score(data: dict):
     assert scores["renderer"] == ("nerfacc" if HAS_NERFACC else "torch")
 
 
+def test_opacities_tell_white_matter_from_a_white_background(data: dict):
+    problem = NeRFScene(**(SMALL | {"points": 20_000, "samples": 500}))
+    train = problem.photographs["train"]
+    opacity = problem.truth(train.all_rays()).opacity
+    batch = problem.sample(data | {"train": replace(train, opacity=opacity)}, SamplerState(), generator(0, "points"))
+    assert float(problem.residuals(scene, batch)["opacity"].square().mean().sqrt()) < 3e-3
+
+    def with_fog(x):
+        values, white = scene(x), x.new_tensor([1.0, 20.0, 20.0, 20.0])
+        return torch.where(values[:, :1] > 0, values, white)
+
+    found = problem.residuals(with_fog, batch)
+    assert float(found["opacity"].mean()) > 0.1
+    free = opacity[:, 0].min() == 0
+    assert bool(free)
+    assert "opacity" not in problem.residuals(scene, problem.sample(data, SamplerState(), generator(0, "points")))
+
+
 def test_a_wrong_scene_is_scored_as_wrong(data: dict):
     scores = NeRFScene(**SMALL).metrics(lambda x: scene(x + 0.1), data)
     assert scores["psnr_heldout"] < 25
