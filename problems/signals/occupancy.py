@@ -72,6 +72,7 @@ PROBABILITY = 0.5  # a point is inside where its occupancy is above
 COMPARED = 30_000  # points of each surface from which the chamfer distance is taken
 EIKONAL = 0.1  # weight of the eikonal equation, in parts of that of the distances, as in Gropp et al. 2020
 FLAT = 1e-12  # added to the square of a slope, whose root has no derivative at 0
+SLOW = 10.0  # frequency of the sines of a distance
 SLOPES = 4  # times fewer points for it than in a mini-batch
 
 
@@ -398,8 +399,10 @@ class Occupancy(Problem):
             encoding = GaussianFourier(features=256, scale=6.0)  # sigma = 12 on [0, 1]
             field = partial(MLP, width=256, depth=7, activation=ReLU(), encoding=encoding)
             return Recipe(field=field, stages=(Stage(partial(adam, lr=5e-4), steps=10_000, schedule="exponential"),))
+        # a slope of 1 everywhere is also that of fast waves of no height, where networks that begin fast stay
+        sine = Sine(SLOW if self.sdf else 30.0)
         return Recipe(
-            field=partial(MLP, width=128, depth=4, activation=Sine(30.0), init=weight_scaling(alpha=1.25)),
+            field=partial(MLP, width=128, depth=4, activation=sine, init=weight_scaling(alpha=1.25)),
             stages=(Stage(partial(adam, lr=1e-3), steps=1000, schedule="cosine"),),
         )
 

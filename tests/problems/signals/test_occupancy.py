@@ -293,6 +293,14 @@ def test_a_distance_is_learned_and_its_slope_is_one_by_the_eikonal_equation(monk
     assert found[0.1]["slope_error"] < 0.9 * found[0.0]["slope_error"]
 
 
+def test_the_default_field_learns_a_distance(monkeypatch):
+    monkeypatch.setattr("problems.signals.occupancy.gyroid_ball", ball)
+    problem = Occupancy(sdf=True, resolution=33, pool=10_000, batch=1000)
+    scores = nfsolve.solve(problem, steps=80, report=None).metrics
+    assert scores["iou"] > 0.8, "fast sines keep the slope of their waves, and learn nothing"
+    assert scores["chamfer"] < 0.05
+
+
 def test_several_bodies_stay_apart_and_specks_are_left_out_in_words(tmp_path, capsys):
     centres = torch.tensor([[-0.5, 0, 0], [0.5, 0, 0], [0, 5 / 6, 0]], dtype=torch.float64)
     radii = torch.tensor([0.35, 0.3, 0.03], dtype=torch.float64)
