@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, avg_pool3d, grid_sample, interpolate
 
 from nfsolve import Stage
-from nfsolve.reconstruct import Iterate, PrimalDual, differences, step_for
+from nfsolve.reconstruct import Iterate, PrimalDual, differences, norm_squared, step_for
+from problems.ct._coarsened import Coarsened, Coarsenings
 
 FINER = 2  # pixels of the correction along each side of a pixel of the image
 ITERATIONS = 20  # in one step of the optimizer
@@ -33,6 +34,7 @@ FEWEST, LONGEST = 6, 200  # iterations there, at least and at most
 FLAT = 1e-2  # of the contrast: smaller differences have a dual that is as much smaller
 ATTRACTION = 2.0  # to the values of air and material, in units of the weight of the total variation
 CONVEX, RISING = 10, 15  # steps of one material without it, and those over which it rises
+MARGIN = 1.02  # of a norm that merged pixels tell
 
 
 class Correction(nn.Module):
@@ -134,7 +136,8 @@ class PrimalDualSteps(torch.optim.Optimizer):
         state = self.state[self.param_groups[0]["params"][0]]
         own = problem.field_image(field, scan, everywhere=True)
         share = max(problem.image_shape) / max(scan.shape)  # a line is so many times fewer pixels long
-        method = self._method(problem, scan, share, state)
+        norm = float(state["squared_norm"]) if "squared_norm" in state else norm_of(problem, data, scan)
+        method = self._method(problem, scan, share, norm)
         goes_on = correction.found  # from a coarser grid, where there is no iterate yet
         if "x" in state:
             before = Iterate(state["x"], state["p"], state["q"])
@@ -153,15 +156,32 @@ class PrimalDualSteps(torch.optim.Optimizer):
         return closure.eager_loss().detach()
 
     @staticmethod
-    def _method(problem: Any, scan: Any, share: float, state: dict[str, Any]) -> PrimalDual:
+    def _method(problem: Any, scan: Coarsened, share: float, norm: float) -> PrimalDual:
         fine = problem.fine_weight if share < 1 else problem.classical_weight
         weight = problem.contrast * fine / share
         return PrimalDual(
             *(scan.projector, scan.sinogram, scan.shape, weight, problem.fine_precision(scan)),
             largest=problem.largest,
-            squared_norm=float(state["squared_norm"]) if "squared_norm" in state else None,
+            squared_norm=norm,
             step=step_for(weight / problem.contrast),
         )
+
+
+def norm_of(problem: Any, data: Coarsenings, scan: Coarsened) -> float:
+    """Return ||W^(1/2) A||^2 of a scan, of a large one from merged pixels, whose products cost so much less.
+
+    It is reached by smooth images, of which line integrals and values are the same on merged pixels: they differ in
+    the weights of all rays together, and in the number of pixels.
+    """
+    side, coarse = next(side for side, held in data.items() if held is scan), scan
+    while math.prod(coarse.shape) * coarse.geometry.shape[0] > WORK and not any(n % 2 for n in coarse.shape):
+        side *= 2
+        coarse = data[side]
+    rays, pixels = problem.fine_precision(coarse), math.prod(coarse.shape)
+    found = norm_squared(coarse.projector, coarse.sinogram, pixels, rays)
+    if coarse is scan:
+        return found
+    return MARGIN * found * float(problem.fine_precision(scan).sum() / rays.sum()) * pixels / math.prod(scan.shape)
 
 
 def _continued(method: PrimalDual, own: Tensor, correction: Correction, contrast: float) -> Iterate:

@@ -10,9 +10,10 @@ import torch
 
 import nfsolve
 from nfsolve import Stage
-from nfsolve.reconstruct import PrimalDual, step_for, total_variation
-from problems.ct import _tomography
+from nfsolve.reconstruct import PrimalDual, norm_squared, step_for, total_variation
+from problems.ct import _primal_dual, _tomography
 from problems.ct._primal_dual import CONVEX, RISING, Correction, PrimalDualSteps
+from problems.ct.cone import CTCone
 from problems.ct.limited import CTLimited
 from problems.ct.phantom import CTPhantom
 
@@ -50,6 +51,17 @@ def test_the_last_steps_end_near_the_minimum_and_say_so():
     with torch.no_grad():
         image = problem.image(solution.field, data)
     assert float((image - mean).norm() / mean.norm()) < 0.05
+
+
+@pytest.mark.parametrize("problem", [CTPhantom(**SMALL | {"size": 64}), CTCone(views=8, size=32)], ids=["2-D", "3-D"])
+@pytest.mark.parametrize("side", [0.5, 1])
+def test_the_norm_of_a_large_scan_is_that_of_merged_pixels(problem, side, monkeypatch):
+    data = problem.load("cpu", torch.float32)["coarsened"]
+    scan = data[side]
+    exact = _primal_dual.norm_of(problem, data, scan)
+    assert exact == norm_squared(scan.projector, scan.sinogram, scan.projector.shape[1], problem.fine_precision(scan))
+    monkeypatch.setattr(_primal_dual, "WORK", data[2].projector.shape[1] * len(scan.geometry.angles))
+    assert exact < _primal_dual.norm_of(problem, data, scan) < 1.06 * exact
 
 
 def test_small_weights_take_longer_steps():
