@@ -31,6 +31,7 @@ MOST = 40  # steps
 WORK = 3e7  # pixels times views up to which iterations go on to the minimum; larger images go from coarse to fine
 PATIENCE = 1e10  # pixels times views times products on a finer grid
 FEWEST, LONGEST = 6, 200  # iterations there, at least and at most
+LEFT = 0.2  # of a time limit, for each finer grid
 FLAT = 1e-2  # of the contrast: smaller differences have a dual that is as much smaller
 ATTRACTION = 2.0  # to the values of air and material, in units of the weight of the total variation
 CONVEX, RISING = 10, 15  # steps of one material without it, and those over which it rises
@@ -225,5 +226,5 @@ def levels(shape: Sequence[int], work: float, finer: int, last: Stage) -> tuple[
         iterations = min(max(round(PATIENCE * side ** len(shape) / work / 2), FEWEST), LONGEST)
         steps = max(2, round(iterations / ITERATIONS))
         each = partial(PrimalDualSteps, iterations=math.ceil(iterations / steps), whole=side == 1 and finer > 1)
-        stages.append(Stage(each, steps, coarsen=max(1, round(side))))
+        stages.append(Stage(each, steps, coarsen=max(1, round(side)), share=LEFT))
     return max(1, round(sides[-1])), tuple(stages)

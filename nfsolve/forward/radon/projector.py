@@ -21,8 +21,8 @@ from nfsolve.forward.radon.sparse import Geometry, bytes_of_matrix, matrices, mi
 
 Form = Literal["auto", "sparse", "matrix-free"]
 FORMS = get_args(Form)
-SHARE = 1 / 8  # of the memory of this machine, which a matrix may take where the form is chosen
 GIB = 2**30
+SHARE, MOST = 1 / 8, GIB  # of the memory of this machine, and at most, for a matrix where the form is chosen
 
 
 class Projector(LinearMap):
@@ -38,7 +38,7 @@ class Projector(LinearMap):
         dtype: Type of the matrix entries, of images and of data.
         device: Their device.
         form: ``"sparse"`` keeps a matrix and its transposed, ``"matrix-free"`` computes footprints in each product;
-            ``"auto"`` takes the matrix if it needs at most an eighth of the memory of this machine.
+            ``"auto"`` takes the matrix if it needs at most 1 GiB and an eighth of the memory of this machine.
 
     Attributes:
         form: The form that was taken.
@@ -64,7 +64,9 @@ class Projector(LinearMap):
         _check_source(geometry, grid)
         self.geometry, self.grid = geometry, grid
         size = bytes_of_matrix(geometry, grid, dtype)
-        self.form: Form = ("sparse" if size <= SHARE * memory() else "matrix-free") if form == "auto" else form
+        self.form: Form = (
+            ("sparse" if size <= min(SHARE * memory(), MOST) else "matrix-free") if form == "auto" else form
+        )
         shape = math.prod(geometry.shape), math.prod(grid.shape)
         if self.form == "sparse":
             _check_size(geometry, grid, size)

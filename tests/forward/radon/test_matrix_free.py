@@ -11,6 +11,7 @@ import torch
 
 from nfsolve._core.errors import InputError
 from nfsolve.forward.radon import ConeBeam, FanBeam, ParallelBeam, PixelGrid, Projector, VoxelGrid
+from nfsolve.forward.radon.sparse import bytes_of_matrix
 from nfsolve.reconstruct import cgls, fdk, sirt, total_variation
 from tests.forward.radon.cases import (
     CASES,
@@ -98,6 +99,14 @@ def test_the_form_follows_the_memory_and_is_said(monkeypatch):
         assert found.form == form
         said = "by a sparse matrix of about" if form == "sparse" else "without a matrix, in about"
         assert found.choice.startswith(f"line integrals in 5 views of 7 x 5 pixels are computed {said}")
+
+
+def test_a_large_matrix_is_not_kept_where_memory_is_ample(monkeypatch):
+    geometry, grid = ParallelBeam.half_turn(8, 16), PixelGrid(16, 16, 2 / 16)
+    size = bytes_of_matrix(geometry, grid, torch.float64)
+    for most, form in ((size, "sparse"), (size - 1, "matrix-free")):
+        monkeypatch.setattr("nfsolve.forward.radon.projector.MOST", most)
+        assert Projector(geometry, grid).form == form
 
 
 @pytest.mark.parametrize("form", ["sparse", "matrix-free"])
