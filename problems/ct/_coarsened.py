@@ -15,7 +15,7 @@ from nfsolve.reconstruct import Linear, Reconstruction
 
 Loss = Literal["filtered", "gaussian", "poisson"]
 LOSSES = get_args(Loss)
-PRODUCTS = {"sirt": 406, "cgls": 43, "tv": 3084}  # of classical methods with their numbers of iterations
+PRODUCTS = {"sirt": 406, "cgls": 43, "tv": 3012}  # of classical methods with their numbers of iterations
 EMPTY = 1e-3  # of the largest line integral: rays below it have met nothing
 
 
