@@ -162,6 +162,31 @@ class Splines(Field):
                 found = torch.linalg.solve(matrix, moved.flatten(1)).reshape(moved.shape).movedim(0, i)
             own.copy_(found.reshape(own.shape))
 
+    @torch.no_grad()
+    def collocation(self, most: int) -> list[tuple[Tensor, list[Tensor]]]:
+        """Return for each coordinate where values determine a spline, and what its derivatives are by these values.
+
+        Args:
+            most: Highest order of derivatives.
+
+        Returns:
+            For each coordinate the abscissae of Greville ``(m,)``, in its unit, and the matrices ``(m, m)`` that map
+            values there to derivatives of order 0 to ``most``. Of the outputs of the first group.
+        """
+        found = []
+        axes: Any = self.groups[0].axes
+        for axis, low in zip(axes, self._low, strict=True):
+            unit = torch.from_numpy(axis.centres.copy()).to(self.coefficients.device).clamp(0, 1)
+            _, columns, by = axis.derivatives(unit, most)
+            made = [torch.zeros(axis.count, axis.count, dtype=torch.float64, device=unit.device) for _ in by]
+            for matrix, entries in zip(made, by, strict=True):
+                matrix.scatter_add_(1, columns, entries.double())
+            inverse = torch.linalg.inv(made[0])
+            found.append(
+                (low + unit * axis.length, [torch.eye(axis.count).to(inverse), *(m @ inverse for m in made[1:])])
+            )
+        return found
+
     def known_derivatives(
         self, points: Tensor, wanted: frozenset[tuple[int, ...]]
     ) -> dict[tuple[int, ...], Tensor] | None:

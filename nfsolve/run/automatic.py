@@ -27,6 +27,7 @@ from nfsolve.run.estimate import (
 from nfsolve.run.folder import METRICS, RunFolder, environment
 from nfsolve.run.growing import GrowingNetwork
 from nfsolve.run.ladder import COST, LINEAR, UNSEEN, WELL_ENOUGH, Ladder, Trial
+from nfsolve.run.lines import LinesMarch, may_have_lines
 from nfsolve.run.plan import Plan
 from nfsolve.run.relative import balance
 from nfsolve.run.report import note, reporter
@@ -58,7 +59,6 @@ TRIALS = 0.15  # of the time limit that trials may take where splines may do as 
 UNKNOWN = 0.7  # the same where numbers are unknown, which networks find more slowly
 UNRESOLVED = 1e-5  # held-out residual, relative to that of the zero field, above which splines come first
 SPLINES = 0.9  # of what is left, that they may take
-FOUND = 1e-2  # change by finer cells, below which the solution is found
 CONTRADICTION = 1e-2  # held-out residual, relative to that of the zero field, of a linear problem without a solution
 HARDLY = 0.9  # part of it, that more features leave of what fewer did
 KEPT = 3.0  # times what a trial took, for taking its features after all
@@ -145,8 +145,8 @@ class Automatic:
         if said := _own_points(problem):
             verb = "is" if len(said) == 1 else "are"
             self._tell(f"{' and '.join(said)} {verb} for networks: least squares takes what its features need")
-        self.splines = may_have_splines(self.even)
-        share = TRIALS if self.splines else UNKNOWN if problem.unknown_scalars() else SHARE
+        self.cells = SplineMarch if may_have_splines(self.even) else LinesMarch if may_have_lines(self.even) else None
+        share = TRIALS if self.cells else UNKNOWN if problem.unknown_scalars() else SHARE
         self.ladder = Ladder(self.even, plan.run.seed, share * self.limit, plan.run.device, self._tell)
         if folder is not None:
             folder.start(plan.config(problem), environment(choose_device(plan.run.device)))
@@ -162,8 +162,8 @@ class Automatic:
         windows = trial is not None and may_have_windows(self.problem)
         self.decisions["trials"] = [asdict(found) for found in ladder.trials]
         self._store()
-        if self.splines and (trial is None or trial.relative > UNRESOLVED):
-            solution = self._on_splines()
+        if self.cells and (trial is None or trial.relative > UNRESOLVED):
+            solution = self._on_cells(self.cells)
             if solution is not None:
                 return solution
         if trial is not None and trial.relative > max(ladder.goal, WELL_ENOUGH) and not (windows and trial.windows > 1):
@@ -224,14 +224,16 @@ class Automatic:
             solution = march.solution(self.folder, self.kind)
         return self._finish(solution, None, march)
 
-    def _on_splines(self) -> Solution | None:
+    def _on_cells(self, kind: type[SplineMarch] | type[LinesMarch]) -> Solution | None:
         """March with splines on finer and finer cells; None where that finds nothing."""
-        self._tell("marching with splines on cells that follow the solution")
+        self._tell(f"marching with splines on cells that follow the solution, by {kind.method}")
         accuracy = self.plan.run.accuracy or 0.0
-        march = SplineMarch(self.even, self.plan, SPLINES * self.left(), self._tell, accuracy)
-        if not march.go() or not march.levels[-1].changed <= FOUND:
+        march = kind(self.even, self.plan, SPLINES * self.left(), self._tell, accuracy)
+        if not march.go() or not march.levels[-1].changed <= kind.found:
+            if march.interrupted:
+                raise KeyboardInterrupt  # nothing was found that is worth keeping
             return None
-        self._decide(f"least squares with {march.words()}")
+        self._decide(f"{kind.method} with {march.words()}")
         if self.folder is not None:
             self.folder.clear()
         solution = march.solution(self.folder, self.kind)

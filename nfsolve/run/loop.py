@@ -109,17 +109,18 @@ class Run:
             self._start_folder()
             self._save()
 
-    def finished(self, folder: RunFolder | None, report: Any) -> Solution:
+    def finished(self, folder: RunFolder | None, report: Any, silent: bool = False) -> Solution:
         """Save and score a run that has come to its end without a folder, as if it had been made in one.
 
         Args:
             folder: Where to save, or None.
             report: As for `solve`.
+            silent: Whether doubts and the error are left to who made it, as for `train`.
 
         Returns:
             The solution.
         """
-        self.folder = folder
+        self.folder, self._silent = folder, self._silent or silent
         self.report = reporter(report, self.steps, self.plan.run.time_limit)
         self._start_folder()
         self._warn()

@@ -25,10 +25,10 @@ from nfsolve._core.random import generator
 from nfsolve.diff import partials
 from nfsolve.domains import Box
 from nfsolve.fields import Splines, Windows
-from nfsolve.fields.field import OnArrays
 from nfsolve.optim import BandedLeastSquares
 from nfsolve.problem import Marched, Recipe, RunOptions, Stage, may_have_windows, orders_along, window_of
 from nfsolve.run.estimate import ErrorEstimate, distance
+from nfsolve.run.graded import Extrapolated, graded
 from nfsolve.run.heldout import held_out
 from nfsolve.run.loop import Run
 from nfsolve.run.march import March
@@ -57,7 +57,6 @@ SURE = 1.3  # times what a finer march is foretold to take
 FEWEST = 16  # cells in space
 ORDER = 4  # of the derivative that tells the scale
 FLOOR = 0.3  # of the mean scale, that each place has at least
-GROWS = 0.2  # by which a cell may be larger than its neighbour, as a part of it
 SLICES, PLACES = 6, 1200  # times in a window, and places in space, at which the scale of the solution is looked at
 RESOLVED = 1e-11  # change, below which no finer march is made
 STALLED = 0.5  # part of an earlier change, above which finer cells bring nothing
@@ -110,6 +109,9 @@ class SplineMarch:
         tell: Called with a sentence for each march.
         accuracy: Relative change, below which no finer march is made.
     """
+
+    method = "least squares"
+    found = 1e-2  # change by finer cells, below which the solution is found
 
     def __init__(
         self, problem: Any, plan: Plan, seconds: float, tell: Callable[[str], None], accuracy: float = RESOLVED
@@ -320,7 +322,7 @@ class SplineMarch:
         if len(self.levels) > 2 and last.changed > STALLED * before.changed:
             factor = min(last.changed / before.changed, 1.0)
         found = {name: factor * value for name, value in last.change.items()}
-        better = _Extrapolated(last.field, before.field, factor)
+        better = Extrapolated(last.field, before.field, factor)
         if last.changed > VAGUE:
             reason = f"not to be trusted: finer cells still change the solution by {last.changed:.1e}"
             return ErrorEstimate(found, False, reason, factor)
@@ -344,26 +346,6 @@ def _words(pieces: list[Piece]) -> str:
     cells = sorted({len(piece.cells[1]) - 1 for piece in pieces})
     many = f"{cells[0]}" if len(cells) == 1 else f"{cells[0]} to {cells[-1]}"
     return f"splines on {many} cells in {len(pieces)} windows"
-
-
-class _Extrapolated(OnArrays):
-    """A field and a part of what it changed of a coarser one (L. F. Richardson, Phil. Trans. A 210 (1911) 307).
-
-    Args:
-        field: The finer field.
-        before: The coarser one.
-        part: Error of the finer field as a part of that of the coarser one.
-    """
-
-    def __init__(self, field: Windows, before: Windows, part: float):
-        super().__init__()
-        self.field, self.before, self.part = field, before, part
-        self.inputs, self.outputs = field.inputs, field.outputs
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map points ``(n, d)`` to values ``(n, k)``."""
-        finer = self.field(x)
-        return finer + self.part * (finer - self.before(x))
 
 
 class _Scales:
@@ -415,21 +397,7 @@ class _Scales:
         first, last = np.searchsorted(self.times, (start, end))
         inside[max(first - 1, 0) : last + 1] = True
         scale = self.along_x[inside].max(0)
-        return _ends(self.places, self._floored(self.places, scale), density, FEWEST)
-
-
-def _ends(at: np.ndarray, scale: np.ndarray, density: float, fewest: int) -> np.ndarray:
-    """Return the ends of cells whose width times the local scale is 1 / density, and whose widths change slowly."""
-    width = 1 / (density * scale)
-    for order in (range(1, len(at)), range(len(at) - 2, -1, -1)):
-        for i in order:
-            j = i - 1 if order.step > 0 else i + 1
-            width[i] = min(width[i], width[j] + GROWS * abs(at[i] - at[j]))
-    number = np.concatenate([[0.0], np.cumsum(np.diff(at) * (1 / width[1:] + 1 / width[:-1]) / 2)])
-    count = max(round(number[-1]), fewest)
-    ends = np.interp(np.linspace(0, number[-1], count + 1), number, at)
-    ends[0], ends[-1] = at[0], at[-1]
-    return ends
+        return graded(self.places, self._floored(self.places, scale), density, FEWEST)
 
 
 def _raw(field: Any, points: Tensor) -> Tensor:
