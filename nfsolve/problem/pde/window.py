@@ -136,6 +136,8 @@ def window_of(
     part = _on(problem, domain.graded(cells) if cells else domain.stretched(fronts)).with_(
         output_transform=problem.output_transform
     )
+    if type(problem).place is not PDE.place:
+        part = part.with_(place=_placing(problem, part))
     window = Window(problem, part, previous, {} if previous is None else _handovers(problem, start))
     return part.with_(conditions=window.conditions, load=window.load, method=window.method, sample_on=window.sample_on)
 
@@ -159,6 +161,23 @@ def _on(problem: PDE, domain: Any) -> PDE:
     other = copy.copy(problem)
     other.__class__ = type(cls.__name__, (cls,), names)
     return other
+
+
+def _placing(problem: PDE, part: PDE) -> Callable[[Tensor], Tensor]:
+    """Return a user's `place` on a part of the time; one that fills all times has its times mapped to that part."""
+    column, place = problem.domain.index("t"), part.place
+    (low, high), (start, end) = problem.domain.bounds[column], part.domain.bounds[column]
+    slack = 1e-6 * (end - start)
+
+    def placed(unit: Tensor) -> Tensor:
+        points = place(unit)
+        times = points[:, column]
+        if len(times) and (float(times.min()) < start - slack or float(times.max()) > end + slack):
+            points = points.clone()
+            points[:, column] = start + (times - low) / (high - low) * (end - start)
+        return points
+
+    return placed
 
 
 def may_have_windows(problem: Problem) -> bool:

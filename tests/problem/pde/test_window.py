@@ -222,3 +222,25 @@ def test_problems_that_cannot_be_marched_are_worded():
         k=Unknown(1.0),
         __annotations__={"k": Unknown},
     )
+
+
+@dataclass
+class Placed(Wave):
+    """Points that fill all times, whatever the domain is."""
+
+    def place(self, unit):
+        points = unit.clone()
+        low, high = Wave.domain.bounds[0]
+        points[:, 0] = low + (high - low) * unit[:, 0] ** 2
+        return points
+
+
+def test_points_of_a_place_that_fills_all_times_are_mapped_to_the_window():
+    whole = Placed()
+    assert whole.domain.names[0] == "t"
+    view = window_of(whole, 0.5, 0.75, field_for(whole))
+    batch = view.sample(view.load("cpu", torch.float64), SamplerState(), torch.Generator().manual_seed(0))
+    name = next(name for name, c in whole.conditions().items() if c.kind == "interior")
+    times = batch[name].points[:, 0]
+    assert 0.5 <= times.min() < 0.51 and 0.74 < times.max() <= 0.75
+    assert (times < 0.5 + 0.25 / 4).double().mean() > 0.45
