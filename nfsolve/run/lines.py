@@ -40,7 +40,8 @@ FINER = 1.5  # times the cells of the march before, along each coordinate
 MUCH_FINER = 2.0  # the same where the solution was not seen yet
 LITTLE = 1.15  # the same at least
 SURE = 1.2  # times what a finer march is foretold to take
-COARSE, FINE = 3e-5, 1e-10  # tolerances of steps, at most and at least
+COARSE, FINE = 3e-5, 1e-12  # tolerances of steps, at most and at least
+TIGHTER = 0.25  # part of the largest tolerance, for each march before
 CLOSER = 0.003  # part of what finer cells are foretold to change, that the steps may be off
 IN_TIME = 0.01  # part of it that interpolation in time may be off
 ROUGHLY = 5.0  # times that, at which a march is made again with more cells in time
@@ -211,7 +212,8 @@ class LinesMarch:
         return partial(Splines.for_problem, cells=cells, degree=DEGREE)
 
     def _tolerance(self) -> float:
-        return min(max(CLOSER * self._foretold(), FINE), COARSE)
+        """Return the tolerance of a step: by what is foretold to change, and closer in each march in any case."""
+        return max(min(CLOSER * self._foretold(), COARSE * TIGHTER ** len(self.levels)), FINE)
 
     def _foretold(self) -> float:
         """Return about what the next march will change."""

@@ -18,10 +18,10 @@ from nfsolve import Box, boundary, interior, main
 from problems.pinnacle._flow import SteadyFlow
 from problems.pinnacle._splines import by_splines, evenly, shrinking
 
-BEFORE, BEHIND = shrinking(0, 2, 14, 0.004, "high"), shrinking(2, 3, 14, 0.004, "low")
-OUTLET = shrinking(3, 4, 9, 0.02, "high")
-LOWER = (*shrinking(0, 0.5, 4, 0.04, "low"), *shrinking(0.5, 1, 9, 0.004, "high")[1:])
-UPPER = (*shrinking(1, 1.5, 9, 0.004, "low"), *shrinking(1.5, 2, 4, 0.04, "high")[1:])
+BEFORE, BEHIND = shrinking(0, 2, 26, 1e-4, "high"), shrinking(2, 3, 26, 1e-4, "low")
+OUTLET = shrinking(3, 4, 21, 0.003, "high")
+LOWER = (*shrinking(0, 0.5, 8, 0.04, "low"), *shrinking(0.5, 1, 21, 1e-4, "high")[1:])
+UPPER = (*shrinking(1, 1.5, 21, 1e-4, "low"), *shrinking(1.5, 2, 8, 0.04, "high")[1:])
 # at the corner of the step less smooth by two derivatives
 ALONG, ACROSS = (*BEFORE, 2.0, *BEHIND, *OUTLET[1:]), (*LOWER, 1.0, *UPPER)
 
@@ -30,9 +30,9 @@ ALONG, ACROSS = (*BEFORE, 2.0, *BEHIND, *OUTLET[1:]), (*LOWER, 1.0, *UPPER)
 class NS2dCG(SteadyFlow):
     """Steady flow down a step."""
 
-    n_points: int = field(default=9300, kw_only=True)
+    n_points: int = field(default=42000, kw_only=True)
     """points inside the domain"""
-    n_face: int = field(default=8000, kw_only=True)
+    n_face: int = field(default=17000, kw_only=True)
     """points of each condition on sides"""
 
     domain = Box(x=(0, 4), y=(0, 2)) - Box(x=(-1, 2), y=(1, 3)).named("step")
