@@ -14,8 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.integrate import DOP853
-from scipy.interpolate import CubicHermiteSpline
 from torch import Tensor
 
 from nfsolve.diff.jets import summands
@@ -409,6 +407,8 @@ class Track:
     """
 
     def __init__(self, lines: Lines, kept: list[tuple[float, np.ndarray, np.ndarray]]):
+        from scipy.interpolate import CubicHermiteSpline
+
         self._lines = lines
         self.times = [t for t, _, _ in kept]
         self._between = CubicHermiteSpline(
@@ -424,6 +424,8 @@ def explicit(
     rate: Any, y: np.ndarray, times: Sequence[float], rtol: float, atol: float, stop: Callable[..., bool]
 ) -> list[np.ndarray]:
     """Integrate by the method of order 8 of Dormand and Prince; arguments and errors as for `integrate`."""
+    from scipy.integrate import DOP853
+
     solver = DOP853(rate, times[0], y, times[-1], rtol=rtol, atol=atol)
     found = [y]
     while solver.status == "running":
