@@ -239,3 +239,17 @@ def test_problems_of_other_domains_or_conditions_are_left_alone() -> None:
 
     assert not may_have_lines(Later())
     assert not may_have_lines(Line())
+
+
+def test_what_begins_at_zero_and_at_rest_is_marched() -> None:
+    class Pulsed(Stiff):
+        @interior
+        def balance(self, u_t, lap_u, t, x, y):
+            s = torch.sin(2 * math.pi * x) * torch.sin(math.pi * y)
+            return u_t - 0.1 * lap_u - (2 * t + 0.5 * math.pi**2 * t**2) * s
+
+        def exact(self, t, x, y):
+            return t**2 * torch.sin(2 * math.pi * x) * torch.sin(math.pi * y)
+
+    march = marched(Pulsed(), 60.0, 1e-3)
+    assert march.solution().metrics["relative_l2"] < 1e-3
