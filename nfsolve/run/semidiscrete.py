@@ -694,15 +694,15 @@ def sorted_conditions(problem: Any) -> tuple[list[str], list[str], list[Side]]:
                 else:
                     sides.append(_side(domain, name, columns.index(column), column, value, sign))
         elif condition.kind == "boundary":
-            wanted = set(condition.part)
-            for axis, column in enumerate(columns):
-                for value, sign in zip(domain.bounds[column], (-1.0, 1.0), strict=True):
-                    label = f"{domain.names[column]}={value:g}"
-                    if not domain.periodic[column] and (not wanted or label in wanted):
-                        wanted.discard(label)
-                        sides.append(_side(domain, name, axis, column, value, sign))
-            if wanted and condition.part and len(wanted) == len(set(condition.part)):
-                raise NotLines(f"{name} holds on a part of the boundary")
+            around = {
+                f"{domain.names[column]}={value:g}": (axis, column, value, sign)
+                for axis, column in enumerate(columns)
+                for value, sign in zip(domain.bounds[column], (-1.0, 1.0), strict=True)
+                if not domain.periodic[column]
+            }
+            if not set(condition.part) <= set(around):
+                raise NotLines(f"{name} holds on a part of the boundary that is no side in space")
+            sides += [_side(domain, name, *around[part]) for part in condition.part or around]
         else:
             raise NotLines(f"{name} is a condition of the kind {condition.kind}")
     if not inner or not first:

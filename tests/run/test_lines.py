@@ -7,11 +7,11 @@ import pytest
 import torch
 
 import nfsolve as nf
-from nfsolve import PDE, Box, face, interior, periodic
+from nfsolve import PDE, Box, boundary, face, interior, periodic
 from nfsolve.problem import RunOptions
 from nfsolve.run.lines import LinesMarch, may_have_lines
 from nfsolve.run.plan import Plan
-from nfsolve.run.semidiscrete import Lines, NotLines
+from nfsolve.run.semidiscrete import Lines, NotLines, sorted_conditions
 
 
 class Carried(PDE):
@@ -253,3 +253,24 @@ def test_what_begins_at_zero_and_at_rest_is_marched() -> None:
 
     march = marched(Pulsed(), 60.0, 1e-3)
     assert march.solution().metrics["relative_l2"] < 1e-3
+
+
+def test_a_condition_on_named_parts_holds_there_only() -> None:
+    class Parts(Membrane):
+        @boundary(part=("x=0", "x=1"))
+        def fixed(self, u):
+            return u
+
+        @boundary(part="y=0")
+        def free(self, u_y):
+            return u_y
+
+    class Unknown(Membrane):
+        @boundary(part=("x=0", "rim"))
+        def fixed(self, u):
+            return u
+
+    *_, sides = sorted_conditions(Parts())
+    assert [(side.name, side.axis, side.end) for side in sides] == [("fixed", 0, 0), ("fixed", 0, -1), ("free", 1, 0)]
+    with pytest.raises(NotLines, match="no side in space"):
+        sorted_conditions(Unknown())
