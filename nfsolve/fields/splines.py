@@ -155,9 +155,7 @@ class Splines(Field):
             points = low.to(grid) + grid * (high - low).to(grid)
             found = values(points)[:, group.members].to(own.dtype).reshape(*group.counts, -1)
             for i, (axis, at) in enumerate(zip(axes, unit, strict=True)):
-                _, columns, (by,) = axis.derivatives(at, 0)
-                matrix = torch.zeros(axis.count, axis.count, dtype=own.dtype, device=own.device)
-                matrix.scatter_add_(1, columns, by.to(own.dtype))
+                (matrix,) = (dense.to(own.dtype) for dense in axis.dense(at, 0))
                 moved = found.movedim(i, 0)
                 found = torch.linalg.solve(matrix, moved.flatten(1)).reshape(moved.shape).movedim(0, i)
             own.copy_(found.reshape(own.shape))
@@ -177,10 +175,7 @@ class Splines(Field):
         axes: Any = self.groups[0].axes
         for axis, low in zip(axes, self._low, strict=True):
             unit = torch.from_numpy(axis.centres.copy()).to(self.coefficients.device).clamp(0, 1)
-            _, columns, by = axis.derivatives(unit, most)
-            made = [torch.zeros(axis.count, axis.count, dtype=torch.float64, device=unit.device) for _ in by]
-            for matrix, entries in zip(made, by, strict=True):
-                matrix.scatter_add_(1, columns, entries.double())
+            made = axis.dense(unit, most)
             inverse = torch.linalg.inv(made[0])
             found.append(
                 (low + unit * axis.length, [torch.eye(axis.count).to(inverse), *(m @ inverse for m in made[1:])])
@@ -410,6 +405,12 @@ class _Axis(nn.Module):
             powers[order] = powers[order] * factor * scale[:, None] ** order
         values = torch.bmm(self.tables[cell], torch.stack(powers, 2))
         return cell, self._columns(cell), list(values.unbind(2))
+
+    def dense(self, unit: Tensor, most: int) -> list[Tensor]:
+        """Return derivatives of order 0 to ``most`` of all functions at coordinates ``(n,)``, each ``(n, count)``."""
+        _, columns, found = self.derivatives(unit, most)
+        empty = torch.zeros(len(unit), self.count, dtype=torch.float64, device=unit.device)
+        return [empty.scatter_add(1, columns, by.double()) for by in found]
 
     def _columns(self, cell: Tensor) -> Tensor:
         steps = torch.arange(self.degree + 1, device=cell.device)
